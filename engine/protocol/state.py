@@ -1,0 +1,227 @@
+"""The state of a run as every side holds it, and `evolve`, the only way an event changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from engine.protocol import events as e
+from engine.protocol.events import Activity, Event
+from engine.protocol.phases import phase_of
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on interventions: an absolute band for the learning rate and the most it may grow in one command."""
+
+    lr_min: float = 1e-9
+    lr_max: float = 1e-2
+    max_lr_factor: float = 10.0
+    max_batch_size: int = 1024
+    max_accumulation: int = 1024
+    max_loss_weight: float = 100.0
+    max_gradient_clip: float = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateCheck:
+    """One condition for a promotion, with the value measured and the bound it is held against."""
+
+    name: str
+    value: str
+    bound: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LrPin:
+    """A learning rate set by hand at `at_epoch` (epochs, fractional): warm-up is over, the decay goes on from it."""
+
+    value: float
+    at_epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Everything about a run that is not a tensor. Immutable; a checkpoint holds one and so does the journal."""
+
+    run: str
+    activity: Activity = Activity.STARTING
+    device: str = ""
+    step: int = 0
+    epoch: int = 0
+    total_steps: int = 0
+    lr: float = 0.0
+    lr_scale: float = 1.0
+    lr_pin: LrPin | None = None
+    phase: int = 0
+    phase_started_at: int = 0
+    refinements: frozenset[str] = frozenset()
+    enabled_at: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    loss_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    gradient_clip: float = 1.0
+    accumulation: int = 1
+    batch_size: int = 2
+    optimizer: str = "adamw"
+    steps_until_pause: int | None = None
+    gate: tuple[GateCheck, ...] = ()
+    loss: float | None = None
+    grad_norm: float | None = None
+    val_miou: float | None = None
+    best_miou: float | None = None
+    skipped_steps: int = 0
+    clamp_hits: int = 0
+    alerts: int = 0
+    rejected_samples: int = 0
+    last_checkpoint: str = ""
+    good_checkpoint: str = ""
+    checkpoints: tuple[str, ...] = ()
+    samples_per_second: float = 0.0
+    limits: Limits = Limits()
+
+
+def evolve(state: RunState, event: Event, step: int) -> RunState:
+    """The state after `event` happened at the boundary before `step`. Pure; every side computes the same."""
+    change = _STEERING.get(type(event)) or _FACTS.get(type(event))
+    return change(state, event, step) if change else state
+
+
+def _paused(state: RunState, event: e.Paused, step: int) -> RunState:
+    return replace(state, activity=Activity.PAUSED, steps_until_pause=None)
+
+
+def _resumed(state: RunState, event: e.Resumed, step: int) -> RunState:
+    return replace(state, activity=Activity.RUNNING, steps_until_pause=None)
+
+
+def _steps_granted(state: RunState, event: e.StepsGranted, step: int) -> RunState:
+    return replace(state, activity=Activity.RUNNING, steps_until_pause=event.after)
+
+
+def _lr_scaled(state: RunState, event: e.LrScaled, step: int) -> RunState:
+    return replace(state, lr=event.after, lr_scale=event.scale)
+
+
+def _lr_set(state: RunState, event: e.LrSet, step: int) -> RunState:
+    return replace(state, lr=event.after, lr_scale=1.0, lr_pin=LrPin(event.after, event.at_epoch))
+
+
+def _switched(state: RunState, refinements: frozenset[str], step: int) -> RunState:
+    """Refinements changed: fresh ones start their blend-in at `step`, the phase follows from the set."""
+    started = {name: state.enabled_at.get(name, step) for name in sorted(refinements)}
+    phase = phase_of(refinements)
+    return replace(
+        state,
+        refinements=refinements,
+        enabled_at=MappingProxyType(started),
+        phase=phase,
+        phase_started_at=state.phase_started_at if phase == state.phase else step,
+    )
+
+
+def _promoted(state: RunState, event: e.PhasePromoted, step: int) -> RunState:
+    return _switched(state, state.refinements | set(event.enabled), step)
+
+
+def _demoted(state: RunState, event: e.PhaseDemoted, step: int) -> RunState:
+    return _switched(state, state.refinements - set(event.disabled), step)
+
+
+def _enabled(state: RunState, event: e.RefinementEnabled, step: int) -> RunState:
+    return _switched(state, state.refinements | {event.name}, step)
+
+
+def _disabled(state: RunState, event: e.RefinementDisabled, step: int) -> RunState:
+    return _switched(state, state.refinements - {event.name}, step)
+
+
+def _weight_set(state: RunState, event: e.LossWeightSet, step: int) -> RunState:
+    return replace(state, loss_weights=MappingProxyType({**state.loss_weights, event.term: event.after}))
+
+
+def _clip_set(state: RunState, event: e.GradientClipSet, step: int) -> RunState:
+    return replace(state, gradient_clip=event.after)
+
+
+def _accumulation_set(state: RunState, event: e.AccumulationSet, step: int) -> RunState:
+    return replace(state, accumulation=event.after)
+
+
+def _batch_size_set(state: RunState, event: e.BatchSizeSet, step: int) -> RunState:
+    return replace(state, batch_size=event.after)
+
+
+def _optimizer_set(state: RunState, event: e.OptimizerSet, step: int) -> RunState:
+    return replace(state, optimizer=event.after)
+
+
+def _stop_requested(state: RunState, event: e.StopRequested, step: int) -> RunState:
+    return replace(state, activity=Activity.STOPPING, steps_until_pause=None)
+
+
+def _activity_changed(state: RunState, event: e.ActivityChanged, step: int) -> RunState:
+    return replace(state, activity=event.after)
+
+
+def _validated(state: RunState, event: e.ValidationCompleted, step: int) -> RunState:
+    best = event.miou if state.best_miou is None else max(state.best_miou, event.miou)
+    return replace(state, val_miou=event.miou, best_miou=best)
+
+
+def _checkpointed(state: RunState, event: e.CheckpointSaved, step: int) -> RunState:
+    return replace(
+        state,
+        last_checkpoint=event.path,
+        good_checkpoint=event.path if event.good else state.good_checkpoint,
+    )
+
+
+def _skipped(state: RunState, event: e.StepSkipped, step: int) -> RunState:
+    return replace(state, skipped_steps=state.skipped_steps + 1)
+
+
+def _rejected(state: RunState, event: e.SampleRejected, step: int) -> RunState:
+    return replace(state, rejected_samples=state.rejected_samples + 1)
+
+
+def _alerted(state: RunState, event: e.AlertRaised, step: int) -> RunState:
+    return replace(state, alerts=state.alerts + 1)
+
+
+def _finished(state: RunState, event: e.RunFinished, step: int) -> RunState:
+    return replace(state, activity=Activity.FINISHED)
+
+
+def _failed(state: RunState, event: e.RunFailed, step: int) -> RunState:
+    return replace(state, activity=Activity.FAILED)
+
+
+_STEERING = {
+    e.Paused: _paused,
+    e.Resumed: _resumed,
+    e.StepsGranted: _steps_granted,
+    e.LrScaled: _lr_scaled,
+    e.LrSet: _lr_set,
+    e.PhasePromoted: _promoted,
+    e.PhaseDemoted: _demoted,
+    e.RefinementEnabled: _enabled,
+    e.RefinementDisabled: _disabled,
+    e.LossWeightSet: _weight_set,
+    e.GradientClipSet: _clip_set,
+    e.AccumulationSet: _accumulation_set,
+    e.BatchSizeSet: _batch_size_set,
+    e.OptimizerSet: _optimizer_set,
+    e.StopRequested: _stop_requested,
+}
+
+_FACTS = {
+    e.ActivityChanged: _activity_changed,
+    e.ValidationCompleted: _validated,
+    e.CheckpointSaved: _checkpointed,
+    e.StepSkipped: _skipped,
+    e.SampleRejected: _rejected,
+    e.AlertRaised: _alerted,
+    e.RunFinished: _finished,
+    e.RunFailed: _failed,
+}
