@@ -1,0 +1,26 @@
+"""The distance target: how far each pixel is from the target's outline, computed on the label; free of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+TRUNCATION = 0.25
+"""The distance at which the target saturates, as a fraction of the label's longer side."""
+
+
+def signed_distance(label_HW: NDArray[Any]) -> NDArray[np.float32]:
+    """The truncated, normalised signed Euclidean distance to the target's outline, float32 (H, W) in -1..1.
+
+    Positive inside the target (label 1), negative outside; the outline runs half a pixel from the pixel centres on
+    either side of it, so a pixel beside it is at half a pixel. The frame is no outline: a label without target is -1
+    everywhere, one that is all target +1.
+    """
+    inside = np.asarray(label_HW) == 1
+    if inside.all() or not inside.any():
+        return np.full(inside.shape, 1.0 if inside.all() else -1.0, dtype=np.float32)
+    pixels = np.where(inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside))
+    return np.clip(pixels / (TRUNCATION * max(inside.shape)), -1.0, 1.0).astype(np.float32)
