@@ -14,7 +14,7 @@ class UserError(ValueError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice that `word` most likely stood for, or an empty string: the only one holding it, else the closest spelling."""
+    """The choice that `word` most likely stood for, or '': the only one that holds it, else the closest spelling."""
     known = sorted(set(choices))
     holding = [choice for choice in known if len(word) > 2 and word.lower() in choice.lower()]
     if len(holding) == 1:
