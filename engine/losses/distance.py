@@ -22,5 +22,9 @@ def signed_distance(label_HW: NDArray[Any]) -> NDArray[np.float32]:
     inside = np.asarray(label_HW) == 1
     if inside.all() or not inside.any():
         return np.full(inside.shape, 1.0 if inside.all() else -1.0, dtype=np.float32)
-    pixels = np.where(inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside))
+    pixels = np.where(inside, _to_the_other(inside) - 0.5, 0.5 - _to_the_other(~inside))
     return np.clip(pixels / (TRUNCATION * max(inside.shape)), -1.0, 1.0).astype(np.float32)
+
+
+def _to_the_other(region_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray(distance_transform_edt(region_HW), dtype=np.float64)

@@ -1,0 +1,82 @@
+"""The hierarchical UNet V2 with attention: foreground first, then target against other, refined as asked."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+from engine.model.auxiliary import auxiliary_head
+from engine.model.blocks import resized
+from engine.model.boundary_refinement import BoundaryRefinement
+from engine.model.composition import composed_log_probs, shifted_log_probs
+from engine.model.contour_detection import contour_head
+from engine.model.distance_transform import distance_head
+from engine.model.extractor import RgbExtractor, shared_features
+from engine.model.foreground import ForegroundGate, ForegroundHead
+from engine.model.outputs import Outputs
+from engine.model.progressive_upsampling import progressive_decoder
+from engine.model.subpixel_conv import subpixel_decoder
+from engine.model.target_branch import TargetBranch
+from engine.model.unet import UNet
+
+
+class HierarchicalUNet(nn.Module):
+    """The whole network with every refinement's parameters; a refinement that is not asked for is not computed.
+
+    No region's output depends on another's. Weights lie in channels-last memory, and so do the features.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        channels = config.extractor_widths[-1]
+        trunk_size = config.roi_size // config.trunk_stride
+        self.mask_size = config.mask_size
+        growth = max(config.mask_size // trunk_size, 1)
+        scale = min(growth, 2)
+
+        self.extractor = RgbExtractor(config.extractor_widths, stride=config.trunk_stride)
+        self.shared = shared_features(channels, dropout=config.dropout)
+        self.unet = UNet(channels, width=config.unet_width, depth=config.unet_depth)
+        self.foreground = ForegroundHead(self.unet.out_channels, scale=scale)
+        self.gate = ForegroundGate(channels, dropout=config.dropout / 2)
+        self.target_branch = TargetBranch(channels, scale=scale, attention=config.attention, dropout=config.dropout)
+        self.auxiliary = auxiliary_head(channels, width=config.auxiliary_width)
+        self.boundary_refinement = BoundaryRefinement(max(config.extractor_widths[0] // 2, 8))
+        self.contour_detection = contour_head(channels, scale=scale)
+        self.distance_transform = distance_head(channels, scale=scale)
+        self.progressive_upsampling = progressive_decoder(channels, num_doublings=growth.bit_length() - 1)
+        self.subpixel_conv = subpixel_decoder(channels, scale=growth)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
+
+    def forward(self, image_N3HW: Tensor, active: frozenset[str]) -> Outputs:
+        """What every active head says of RGB regions in 0..1; `active` holds names of refinements, others are None.
+
+        All outputs are float32 at mask size, under autocast too.
+        """
+        image_N3HW = image_N3HW.contiguous(memory_format=torch.channels_last)
+        shared_NCHW = self.shared(self.extractor(image_N3HW))
+        foreground_N2HW, coarse_N2HW = self.foreground(self.unet(shared_NCHW))
+        target_N2HW = self.target_branch(shared_NCHW * self.gate(coarse_N2HW))
+        log_probs_N3HW = composed_log_probs(self._fitted(foreground_N2HW), self._fitted(target_N2HW))
+        if "progressive_upsampling" in active:
+            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(self.progressive_upsampling(shared_NCHW)))
+        if "subpixel_conv" in active:
+            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(self.subpixel_conv(shared_NCHW)))
+        if "boundary_refinement" in active:
+            log_probs_N3HW = self.boundary_refinement(log_probs_N3HW, resized(image_N3HW, self.mask_size))
+        return Outputs(
+            log_probs_N3HW=log_probs_N3HW,
+            auxiliary_N1HW=self._fitted(self.auxiliary(shared_NCHW)),
+            contour_N1HW=self._fitted(self.contour_detection(shared_NCHW)) if "contour_detection" in active else None,
+            distance_N1HW=self._fitted(self.distance_transform(shared_NCHW))
+            if "distance_transform" in active
+            else None,
+        )
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that the parameters divide into, by name; a refinement's module carries the refinement's name."""
+        return dict(self.named_children())
+
+    def _fitted(self, x_NCHW: Tensor) -> Tensor:
+        return resized(x_NCHW.float(), self.mask_size)
