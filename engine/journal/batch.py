@@ -1,0 +1,147 @@
+"""What waits to be written to the journal, and the one transaction that writes it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine.protocol import wire
+from engine.protocol.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of metrics for the table `table`; `time` in seconds since 1970."""
+
+    table: str
+    step: int
+    epoch: float
+    time: float
+    names: tuple[str, ...]
+    values: array[float]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One row of the event table, its branch left open."""
+
+    time: float
+    step: int
+    actor: str
+    command_id: int | None
+    status: str
+    reason: str
+    kind: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """From here on rows belong to a new branch that supersedes what came after `from_step`."""
+
+    from_step: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """A JSON text to be found under `key`."""
+
+    key: str
+    text: str
+
+
+@dataclass(slots=True)
+class Barrier:
+    """Somebody waits until everything before it is on disk, or is known not to be."""
+
+    passed: threading.Event = field(default_factory=threading.Event)
+    committed: bool = False
+
+    def open(self, *, committed: bool) -> None:
+        """Let the waiting go on."""
+        self.committed = committed
+        self.passed.set()
+
+
+Item = Point | EventRow | Branch | Meta | Barrier
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items in the order recorded, the latest state, and the session and branch they belong to."""
+
+    items: Sequence[Item]
+    state: RunState | None
+    session: int
+    branch: int
+
+
+def write_batch(connection: sqlite3.Connection, batch: Batch) -> int:
+    """Write `batch` in one transaction, all or nothing, and return the branch that is open after it.
+
+    Raises sqlite3.Error when nothing was written.
+    """
+    state = None if batch.state is None else wire.state_to_text(batch.state)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        branch = _write_items(connection, batch)
+        now = time.time()
+        if state is not None:
+            connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", (now, state))
+        connection.execute("UPDATE sessions SET heartbeat = ? WHERE id = ?", (now, batch.session))
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return branch
+
+
+def _write_items(connection: sqlite3.Connection, batch: Batch) -> int:
+    branch = batch.branch
+    layouts: dict[tuple[str, ...], int] = {}
+    points: dict[str, list[tuple[object, ...]]] = {}
+    events: list[tuple[object, ...]] = []
+    for item in batch.items:
+        match item:
+            case Point():
+                if item.names not in layouts:
+                    layouts[item.names] = _layout(connection, item.names)
+                row = (branch, item.step, item.epoch, item.time, layouts[item.names], item.values.tobytes())
+                points.setdefault(item.table, []).append(row)
+            case EventRow():
+                row = (item.time, branch, item.step, item.actor, item.command_id)
+                events.append((*row, item.status, item.reason, item.kind, item.body))
+            case Branch():
+                branch += 1
+                connection.execute("INSERT INTO branches VALUES (?, ?, ?)", (branch, item.from_step, item.time))
+            case Meta():
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (item.key, item.text))
+            case Barrier():
+                pass
+    for table, rows in points.items():
+        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?)", rows)
+    insert_events(connection, events)
+    return branch
+
+
+def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    """Append rows of (time, branch, step, actor, command_id, status, reason, kind, body) to the event table."""
+    connection.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def newest_branch(connection: sqlite3.Connection) -> int:
+    """The number of the branch that was opened last; 0 where none was."""
+    return int(connection.execute("SELECT max(id) FROM branches").fetchone()[0])
+
+
+def _layout(connection: sqlite3.Connection, names: tuple[str, ...]) -> int:
+    """The number of the layout with these column names, made where there is none."""
+    text = json.dumps(names)
+    connection.execute("INSERT OR IGNORE INTO layouts (names) VALUES (?)", (text,))
+    return int(connection.execute("SELECT id FROM layouts WHERE names = ?", (text,)).fetchone()[0])

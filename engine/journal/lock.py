@@ -1,0 +1,44 @@
+"""Exclusive use of a file or directory by one process, given back by the system when that process dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+
+class Lock:
+    """An flock on `path`, held until `release`. Children that are forked later do not hold it."""
+
+    def __init__(self, fd: int):
+        self._fd = fd
+        os.register_at_fork(after_in_child=self._close)
+
+    def release(self) -> None:
+        """Give the lock back; a second call does nothing."""
+        self._close()
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def try_lock(path: Path, *, flags: int = os.O_RDONLY) -> Lock | None:
+    """Lock `path` (a directory, or a file that `flags` may create, mode 0600), or None when it is locked already."""
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return Lock(fd)

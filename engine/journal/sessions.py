@@ -1,0 +1,110 @@
+"""Sessions: one for each process that wrote the journal. They tell who is alive and which commands are stale."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.journal.batch import insert_events, newest_branch
+from engine.protocol import wire
+from engine.protocol.codec import WireError
+from engine.protocol.events import CommandRefused, Status
+
+STALE_SECONDS = 15.0
+"""A session whose heartbeat is older is no longer taken for alive."""
+
+UNANSWERED = """
+    SELECT id, actor, body FROM commands WHERE id > ? AND id <= ? AND NOT EXISTS
+    (SELECT 1 FROM events WHERE command_id = commands.id AND status != 'noted') ORDER BY id
+"""
+
+CommandRow = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One process's time with the journal; times in seconds since 1970, `ended` None while it lasts or was cut off."""
+
+    id: int
+    started: float
+    ended: float | None
+    heartbeat: float
+    pid: int
+    host: str
+    commands_before: int
+
+    @property
+    def age(self) -> float:
+        """Seconds since its last sign of life."""
+        return max(0.0, time.time() - self.heartbeat)
+
+    def process_exists(self) -> bool:
+        """False when its process is known to be gone; a process of another host is believed to exist."""
+        return self.host != socket.gethostname() or _process_exists(self.pid)
+
+    def is_alive(self) -> bool:
+        """It has not ended, its process exists, and its heartbeat is fresh."""
+        return self.ended is None and self.age < STALE_SECONDS and self.process_exists()
+
+
+def begin_session(connection: sqlite3.Connection) -> int:
+    """Register this process as the journal's writer and return the session's number."""
+    now = time.time()
+    cursor = connection.execute(
+        "INSERT INTO sessions SELECT NULL, ?, NULL, ?, ?, ?, coalesce(max(id), 0) FROM commands",
+        (now, now, os.getpid(), socket.gethostname()),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def newest_session(connection: sqlite3.Connection) -> Session | None:
+    """The session that began last, or None where no writer was ever started."""
+    row = connection.execute("SELECT * FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
+    return None if row is None else Session(*row)
+
+
+def end_session(connection: sqlite3.Connection, session: int) -> None:
+    """Close the session and refuse, in the same transaction, every command that it did not answer."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        refuse(connection, connection.execute(UNANSWERED, (0, 2**62)).fetchall(), "the run ended before it read this")
+        now = time.time()
+        connection.execute("UPDATE sessions SET ended = ?, heartbeat = ? WHERE id = ?", (now, now, session))
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def refuse(connection: sqlite3.Connection, commands: Sequence[CommandRow], reason: str) -> None:
+    """Answer `commands` with a refusal at the newest step of the newest branch."""
+    row = connection.execute("SELECT coalesce(json_extract(body, '$.step'), 0) FROM state").fetchone()
+    step, branch, now = (row[0] if row else 0), newest_branch(connection), time.time()
+    rows: list[tuple[object, ...]] = []
+    for number, actor, body in commands:
+        event = _refusal(body)
+        answer = (Status.REFUSED.value, reason, wire.kind_of(event), wire.event_to_text(event))
+        rows.append((now, branch, step, actor, number, *answer))
+    insert_events(connection, rows)
+
+
+def _refusal(body: str) -> CommandRefused:
+    try:
+        return wire.refusal_of(wire.command_from_text(body))
+    except WireError:
+        return CommandRefused(op="unreadable", args={"text": body})
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,151 @@
+"""The journal's file: its schema, its permissions, and how each side opens it.
+
+SQLite in WAL mode: readers never block the writer, a process killed at any point leaves a readable file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from engine.errors import UserError
+
+JOURNAL_FILE: Final = "run.sqlite"
+FORMAT: Final = 1
+"""Kept in the file's user_version; a file of another format is refused."""
+
+BUSY_SECONDS: Final = 5.0
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, heartbeat REAL NOT NULL,
+    pid INTEGER NOT NULL, host TEXT NOT NULL, commands_before INTEGER NOT NULL
+);
+CREATE TABLE branches (id INTEGER PRIMARY KEY, from_step INTEGER NOT NULL, time REAL NOT NULL);
+CREATE TABLE layouts (id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);
+CREATE TABLE steps (
+    branch INTEGER NOT NULL, step INTEGER NOT NULL, epoch REAL NOT NULL, time REAL NOT NULL,
+    layout INTEGER NOT NULL, vals BLOB NOT NULL, PRIMARY KEY (branch, step)
+) WITHOUT ROWID;
+CREATE TABLE validations (
+    branch INTEGER NOT NULL, step INTEGER NOT NULL, epoch REAL NOT NULL, time REAL NOT NULL,
+    layout INTEGER NOT NULL, vals BLOB NOT NULL, PRIMARY KEY (branch, step)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, time REAL NOT NULL, branch INTEGER NOT NULL, step INTEGER NOT NULL,
+    actor TEXT NOT NULL, command_id INTEGER, status TEXT NOT NULL, reason TEXT NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX events_by_command ON events (command_id) WHERE command_id IS NOT NULL;
+CREATE TABLE commands (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, actor TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), time REAL NOT NULL, body TEXT NOT NULL);
+INSERT INTO branches VALUES (0, 0, 0);
+"""
+
+POINT_TABLES: Final = ("steps", "validations")
+"""Tables of packed float32 vectors, one row per (branch, step); `layouts` names their columns."""
+
+
+def journal_file(path: Path) -> Path:
+    """The journal at `path`, which may be the file itself or the run's directory."""
+    return path / JOURNAL_FILE if path.is_dir() else path
+
+
+def create_journal(path: Path) -> sqlite3.Connection:
+    """Open the journal for its writer, making it (mode 0600, directory 0700) where there is none.
+
+    Raises UserError when the file cannot be written, is no journal, or is of another format.
+    """
+    file = journal_file(path)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise UserError(f"cannot write the journal {file}: {error.strerror}") from error
+    return _opened(file, _connect_writable, create=True)
+
+
+def open_writable(path: Path) -> sqlite3.Connection:
+    """Open an existing journal to add rows. Raises UserError when it is missing or no journal."""
+    return _opened(_existing(path), _connect_writable)
+
+
+def open_readable(path: Path) -> sqlite3.Connection:
+    """Open an existing journal to read, also in a directory that may not be written. Raises UserError."""
+    file = _existing(path)
+    try:
+        return _opened(file, _connect_readable)
+    except UserError:
+        if file.with_name(file.name + "-wal").exists():
+            raise
+        return _opened(file, _connect_immutable)
+
+
+def _existing(path: Path) -> Path:
+    file = journal_file(path)
+    if not file.is_file():
+        raise UserError(f"there is no journal at {file}")
+    return file
+
+
+def _connect_writable(file: Path) -> sqlite3.Connection:
+    connection = _connect(file, "mode=rw")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _connect_readable(file: Path) -> sqlite3.Connection:
+    return _connect(file, "mode=ro")
+
+
+def _connect_immutable(file: Path) -> sqlite3.Connection:
+    return _connect(file, "immutable=1")
+
+
+def _connect(file: Path, query: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{file.absolute().as_uri()}?{query}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _opened(file: Path, connect: Callable[[Path], sqlite3.Connection], *, create: bool = False) -> sqlite3.Connection:
+    """A connection whose file was found to be a journal of this format."""
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = connect(file)
+        _check_format(connection, file, create=create)
+    except (sqlite3.Error, UserError) as error:
+        if connection is not None:
+            connection.close()
+        raise error if isinstance(error, UserError) else UserError(f"cannot open {file}: {error}") from error
+    return connection
+
+
+def _check_format(connection: sqlite3.Connection, file: Path, *, create: bool) -> None:
+    found = _format_of(connection)
+    if found == 0 and create and not _has_tables(connection):
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        return
+    if found == 0:
+        raise UserError(f"{file} is not a journal of a run")
+    if found != FORMAT:
+        raise UserError(f"{file} is a journal of format {found}, and this program reads format {FORMAT}")
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])

@@ -1,0 +1,140 @@
+"""The protocol outside the program: commands, events and state as JSON text, and commands as words on a command line.
+
+Strings for kinds exist only here: `op` names a command, `kind` an event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, cast, get_args
+
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.codec import Json, WireError, from_json, from_text, to_json, to_text
+from engine.protocol.commands import Command
+from engine.protocol.events import Event
+from engine.protocol.state import RunState
+
+OPS: Final[Mapping[str, type[Command]]] = MappingProxyType(
+    {
+        "pause": c.Pause,
+        "resume": c.Resume,
+        "step": c.RunSteps,
+        "scale-lr": c.ScaleLr,
+        "set-lr": c.SetLr,
+        "promote": c.PromotePhase,
+        "demote": c.DemotePhase,
+        "enable": c.EnableRefinement,
+        "disable": c.DisableRefinement,
+        "set-weight": c.SetLossWeight,
+        "set-clip": c.SetGradientClip,
+        "set-accumulation": c.SetAccumulation,
+        "set-batch-size": c.SetBatchSize,
+        "set-optimizer": c.SetOptimizer,
+        "checkpoint": c.SaveCheckpoint,
+        "rollback": c.Rollback,
+        "validate": c.Validate,
+        "note": c.AddNote,
+        "stop": c.Stop,
+    }
+)
+
+_OP_OF: Final = {kind: op for op, kind in OPS.items()}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+EVENT_KINDS: Final[Mapping[str, type[Event]]] = MappingProxyType(
+    {_snake(kind.__name__): kind for kind in get_args(Event)}
+)
+"""The word for every event in a journal: `LrScaled` is 'lr_scaled'."""
+
+_KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
+
+
+def op_of(command: Command) -> str:
+    """The word of a command in a journal."""
+    return _OP_OF[type(command)]
+
+
+def kind_of(event: Event) -> str:
+    """The word of an event in a journal."""
+    return _KIND_OF[type(event)]
+
+
+def command_to_json(command: Command) -> dict[str, Json]:
+    """`command` as an object whose `op` names it."""
+    return {"op": op_of(command), **cast(dict[str, Json], to_json(command))}
+
+
+def command_from_json(value: Json) -> Command:
+    """The command that `value` describes. Raises WireError for an unknown `op` or a field of another type."""
+    kind = OPS.get(str(value.get("op"))) if isinstance(value, dict) else None
+    if kind is None:
+        raise WireError(f"no command is called {value.get('op') if isinstance(value, dict) else value!r}")
+    return from_json(kind, value)
+
+
+def command_to_text(command: Command) -> str:
+    """`command` as one line of JSON."""
+    return to_text(command_to_json(command))
+
+
+def command_from_text(text: str) -> Command:
+    """The command in a line of JSON. Raises WireError."""
+    return command_from_json(from_text(text))
+
+
+def event_to_text(event: Event) -> str:
+    """The fields of `event` as one line of JSON; its kind stands beside it (`kind_of`)."""
+    return to_text(event)
+
+
+def event_from_text(kind: str, text: str) -> Event:
+    """The event of that kind with the fields in `text`. Raises WireError."""
+    if kind not in EVENT_KINDS:
+        raise WireError(f"no event is called {kind!r}")
+    return from_json(EVENT_KINDS[kind], from_text(text))
+
+
+def event_to_json(event: Event) -> dict[str, Json]:
+    """`event` as an object whose `kind` names it."""
+    return {"kind": kind_of(event), **cast(dict[str, Json], to_json(event))}
+
+
+def event_from_json(value: Json) -> Event:
+    """The event that `value` describes. Raises WireError."""
+    kind = str(value.get("kind")) if isinstance(value, dict) else ""
+    if kind not in EVENT_KINDS:
+        raise WireError(f"no event is called {kind!r}")
+    return from_json(EVENT_KINDS[kind], value)
+
+
+def state_to_json(state: RunState) -> dict[str, Json]:
+    """`state` as an object."""
+    return cast(dict[str, Json], to_json(state))
+
+
+def state_from_json(value: Json) -> RunState:
+    """The state that `value` describes. Raises WireError."""
+    return from_json(RunState, value)
+
+
+def state_to_text(state: RunState) -> str:
+    """`state` as one line of JSON."""
+    return to_text(state)
+
+
+def state_from_text(text: str) -> RunState:
+    """The state in a line of JSON. Raises WireError."""
+    return state_from_json(from_text(text))
+
+
+def refusal_of(command: Command) -> e.CommandRefused:
+    """The event that records a refused `command` with its arguments."""
+    fields = command_to_json(command)
+    return e.CommandRefused(op=str(fields.pop("op")), args=fields)

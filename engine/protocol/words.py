@@ -1,0 +1,147 @@
+"""Commands as a person types them: `lower-lr 0.5`, `enable contour_detection`, `note looks good`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from engine.errors import UserError, did_you_mean
+from engine.protocol import commands as c
+from engine.protocol.commands import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """How a command is typed: its arguments, what it does, and how the arguments become the command."""
+
+    arguments: str
+    summary: str
+    read: Callable[[list[str]], Command]
+
+
+def parse_command(words: Sequence[str]) -> Command:
+    """The command that `words` spell, its name first.
+
+    Raises UserError with the nearest match for an unknown name, and with the usage for wrong arguments.
+    """
+    if not words:
+        raise UserError(f"a command is missing: give one of {', '.join(COMMAND_WORDS)}")
+    name, arguments = words[0], list(words[1:])
+    word = COMMAND_WORDS.get(name)
+    if word is None:
+        raise UserError(f"no command is called {name!r}: {did_you_mean(name, COMMAND_WORDS)}")
+    try:
+        return word.read(arguments)
+    except (ValueError, IndexError) as error:
+        detail = f" ({error})" if isinstance(error, UserError) else ""
+        raise UserError(f"cannot read {' '.join(words)!r}{detail}: write {usage(name)!r}") from None
+
+
+def usage(name: str) -> str:
+    """How the command `name` is written: 'set-weight TERM VALUE'."""
+    return f"{name} {COMMAND_WORDS[name].arguments}".strip()
+
+
+def _none(kind: Callable[[], Command]) -> Callable[[list[str]], Command]:
+    def read(arguments: list[str]) -> Command:
+        _at_most(arguments, 0)
+        return kind()
+
+    return read
+
+
+def _one(kind: Callable[[str], Command]) -> Callable[[list[str]], Command]:
+    def read(arguments: list[str]) -> Command:
+        _at_most(arguments, 1)
+        return kind(arguments[0])
+
+    return read
+
+
+def _number(kind: Callable[[float], Command]) -> Callable[[list[str]], Command]:
+    return _one(lambda text: kind(float(text)))
+
+
+def _count(kind: Callable[[int], Command]) -> Callable[[list[str]], Command]:
+    return _one(lambda text: kind(int(text)))
+
+
+def _refinement(kind: Callable[[str], Command]) -> Callable[[list[str]], Command]:
+    return _one(lambda text: kind(text.replace("-", "_")))
+
+
+def _at_most(arguments: list[str], most: int) -> None:
+    if len(arguments) > most:
+        raise UserError(f"{arguments[most]!r} is one argument too many")
+
+
+def _step(arguments: list[str]) -> Command:
+    return _count(c.RunSteps)(arguments or ["1"])
+
+
+def _lower_lr(arguments: list[str]) -> Command:
+    _at_most(arguments, 1)
+    factor = float(arguments[0]) if arguments else 0.5
+    if not factor < 1:
+        raise UserError("the factor that lowers lies below 1")
+    return c.ScaleLr(factor)
+
+
+def _raise_lr(arguments: list[str]) -> Command:
+    _at_most(arguments, 1)
+    factor = float(arguments[0]) if arguments else 2.0
+    if not factor > 1:
+        raise UserError("the factor that raises lies above 1")
+    return c.ScaleLr(factor)
+
+
+def _promote(arguments: list[str]) -> Command:
+    if arguments not in ([], ["--force"]):
+        raise UserError(f"{arguments[0]!r} is not --force")
+    return c.PromotePhase(force=bool(arguments))
+
+
+def _weight(arguments: list[str]) -> Command:
+    _at_most(arguments, 2)
+    return c.SetLossWeight(term=arguments[0].replace("-", "_"), value=float(arguments[1]))
+
+
+def _rollback(arguments: list[str]) -> Command:
+    return _one(c.Rollback)(arguments or [""])
+
+
+def _note(arguments: list[str]) -> Command:
+    return c.AddNote(" ".join(arguments))
+
+
+def _stop(arguments: list[str]) -> Command:
+    return c.Stop(" ".join(arguments)) if arguments else c.Stop()
+
+
+COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
+    {
+        "pause": Word("", "stop at the next step boundary, keep everything in memory", _none(c.Pause)),
+        "resume": Word("", "go on after a pause", _none(c.Resume)),
+        "step": Word("[N]", "run exactly N more steps (1), then pause", _step),
+        "lower-lr": Word("[FACTOR]", "multiply the learning rate by FACTOR below 1 (0.5)", _lower_lr),
+        "raise-lr": Word("[FACTOR]", "multiply the learning rate by FACTOR above 1 (2)", _raise_lr),
+        "set-lr": Word("VALUE", "make the learning rate VALUE now; warm-up is over", _number(c.SetLr)),
+        "promote": Word("[--force]", "enter the next phase; --force despite a red check", _promote),
+        "demote": Word("", "go back to the phase below", _none(c.DemotePhase)),
+        "enable": Word("REFINEMENT", "switch a refinement on", _refinement(c.EnableRefinement)),
+        "disable": Word("REFINEMENT", "switch a refinement off", _refinement(c.DisableRefinement)),
+        "set-weight": Word("TERM VALUE", "give a loss term another weight", _weight),
+        "set-clip": Word("VALUE", "clip the global gradient norm at VALUE", _number(c.SetGradientClip)),
+        "set-accumulation": Word("N", "accumulate gradients over N batches per update", _count(c.SetAccumulation)),
+        "set-batch-size": Word("N", "draw N regions of interest per batch", _count(c.SetBatchSize)),
+        "set-optimizer": Word("NAME", "switch to adam or adamw; the moments are kept", _one(c.SetOptimizer)),
+        "checkpoint": Word("", "write a checkpoint now", _none(c.SaveCheckpoint)),
+        "rollback": Word("[CHECKPOINT]", "load a checkpoint of this run (the last good one)", _rollback),
+        "validate": Word("", "run a validation now", _none(c.Validate)),
+        "note": Word("TEXT", "write a note into the journal", _note),
+        "stop": Word("[REASON]", "finish the step, write a checkpoint, end the run", _stop),
+    }
+)
+"""Every command word, in the order a help text lists them."""
