@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from engine.errors import did_you_mean
 from engine.protocol.names import EXCLUSIVE_REFINEMENTS, LOSS_TERMS
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=2, max_length=8, strict=False)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class RefinementsConfig(_Section):
     """Which refinements are on when the run starts (SEED.md, phases 1 to 4)."""
 
     boundary_refinement: bool = False
+    """Correct the logits along predicted edges by a small learned residual (phase 1)."""
     boundary_aware_loss: bool = False
+    """Weigh the cross-entropy higher in a band along class borders (phase 1)."""
     active_contour_loss: bool = False
+    """Pull the outline of the target to a short, region-fitting contour (phase 2)."""
     contour_detection: bool = False
+    """Predict the target's outline in a head of its own (phase 3)."""
     distance_transform: bool = False
+    """Predict the signed distance to the target's outline in a head of its own (phase 4)."""
     progressive_upsampling: bool = False
+    """Decode a residual in learned upsampling stages; in no phase, excludes subpixel_conv."""
     subpixel_conv: bool = False
+    """Decode a residual by pixel shuffling; in no phase, excludes progressive_upsampling."""
 
     @model_validator(mode="after")
     def _exclusive(self) -> RefinementsConfig:
@@ -44,15 +60,25 @@ class ModelConfig(_Section):
     """The hierarchical UNet V2 with attention: sizes in pixels, widths in channels."""
 
     roi_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
+    """Side in pixels of the square region of interest that the network sees."""
     mask_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
-    extractor_widths: Annotated[tuple[Count, ...], Field(min_length=2, max_length=8)] = (64, 128, 192, 256)
+    """Side in pixels of the predicted mask."""
+    extractor_widths: Widths = (64, 128, 192, 256)
+    """Channels of the RGB extractor, one number for each stage; the last is the width of the trunk."""
     unet_width: Count = 96
+    """Channels of the foreground UNet at its finest level; each level below has twice as many."""
     unet_depth: Annotated[int, Field(ge=1, le=4)] = 3
+    """Resolution levels of the foreground UNet."""
     auxiliary_width: Count = 128
+    """Channels inside the auxiliary foreground head."""
     attention: bool = True
+    """Let the predicted foreground gate the features of the target branch."""
     trunk_stride: Literal[1, 2] = 2
+    """Pixels of the region for each position of the trunk: 2 computes it at half resolution."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of feature channels dropped in training; the gate drops half as many."""
     compile: bool = False
+    """Compile the network with torch.compile: slow to start, faster steps."""
     refinements: RefinementsConfig = RefinementsConfig()
 
 
@@ -72,59 +98,87 @@ class LossConfig(_Section):
     """Weights of the loss terms and the clamp on refinement losses (SEED.md: 10.0)."""
 
     weights: dict[str, NonNegative] = Field(default_factory=_default_weights)
+    """Weight of the {entry} term in the total loss."""
     clamp_max: Positive = 10.0
+    """Upper bound on the value of each refinement loss, before its weight (SEED.md: 10.0)."""
     clamp_mode: Literal["hard", "rescale"] = "rescale"
+    """How a loss above the bound is clamped: hard has no gradient there, rescale keeps its direction."""
     blend_in_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps over which a refinement switched on during the run gains its full weight."""
 
-    @model_validator(mode="before")
+    @field_validator("weights", mode="before")
     @classmethod
-    def _complete(cls, values: dict[str, object]) -> dict[str, object]:
-        weights = values.get("weights")
-        if isinstance(weights, dict):
-            unknown = sorted(set(weights) - set(LOSS_TERMS))
-            if unknown:
-                raise ValueError(f"unknown loss term {unknown[0]!r}: there are {', '.join(LOSS_TERMS)}")
-            values = {**values, "weights": {**_default_weights(), **weights}}
-        return values
+    def _complete(cls, weights: object) -> object:
+        """Weights that are not given keep their defaults. Raises ValueError at a term that does not exist."""
+        if not isinstance(weights, dict):
+            return weights
+        given = cast("dict[str, object]", weights)
+        if unknown := sorted(set(given) - set(LOSS_TERMS)):
+            raise ValueError(f"there is no loss term {unknown[0]!r}; {did_you_mean(unknown[0], LOSS_TERMS)}")
+        return {**_default_weights(), **given}
 
 
 class TrainingConfig(_Section):
     """Optimisation: learning rates are per step, warm-up is in epochs, the clip bounds the global L2 norm."""
 
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
+    """Learning rate at the end of warm-up."""
     min_learning_rate: NonNegative = 1e-8
+    """Learning rate at the end of the cosine decay (learning_rate itself, where that is less)."""
     warmup_epochs: NonNegative = 1.0
+    """Epochs, fractions allowed, over which the learning rate rises linearly from zero, step by step."""
     epochs: Count = 20
+    """Passes over the training split."""
     max_steps: Annotated[int, Field(ge=0)] = 0
+    """Optimizer steps after which the run ends even if epochs are left; 0 for no such bound."""
     batch_size: Count = 2
+    """Regions of interest in each batch."""
     accumulation: Count = 1
+    """Batches whose gradients are averaged into one optimizer step."""
     gradient_clip: Positive = 1.0
+    """Upper bound on the global L2 norm of the gradient."""
     weight_decay: NonNegative = 1e-4
+    """Decay on weight matrices; norms, biases and scalars have none."""
     optimizer: Literal["adam", "adamw"] = "adamw"
+    """AdamW decouples the weight decay, Adam adds it to the gradient."""
     mixed_precision: bool = False
+    """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
+    """Number format of mixed precision; fp16 scales its losses."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the weights, the order of samples, augmentation and dropout."""
 
 
 class SyntheticConfig(_Section):
     """The built-in people: how many scenes are drawn and how large they are (pixels)."""
 
     num_train_scenes: Count = 400
+    """Scenes in the training split."""
     num_val_scenes: Count = 60
+    """Scenes in the validation split."""
     image_size: Annotated[int, Field(ge=64, le=1024)] = 192
+    """Side of a scene in pixels."""
     max_people: Annotated[int, Field(ge=1, le=12)] = 5
+    """Most people in one scene."""
 
 
 class DataConfig(_Section):
     """Where the people come from and how a region of interest is cut out of its image."""
 
     path: str = ""
+    """Directory of images and annotations (--data); empty for the built-in people."""
     augment: Fraction = 0.5
+    """Probability of each random flip and photometric change of a training region."""
     roi_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Most that a training box moves or grows, as a share of its side."""
     roi_padding: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Context added on every side of a box, as a share of its side."""
     keep_aspect: bool = False
+    """Widen the box to a square rather than squash it into one."""
     min_person_pixels: Count = 16
+    """Least width and height in image pixels of a person that is used as a sample."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that prepare batches; 0 for a thread of the training process. The batches are the same."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
 
@@ -132,41 +186,70 @@ class ValidationConfig(_Section):
     """How often the validation split is measured, and with how many regions of interest at a time."""
 
     every_epochs: Count = 1
+    """Epochs between validations."""
     batch_size: Count = 16
+    """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
+    """Mask previews written to TensorBoard at each validation."""
     boundary_tolerance: Annotated[int, Field(ge=1, le=16)] = 2
+    """Distance in mask pixels within which two outlines count as equal in boundary F."""
 
 
 class CheckpointConfig(_Section):
     """How often a checkpoint is written and how many are kept beside the best and the last good one."""
 
     every_steps: Annotated[int, Field(ge=0)] = 200
+    """Steps between checkpoints; 0 for none by steps."""
     every_epochs: Annotated[int, Field(ge=0)] = 1
+    """Epochs between checkpoints; 0 for none by epochs."""
     keep_last: Count = 3
+    """Checkpoints kept beside the best and the last good one."""
 
 
 class GateConfig(_Section):
     """What a promotion to the next phase asks for (SEED.md: gradient norms stay under 10)."""
 
     min_steps: Annotated[int, Field(ge=1)] = 100
+    """Steps in a phase before it can be left."""
     window_steps: Annotated[int, Field(ge=4, le=10_000)] = 100
+    """Newest steps in which losses and gradient norms are judged."""
     max_grad_norm: Positive = 10.0
+    """Most that the gradient norm before clipping may be in the window (SEED.md: 10)."""
     max_miou_drop: Fraction = 0.02
+    """Most that the validation mIoU may have fallen below its best."""
+
+
+class GuardConfig(_Section):
+    """When the run gives up by itself rather than stand still."""
+
+    max_skipped_in_a_row: Count = 50
+    """Steps without a finite gradient in a row after which the run fails."""
 
 
 class LimitsConfig(_Section):
     """Bounds on interventions, whoever makes them."""
 
-    lr_min: Positive = 1e-9
-    lr_max: Positive = 1e-2
+    lr_min: LearningRate = 1e-9
+    """Least learning rate that a command may set."""
+    lr_max: LearningRate = 1e-2
+    """Greatest learning rate that a command may set."""
     max_lr_factor: Annotated[float, Field(gt=1)] = 10.0
+    """Most by which one command may raise the learning rate."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LimitsConfig:
+        if self.lr_min >= self.lr_max:
+            raise ValueError(f"limits.lr_min must lie below limits.lr_max, but {self.lr_min:g} >= {self.lr_max:g}")
+        return self
 
 
 class TensorboardConfig(_Section):
     """What goes to TensorBoard beside the journal."""
 
     enabled: bool = True
+    """Write TensorBoard event files beside the journal."""
     every_steps: Count = 1
+    """Steps between the points written to TensorBoard."""
 
 
 class Config(_Section):
@@ -179,5 +262,6 @@ class Config(_Section):
     validation: ValidationConfig = ValidationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     gate: GateConfig = GateConfig()
+    guard: GuardConfig = GuardConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()

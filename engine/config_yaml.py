@@ -1,0 +1,179 @@
+"""YAML as configs use it: safe, YAML 1.2's plain values, and every value with the file and line it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.reader import ReaderError
+
+from engine.errors import UserError
+
+COMMAND_LINE: Final = "command line"
+
+Path = tuple[str, ...]
+"""The keys from the top of the tree down to a value: ("training", "epochs")."""
+
+_PLAIN_VALUES: Final = (
+    ("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z")),
+    ("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")),
+    ("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+\Z")),
+    (
+        "tag:yaml.org,2002:float",
+        re.compile(
+            r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+        ),
+    ),
+)
+"""YAML 1.2's core schema: 1e-5 is a number, yes and no are words, 010 is ten, a date is a word."""
+
+_RESOLVERS: Final[dict[Any, Any]] = {None: list(_PLAIN_VALUES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of a config and where it was written: `line` counts from 1, and is 0 on the command line."""
+
+    value: object
+    source: str
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        """The place as errors name it: `configs/tiny.yaml:12`, or `command line`."""
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+def _base_ten(loader: yaml.SafeLoader, node: ScalarNode) -> int:
+    return int(loader.construct_scalar(node))
+
+
+class PlainLoader(yaml.SafeLoader):
+    """A safe loader for YAML 1.2's plain values, without aliases: a value stands where it is used."""
+
+    yaml_implicit_resolvers = _RESOLVERS
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        """Refuse an alias, which could make a document that never ends."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, "aliases are not read here; write the value out", mark)
+        return super().compose_node(parent, index)
+
+    yaml_constructors = yaml.SafeLoader.yaml_constructors | {"tag:yaml.org,2002:int": _base_ten}
+
+
+class PlainDumper(yaml.SafeDumper):
+    """A dumper whose text `PlainLoader` reads back as the same values; lists stay on one line."""
+
+    yaml_implicit_resolvers = _RESOLVERS
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        """A list in brackets."""
+        return super().represent_sequence(tag, sequence, flow_style=True)
+
+
+def read_settings(text: str, source: str) -> dict[Path, Setting]:
+    """Every value that the YAML `text` sets, in its order; `source` names the file in errors.
+
+    Raises UserError on a syntax error, a key given twice, an unsafe tag, or a document that is not a mapping.
+    """
+    loader = _loader(text, source)
+    try:
+        root = _parsed(loader.get_single_node, source)
+        if root is None:
+            return {}
+        if not isinstance(root, MappingNode):
+            where = f"{source}:{root.start_mark.line + 1}"
+            raise UserError(f"{where}: a config is a mapping of sections, like 'training:' and below it 'epochs: 5'")
+        return dict(_leaves(loader, root, (), source))
+    finally:
+        loader.dispose()
+
+
+def read_value(text: str, path: Path) -> dict[Path, Setting]:
+    """What `text` gives to the key `path` on the command line: one value, or several where it is a mapping."""
+    loader = _loader(text, COMMAND_LINE)
+    try:
+        node = _parsed(loader.get_single_node, COMMAND_LINE)
+        found = dict(_leaves(loader, node, path, COMMAND_LINE)) if node else {path: Setting(None, COMMAND_LINE)}
+        return {key: Setting(setting.value, COMMAND_LINE) for key, setting in found.items()}
+    finally:
+        loader.dispose()
+
+
+def _loader(text: str, source: str) -> PlainLoader:
+    try:
+        return PlainLoader(text)
+    except ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise UserError(f"{source}:{line}: character U+{ord(text[error.position]):04X} cannot stand in YAML") from None
+
+
+def _parsed(step: Any, source: str, *arguments: Any) -> Any:
+    """`step(*arguments)`, with what YAML has against the text told as a UserError."""
+    try:
+        return step(*arguments)
+    except yaml.MarkedYAMLError as error:
+        raise UserError(_sentence(error, source)) from None
+    except RecursionError:
+        raise UserError(f"{source}: nested too deeply to be a config") from None
+
+
+def _sentence(error: yaml.MarkedYAMLError, source: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    where = f"{source}:{mark.line + 1}" if mark and source != COMMAND_LINE else source
+    problem = " ".join(str(error.problem or error.context).split())
+    if r"'\t'" in problem or _is_at_tab(mark):
+        return f"{where}: YAML is not indented with tabs; use spaces"
+    return f"{where}: not valid YAML, {problem}"
+
+
+def _is_at_tab(mark: Any) -> bool:
+    """Whether the line of `mark` begins with a tab among its blanks."""
+    if mark is None or mark.buffer is None:
+        return False
+    start = mark.buffer.rfind("\n", 0, mark.pointer) + 1
+    line = mark.buffer[start:].partition("\n")[0]
+    return "\t" in line[: len(line) - len(line.lstrip())]
+
+
+def _leaves(loader: PlainLoader, node: Node, path: Path, source: str) -> Iterator[tuple[Path, Setting]]:
+    """The values under `node`, depth first; an empty mapping is a value of its own."""
+    line = node.start_mark.line + 1
+    if not isinstance(node, MappingNode) or not node.value:
+        yield path, Setting(_constructed(loader, node, source), source, line)
+        return
+    seen: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        key, at = _key(key_node, source), key_node.start_mark.line + 1
+        if key in seen:
+            raise UserError(f"{source}:{at}: {'.'.join((*path, key))!r} is given twice, first in line {seen[key]}")
+        seen[key] = at
+        for below, setting in _leaves(loader, value_node, (*path, key), source):
+            own_line = below == (*path, key)
+            yield below, Setting(setting.value, source, at) if own_line else setting
+
+
+def _key(node: Node, source: str) -> str:
+    if not isinstance(node, ScalarNode):
+        raise UserError(f"{source}:{node.start_mark.line + 1}: a key is a plain word, not a list or a mapping")
+    return node.value
+
+
+def _constructed(loader: PlainLoader, node: Node, source: str) -> object:
+    def construct() -> object:
+        return loader.construct_object(node, deep=True)
+
+    try:
+        return _parsed(construct, source)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        line = node.start_mark.line + 1
+        raise UserError(f"{source}:{line}: {str(node.value)[:60]!r} is not a value of its YAML type") from None
