@@ -106,17 +106,21 @@ def _bounds(field: FieldInfo) -> dict[str, Any]:
 
 
 def _range(bounds: dict[str, Any]) -> str:
+    words = _limits(bounds)
+    return words + (f" in steps of {bounds['multiple_of']}" if "multiple_of" in bounds else "")
+
+
+def _limits(bounds: dict[str, Any]) -> str:
     match bounds:
         case {"ge": low, "le": high}:
-            words = f" from {low:g} to {high:g}"
+            return f" from {low} to {high}"
         case {"ge": low, "lt": high}:
-            words = f" from {low:g} to below {high:g}"
+            return f" from {low} to below {high}"
         case {"gt": low, "le": high}:
-            words = f" above {low:g} and at most {high:g}"
+            return f" above {low} and at most {high}"
         case {"gt": low}:
-            words = f" above {low:g}"
+            return f" above {low}"
         case {"ge": low}:
-            words = f" of at least {low:g}"
+            return f" of at least {low}"
         case _:
-            words = ""
-    return words + (f" in steps of {bounds['multiple_of']}" if "multiple_of" in bounds else "")
+            return ""
