@@ -1,0 +1,38 @@
+"""What the tests share: a fixed seed, one thread for torch, and the folder of real people where it is there."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COCO_PERSON = ROOT.parent / "shared" / "data" / "coco_person"
+
+
+def pytest_configure() -> None:
+    """One thread for torch, in this process and in those that tests start."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from the same random numbers, those of torch where the tests have loaded it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+
+
+@pytest.fixture
+def coco_person() -> Path:
+    """The folder of real people; a test that needs it is skipped where it is absent."""
+    if not (COCO_PERSON / "instances_val.json").is_file():
+        pytest.skip(f"the real images are not there: {COCO_PERSON}")
+    return COCO_PERSON
