@@ -1,0 +1,251 @@
+"""Checkpoints: one file each, written beside and renamed, synced, with a checksum in the format of `sha256sum`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import UserError
+
+FORMAT = 1
+BEST, LAST_GOOD = "best.pt", "last-good.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A checkpoint's content, already copied off the live tensors, and what to call it. `kind` as in CheckpointSaved."""
+
+    step: int
+    kind: str
+    payload: Mapping[str, Any]
+    loss: float
+    miou: float | None
+    good: bool
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a snapshot ended: its file name, and what went wrong, '' where nothing did."""
+
+    snapshot: Snapshot
+    name: str
+    error: str = ""
+
+
+class CheckpointDamagedError(ValueError):
+    """A checkpoint file that is truncated, altered or foreign; the message says which and how."""
+
+
+def checkpoint_name(step: int) -> str:
+    """The file name of the checkpoint taken after `step` steps."""
+    return f"step-{step:08d}.pt"
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """The step checkpoints in `directory`, oldest first."""
+    return sorted(directory.glob("step-*.pt"))
+
+
+def copy_to_host(value: Any) -> Any:
+    """A deep copy of a tree of dicts, lists and tensors whose tensors no longer share memory with training."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: copy_to_host(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(copy_to_host(item) for item in value)
+    return value
+
+
+def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
+    """Write `snapshot` so that after any crash the file is whole or absent. Raises OSError where the disk refuses."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / checkpoint_name(snapshot.step)
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **snapshot.payload}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _write_checksum(path, _sha256(partial))
+        partial.replace(path)
+    except RuntimeError as error:  # torch reports a full disk from its own zip writer as RuntimeError
+        raise OSError(f"cannot write {path.name}: {str(error).splitlines()[0]}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    for alias, wanted in ((BEST, snapshot.best), (LAST_GOOD, snapshot.good)):
+        if wanted:
+            _link(path, directory / alias)
+    _sync_directory(directory)
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, tensors on the CPU. Loads with `weights_only`: nothing in it is executed.
+
+    Raises CheckpointDamagedError for a file that does not match its checksum, cannot be read or is not ours.
+    """
+    sidecar = checksum_path(path)
+    if not sidecar.is_file():
+        raise CheckpointDamagedError(f"{path.name} has no checksum beside it ({sidecar.name})")
+    try:
+        expected, actual = sidecar.read_text().split()[0], _sha256(path)
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise CheckpointDamagedError(f"{path.name} cannot be verified: {error}") from error
+    if actual != expected:
+        raise CheckpointDamagedError(f"{path.name} does not match its checksum")
+    return read_checkpoint(path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """As `load_checkpoint`, for a file that may have come without its checksum."""
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damaged byte happened to hit
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {reason}") from error
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT or "model" not in payload:
+        raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program (format {FORMAT})")
+    return payload
+
+
+def newest_checkpoint(
+    directory: Path, on_damage: Callable[[str, str], None] = lambda name, error: None
+) -> dict[str, Any]:
+    """The newest checkpoint that is whole; `on_damage(name, error)` hears of those passed over.
+
+    Raises UserError when none is left.
+    """
+    paths = list_checkpoints(directory)
+    for path in reversed(paths):
+        try:
+            return load_checkpoint(path)
+        except CheckpointDamagedError as error:
+            on_damage(path.name, str(error))
+    found = f"all {len(paths)} in it are damaged" if paths else "it holds none"
+    raise UserError(f"no usable checkpoint in {directory}: {found}; start anew, or take weights with --init-from")
+
+
+def prune(directory: Path, keep_last: int) -> None:
+    """Delete all but the newest `keep_last` step checkpoints and those that best.pt and last-good.pt name."""
+    kept = {_identity(directory / alias) for alias in (BEST, LAST_GOOD)}
+    for path in list_checkpoints(directory)[:-keep_last]:
+        if _identity(path) not in kept:
+            path.unlink(missing_ok=True)
+            checksum_path(path).unlink(missing_ok=True)
+
+
+def set_aside(directory: Path, *, after_step: int) -> None:
+    """Move checkpoints newer than `after_step` to `superseded/`: a resume after a rollback must not pick them up."""
+    for path in list_checkpoints(directory):
+        if path.name > checkpoint_name(after_step):
+            target = directory / "superseded"
+            target.mkdir(exist_ok=True)
+            for moved in (path, checksum_path(path)):
+                if moved.exists():
+                    moved.replace(target / moved.name)
+
+
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a checkpoint lies."""
+    return path.with_name(path.name + ".sha256")
+
+
+def _identity(path: Path) -> str:
+    """What tells two checkpoints apart: the checksum written beside them."""
+    sidecar = checksum_path(path)
+    return sidecar.read_text().split()[0] if sidecar.is_file() else ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_checksum(path: Path, digest: str) -> None:
+    partial = path.with_suffix(".sha256.partial")
+    with partial.open("w") as file:
+        file.write(f"{digest}  {path.name}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(checksum_path(path))
+
+
+def _link(path: Path, alias: Path) -> None:
+    """Let `alias` name the same checkpoint: a hard link where the file system has them, a copy elsewhere."""
+    partial = alias.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(path, partial)
+    except OSError:
+        shutil.copyfile(path, partial)
+    _write_checksum(alias, _identity(path))
+    partial.replace(alias)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make renames in `directory` survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class CheckpointWriter:
+    """A thread that writes snapshots while training goes on; at most one waits behind the one being written."""
+
+    def __init__(self, directory: Path, *, keep_last: int, before_rename: Callable[[], object]):
+        self.directory = directory
+        self._keep_last = keep_last
+        self._before = before_rename
+        self._todo: queue.Queue[Snapshot | None] = queue.Queue(maxsize=1)
+        self._done: queue.SimpleQueue[Written] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Hand over a snapshot; blocks only while another one already waits."""
+        self._todo.put(snapshot)
+
+    def collect(self) -> list[Written]:
+        """What has ended since the last call, in order."""
+        return [self._done.get_nowait() for _ in range(self._done.qsize())]
+
+    def wait(self) -> list[Written]:
+        """Wait until nothing is left to write; returns what ended."""
+        self._todo.join()
+        return self.collect()
+
+    def close(self) -> list[Written]:
+        """Finish what was handed over and end the thread; returns what ended."""
+        self._todo.put(None)
+        self._thread.join()
+        return self.collect()
+
+    def _work(self) -> None:
+        while (snapshot := self._todo.get()) is not None:
+            self._done.put(self._write(snapshot))
+            self._todo.task_done()
+        self._todo.task_done()
+
+    def _write(self, snapshot: Snapshot) -> Written:
+        """The journal is committed first: a checkpoint never knows more than the journal does."""
+        name = checkpoint_name(snapshot.step)
+        self._before()
+        try:
+            save_checkpoint(self.directory, snapshot)
+            prune(self.directory, self._keep_last)
+        except OSError as error:
+            return Written(snapshot, name, str(error))
+        return Written(snapshot, name)
