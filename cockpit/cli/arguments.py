@@ -1,0 +1,188 @@
+"""Every option and subcommand of `main.py`. Imports nothing heavy: a misspelt word is answered at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from cockpit.cli.parser import Parser, first_word
+from engine.protocol.words import COMMAND_WORDS, usage
+
+DEVICES: Final = ("auto", "cpu", "cuda", "mps")
+DEFAULT_RUNS_DIR: Final = Path("runs")
+
+_EXAMPLES: Final = """
+without a command, train:
+  main.py                                          train on the built-in people
+  main.py --no-ui --config tiny --data DIR --epochs 20
+  main.py --no-ui --set training.learning_rate=1e-5 --set loss.weights.dice=1
+  main.py --no-ui --resume latest                  go on where the last run ended
+
+watch and steer from another terminal:
+  main.py status latest --json
+  main.py metrics latest --keys loss/total,val/miou --csv
+  main.py send latest lower-lr 0.5 --wait
+"""
+
+_SEND_EXAMPLES: Final = """
+exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong words, or no running run; 3 no answer in time
+examples:
+  main.py send latest lower-lr 0.5 --wait
+  main.py send latest promote --force --dry-run
+  main.py send my-run note the second phase looks calm
+"""
+
+
+def build_parser() -> Parser:
+    """The parser of `main.py`: `command` is None for training, or the subcommand's name."""
+    parser = Parser(prog="main.py", description="Train, watch and steer a segmentation run.", epilog=_EXAMPLES)
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    _add_what_to_train(parser)
+    _add_where_to_train(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_readers(commands)
+    _add_send(commands)
+    _add_configs_and_data(commands)
+    return parser
+
+
+def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Parse the words after `main.py`. A mistake prints one sentence and exits with code 2."""
+    parser = build_parser()
+    arguments = parser.parse_args(words)
+    if arguments.command and first_word(words) != arguments.command:
+        parser.error(f"the command {arguments.command!r} comes first, before its options")
+    return arguments
+
+
+class _Version(argparse.Action):
+    """Prints the version; looking it up waits until somebody asks."""
+
+    def __init__(self, **settings: Any):  # argparse hands its keywords through
+        super().__init__(nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        parser.exit(0, f"training-cockpit {version()}\n")
+
+
+def version() -> str:
+    """The installed version, or 'from a checkout' where the package is not installed."""
+    try:
+        return metadata.version("training-cockpit")
+    except metadata.PackageNotFoundError:
+        return "(not installed, from a checkout)"
+
+
+def _add_what_to_train(parser: Parser) -> None:
+    group = parser.add_argument_group("what to train")
+    group.add_argument(
+        "--config",
+        "--configs",
+        default="",
+        metavar="NAME",
+        help="a config's name, or a YAML file; see `main.py configs`",
+    )
+    group.add_argument(
+        "--data", default="", metavar="DIR", help="COCO or mask-folder data; without it, built-in people"
+    )
+    group.add_argument("--epochs", type=_count, metavar="N", help="passes over the training split")
+    group.add_argument("--max-steps", type=_count, metavar="N", help="end after N steps, whatever --epochs says")
+    group.add_argument("--batch-size", "--batch_size", type=_count, metavar="N", help="regions of interest per batch")
+    group.add_argument("--seed", type=_count, metavar="N", help="seed of everything random")
+    group.add_argument(
+        "--set", dest="settings", action="append", default=[], type=_setting, metavar="KEY=VALUE",
+        help="set any key of the config; may be repeated, and has the last word",
+    )  # fmt: skip
+    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start from another run's weights")
+
+
+def _add_where_to_train(parser: Parser) -> None:
+    group = parser.add_argument_group("where and how")
+    group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
+    group.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (config and time)")
+    group.add_argument("--resume", default="", metavar="RUN", help="go on with a run: its name, a path, or latest")
+    group.add_argument("--no-ui", action="store_true", help="no screen: report on the console")
+    group.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    group.add_argument(
+        "--script", default="", metavar="FILE", help="commands at steps, lines such as `120: lower-lr 0.5`"
+    )
+    _add_runs_dir(group, DEFAULT_RUNS_DIR)
+
+
+def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
+    parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="where runs live (runs/)")
+
+
+def _add_readers(commands: Any) -> None:  # argparse's type of a group of subcommands is private
+    status = _reader(commands, "status", "what a run is doing")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    metrics = _reader(commands, "metrics", "a run's numbers: an overview, or rows with --around, --csv or --json")
+    metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/miou")
+    metrics.add_argument("--around", type=int, metavar="STEP", help="only steps near STEP")
+    metrics.add_argument("--window", type=_count, default=10, metavar="N", help="how near: N steps on each side (10)")
+    form = metrics.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help='{"step": [...], "<key>": [...]}, null where absent')
+    form.add_argument("--csv", action="store_true", help="one row per step, empty where absent")
+    events = _reader(commands, "events", "what happened in a run: interventions, validations, checkpoints, alerts")
+    events.add_argument("--json", action="store_true", help="a JSON array")
+    plot = _reader(commands, "plot", "a run's curves, drawn in the terminal")
+    plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
+    runs = commands.add_parser("runs", help="every run, the latest first", description="Every run, the latest first.")
+    runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
+    _add_runs_dir(runs, argparse.SUPPRESS)
+
+
+def _reader(commands: Any, name: str, summary: str) -> Parser:
+    parser: Parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="a run's name, a path, or latest")
+    _add_runs_dir(parser, argparse.SUPPRESS)
+    return parser
+
+
+def _add_send(commands: Any) -> None:
+    lines = "\n".join(f"  {usage(name):<24}{word.summary}" for name, word in COMMAND_WORDS.items())
+    parser: Parser = commands.add_parser(
+        "send",
+        help="steer a running run",
+        description=f"Ask a running run for something. The commands:\n{lines}",
+        epilog=_SEND_EXAMPLES,
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
+    parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")
+    parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what the run would do")
+    parser.add_argument("--force", action="store_true", help="with promote: despite a red check")
+    parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
+    parser.add_argument("--actor", default="", metavar="NAME", help="who asks, for the journal (cli:USER)")
+    _add_runs_dir(parser, argparse.SUPPRESS)
+
+
+def _add_configs_and_data(commands: Any) -> None:
+    configs = commands.add_parser("configs", help="the named configs", description="List the named configs.")
+    configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
+    data = commands.add_parser("data", help="look into a data set", description="Look into a data set.")
+    inspect = data.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser(
+        "inspect", help="what is there, and what cannot be used"
+    )
+    inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
+
+
+def _count(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _setting(text: str) -> str:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write KEY=VALUE, like training.epochs=5")
+    return text
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))

@@ -1,0 +1,65 @@
+"""What the command line asks of a training run, and the config overrides that follow from it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """The training options as given: empty or None where an option was left out."""
+
+    config: str
+    data: str
+    epochs: int | None
+    max_steps: int | None
+    batch_size: int | None
+    device: str
+    seed: int | None
+    settings: tuple[str, ...]
+    run: str
+    runs_dir: Path
+    resume: str
+    init_from: str
+    no_ui: bool
+    quiet: bool
+    script: str
+
+
+def train_options(arguments: argparse.Namespace) -> TrainOptions:
+    """The training options in parsed arguments that name no subcommand."""
+    return TrainOptions(
+        config=arguments.config,
+        data=arguments.data,
+        epochs=arguments.epochs,
+        max_steps=arguments.max_steps,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+        seed=arguments.seed,
+        settings=tuple(arguments.settings),
+        run=arguments.run_name,
+        runs_dir=arguments.runs_dir,
+        resume=arguments.resume,
+        init_from=arguments.init_from,
+        no_ui=arguments.no_ui,
+        quiet=arguments.quiet,
+        script=arguments.script,
+    )
+
+
+def overrides(options: TrainOptions) -> tuple[str, ...]:
+    """KEY=VALUE settings for `load_config`: the options first, then each --set, which therefore has the last word.
+
+    A relative --data becomes absolute, so that the run can be resumed from another directory.
+    """
+    given = {
+        "training.epochs": options.epochs,
+        "training.max_steps": options.max_steps,
+        "training.batch_size": options.batch_size,
+        "training.seed": options.seed,
+        "data.path": str(Path(options.data).expanduser().absolute()) if options.data else None,
+    }
+    named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
+    return named + options.settings
