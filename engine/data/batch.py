@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from engine.data.rejections import Rejection
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -13,14 +15,6 @@ class Position:
 
     epoch: int = 0
     index: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A sample whose file could not be used, and why; another sample took its place."""
-
-    file: str
-    error: str
 
 
 @dataclass(slots=True)

@@ -1,0 +1,107 @@
+"""What stands around the built-in people: textured backdrops and things of their colours and shapes."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.data.canvas import Paint, Polygons, capsules
+from engine.data.figures import NUM_TEXTURES, SKIN_TONES, Colour
+
+
+def draw_palette(rng: np.random.Generator, num_colours: int = 7) -> list[Colour]:
+    """The colours of one scene: clothes, things and backdrop all come from them."""
+    hue, saturation, value = rng.uniform((0, 0.05, 0.12), (1, 0.75, 0.95), size=(num_colours, 3)).T
+    return [colorsys.hsv_to_rgb(float(h), float(s), float(v)) for h, s, v in zip(hue, saturation, value, strict=True)]
+
+
+def draw_textures(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """NUM_TEXTURES reliefs (T, size, size) of about -1..1: two noises, three weaves, and one of large patches."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    waves: list[NDArray[np.float32]] = []
+    for tilt in (0.0, np.pi / 2, rng.uniform(0.4, 1.2)):
+        pitch = rng.uniform(3.0, 9.0)
+        waves.append(np.sin((np.cos(tilt) * x + np.sin(tilt) * y) * (2 * np.pi / pitch)))
+    fine = rng.standard_normal((size, size), dtype=np.float32) * np.float32(0.5)
+    return np.stack([_noise(rng, size, 24), fine, *waves, _noise(rng, size, 7)])[:NUM_TEXTURES].astype(np.float32)
+
+
+def draw_backdrop(rng: np.random.Generator, size: int, palette: list[Colour]) -> NDArray[np.float32]:
+    """A wall and a floor, (size, size, 3) in about 0..1, each blotched with two colours at two scales."""
+    wall, floor = (_blotches(rng, size, palette) for _ in range(2))
+    horizon = size * rng.uniform(0.35, 0.85) + rng.uniform(-0.2, 0.2) * (np.arange(size) - size / 2)
+    is_floor = np.arange(size)[:, None] > horizon[None]
+    return np.where(is_floor[..., None], floor, wall)
+
+
+def draw_things(rng: np.random.Generator, size: int, palette: list[Colour]) -> tuple[Polygons, list[Paint]]:
+    """Poles, boughs, balls and blobs in the people's colours, skin included: polygons and paints."""
+    tables = [maker(rng) for _ in range(int(rng.integers(5, 11))) for maker in [_MAKERS[int(rng.integers(4))]]]
+    table_K6 = np.concatenate(tables) * size
+    colours = [_colour(rng, palette) for table in tables for _ in range(1) for _ in range(len(table))]
+    paints = [Paint(c, int(rng.integers(NUM_TEXTURES)), float(rng.uniform(0.03, 0.3))) for c in colours]
+    return capsules(table_K6[:, :4], table_K6[:, 4:]), paints
+
+
+def draw_posts(rng: np.random.Generator, size: int, palette: list[Colour]) -> tuple[Polygons, list[Paint]]:
+    """At most two thin posts that stand before everybody."""
+    count = int(rng.choice(3, p=(0.6, 0.3, 0.1)))
+    x, radius = rng.uniform(0, size, size=count), rng.uniform(0.008, 0.02, size=count) * size
+    slant = rng.uniform(-0.05, 0.05, size=count) * size
+    ends_K4 = np.stack(
+        [x, np.full(count, size * rng.uniform(-0.1, 0.4)), x + slant, np.full(count, 1.1 * size)], axis=1
+    )
+    paints = [Paint(_colour(rng, palette), 1, 0.1) for _ in range(count)]
+    return capsules(ends_K4, np.stack([radius, radius], axis=1)), paints
+
+
+def _noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
+    """Smooth noise of about -1..1 with `cells` bumps a side."""
+    grid = rng.uniform(-1, 1, size=(cells, cells)).astype(np.float32)
+    return np.asarray(Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _blotches(rng: np.random.Generator, size: int, palette: list[Colour]) -> NDArray[np.float32]:
+    first, second, third = (np.array(palette[int(i)], dtype=np.float32) for i in rng.integers(len(palette), size=3))
+    large = (0.5 + 0.5 * _noise(rng, size, int(rng.integers(3, 7))))[..., None]
+    small = (0.3 * np.abs(_noise(rng, size, int(rng.integers(12, 40)))))[..., None]
+    return (first * large + second * (1 - large)) * (1 - small) + third * small
+
+
+def _colour(rng: np.random.Generator, palette: list[Colour]) -> Colour:
+    choices = list(SKIN_TONES) if rng.random() < 0.25 else palette
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _poles(rng: np.random.Generator) -> NDArray[np.float64]:
+    """One upright pole with a knob: x0, y0, x1, y1 and two radii as shares of the image, as in every maker here."""
+    x, top, width = rng.uniform(0, 1), rng.uniform(0.0, 0.5), rng.uniform(0.01, 0.05)
+    slant, foot = rng.uniform(-0.15, 0.15), rng.uniform(0.7, 1.1)
+    return np.array([(x, top, x + slant, foot, width, width), (x, top, x, top - 0.03, width * 1.6, width * 1.4)])
+
+
+def _boughs(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A chain of limbs that belongs to no body."""
+    points = rng.uniform(0, 1, size=2) + np.cumsum(rng.normal(0, 0.11, size=(5, 2)), axis=0)
+    widths = np.linspace(rng.uniform(0.02, 0.05), 0.012, 5)
+    return np.concatenate([points[:-1], points[1:], widths[:-1, None], widths[1:, None]], axis=1)
+
+
+def _balls(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A ball of about a head's size."""
+    x, y, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.08)
+    return np.array([(x, y, x, y + radius * 0.3, radius, radius)])
+
+
+def _blobs(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A lump of about a torso's size."""
+    x, y = rng.uniform(0, 1, size=2)
+    dx, dy = rng.normal(0, 0.12, size=2)
+    first, second = rng.uniform(0.04, 0.13, size=2)
+    return np.array([(x, y, x + dx, y + dy, first, second)])
+
+
+_MAKERS = (_poles, _boughs, _balls, _blobs)

@@ -1,0 +1,82 @@
+"""A canvas of numbered parts: each polygon gets a number, from which colours, textures and owners follow at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+SUPERSAMPLING: Final = 2
+NOBODY: Final = 0
+
+Polygons = NDArray[np.float64]
+"""K polygons of P corners, (K, P, 2), x and y in image pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """How a part looks: RGB in 0..1, which texture it has and how strong that is."""
+
+    colour: tuple[float, float, float]
+    texture: int = 0
+    strength: float = 0.0
+
+
+class Canvas:
+    """Parts painted over each other on a square of `size` pixels; part 0 is the backdrop."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._parts = Image.new("I", (size * SUPERSAMPLING, size * SUPERSAMPLING), 0)
+        self._draw = ImageDraw.Draw(self._parts)
+        self._paints = [Paint((0.0, 0.0, 0.0))]
+        self._owners = [NOBODY]
+
+    def paint(self, polygons_KP2: Polygons, paints: list[Paint], *, owner: int = NOBODY) -> None:
+        """Paint K polygons in order, each in its paint, as parts of `owner` (0 for nobody)."""
+        for corners_P2, paint in zip(polygons_KP2 * SUPERSAMPLING, paints, strict=True):
+            self._draw.polygon(corners_P2.reshape(-1).tolist(), fill=len(self._paints))
+            self._paints.append(paint)
+            self._owners.append(owner)
+
+    def owners(self) -> NDArray[np.int32]:
+        """Who each pixel belongs to, (size, size)."""
+        return np.array(self._owners, dtype=np.int32)[self._numbers()]
+
+    def render(self, backdrop_HW3: NDArray[np.float32], textures_THW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """RGB (size, size, 3), about 0..1: the parts over the backdrop, edges smoothed, textures laid on."""
+        fine = np.asarray(self._parts)
+        colours = np.array([paint.colour for paint in self._paints], dtype=np.float32)[fine]
+        covered = (fine > 0).astype(np.float32)[..., None]
+        rgb_HW3 = _shrink(colours * covered) + backdrop_HW3 * (1 - _shrink(covered))
+        numbers = self._numbers()
+        texture = np.array([paint.texture for paint in self._paints])[numbers]
+        strength = np.array([paint.strength for paint in self._paints], dtype=np.float32)[numbers]
+        relief_HW = np.take_along_axis(textures_THW, texture[None], axis=0)[0] * strength
+        return rgb_HW3 * (1 + relief_HW[..., None])
+
+    def _numbers(self) -> NDArray[np.int32]:
+        return np.asarray(self._parts)[::SUPERSAMPLING, ::SUPERSAMPLING]
+
+
+def capsules(ends_K4: NDArray[np.float64], radii_K2: NDArray[np.float64], *, num_corners: int = 14) -> Polygons:
+    """Limbs: the hulls of two circles each, from x0, y0, x1, y1 and the two radii."""
+    half = num_corners // 2
+    along_K = np.arctan2(ends_K4[:, 3] - ends_K4[:, 1], ends_K4[:, 2] - ends_K4[:, 0])
+    turn_P = np.concatenate([np.linspace(0.5, 1.5, half), np.linspace(1.5, 2.5, half)]) * np.pi
+    angle_KP = along_K[:, None] + turn_P
+    first_P = np.arange(2 * half) < half
+    centre_KP2 = np.where(first_P[None, :, None], ends_K4[:, None, :2], ends_K4[:, None, 2:])
+    radius_KP = np.where(first_P, radii_K2[:, :1], radii_K2[:, 1:])
+    return centre_KP2 + radius_KP[..., None] * np.stack([np.cos(angle_KP), np.sin(angle_KP)], axis=-1)
+
+
+def _shrink(fine_HWC: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of each block of supersamples."""
+    height, width, channels = fine_HWC.shape
+    step = SUPERSAMPLING
+    blocks = fine_HWC.reshape(height // step, step, width // step, step, channels)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)

@@ -1,0 +1,142 @@
+"""Samples by place: the region, the label and the distance target of one person, pure in seed, epoch and index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.config import DataConfig, ModelConfig
+from engine.data.augment import augment
+from engine.data.cache import PictureCache
+from engine.data.crop import crop_region
+from engine.data.labels import label_region
+from engine.data.order import epoch_order
+from engine.data.regions import jitter_box, pad_box, square_box
+from engine.data.rejections import Rejection, UnusableSample
+from engine.data.scenes import Box, PersonMask, Scene, targets_of
+from engine.errors import UserError
+from engine.losses.distance import signed_distance
+
+CACHE_BYTES: Final = 256 * 2**20
+"""Decoded pictures kept in memory by each process, for each split."""
+
+_SAMPLE_STREAM: Final = 1
+"""Sets the samples' random numbers apart from those of the epoch's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoiSample:
+    """One region: RGB in 0..1 at ROI size, label 0..2 and the target's signed distance in -1..1 at mask size."""
+
+    image_3HW: Tensor
+    label_HW: Tensor
+    distance_1HW: Tensor
+    sample_id: str
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoiRecipe:
+    """How regions are cut and varied; `training` off means neither jitter nor augmentation nor shuffling."""
+
+    roi_size: int
+    mask_size: int
+    padding: float
+    keep_aspect: bool
+    jitter: float
+    augment: float
+    training: bool
+    seed: int
+
+
+def recipe_for(data: DataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
+    """The recipe that the configuration asks for."""
+    return RoiRecipe(
+        roi_size=model.roi_size,
+        mask_size=model.mask_size,
+        padding=data.roi_padding,
+        keep_aspect=data.keep_aspect,
+        jitter=data.roi_jitter if training else 0.0,
+        augment=data.augment if training else 0.0,
+        training=training,
+        seed=seed,
+    )
+
+
+class RoiDataset:
+    """The regions of interest of one split, one for each person of at least `min_pixels` a side."""
+
+    def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
+        self._scenes = scenes
+        self._recipe = recipe
+        self._targets = targets_of(scenes, min_pixels)
+        self._cache = PictureCache(scenes, max_bytes)
+        self._order: tuple[int, NDArray[np.intp]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def sample(self, epoch: int, index: int) -> RoiSample:
+        """The sample at place `index` (0 .. len - 1) of the order of `epoch`; equal arguments give equal bits.
+
+        Where it cannot be used the next usable one in that order stands in, and the sample says what was wrong.
+        Raises UserError when nothing in the split can be used.
+        """
+        rejections: list[Rejection] = []
+        for place in range(len(self)):
+            target = self._target_at(epoch, (index + place) % len(self))
+            try:
+                return self._cut(target, epoch, tuple(rejections))
+            except UnusableSample as error:
+                rejections.append(Rejection(self._scenes[self._targets[target][0]].name, str(error)))
+        reason = f": {rejections[0].file}: {rejections[0].error}" if rejections else ""
+        raise UserError(f"No person in the split can be used{reason}.")
+
+    def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> RoiSample:
+        recipe = self._recipe
+        scene, number = self._targets[target]
+        picture = self._cache.read(scene)
+        person = picture.people[number]
+        _check(person)
+        rng = np.random.default_rng((recipe.seed, epoch, target, _SAMPLE_STREAM))
+        region = _region(person.box, recipe, rng)
+        image_3HW = crop_region(picture.image, region, recipe.roi_size)
+        label_HW = torch.from_numpy(label_region(picture, number, region, recipe.mask_size))
+        if recipe.augment:
+            image_3HW, label_HW = augment(image_3HW, label_HW, probability=recipe.augment, rng=rng)
+        distance_1HW = torch.from_numpy(signed_distance(label_HW.numpy()))[None]
+        return RoiSample(image_3HW, label_HW, distance_1HW, f"{self._scenes[scene].name}#{person.id}", rejections)
+
+    def _target_at(self, epoch: int, index: int) -> int:
+        if not self._recipe.training:
+            return index
+        known = self._order
+        if known is None or known[0] != epoch:
+            scenes = [scene for scene, _ in self._targets]
+            known = self._order = epoch, epoch_order(scenes, seed=self._recipe.seed, epoch=epoch)
+        return int(known[1][index])
+
+
+def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:
+    region = pad_box(box, recipe.padding)
+    if recipe.jitter:
+        region = jitter_box(region, recipe.jitter, rng)
+    return square_box(region) if recipe.keep_aspect else region
+
+
+def _check(person: PersonMask) -> None:
+    """Raises UnusableSample unless the person has pixels, and some of them in the box."""
+    height, width = person.mask_HW.shape
+    if height == 0:
+        raise UnusableSample(f"person {person.id} has no pixel in its mask")
+    left, top, right, bottom = person.box
+    apart = (
+        person.column >= right or person.column + width <= left or person.row >= bottom or person.row + height <= top
+    )
+    if apart:
+        raise UnusableSample(f"person {person.id} has its mask outside its box")

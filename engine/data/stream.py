@@ -1,0 +1,93 @@
+"""The endless stream of training batches: prefetched, resumable at every position, the same whoever assembles it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+from engine.data.assembly import Samples, Span, assemble, span_at
+from engine.data.batch import Batch, Position, Rejection
+from engine.data.workers import WorkerPool
+
+_START: Final = Position()
+_AHEAD: Final = 2
+"""Batches kept ready or in the making for each assembler, beside the one that is asked for."""
+
+
+class BatchStream:
+    """Batches from `position` on, over epoch after epoch; the last batch of an epoch may be smaller.
+
+    With `num_workers` 0 a thread assembles them, else so many processes that live as long as the stream. torch's global
+    generator is neither read nor moved. Not for several threads at once.
+    """
+
+    def __init__(
+        self,
+        dataset: Samples,
+        *,
+        batch_size: int,
+        position: Position = _START,
+        num_workers: int = 0,
+    ) -> None:
+        self._length = len(dataset)
+        if self._length == 0:
+            raise ValueError("a stream needs at least one sample")
+        self._pool = WorkerPool(dataset, num_workers) if num_workers else None
+        self._assemble: Callable[[Span], Batch] = self._pool.assemble if self._pool else partial(assemble, dataset)
+        self._num_ahead = 1 + _AHEAD * max(num_workers, 1)
+        self._threads = ThreadPoolExecutor(max(num_workers, 1), thread_name_prefix="data")
+        self._pending: deque[Future[Batch]] = deque()
+        self._reported: set[Rejection] = set()
+        self.reseat(position, batch_size)
+
+    def next(self) -> Batch:
+        """The next batch; blocks until it is there and raises what went wrong in making it."""
+        began = time.perf_counter()
+        batch = self._pending.popleft().result()
+        batch.wait_seconds = time.perf_counter() - began
+        batch.rejections = self._unreported(batch.rejections)
+        self._fill()
+        return batch
+
+    def reseat(self, position: Position, batch_size: int) -> None:
+        """Go on from `position` with batches of `batch_size`; what was prefetched is dropped."""
+        if batch_size < 1:
+            raise ValueError(f"a batch holds at least one sample, not {batch_size}")
+        while self._pending:
+            self._pending.pop().cancel()
+        self._ahead, self._batch_size = position, batch_size
+        self._fill()
+
+    def close(self) -> None:
+        """End every thread and worker process of the stream; the stream gives nothing more."""
+        while self._pending:
+            self._pending.pop().cancel()
+        if self._pool:
+            self._pool.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def num_worker_deaths(self) -> int:
+        """How many worker processes died and were replaced."""
+        return self._pool.num_deaths if self._pool else 0
+
+    @property
+    def worker_ids(self) -> tuple[int, ...]:
+        """The process ids of the workers that run now."""
+        return self._pool.process_ids if self._pool else ()
+
+    def _fill(self) -> None:
+        while len(self._pending) < self._num_ahead:
+            span = span_at(self._ahead, batch_size=self._batch_size, length=self._length)
+            self._ahead = span.after
+            self._pending.append(self._threads.submit(self._assemble, span))
+
+    def _unreported(self, rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
+        """Those that no batch of this stream has carried before."""
+        fresh = tuple(rejection for rejection in dict.fromkeys(rejections) if rejection not in self._reported)
+        self._reported.update(fresh)
+        return fresh
