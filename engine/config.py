@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from engine.errors import did_you_mean
 from engine.protocol.names import EXCLUSIVE_REFINEMENTS, LOSS_TERMS
@@ -15,6 +15,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 Widths = Annotated[tuple[Count, ...], Field(min_length=2, max_length=8, strict=False)]
+
+
+def _whole(value: object) -> object:
+    """Refuse `true` and `1.0`, which Python takes for equal to 1. Raises ValueError."""
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
 
 
 class _Section(BaseModel):
@@ -73,7 +80,7 @@ class ModelConfig(_Section):
     """Channels inside the auxiliary foreground head."""
     attention: bool = True
     """Let the predicted foreground gate the features of the target branch."""
-    trunk_stride: Literal[1, 2] = 2
+    trunk_stride: Annotated[Literal[1, 2], BeforeValidator(_whole)] = 2
     """Pixels of the region for each position of the trunk: 2 computes it at half resolution."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of feature channels dropped in training; the gate drops half as many."""

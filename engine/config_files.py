@@ -157,7 +157,7 @@ def _parse_override(override: str) -> Settings:
     key = config_keys().get(name)
     if key is not None and key.is_text:
         return {path: Setting(text, COMMAND_LINE)}
-    if key is None and name not in config_sections():
+    if key is None and not (name and name in config_sections()):
         _check_keys({path: Setting(text, COMMAND_LINE)})
     settings = read_value(text, path)
     _check_keys(settings)
@@ -169,7 +169,7 @@ def _check_keys(settings: Settings) -> None:
     keys, sections = config_keys(), config_sections()
     for path, setting in list(settings.items()):
         name = ".".join(path)
-        if path and name in sections:
+        if name and name in sections:
             if setting.value not in (None, {}):
                 raise UserError(_section_error(name, setting, sections[name]))
             del settings[path]
@@ -189,7 +189,7 @@ def _unknown(path: KeyPath) -> str:
         section, name = ".".join(path[:depth]), ".".join(path[: depth + 1])
         if name in keys:
             return f"{name} must be {keys[name].expected}, not a mapping"
-        if name not in sections:
+        if not name or name not in sections:
             return f"there is no key {name!r}; {_nearest_key(path[depth], section)}"
     raise AssertionError(f"{path} is known")
 

@@ -37,7 +37,7 @@ _RESOLVERS: Final[dict[Any, Any]] = {None: list(_PLAIN_VALUES)}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One value of a config and where it was written: `line` counts from 1, and is 0 on the command line."""
+    """One value of a config and where it was written; `line` counts from 1."""
 
     value: object
     source: str
@@ -46,11 +46,15 @@ class Setting:
     @property
     def where(self) -> str:
         """The place as errors name it: `configs/tiny.yaml:12`, or `command line`."""
-        return f"{self.source}:{self.line}" if self.line else self.source
+        return _place(self.source, self.line)
 
 
 def _base_ten(loader: yaml.SafeLoader, node: ScalarNode) -> int:
     return int(loader.construct_scalar(node))
+
+
+def _place(source: str, line: int) -> str:
+    return source if source == COMMAND_LINE or line == 0 else f"{source}:{line}"
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -89,7 +93,7 @@ def read_settings(text: str, source: str) -> dict[Path, Setting]:
         if root is None:
             return {}
         if not isinstance(root, MappingNode):
-            where = f"{source}:{root.start_mark.line + 1}"
+            where = _place(source, root.start_mark.line + 1)
             raise UserError(f"{where}: a config is a mapping of sections, like 'training:' and below it 'epochs: 5'")
         return dict(_leaves(loader, root, (), source))
     finally:
@@ -101,8 +105,7 @@ def read_value(text: str, path: Path) -> dict[Path, Setting]:
     loader = _loader(text, COMMAND_LINE)
     try:
         node = _parsed(loader.get_single_node, COMMAND_LINE)
-        found = dict(_leaves(loader, node, path, COMMAND_LINE)) if node else {path: Setting(None, COMMAND_LINE)}
-        return {key: Setting(setting.value, COMMAND_LINE) for key, setting in found.items()}
+        return dict(_leaves(loader, node, path, COMMAND_LINE)) if node else {path: Setting(None, COMMAND_LINE)}
     finally:
         loader.dispose()
 
@@ -111,8 +114,8 @@ def _loader(text: str, source: str) -> PlainLoader:
     try:
         return PlainLoader(text)
     except ReaderError as error:
-        line = text[: error.position].count("\n") + 1
-        raise UserError(f"{source}:{line}: character U+{ord(text[error.position]):04X} cannot stand in YAML") from None
+        where = _place(source, text[: error.position].count("\n") + 1)
+        raise UserError(f"{where}: character U+{ord(text[error.position]):04X} cannot stand in YAML") from None
 
 
 def _parsed(step: Any, source: str, *arguments: Any) -> Any:
@@ -127,7 +130,7 @@ def _parsed(step: Any, source: str, *arguments: Any) -> Any:
 
 def _sentence(error: yaml.MarkedYAMLError, source: str) -> str:
     mark = error.problem_mark or error.context_mark
-    where = f"{source}:{mark.line + 1}" if mark and source != COMMAND_LINE else source
+    where = _place(source, mark.line + 1 if mark else 0)
     problem = " ".join(str(error.problem or error.context).split())
     if r"'\t'" in problem or _is_at_tab(mark):
         return f"{where}: YAML is not indented with tabs; use spaces"
@@ -153,7 +156,9 @@ def _leaves(loader: PlainLoader, node: Node, path: Path, source: str) -> Iterato
     for key_node, value_node in node.value:
         key, at = _key(key_node, source), key_node.start_mark.line + 1
         if key in seen:
-            raise UserError(f"{source}:{at}: {'.'.join((*path, key))!r} is given twice, first in line {seen[key]}")
+            raise UserError(
+                f"{_place(source, at)}: {'.'.join((*path, key))!r} is given twice, first in line {seen[key]}"
+            )
         seen[key] = at
         for below, setting in _leaves(loader, value_node, (*path, key), source):
             own_line = below == (*path, key)
@@ -162,7 +167,7 @@ def _leaves(loader: PlainLoader, node: Node, path: Path, source: str) -> Iterato
 
 def _key(node: Node, source: str) -> str:
     if not isinstance(node, ScalarNode):
-        raise UserError(f"{source}:{node.start_mark.line + 1}: a key is a plain word, not a list or a mapping")
+        raise UserError(f"{_place(source, node.start_mark.line + 1)}: a key is a plain word, not a list or a mapping")
     return node.value
 
 
@@ -175,5 +180,5 @@ def _constructed(loader: PlainLoader, node: Node, source: str) -> object:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
-        line = node.start_mark.line + 1
-        raise UserError(f"{source}:{line}: {str(node.value)[:60]!r} is not a value of its YAML type") from None
+        where = _place(source, node.start_mark.line + 1)
+        raise UserError(f"{where}: {str(node.value)[:60]!r} is not a value of its YAML type") from None

@@ -1,0 +1,29 @@
+"""The nearest match that every complaint about a name ends with."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import UserError, did_you_mean, nearest
+
+
+@pytest.mark.parametrize(
+    ("word", "match"),
+    [("promot", "promote"), ("PAUSE", "pause"), ("pasue", "pause"), ("oll", "rollback"), ("zzz", ""), ("", "")],
+)
+def test_the_nearest_choice_holds_the_word_or_is_spelt_alike(word, match):
+    assert nearest(word, ["pause", "promote", "demote", "rollback"]) == match
+
+
+def test_a_word_that_several_choices_hold_is_not_guessed_by_holding():
+    assert nearest("mote", ["promote", "demote"]) in ("promote", "demote")
+    assert nearest("refined", ["a_very_long_prefix_refined_one", "a_very_long_prefix_refined_two"]) == ""
+
+
+def test_without_a_match_all_choices_are_named():
+    assert did_you_mean("zzz", {"b", "a"}) == "there are a, b"
+    assert did_you_mean("zzz", ()) == "there are none"
+
+
+def test_a_user_error_is_a_value_error():
+    assert issubclass(UserError, ValueError)
