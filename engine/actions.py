@@ -1,0 +1,160 @@
+"""What the engine does between steps: validate, write checkpoints, roll back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoint import (
+    CheckpointWriter,
+    Snapshot,
+    Written,
+    checkpoint_name,
+    list_checkpoints,
+    load_checkpoint,
+    set_aside,
+)
+from engine.config import Config
+from engine.config_files import dump_config
+from engine.evaluate import Validation, ValidationPlan, evaluate, preview_grid
+from engine.ledger import Ledger
+from engine.protocol.events import Activity, CheckpointFailed, CheckpointSaved, RolledBack, ValidationCompleted
+from engine.protocol.wire import state_to_text
+from engine.runs import CHECKPOINTS
+from engine.trainer import Trainer, amp_dtype
+
+
+class Actions:
+    """Carries out what takes longer than a step. `should_stop` tells a validation to give way to the end of the run."""
+
+    def __init__(self, run_dir: Path, config: Config, trainer: Trainer, ledger: Ledger):
+        self.config = config
+        self.trainer = trainer
+        self.ledger = ledger
+        self.directory = run_dir / CHECKPOINTS
+        self.should_stop: Callable[[], bool] = lambda: False
+        self.validation_due = False
+        self.clean_steps = 0
+        self._writer = CheckpointWriter(
+            self.directory, keep_last=config.checkpoint.keep_last, before_rename=ledger.journal.flush
+        )
+
+    # --- validation ---------------------------------------------------------------------
+
+    def validate(self) -> ValidationCompleted | None:
+        """Measure the validation split now; None where the run was told to stop on the way."""
+        before = self.ledger.state.activity
+        self.ledger.turn_to(Activity.VALIDATING)
+        done = evaluate(self.trainer.model, self.trainer.validation, self._validation_plan(), self.should_stop)
+        self.ledger.turn_to(before)
+        if done is not None:
+            self._record(done)
+        return None if done is None else done.summary
+
+    def _validation_plan(self) -> ValidationPlan:
+        state, settings = self.ledger.state, self.config.validation
+        return ValidationPlan(
+            active=state.refinements,
+            weights=state.loss_weights,
+            batch_size=settings.batch_size,
+            boundary_tolerance=settings.boundary_tolerance,
+            num_previews=settings.num_previews,
+            amp=amp_dtype(self.config),
+        )
+
+    def _record(self, done: Validation) -> None:
+        summary = done.summary
+        metrics = {
+            "val/loss": summary.loss,
+            **{f"val/loss/{term}": value for term, value in done.terms.items()},
+            "val/miou": summary.miou,
+            "val/iou_background": summary.iou_background,
+            "val/iou_target": summary.iou_target,
+            "val/iou_other": summary.iou_other,
+            "val/boundary_f": summary.boundary_f,
+        }
+        self.ledger.record_validation(self.trainer.progress, tuple(metrics), tuple(metrics.values()))
+        if done.previews:
+            self.ledger.record_preview("validation", preview_grid(done.previews))
+
+    # --- checkpoints --------------------------------------------------------------------
+
+    def checkpoint(self, kind: str, *, best: bool = False) -> None:
+        """Copy the run's state and let the writer thread put it on disk."""
+        self._writer.submit(self._snapshot(kind, best=best))
+
+    def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
+        """Write a checkpoint and wait for it."""
+        self.wait_for_checkpoints()
+        self.checkpoint(kind)
+        *_, last = self._writer.wait()
+        return self._outcome(last)
+
+    def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
+        state = self.ledger.state
+        payload: dict[str, Any] = {
+            "step": state.step,
+            "state": state_to_text(state),
+            "config": dump_config(self.config),
+            "validation_due": self.validation_due,
+            **self.trainer.snapshot(),
+        }
+        return Snapshot(
+            step=state.step,
+            kind=kind,
+            payload=payload,
+            loss=float("nan") if state.loss is None else state.loss,
+            miou=state.val_miou,
+            good=self.clean_steps >= min(state.step, self.config.gate.window_steps),
+            best=best,
+        )
+
+    def note_written(self) -> None:
+        """Journal the checkpoints that the writer thread has finished."""
+        for written in self._writer.collect():
+            self.ledger.note(self._outcome(written))
+
+    def wait_for_checkpoints(self) -> None:
+        """Wait for the writer thread and journal what it finished."""
+        for written in self._writer.wait():
+            self.ledger.note(self._outcome(written))
+
+    def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
+        if written.error:
+            return CheckpointFailed(written.name, written.error)
+        self.ledger.observe(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))
+        snapshot = written.snapshot
+        return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.miou, snapshot.good)
+
+    def has_checkpoint_of(self, step: int) -> bool:
+        """Whether the state after `step` steps is on disk."""
+        return (self.directory / checkpoint_name(step)).exists()
+
+    # --- rollback -----------------------------------------------------------------------
+
+    def rollback(self, name: str) -> RolledBack:
+        """Become checkpoint `name` again, keeping what was steered since: learning rate, clip, weights, refinements.
+
+        Raises CheckpointDamagedError; nothing has changed then.
+        """
+        self.wait_for_checkpoints()
+        payload = load_checkpoint(self.directory / name)
+        state, step = self.ledger.state, int(payload["step"])
+        self.trainer.restore(payload, state)
+        set_aside(self.directory, after_step=step)
+        self.ledger.open_branch(step)
+        self.validation_due = bool(payload["validation_due"])
+        self.ledger.observe(
+            step=step,
+            epoch=self.trainer.position.epoch,
+            enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
+            phase_started_at=min(state.phase_started_at, step),
+            checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
+        )
+        return RolledBack(name, before=state.step, after=step)
+
+    def close(self) -> None:
+        """Finish writing checkpoints."""
+        for written in self._writer.close():
+            self.ledger.note(self._outcome(written))

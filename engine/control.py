@@ -1,0 +1,137 @@
+"""Commands on their way into the run: from the journal, a script, a signal, and from the time before a resume."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.actions import Actions
+from engine.checkpoint import CheckpointDamagedError
+from engine.journal.mailbox import Mailbox
+from engine.ledger import Ledger
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.commands import Request
+from engine.protocol.events import Event
+from engine.protocol.rules import Outcome, decide, refused
+from engine.protocol.wire import refusal_of
+from engine.script import ScriptedCommand
+from engine.trainer import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """A steering event that the interrupted run had reached after the checkpoint it resumes from."""
+
+    step: int
+    actor: str
+    event: Event
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """What a signal handler leaves for the engine: the number of the first signal, 0 while there is none."""
+
+    signal: int = 0
+
+
+class Control:
+    """Gives every command exactly one outcome, at a step boundary."""
+
+    def __init__(self, mailbox: Mailbox, ledger: Ledger, trainer: Trainer, actions: Actions, interrupt: Interrupt):
+        self._mailbox = mailbox
+        self._ledger = ledger
+        self._trainer = trainer
+        self._actions = actions
+        self._interrupt = interrupt
+        self._waiting: deque[Request] = deque()
+        self._script: deque[ScriptedCommand] = deque()
+        self._redo: deque[Redone] = deque()
+        actions.should_stop = self.stop_is_waiting
+
+    def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[Redone], *, from_step: int) -> None:
+        """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
+        ahead = [item for item in script if item.step >= from_step]
+        self._script = deque(sorted(ahead, key=lambda item: item.step))
+        self._redo = deque(redo)
+
+    def refuse_stale(self) -> None:
+        """Commands that an engine left unanswered when it died get their answer: no."""
+        for request in self._mailbox.stale():
+            self._refuse(request, refused("the run had ended before it came to this; send it again"))
+
+    def stop_is_waiting(self) -> bool:
+        """Whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
+        self._waiting.extend(self._mailbox.poll())
+        return bool(self._interrupt.signal) or any(isinstance(r.command, c.Stop) for r in self._waiting)
+
+    def drain(self) -> None:
+        """Carry out everything that is due at this boundary."""
+        step = self._ledger.state.step
+        while self._redo and self._redo[0].step <= step:
+            self._do_again(self._redo.popleft())
+        while self._script and self._script[0].step <= step:
+            self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
+        if self._interrupt.signal and not self._ledger.state.activity == e.Activity.STOPPING:
+            self._handle(Request(id=0, actor="signal", command=c.Stop(f"signal {self._interrupt.signal}")))
+        self._waiting.extend(self._mailbox.poll())
+        while self._waiting:
+            self._handle(self._waiting.popleft())
+
+    def _do_again(self, past: Redone) -> None:
+        self._trainer.carry_out(past.event, self._ledger.state)
+        self._ledger.note(past.event, actor=past.actor, reason="done again after the resume")
+
+    def _handle(self, request: Request) -> None:
+        state = self._ledger.state
+        outcome = decide(state, request.command, at_epoch=self._trainer.progress)
+        if outcome.event is None:
+            self._refuse(request, outcome)
+            return
+        match outcome.event:
+            case e.CheckpointRequested():
+                self._save(request, outcome)
+            case e.ValidationRequested():
+                self._validate(request, outcome)
+            case e.RollbackRequested(checkpoint=name):
+                self._roll_back(request, outcome, name)
+            case event:
+                if isinstance(event, e.PhasePromoted):
+                    self._actions.checkpoint("promotion")
+                self._trainer.carry_out(event, state)
+                self._answer(request, outcome, event)
+                self._ledger.observe(total_steps=self._trainer.total_steps(self._ledger.state))
+
+    def _save(self, request: Request, outcome: Outcome) -> None:
+        done = self._actions.checkpoint_now("asked")
+        if isinstance(done, e.CheckpointSaved):
+            self._answer(request, outcome, done)
+        else:
+            self._ledger.note(done)
+            self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
+
+    def _validate(self, request: Request, outcome: Outcome) -> None:
+        done = self._actions.validate()
+        if done is None:
+            self._refuse(request, refused("the run was told to stop meanwhile"))
+        else:
+            self._answer(request, outcome, done)
+
+    def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
+        try:
+            done = self._actions.rollback(name)
+        except CheckpointDamagedError as error:
+            self._ledger.note(e.CheckpointDamaged(name, str(error)))
+            self._refuse(request, refused(str(error)))
+            return
+        self._answer(request, outcome, done)
+        self._actions.checkpoint("rollback")
+
+    def _answer(self, request: Request, outcome: Outcome, event: Event) -> None:
+        self._ledger.answer(outcome, event, actor=request.actor, command_id=request.id or None)
+
+    def _refuse(self, request: Request, outcome: Outcome) -> None:
+        self._ledger.answer(
+            outcome, refusal_of(request.command), actor=request.actor, command_id=request.id or None
+        )

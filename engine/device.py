@@ -1,0 +1,30 @@
+"""Where the network runs: CUDA, MPS or the CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from engine.errors import UserError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device called `wanted`; `auto` takes CUDA, then MPS, then the CPU. Raises UserError where it is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available.get(wanted, False):
+        raise UserError(f"--device {wanted}: this machine has no such device; use --device auto or --device cpu")
+    return torch.device(wanted)
+
+
+def describe(device: torch.device) -> str:
+    """The device's name for people: `cuda (NVIDIA H100)`, `cpu (2 threads)`."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+
+
+def default_config() -> str:
+    """The configuration for this machine: the stable refined one on a GPU, the tiny one without."""
+    gpu = choose_device("auto").type != "cpu"
+    return "rgb_hierarchical_unet_v2_attention_r64m64_refined_stable" if gpu else "tiny"

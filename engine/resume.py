@@ -1,0 +1,85 @@
+"""What a resumed run takes over from the journal and from options that changed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from engine.config import Config
+from engine.control import Redone
+from engine.journal.reader import Entry, JournalReader
+from engine.protocol import events as e
+from engine.protocol.events import Status
+from engine.protocol.phases import phase_of
+from engine.protocol.state import RunState
+
+_LASTING = (
+    e.LrScaled,
+    e.LrSet,
+    e.PhasePromoted,
+    e.PhaseDemoted,
+    e.RefinementEnabled,
+    e.RefinementDisabled,
+    e.LossWeightSet,
+    e.GradientClipSet,
+    e.AccumulationSet,
+    e.BatchSizeSet,
+    e.OptimizerSet,
+)
+"""Steering whose effect lasts. Each carries absolute values, so doing it again changes nothing it had changed before."""
+
+
+def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
+    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again there."""
+    entries = _entries(journal)
+    rollbacks = [index for index, entry in enumerate(entries) if isinstance(entry.event, e.RolledBack)]
+    since = entries[rollbacks[-1] + 1 :] if rollbacks else entries
+    lasting = [
+        Redone(entry.step, entry.actor, entry.event)
+        for entry in since
+        if entry.step >= from_step and entry.status is not Status.REFUSED and isinstance(entry.event, _LASTING)
+    ]
+    return sorted(lasting, key=lambda done: done.step)
+
+
+def last_reached(journal: Path) -> int:
+    """The first step at whose boundary scripted commands have not been given yet, as far as the journal tells."""
+    entries = _entries(journal)
+    return max((entry.step + 1 for entry in entries if entry.actor == "script"), default=0)
+
+
+def _entries(journal: Path) -> list[Entry]:
+    with closing(JournalReader(journal)) as reader:
+        return reader.events()
+
+
+def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
+    """`state` with what the configuration says differently `now` than it `was` (resolved YAML): asked for anew, it wins."""
+    old, new = yaml.safe_load(was), now.model_dump(mode="json")
+    training = _changed(old["training"], new["training"])
+    fields: dict[str, Any] = {
+        name: training[name]
+        for name in ("gradient_clip", "accumulation", "batch_size", "optimizer")
+        if name in training
+    }
+    if "learning_rate" in training:
+        fields |= {"lr_scale": 1.0, "lr_pin": None}
+    weights = _changed(old["loss"]["weights"], new["loss"]["weights"])
+    if weights:
+        fields["loss_weights"] = MappingProxyType({**state.loss_weights, **weights})
+    switches = _changed(old["model"]["refinements"], new["model"]["refinements"])
+    if switches:
+        on = state.refinements | {name for name, value in switches.items() if value}
+        fields["refinements"] = on - {name for name, value in switches.items() if not value}
+        fields["phase"] = phase_of(fields["refinements"])
+    return replace(state, **fields)
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in new.items() if old.get(name) != value}

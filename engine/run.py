@@ -1,0 +1,260 @@
+"""A run from its directory to its exit code: opened fresh or resumed, trained, and left so that it can be resumed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType, MappingProxyType
+from typing import Any
+
+import torch
+
+from engine.actions import Actions
+from engine.checkpoint import CheckpointDamagedError, newest_checkpoint, read_checkpoint
+from engine.config import Config
+from engine.config_files import dump_config
+from engine.control import Control, Interrupt, Redone
+from engine.data.sources import Splits, open_splits
+from engine.device import choose_device, describe
+from engine.errors import UserError
+from engine.journal.mailbox import Mailbox
+from engine.journal.writer import JournalWriter
+from engine.ledger import Ledger
+from engine.loop import Loop, TrainingDivergedError
+from engine.losses.chance import chance_levels
+from engine.model.network import HierarchicalUNet
+from engine.protocol import events as e
+from engine.protocol.events import Activity
+from engine.protocol.phases import phase_of
+from engine.protocol.state import Limits, RunState
+from engine.protocol.wire import state_from_text
+from engine.resume import last_reached, redo_list, revise_state
+from engine.runs import CHECKPOINTS, CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, lock_run
+from engine.script import ScriptedCommand
+from engine.tensorboard import TensorboardWriter
+from engine.trainer import Trainer, inherit_weights
+
+_CHANCE_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to train: a directory that exists, a resolved configuration, and where the weights come from."""
+
+    directory: Path
+    config: Config
+    device: str = "auto"
+    resume: bool = False
+    init_from: str = ""
+    script: tuple[ScriptedCommand, ...] = ()
+
+
+def initial_state(run: str, config: Config) -> RunState:
+    """The state of a run that has not taken a step."""
+    training, refinements = config.training, config.model.refinements.active()
+    limits = config.limits
+    return RunState(
+        run=run,
+        refinements=refinements,
+        phase=phase_of(refinements),
+        loss_weights=MappingProxyType(dict(config.loss.weights)),
+        gradient_clip=training.gradient_clip,
+        accumulation=training.accumulation,
+        batch_size=training.batch_size,
+        optimizer=training.optimizer,
+        limits=Limits(lr_min=limits.lr_min, lr_max=limits.lr_max, max_lr_factor=limits.max_lr_factor),
+    )
+
+
+def train(request: RunRequest, interrupt: Interrupt) -> int:
+    """Train to the end, a stop or a failure; returns the exit code. Raises UserError before the first step.
+
+    0 complete or stopped by command, 1 failed, 128 + n ended by signal n.
+    """
+    with lock_run(request.directory), _logging_to(request.directory / CONSOLE_LOG):
+        journal = JournalWriter(request.directory)
+        journal.start()
+        settings = request.config.tensorboard
+        tensorboard = (
+            TensorboardWriter(request.directory / TENSORBOARD, every_steps=settings.every_steps)
+            if settings.enabled
+            else None
+        )
+        ledger = Ledger(initial_state(request.directory.name, request.config), journal, tensorboard)
+        try:
+            return _train(request, ledger, interrupt)
+        finally:
+            ledger.close()
+
+
+def _train(request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> int:
+    started = time.perf_counter()
+    opened: list[_Opened] = []
+    try:
+        opened.append(_open(request, ledger, interrupt))
+        run = opened[0]
+        reason = run.loop.train()
+        _finish(run, ledger, reason, started)
+        return 128 + interrupt.signal if interrupt.signal else 0
+    except UserError as error:
+        ledger.note(e.RunFailed(str(error)))
+        raise
+    except TrainingDivergedError as error:
+        logging.getLogger(__name__).error("%s", error)
+        ledger.note(e.RunFailed(str(error)))
+        return 1
+    except Exception as error:  # the engine's root: whatever it was ends in an event and a traceback in console.log
+        logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
+        ledger.note(e.RunFailed(f"{type(error).__name__}: {error}"))
+        return 1
+    finally:
+        for run in opened:
+            run.actions.close()
+            run.trainer.close()
+
+
+@dataclass(slots=True)
+class _Opened:
+    """The parts of a run that is ready to train."""
+
+    trainer: Trainer
+    actions: Actions
+    loop: Loop
+
+
+def _open(request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> _Opened:
+    """Build everything, resume where asked, and say in the journal how training starts."""
+    config, device = request.config, choose_device(request.device)
+    payload = _resume_payload(request, ledger) if request.resume else None
+    if payload:
+        ledger.observe(**_resumed_fields(payload, config))
+        ledger.open_branch(int(payload["step"]))
+    (request.directory / CONFIG_FILE).write_text(dump_config(config))
+    torch.manual_seed(config.training.seed)
+    splits = open_splits(config.data, config.model, config.training.seed)
+    for problem in splits.problems:
+        ledger.note(e.SampleRejected(problem.file, problem.error))
+    model = HierarchicalUNet(config.model).to(device, memory_format=torch.channels_last)
+    if request.init_from:
+        ledger.note(_inherit(model, Path(request.init_from)))
+    trainer = Trainer(config, model, splits, ledger.state)
+    actions = Actions(request.directory, config, trainer, ledger)
+    if payload:
+        trainer.restore(payload, ledger.state)
+        actions.validation_due = bool(payload["validation_due"])
+    ledger.journal.set_meta("chance_levels", _chance(splits))
+    ledger.observe(device=describe(device), total_steps=trainer.total_steps(ledger.state))
+    control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
+    control.refuse_stale()
+    _schedule(control, request, ledger)
+    ledger.note(_started(trainer, splits, ledger, payload))
+    return _Opened(trainer, actions, Loop(config, trainer, ledger, actions, control))
+
+
+def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:
+    redo: Sequence[Redone] = ()
+    reached = 0
+    if request.resume:
+        ledger.journal.flush()
+        redo = redo_list(request.directory, from_step=ledger.state.step)
+        reached = last_reached(request.directory)
+    control.schedule(request.script, redo, from_step=reached)
+
+
+def _resume_payload(request: RunRequest, ledger: Ledger) -> dict[str, Any]:
+    def on_damage(name: str, error: str) -> None:
+        ledger.note(e.CheckpointDamaged(name, error))
+
+    return newest_checkpoint(request.directory / CHECKPOINTS, on_damage)
+
+
+def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The checkpoint's state under the configuration asked for now: what was overridden at the resume wins."""
+    then = state_from_text(payload["state"])
+    now = revise_state(then, was=payload["config"], now=config)
+    now = replace(now, activity=Activity.STARTING, steps_until_pause=None)
+    return {name: getattr(now, name) for name in RunState.__dataclass_fields__ if name != "run"}
+
+
+def _inherit(model: HierarchicalUNet, path: Path) -> e.WeightsInherited:
+    if not path.is_file():
+        raise UserError(f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt")
+    try:
+        weights = read_checkpoint(path)["model"]
+    except CheckpointDamagedError as error:
+        raise UserError(f"--init-from: {error}; give another checkpoint") from error
+    loaded, missing, unexpected = inherit_weights(model, weights)
+    if not loaded:
+        raise UserError(f"--init-from {path}: none of its tensors fits this network; use the configuration it came from")
+    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
+
+
+def _chance(splits: Splits) -> dict[str, float]:
+    """What an uninformed network would score in each loss term, from the labels of the first samples."""
+    samples = [splits.train.sample(0, index) for index in range(min(_CHANCE_SAMPLES, len(splits.train)))]
+    labels = torch.stack([sample.label_HW for sample in samples])
+    distances = torch.stack([sample.distance_1HW for sample in samples])
+    return chance_levels(labels, distances)
+
+
+def _started(trainer: Trainer, splits: Splits, ledger: Ledger, payload: dict[str, Any] | None) -> e.RunStarted:
+    return e.RunStarted(
+        device=ledger.state.device,
+        num_parameters=sum(p.numel() for p in trainer.model.parameters()),
+        num_train_samples=len(splits.train),
+        num_val_samples=len(splits.val),
+        total_steps=ledger.state.total_steps,
+        resumed_from=f"step {payload['step']}" if payload else "",
+    )
+
+
+def _finish(run: _Opened, ledger: Ledger, reason: str, started: float) -> None:
+    """The last checkpoint, unless the state is on disk already, and the last word."""
+    run.actions.wait_for_checkpoints()
+    if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):
+        ledger.note(run.actions.checkpoint_now("final"))
+    ledger.note(e.RunFinished(reason, time.perf_counter() - started))
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Warnings and log records of every library go to console.log while the engine runs."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def signals_to(interrupt: Interrupt) -> Iterator[None]:
+    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends at once.
+
+    Only the main thread may enter this.
+    """
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if interrupt.signal and number == signal.SIGINT:
+            os._exit(128 + number)
+        interrupt.signal = interrupt.signal or number
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
