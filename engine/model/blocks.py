@@ -12,7 +12,7 @@ class ConvNormRelu(nn.Sequential):
     """A 3x3 convolution, a norm and a ReLU; `stride` 2 halves the resolution."""
 
     def __init__(self, inputs: int, outputs: int, *, norm: Norm = ChannelNorm, stride: int = 1) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), norm(outputs), nn.ReLU())
+        super().__init__(nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), norm(outputs, relu=True))
 
 
 class ResidualBlock(nn.Module):
@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Features of the same shape."""
-        return F.relu(x_NCHW + self.norm(self.second(self.first(x_NCHW))))
+        return (x_NCHW + self.norm(self.second(self.first(x_NCHW)))).relu_()
 
 
 def rescaling(inputs: int, outputs: int, *, scale: int) -> nn.Conv2d | nn.ConvTranspose2d:

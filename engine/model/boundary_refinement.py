@@ -14,7 +14,8 @@ from engine.model.norms import ChannelNorm
 class BoundaryRefinement(nn.Module):
     """A small convolutional correction of the logits, read from the probabilities and the picture beside them.
 
-    The gate opens with the edges of the probabilities alone; the correction itself is unbounded and starts at zero.
+    A gate opens with the edges of the probabilities, which say where to correct and so are taken as constants; the
+    correction itself is unbounded and starts at zero.
     """
 
     def __init__(self, width: int) -> None:
@@ -23,8 +24,7 @@ class BoundaryRefinement(nn.Module):
             nn.Conv2d(6, width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
-            ChannelNorm(width),
-            nn.ReLU(),
+            ChannelNorm(width, relu=True),
             zero_(nn.Conv2d(width, 3, 1)),
         )
 
@@ -32,4 +32,4 @@ class BoundaryRefinement(nn.Module):
         """Normalised log-probabilities of the same shape; `image_N3HW` is RGB in 0..1 at their resolution."""
         probs_N3HW = log_probs_N3HW.exp()
         correction_N3HW = self.correct(torch.cat([probs_N3HW, image_N3HW], dim=1)).float()
-        return shifted_log_probs(log_probs_N3HW, edge_gate(probs_N3HW) * correction_N3HW)
+        return shifted_log_probs(log_probs_N3HW, edge_gate(probs_N3HW.detach()) * correction_N3HW)

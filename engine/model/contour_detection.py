@@ -11,12 +11,11 @@ from engine.model.norms import ChannelNorm
 
 def contour_head(channels: int, *, scale: int) -> nn.Sequential:
     """One contour logit per pixel, at `scale` times the resolution of the shared features; the loss has the sigmoid."""
-    width = max(channels // 4, 1)
+    width = max(channels // 4, 8)
     return nn.Sequential(
         ConvNormRelu(channels, width),
         rescaling(width, width, scale=scale),
-        ChannelNorm(width),
-        nn.ReLU(),
+        ChannelNorm(width, relu=True),
         ConvNormRelu(width, width),
         small_(nn.Conv2d(width, 1, 1)),
     )

@@ -13,8 +13,7 @@ def doubling(inputs: int, outputs: int) -> nn.Sequential:
     """Twice the resolution by a transposed 4x4 convolution, refined by a residual block."""
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1),
-        ChannelNorm(outputs),
-        nn.ReLU(),
+        ChannelNorm(outputs, relu=True),
         ResidualBlock(outputs),
     )
 
@@ -24,11 +23,11 @@ def progressive_decoder(channels: int, *, num_doublings: int) -> nn.Sequential:
 
     Each doubling halves the channels. With none to make, it decodes where it stands.
     """
+    half = max(channels // 2, 8)
     layers: list[nn.Module] = []
+    if num_doublings == 0:
+        layers, channels = [ConvNormRelu(channels, half), ResidualBlock(half)], half
     for _ in range(num_doublings):
-        layers.append(doubling(channels, max(channels // 2, 1)))
-        channels = max(channels // 2, 1)
-    if not layers:
-        layers = [ConvNormRelu(channels, max(channels // 2, 1)), ResidualBlock(max(channels // 2, 1))]
-        channels = max(channels // 2, 1)
+        layers.append(doubling(channels, half))
+        channels, half = half, max(half // 2, 8)
     return nn.Sequential(*layers, zero_(nn.Conv2d(channels, 3, 1)))

@@ -15,14 +15,13 @@ class TargetBranch(nn.Module):
 
     def __init__(self, channels: int, *, scale: int, attention: bool, dropout: float) -> None:
         super().__init__()
-        half = max(channels // 2, 1)
+        half = max(channels // 2, 8)
         self.layers = nn.Sequential(
             ResidualBlock(channels),
             SpatialAttention() if attention else nn.Identity(),
             nn.Dropout2d(dropout),
             rescaling(channels, half, scale=scale),
-            ChannelNorm(half),
-            nn.ReLU(),
+            ChannelNorm(half, relu=True),
             ChannelAttention(half) if attention else nn.Identity(),
             nn.Dropout2d(dropout),
             ResidualBlock(half),

@@ -56,7 +56,7 @@ class UNet(nn.Module):
         )
         self.bottleneck = AttendedBottleneck(widths[-1])
         self.up = nn.ModuleList(DecoderLevel(lower, upper) for upper, lower in reversed(list(pairwise(widths))))
-        self.out_channels = max(width // 2, 1)
+        self.out_channels = max(width // 2, 8)
         self.out = ConvNormRelu(width, self.out_channels)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
