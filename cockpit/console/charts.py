@@ -1,0 +1,63 @@
+"""Curves of a run straight from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cockpit.console.curves import Curve, curve_lines
+from engine.journal.reader import Entry, JournalReader
+from engine.protocol import events as e
+
+SUMMARY_KEYS: Final = ("loss/total", "val/miou", "grad_norm/total")
+_STEERING_MARKS: Final = (
+    e.LrScaled,
+    e.LrSet,
+    e.PhasePromoted,
+    e.PhaseDemoted,
+    e.RefinementEnabled,
+    e.RefinementDisabled,
+    e.LossWeightSet,
+    e.GradientClipSet,
+    e.AccumulationSet,
+    e.BatchSizeSet,
+    e.OptimizerSet,
+    e.RolledBack,
+)
+_LOG_RATIO: Final = 10.0
+
+
+def marked_steps(entries: Iterable[Entry]) -> tuple[int, ...]:
+    """The steps at which somebody changed what is trained or how: the marks on every curve."""
+    return tuple(sorted({entry.step for entry in entries if isinstance(entry.event, _STEERING_MARKS)}))
+
+
+def read_curves(reader: JournalReader, keys: Sequence[str], marks: tuple[int, ...] = ()) -> list[Curve]:
+    """One curve per metric in `keys` along the current lineage; steps that did not record it are left out."""
+    series = reader.series(keys)
+    curves: list[Curve] = []
+    for key in keys:
+        present = series.present[key]
+        values = series.values[key][present].astype(np.float64)
+        curves.append(Curve(key, series.steps[present], values, _wants_log(key, values), marks))
+    return curves
+
+
+def _wants_log(key: str, values: NDArray[np.float64]) -> bool:
+    """Norms always; other metrics where one value would press the rest of the curve flat."""
+    finite = values[np.isfinite(values)]
+    if key.startswith("grad_norm/"):
+        return bool((finite > 0).any())
+    return bool(finite.size and finite.min() > 0 and finite.max() > _LOG_RATIO * np.median(finite))
+
+
+def chart_lines(curves: Iterable[Curve], *, width: int, ascii_only: bool = False, height: int = 10) -> list[str]:
+    """The curves one below the other, a blank line after each."""
+    return [
+        line
+        for curve in curves
+        for line in (*curve_lines(curve, width=width, height=height, ascii_only=ascii_only), "")
+    ]

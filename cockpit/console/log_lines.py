@@ -1,0 +1,74 @@
+"""Which events of a run are printed, and how: one line each, floods thinned out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from rich.text import Text
+
+from cockpit.console.sentences import Weight, sentence, weight
+from cockpit.console.text import whole
+from engine.journal.reader import Entry
+from engine.protocol import events as e
+from engine.protocol.events import Status
+
+_FLOODS: Final = (e.StepSkipped, e.SampleRejected)
+_IN_FULL: Final = 10
+_STYLES: Final = {Weight.ALERT: "bold red", Weight.RESULT: "bold", Weight.INTERVENTION: "cyan", Weight.PROGRESS: ""}
+
+
+class LogLines:
+    """Turns entries into lines. `quiet` keeps results and alerts only.
+
+    Of the kinds that can come in thousands, the first ten are printed and then every tenth, hundredth and so on.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._counts: Counter[type[Any]] = Counter()
+
+    def of(self, entries: Iterable[Entry]) -> Iterator[Text]:
+        """The lines for `entries`, oldest first."""
+        for entry in entries:
+            if self._is_wanted(entry):
+                yield entry_line(entry, note=self._thinning(entry))
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        matter = _weight_of(entry)
+        if matter is Weight.SILENT or (self._quiet and matter not in (Weight.RESULT, Weight.ALERT)):
+            return False
+        kind = type(entry.event)
+        self._counts[kind] += 1
+        return kind not in _FLOODS or self._counts[kind] % _stride(self._counts[kind]) == 0
+
+    def _thinning(self, entry: Entry) -> str:
+        count = self._counts[type(entry.event)]
+        return f" (number {count})" if isinstance(entry.event, _FLOODS) and count >= _IN_FULL else ""
+
+
+def entry_line(entry: Entry, *, note: str = "") -> Text:
+    """One event: its step, who was behind it, what happened, and how a command ended."""
+    who = "" if entry.actor == "engine" else f"{whole(entry.actor)}: "
+    ending = "" if entry.status in (Status.NOTED, Status.APPLIED) else f" [{entry.status.value}]"
+    reason = f" ({whole(entry.reason)})" if entry.reason else ""
+    matter = _weight_of(entry)
+    mark = "! " if matter is Weight.ALERT else ""
+    line = f"step {entry.step}  {mark}{who}{sentence(entry.event)}{ending}{reason}{note}"
+    return Text(line, _STYLES.get(matter, ""))
+
+
+def _weight_of(entry: Entry) -> Weight:
+    """An event that somebody asked for is an intervention, whatever it is otherwise, unless it is a result."""
+    matter = weight(entry.event)
+    if entry.status is not Status.NOTED and matter in (Weight.PROGRESS, Weight.SILENT):
+        return Weight.INTERVENTION
+    return matter
+
+
+def _stride(count: int) -> int:
+    stride = 1
+    while count > _IN_FULL * stride:
+        stride *= 10
+    return stride

@@ -1,0 +1,85 @@
+"""Printing that can never end a run: a terminal that goes away is not written to any more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Final, TextIO
+
+from rich.console import Console
+
+_DUMB: Final = ("dumb", "unknown")
+
+
+class SafeStream:
+    """A text stream in front of another one: what cannot be written is dropped, and nothing is raised.
+
+    Once the other end is gone, the descriptor leads to /dev/null, so that the flush at the interpreter's exit cannot
+    fail either and turn the exit code into 120.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self.broken = False
+        self._target = target
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the stream behind; utf-8 where it does not say."""
+        return getattr(self._target, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write `text`, with '?' for what the encoding lacks. Returns its length, written or not."""
+        if not self.broken:
+            try:
+                self._target.write(text.encode(self.encoding, "replace").decode(self.encoding))
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream behind."""
+        if not self.broken:
+            try:
+                self._target.flush()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+
+    def isatty(self) -> bool:
+        """Whether a person's terminal is behind."""
+        return not self.broken and not self._target.closed and self._target.isatty()
+
+    def fileno(self) -> int:
+        """The descriptor behind. Raises OSError where there is none."""
+        return self._target.fileno()
+
+    def _give_up(self, error: OSError | ValueError) -> None:
+        self.broken = True
+        if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO, errno.ENOSPC):
+            self._lead_nowhere()
+
+    def _lead_nowhere(self) -> None:
+        try:
+            descriptor = self.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+        except (OSError, ValueError):
+            return
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def open_console(target: TextIO | None = None, *, width: int | None = None) -> Console:
+    """A rich console on `target` (standard output), that reads no markup, honours NO_COLOR and never raises OSError."""
+    stream = SafeStream(sys.stdout if target is None else target)
+    return Console(
+        file=stream,  # type: ignore[arg-type]  # rich writes, flushes and asks isatty, fileno and encoding: no more
+        width=width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def is_live(console: Console) -> bool:
+    """Whether lines can be redrawn: on a terminal that can move its cursor."""
+    return console.file.isatty() and os.environ.get("TERM", "").lower() not in _DUMB

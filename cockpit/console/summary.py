@@ -1,0 +1,154 @@
+"""What a run leaves on the console: how it ended, what it reached, what was done to it, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from cockpit.console.charts import SUMMARY_KEYS, chart_lines, marked_steps, read_curves
+from cockpit.console.follower import Best, best_validation, chance_levels, last_terms
+from cockpit.console.log_lines import entry_line
+from cockpit.console.panel import loss_style, phase_title
+from cockpit.console.text import duration, number, rate, whole
+from engine.journal.reader import Entry, JournalReader
+from engine.protocol import events as e
+from engine.protocol.events import Activity, Status
+from engine.protocol.names import LOSS_TERMS
+from engine.protocol.state import RunState
+from engine.runs import CHECKPOINTS
+
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that the summary says, read from the journal once."""
+
+    run_dir: Path
+    state: RunState
+    entries: tuple[Entry, ...]
+    terms: dict[str, float]
+    chance: dict[str, float]
+    best: Best | None
+
+
+def read_outcome(reader: JournalReader, run_dir: Path) -> Outcome | None:
+    """The outcome of the run in `run_dir`; None where it never recorded a state."""
+    state = reader.state()
+    if state is None:
+        return None
+    return Outcome(
+        run_dir=run_dir,
+        state=state,
+        entries=tuple(reader.events()),
+        terms=last_terms(reader, first=reader.newest_ids().step),
+        chance=chance_levels(reader),
+        best=best_validation(reader),
+    )
+
+
+def summary_lines(outcome: Outcome) -> list[Text]:
+    """The summary without its curves."""
+    return [
+        Text(f"{whole(outcome.state.run)}: {_ending(outcome)}", "bold"),
+        Text(f"  {_where(outcome.state)}"),
+        Text(f"  {_reached(outcome)}"),
+        *_terms(outcome),
+        *_troubles(outcome),
+        *_listed("interventions", [entry for entry in outcome.entries if is_intervention(entry)]),
+        *_listed("alerts", [entry for entry in outcome.entries if isinstance(entry.event, e.AlertRaised)]),
+        *(Text(f"  {line}") for line in _way_on(outcome)),
+    ]
+
+
+def curves_text(reader: JournalReader, outcome: Outcome, *, width: int, ascii_only: bool) -> list[str]:
+    """The end-of-run curves: total loss, validation mIoU, gradient norm."""
+    curves = read_curves(reader, SUMMARY_KEYS, marked_steps(outcome.entries))
+    return chart_lines(curves, width=width, ascii_only=ascii_only)
+
+
+def is_intervention(entry: Entry) -> bool:
+    """A command that was carried out, clamped or refused, or something done in another's name than the engine's."""
+    return entry.status is not Status.NOTED or entry.actor != "engine"
+
+
+def resume_command(run_dir: Path) -> str:
+    """The command that goes on with the run in `run_dir`, as one would type it from the project's root."""
+    words = ["python", "main.py", "--no-ui", "--resume", run_dir.name]
+    return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
+
+
+def _ending(outcome: Outcome) -> str:
+    last = next((x.event for x in reversed(outcome.entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
+    match outcome.state.activity, last:
+        case Activity.FINISHED, e.RunFinished(reason=reason, seconds=seconds):
+            return f"{whole(reason)} after {duration(seconds)}"
+        case Activity.FAILED, e.RunFailed(error=error):
+            return f"failed: {whole(error)}"
+        case activity, _:
+            return f"left while {activity.value}"
+
+
+def _where(state: RunState) -> str:
+    total = f" of {state.total_steps}" if state.total_steps else ""
+    phase, device = phase_title(state.phase), whole(state.device) or "no device"
+    return f"{state.step}{total} steps, epoch {state.epoch + 1}, phase {phase}, lr {rate(state.lr)}, on {device}"
+
+
+def _reached(outcome: Outcome) -> str:
+    state, best = outcome.state, outcome.best
+    parts = [f"last loss {number(state.loss)}", f"gradient norm {number(state.grad_norm)}"]
+    if best is None:
+        parts.append("never validated")
+    else:
+        parts += [f"mIoU {number(state.val_miou)}", f"best {best.miou:.4f} at step {best.step}"]
+    return ", ".join(parts)
+
+
+def _terms(outcome: Outcome) -> Iterator[Text]:
+    known = [term for term in LOSS_TERMS if term in outcome.terms]
+    if known:
+        yield Text(f"  {'loss term':<16}{'last':>10}{'chance':>10}{'weight':>10}", "dim")
+    for term in known:
+        value, chance = outcome.terms[term], outcome.chance.get(term)
+        line = Text(f"  {term:<16}")
+        line.append(f"{number(value):>10}", loss_style(value, chance))
+        line.append(f"{number(chance):>10}{number(outcome.state.loss_weights.get(term)):>10}")
+        yield line
+
+
+def _troubles(outcome: Outcome) -> Iterator[Text]:
+    """Counts of what went wrong; nothing where nothing did."""
+    state = outcome.state
+    skipped = [entry for entry in outcome.entries if isinstance(entry.event, e.StepSkipped)]
+    if skipped:
+        shown = ", ".join(str(entry.step) for entry in skipped[:_MAX_LISTED])
+        more = f" and {len(skipped) - _MAX_LISTED} more" if len(skipped) > _MAX_LISTED else ""
+        yield Text(f"  steps skipped because they were not finite: {len(skipped)} (at step {shown}{more})", "bold red")
+    if state.clamp_hits:
+        yield Text(f"  losses clamped: {state.clamp_hits} times", "yellow")
+    if state.rejected_samples:
+        yield Text(f"  files that could not be used: {state.rejected_samples}", "yellow")
+
+
+def _listed(title: str, entries: list[Entry]) -> Iterator[Text]:
+    if entries:
+        yield Text(f"  {title}: {len(entries)}")
+    if len(entries) > _MAX_LISTED:
+        yield Text(f"    ... {len(entries) - _MAX_LISTED} earlier ones: main.py events")
+    for entry in entries[-_MAX_LISTED:]:
+        yield Text("    ").append_text(entry_line(entry))
+
+
+def _way_on(outcome: Outcome) -> Iterable[str]:
+    state, run_dir = outcome.state, outcome.run_dir
+    if not state.last_checkpoint:
+        yield "no checkpoint was written: the run cannot be resumed"
+        return
+    yield f"last checkpoint: {whole(str(run_dir / CHECKPOINTS / state.last_checkpoint))}"
+    more = " (give more --epochs or --max-steps)" if 0 < state.total_steps <= state.step else ""
+    yield f"to go on: {whole(resume_command(run_dir))}{more}"

@@ -1,0 +1,47 @@
+"""Text for a terminal: numbers as people read them, and foreign text that cannot move the cursor."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories that a terminal acts upon or does not show: controls, direction marks, surrogates, separators."""
+
+
+def whole(text: str) -> str:
+    """`text` on one line with every character that is not printed written out, as in Python: \\x1b, \\n, \\u202e."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNSEEN else character
+        for character in text
+    )
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with `digits` significant digits; NaN and Inf by name, a dash for none."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Inf" if value > 0 else "-Inf")
+    return f"{value:.{digits}g}"
+
+
+def rate(value: float) -> str:
+    """A learning rate, always in scientific notation with two decimals: 5.00e-06."""
+    return f"{value:.2e}"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in its two largest units: 12 s, 3 min 05 s, 2 h 07 min, 4 d 03 h."""
+    if seconds is None or not math.isfinite(seconds):
+        return "unknown"
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours_left:02d} h"
+    if hours:
+        return f"{hours} h {minutes_left:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
