@@ -20,13 +20,20 @@ def draw_palette(rng: np.random.Generator, num_colours: int = 7) -> list[Colour]
 
 def draw_textures(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     """NUM_TEXTURES reliefs (T, size, size) of about -1..1: two noises, three weaves, and one of large patches."""
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
-    waves: list[NDArray[np.float32]] = []
-    for tilt in (0.0, np.pi / 2, rng.uniform(0.4, 1.2)):
-        pitch = rng.uniform(3.0, 9.0)
-        waves.append(np.sin((np.cos(tilt) * x + np.sin(tilt) * y) * (2 * np.pi / pitch)))
-    fine = rng.standard_normal((size, size), dtype=np.float32) * np.float32(0.5)
-    return np.stack([_noise(rng, size, 24), fine, *waves, _noise(rng, size, 7)])[:NUM_TEXTURES].astype(np.float32)
+    along = np.arange(size, dtype=np.float32)
+    pitch, tilt = rng.uniform(3.0, 9.0, size=3), rng.uniform(0.4, 1.2)
+    slanted_HW = np.cos(tilt) * along[None] + np.sin(tilt) * along[:, None]
+    weaves = [
+        np.sin(2 * np.pi * place / width)
+        for place, width in zip((along[None], along[:, None], slanted_HW), pitch, strict=True)
+    ]
+    fine_HW = rng.standard_normal((size, size), dtype=np.float32) * np.float32(0.5)
+    textures_THW = np.empty((NUM_TEXTURES, size, size), dtype=np.float32)
+    for texture_HW, relief in zip(
+        textures_THW, (_noise(rng, size, 24), fine_HW, *weaves, _noise(rng, size, 7)), strict=True
+    ):
+        texture_HW[:] = relief
+    return textures_THW
 
 
 def draw_backdrop(rng: np.random.Generator, size: int, palette: list[Colour]) -> NDArray[np.float32]:
@@ -68,7 +75,8 @@ def _blotches(rng: np.random.Generator, size: int, palette: list[Colour]) -> NDA
     first, second, third = (np.array(palette[int(i)], dtype=np.float32) for i in rng.integers(len(palette), size=3))
     large = (0.5 + 0.5 * _noise(rng, size, int(rng.integers(3, 7))))[..., None]
     small = (0.3 * np.abs(_noise(rng, size, int(rng.integers(12, 40)))))[..., None]
-    return (first * large + second * (1 - large)) * (1 - small) + third * small
+    mixed = second + (first - second) * large
+    return (mixed + (third - mixed) * small).astype(np.float32, copy=False)
 
 
 def _colour(rng: np.random.Generator, palette: list[Colour]) -> Colour:

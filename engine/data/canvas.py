@@ -48,10 +48,12 @@ class Canvas:
 
     def render(self, backdrop_HW3: NDArray[np.float32], textures_THW: NDArray[np.float32]) -> NDArray[np.float32]:
         """RGB (size, size, 3), about 0..1: the parts over the backdrop, edges smoothed, textures laid on."""
-        fine = np.asarray(self._parts)
-        colours = np.array([paint.colour for paint in self._paints], dtype=np.float32)[fine]
-        covered = (fine > 0).astype(np.float32)[..., None]
-        rgb_HW3 = _shrink(colours * covered) + backdrop_HW3 * (1 - _shrink(covered))
+        table = np.array([(*paint.colour, 1.0) for paint in self._paints]) * 255
+        table[0] = 0
+        fine_HW4 = np.clip(table, 0, 255).astype(np.uint8)[np.asarray(self._parts)]
+        parts_HW4 = np.asarray(Image.fromarray(fine_HW4).reduce(SUPERSAMPLING), dtype=np.float32) / np.float32(255)
+        opacity_HW1 = parts_HW4[..., 3:]
+        rgb_HW3 = backdrop_HW3 + (parts_HW4[..., :3] - backdrop_HW3) * opacity_HW1
         numbers = self._numbers()
         texture = np.array([paint.texture for paint in self._paints])[numbers]
         strength = np.array([paint.strength for paint in self._paints], dtype=np.float32)[numbers]
@@ -72,11 +74,3 @@ def capsules(ends_K4: NDArray[np.float64], radii_K2: NDArray[np.float64], *, num
     centre_KP2 = np.where(first_P[None, :, None], ends_K4[:, None, :2], ends_K4[:, None, 2:])
     radius_KP = np.where(first_P, radii_K2[:, :1], radii_K2[:, 1:])
     return centre_KP2 + radius_KP[..., None] * np.stack([np.cos(angle_KP), np.sin(angle_KP)], axis=-1)
-
-
-def _shrink(fine_HWC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of each block of supersamples."""
-    height, width, channels = fine_HWC.shape
-    step = SUPERSAMPLING
-    blocks = fine_HWC.reshape(height // step, step, width // step, step, channels)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)

@@ -18,7 +18,7 @@ from engine.data.labels import label_region
 from engine.data.order import epoch_order
 from engine.data.regions import jitter_box, pad_box, square_box
 from engine.data.rejections import Rejection, UnusableSample
-from engine.data.scenes import Box, PersonMask, Scene, targets_of
+from engine.data.scenes import Box, Scene, check_target, targets_of
 from engine.errors import UserError
 from engine.losses.distance import signed_distance
 
@@ -102,7 +102,7 @@ class RoiDataset:
         scene, number = self._targets[target]
         picture = self._cache.read(scene)
         person = picture.people[number]
-        _check(person)
+        check_target(person)
         rng = np.random.default_rng((recipe.seed, epoch, target, _SAMPLE_STREAM))
         region = _region(person.box, recipe, rng)
         image_3HW = crop_region(picture.image, region, recipe.roi_size)
@@ -127,16 +127,3 @@ def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:
     if recipe.jitter:
         region = jitter_box(region, recipe.jitter, rng)
     return square_box(region) if recipe.keep_aspect else region
-
-
-def _check(person: PersonMask) -> None:
-    """Raises UnusableSample unless the person has pixels, and some of them in the box."""
-    height, width = person.mask_HW.shape
-    if height == 0:
-        raise UnusableSample(f"person {person.id} has no pixel in its mask")
-    left, top, right, bottom = person.box
-    apart = (
-        person.column >= right or person.column + width <= left or person.row >= bottom or person.row + height <= top
-    )
-    if apart:
-        raise UnusableSample(f"person {person.id} has its mask outside its box")

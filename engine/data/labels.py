@@ -71,5 +71,5 @@ def _integrate(values_LK: NDArray[np.float32], edges: NDArray[np.float64]) -> ND
     inside = np.clip(edges, 0, length)
     below = np.minimum(inside.astype(np.intp), length - 1)
     share_E1 = (inside - below).astype(np.float32)[:, None]
-    at_edges_EK: NDArray[np.float32] = sums_LK[below] * (1 - share_E1) + sums_LK[below + 1] * share_E1
+    at_edges_EK = sums_LK[below] * (1 - share_E1) + sums_LK[below + 1] * share_E1
     return (at_edges_EK[1:] - at_edges_EK[:-1]).astype(np.float32, copy=False)

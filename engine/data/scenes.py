@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.data.rejections import Rejection
+from engine.data.rejections import Rejection, UnusableSample
 
 Box = tuple[float, float, float, float]
 Mask = NDArray[np.bool_]
@@ -79,6 +79,17 @@ def cut_mask(mask_HW: Mask, *, id: str, box: Box | None = None) -> PersonMask:
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     bounds = (float(left), float(top), float(right), float(bottom))
     return PersonMask(id, box or bounds, int(left), int(top), mask_HW[top:bottom, left:right].copy())
+
+
+def check_target(person: PersonMask) -> None:
+    """Raises UnusableSample unless the person has pixels, and its mask reaches into its box."""
+    height, width = person.mask_HW.shape
+    left, top, right, bottom = person.box
+    if height == 0:
+        raise UnusableSample(f"person {person.id} has no pixel in its mask")
+    beside = person.column >= right or person.column + width <= left
+    if beside or person.row >= bottom or person.row + height <= top:
+        raise UnusableSample(f"person {person.id} has its mask outside its box")
 
 
 def targets_of(scenes: tuple[Scene, ...], min_pixels: float) -> list[tuple[int, int]]:
