@@ -15,7 +15,10 @@ from engine.runs import CONFIG_FILE, CONSOLE_LOG, create_run, find_run
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0 well, 1 a fault or a diverged run, 2 a user's mistake, 128 + n signal n."""
+    """Run the program; returns its exit code.
+
+    0 well, 1 a fault or a diverged run, 2 a mistake in what was asked, 128 + n ended by signal n.
+    """
     arguments = parse_arguments(sys.argv[1:] if words is None else words)
     try:
         if arguments.command:

@@ -22,7 +22,7 @@ BEST, LAST_GOOD = "best.pt", "last-good.pt"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A checkpoint's content, already copied off the live tensors, and what to call it. `kind` as in CheckpointSaved."""
+    """A checkpoint's content, copied off the live tensors, and what to call it. `kind` as in CheckpointSaved."""
 
     step: int
     kind: str

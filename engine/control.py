@@ -73,7 +73,7 @@ class Control:
             self._do_again(self._redo.popleft())
         while self._script and self._script[0].step <= step:
             self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
-        if self._interrupt.signal and not self._ledger.state.activity == e.Activity.STOPPING:
+        if self._interrupt.signal and self._ledger.state.activity is not e.Activity.STOPPING:
             self._handle(Request(id=0, actor="signal", command=c.Stop(f"signal {self._interrupt.signal}")))
         self._waiting.extend(self._mailbox.poll())
         while self._waiting:
@@ -132,6 +132,4 @@ class Control:
         self._ledger.answer(outcome, event, actor=request.actor, command_id=request.id or None)
 
     def _refuse(self, request: Request, outcome: Outcome) -> None:
-        self._ledger.answer(
-            outcome, refusal_of(request.command), actor=request.actor, command_id=request.id or None
-        )
+        self._ledger.answer(outcome, refusal_of(request.command), actor=request.actor, command_id=request.id or None)

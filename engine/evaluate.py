@@ -65,7 +65,7 @@ def confusion_matrix(label: Tensor, predicted: Tensor) -> Tensor:
 
 
 def class_iou(confusion_KK: Tensor) -> list[float]:
-    """Intersection over union of each class over the whole data set; 0 for a class seen nowhere and predicted nowhere."""
+    """Intersection over union of each class over the whole data set; 0 for a class neither present nor predicted."""
     hit_K = confusion_KK.diagonal()
     union_K = confusion_KK.sum(0) + confusion_KK.sum(1) - hit_K
     return (hit_K / union_K.clamp(min=1)).tolist()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.journal.writer import JournalWriter
-from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, Status
+from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event
 from engine.protocol.rules import Outcome
 from engine.protocol.state import RunState, evolve
 from engine.tensorboard import TensorboardWriter
@@ -86,9 +86,13 @@ class Ledger:
     def watch_writers(self) -> None:
         """Turn a writer's failure (a full disk, say) into an alert; training goes on."""
         if self.journal.failure:
-            self.alert_once(AlertRaised("journal", f"the journal cannot be written: {self.journal.failure}", "free disk"))
+            self.alert_once(
+                AlertRaised("journal", f"the journal cannot be written: {self.journal.failure}", "free disk")
+            )
         if self._tensorboard and self._tensorboard.failure:
-            self.alert_once(AlertRaised("tensorboard", f"TensorBoard stopped: {self._tensorboard.failure}", "free disk"))
+            self.alert_once(
+                AlertRaised("tensorboard", f"TensorBoard stopped: {self._tensorboard.failure}", "free disk")
+            )
 
     def close(self) -> None:
         """Write what is left and end both writers."""

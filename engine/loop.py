@@ -139,9 +139,7 @@ class Loop:
             "skipped": float(not report.finite),
         }
         number = report.index + 1
-        self._ledger.record_step(
-            number, step.progress, (*report.names, *extra), (*report.values, *extra.values())
-        )
+        self._ledger.record_step(number, step.progress, (*report.names, *extra), (*report.values, *extra.values()))
         before = self._ledger.state
         smoothed = before.samples_per_second or rate
         self._ledger.observe(
@@ -165,9 +163,7 @@ class Loop:
         self._actions.clean_steps = 0
         skipped = describe_skip(report, step.sample_ids)
         self._ledger.note(skipped)
-        self._ledger.alert_once(
-            AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY)
-        )
+        self._ledger.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
         if self._skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
                 f"{self._skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "

@@ -34,7 +34,7 @@ def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
 
 
 def plan_for(progress: float, state: RunState, config: Config) -> StepPlan:
-    """The plan of the step that ends at `progress` (epochs, fractional). Nobody else writes learning rates or weights."""
+    """The plan of the step that ends at `progress` epochs; nobody else writes learning rates or loss weights."""
     steps = config.loss.blend_in_steps
     ramps = {name: blend_in(state.step, at, steps) for name, at in state.enabled_at.items()}
     terms = active_terms(state.refinements)

@@ -32,11 +32,11 @@ _LASTING = (
     e.BatchSizeSet,
     e.OptimizerSet,
 )
-"""Steering whose effect lasts. Each carries absolute values, so doing it again changes nothing it had changed before."""
+"""Steering whose effect lasts. Each carries absolute values: doing it twice is doing it once."""
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
-    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again there."""
+    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again."""
     entries = _entries(journal)
     rollbacks = [index for index, entry in enumerate(entries) if isinstance(entry.event, e.RolledBack)]
     since = entries[rollbacks[-1] + 1 :] if rollbacks else entries
@@ -60,7 +60,7 @@ def _entries(journal: Path) -> list[Entry]:
 
 
 def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
-    """`state` with what the configuration says differently `now` than it `was` (resolved YAML): asked for anew, it wins."""
+    """`state` with whatever the configuration says differently `now` than it `was` (resolved YAML)."""
     old, new = yaml.safe_load(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
     fields: dict[str, Any] = {

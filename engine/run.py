@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from engine.loop import Loop, TrainingDivergedError
 from engine.losses.chance import chance_levels
 from engine.model.network import HierarchicalUNet
 from engine.protocol import events as e
+from engine.protocol.codec import Json
 from engine.protocol.events import Activity
 from engine.protocol.phases import phase_of
 from engine.protocol.state import Limits, RunState
@@ -141,7 +142,7 @@ def _open(request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> _Opened:
     splits = open_splits(config.data, config.model, config.training.seed)
     for problem in splits.problems:
         ledger.note(e.SampleRejected(problem.file, problem.error))
-    model = HierarchicalUNet(config.model).to(device, memory_format=torch.channels_last)
+    model = HierarchicalUNet(config.model).to(device)
     if request.init_from:
         ledger.note(_inherit(model, Path(request.init_from)))
     trainer = Trainer(config, model, splits, ledger.state)
@@ -185,23 +186,27 @@ def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
 
 def _inherit(model: HierarchicalUNet, path: Path) -> e.WeightsInherited:
     if not path.is_file():
-        raise UserError(f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt")
+        raise UserError(
+            f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
+        )
     try:
         weights = read_checkpoint(path)["model"]
     except CheckpointDamagedError as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
     loaded, missing, unexpected = inherit_weights(model, weights)
     if not loaded:
-        raise UserError(f"--init-from {path}: none of its tensors fits this network; use the configuration it came from")
+        raise UserError(
+            f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
+        )
     return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
 
 
-def _chance(splits: Splits) -> dict[str, float]:
+def _chance(splits: Splits) -> dict[str, Json]:
     """What an uninformed network would score in each loss term, from the labels of the first samples."""
     samples = [splits.train.sample(0, index) for index in range(min(_CHANCE_SAMPLES, len(splits.train)))]
     labels = torch.stack([sample.label_HW for sample in samples])
     distances = torch.stack([sample.distance_1HW for sample in samples])
-    return chance_levels(labels, distances)
+    return {**chance_levels(labels, distances)}
 
 
 def _started(trainer: Trainer, splits: Splits, ledger: Ledger, payload: dict[str, Any] | None) -> e.RunStarted:
@@ -224,7 +229,7 @@ def _finish(run: _Opened, ledger: Ledger, reason: str, started: float) -> None:
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def _logging_to(path: Path) -> Generator[None]:
     """Warnings and log records of every library go to console.log while the engine runs."""
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -240,7 +245,7 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def signals_to(interrupt: Interrupt) -> Iterator[None]:
+def signals_to(interrupt: Interrupt) -> Generator[None]:
     """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends at once.
 
     Only the main thread may enter this.

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of progress: linear warm-up, cosine decay to a floor, and what was set by hand."""
+"""The learning rate as a pure function of progress: linear warm-up, cosine decay to a floor, what was set by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def scheduled_lr(progress: float, training: TrainingConfig) -> float:
 
 
 def _decayed(progress: float, training: TrainingConfig) -> float:
-    """The cosine part: `learning_rate` at the end of warm-up, `min_learning_rate` (or less, if that is less) at the end."""
+    """The cosine part: from `learning_rate` at the end of warm-up to `min_learning_rate` at the end of the run."""
     floor = min(training.min_learning_rate, training.learning_rate)
     span = max(training.epochs - training.warmup_epochs, 1e-9)
     done = min(max((progress - training.warmup_epochs) / span, 0.0), 1.0)

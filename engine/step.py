@@ -1,4 +1,4 @@
-"""One training step, flat: batch, forward, losses, backward, guard, update, report. No hook, no host sync before the end.
+"""One training step, flat: forward, losses, backward, guard, update, report. No hook, no host sync before the end.
 
 Shapes: N regions of interest, H x W pixels; T loss terms; G parameter tensors with a gradient; P parts of the network.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class Stepper:
         return self._send(plan, parts, vector)
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float) -> Tensor:
-        """Forward, losses and backward of one batch; returns its [total, weighted T, raw T, clamp hits T] times share."""
+        """Forward, losses and backward of one batch; returns [total, weighted T, raw T, hits T] times share."""
         with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
             outputs = self.forward(batch.image_N3HW, plan.active)
         raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms)
@@ -112,14 +113,15 @@ class Stepper:
         grads = [p.grad for params in trained.values() for p in params if p.grad is not None]
         if not grads:
             return (), torch.full((0,), torch.nan, device=self.device)
-        norms = torch.stack(torch._foreach_norm(grads + weights))  # pyright: ignore[reportPrivateUsage]
+        norms = torch.stack(torch._foreach_norm(grads + weights))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         squares = norms.square().split(sizes * 2)
         return tuple(trained), torch.stack([square.sum() for square in squares]).sqrt()
 
     def _update(self, finite: Tensor, total_norm: Tensor, clip: float) -> None:
         """Clip and update in the fused kernel, or, where the step is not finite, leave everything as it was."""
-        self.optimizer.grad_scale = torch.clamp(total_norm / clip, min=1.0)
-        self.optimizer.found_inf = (~finite).float()
+        kernel: Any = self.optimizer  # what the fused kernel reads is not in the stubs
+        kernel.grad_scale = torch.clamp(total_norm / clip, min=1.0)
+        kernel.found_inf = (~finite).float()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -1,4 +1,4 @@
-"""The live side of a run: network, optimizer, random state and place in the data, and how they are saved and restored."""
+"""The live side of a run: network, optimizer, random state and place in the data; how they are saved and restored."""
 
 from __future__ import annotations
 
@@ -121,9 +121,7 @@ class Trainer:
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Become what `snapshot` saved; optimizer kind and batch size are those of `state`."""
         self.model.load_state_dict(payload["model"])
-        self.stepper.optimizer = build_optimizer(
-            state.optimizer, self.model.parts(), self.config.training.weight_decay
-        )
+        self.stepper.optimizer = build_optimizer(state.optimizer, self.model.parts(), self.config.training.weight_decay)
         load_moments(self.stepper.optimizer, self.model, payload["moments"])
         self.stepper.scaler.load_state_dict(payload["scaler"]) if payload["scaler"] else None
         torch.set_rng_state(payload["rng"]["cpu"])
@@ -142,7 +140,7 @@ _TENSORS = ("image_N3HW", "label_NHW", "distance_N1HW")
 
 
 def inherit_weights(model: HierarchicalUNet, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:
-    """Copy every tensor of `weights` that fits by name and shape. Returns how many, what is missing, what is left over."""
+    """Copy what fits by name and shape; returns the number of tensors copied, the missing ones and the left over."""
     own = model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     model.load_state_dict(fitting, strict=False)

@@ -149,7 +149,9 @@ def test_copies_share_no_memory_with_training() -> None:
 
 def test_the_writer_saves_in_order_prunes_and_commits_the_journal_first(tmp_path: Path) -> None:
     committed: list[int] = []
-    writer = CheckpointWriter(tmp_path, keep_last=2, before_rename=lambda: committed.append(len(list_checkpoints(tmp_path))))
+    writer = CheckpointWriter(
+        tmp_path, keep_last=2, before_rename=lambda: committed.append(len(list_checkpoints(tmp_path)))
+    )
     for step in (1, 2, 3):
         writer.submit(_snapshot(step))
     written = writer.close()

@@ -65,7 +65,7 @@ def test_a_refinement_that_comes_on_again_starts_with_fresh_moments() -> None:
 
 
 def test_learning_rates_follow_the_plan_and_ramp_only_the_fresh_part() -> None:
-    net, optimizer = _stepped()
+    _, optimizer = _stepped()
     config = Config()
     state = RunState(run="r", step=10, enabled_at={"head": 10}, loss_weights=config.loss.weights)
     plan = plan_for(1.0, state, config)

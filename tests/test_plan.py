@@ -13,7 +13,9 @@ from engine.protocol.events import RefinementEnabled
 from engine.protocol.state import RunState, evolve
 
 CONFIG = Config()
-STATE = RunState(run="r", refinements=frozenset({"boundary_aware_loss"}), loss_weights=MappingProxyType(CONFIG.loss.weights))
+STATE = RunState(
+    run="r", refinements=frozenset({"boundary_aware_loss"}), loss_weights=MappingProxyType(CONFIG.loss.weights)
+)
 
 
 def test_a_refinement_on_from_the_start_has_its_full_weight_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_the_first_step_already_learns() -> None:
 
 def test_the_cosine_falls_to_the_floor_and_never_rises_beyond_it() -> None:
     rates = [scheduled_lr(15 + 0.5 * i, STABLE) for i in range(200)]
-    assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates))
     assert rates[-1] == pytest.approx(1e-8)
 
 

@@ -63,7 +63,9 @@ def _equal(left: object, right: object) -> bool:
 
 def test_the_total_is_the_sum_of_the_weighted_terms() -> None:
     report = _run(_stepper(), [random_batch(CONFIG)], _plan())
-    weighted = [v for n, v in zip(report.names, report.values, strict=True) if n.startswith("loss/") and n != "loss/total"]
+    weighted = [
+        v for n, v in zip(report.names, report.values, strict=True) if n.startswith("loss/") and n != "loss/total"
+    ]
     assert _value(report, "loss/total") == pytest.approx(sum(weighted), rel=1e-5)
     assert _value(report, "loss/dice") == pytest.approx(
         CONFIG.loss.weights["dice"] * _value(report, "loss_raw/dice"), rel=1e-5
@@ -123,7 +125,9 @@ def test_accumulated_batches_give_the_gradient_of_their_regions_together() -> No
 
 def test_a_refinement_that_is_off_has_no_gradient_no_norm_and_no_moments() -> None:
     stepper = _stepper()
-    report = _run(stepper, [random_batch(CONFIG)], _plan(active=frozenset(), terms=("cross_entropy", "dice", "auxiliary")))
+    report = _run(
+        stepper, [random_batch(CONFIG)], _plan(active=frozenset(), terms=("cross_entropy", "dice", "auxiliary"))
+    )
     parts = stepper.model.parts()
     for name in set(REFINEMENTS) & set(parts):
         assert f"grad_norm/{name}" not in report.names
