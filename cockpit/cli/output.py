@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.journal.reader import Entry
 from engine.protocol.codec import Json, float_word
-from engine.protocol.wire import event_to_json
+from engine.protocol.wire import event_to_json, kind_of
 
 
 def print_json(value: Json) -> None:
@@ -54,6 +54,7 @@ def entry_to_json(entry: Entry) -> dict[str, Json]:
         "command_id": entry.command_id,
         "status": entry.status.value,
         "reason": entry.reason,
+        "kind": kind_of(entry.event),
         "event": event_to_json(entry.event),
     }
 

@@ -17,7 +17,7 @@ from engine.protocol.codec import Json
 from engine.protocol.commands import Command
 from engine.protocol.events import Event, Status
 from engine.protocol.rules import Outcome, decide
-from engine.protocol.wire import event_to_json
+from engine.protocol.wire import event_to_json, kind_of
 from engine.protocol.words import parse_command
 from engine.runs import find_run
 
@@ -46,13 +46,9 @@ def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> in
     if state is None:
         raise UserError(f"the run {path.name!r} is not running: nobody would read the command")
     outcome = decide(state, command, at_epoch=float(state.epoch))
-    event = None if outcome.event is None else event_to_json(outcome.event)
-    found: dict[str, Json] = {
-        "status": outcome.status.value,
-        "step": state.step,
-        "reason": outcome.reason,
-        "event": event,
-    }
+    found: dict[str, Json] = {"status": outcome.status.value, "step": state.step, "reason": outcome.reason}
+    if outcome.event is not None:
+        found |= {"kind": kind_of(outcome.event), "event": event_to_json(outcome.event)}
     _say(arguments, {"dry_run": True, **found}, f"would be {_words(outcome, outcome.event, state.step)}")
     return REFUSED if outcome.status is Status.REFUSED else 0
 

@@ -99,7 +99,7 @@ def _read(hint: Any, value: Json, where: str) -> object:
         return types.MappingProxyType({key: _read(inner[1], held, where) for key, held in value.items()})
     if origin is None and is_dataclass(hint):
         return from_json(cast(type, hint), value)
-    if origin is None and issubclass(hint, StrEnum) and value in set(hint):
+    if origin is None and issubclass(hint, StrEnum) and isinstance(value, str) and value in set(hint):
         return hint(value)
     reader = _SCALARS.get(hint)
     if reader is None:

@@ -1,0 +1,132 @@
+"""What each event does to the state, and that nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+from typing import Any, get_args
+
+import pytest
+
+from engine.protocol import events as e
+from engine.protocol.events import Activity, Event
+from engine.protocol.phases import refinements_of
+from engine.protocol.state import LrPin, RunState, evolve
+
+BEFORE = RunState(
+    run="r",
+    activity=Activity.RUNNING,
+    lr=1e-3,
+    lr_scale=0.5,
+    lr_pin=LrPin(1e-3, 0.2),
+    phase=1,
+    phase_started_at=7,
+    refinements=refinements_of(1),
+    enabled_at={"boundary_refinement": 7},
+    loss_weights={"dice": 0.5},
+    steps_until_pause=3,
+    good_checkpoint="a.pt",
+)
+STEP = 40
+
+CHANGES: list[tuple[Event, dict[str, Any]]] = [
+    (e.Paused("running"), {"activity": Activity.PAUSED, "steps_until_pause": None}),
+    (e.Resumed("paused"), {"activity": Activity.RUNNING, "steps_until_pause": None}),
+    (e.StepsGranted(0, 5), {"activity": Activity.RUNNING, "steps_until_pause": 5}),
+    (e.LrScaled(1e-3, 5e-4, 0.25), {"lr": 5e-4, "lr_scale": 0.25}),
+    (e.LrSet(1e-3, 2e-4, 1.5), {"lr": 2e-4, "lr_scale": 1.0, "lr_pin": LrPin(2e-4, 1.5)}),
+    (
+        e.PhasePromoted(1, 2, ("active_contour_loss",)),
+        {
+            "refinements": refinements_of(2),
+            "phase": 2,
+            "phase_started_at": STEP,
+            "enabled_at": {"boundary_refinement": 7, "active_contour_loss": STEP},
+        },
+    ),
+    (
+        e.PhaseDemoted(1, 0, ("boundary_refinement", "boundary_aware_loss")),
+        {"refinements": frozenset(), "phase": 0, "phase_started_at": STEP, "enabled_at": {}},
+    ),
+    (
+        e.RefinementEnabled("subpixel_conv"),
+        {
+            "refinements": refinements_of(1) | {"subpixel_conv"},
+            "enabled_at": {"boundary_refinement": 7, "subpixel_conv": STEP},
+        },
+    ),
+    (
+        e.RefinementDisabled("boundary_aware_loss"),
+        {"refinements": frozenset({"boundary_refinement"}), "phase": 0, "phase_started_at": STEP},
+    ),
+    (e.LossWeightSet("contour", 0.0, 0.3), {"loss_weights": {"dice": 0.5, "contour": 0.3}}),
+    (e.GradientClipSet(1.0, 0.5), {"gradient_clip": 0.5}),
+    (e.AccumulationSet(1, 4), {"accumulation": 4}),
+    (e.BatchSizeSet(2, 8), {"batch_size": 8}),
+    (e.OptimizerSet("adamw", "adam"), {"optimizer": "adam"}),
+    (e.StopRequested("enough", "running"), {"activity": Activity.STOPPING, "steps_until_pause": None}),
+    (e.ActivityChanged(Activity.RUNNING, Activity.VALIDATING), {"activity": Activity.VALIDATING}),
+    (e.ValidationCompleted(1.0, 0.4, 0.6, 0.3, 0.3, 0.2, 1.0), {"val_miou": 0.4, "best_miou": 0.4}),
+    (e.CheckpointSaved("b.pt", "step", 1.0, None, good=True), {"last_checkpoint": "b.pt", "good_checkpoint": "b.pt"}),
+    (e.CheckpointSaved("b.pt", "step", 1.0, None, good=False), {"last_checkpoint": "b.pt"}),
+    (e.StepSkipped(("dice",), (), (), "NaN"), {"skipped_steps": 1}),
+    (e.SampleRejected("a.jpg", "truncated"), {"rejected_samples": 1}),
+    (e.AlertRaised("spike", "loss x10"), {"alerts": 1}),
+    (e.RunFinished("all epochs", 3.0), {"activity": Activity.FINISHED}),
+    (e.RunFailed("boom"), {"activity": Activity.FAILED}),
+]
+
+WITHOUT_EFFECT: list[Event] = [
+    e.CheckpointRequested(),
+    e.RollbackRequested("a.pt"),
+    e.ValidationRequested(),
+    e.NoteAdded("hello"),
+    e.CommandRefused("pause", {}),
+    e.RunStarted("cpu", 1, 2, 3, 4),
+    e.WeightsInherited("a.pt", 3, (), ()),
+    e.EpochCompleted(0, 1.0, 2.0),
+    e.CheckpointFailed("a.pt", "full"),
+    e.CheckpointDamaged("a.pt", "checksum"),
+    e.RolledBack("a.pt", 9, 3),
+]
+
+
+@pytest.mark.parametrize(("event", "changes"), CHANGES, ids=lambda value: type(value).__name__)
+def test_an_event_changes_exactly_what_it_says(event: Event, changes: dict[str, Any]) -> None:
+    assert evolve(BEFORE, event, STEP) == replace(BEFORE, **changes)
+
+
+@pytest.mark.parametrize("event", WITHOUT_EFFECT, ids=lambda event: type(event).__name__)
+def test_an_event_that_steers_nothing_leaves_the_state_alone(event: Event) -> None:
+    assert evolve(BEFORE, event, STEP) is BEFORE
+
+
+def test_every_event_stands_in_these_tables() -> None:
+    assert {type(event) for event, _ in CHANGES} | {type(event) for event in WITHOUT_EFFECT} == set(get_args(Event))
+
+
+def test_the_best_miou_survives_a_worse_validation() -> None:
+    good = evolve(BEFORE, e.ValidationCompleted(1.0, 0.5, 0.6, 0.5, 0.4, 0.2, 1.0), 1)
+    worse = evolve(good, e.ValidationCompleted(1.0, 0.3, 0.6, 0.1, 0.2, 0.2, 1.0), 2)
+    assert (worse.val_miou, worse.best_miou) == (0.3, 0.5)
+
+
+def test_a_toggle_outside_the_phases_does_not_restart_the_phase() -> None:
+    assert evolve(BEFORE, e.RefinementEnabled("subpixel_conv"), STEP).phase_started_at == 7
+
+
+def test_a_refinement_switched_off_and_on_blends_in_anew() -> None:
+    off = evolve(BEFORE, e.RefinementDisabled("boundary_refinement"), 50)
+    on = evolve(off, e.RefinementEnabled("boundary_refinement"), 60)
+    assert "boundary_refinement" not in off.enabled_at
+    assert on.enabled_at["boundary_refinement"] == 60
+
+
+def test_a_refinement_enabled_twice_keeps_its_first_step() -> None:
+    assert evolve(BEFORE, e.RefinementEnabled("boundary_refinement"), STEP).enabled_at == {"boundary_refinement": 7}
+
+
+def test_a_state_cannot_be_written_to() -> None:
+    with pytest.raises(FrozenInstanceError):
+        BEFORE.lr = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(TypeError):
+        evolve(BEFORE, e.LossWeightSet("dice", 0.5, 1.0), 1).loss_weights["dice"] = 2.0  # pyright: ignore[reportIndexIssue]
