@@ -1,0 +1,86 @@
+"""The project's files as the architecture tests read them, and measures of their code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tracked_files() -> list[Path]:
+    """Every file that git tracks and that is still there."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def tracked_texts() -> Iterator[tuple[Path, str]]:
+    """Every tracked file that is UTF-8 text, with its text."""
+    for path in tracked_files():
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def program_files() -> list[Path]:
+    """The Python files of engine/ and cockpit/, and main.py."""
+    found = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "cockpit").rglob("*.py"), ROOT / "main.py"]
+    return sorted(path for path in found if path.is_file())
+
+
+def module_names(package: str) -> list[str]:
+    """The dotted name of every module below the top-level `package`."""
+    paths = sorted((ROOT / package).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def functions(source: str) -> Iterator[tuple[str, int, int]]:
+    """Each function's name, its code lines, and its number of parameters without self and cls."""
+    tree, lines = ast.parse(source), source.splitlines()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = node.args
+            parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+            yield node.name, code_lines(node, lines), sum(p.arg not in ("self", "cls") for p in parameters)
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]) -> int:
+    """The lines of a definition that are not blank, not a comment, and not in a docstring."""
+    documented: set[int] = set()
+    for inner in ast.walk(node):
+        body = getattr(inner, "body", None)
+        if (
+            isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and body
+            and ast.get_docstring(inner)
+        ):
+            documented |= set(range(body[0].lineno, (body[0].end_lineno or 0) + 1))
+    own = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    return sum(
+        number not in documented and bool(text := lines[number - 1].strip()) and not text.startswith("#")
+        for number in own
+    )
+
+
+def imports_of(source: str, module: str, known: set[str]) -> set[str]:
+    """The modules of `known` that the source imports, at the top, in functions and for types alike."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = _absolute(node, module)
+            parts = {f"{origin}.{alias.name}" for alias in node.names}
+            found |= {part if part in known else origin for part in parts}
+    return {name for name in found if name in known and name != module}
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    if not node.level:
+        return node.module or ""
+    package = ".".join(module.split(".")[: -node.level])
+    return f"{package}.{node.module}" if node.module else package
