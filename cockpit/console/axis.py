@@ -42,7 +42,7 @@ def _decades(low: float, high: float, count: int) -> list[float]:
     first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
     if last - first < 1:
         return [value for value in _round_values(10.0**low, 10.0**high, count) if value > 0]
-    return [10.0**exponent for exponent in range(first, last + 1, 1 + (last - first) // count)]
+    return [10.0**exponent for exponent in range(first, last + 1, 1 + (last - first) // (count + 1))]
 
 
 def _labels(values: list[float]) -> list[str]:

@@ -21,7 +21,9 @@ class Pace:
         if self._seen and step < self._seen[-1][1]:
             self._seen.clear()
         moved = not self._seen or step > self._seen[-1][1]
-        if moved:
+        if len(self._seen) == 1 and not moved:
+            self._seen.clear()  # the wait before the first step is no part of the steps' pace
+        if not self._seen or moved:
             self._seen.append((now, step))
         while len(self._seen) > MIN_POINTS and now - self._seen[0][0] > WINDOW_SECONDS:
             self._seen.popleft()

@@ -12,6 +12,7 @@ from rich.text import Text
 from cockpit.console.follower import View
 from cockpit.console.sentences import sentence
 from cockpit.console.text import duration, number, rate, whole
+from engine.protocol.events import Activity
 from engine.protocol.names import LOSS_TERMS
 from engine.protocol.phases import PHASES
 from engine.protocol.state import RunState
@@ -45,6 +46,8 @@ def panel(view: View, *, width: int, ascii_only: bool = False) -> Text:
 def progress_line(view: View) -> str:
     """The same in one plain line, for logs."""
     state = view.state
+    if state.activity is Activity.STARTING:
+        return view.pulse
     parts = [
         f"step {state.step}/{state.total_steps} ({_percent(state)})",
         f"epoch {state.epoch + 1}",
@@ -121,9 +124,9 @@ def _measures(view: View) -> Iterable[Part]:
         yield Part("chance", number(chance), "")
     yield Part("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
     yield Part("lr", rate(state.lr))
-    yield Part("mIoU", number(state.val_miou))
+    yield Part("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.4f}")
     if view.best is not None:
-        yield Part("best", f"{number(view.best.miou)} at step {view.best.step}")
+        yield Part("best", f"{view.best.miou:.4f} at step {view.best.step}")
     yield Part("", f"{number(speed, 3)} steps/s", "")
     yield Part("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
     for label, count in (

@@ -114,7 +114,7 @@ class ConsoleReporter:
         ascii_only = not self._console.encoding.startswith("utf")
         picture = panel(news.view, width=self._console.width - 1, ascii_only=ascii_only)
         if self._display is None:
-            self._display = Live(picture, console=self._console, auto_refresh=False)
+            self._display = Live(picture, console=self._console, auto_refresh=False, transient=True)
             self._display.start(refresh=True)
             # A second interrupt ends the process at once: the cursor must be there already.
             self._console.show_cursor(True)
@@ -122,7 +122,8 @@ class ConsoleReporter:
             self._display.update(picture, refresh=True)
 
     def _print(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True)
+        # A log's lines stay whole; on a terminal they break between words.
+        self._console.print(line, soft_wrap=not self._console.is_terminal, overflow="fold", crop=False)
 
     def _summarise(self) -> None:
         try:
@@ -186,7 +187,9 @@ class _PlainPace:
         state = news.view.state
         where = (state.step, state.activity.value)
         ends_epoch = any(isinstance(entry.event, e.EpochCompleted) for entry in news.entries)
-        if self._last is not None and not ends_epoch and now - self._last < self._gap:
+        if self._last is None:
+            self._last = now
+        if not ends_epoch and now - self._last < self._gap:
             return False
         self._gap = PLAIN_SECONDS if where != self._shown else min(2 * self._gap, 600.0)
         self._last, self._shown = now, where

@@ -61,7 +61,8 @@ def summary_lines(outcome: Outcome) -> list[Text]:
         *_troubles(outcome),
         *_listed("interventions", [entry for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [entry for entry in outcome.entries if isinstance(entry.event, e.AlertRaised)]),
-        *(Text(f"  {line}") for line in _way_on(outcome)),
+        # A path or a command that is broken over two lines cannot be copied.
+        *(Text(f"  {line}", no_wrap=True, overflow="ignore") for line in _way_on(outcome)),
     ]
 
 
@@ -96,7 +97,7 @@ def _ending(outcome: Outcome) -> str:
 def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
     phase, device = phase_title(state.phase), whole(state.device) or "no device"
-    return f"{state.step}{total} steps, epoch {state.epoch + 1}, phase {phase}, lr {rate(state.lr)}, on {device}"
+    return f"{state.step}{total} steps, {state.epoch} epochs done, phase {phase}, lr {rate(state.lr)}, on {device}"
 
 
 def _reached(outcome: Outcome) -> str:
