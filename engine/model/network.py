@@ -24,8 +24,10 @@ from engine.model.unet import UNet
 class HierarchicalUNet(nn.Module):
     """The whole network with every refinement's parameters; a refinement that is not asked for is not computed.
 
-    No region's output depends on another's. Weights lie in channels-last memory, and so do the features.
+    No region's output depends on another's. Weights and features lie in `memory_format`.
     """
+
+    memory_format = torch.channels_last
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -47,14 +49,14 @@ class HierarchicalUNet(nn.Module):
         self.distance_transform = distance_head(channels, scale=scale)
         self.progressive_upsampling = progressive_decoder(channels, num_doublings=growth.bit_length() - 1)
         self.subpixel_conv = subpixel_decoder(channels, scale=growth)
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
+        self.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
 
     def forward(self, image_N3HW: Tensor, active: frozenset[str]) -> Outputs:
         """What every active head says of RGB regions in 0..1; `active` holds names of refinements, others are None.
 
         All outputs are float32 at mask size, under autocast too.
         """
-        image_N3HW = image_N3HW.contiguous(memory_format=torch.channels_last)
+        image_N3HW = image_N3HW.contiguous(memory_format=self.memory_format)
         shared_NCHW = self.shared(self.extractor(image_N3HW))
         foreground_N2HW, coarse_N2HW = self.foreground(self.unet(shared_NCHW))
         target_N2HW = self.target_branch(shared_NCHW * self.gate(coarse_N2HW))
