@@ -1,0 +1,82 @@
+"""The README has a line for every config, key, option, command and steering word, and its numbers are the true ones."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cockpit.cli.arguments import build_parser
+from engine.config_files import list_configs
+from engine.config_keys import Key, config_keys
+from engine.protocol.words import COMMAND_WORDS, usage
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def readme() -> list[str]:
+    return README.read_text(encoding="utf-8").splitlines()
+
+
+def key_row(key: Key) -> str:
+    """A key's row in the README: name, meaning, what it may be, default."""
+    default = '""' if key.default == "" else str(key.default).lower() if isinstance(key.default, bool) else key.default
+    number = f"{default:g}" if isinstance(default, float) else str(default)
+    return f"| `{key.name}` | {key.meaning} | {key.expected} | `{number}` |"
+
+
+def holds(line: str, word: str) -> bool:
+    """Whether `word` stands in the line as a word of its own, dashes and underscores included."""
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", line) is not None
+
+
+def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+def options(parser: argparse.ArgumentParser) -> list[str]:
+    return [word for action in parser._actions for word in action.option_strings if word not in ("-h", "--help")]
+
+
+@pytest.mark.parametrize("key", config_keys().values(), ids=lambda key: key.name)
+def test_every_config_key_has_its_row(key):
+    assert key_row(key) in readme()
+
+
+def test_no_row_tells_of_a_key_that_is_not_there():
+    rows = [line for line in readme() if re.match(r"\| `[a-z_]+\.[a-z_.]+` \|", line)]
+    assert set(rows) <= {key_row(key) for key in config_keys().values()}
+
+
+@pytest.mark.parametrize("config", list_configs(), ids=lambda config: config.name)
+def test_every_config_has_a_line(config):
+    assert any(line.startswith(f"| `{config.name}` |") for line in readme())
+
+
+@pytest.mark.parametrize("option", options(build_parser()))
+def test_every_training_option_has_a_line(option):
+    assert any(line.startswith("| `--") and holds(line, option) for line in readme())
+
+
+@pytest.mark.parametrize(("name", "parser"), subcommands(build_parser()), ids=lambda value: str(value)[:20])
+def test_every_command_has_a_line_with_its_options(name, parser):
+    lines = [line for line in readme() if line.startswith("|") and f"main.py {name}" in line]
+    assert lines
+    assert [option for option in options(parser) if not any(holds(line, option) for line in lines)] == []
+    for inner, _ in subcommands(parser):
+        assert any(holds(line, inner) for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMAND_WORDS)
+def test_every_steering_word_has_a_line(name):
+    assert any(line.startswith(f"| `{usage(name)}` |") for line in readme())
+
+
+def test_a_word_is_not_found_inside_another_one():
+    assert holds("| `--run NAME`", "--run")
+    assert not holds("| `--runs-dir DIR`, `--no-run`", "--run")
