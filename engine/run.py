@@ -80,6 +80,7 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
     0 complete or stopped by command, 1 failed, 128 + n ended by signal n.
     """
     with lock_run(request.directory), _logging_to(request.directory / CONSOLE_LOG):
+        start = _read_start(request) if request.resume else None
         journal = JournalWriter(request.directory)
         journal.start()
         settings = request.config.tensorboard
@@ -90,16 +91,39 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
         )
         ledger = Ledger(initial_state(request.directory.name, request.config), journal, tensorboard)
         try:
-            return _train(request, ledger, interrupt)
+            return _train(request, start, ledger, interrupt)
         finally:
             ledger.close()
 
 
-def _train(request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> int:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The checkpoint that a resumed run goes on from, and the damaged ones that were passed over."""
+
+    payload: dict[str, Any]
+    damaged: tuple[e.CheckpointDamaged, ...]
+
+
+def _read_start(request: RunRequest) -> _Start:
+    """Find where to go on, before anything of the run is touched. Raises UserError where there is nothing left to do."""
+    damaged: list[e.CheckpointDamaged] = []
+    payload = newest_checkpoint(
+        request.directory / CHECKPOINTS, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))
+    )
+    training, (epoch, _) = request.config.training, payload["position"]
+    out_of_steps = 0 < training.max_steps <= payload["step"]
+    if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
+        done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
+        longer = "--max-steps" if out_of_steps else "--epochs"
+        raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
+    return _Start(payload, tuple(damaged))
+
+
+def _train(request: RunRequest, start: _Start | None, ledger: Ledger, interrupt: Interrupt) -> int:
     started = time.perf_counter()
     opened: list[_Opened] = []
     try:
-        opened.append(_open(request, ledger, interrupt))
+        opened.append(_open(request, start, ledger, interrupt))
         run = opened[0]
         reason = run.loop.train()
         _finish(run, ledger, reason, started)
@@ -130,13 +154,15 @@ class _Opened:
     loop: Loop
 
 
-def _open(request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> _Opened:
+def _open(request: RunRequest, start: _Start | None, ledger: Ledger, interrupt: Interrupt) -> _Opened:
     """Build everything, resume where asked, and say in the journal how training starts."""
     config, device = request.config, choose_device(request.device)
-    payload = _resume_payload(request, ledger) if request.resume else None
-    if payload:
-        ledger.observe(**_resumed_fields(payload, config))
-        ledger.open_branch(int(payload["step"]))
+    payload = start.payload if start else None
+    if start:
+        ledger.observe(**_resumed_fields(start.payload, config))
+        ledger.open_branch(int(start.payload["step"]))
+        for damaged in start.damaged:
+            ledger.note(damaged)
     (request.directory / CONFIG_FILE).write_text(dump_config(config))
     torch.manual_seed(config.training.seed)
     splits = open_splits(config.data, config.model, config.training.seed)
@@ -167,13 +193,6 @@ def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:
         redo = redo_list(request.directory, from_step=ledger.state.step)
         reached = last_reached(request.directory)
     control.schedule(request.script, redo, from_step=reached)
-
-
-def _resume_payload(request: RunRequest, ledger: Ledger) -> dict[str, Any]:
-    def on_damage(name: str, error: str) -> None:
-        ledger.note(e.CheckpointDamaged(name, error))
-
-    return newest_checkpoint(request.directory / CHECKPOINTS, on_damage)
 
 
 def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
