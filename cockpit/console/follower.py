@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -190,8 +190,3 @@ def last_terms(reader: JournalReader, *, first: int) -> dict[str, float]:
         for term, name in zip(LOSS_TERMS, RAW_TERMS, strict=True)
         if series.steps.size and series.present[name][-1]
     }
-
-
-def interventions(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that answer a command or carry out a wish: whoever asked, and however it ended."""
-    return [entry for entry in entries if entry.status is not e.Status.NOTED or entry.actor != "engine"]

@@ -122,8 +122,10 @@ class ConsoleReporter:
             self._display.update(picture, refresh=True)
 
     def _print(self, line: Text) -> None:
-        # A log's lines stay whole; on a terminal they break between words.
-        self._console.print(line, soft_wrap=not self._console.is_terminal, overflow="fold", crop=False)
+        if self._console.file.isatty():  # lines break between words there; in a log they stay whole
+            self._console.print(line, overflow="fold", crop=False)
+        else:
+            self._console.print(line, soft_wrap=True)
 
     def _summarise(self) -> None:
         try:

@@ -1,0 +1,116 @@
+"""`plot RUN`: the curves asked for, on a live or a finished run, wherever the output goes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import subprocess
+import sys
+
+import pytest
+
+from cockpit.cli.plot import run_plot, terminal_width
+from engine.errors import UserError
+from engine.protocol import events as e
+from engine.protocol.events import Status
+from tests.conftest import ROOT
+from tests.console.scripted import ScriptedRun
+
+
+def arguments(run: ScriptedRun, keys: tuple[str, ...] | None = None) -> argparse.Namespace:
+    return argparse.Namespace(runs_dir=run.directory.parent, run=run.directory.name, keys=keys)
+
+
+@pytest.fixture
+def trained(run: ScriptedRun) -> ScriptedRun:
+    run.begin()
+    for step in range(1, 50):
+        run.train(step, loss=math.nan if step in (7, 8) else 2 - step / 50)
+    run.validate(0.4)
+    return run
+
+
+def test_without_keys_it_draws_loss_miou_norm_and_learning_rate(
+    trained: ScriptedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_plot(arguments(trained)) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "  last " in line] == [
+        "loss/total", "val/miou", "grad_norm/total", "lr",
+    ]  # fmt: skip
+    assert any("2 NaN, first at step 7" in line for line in lines)
+
+
+def test_keys_choose_the_curves(trained: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_plot(arguments(trained, ("loss_raw/dice",))) == 0
+
+    assert capsys.readouterr().out.startswith("loss_raw/dice  last 0.25")
+
+
+def test_a_finished_run_is_drawn_too(trained: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    trained.close()
+    assert run_plot(arguments(trained)) == 0
+
+    assert "loss/total" in capsys.readouterr().out
+
+
+def test_a_run_without_a_step_says_so(run: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_plot(arguments(run)) == 0
+
+    assert "loss/total  no values yet" in capsys.readouterr().out
+
+
+def test_an_unknown_metric_is_answered_with_the_nearest(trained: ScriptedRun) -> None:
+    with pytest.raises(UserError, match="no metric 'loss/totl': did you mean 'loss/total'"):
+        run_plot(arguments(trained, ("loss/totl",)))
+
+
+def test_no_metric_at_all_is_a_mistake(trained: ScriptedRun) -> None:
+    with pytest.raises(UserError, match="names no metric"):
+        run_plot(arguments(trained, ()))
+
+
+def test_an_unknown_run_is_a_mistake(trained: ScriptedRun) -> None:
+    wrong = argparse.Namespace(runs_dir=trained.directory.parent, run="clam", keys=None)
+    with pytest.raises(UserError, match="did you mean 'calm'"):
+        run_plot(wrong)
+
+
+def test_interventions_are_marked_and_explained(trained: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    trained.note(e.LrScaled(1e-3, 5e-4, 0.5), status=Status.APPLIED, actor="cli:ann")
+    run_plot(arguments(trained))
+
+    out = capsys.readouterr().out
+    assert "▼" in out
+    assert out.splitlines()[-1] == "the marks at the top are interventions, see: main.py events calm"
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("60", 60), ("200", 200), ("5", 40), ("9999", 240), ("", 80), ("x", 80)]
+)
+def test_curves_fit_the_terminal(
+    trained: ScriptedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_width() == width
+    run_plot(arguments(trained))
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= width
+
+
+def test_an_output_without_braille_gets_ascii(trained: ScriptedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="latin-1", write_through=True))
+    run_plot(arguments(trained))
+
+    assert raw.getvalue().isascii()
+    assert b"*" in raw.getvalue()
+
+
+def test_neither_plot_nor_the_reporter_needs_torch_or_textual() -> None:
+    code = "import sys, cockpit.cli.plot, cockpit.console.reporter; print({'torch', 'textual'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert done.stdout == "set()\n"
