@@ -53,8 +53,8 @@ POINT_TABLES: Final = ("steps", "validations")
 
 
 def journal_file(path: Path) -> Path:
-    """The journal at `path`, which may be the file itself or the run's directory."""
-    return path / JOURNAL_FILE if path.is_dir() else path
+    """The journal at `path`, which may be the file itself or the run's directory, there or not yet."""
+    return path if path.name == JOURNAL_FILE or path.is_file() else path / JOURNAL_FILE
 
 
 def create_journal(path: Path) -> sqlite3.Connection:

@@ -113,12 +113,13 @@ class JournalWriter:
 
     def flush(self, timeout: float = 10) -> bool:
         """Wait up to `timeout` seconds until everything recorded so far is committed; False where it is not."""
-        if self._thread is None or not self._thread.is_alive():
-            return False
-        barrier = Barrier()
+        barrier, deadline = Barrier(), time.monotonic() + timeout
         self._pending.append(barrier)
         self._wake.set()
-        return barrier.passed.wait(timeout) and barrier.committed
+        while self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline:
+            if barrier.passed.wait(min(COMMIT_SECONDS, max(0.0, deadline - time.monotonic()))):
+                break
+        return barrier.committed
 
     def close(self) -> None:
         """Commit what is left, answer every open command with a refusal, end the session, give the file back."""

@@ -1,0 +1,81 @@
+"""Who is alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from engine.journal.reader import JournalReader
+from engine.journal.sessions import STALE_SECONDS, Session
+from engine.journal.writer import JournalWriter
+from tests.recorded import writing
+
+
+def fresh() -> Session:
+    now = time.time()
+    return Session(1, now, None, now, os.getpid(), socket.gethostname(), 0)
+
+
+def gone() -> int:
+    """The number of a process that has just ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_a_session_with_a_process_and_a_fresh_heartbeat_is_alive() -> None:
+    assert fresh().is_alive()
+
+
+def test_a_session_that_ended_is_not_alive() -> None:
+    assert not replace(fresh(), ended=time.time()).is_alive()
+
+
+def test_a_session_without_its_process_is_not_alive() -> None:
+    session = replace(fresh(), pid=gone())
+    assert not session.process_exists()
+    assert not session.is_alive()
+
+
+def test_a_session_that_is_silent_for_long_is_not_alive() -> None:
+    silent = replace(fresh(), heartbeat=time.time() - STALE_SECONDS - 1)
+    assert silent.process_exists()
+    assert not silent.is_alive()
+
+
+def test_a_process_of_another_host_is_judged_by_its_heartbeat() -> None:
+    session = replace(fresh(), pid=gone(), host="elsewhere")
+    assert session.is_alive()
+    assert not replace(session, heartbeat=time.time() - STALE_SECONDS - 1).is_alive()
+
+
+def test_a_process_of_another_user_exists() -> None:
+    assert replace(fresh(), pid=1).process_exists()
+
+
+def test_a_clock_set_back_gives_no_negative_age() -> None:
+    assert replace(fresh(), heartbeat=time.time() + 100).age == 0
+
+
+def test_each_writer_is_a_session(run_dir: Path) -> None:
+    for number in (1, 2):
+        with writing(run_dir), closing(JournalReader(run_dir)) as reader:
+            session = reader.heartbeat()
+            assert session is not None
+            assert (session.id, session.pid, session.ended) == (number, os.getpid(), None)
+            assert reader.is_alive()
+    with closing(JournalReader(run_dir)) as reader:
+        assert not reader.is_alive()
+
+
+def test_a_journal_that_never_had_a_writer_is_not_alive(run_dir: Path, writer: JournalWriter) -> None:
+    with closing(JournalReader(run_dir)) as reader:
+        writer._connection.execute("DELETE FROM sessions")  # pyright: ignore[reportPrivateUsage]
+        assert reader.heartbeat() is None
+        assert not reader.is_alive()

@@ -1,0 +1,40 @@
+"""Journals for tests: a writer that is always closed, and programs that run in a process of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.journal.writer import JournalWriter
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[JournalWriter]:
+    """A started writer on the run directory `path`."""
+    writer = JournalWriter(path)
+    writer.start()
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def start_program(source: str, *arguments: object) -> subprocess.Popen[str]:
+    """Run Python source in a new process whose working directory is the repository."""
+    command = [sys.executable, "-c", source, *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def first_line(program: subprocess.Popen[str]) -> str:
+    """Wait for the first line that the program prints, or fail with what it said instead."""
+    assert program.stdout is not None
+    line = program.stdout.readline().strip()
+    assert line, program.communicate()[1]
+    return line
