@@ -38,19 +38,19 @@ class RefinementsConfig(_Section):
     """Which refinements are on when the run starts (SEED.md, phases 1 to 4)."""
 
     boundary_refinement: bool = False
-    """Correct the logits along predicted edges by a small learned residual (phase 1)."""
+    """Correct the classes along predicted edges by a small learned residual (phase 1)."""
     boundary_aware_loss: bool = False
     """Weigh the cross-entropy higher in a band along class borders (phase 1)."""
     active_contour_loss: bool = False
-    """Pull the outline of the target to a short, region-fitting contour (phase 2)."""
+    """Fit the target's region and penalise outlines away from the true one (phase 2)."""
     contour_detection: bool = False
     """Predict the target's outline in a head of its own (phase 3)."""
     distance_transform: bool = False
     """Predict the signed distance to the target's outline in a head of its own (phase 4)."""
     progressive_upsampling: bool = False
-    """Decode a residual in learned upsampling stages; in no phase, excludes subpixel_conv."""
+    """Correct the classes by a residual decoded in upsampling stages; in no phase, excludes subpixel_conv."""
     subpixel_conv: bool = False
-    """Decode a residual by pixel shuffling; in no phase, excludes progressive_upsampling."""
+    """Correct the classes by a residual decoded by pixel shuffling; in no phase, excludes progressive_upsampling."""
 
     @model_validator(mode="after")
     def _exclusive(self) -> RefinementsConfig:
@@ -79,11 +79,11 @@ class ModelConfig(_Section):
     auxiliary_width: Count = 128
     """Channels inside the auxiliary foreground head."""
     attention: bool = True
-    """Let the predicted foreground gate the features of the target branch."""
+    """Spatial and channel attention in the branch that tells the target from other people."""
     trunk_stride: Annotated[Literal[1, 2], BeforeValidator(_whole)] = 2
     """Pixels of the region for each position of the trunk: 2 computes it at half resolution."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of feature channels dropped in training; the gate drops half as many."""
+    """Probability that a channel of features is dropped in training; half of it in the foreground gate."""
     compile: bool = False
     """Compile the network with torch.compile: slow to start, faster steps."""
     refinements: RefinementsConfig = RefinementsConfig()
@@ -151,9 +151,9 @@ class TrainingConfig(_Section):
     mixed_precision: bool = False
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
-    """Number format of mixed precision; fp16 scales its losses."""
+    """Number format of mixed precision; fp16 comes with loss scaling."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the weights, the order of samples, augmentation and dropout."""
+    """Seed of the weights, the order of samples, augmentation and dropout; the built-in people do not depend on it."""
 
 
 class SyntheticConfig(_Section):
@@ -175,9 +175,9 @@ class DataConfig(_Section):
     path: str = ""
     """Directory of images and annotations (--data); empty for the built-in people."""
     augment: Fraction = 0.5
-    """Probability of each random flip and photometric change of a training region."""
+    """Probability that a training region is seen in another light; it is mirrored with the same, at most 0.5."""
     roi_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Most that a training box moves or grows, as a share of its side."""
+    """Most that each edge of a training box moves in or out, as a share of its side."""
     roi_padding: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Context added on every side of a box, as a share of its side."""
     keep_aspect: bool = False
@@ -210,7 +210,7 @@ class CheckpointConfig(_Section):
     every_epochs: Annotated[int, Field(ge=0)] = 1
     """Epochs between checkpoints; 0 for none by epochs."""
     keep_last: Count = 3
-    """Checkpoints kept beside the best and the last good one."""
+    """Newest checkpoints kept, beside the best and the last good one."""
 
 
 class GateConfig(_Section):
@@ -219,18 +219,18 @@ class GateConfig(_Section):
     min_steps: Annotated[int, Field(ge=1)] = 100
     """Steps in a phase before it can be left."""
     window_steps: Annotated[int, Field(ge=4, le=10_000)] = 100
-    """Newest steps in which losses and gradient norms are judged."""
+    """Newest steps that are judged; a checkpoint is good after as many clean ones."""
     max_grad_norm: Positive = 10.0
-    """Most that the gradient norm before clipping may be in the window (SEED.md: 10)."""
+    """What 95 % of the gradient norms in the window, before clipping, must lie under (SEED.md: 10)."""
     max_miou_drop: Fraction = 0.02
-    """Most that the validation mIoU may have fallen below its best."""
+    """Most that the validation mIoU may lie below the phase's best."""
 
 
 class GuardConfig(_Section):
     """When the run gives up by itself rather than stand still."""
 
     max_skipped_in_a_row: Count = 50
-    """Steps without a finite gradient in a row after which the run fails."""
+    """Steps in a row that were not finite after which the run fails."""
 
 
 class LimitsConfig(_Section):

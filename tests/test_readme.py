@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.arguments import build_parser
-from engine.config_files import list_configs
+from engine.config_files import list_configs, load_config
 from engine.config_keys import Key, config_keys
 from engine.protocol.words import COMMAND_WORDS, usage
 
@@ -54,8 +54,17 @@ def test_no_row_tells_of_a_key_that_is_not_there():
 
 
 @pytest.mark.parametrize("config", list_configs(), ids=lambda config: config.name)
-def test_every_config_has_a_line(config):
-    assert any(line.startswith(f"| `{config.name}` |") for line in readme())
+def test_every_config_has_a_line_with_its_numbers(config):
+    (line,) = (line for line in readme() if line.startswith(f"| `{config.name}` |"))
+    *_, rate, warmup, clip, decay, mixed, _ = (cell.strip() for cell in line.split("|"))
+    training = load_config(config.name).training
+    assert [float(cell) for cell in (rate, warmup, clip, decay)] == [
+        training.learning_rate,
+        training.warmup_epochs,
+        training.gradient_clip,
+        training.weight_decay,
+    ]
+    assert mixed == ("on" if training.mixed_precision else "off")
 
 
 @pytest.mark.parametrize("option", options(build_parser()))
