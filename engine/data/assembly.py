@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from engine.data.batch import Batch, Position
 from engine.data.dataset import RoiSample
@@ -50,11 +52,16 @@ def assemble(samples: Samples, span: Span) -> Batch:
     """The batch of a span, with everything that was rejected on the way."""
     drawn = [samples.sample(span.epoch, index) for index in range(span.start, span.stop)]
     return Batch(
-        image_N3HW=torch.stack([sample.image_3HW for sample in drawn]),
-        label_NHW=torch.stack([sample.label_HW for sample in drawn]),
-        distance_N1HW=torch.stack([sample.distance_1HW for sample in drawn]),
+        image_N3HW=_stack([sample.image_3HW for sample in drawn]),
+        label_NHW=_stack([sample.label_HW for sample in drawn]),
+        distance_N1HW=_stack([sample.distance_1HW for sample in drawn]),
         sample_ids=tuple(sample.sample_id for sample in drawn),
         after=span.after,
         ends_epoch=span.ends_epoch,
         rejections=tuple(rejection for sample in drawn for rejection in sample.rejections),
     )
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    """Stacked by numpy, which keeps to this thread: torch would wake a second pool of threads beside the training's."""
+    return torch.from_numpy(np.stack([tensor.numpy() for tensor in tensors]))

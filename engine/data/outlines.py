@@ -74,13 +74,13 @@ def _parse_polygon(part: object, size: Size) -> Polygon | None:
     if not isinstance(part, list) or len(cast(list[object], part)) < 6 or len(cast(list[object], part)) % 2:
         return None
     try:
-        points_P2 = np.array(part, dtype=np.float64).reshape(-1, 2)
+        numbers = np.array(part, dtype=np.float64)
     except (TypeError, ValueError):
         return None
-    if not np.isfinite(points_P2).all():
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
         return None
     limits = np.array(size, dtype=np.float64)
-    points_P2 = np.clip(points_P2, -limits, 2 * limits)
+    points_P2 = np.clip(numbers.reshape(-1, 2), -limits, 2 * limits)
     x, y = points_P2.T
     twice_area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
     return points_P2.reshape(-1) if abs(twice_area) > 1e-6 else None
