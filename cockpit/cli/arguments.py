@@ -65,7 +65,8 @@ class _Version(argparse.Action):
         super().__init__(nargs=0, **settings)
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
-        parser.exit(0, f"training-cockpit {version()}\n")
+        print(f"training-cockpit {version()}")
+        parser.exit()
 
 
 def version() -> str:
@@ -153,7 +154,7 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
+    parser.add_argument("--timeout", type=_number, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
     parser.add_argument("--dry-run", action="store_true", help="only say what the run would do")
     parser.add_argument("--force", action="store_true", help="with promote: despite a red check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
@@ -186,3 +187,10 @@ def _setting(text: str) -> str:
 
 def _keys(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None

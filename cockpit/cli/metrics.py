@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cockpit.cli.keys import known_keys
 from cockpit.cli.output import float_texts, float_values, print_json, print_lines, table
 from cockpit.console.text import number, whole
-from engine.errors import UserError, did_you_mean
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
 from engine.protocol.codec import Json
@@ -41,10 +41,7 @@ def _read(path: Path, arguments: argparse.Namespace) -> Series:
     """The rows asked for: all of them, or those at most `window` steps from `around`."""
     with closing(JournalReader(path)) as reader:
         known = reader.metric_names()
-        keys: Sequence[str] = known if arguments.keys is None else arguments.keys
-        for key in keys:
-            if key not in known:
-                raise UserError(f"the run {path.name!r} has no metric {key!r}: {did_you_mean(key, known)}")
+        keys: Sequence[str] = known if arguments.keys is None else known_keys(arguments.keys, known, path.name)
         around, window = arguments.around, arguments.window
         if around is None:
             return reader.series(keys)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
+from cockpit.cli.keys import known_keys
 from cockpit.cli.output import print_lines
 from cockpit.console.charts import chart_lines, marked_steps, read_curves
 from cockpit.console.text import whole
-from engine.errors import UserError, did_you_mean
 from engine.journal.reader import JournalReader
 from engine.runs import find_run
 
@@ -24,7 +23,7 @@ def run_plot(arguments: argparse.Namespace) -> int:
     """Draw the metrics asked for. Raises UserError where the run or a metric is not known."""
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
-        keys = DEFAULT_KEYS if arguments.keys is None else _known(arguments.keys, reader.metric_names(), path.name)
+        keys = DEFAULT_KEYS if arguments.keys is None else known_keys(arguments.keys, reader.metric_names(), path.name)
         marks = marked_steps(reader.events())
         curves = read_curves(reader, keys, marks)
     lines = chart_lines(curves, width=terminal_width(), ascii_only=not _can_draw())
@@ -36,15 +35,6 @@ def run_plot(arguments: argparse.Namespace) -> int:
 def terminal_width() -> int:
     """The terminal's width in columns, within 40..240; 80 where there is none."""
     return min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
-
-
-def _known(keys: Sequence[str], known: Sequence[str], run: str) -> Sequence[str]:
-    if not keys:
-        raise UserError(f"--keys names no metric: give some of {', '.join(known) or 'none yet'}")
-    for key in keys:
-        if key not in known:
-            raise UserError(f"the run {run!r} has no metric {key!r}: {did_you_mean(key, known)}")
-    return keys
 
 
 def _can_draw() -> bool:

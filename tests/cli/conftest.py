@@ -1,0 +1,40 @@
+"""A folder of runs: one that is alive, and a way to call subcommands on it as `main.py` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.subcommands import run_subcommand
+from engine.journal.writer import JournalWriter
+from engine.runs import create_run
+from tests.recorded import writing
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """Where the runs of a test live."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def live(runs_dir: Path) -> Iterator[JournalWriter]:
+    """The writer of a run called 'live' that this process owns."""
+    with writing(create_run(runs_dir, "live")) as writer:
+        yield writer
+
+
+@pytest.fixture
+def call(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Carry out a subcommand and return its exit code and what it printed."""
+
+    def carry_out(*words: str) -> tuple[int, str]:
+        code = run_subcommand(parse_arguments([words[0], "--runs-dir", str(runs_dir), *words[1:]]))
+        return code, capsys.readouterr().out
+
+    return carry_out

@@ -1,0 +1,126 @@
+"""Metrics as an overview, rows, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from engine.journal.writer import JournalWriter
+from tests.cli.conftest import Call
+
+
+@pytest.fixture
+def recorded(live: JournalWriter) -> JournalWriter:
+    """Twenty steps: a NaN at 7, an infinity at 8, nothing but the rate at 9, a validation after 10."""
+    for step in range(1, 21):
+        loss = {7: math.nan, 8: math.inf}.get(step, 1 / step)
+        if step == 9:
+            live.record_step(step, step / 10, ("lr",), (5e-6,))
+        else:
+            live.record_step(step, step / 10, ("loss/total", "lr"), (loss, 5e-6))
+    live.record_validation(10, 1.0, ("val/miou",), (0.25,))
+    live.flush()
+    return live
+
+
+def test_json_has_one_array_per_key(call: Call, recorded: JournalWriter) -> None:
+    code, printed = call("metrics", "--keys", "loss/total,val/miou", "--json", "--around", "8", "--window", "2")
+    assert code == 0
+    assert json.loads(printed, parse_constant=pytest.fail) == {
+        "step": [6, 7, 8, 10],
+        "loss/total": [0.16666667, "NaN", "Infinity", 0.1],
+        "val/miou": [None, None, None, 0.25],
+    }
+
+
+def test_json_without_keys_has_all_of_them(call: Call, recorded: JournalWriter) -> None:
+    found = json.loads(call("metrics", "--json")[1])
+    assert list(found) == ["step", "loss/total", "lr", "val/miou"]
+    assert found["step"] == list(range(1, 21))
+    assert found["lr"] == [5e-6] * 20
+    assert found["loss/total"][8] is None
+
+
+def test_csv_leaves_absent_cells_empty(call: Call, recorded: JournalWriter) -> None:
+    code, printed = call("metrics", "--csv", "--around", "9", "--window", "1")
+    assert code == 0
+    rows = list(csv.reader(io.StringIO(printed)))
+    assert rows == [
+        ["step", "loss/total", "lr", "val/miou"],
+        ["8", "Infinity", "5e-06", ""],
+        ["9", "", "5e-06", ""],
+        ["10", "0.1", "5e-06", "0.25"],
+    ]
+
+
+def test_around_prints_rows(call: Call, recorded: JournalWriter) -> None:
+    printed = call("metrics", "--around", "7", "--window", "1", "--keys", "loss/total")[1]
+    assert [line.split() for line in printed.splitlines()] == [
+        ["step", "loss/total"],
+        ["6", "0.16666667"],
+        ["7", "NaN"],
+        ["8", "Infinity"],
+    ]
+
+
+def test_around_a_step_without_neighbours_prints_the_head_only(call: Call, recorded: JournalWriter) -> None:
+    assert call("metrics", "--around", "500", "--keys", "lr")[1].split() == ["step", "lr"]
+    assert json.loads(call("metrics", "--around", "500", "--json", "--keys", "lr")[1]) == {"step": [], "lr": []}
+
+
+def test_the_overview_counts_what_is_not_finite(call: Call, recorded: JournalWriter) -> None:
+    code, printed = call("metrics")
+    assert code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines()[1:]}
+    assert rows == {
+        "loss/total": ["0.05", "0.05", "1", "19", "2"],
+        "lr": ["5e-06", "5e-06", "5e-06", "20", "0"],
+        "val/miou": ["0.25", "0.25", "0.25", "1", "0"],
+    }
+
+
+def test_a_metric_that_is_never_finite_has_no_least_and_greatest(call: Call, live: JournalWriter) -> None:
+    live.record_step(1, 0.1, ("a\x1b[31m",), (math.nan,))
+    live.flush()
+    assert call("metrics")[1].splitlines()[1].split() == ["a\\x1b[31m", "NaN", "-", "-", "1", "1"]
+
+
+def test_a_run_without_metrics_says_so(call: Call, live: JournalWriter) -> None:
+    assert call("metrics") == (0, "no metrics yet\n")
+    assert json.loads(call("metrics", "--json")[1]) == {"step": []}
+    assert call("metrics", "--csv")[1] == "step\n"
+
+
+def test_an_unknown_key_is_named_with_the_nearest(call: Call, recorded: JournalWriter) -> None:
+    with pytest.raises(UserError, match="the run 'live' has no metric 'loss/totl': did you mean 'loss/total'"):
+        call("metrics", "--keys", "loss/totl")
+    with pytest.raises(UserError, match="--keys names no metric: give some of loss/total, lr, val/miou"):
+        call("metrics", "--keys", ",")
+
+
+def test_superseded_rows_are_left_out(call: Call, recorded: JournalWriter) -> None:
+    recorded.open_branch(2)
+    recorded.record_step(3, 0.3, ("loss/total",), (9.0,))
+    recorded.flush()
+    found = json.loads(call("metrics", "--keys", "loss/total", "--json")[1])
+    assert found == {"step": [1, 2, 3], "loss/total": [1.0, 0.5, 9.0]}
+
+
+def test_a_number_reads_back_as_the_float32_that_was_kept(call: Call, live: JournalWriter) -> None:
+    values = (1e-45, 3.4028235e38, 0.1, -0.0, 16777216.0)
+    live.record_step(1, 0.1, tuple("abcde"), values)
+    live.flush()
+    found = json.loads(call("metrics", "--json")[1])
+    assert [found[name][0] for name in "abcde"] == [1e-45, 3.4028235e38, 0.1, 0.0, 16777216.0]
+
+
+def test_a_finished_run_reads_the_same(call: Call, runs_dir: Path, recorded: JournalWriter) -> None:
+    before = call("metrics", "--json")
+    recorded.close()
+    assert call("metrics", "--json") == before
