@@ -49,7 +49,7 @@ class CocoScene:
 
 
 def index_coco(json_file: Path, image_dirs: Iterable[Path]) -> SplitIndex:
-    """The people of a COCO JSON file; images lie in whichever of `image_dirs` has the first of them.
+    """The people of a COCO JSON file; images lie in whichever of `image_dirs` has most of them.
 
     Everything that cannot be used is listed as a problem, by image file where there is one; nothing is raised.
     """
@@ -80,9 +80,9 @@ def _entries(document: Entry, key: str) -> list[Entry]:
 
 
 def _image_dir(images: list[Entry], candidates: list[Path]) -> Path:
-    """The candidate that holds most of the first images listed; the first one where none does."""
-    names = [str(entry.get("file_name")) for entry in images[:20]]
-    return max(candidates, key=lambda folder: sum((folder / name).is_file() for name in names))
+    """The candidate that holds most of some images spread over the list; where none has any, the first there is."""
+    names = [str(entry.get("file_name")) for entry in images[:: max(1, len(images) // 100)]]
+    return max(candidates, key=lambda folder: (sum((folder / name).is_file() for name in names), folder.is_dir()))
 
 
 @dataclass(slots=True)

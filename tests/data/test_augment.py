@@ -39,7 +39,9 @@ def test_light_and_colour_change_within_range() -> None:
 def test_equal_generators_give_equal_bits_and_torchs_own_is_left_alone() -> None:
     before = torch.random.get_rng_state()
     first, second = draws(0.5, 20), draws(0.5, 20)
-    assert all(torch.equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one, other, strict=True))
+    assert all(
+        torch.equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one, other, strict=True)
+    )
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.data.cache import PictureCache
 from engine.data.rejections import UnusableSample
-from engine.data.scenes import Box, Picture, PersonMask
+from engine.data.scenes import Box, PersonMask, Picture
 
 BYTES = 4 * 10 * 10 + 25
 

@@ -42,7 +42,8 @@ def test_a_crop_samples_at_bin_centres(region: tuple[float, float, float, float]
 
 
 @pytest.mark.parametrize(
-    "region", [(0.0, 0.0, 90.0, 70.0), (-30.0, -20.0, 60.0, 50.0), (-200.0, -200.0, 300.0, 300.0), (80.2, 60.1, 140.0, 110.0)]
+    "region",
+    [(0.0, 0.0, 90.0, 70.0), (-30.0, -20.0, 60.0, 50.0), (-200.0, -200.0, 300.0, 300.0), (80.2, 60.1, 140.0, 110.0)],
 )
 def test_an_image_of_ones_stays_ones_up_to_and_beyond_the_border(region: tuple[float, float, float, float]) -> None:
     crop = crop_region(Image.new("RGB", (90, 70), (255, 255, 255)), region, 32)
@@ -71,4 +72,6 @@ def test_a_checkerboard_averages_out_instead_of_aliasing() -> None:
 
 
 def test_a_one_pixel_image_can_be_cropped() -> None:
-    assert torch.allclose(crop_region(Image.new("RGB", (1, 1), (51, 51, 51)), (-3.0, -3.0, 4.0, 4.0), 16), torch.tensor(0.2))
+    assert torch.allclose(
+        crop_region(Image.new("RGB", (1, 1), (51, 51, 51)), (-3.0, -3.0, 4.0, 4.0), 16), torch.tensor(0.2)
+    )

@@ -26,7 +26,7 @@ def test_a_truncated_jpeg_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "cut.jpg"
     gradient(200, 150).save(file, quality=95)
     file.write_bytes(file.read_bytes()[:3000])
-    with pytest.raises(UnusableSample, match="cannot be decoded.*truncated"):
+    with pytest.raises(UnusableSample, match=r"cannot be decoded.*truncated"):
         read_image(file)
 
 
