@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
@@ -44,7 +45,10 @@ class LrPin:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Everything about a run that is not a tensor. Immutable; a checkpoint holds one and so does the journal."""
+    """Everything about a run that is not a tensor. Immutable; a checkpoint holds one and so does the journal.
+
+    `enabled_at` names the step a refinement came on, for those that were not on from the start.
+    """
 
     run: str
     activity: Activity = Activity.STARTING
@@ -83,7 +87,7 @@ class RunState:
 
 def evolve(state: RunState, event: Event, step: int) -> RunState:
     """The state after `event` happened at the boundary before `step`. Pure; every side computes the same."""
-    change = _STEERING.get(type(event)) or _FACTS.get(type(event))
+    change = _CHANGES.get(type(event))
     return change(state, event, step) if change else state
 
 
@@ -109,12 +113,13 @@ def _lr_set(state: RunState, event: e.LrSet, step: int) -> RunState:
 
 def _switched(state: RunState, refinements: frozenset[str], step: int) -> RunState:
     """Refinements changed: fresh ones start their blend-in at `step`, the phase follows from the set."""
-    started = {name: state.enabled_at.get(name, step) for name in sorted(refinements)}
+    kept = {name: at for name, at in state.enabled_at.items() if name in refinements}
+    fresh = {name: step for name in sorted(refinements - state.refinements)}
     phase = phase_of(refinements)
     return replace(
         state,
         refinements=refinements,
-        enabled_at=MappingProxyType(started),
+        enabled_at=MappingProxyType({**kept, **fresh}),
         phase=phase,
         phase_started_at=state.phase_started_at if phase == state.phase else step,
     )
@@ -197,7 +202,8 @@ def _failed(state: RunState, event: e.RunFailed, step: int) -> RunState:
     return replace(state, activity=Activity.FAILED)
 
 
-_STEERING = {
+# Each function takes the event that it stands beside, which no common type can say: hence Any.
+_CHANGES: Mapping[type[Event], Callable[[RunState, Any, int], RunState]] = {
     e.Paused: _paused,
     e.Resumed: _resumed,
     e.StepsGranted: _steps_granted,
@@ -213,9 +219,6 @@ _STEERING = {
     e.BatchSizeSet: _batch_size_set,
     e.OptimizerSet: _optimizer_set,
     e.StopRequested: _stop_requested,
-}
-
-_FACTS = {
     e.ActivityChanged: _activity_changed,
     e.ValidationCompleted: _validated,
     e.CheckpointSaved: _checkpointed,
