@@ -11,33 +11,36 @@ MIN_POINTS: Final = 6
 
 
 class Pace:
-    """Watches a step counter over time. Time spent paused does not count; a counter that falls starts it afresh."""
+    """Watches a step counter over time. Time spent paused does not count; a counter that falls starts it afresh.
+
+    The first step that is seen to end starts the clock: when its own work began is not known.
+    """
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
+        self._ended: deque[tuple[float, int]] = deque()
+        self._at: int | None = None
 
     def observe(self, now: float, step: int) -> bool:
         """The run had completed `step` steps at `now` (seconds). True when the counter moved."""
-        if self._seen and step < self._seen[-1][1]:
-            self._seen.clear()
-        moved = not self._seen or step > self._seen[-1][1]
-        if len(self._seen) == 1 and not moved:
-            self._seen.clear()  # the wait before the first step is no part of the steps' pace
-        if not self._seen or moved:
-            self._seen.append((now, step))
-        while len(self._seen) > MIN_POINTS and now - self._seen[0][0] > WINDOW_SECONDS:
-            self._seen.popleft()
+        moved = step != self._at
+        if self._at is not None and step > self._at:
+            self._ended.append((now, step))
+        elif moved:
+            self._ended.clear()
+        self._at = step
+        while len(self._ended) > MIN_POINTS and now - self._ended[0][0] > WINDOW_SECONDS:
+            self._ended.popleft()
         return moved
 
     def interrupt(self) -> None:
         """The run stands still on purpose: what was seen before says nothing about what comes after."""
-        self._seen.clear()
+        self._ended.clear()
 
     def steps_per_second(self) -> float | None:
-        """Steps per second lately; None before two observations."""
-        if len(self._seen) < 2:
+        """Steps per second lately; None before two steps were seen to end."""
+        if len(self._ended) < 2:
             return None
-        (start, first), (end, last) = self._seen[0], self._seen[-1]
+        (start, first), (end, last) = self._ended[0], self._ended[-1]
         return (last - first) / max(end - start, 1e-6)
 
     def remaining(self, now: float, total: int) -> float | None:
@@ -45,5 +48,5 @@ class Pace:
         speed = self.steps_per_second()
         if speed is None or total <= 0:
             return None
-        then, step = self._seen[-1]
+        then, step = self._ended[-1]
         return max((total - step) / speed - (now - then), 0.0)

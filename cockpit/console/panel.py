@@ -123,12 +123,14 @@ def _measures(view: View) -> Iterable[Part]:
     if chance is not None:
         yield Part("chance", number(chance), "")
     yield Part("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
-    yield Part("lr", rate(state.lr))
+    yield Part("lr", rate(state.lr) if state.lr else "-")
     yield Part("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.4f}")
     if view.best is not None:
         yield Part("best", f"{view.best.miou:.4f} at step {view.best.step}")
-    yield Part("", f"{number(speed, 3)} steps/s", "")
-    yield Part("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
+    if speed:
+        yield Part("", f"{number(speed, 3)} steps/s", "")
+    if state.samples_per_second:
+        yield Part("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
     for label, count in (
         ("skipped", state.skipped_steps),
         ("clamp hits", state.clamp_hits),

@@ -18,7 +18,7 @@ from cockpit.console.log_lines import LogLines
 from cockpit.console.output import is_live, open_console
 from cockpit.console.panel import panel, progress_line
 from cockpit.console.summary import curves_text, read_outcome, summary_lines
-from cockpit.console.text import whole
+from cockpit.console.text import duration, whole
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol import events as e
@@ -33,6 +33,7 @@ PLAIN_SECONDS: Final = 10.0
 """How often a log gets a line of progress; while nothing moves the gap doubles from line to line."""
 
 _SECONDS_TO_STOP: Final = 5.0
+_INDENT: Final = "    "
 
 
 class ConsoleReporter:
@@ -55,6 +56,8 @@ class ConsoleReporter:
         self._console = open_console() if console is None else console
         self._clock = clock
         self._live = is_live(self._console) and not quiet
+        self._ascii_only = not self._console.encoding.startswith("utf")
+        self._started_at = clock()
         self._log = LogLines(quiet=quiet)
         self._plain = _PlainPace()
         self._past = _Past(run_dir)
@@ -98,21 +101,21 @@ class ConsoleReporter:
                 self._follower = self._past.follow(self._clock)
             news = self._follower.look()
         except UserError:
-            return  # no journal yet, or a disk that does not answer now: the next look may find more
+            news = None  # no journal yet, or a disk that does not answer now: the next look may find more
         if news is not None:
             self._show(news)
+        elif self._live:
+            self._redraw(Text(f"starting, {duration(self._clock() - self._started_at)}"))
 
     def _show(self, news: News) -> None:
         for line in self._log.of(news.entries):
             self._print(line)
         if self._live:
-            self._redraw(news)
+            self._redraw(panel(news.view, width=self._console.width - 1, ascii_only=self._ascii_only))
         elif not self._quiet and self._plain.is_due(news, self._clock()):
             self._print(Text(progress_line(news.view)))
 
-    def _redraw(self, news: News) -> None:
-        ascii_only = not self._console.encoding.startswith("utf")
-        picture = panel(news.view, width=self._console.width - 1, ascii_only=ascii_only)
+    def _redraw(self, picture: Text) -> None:
         if self._display is None:
             self._display = Live(picture, console=self._console, auto_refresh=False, transient=True)
             self._display.start(refresh=True)
@@ -122,10 +125,12 @@ class ConsoleReporter:
             self._display.update(picture, refresh=True)
 
     def _print(self, line: Text) -> None:
-        if self._console.file.isatty():  # lines break between words there; in a log they stay whole
-            self._console.print(line, overflow="fold", crop=False)
-        else:
+        """Print a line: on a terminal broken between words, what follows indented; in a log whole."""
+        if line.no_wrap or not self._console.file.isatty():
             self._console.print(line, soft_wrap=True)
+            return
+        for number, piece in enumerate(line.wrap(self._console, max(self._console.width - len(_INDENT), 1))):
+            self._console.print(Text(_INDENT if number else "").append_text(piece), soft_wrap=True)
 
     def _summarise(self) -> None:
         try:
@@ -148,9 +153,8 @@ class ConsoleReporter:
             self._print(line)
         if self._quiet:
             return
-        ascii_only = not self._console.encoding.startswith("utf")
-        for row in ["", *curves_text(reader, outcome, width=self._console.width, ascii_only=ascii_only)]:
-            self._print(Text(row))
+        for row in ["", *curves_text(reader, outcome, width=self._console.width, ascii_only=self._ascii_only)]:
+            self._print(Text(row, no_wrap=True))
 
 
 class _Past:

@@ -62,7 +62,7 @@ def summary_lines(outcome: Outcome) -> list[Text]:
         *_listed("interventions", [entry for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [entry for entry in outcome.entries if isinstance(entry.event, e.AlertRaised)]),
         # A path or a command that is broken over two lines cannot be copied.
-        *(Text(f"  {line}", no_wrap=True, overflow="ignore") for line in _way_on(outcome)),
+        *(Text(f"  {line}", no_wrap=True) for line in _way_on(outcome)),
     ]
 
 
@@ -96,8 +96,9 @@ def _ending(outcome: Outcome) -> str:
 
 def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
+    epochs = f"{state.epoch} epoch{'' if state.epoch == 1 else 's'} done"
     phase, device = phase_title(state.phase), whole(state.device) or "no device"
-    return f"{state.step}{total} steps, {state.epoch} epochs done, phase {phase}, lr {rate(state.lr)}, on {device}"
+    return f"{state.step}{total} steps, {epochs}, phase {phase}, lr {rate(state.lr)}, on {device}"
 
 
 def _reached(outcome: Outcome) -> str:

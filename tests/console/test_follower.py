@@ -101,8 +101,8 @@ def test_a_pause_does_not_slow_the_pace_down(run: ScriptedRun, follower: Followe
     for activity, step, seconds in (
         (Activity.RUNNING, 10, 1.0),
         (Activity.PAUSED, 10, 1000.0),
-        (Activity.RUNNING, 10, 1.0),
-        (Activity.RUNNING, 20, 0.0),
+        (Activity.RUNNING, 11, 1.0),
+        (Activity.RUNNING, 21, 0.0),
     ):
         run.train(step)
         run.observe(activity=activity)

@@ -7,21 +7,32 @@ import pytest
 from cockpit.console.pace import Pace
 
 
-def test_nothing_is_known_before_two_steps() -> None:
+def test_nothing_is_known_before_two_steps_ended() -> None:
     pace = Pace()
     assert (pace.steps_per_second(), pace.remaining(0.0, 100)) == (None, None)
-    pace.observe(0.0, 0)
-    pace.observe(30.0, 0)
+    for now, step in ((0.0, 0), (30.0, 0), (31.0, 1)):
+        pace.observe(now, step)
     assert pace.steps_per_second() is None
 
 
 def test_the_wait_before_the_first_step_does_not_count() -> None:
     pace = Pace()
-    pace.observe(0.0, 0)
-    pace.observe(60.0, 0)
-    pace.observe(61.0, 2)
+    for now, step in ((0.0, 0), (60.0, 0), (61.0, 1), (61.5, 1), (63.0, 2)):
+        pace.observe(now, step)
 
-    assert pace.steps_per_second() == pytest.approx(2.0)
+    assert pace.steps_per_second() == pytest.approx(0.5)
+
+
+def test_it_tells_when_the_counter_moved() -> None:
+    pace = Pace()
+
+    assert [pace.observe(float(now), step) for now, step in enumerate((0, 0, 1, 1, 0))] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_slow_start_is_forgotten() -> None:
@@ -44,25 +55,27 @@ def test_steps_slower_than_the_window_still_have_a_pace() -> None:
 
 def test_the_time_left_counts_down_between_steps_and_ends_at_zero() -> None:
     pace = Pace()
-    pace.observe(0.0, 0)
-    pace.observe(10.0, 1)
+    for now, step in ((0.0, 0), (10.0, 1), (20.0, 2)):
+        pace.observe(now, step)
 
-    assert pace.remaining(10.0, 4) == pytest.approx(30.0)
-    assert pace.remaining(15.0, 4) == pytest.approx(25.0)
-    assert pace.remaining(90.0, 4) == 0.0
-    assert pace.remaining(10.0, 0) is None
+    assert pace.remaining(20.0, 5) == pytest.approx(30.0)
+    assert pace.remaining(25.0, 5) == pytest.approx(25.0)
+    assert pace.remaining(90.0, 5) == 0.0
+    assert pace.remaining(20.0, 0) is None
 
 
 def test_a_pause_and_a_rollback_start_it_afresh() -> None:
     pace = Pace()
-    pace.observe(0.0, 0)
-    pace.observe(1.0, 10)
+    for now, step in ((0.0, 0), (1.0, 10), (2.0, 20)):
+        pace.observe(now, step)
     pace.interrupt()
-    pace.observe(500.0, 10)
-    pace.observe(501.0, 15)
+    assert pace.steps_per_second() is None
+    for now, step in ((500.0, 20), (501.0, 21), (502.0, 26)):
+        pace.observe(now, step)
     assert pace.steps_per_second() == pytest.approx(5.0)
 
-    pace.observe(502.0, 3)
+    pace.observe(503.0, 3)
     assert pace.steps_per_second() is None
-    pace.observe(503.0, 5)
+    for now, step in ((504.0, 5), (505.0, 7)):
+        pace.observe(now, step)
     assert pace.steps_per_second() == pytest.approx(2.0)

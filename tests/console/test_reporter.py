@@ -198,6 +198,37 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
+def test_a_terminal_shows_life_before_the_run_has_spoken(tmp_path: Path, terminal: Terminal, clock: FakeClock) -> None:
+    reporter = ConsoleReporter(tmp_path / "late", console=open_console(terminal, width=80), clock=clock)
+    clock.advance(6.0)
+    reporter.tick()
+    assert "starting, 6 s" in terminal.getvalue()
+    reporter.start()
+    reporter.stop(final=False)
+
+
+def test_long_lines_break_between_words_on_a_terminal(run: ScriptedRun, terminal: Terminal) -> None:
+    reporter = ConsoleReporter(run.directory, quiet=True, console=open_console(terminal, width=60))
+    run.begin()
+    run.note(e.AlertRaised("spike", "word " * 30))
+    reporter.tick()
+
+    lines = [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).splitlines() if "word" in line]
+    assert len(lines) > 2
+    assert all(len(line) <= 60 for line in lines)
+    assert all(line.startswith("    word") for line in lines[1:])
+
+
+def test_the_command_to_go_on_is_never_broken(run: ScriptedRun, terminal: Terminal) -> None:
+    run.begin()
+    run.note(e.CheckpointSaved("step-00000200.pt", "final", 1.0, 0.4, True))
+    reporter = ConsoleReporter(run.directory, quiet=True, console=open_console(terminal, width=40))
+    reporter.start()
+    reporter.stop()
+
+    assert f"python main.py --no-ui --resume calm --runs-dir {run.directory.parent}" in terminal.getvalue()
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_a_terminal_gets_a_panel_that_is_redrawn(run: ScriptedRun, terminal: Terminal, width: int) -> None:
     reporter = ConsoleReporter(run.directory, console=open_console(terminal, width=width))
