@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,23 @@ from engine.data.canvas import Paint, Polygons, capsules
 from engine.data.figures import NUM_TEXTURES, SKIN_TONES, Colour
 
 
-def draw_palette(rng: np.random.Generator, num_colours: int = 7) -> list[Colour]:
-    """The colours of one scene: clothes, things and backdrop all come from them."""
-    hue, saturation, value = rng.uniform((0, 0.05, 0.12), (1, 0.75, 0.95), size=(num_colours, 3)).T
-    return [colorsys.hsv_to_rgb(float(h), float(s), float(v)) for h, s, v in zip(hue, saturation, value, strict=True)]
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The colours of one scene. Clothes are mostly livelier than what surrounds them, but the ranges overlap."""
+
+    clothes: list[Colour]
+    surroundings: list[Colour]
+
+
+def draw_palette(rng: np.random.Generator, num_colours: int = 6) -> Palette:
+    """A palette of `num_colours` for the people and as many for everything else."""
+    clothes = rng.uniform((0, 0.2, 0.25), (1, 0.85, 0.95), size=(num_colours, 3))
+    surroundings = rng.uniform((0, 0.0, 0.12), (1, 0.55, 0.85), size=(num_colours, 3))
+    return Palette(_rgb(clothes), _rgb(surroundings))
+
+
+def _rgb(hsv_K3: NDArray[np.float64]) -> list[Colour]:
+    return [colorsys.hsv_to_rgb(hue, saturation, value) for hue, saturation, value in hsv_K3.tolist()]
 
 
 def draw_textures(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
@@ -36,24 +50,24 @@ def draw_textures(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return textures_THW
 
 
-def draw_backdrop(rng: np.random.Generator, size: int, palette: list[Colour]) -> NDArray[np.float32]:
+def draw_backdrop(rng: np.random.Generator, size: int, palette: Palette) -> NDArray[np.float32]:
     """A wall and a floor, (size, size, 3) in about 0..1, each blotched with two colours at two scales."""
-    wall, floor = (_blotches(rng, size, palette) for _ in range(2))
+    wall, floor = (_blotches(rng, size, palette.surroundings) for _ in range(2))
     horizon = size * rng.uniform(0.35, 0.85) + rng.uniform(-0.2, 0.2) * (np.arange(size) - size / 2)
     is_floor = np.arange(size)[:, None] > horizon[None]
     return np.where(is_floor[..., None], floor, wall)
 
 
-def draw_things(rng: np.random.Generator, size: int, palette: list[Colour]) -> tuple[Polygons, list[Paint]]:
+def draw_things(rng: np.random.Generator, size: int, palette: Palette) -> tuple[Polygons, list[Paint]]:
     """Poles, boughs, balls and blobs in the people's colours, skin included: polygons and paints."""
-    tables = [maker(rng) for _ in range(int(rng.integers(5, 11))) for maker in [_MAKERS[int(rng.integers(4))]]]
+    tables = [maker(rng) for _ in range(int(rng.integers(5, 10))) for maker in [_MAKERS[int(rng.integers(4))]]]
     table_K6 = np.concatenate(tables) * size
     colours = [_colour(rng, palette) for table in tables for _ in range(1) for _ in range(len(table))]
     paints = [Paint(c, int(rng.integers(NUM_TEXTURES)), float(rng.uniform(0.03, 0.3))) for c in colours]
     return capsules(table_K6[:, :4], table_K6[:, 4:]), paints
 
 
-def draw_posts(rng: np.random.Generator, size: int, palette: list[Colour]) -> tuple[Polygons, list[Paint]]:
+def draw_posts(rng: np.random.Generator, size: int, palette: Palette) -> tuple[Polygons, list[Paint]]:
     """At most two thin posts that stand before everybody."""
     count = int(rng.choice(3, p=(0.6, 0.3, 0.1)))
     x, radius = rng.uniform(0, size, size=count), rng.uniform(0.008, 0.02, size=count) * size
@@ -79,8 +93,9 @@ def _blotches(rng: np.random.Generator, size: int, palette: list[Colour]) -> NDA
     return (mixed + (third - mixed) * small).astype(np.float32, copy=False)
 
 
-def _colour(rng: np.random.Generator, palette: list[Colour]) -> Colour:
-    choices = list(SKIN_TONES) if rng.random() < 0.25 else palette
+def _colour(rng: np.random.Generator, palette: Palette) -> Colour:
+    kinds = (palette.surroundings, palette.clothes, list(SKIN_TONES))
+    choices = kinds[int(rng.choice(3, p=_SHARES))]
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -111,5 +126,8 @@ def _blobs(rng: np.random.Generator) -> NDArray[np.float64]:
     first, second = rng.uniform(0.04, 0.13, size=2)
     return np.array([(x, y, x + dx, y + dy, first, second)])
 
+
+_SHARES = (0.55, 0.3, 0.15)
+"""Of the things, how many have colours of the surroundings, of clothes and of skin."""
 
 _MAKERS = (_poles, _boughs, _balls, _blobs)

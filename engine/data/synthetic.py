@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.config import SyntheticConfig
-from engine.data.backdrops import draw_backdrop, draw_palette, draw_posts, draw_textures, draw_things
+from engine.data.backdrops import Palette, draw_backdrop, draw_palette, draw_posts, draw_textures, draw_things
 from engine.data.canvas import Canvas
-from engine.data.figures import Colour, Figure, draw_figure
+from engine.data.figures import Figure, draw_figure
 from engine.data.index import DatasetIndex
 from engine.data.scenes import Box, Picture, SplitIndex, cut_mask
 
@@ -73,7 +73,7 @@ def _plan_split(split: str, num_scenes: int, config: SyntheticConfig, seed: int)
     return SplitIndex(tuple(scenes), num_images=num_scenes)
 
 
-def _plan(rng: np.random.Generator, size: int, max_people: int) -> tuple[list[Colour], list[Figure]]:
+def _plan(rng: np.random.Generator, size: int, max_people: int) -> tuple[Palette, list[Figure]]:
     """The colours of a scene and its people from the nearest to the farthest, each visible in good part."""
     palette = draw_palette(rng)
     count = int(rng.integers(min(2, max_people), max_people + 1))
@@ -85,7 +85,7 @@ def _plan(rng: np.random.Generator, size: int, max_people: int) -> tuple[list[Co
     figures: list[Figure] = []
     x = rng.uniform(0.2, 0.8) * size
     for height in heights:
-        figure = draw_figure(rng, height=float(height), palette=palette)
+        figure = draw_figure(rng, height=float(height), palette=palette.clothes)
         placed = _place(rng, figure, (x, float(height), size), taken)
         if placed is not None:
             figures.append(placed)
