@@ -1,0 +1,169 @@
+"""The program as its user starts it: other processes, signals, SIGKILL, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from engine.checkpoint import list_checkpoints, load_checkpoint
+from engine.config_files import dump_config
+from engine.errors import UserError
+from engine.journal.reader import JournalReader
+from engine.protocol.events import RunFinished
+from tests.small import small_config
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+
+
+def _program(*words: str, cwd: Path, **more: object) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "main.py"), *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, **more)
+
+
+def _finished(*words: str, cwd: Path) -> tuple[int, str, str]:
+    with _program(*words, cwd=cwd) as process:
+        out, err = process.communicate(timeout=90)
+    return process.returncode, out, err
+
+
+def _config(directory: Path, *, epochs: int) -> str:
+    path = directory / "small.yaml"
+    scenes = {"num_train_scenes": 12, "num_val_scenes": 2, "image_size": 64, "max_people": 3}
+    config = small_config(
+        training={"epochs": epochs, "batch_size": 2}, data={"synthetic": scenes}, checkpoint={"every_steps": 7}
+    )
+    path.write_text(dump_config(config))
+    return str(path)
+
+
+def _wait_for_step(directory: Path, step: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the run ended before step {step}: {process.communicate()}"
+        with suppress(UserError), closing(JournalReader(directory)) as reader:
+            state = reader.state()
+            if state is not None and state.step >= step:
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was not reached in time")
+
+
+def _series(directory: Path, names: Sequence[str]) -> dict[str, list[float]]:
+    with closing(JournalReader(directory)) as reader:
+        series = reader.series(tuple(names))
+    return {"step": series.steps.tolist(), **{name: series.values[name].tolist() for name in names}}
+
+
+KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a config and a run of it, 'whole', that nobody disturbed."""
+    directory = tmp_path_factory.mktemp("main")
+    config = _config(directory, epochs=8)
+    code, _, err = _finished("--no-ui", "--config", config, "--run", "whole", cwd=directory)
+    assert code == 0, err
+    return directory
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_killed_at_a_random_step_goes_on_bit_for_bit(unbroken: Path, seed: int) -> None:
+    name = f"killed-{seed}"
+    steps = _series(unbroken / "runs" / "whole", KEYS)["step"]
+    with _program("--no-ui", "--config", "small.yaml", "--run", name, cwd=unbroken) as process:
+        _wait_for_step(unbroken / "runs" / name, random.Random(seed).randrange(8, len(steps) * 2 // 3), process)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    code, _, err = _finished("--no-ui", "--resume", name, cwd=unbroken)
+    assert code == 0, err
+    assert _series(unbroken / "runs" / name, KEYS) == _series(unbroken / "runs" / "whole", KEYS)
+    newest, reference = (list_checkpoints(unbroken / "runs" / run / "checkpoints")[-1] for run in (name, "whole"))
+    left, right = load_checkpoint(newest), load_checkpoint(reference)
+    assert all(left["model"][key].equal(value) for key, value in right["model"].items())
+    for parameter, moments in right["moments"].items():
+        assert all(left["moments"][parameter][key].equal(value) for key, value in moments.items())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    config = _config(tmp_path, epochs=500)
+    with _program("--no-ui", "--config", config, "--run", "one", cwd=tmp_path) as process:
+        _wait_for_step(tmp_path / "runs" / "one", 5, process)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "--resume one" in out
+    assert "Traceback" not in out + err
+    with closing(JournalReader(tmp_path / "runs" / "one")) as reader:
+        state, events = reader.state(), reader.events()
+    assert state is not None and isinstance(events[-1].event, RunFinished)
+    newest = list_checkpoints(tmp_path / "runs" / "one" / "checkpoints")[-1]
+    assert load_checkpoint(newest)["step"] == state.step
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    program = "import signal, time\nfrom engine.control import Interrupt\nfrom engine.run import signals_to\n"
+    program += "with signals_to(Interrupt()):\n    print('ready', flush=True)\n    time.sleep(60); time.sleep(60)\n"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert process.poll() is None, "the first interrupt waits for the step"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+
+
+def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path: Path) -> None:
+    config = _config(tmp_path, epochs=500)
+    with _program("--no-ui", "--quiet", "--config", config, "--run", "live", cwd=tmp_path) as process:
+        _wait_for_step(tmp_path / "runs" / "live", 5, process)
+        code, out, _ = _finished("status", "latest", "--json", cwd=tmp_path)
+        status = json.loads(out)
+        assert code == 0 and status["run"] == "live" and status["state"] == "running" and status["step"] >= 5
+        code, out, err = _finished("send", "live", "lower-lr", "0.5", "--wait", cwd=tmp_path)
+        assert code == 0 and "applied" in out, err
+        code, out, _ = _finished("send", "live", "resume", "--wait", cwd=tmp_path)
+        assert code == 1 and "not paused" in out
+        code, out, _ = _finished("send", "live", "stop", "--wait", cwd=tmp_path)
+        assert code == 0
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--config", "tinny"), "did you mean 'tiny'"),
+        (("--set", "training.learning_rat=1"), "learning_rate"),
+        (("--set", "training.learning_rate=-1"), "must be a number above 0"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--resume", "nothing"), "nothing"),
+        (("--init-from", "nothing.pt"), "nothing.pt"),
+        (("--script", "nothing.txt"), "nothing.txt"),
+        (("--device", "tpu"), "tpu"),
+        (("--epochs", "0"), "epochs"),
+        (("--run", "../up"), "up"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing_behind(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    code, _, err = _finished("--no-ui", *words, cwd=tmp_path)
+    assert code == 2
+    assert said in err and "Traceback" not in err
+    assert not list(tmp_path.glob("runs/*"))
