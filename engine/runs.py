@@ -86,10 +86,10 @@ def find_run(runs_dir: Path, name: str) -> Path:
         if not runs:
             raise UserError(f"there is no run in {runs_dir} yet")
         return runs[0]
-    path = Path(name)
-    for candidate in (runs_dir / name, path, path.parent):
-        if name and (candidate / JOURNAL_FILE).is_file() and (candidate != path.parent or path.name == JOURNAL_FILE):
-            return candidate
+    path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
+    for candidate in (runs_dir / name, path):
+        if name and (candidate / JOURNAL_FILE).is_file():
+            return candidate if candidate.name else candidate.absolute()
     raise UserError(f"there is no run {name!r} in {runs_dir}: {did_you_mean(name, (run.name for run in runs))}")
 
 

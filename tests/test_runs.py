@@ -94,9 +94,11 @@ def test_a_run_is_found_by_name_by_path_and_as_the_latest(tmp_path: Path, monkey
     assert find_run(tmp_path / "other", str(second / JOURNAL_FILE)) == second
     monkeypatch.chdir(tmp_path)
     assert find_run(Path("elsewhere"), "runs/first").resolve() == first
+    monkeypatch.chdir(first)
+    assert find_run(Path("elsewhere"), ".").name == "first"
 
 
-@pytest.mark.parametrize("name", ["frist", "", "first/checkpoints", "/", "."])
+@pytest.mark.parametrize("name", ["frist", "", "first/checkpoints", "/", "..", "fi\nrst"])
 def test_a_run_that_is_not_there_is_named_with_the_nearest(tmp_path: Path, name: str) -> None:
     make_run(tmp_path, "first", started=100)
     with pytest.raises(UserError, match="there is no run") as caught:

@@ -9,6 +9,10 @@ from engine.data.inspect import inspect_dataset, report_lines
 
 
 def run_data(arguments: argparse.Namespace) -> int:
-    """Print what is in the directory. Raises UserError where there is no data set."""
-    print_lines(report_lines(inspect_dataset(arguments.directory)))
-    return 0
+    """Print what is in the directory; 0 where a run can train on it, 1 where none can.
+
+    Raises UserError where there is no data set.
+    """
+    report = inspect_dataset(arguments.directory)
+    print_lines(report_lines(report))
+    return 0 if report.is_usable else 1

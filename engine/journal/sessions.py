@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engine.journal.batch import insert_events, newest_branch
 from engine.protocol import wire
 from engine.protocol.codec import WireError
-from engine.protocol.events import CommandRefused, Status
+from engine.protocol.events import Activity, CommandRefused, Status
 
 STALE_SECONDS = 15.0
 """A session whose heartbeat is older is no longer taken for alive."""
@@ -52,8 +52,9 @@ class Session:
 
 
 def begin_session(connection: sqlite3.Connection) -> int:
-    """Register this process as the journal's writer and return the session's number."""
+    """Register this process as the journal's writer and return the session's number; the run is starting (again)."""
     now = time.time()
+    connection.execute("UPDATE state SET body = json_set(body, '$.activity', ?)", (Activity.STARTING.value,))
     cursor = connection.execute(
         "INSERT INTO sessions SELECT NULL, ?, NULL, ?, ?, ?, coalesce(max(id), 0) FROM commands",
         (now, now, os.getpid(), socket.gethostname()),

@@ -42,7 +42,8 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_command ON events (command_id) WHERE command_id IS NOT NULL;
 CREATE TABLE commands (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, actor TEXT NOT NULL, body TEXT NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL,
+    actor TEXT NOT NULL CHECK (typeof(actor) = 'text'), body TEXT NOT NULL CHECK (typeof(body) = 'text')
 );
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), time REAL NOT NULL, body TEXT NOT NULL);
 INSERT INTO branches VALUES (0, 0, 0);
@@ -109,13 +110,25 @@ def _connect_immutable(file: Path) -> sqlite3.Connection:
 
 
 def _connect(file: Path, query: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{file.absolute().as_uri()}?{query}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
+    connection.text_factory = _read_text
+    return connection
+
+
+def _read_text(stored: bytes) -> str:
+    """Text as stored; bytes that are no UTF-8 must not hide the rows beside them."""
+    return stored.decode("utf-8", "replace")
+
+
+def storable(text: str) -> str:
+    """`text` with what UTF-8 cannot hold (halves of pairs, as in broken file names) written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _opened(file: Path, connect: Callable[[Path], sqlite3.Connection], *, create: bool = False) -> sqlite3.Connection:

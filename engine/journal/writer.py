@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.journal.batch import Barrier, Batch, Branch, EventRow, Item, Meta, Point, newest_branch, write_batch
 from engine.journal.lock import Lock, try_lock
 from engine.journal.sessions import begin_session, end_session
-from engine.journal.store import create_journal, journal_file
+from engine.journal.store import create_journal, journal_file, storable
 from engine.protocol import codec, wire
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
@@ -58,14 +58,16 @@ class JournalWriter:
 
         Raises UserError when the file cannot be used or another writer has it.
         """
-        connection = create_journal(self.path)
+        self._connection = create_journal(self.path)
         self._lock = try_lock(self.path.parent)
-        if self._lock is None:
-            connection.close()
-            raise UserError(f"another process writes the journal {self.path}: stop that run first")
-        self._connection = connection
-        self._session = begin_session(connection)
-        self._branch = newest_branch(connection)
+        try:
+            if self._lock is None:
+                raise UserError("another process writes it; stop that run first")
+            self._session = begin_session(self._connection)
+            self._branch = newest_branch(self._connection)
+        except (UserError, sqlite3.Error) as error:
+            self._give_back()
+            raise UserError(f"cannot write to {self.path}: {error}") from error
         self._thread = threading.Thread(target=self._work, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -100,8 +102,8 @@ class JournalWriter:
     ) -> None:
         """What happened at the boundary before `step`; with `command_id` and a status, how that command ended."""
         kind, body = wire.kind_of(event), wire.event_to_text(event)
-        row = EventRow(time.time(), step, actor, command_id, status.value, reason, kind, body)
-        self._pending.append(row)
+        who, why = storable(actor), storable(reason)
+        self._pending.append(EventRow(time.time(), step, who, command_id, status.value, why, kind, body))
 
     def record_state(self, state: RunState) -> None:
         """The state of the run from now on; the latest wins."""
@@ -129,6 +131,9 @@ class JournalWriter:
         self._closing = True
         self._wake.set()
         thread.join()
+        self._give_back()
+
+    def _give_back(self) -> None:
         self._connection.close()
         if self._lock is not None:
             self._lock.release()
@@ -177,5 +182,6 @@ class JournalWriter:
     def _end_session(self) -> None:
         try:
             end_session(self._connection, self._session)
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self.failure = str(error)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
+from engine.journal import store
 from engine.journal.mailbox import MAX_REQUESTS, Mailbox
 from engine.journal.reader import JournalReader
 from engine.journal.sender import await_outcome, send
@@ -130,6 +131,23 @@ def test_a_command_that_cannot_be_read_is_refused_and_holds_nobody_up(
     assert outcome.reason
 
 
+def test_bytes_that_are_no_text_cannot_stop_the_box(run_dir: Path, mailbox: Mailbox) -> None:
+    with closing(sqlite3.connect(run_dir / JOURNAL_FILE)) as connection, connection:
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("INSERT INTO commands VALUES (NULL, 0, 'x', x'ff')")
+        connection.execute("INSERT INTO commands VALUES (NULL, 0, 'x', CAST(x'ff' AS TEXT))")
+    insert(run_dir, '{"op": "pause"}')
+    assert [request.command for request in mailbox.poll()] == [c.Pause()]
+    outcome = await_outcome(run_dir, 1, timeout=1)
+    assert outcome is not None
+    assert outcome.event == e.CommandRefused("unreadable", {"text": "\ufffd"})
+
+
+def test_a_sender_with_a_broken_name_is_written_out(run_dir: Path, mailbox: Mailbox) -> None:
+    send(run_dir, c.AddNote("\udcff"), "me\udcff")
+    assert mailbox.poll() == [Request(1, "me\\udcff", c.AddNote("\udcff"))]
+
+
 def test_a_flood_is_handed_out_in_portions_and_completely(run_dir: Path, mailbox: Mailbox) -> None:
     number = 2 * MAX_REQUESTS + 5
     insert(run_dir, *(f'{{"op": "note", "text": "{index}"}}' for index in range(number)))
@@ -197,6 +215,17 @@ def test_a_run_that_ends_while_commands_pour_in_answers_every_one(run_dir: Path)
     assert numbers
     with closing(JournalReader(run_dir)) as reader:
         assert all(reader.outcome(number) is not None for number in numbers)
+
+
+def test_a_file_that_stays_locked_is_the_senders_to_know(
+    run_dir: Path, writer: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    with closing(sqlite3.connect(run_dir / JOURNAL_FILE, isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match=r"cannot write to .*run\.sqlite: database is locked"):
+            send(run_dir, c.Pause(), "me")
+        intruder.execute("ROLLBACK")
 
 
 def test_waiting_ends_with_the_answer_the_time_or_the_run(run_dir: Path) -> None:

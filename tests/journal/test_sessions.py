@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,8 +12,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from engine.journal.reader import JournalReader
-from engine.journal.sessions import STALE_SECONDS, Session
+from engine.journal.sessions import STALE_SECONDS, Session, begin_session, end_session
+from engine.journal.store import create_journal
 from engine.journal.writer import JournalWriter
 from tests.recorded import writing
 
@@ -55,8 +59,36 @@ def test_a_process_of_another_host_is_judged_by_its_heartbeat() -> None:
     assert not replace(session, heartbeat=time.time() - STALE_SECONDS - 1).is_alive()
 
 
-def test_a_process_of_another_user_exists() -> None:
-    assert replace(fresh(), pid=1).process_exists()
+def test_a_process_that_may_not_be_touched_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError(pid, number)
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert fresh().process_exists()
+
+
+def test_an_end_without_room_answers_nobody_and_can_be_tried_again(run_dir: Path) -> None:
+    with closing(create_journal(run_dir)) as connection:
+        session = begin_session(connection)
+        rows = [(f'{{"op": "note", "text": "{"x" * 200}"}}',) for _ in range(200)]
+        connection.executemany("INSERT INTO commands VALUES (NULL, 0, 'me', ?)", rows)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            end_session(connection, session)
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
+        connection.execute("PRAGMA max_page_count = 100000")
+        end_session(connection, session)
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (200,)
+
+
+def test_an_end_that_fails_half_way_is_taken_back(run_dir: Path) -> None:
+    with closing(create_journal(run_dir)) as connection:
+        connection.execute("INSERT INTO commands VALUES (NULL, 0, 'me', '{}')")
+        connection.execute("DROP TABLE sessions")
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            end_session(connection, 1)
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
 def test_a_clock_set_back_gives_no_negative_age() -> None:

@@ -43,6 +43,17 @@ def test_a_closed_journal_is_one_file(run_dir: Path) -> None:
     assert [path.name for path in run_dir.iterdir()] == [JOURNAL_FILE]
 
 
+def test_the_file_alone_holds_everything_once_the_writer_has_gone(run_dir: Path, tmp_path: Path) -> None:
+    with writing(run_dir) as writer:
+        reader = JournalReader(run_dir)
+        writer.record_step(1, 0.1, ("a",), (1.0,))
+    (tmp_path / "copy").mkdir()
+    shutil.copy(run_dir / JOURNAL_FILE, tmp_path / "copy")
+    reader.close()
+    with closing(JournalReader(tmp_path / "copy")) as copy:
+        assert copy.newest_ids().step == 1
+
+
 def test_a_path_may_hold_what_an_address_may_not(tmp_path: Path) -> None:
     run_dir = tmp_path / "50% done? #1 [x] é\n"
     with writing(run_dir) as writer:

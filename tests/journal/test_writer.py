@@ -134,7 +134,7 @@ def test_rows_recorded_before_the_start_are_kept_up_to_a_bound(run_dir: Path, mo
 
 
 def test_a_second_writer_is_refused_and_changes_nothing(run_dir: Path, writer: JournalWriter) -> None:
-    with pytest.raises(UserError, match="another process writes the journal"):
+    with pytest.raises(UserError, match=r"cannot write to .*run\.sqlite: another process writes it"):
         JournalWriter(run_dir).start()
     with closing(JournalReader(run_dir)) as reader:
         session = reader.heartbeat()
@@ -153,6 +153,51 @@ def test_a_writer_in_another_process_is_refused_until_the_first_dies(run_dir: Pa
         other.wait()
     with writing(run_dir) as writer:
         assert writer.flush()
+
+
+def test_a_start_that_fails_gives_everything_back(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with writing(run_dir):
+        pass
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    with closing(sqlite3.connect(run_dir / JOURNAL_FILE, isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match="database is locked"):
+            JournalWriter(run_dir).start()
+        intruder.execute("ROLLBACK")
+    with writing(run_dir) as writer:
+        assert writer.flush()
+
+
+def test_an_end_that_cannot_be_written_is_told(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    writer = JournalWriter(run_dir)
+    writer.start()
+    with closing(sqlite3.connect(run_dir / JOURNAL_FILE, isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        writer.close()
+        intruder.execute("ROLLBACK")
+    assert writer.failure == "database is locked"
+    with closing(JournalReader(run_dir)) as reader:
+        session = reader.heartbeat()
+        assert session is not None
+        assert session.ended is None
+
+
+def test_text_that_no_encoding_holds_is_written_out(run_dir: Path, writer: JournalWriter) -> None:
+    writer.record_event(1, e.NoteAdded("a\udcff"), actor="b\udcff", reason="c\udcff")
+    writer.record_step(1, 0.1, ("d\udcff",), (1.0,))
+    assert writer.flush()
+    with closing(JournalReader(run_dir)) as reader:
+        (entry,) = reader.events()
+        assert (entry.event, entry.actor, entry.reason) == (e.NoteAdded("a\udcff"), "b\\udcff", "c\\udcff")
+        assert reader.metric_names() == ("d\udcff",)
+
+
+def test_a_run_that_begins_again_is_starting_not_finished(run_dir: Path) -> None:
+    with writing(run_dir) as writer:
+        writer.record_state(RunState("r", activity=e.Activity.FINISHED, step=9))
+    with writing(run_dir), closing(JournalReader(run_dir)) as reader:
+        assert reader.state() == RunState("r", activity=e.Activity.STARTING, step=9)
 
 
 def test_a_locked_file_is_waited_for_and_nothing_is_lost(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
