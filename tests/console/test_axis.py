@@ -27,6 +27,10 @@ def test_ticks_are_round() -> None:
     assert Axis(0.03, 0.97).ticks()[1] == ["0.2", "0.4", "0.6", "0.8"]
 
 
+def test_labels_are_no_longer_than_it_takes_to_tell_them_apart() -> None:
+    assert Axis(1e12, 1e12 + 300_000).ticks()[1][:2] == ["1e+12", "1.0000001e+12"]
+
+
 def test_a_logarithmic_axis_counts_in_decades() -> None:
     heights, labels = Axis(-3.0, 2.0, log=True).ticks()
 

@@ -170,6 +170,19 @@ def test_what_others_left_in_plotext_does_not_show() -> None:
     assert curve_lines(curve([1.0, 2.0, 3.0]), width=60) == expected
 
 
+def test_nothing_is_left_in_plotext_for_others() -> None:
+    def theirs() -> str:
+        plotext.plot_size(40, 10)
+        plotext.plot([1, 2, 3], [30, 20, 10])
+        return plotext.build()
+
+    plotext.clear_figure()
+    expected = theirs()
+    plotext.clear_figure()
+    curve_lines(curve([1.0, 2.0, 3.0]), width=60)
+    assert theirs() == expected
+
+
 def test_a_hundred_thousand_points_take_no_longer_than_a_blink() -> None:
     many = curve(list(np.random.default_rng(0).random(100_000)))
     costs: list[float] = []

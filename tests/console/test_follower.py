@@ -100,9 +100,10 @@ def test_a_pause_does_not_slow_the_pace_down(run: ScriptedRun, follower: Followe
     run.begin()
     for activity, step, seconds in (
         (Activity.RUNNING, 10, 1.0),
-        (Activity.PAUSED, 10, 1000.0),
-        (Activity.RUNNING, 11, 1.0),
-        (Activity.RUNNING, 21, 0.0),
+        (Activity.RUNNING, 20, 1.0),
+        (Activity.PAUSED, 20, 1000.0),
+        (Activity.RUNNING, 21, 1.0),
+        (Activity.RUNNING, 31, 0.0),
     ):
         run.train(step)
         run.observe(activity=activity)

@@ -42,10 +42,10 @@ def test_quiet_keeps_the_start_the_validations_and_the_alerts() -> None:
 
 def test_an_intervention_names_who_what_and_how_it_ended() -> None:
     event = e.LrScaled(5e-6, 1e-5, 2.0)
-    clamped = entry(event, status=Status.CLAMPED, reason="at most [x10]", actor="cli:a\x1bnn")
+    clamped = entry(event, status=Status.CLAMPED, reason="at most [x10]\n", actor="cli:a\x1bnn")
 
     assert entry_line(clamped).plain == (
-        "step 120  cli:a\\x1bnn: learning rate 5.00e-06 -> 1.00e-05 [clamped] (at most [x10])"
+        "step 120  cli:a\\x1bnn: learning rate 5.00e-06 -> 1.00e-05 [clamped] (at most [x10]\\n)"
     )
 
 

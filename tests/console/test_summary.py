@@ -110,6 +110,13 @@ def test_a_run_without_a_checkpoint_cannot_go_on(run: ScriptedRun) -> None:
     assert "never validated" in said
 
 
+def test_the_reason_cannot_act_on_the_terminal(run: ScriptedRun) -> None:
+    run.begin()
+    run.note(e.RunFinished("\x1b[2Jstopped", 5.0))
+
+    assert "calm: \\x1b[2Jstopped after 5 s" in summary(run)
+
+
 def test_a_run_that_was_cut_off_says_so(run: ScriptedRun) -> None:
     run.begin()
 
