@@ -83,7 +83,8 @@ def open_readable(path: Path) -> sqlite3.Connection:
     try:
         return _opened(file, _connect_readable)
     except UserError:
-        if file.with_name(file.name + "-wal").exists():
+        log = file.with_name(f"{file.name}-wal")
+        if log.exists() and log.stat().st_size > 0:
             raise
         return _opened(file, _connect_immutable)
 

@@ -114,12 +114,14 @@ def test_a_reader_cannot_write(run_dir: Path, writer: JournalWriter) -> None:
 
 
 @contextmanager
-def read_only_folder() -> Iterator[Path]:
-    """A folder that this process may read and not write, also where the tests run as root."""
+def read_only_folder(*, wal: bytes | None = None) -> Iterator[Path]:
+    """A folder that this process may read and not write, also where the tests run as root; `wal` was left behind."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     with writing(folder) as writer:
         writer.record_step(3, 0.1, ("a",), (1.0,))
     (folder / JOURNAL_FILE).chmod(0o444)
+    if wal is not None:
+        (folder / f"{JOURNAL_FILE}-wal").write_bytes(wal)
     folder.chmod(0o555)
     was = os.geteuid()
     if was == 0:
@@ -132,9 +134,15 @@ def read_only_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def test_a_finished_run_in_a_read_only_folder_can_be_read() -> None:
-    with read_only_folder() as folder:
+@pytest.mark.parametrize("wal", [None, b""])
+def test_a_finished_run_in_a_read_only_folder_can_be_read(wal: bytes | None) -> None:
+    with read_only_folder(wal=wal) as folder:
         with pytest.raises(PermissionError):
             (folder / "x").touch()
         with closing(JournalReader(folder)) as reader:
             assert reader.newest_ids().step == 3
+
+
+def test_rows_that_stand_in_the_log_alone_are_not_passed_over() -> None:
+    with read_only_folder(wal=b"rows") as folder, pytest.raises(UserError, match="cannot open"):
+        JournalReader(folder)
