@@ -59,10 +59,10 @@ def draw_backdrop(rng: np.random.Generator, size: int, palette: Palette) -> NDAr
 
 
 def draw_things(rng: np.random.Generator, size: int, palette: Palette) -> tuple[Polygons, list[Paint]]:
-    """Poles, boughs, balls and blobs in the people's colours, skin included: polygons and paints."""
-    tables = [maker(rng) for _ in range(int(rng.integers(5, 10))) for maker in [_MAKERS[int(rng.integers(4))]]]
+    """Poles, boughs, balls and blobs, many in the colours of clothes and skin: polygons and paints."""
+    tables = [_MAKERS[int(rng.integers(len(_MAKERS)))](rng) for _ in range(int(rng.integers(5, 10)))]
     table_K6 = np.concatenate(tables) * size
-    colours = [_colour(rng, palette) for table in tables for _ in range(1) for _ in range(len(table))]
+    colours = [_colour(rng, palette) for _ in range(len(table_K6))]
     paints = [Paint(c, int(rng.integers(NUM_TEXTURES)), float(rng.uniform(0.03, 0.3))) for c in colours]
     return capsules(table_K6[:, :4], table_K6[:, 4:]), paints
 

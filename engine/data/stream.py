@@ -46,6 +46,8 @@ class BatchStream:
 
     def next(self) -> Batch:
         """The next batch; blocks until it is there and raises what went wrong in making it."""
+        if not self._pending:
+            raise RuntimeError("the stream is closed")
         began = time.perf_counter()
         batch = self._pending.popleft().result()
         batch.wait_seconds = time.perf_counter() - began

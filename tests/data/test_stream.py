@@ -154,6 +154,9 @@ def test_closing_leaves_no_thread() -> None:
     assert data_threads()
     stream.close()
     assert not data_threads()
+    stream.close()
+    with pytest.raises(RuntimeError, match="the stream is closed"):
+        stream.next()
 
 
 def test_a_stream_over_nothing_and_an_empty_batch_are_refused() -> None:
