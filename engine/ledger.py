@@ -27,13 +27,12 @@ class Ledger:
 
     def note(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
         """Something happened that answers no command."""
-        self.state = evolve(self.state, event, self.state.step)
+        self._evolve(event)
         self.journal.record_event(self.state.step, event, actor=actor, reason=reason)
-        self.journal.record_state(self.state)
 
     def answer(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:
         """A command ended as `outcome`; `event` is what came of it."""
-        self.state = evolve(self.state, event, self.state.step)
+        self._evolve(event)
         self.journal.record_event(
             self.state.step,
             event,
@@ -42,6 +41,10 @@ class Ledger:
             actor=actor,
             command_id=command_id,
         )
+
+    def _evolve(self, event: Event) -> None:
+        """The state goes first, so that nobody reads of an event whose effect is not there yet."""
+        self.state = evolve(self.state, event, self.state.step)
         self.journal.record_state(self.state)
 
     def observe(self, **measured: Any) -> None:

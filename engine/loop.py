@@ -65,20 +65,26 @@ class Loop:
     def train(self) -> str:
         """Run to the end; returns why it ended. Raises TrainingDivergedError."""
         self._ledger.turn_to(Activity.RUNNING)
-        while True:
-            self._actions.note_written()
-            self._control.drain()
-            state = self._ledger.state
-            if state.activity is Activity.STOPPING:
-                return "stopped"
-            if state.activity is Activity.PAUSED:
-                self._stand_still()
-            elif self._actions.validation_due:
-                self._end_epoch()
-            elif self._is_complete():
-                return "complete"
-            else:
-                self._advance()
+        while not (ended := self.turn()):
+            pass
+        return ended
+
+    def turn(self) -> str:
+        """One boundary and what follows it: a step, an epoch's end, or a pause; returns why the run ended, or ''."""
+        self._actions.note_written()
+        self._control.drain()
+        state = self._ledger.state
+        if state.activity is Activity.STOPPING:
+            return "stopped"
+        if state.activity is Activity.PAUSED:
+            self._stand_still()
+        elif self._actions.validation_due:
+            self._end_epoch()
+        elif self._is_complete():
+            return "complete"
+        else:
+            self._advance()
+        return ""
 
     def _stand_still(self) -> None:
         time.sleep(_PAUSE_POLL_SECONDS)

@@ -97,14 +97,14 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
+class Start:
     """The checkpoint that a resumed run goes on from, and the damaged ones that were passed over."""
 
     payload: dict[str, Any]
     damaged: tuple[e.CheckpointDamaged, ...]
 
 
-def _read_start(request: RunRequest) -> _Start:
+def _read_start(request: RunRequest) -> Start:
     """Find where to go on, before anything of the run is touched. Raises UserError where there is nothing left to do."""
     damaged: list[e.CheckpointDamaged] = []
     payload = newest_checkpoint(
@@ -116,14 +116,14 @@ def _read_start(request: RunRequest) -> _Start:
         done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
         longer = "--max-steps" if out_of_steps else "--epochs"
         raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
-    return _Start(payload, tuple(damaged))
+    return Start(payload, tuple(damaged))
 
 
-def _train(request: RunRequest, start: _Start | None, ledger: Ledger, interrupt: Interrupt) -> int:
+def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> int:
     started = time.perf_counter()
-    opened: list[_Opened] = []
+    opened: list[OpenRun] = []
     try:
-        opened.append(_open(request, start, ledger, interrupt))
+        opened.append(open_run(request, start, ledger, interrupt))
         run = opened[0]
         reason = run.loop.train()
         _finish(run, ledger, reason, started)
@@ -146,7 +146,7 @@ def _train(request: RunRequest, start: _Start | None, ledger: Ledger, interrupt:
 
 
 @dataclass(slots=True)
-class _Opened:
+class OpenRun:
     """The parts of a run that is ready to train."""
 
     trainer: Trainer
@@ -154,7 +154,7 @@ class _Opened:
     loop: Loop
 
 
-def _open(request: RunRequest, start: _Start | None, ledger: Ledger, interrupt: Interrupt) -> _Opened:
+def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
     """Build everything, resume where asked, and say in the journal how training starts."""
     config, device = request.config, choose_device(request.device)
     payload = start.payload if start else None
@@ -182,7 +182,7 @@ def _open(request: RunRequest, start: _Start | None, ledger: Ledger, interrupt: 
     control.refuse_stale()
     _schedule(control, request, ledger)
     ledger.note(_started(trainer, splits, ledger, payload))
-    return _Opened(trainer, actions, Loop(config, trainer, ledger, actions, control))
+    return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))
 
 
 def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:
@@ -239,7 +239,7 @@ def _started(trainer: Trainer, splits: Splits, ledger: Ledger, payload: dict[str
     )
 
 
-def _finish(run: _Opened, ledger: Ledger, reason: str, started: float) -> None:
+def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
     """The last checkpoint, unless the state is on disk already, and the last word."""
     run.actions.wait_for_checkpoints()
     if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):

@@ -72,7 +72,7 @@ def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: 
 
 def _blocks(connection: sqlite3.Connection, table: str, names: tuple[str, ...], window: Window) -> Iterator[_Block]:
     """The rows of one table that hold at least one of `names`, a chunk at a time, steps ascending."""
-    columns = _columns(connection, table, names)
+    columns = _columns(connection, names)
     if not columns:
         return
     wanted = ",".join(str(layout) for layout in columns)
@@ -88,9 +88,9 @@ def _blocks(connection: sqlite3.Connection, table: str, names: tuple[str, ...], 
             yield _unpacked(rows, columns, len(names))
 
 
-def _columns(connection: sqlite3.Connection, table: str, names: tuple[str, ...]) -> dict[int, _Columns]:
-    """For each layout of `table` that holds any of `names`: how to pick them out of its rows."""
-    rows = connection.execute(f"SELECT id, names FROM layouts WHERE id IN (SELECT DISTINCT layout FROM {table})")
+def _columns(connection: sqlite3.Connection, names: tuple[str, ...]) -> dict[int, _Columns]:
+    """For each layout that holds any of `names`: how to pick them out of its rows."""
+    rows = connection.execute("SELECT id, names FROM layouts")
     found: dict[int, _Columns] = {}
     for number, text in rows.fetchall():
         held = {name: column for column, name in enumerate(json.loads(text))}

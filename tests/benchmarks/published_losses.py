@@ -1,0 +1,109 @@
+"""The published composition, edge map and losses, defects included, to measure what their repair is worth.
+
+Written anew from their description; nothing in the engine imports this. `install` puts them in place of ours.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import engine.evaluate
+import engine.model.boundary_refinement
+import engine.model.network
+import engine.step
+from engine.losses.auxiliary import auxiliary_loss
+from engine.model.outputs import Outputs
+
+_branches: list[Tensor] = []
+"""The logits of the two branches of the last forward pass, which the published losses look at beside the classes."""
+
+
+def composed(foreground_N2HW: Tensor, target_N2HW: Tensor) -> Tensor:
+    """fg + P(fg) * t: no probability, with log 2 in favour of the foreground built in."""
+    _branches[:] = [foreground_N2HW, target_N2HW]
+    background_NHW, person_NHW = foreground_N2HW.unbind(1)
+    share_NHW = foreground_N2HW.softmax(1)[:, 1]
+    classes = [background_NHW, *(person_NHW + share_NHW * branch for branch in target_N2HW.unbind(1))]
+    return torch.stack(classes, 1).log_softmax(1)
+
+
+def edge_map(probs_N3HW: Tensor) -> Tensor:
+    """sqrt without epsilon of forward differences, stretched to 0..1 over the whole batch; not detached."""
+    padded = F.pad(probs_N3HW, (0, 1, 0, 1), mode="replicate")
+    dx, dy = padded[:, :, :-1, 1:] - probs_N3HW, padded[:, :, 1:, :-1] - probs_N3HW
+    edges_N1HW = (dx.square() + dy.square()).sqrt().mean(1, keepdim=True)
+    low, high = edges_N1HW.min(), edges_N1HW.max()
+    if float(high - low) < 1e-6:
+        return torch.zeros_like(edges_N1HW)
+    return (edges_N1HW - low) / (high - low)
+
+
+def refined(self: engine.model.boundary_refinement.BoundaryRefinement, log_probs: Tensor, image: Tensor) -> Tensor:
+    """The boundary refiner with the gradient of its edge map let through."""
+    probs = log_probs.exp()
+    correction = self.correct(torch.cat([probs, image], dim=1)).float()
+    return (log_probs + edge_map(probs) * correction).log_softmax(1)
+
+
+class _BatchWeights:
+    """Class weights from the counts of each batch, smoothed over batches, in evaluation too."""
+
+    def __init__(self) -> None:
+        self.smoothed: Tensor | None = None
+
+    def __call__(self, counts: Tensor, boost: float) -> Tensor:
+        weights = counts.sum() / (2 * counts.clamp(min=1))
+        weights = (weights * torch.tensor([1.0, boost])).clamp(0.5, 3.0)
+        self.smoothed = weights if self.smoothed is None else 0.9 * self.smoothed + 0.1 * weights
+        return self.smoothed
+
+
+_foreground_weights, _target_weights = _BatchWeights(), _BatchWeights()
+
+
+def total_loss(log_probs: Tensor, label: Tensor) -> Tensor:
+    """1.5 * bg/fg + 1.5 * target/other + CE + dice + 0.3 * consistency."""
+    foreground, target = _branches
+    is_person = (label > 0).long()
+    counts = torch.bincount(is_person.flatten(), minlength=2).float()
+    bgfg = F.cross_entropy(foreground, is_person, _foreground_weights(counts, 1.2))
+    person = is_person.bool()
+    inner, which = target.permute(0, 2, 3, 1)[person], label[person] - 1
+    inner_counts = torch.bincount(which, minlength=2).float()
+    separation = F.cross_entropy(inner, which, _target_weights(inner_counts, 1.0), reduction="sum")
+    separation = separation / person.sum().clamp(min=1)
+    probs = log_probs.exp()
+    true = (label == 1).float()
+    overlap = (probs[:, 1] * true).sum((1, 2))
+    dice = 1 - ((2 * overlap + 1e-6) / (probs[:, 1].sum((1, 2)) + true.sum((1, 2)) + 1e-6)).mean()
+    consistency = F.mse_loss(foreground.softmax(1)[:, 1], probs[:, 1] + probs[:, 2])
+    return 1.5 * bgfg + 1.5 * separation + F.nll_loss(log_probs, label) + dice + 0.3 * consistency
+
+
+def boundary_cross_entropy(log_probs: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy weighted 2 in a band around every class, divided by the pixels and not by the weights."""
+    one_hot = F.one_hot(label, 3).permute(0, 3, 1, 2).float()
+    band = F.max_pool2d(one_hot, 3, 1, 1) + F.max_pool2d(-one_hot, 3, 1, 1)
+    weight = 1 + (band.amax(1) > 0).float()
+    return (F.nll_loss(log_probs, label, reduction="none") * weight).mean()
+
+
+def term_values(outputs: Outputs, label: Tensor, distance: Tensor, terms: tuple[str, ...]) -> dict[str, Tensor]:
+    """The published sum under the name of our cross-entropy, the rest under the names that exist on both sides."""
+    values = {
+        "cross_entropy": total_loss(outputs.log_probs_N3HW, label),
+        "dice": torch.zeros(()),
+        "auxiliary": 0.0 * auxiliary_loss(outputs.auxiliary_N1HW, label),
+        "boundary_aware": boundary_cross_entropy(outputs.log_probs_N3HW, label),
+    }
+    return {term: values[term] for term in terms}
+
+
+def install() -> None:
+    """Put the published mathematics in place of ours, in this process."""
+    engine.model.network.composed_log_probs = composed
+    engine.model.boundary_refinement.BoundaryRefinement.forward = refined
+    engine.step.term_values = term_values
+    engine.evaluate.term_values = term_values

@@ -1,0 +1,113 @@
+"""What the engine adds to a step: `python -m tests.benchmarks.step_speed`.
+
+The engine's whole step (data, plan, step, norms, guard, journal, TensorBoard, commands) against a bare loop over the
+same batches, network, losses and clip with plain PyTorch, in one process, in turns of a few steps; the ratio is that of
+each pair of turns, and the median of the pairs is what counts: at most 1.03.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+TURN = 8
+"""Steps in a turn."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print the pairs' ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="tiny")
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    options = parser.parse_args(words)
+
+    import torch
+
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as directory:
+        ours, bare, close = build(Path(directory), options.config, options.settings)
+        turns = [(timed(ours), timed(bare)) for _ in range(options.pairs + 3)][3:]
+        close()
+    ratios = sorted(mine / plain for mine, plain in turns)
+    mine, plain = (statistics.median(column) / TURN * 1e3 for column in zip(*turns, strict=True))
+    low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
+    print(
+        f"{options.config}: engine {mine:.1f} ms, bare {plain:.1f} ms a step, medians of {len(turns)} turns of {TURN}"
+    )
+    print(f"ratio of pairs: median {statistics.median(ratios):.3f}, quartiles {low:.3f} to {high:.3f}; target 1.03")
+
+
+def timed(turn: Callable[[], None]) -> float:
+    """Seconds that one turn takes."""
+    started = time.perf_counter()
+    turn()
+    return time.perf_counter() - started
+
+
+def build(
+    directory: Path, name: str, settings: Sequence[str]
+) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+    """A turn of the engine, a turn of the bare loop, and what ends both. Each side has a network and stream of its own."""
+    import torch
+    from torch import nn
+
+    from engine.config_files import load_config
+    from engine.control import Interrupt
+    from engine.data.sources import open_splits
+    from engine.data.stream import BatchStream
+    from engine.journal.writer import JournalWriter
+    from engine.ledger import Ledger
+    from engine.losses.terms import term_values
+    from engine.model.network import HierarchicalUNet
+    from engine.protocol.events import Activity
+    from engine.protocol.names import active_terms
+    from engine.run import RunRequest, initial_state, open_run
+    from engine.tensorboard import TensorboardWriter
+
+    config = load_config(name, ["checkpoint.every_steps=0", *settings])
+    journal = JournalWriter(directory)
+    journal.start()
+    ledger = Ledger(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
+    run = open_run(RunRequest(directory, config), None, ledger, Interrupt())
+    ledger.turn_to(Activity.RUNNING)
+
+    def ours() -> None:
+        for _ in range(TURN):
+            run.loop.turn()
+
+    splits = open_splits(config.data, config.model, config.training.seed)
+    stream = BatchStream(splits.train, batch_size=config.training.batch_size, num_workers=config.data.num_workers)
+    model = HierarchicalUNet(config.model)
+    active = config.model.refinements.active()
+    terms = active_terms(active)
+    # refinements that are off have no gradient: torch leaves them alone, as we do
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=1e-4, fused=True)
+
+    def bare() -> None:
+        for _ in range(TURN):
+            batch = stream.next()
+            outputs = model(batch.image_N3HW, active)
+            values = term_values(outputs, batch.label_NHW, batch.distance_N1HW, terms)
+            loss = sum(config.loss.weights[term] * value for term, value in values.items())
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), config.training.gradient_clip)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def close() -> None:
+        run.actions.close()
+        run.trainer.close()
+        stream.close()
+        ledger.close()
+
+    return ours, bare, close
+
+
+if __name__ == "__main__":
+    main()
