@@ -57,6 +57,7 @@ class Actions:
         return ValidationPlan(
             active=state.refinements,
             weights=state.loss_weights,
+            class_weights=self.config.loss.class_weights,
             batch_size=settings.batch_size,
             boundary_tolerance=settings.boundary_tolerance,
             num_previews=settings.num_previews,

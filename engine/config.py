@@ -11,6 +11,8 @@ from engine.protocol.names import EXCLUSIVE_REFINEMENTS, LOSS_TERMS
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+ClassWeights = Annotated[tuple[Positive, ...], Field(min_length=3, max_length=3, strict=False)]
+"""How much a pixel of background, of the target and of another person counts."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
@@ -72,7 +74,7 @@ class ModelConfig(_Section):
     """Side in pixels of the predicted mask."""
     extractor_widths: Widths = (64, 128, 192, 256)
     """Channels of the RGB extractor, one number for each stage; the last is the width of the trunk."""
-    unet_width: Count = 96
+    unet_width: Annotated[int, Field(ge=4)] = 96
     """Channels of the foreground UNet at its finest level; each level below has twice as many."""
     unet_depth: Annotated[int, Field(ge=1, le=4)] = 3
     """Resolution levels of the foreground UNet."""
@@ -106,6 +108,8 @@ class LossConfig(_Section):
 
     weights: dict[str, NonNegative] = Field(default_factory=_default_weights)
     """Weight of the {entry} term in the total loss."""
+    class_weights: ClassWeights = (0.54, 0.75, 1.71)
+    """Weights of background, target and other in the cross-entropy: from their shares of COCO's person pixels."""
     clamp_max: Positive = 10.0
     """Upper bound on the value of each refinement loss, before its weight (SEED.md: 10.0)."""
     clamp_mode: Literal["hard", "rescale"] = "rescale"
@@ -128,7 +132,7 @@ class LossConfig(_Section):
 class TrainingConfig(_Section):
     """Optimisation: learning rates are per step, warm-up is in epochs, the clip bounds the global L2 norm."""
 
-    learning_rate: LearningRate = 1e-3
+    learning_rate: LearningRate = 2e-4
     """Learning rate at the end of warm-up."""
     min_learning_rate: NonNegative = 1e-8
     """Learning rate at the end of the cosine decay (learning_rate itself, where that is less)."""

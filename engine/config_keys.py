@@ -96,7 +96,9 @@ def _expected(field: FieldInfo) -> str:
         inner = FieldInfo.from_annotation(get_args(kind)[0])
         inner_kind: Any = inner.annotation
         plural = _NOUNS[inner_kind][1]
-        return f"a list of {bounds['min_length']} to {bounds['max_length']} {plural}{_range(_bounds(inner))}"
+        shortest, longest = bounds["min_length"], bounds["max_length"]
+        length = f"{shortest} to {longest}" if longest > shortest else str(shortest)
+        return f"a list of {length} {plural}{_range(_bounds(inner))}"
     return _NOUNS[kind][0] + _range(bounds)
 
 

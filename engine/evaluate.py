@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.config import ClassWeights
 from engine.data.batch import Batch, Position
 from engine.data.stream import BatchStream
 from engine.losses.terms import term_values
@@ -52,6 +53,7 @@ class ValidationPlan:
 
     active: frozenset[str]
     weights: Mapping[str, float]
+    class_weights: ClassWeights
     batch_size: int
     boundary_tolerance: int
     num_previews: int
@@ -143,7 +145,7 @@ def _add(sums: _Sums, model: HierarchicalUNet, batch: Batch, plan: ValidationPla
     image, label, distance = (t.to(device) for t in (batch.image_N3HW, batch.label_NHW, batch.distance_N1HW))
     with torch.autocast(device.type, dtype=plan.amp, enabled=plan.amp is not None):
         outputs = model(image, plan.active)
-    raw = term_values(outputs, label, distance, active_terms(plan.active))
+    raw = term_values(outputs, label, distance, active_terms(plan.active), plan.class_weights)
     predicted_NHW = outputs.log_probs_N3HW.argmax(1)
     sums.terms_T += torch.stack(list(raw.values())).double().cpu() * len(label)
     sums.confusion_KK += confusion_matrix(label, predicted_NHW).cpu()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.config import Config
+from engine.config import ClassWeights, Config
 from engine.protocol.names import REFINEMENT_OF_TERM, active_terms
 from engine.protocol.state import RunState
 from engine.schedule import learning_rate
@@ -22,6 +22,7 @@ class StepPlan:
     terms: tuple[str, ...]
     weights: Mapping[str, float]
     ramps: Mapping[str, float]
+    class_weights: ClassWeights
     clamp_max: float
     clamp_mode: Literal["hard", "rescale"]
     gradient_clip: float
@@ -45,6 +46,7 @@ def plan_for(progress: float, state: RunState, config: Config) -> StepPlan:
         terms=terms,
         weights={t: state.loss_weights[t] * ramps.get(REFINEMENT_OF_TERM.get(t, ""), 1.0) for t in terms},
         ramps=ramps,
+        class_weights=config.loss.class_weights,
         clamp_max=config.loss.clamp_max,
         clamp_mode=config.loss.clamp_mode,
         gradient_clip=state.gradient_clip,

@@ -105,7 +105,7 @@ class Start:
 
 
 def _read_start(request: RunRequest) -> Start:
-    """Find where to go on, before anything of the run is touched. Raises UserError where there is nothing left to do."""
+    """Find where to go on, before the run is touched. Raises UserError where nothing is left to do."""
     damaged: list[e.CheckpointDamaged] = []
     payload = newest_checkpoint(
         request.directory / CHECKPOINTS, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))

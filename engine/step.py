@@ -89,7 +89,7 @@ class Stepper:
         """Forward, losses and backward of one batch; returns [total, weighted T, raw T, hits T] times share."""
         with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
             outputs = self.forward(batch.image_N3HW, plan.active)
-        raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms)
+        raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms, plan.class_weights)
         bounded = {term: self._bounded(term, value, plan) for term, value in raw.items()}
         weighted = [plan.weights[term] * value for term, value in bounded.items()]
         total = torch.stack(weighted).sum()

@@ -64,7 +64,13 @@ def _same_weights(left: Path, right: Path) -> bool:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the small configuration with every loss term on, complete."""
     directory = tmp_path_factory.mktemp("runs") / "finished"
-    on = ("boundary_refinement", "boundary_aware_loss", "active_contour_loss", "contour_detection", "distance_transform")
+    on = (
+        "boundary_refinement",
+        "boundary_aware_loss",
+        "active_contour_loss",
+        "contour_detection",
+        "distance_transform",
+    )
     config = small_config(model={"refinements": dict.fromkeys(on, True)})
     assert train(_request(directory, config), Interrupt()) == 0
     return directory

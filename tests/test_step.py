@@ -109,7 +109,7 @@ def test_the_update_is_that_of_plain_clipping_and_adamw(clip: float) -> None:
 
 def test_accumulated_batches_give_the_gradient_of_their_regions_together() -> None:
     small, large = random_batch(CONFIG, num_rois=1, seed=1), random_batch(CONFIG, num_rois=3, seed=2)
-    plan = _plan(terms=("cross_entropy",), active=frozenset())
+    plan = _plan(terms=("cross_entropy",), active=frozenset(), class_weights=(1.0, 1.0, 1.0))
     together = replace(
         small,
         **{

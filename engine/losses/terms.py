@@ -8,17 +8,17 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from engine.config import ClassWeights
 from engine.losses.active_contour import active_contour_loss
 from engine.losses.auxiliary import auxiliary_loss
 from engine.losses.boundary_aware import boundary_aware_loss
 from engine.losses.contour import contour_loss
-from engine.losses.cross_entropy import cross_entropy
+from engine.losses.cross_entropy import EVEN, cross_entropy
 from engine.losses.dice import soft_dice
 from engine.losses.distance_regression import distance_loss
 from engine.model.outputs import Outputs
 
 _TERMS: Final[dict[str, Callable[[Outputs, Tensor, Tensor], Tensor]]] = {
-    "cross_entropy": lambda outputs, label, _: cross_entropy(outputs.log_probs_N3HW, label),
     "dice": lambda outputs, label, _: soft_dice(outputs.log_probs_N3HW, label),
     "auxiliary": lambda outputs, label, _: auxiliary_loss(outputs.auxiliary_N1HW, label),
     "boundary_aware": lambda outputs, label, _: boundary_aware_loss(outputs.log_probs_N3HW, label),
@@ -29,15 +29,24 @@ _TERMS: Final[dict[str, Callable[[Outputs, Tensor, Tensor], Tensor]]] = {
 
 
 def term_values(
-    outputs: Outputs, label_NHW: Tensor, distance_N1HW: Tensor, terms: tuple[str, ...]
+    outputs: Outputs,
+    label_NHW: Tensor,
+    distance_N1HW: Tensor,
+    terms: tuple[str, ...],
+    class_weights: ClassWeights = EVEN,
 ) -> dict[str, Tensor]:
     """The raw value of each of `terms`, in that order: float32 scalars, neither weighted nor clamped.
 
     Autocast is off in here, and the outputs are float32, so the terms are too.
-    `label_NHW` is int64 with 0 background, 1 target, 2 other; `distance_N1HW` the target's signed distance in -1..1.
+    `class_weights` are those of the cross-entropy. `label_NHW` is int64 with 0 background, 1 target, 2 other; `distance_N1HW` the target's signed distance in -1..1.
     """
     with torch.autocast(label_NHW.device.type, enabled=False):
-        return {term: _TERMS[term](outputs, label_NHW, distance_N1HW) for term in terms}
+        return {
+            term: cross_entropy(outputs.log_probs_N3HW, label_NHW, class_weights)
+            if term == "cross_entropy"
+            else _TERMS[term](outputs, label_NHW, distance_N1HW)
+            for term in terms
+        }
 
 
 def _present(head_N1HW: Tensor | None) -> Tensor:

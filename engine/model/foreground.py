@@ -31,9 +31,13 @@ class ForegroundHead(nn.Module):
 
 
 class ForegroundGate(nn.Module):
-    """A weight in 0..1 for every pixel and channel of the shared features, read from the foreground logits."""
+    """Lays the first decision over the shared features: a weight in 0..1 for every pixel and channel, and a context.
 
-    def __init__(self, channels: int, *, dropout: float) -> None:
+    The weights are read from the foreground logits. The context is the UNet's decoded features: whose box this is shows
+    in the whole region, which the shared features alone do not see.
+    """
+
+    def __init__(self, channels: int, *, decoded: int, dropout: float) -> None:
         super().__init__()
         half, quarter = max(channels // 2, 1), max(channels // 4, 1)
         self.weigh = nn.Sequential(
@@ -45,7 +49,8 @@ class ForegroundGate(nn.Module):
             nn.Conv2d(half, channels, 1),
             nn.Sigmoid(),
         )
+        self.context = nn.Conv2d(decoded, channels, 1)
 
-    def forward(self, logits_N2HW: Tensor) -> Tensor:
-        """The weights (N, C, H, W)."""
-        return self.weigh(logits_N2HW)
+    def forward(self, shared_NCHW: Tensor, logits_N2HW: Tensor, decoded_NDHW: Tensor) -> Tensor:
+        """The gated features, shaped as the shared ones."""
+        return shared_NCHW * self.weigh(logits_N2HW) + self.context(decoded_NDHW)

@@ -41,7 +41,7 @@ class HierarchicalUNet(nn.Module):
         self.shared = shared_features(channels, dropout=config.dropout)
         self.unet = UNet(channels, width=config.unet_width, depth=config.unet_depth)
         self.foreground = ForegroundHead(self.unet.out_channels, scale=scale)
-        self.gate = ForegroundGate(channels, dropout=config.dropout / 2)
+        self.gate = ForegroundGate(channels, decoded=self.unet.out_channels, dropout=config.dropout / 2)
         self.target_branch = TargetBranch(channels, scale=scale, attention=config.attention, dropout=config.dropout)
         self.auxiliary = auxiliary_head(channels, width=config.auxiliary_width)
         self.boundary_refinement = BoundaryRefinement(max(config.extractor_widths[0] // 2, 8))
@@ -58,8 +58,9 @@ class HierarchicalUNet(nn.Module):
         """
         image_N3HW = image_N3HW.contiguous(memory_format=self.memory_format)
         shared_NCHW = self.shared(self.extractor(image_N3HW))
-        foreground_N2HW, coarse_N2HW = self.foreground(self.unet(shared_NCHW))
-        target_N2HW = self.target_branch(shared_NCHW * self.gate(coarse_N2HW))
+        decoded_NCHW = self.unet(shared_NCHW)
+        foreground_N2HW, coarse_N2HW = self.foreground(decoded_NCHW)
+        target_N2HW = self.target_branch(self.gate(shared_NCHW, coarse_N2HW, decoded_NCHW))
         log_probs_N3HW = composed_log_probs(self._fitted(foreground_N2HW), self._fitted(target_N2HW))
         if "progressive_upsampling" in active:
             log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(self.progressive_upsampling(shared_NCHW)))

@@ -90,7 +90,9 @@ def boundary_cross_entropy(log_probs: Tensor, label: Tensor) -> Tensor:
     return (F.nll_loss(log_probs, label, reduction="none") * weight).mean()
 
 
-def term_values(outputs: Outputs, label: Tensor, distance: Tensor, terms: tuple[str, ...]) -> dict[str, Tensor]:
+def term_values(
+    outputs: Outputs, label: Tensor, distance: Tensor, terms: tuple[str, ...], class_weights: object
+) -> dict[str, Tensor]:
     """The published sum under the name of our cross-entropy, the rest under the names that exist on both sides."""
     values = {
         "cross_entropy": total_loss(outputs.log_probs_N3HW, label),

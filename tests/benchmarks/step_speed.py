@@ -53,7 +53,7 @@ def timed(turn: Callable[[], None]) -> float:
 def build(
     directory: Path, name: str, settings: Sequence[str]
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-    """A turn of the engine, a turn of the bare loop, and what ends both. Each side has a network and stream of its own."""
+    """A turn of the engine, a turn of the bare loop, and what ends both; each has its own network and stream."""
     import torch
     from torch import nn
 
@@ -93,7 +93,7 @@ def build(
         for _ in range(TURN):
             batch = stream.next()
             outputs = model(batch.image_N3HW, active)
-            values = term_values(outputs, batch.label_NHW, batch.distance_N1HW, terms)
+            values = term_values(outputs, batch.label_NHW, batch.distance_N1HW, terms, config.loss.class_weights)
             loss = sum(config.loss.weights[term] * value for term, value in values.items())
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.training.gradient_clip)

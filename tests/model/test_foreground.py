@@ -25,6 +25,16 @@ def test_the_confidence_of_the_features_reaches_the_logits():
 
 
 def test_the_gate_weighs_every_channel_within_zero_and_one():
-    weights = ForegroundGate(8, dropout=0.0)(100 * torch.randn(2, 2, 4, 4))
+    gate = ForegroundGate(8, decoded=3, dropout=0.0)
+    torch.nn.init.zeros_(gate.context.weight)
+    torch.nn.init.zeros_(gate.context.bias)
+    weights = gate(torch.ones(2, 8, 4, 4), 100 * torch.randn(2, 2, 4, 4), torch.randn(2, 3, 4, 4))
     assert weights.shape == (2, 8, 4, 4)
     assert weights.min() >= 0 and weights.max() <= 1
+
+
+def test_the_decoded_features_reach_the_target_branch_even_through_a_closed_gate():
+    gate = ForegroundGate(8, decoded=3, dropout=0.0)
+    decoded = torch.randn(1, 3, 4, 4, requires_grad=True)
+    gate(torch.zeros(1, 8, 4, 4), torch.zeros(1, 2, 4, 4), decoded).sum().backward()
+    assert decoded.grad is not None and decoded.grad.abs().min() > 0
