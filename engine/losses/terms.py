@@ -38,7 +38,8 @@ def term_values(
     """The raw value of each of `terms`, in that order: float32 scalars, neither weighted nor clamped.
 
     Autocast is off in here, and the outputs are float32, so the terms are too.
-    `class_weights` are those of the cross-entropy. `label_NHW` is int64 with 0 background, 1 target, 2 other; `distance_N1HW` the target's signed distance in -1..1.
+    `label_NHW` is int64 with 0 background, 1 target, 2 other; `distance_N1HW` the target's signed distance in -1..1;
+    `class_weights` are those of the cross-entropy.
     """
     with torch.autocast(label_NHW.device.type, enabled=False):
         return {
