@@ -61,9 +61,9 @@ class ValidationPlan:
 
 
 def confusion_matrix(label: Tensor, predicted: Tensor) -> Tensor:
-    """(K, K) counts of pixels, rows true class, columns predicted class; float64 so that no count is rounded."""
+    """(K, K) counts of pixels on the CPU, rows true class, columns predicted class; float64, so that none is rounded."""
     pairs = label.flatten() * NUM_CLASSES + predicted.flatten()
-    return torch.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES).double()
+    return torch.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES).cpu().double()
 
 
 def class_iou(confusion_KK: Tensor) -> list[float]:
@@ -147,9 +147,9 @@ def _add(sums: _Sums, model: HierarchicalUNet, batch: Batch, plan: ValidationPla
         outputs = model(image, plan.active)
     raw = term_values(outputs, label, distance, active_terms(plan.active), plan.class_weights)
     predicted_NHW = outputs.log_probs_N3HW.argmax(1)
-    sums.terms_T += torch.stack(list(raw.values())).double().cpu() * len(label)
-    sums.confusion_KK += confusion_matrix(label, predicted_NHW).cpu()
-    sums.boundary += boundary_f(label, predicted_NHW, plan.boundary_tolerance).double().sum().cpu()
+    sums.terms_T += torch.stack(list(raw.values())).cpu().double() * len(label)
+    sums.confusion_KK += confusion_matrix(label, predicted_NHW)
+    sums.boundary += boundary_f(label, predicted_NHW, plan.boundary_tolerance).cpu().double().sum()
     sums.count += len(label)
     for i in range(min(len(label), plan.num_previews - len(sums.previews))):
         sums.previews.append(

@@ -60,7 +60,6 @@ class RunRequest:
 def initial_state(run: str, config: Config) -> RunState:
     """The state of a run that has not taken a step."""
     training, refinements = config.training, config.model.refinements.active()
-    limits = config.limits
     return RunState(
         run=run,
         refinements=refinements,
@@ -70,7 +69,17 @@ def initial_state(run: str, config: Config) -> RunState:
         accumulation=training.accumulation,
         batch_size=training.batch_size,
         optimizer=training.optimizer,
-        limits=Limits(lr_min=limits.lr_min, lr_max=limits.lr_max, max_lr_factor=limits.max_lr_factor),
+        limits=_limits(config),
+    )
+
+
+def _limits(config: Config) -> Limits:
+    bounds = config.limits
+    return Limits(
+        lr_min=bounds.lr_min,
+        lr_max=bounds.lr_max,
+        max_lr_factor=bounds.max_lr_factor,
+        lr_configured=config.training.learning_rate,
     )
 
 
@@ -199,7 +208,7 @@ def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
     """The checkpoint's state under the configuration asked for now: what was overridden at the resume wins."""
     then = state_from_text(payload["state"])
     now = revise_state(then, was=payload["config"], now=config)
-    now = replace(now, activity=Activity.STARTING, steps_until_pause=None)
+    now = replace(now, activity=Activity.STARTING, steps_until_pause=None, limits=_limits(config))
     return {name: getattr(now, name) for name in RunState.__dataclass_fields__ if name != "run"}
 
 

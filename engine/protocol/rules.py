@@ -109,8 +109,9 @@ def _clamp_lr(state: RunState, asked: float) -> tuple[float, str]:
     """The learning rate nearest to `asked` that the limits allow, and why it differs ('' when it does not)."""
     bounds = state.limits
     value, reason = asked, ""
-    if state.lr > 0 and value > state.lr * bounds.max_lr_factor * (1 + 1e-9):
-        value, reason = state.lr * bounds.max_lr_factor, f"at most x{bounds.max_lr_factor:g} in one command"
+    top = max(state.lr * bounds.max_lr_factor, bounds.lr_configured)
+    if state.lr > 0 and value > top * (1 + 1e-9):
+        value, reason = top, f"at most x{bounds.max_lr_factor:g}, or the configured rate, in one command"
     if value > bounds.lr_max:
         value, reason = bounds.lr_max, f"the learning rate's upper bound is {bounds.lr_max:g}"
     if value < bounds.lr_min:

@@ -14,10 +14,14 @@ from engine.protocol.phases import phase_of
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on interventions: an absolute band for the learning rate and the most it may grow in one command."""
+    """Bounds on interventions: an absolute band for the learning rate and the most it may grow in one command.
+
+    Up to `lr_configured`, the peak of the schedule, it may be set at once: early in warm-up the rate is far below it.
+    """
 
     lr_min: float = 1e-9
     lr_max: float = 1e-2
+    lr_configured: float = 0.0
     max_lr_factor: float = 10.0
     max_batch_size: int = 1024
     max_accumulation: int = 1024

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.quality --data DIR                     the tiny configuration, 20 epochs
     python -m tests.benchmarks.quality --data DIR --published         with the published losses' defects left in
     python -m tests.benchmarks.quality --data DIR --set model.trunk_stride=1
-    python -m tests.benchmarks.quality --data DIR --confidently-wrong 40 --set loss.clamp_mode=hard
+    python -m tests.benchmarks.quality --data DIR --confidently-wrong 20 --set loss.clamp_mode=hard
 
 Prints a row for each validation and the best one; runs of equal seed differ in the named choice alone.
 """
@@ -25,6 +25,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default="tiny")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--published", action="store_true", help="the published losses, defects included")
+    parser.add_argument("--epsilon", type=float, default=0.0, help="with --published: repair its square root alone")
     parser.add_argument("--confidently-wrong", type=float, default=0.0, metavar="LOGIT", help="start with this bias")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--set", dest="settings", action="append", default=[])
@@ -45,7 +46,7 @@ def train_and_print(options: argparse.Namespace) -> None:
     if options.published:
         from tests.benchmarks.published_losses import install
 
-        install()
+        install(epsilon=options.epsilon)
     if options.confidently_wrong:
         start_wrong(options.confidently_wrong)
     settings = [f"training.epochs={options.epochs}", *options.settings]

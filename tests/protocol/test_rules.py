@@ -230,3 +230,11 @@ def test_limits_come_from_the_state() -> None:
     narrow = replace(RUNNING, limits=Limits(max_lr_factor=2.0, max_batch_size=4))
     assert decide(narrow, c.ScaleLr(3.0)).event == e.LrScaled(1e-3, 2e-3, 2.0)
     assert decide(narrow, c.SetBatchSize(5)).event == e.BatchSizeSet(2, 4)
+
+
+def test_early_in_warm_up_the_configured_rate_may_be_set_at_once() -> None:
+    state = RunState(run="r", activity=Activity.RUNNING, lr=1e-9, limits=Limits(lr_configured=5e-6))
+    asked = decide(state, c.SetLr(1e-6))
+    assert asked.status is Status.APPLIED and isinstance(asked.event, e.LrSet) and asked.event.after == 1e-6
+    beyond = decide(state, c.SetLr(1e-4))
+    assert beyond.status is Status.CLAMPED and isinstance(beyond.event, e.LrSet) and beyond.event.after == 5e-6
