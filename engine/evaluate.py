@@ -61,7 +61,7 @@ class ValidationPlan:
 
 
 def confusion_matrix(label: Tensor, predicted: Tensor) -> Tensor:
-    """(K, K) counts of pixels on the CPU, rows true class, columns predicted class; float64, so that none is rounded."""
+    """(K, K) counts of pixels on the CPU, rows true class, columns predicted class; in float64."""
     pairs = label.flatten() * NUM_CLASSES + predicted.flatten()
     return torch.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES).cpu().double()
 
