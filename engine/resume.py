@@ -19,21 +19,6 @@ from engine.protocol.events import Status
 from engine.protocol.phases import phase_of
 from engine.protocol.state import RunState
 
-_LASTING = (
-    e.LrScaled,
-    e.LrSet,
-    e.PhasePromoted,
-    e.PhaseDemoted,
-    e.RefinementEnabled,
-    e.RefinementDisabled,
-    e.LossWeightSet,
-    e.GradientClipSet,
-    e.AccumulationSet,
-    e.BatchSizeSet,
-    e.OptimizerSet,
-)
-"""Steering whose effect lasts. Each carries absolute values: doing it twice is doing it once."""
-
 
 def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
     """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again."""
@@ -43,7 +28,7 @@ def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
     lasting = [
         Redone(entry.step, entry.actor, entry.event)
         for entry in since
-        if entry.step >= from_step and entry.status is not Status.REFUSED and isinstance(entry.event, _LASTING)
+        if entry.step >= from_step and entry.status is not Status.REFUSED and isinstance(entry.event, e.LASTING_EVENTS)
     ]
     return sorted(lasting, key=lambda done: done.step)
 

@@ -13,20 +13,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 
 SUMMARY_KEYS: Final = ("loss/total", "val/miou", "grad_norm/total")
-_STEERING_MARKS: Final = (
-    e.LrScaled,
-    e.LrSet,
-    e.PhasePromoted,
-    e.PhaseDemoted,
-    e.RefinementEnabled,
-    e.RefinementDisabled,
-    e.LossWeightSet,
-    e.GradientClipSet,
-    e.AccumulationSet,
-    e.BatchSizeSet,
-    e.OptimizerSet,
-    e.RolledBack,
-)
+_STEERING_MARKS: Final = (*e.LASTING_EVENTS, e.RolledBack)
 _LOG_RATIO: Final = 10.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Activity(StrEnum):
@@ -337,6 +338,21 @@ SteeringEvent = (
     | NoteAdded
     | StopRequested
 )
+
+LASTING_EVENTS: Final = (
+    LrScaled,
+    LrSet,
+    PhasePromoted,
+    PhaseDemoted,
+    RefinementEnabled,
+    RefinementDisabled,
+    LossWeightSet,
+    GradientClipSet,
+    AccumulationSet,
+    BatchSizeSet,
+    OptimizerSet,
+)
+"""Steering whose effect lasts. Each carries absolute values: doing it twice is doing it once."""
 
 Fact = (
     CommandRefused
