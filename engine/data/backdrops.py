@@ -23,8 +23,8 @@ class Palette:
 
 def draw_palette(rng: np.random.Generator, num_colours: int = 6) -> Palette:
     """A palette of `num_colours` for the people and as many for everything else."""
-    clothes = rng.uniform((0, 0.2, 0.25), (1, 0.85, 0.95), size=(num_colours, 3))
-    surroundings = rng.uniform((0, 0.0, 0.12), (1, 0.55, 0.85), size=(num_colours, 3))
+    clothes = rng.uniform((0, 0.3, 0.35), (1, 0.95, 1.0), size=(num_colours, 3))
+    surroundings = rng.uniform((0, 0.0, 0.12), (1, 0.45, 0.8), size=(num_colours, 3))
     return Palette(_rgb(clothes), _rgb(surroundings))
 
 
