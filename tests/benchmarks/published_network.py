@@ -59,7 +59,7 @@ class PublishedNetwork(nn.Module):
         self.upsample = nn.Sequential(
             nn.ConvTranspose2d(2, 32, 2, stride=2), ChannelNorm(32, relu=True), nn.Conv2d(32, 2, 1)
         )
-        self.gate = ForegroundGate(channels, dropout=config.dropout / 2)
+        self.gate = ForegroundGate(channels, decoded=self.unet.out_channels, dropout=config.dropout / 2)
         self.target_branch = TargetBranch(channels, scale=2, attention=True, dropout=config.dropout)
         self.boundary_refinement = BoundaryRefinement(config.extractor_widths[0] // 2)
         in_five_passes(self)
@@ -69,7 +69,7 @@ class PublishedNetwork(nn.Module):
         shared = self.shared(self.extractor(image_N3HW))
         coarse = self.classify(self.unet(shared))
         foreground = self._shrunk(self.upsample(coarse))
-        branch = self._shrunk(self.target_branch(shared * self.gate(coarse)))
+        branch = self._shrunk(self.target_branch(shared * self.gate.weigh(coarse)))
         certain = foreground.softmax(dim=1)[:, 1]
         logits = torch.zeros_like(branch[:, :1]).repeat(1, 3, 1, 1)
         logits[:, 0] = foreground[:, 0]
