@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.plan import StepPlan
+from engine.protocol.names import REFINEMENTS
 
 Moments = dict[str, dict[str, Tensor]]
 """Optimizer state by parameter name: `step`, `exp_avg` and `exp_avg_sq`."""
@@ -16,19 +17,27 @@ _CLASSES: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw"
 
 
 def build_optimizer(name: str, parts: Mapping[str, nn.Module], weight_decay: float) -> torch.optim.Adam:
-    """A fused Adam or AdamW with up to two groups for each part: matrices with `weight_decay`, the rest without.
+    """A fused Adam or AdamW: matrices with `weight_decay`, the rest without; each refinement in groups of its own.
 
     Fused, because that kernel takes a found-inf flag and a gradient scale: the guard and the clip cost no extra pass.
     """
     groups: list[dict[str, object]] = []
-    for part, module in parts.items():
-        trained = [p for p in module.parameters() if p.requires_grad]
+    for part, trained in _trained(parts).items():
         matrices = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
         for params, decay in ((matrices, weight_decay), (others, 0.0)):
             if params:
                 groups.append({"params": params, "weight_decay": decay, "part": part})
     return _CLASSES[name](groups, lr=0.0, fused=True)
+
+
+def _trained(parts: Mapping[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
+    """Trained parameters by refinement; those always on are one 'core', as few groups make a fast step."""
+    found: dict[str, list[nn.Parameter]] = {}
+    for name, module in parts.items():
+        owner = name if name in REFINEMENTS else "core"
+        found.setdefault(owner, []).extend(p for p in module.parameters() if p.requires_grad)
+    return found
 
 
 def apply_learning_rates(optimizer: torch.optim.Optimizer, plan: StepPlan) -> None:

@@ -15,7 +15,7 @@ class _Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(1, 4))
-        self.head = nn.Conv2d(4, 2, 1)
+        self.contour_detection = nn.Conv2d(4, 2, 1)
         self.blend = nn.ParameterDict({"scale": nn.Parameter(torch.tensor(0.5))})
 
 
@@ -35,7 +35,7 @@ def test_only_matrices_decay_not_norms_biases_or_scalars() -> None:
     net, optimizer = _stepped()
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     decayed = {name for name, p in net.named_parameters() if decay[id(p)] > 0}
-    assert decayed == {"trunk.0.weight", "head.weight"}
+    assert decayed == {"trunk.0.weight", "contour_detection.weight"}
     assert len(decay) == len(list(net.parameters()))
 
 
@@ -53,23 +53,23 @@ def test_loaded_moments_are_copies() -> None:
     net, optimizer = _stepped()
     moments = moments_of(optimizer, net)
     load_moments(optimizer, net, moments)
-    optimizer.state[net.head.weight]["exp_avg"].zero_()
-    assert moments["head.weight"]["exp_avg"].abs().sum() > 0
+    optimizer.state[net.contour_detection.weight]["exp_avg"].zero_()
+    assert moments["contour_detection.weight"]["exp_avg"].abs().sum() > 0
 
 
 def test_a_refinement_that_comes_on_again_starts_with_fresh_moments() -> None:
     net, optimizer = _stepped()
-    forget_moments(optimizer, net.head)
-    assert net.head.weight not in optimizer.state
+    forget_moments(optimizer, net.contour_detection)
+    assert net.contour_detection.weight not in optimizer.state
     assert net.trunk[0].weight in optimizer.state
 
 
 def test_learning_rates_follow_the_plan_and_ramp_only_the_fresh_part() -> None:
     _, optimizer = _stepped()
     config = Config()
-    state = RunState(run="r", step=10, enabled_at={"head": 10}, loss_weights=config.loss.weights)
+    state = RunState(run="r", step=10, enabled_at={"contour_detection": 10}, loss_weights=config.loss.weights)
     plan = plan_for(1.0, state, config)
     apply_learning_rates(optimizer, plan)
     rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
-    assert rates["trunk"] == plan.lr
-    assert 0 < rates["head"] < plan.lr
+    assert rates["core"] == plan.lr
+    assert 0 < rates["contour_detection"] < plan.lr

@@ -70,7 +70,8 @@ def build(
     from engine.run import RunRequest, initial_state, open_run
     from engine.tensorboard import TensorboardWriter
 
-    config = load_config(name, ["checkpoint.every_steps=0", *settings])
+    quiet = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
+    config = load_config(name, [*quiet, *settings])
     journal = JournalWriter(directory)
     journal.start()
     ledger = Ledger(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
