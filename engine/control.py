@@ -66,6 +66,13 @@ class Control:
         self._waiting.extend(self._mailbox.poll())
         return bool(self._interrupt.signal) or any(isinstance(r.command, c.Stop) for r in self._waiting)
 
+    def is_waiting(self) -> bool:
+        """Whether `drain` would do anything at this boundary."""
+        self._waiting.extend(self._mailbox.poll())
+        step = self._ledger.state.step
+        due = any(queue and queue[0].step <= step for queue in (self._redo, self._script))
+        return due or bool(self._waiting) or bool(self._interrupt.signal)
+
     def drain(self) -> None:
         """Carry out everything that is due at this boundary."""
         step = self._ledger.state.step

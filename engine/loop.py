@@ -70,9 +70,14 @@ class Loop:
         return ended
 
     def turn(self) -> str:
-        """One boundary and what follows it: a step, an epoch's end, or a pause; returns why the run ended, or ''."""
+        """One boundary and what follows it: a step, an epoch's end, or a pause; returns why the run ended, or ''.
+
+        Reports still on their way from the device are taken in before a command: it may roll back what they tell of.
+        """
         self._actions.note_written()
-        self._control.drain()
+        if self._control.is_waiting():
+            self._settle(0)
+            self._control.drain()
         state = self._ledger.state
         if state.activity is Activity.STOPPING:
             return "stopped"

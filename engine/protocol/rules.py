@@ -105,18 +105,23 @@ def _run_steps(state: RunState, command: c.RunSteps) -> Outcome:
     return applied(e.StepsGranted(before=state.steps_until_pause or 0, after=command.num_steps))
 
 
-def _clamp_lr(state: RunState, asked: float) -> tuple[float, str]:
+def _clamp_lr(state: RunState, asked: float, *, free_up_to: float = 0.0) -> tuple[float, str]:
     """The learning rate nearest to `asked` that the limits allow, and why it differs ('' when it does not)."""
     bounds = state.limits
     value, reason = asked, ""
-    top = max(state.lr * bounds.max_lr_factor, bounds.lr_configured)
+    top = max(state.lr * bounds.max_lr_factor, free_up_to)
     if state.lr > 0 and value > top * (1 + 1e-9):
-        value, reason = top, f"at most x{bounds.max_lr_factor:g}, or the configured rate, in one command"
+        value, reason = top, _too_fast(bounds.max_lr_factor, free_up_to)
     if value > bounds.lr_max:
         value, reason = bounds.lr_max, f"the learning rate's upper bound is {bounds.lr_max:g}"
     if value < bounds.lr_min:
         value, reason = bounds.lr_min, f"the learning rate's lower bound is {bounds.lr_min:g}"
     return value, reason
+
+
+def _too_fast(factor: float, free_up_to: float) -> str:
+    configured = f", or the configured {free_up_to:g}," if free_up_to else ""
+    return f"at most x{factor:g}{configured} in one command"
 
 
 def _scale_lr(state: RunState, command: c.ScaleLr) -> Outcome:
@@ -134,7 +139,7 @@ def _scale_lr(state: RunState, command: c.ScaleLr) -> Outcome:
 def _set_lr(state: RunState, command: c.SetLr, at_epoch: float) -> Outcome:
     if not (math.isfinite(command.value) and command.value > 0):
         return refused(f"the learning rate must be a positive number, not {command.value:g}")
-    value, reason = _clamp_lr(state, command.value)
+    value, reason = _clamp_lr(state, command.value, free_up_to=state.limits.lr_configured)
     event = e.LrSet(before=state.lr, after=value, at_epoch=at_epoch)
     return clamped(event, reason) if reason else applied(event)
 

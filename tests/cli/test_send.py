@@ -97,7 +97,7 @@ def test_a_clamped_command_says_to_what_and_why(call: Call, steered: JournalWrit
     assert code == 0
     assert printed == (
         "clamped at step 120: learning rate 1.00e-03 -> 1.00e-02, set by hand (before 0.001, after 0.01):"
-        " at most x10, or the configured rate, in one command\n"
+        " at most x10 in one command\n"
     )
 
 
@@ -167,7 +167,7 @@ def test_a_dry_run_as_json(call: Call, steered: JournalWriter) -> None:
             "dry_run": True,
             "status": "clamped",
             "step": 120,
-            "reason": "at most x10, or the configured rate, in one command",
+            "reason": "at most x10 in one command",
             "kind": "lr_set",
             "event": {"before": 1e-3, "after": 1e-2, "at_epoch": 0.0},
         },
