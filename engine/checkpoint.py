@@ -17,6 +17,8 @@ import torch
 from engine.errors import UserError
 
 FORMAT = 1
+KEPT_KINDS = ("asked", "promotion")
+"""Checkpoints that somebody may want to come back to: never pruned."""
 BEST, LAST_GOOD = "best.pt", "last-good.pt"
 
 
@@ -83,6 +85,8 @@ def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
         raise OSError(f"cannot write {path.name}: {str(error).splitlines()[0]}") from error
     finally:
         partial.unlink(missing_ok=True)
+    if snapshot.kind in KEPT_KINDS:
+        _keep_marker(path).touch()
     for alias, wanted in ((BEST, snapshot.best), (LAST_GOOD, snapshot.good)):
         if wanted:
             _link(path, directory / alias)
@@ -137,10 +141,12 @@ def newest_checkpoint(
 
 
 def prune(directory: Path, keep_last: int) -> None:
-    """Delete all but the newest `keep_last` step checkpoints and those that best.pt and last-good.pt name."""
+    """Delete all but the newest `keep_last` step checkpoints, those that best.pt and last-good.pt name, and those
+    that were asked for or taken before a promotion.
+    """
     kept = {_identity(directory / alias) for alias in (BEST, LAST_GOOD)}
     for path in list_checkpoints(directory)[:-keep_last]:
-        if _identity(path) not in kept:
+        if _identity(path) not in kept and not _keep_marker(path).exists():
             path.unlink(missing_ok=True)
             checksum_path(path).unlink(missing_ok=True)
 
@@ -151,7 +157,7 @@ def set_aside(directory: Path, *, after_step: int) -> None:
         if path.name > checkpoint_name(after_step):
             target = directory / "superseded"
             target.mkdir(exist_ok=True)
-            for moved in (path, checksum_path(path)):
+            for moved in (path, checksum_path(path), _keep_marker(path)):
                 if moved.exists():
                     moved.replace(target / moved.name)
 
@@ -159,6 +165,11 @@ def set_aside(directory: Path, *, after_step: int) -> None:
 def checksum_path(path: Path) -> Path:
     """Where the checksum of a checkpoint lies."""
     return path.with_name(path.name + ".sha256")
+
+
+def _keep_marker(path: Path) -> Path:
+    """An empty file beside a checkpoint that must not be pruned."""
+    return path.with_name(path.name + ".keep")
 
 
 def _identity(path: Path) -> str:

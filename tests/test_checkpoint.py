@@ -29,9 +29,9 @@ from engine.checkpoint import (
 from engine.errors import UserError
 
 
-def _snapshot(step: int, *, good: bool = False, best: bool = False) -> Snapshot:
+def _snapshot(step: int, *, good: bool = False, best: bool = False, kind: str = "step") -> Snapshot:
     payload = {"step": step, "model": {"weight": torch.full((100,), float(step))}}
-    return Snapshot(step=step, kind="step", payload=payload, loss=1.0, miou=None, good=good, best=best)
+    return Snapshot(step=step, kind=kind, payload=payload, loss=1.0, miou=None, good=good, best=best)
 
 
 def _saved(directory: Path, *steps: int) -> list[Path]:
@@ -123,6 +123,14 @@ def test_pruning_keeps_the_newest_and_those_that_best_and_last_good_name(tmp_pat
     assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(n) for n in (1, 2, 5, 6)]
     assert load_checkpoint(tmp_path / BEST)["step"] == 1
     assert load_checkpoint(tmp_path / LAST_GOOD)["step"] == 2
+
+
+@pytest.mark.parametrize("kind", ["asked", "promotion"])
+def test_a_checkpoint_that_was_asked_for_or_precedes_a_promotion_is_never_pruned(tmp_path: Path, kind: str) -> None:
+    save_checkpoint(tmp_path, _snapshot(1, kind=kind))
+    _saved(tmp_path, 2, 3, 4)
+    prune(tmp_path, keep_last=1)
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(1), checkpoint_name(4)]
 
 
 def test_a_better_best_lets_the_former_one_go(tmp_path: Path) -> None:
