@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ class Actions:
             "state": state_to_text(state),
             "config": dump_config(self.config),
             "validation_due": self.validation_due,
+            "clean_steps": self.clean_steps,
             **self.trainer.snapshot(),
         }
         return Snapshot(
@@ -145,7 +146,7 @@ class Actions:
         self.trainer.restore(payload, state)
         set_aside(self.directory, after_step=step)
         self.ledger.open_branch(step)
-        self.validation_due = bool(payload["validation_due"])
+        self.take_up(payload)
         self.ledger.observe(
             step=step,
             epoch=self.trainer.position.epoch,
@@ -154,6 +155,11 @@ class Actions:
             checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
         )
         return RolledBack(name, before=state.step, after=step)
+
+    def take_up(self, payload: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint left off: with the validation it still owed and the clean steps behind it."""
+        self.validation_due = bool(payload["validation_due"])
+        self.clean_steps = int(payload["clean_steps"])
 
     def close(self) -> None:
         """Finish writing checkpoints."""

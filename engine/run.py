@@ -184,7 +184,7 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
     actions = Actions(request.directory, config, trainer, ledger)
     if payload:
         trainer.restore(payload, ledger.state)
-        actions.validation_due = bool(payload["validation_due"])
+        actions.take_up(payload)
     ledger.journal.set_meta("chance_levels", _chance(splits))
     ledger.observe(device=describe(device), total_steps=trainer.total_steps(ledger.state))
     control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)

@@ -145,6 +145,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(finished: Path, tmp_pa
     _interrupted(directory, config, after)
     assert max(_series(directory, "loss/total")) == after
     assert train(_request(directory, config, resume=True), Interrupt()) == 0
+    assert all(entry.event.good for entry in _events(directory, e.CheckpointSaved))  # type: ignore[union-attr]
     for name in ("loss/total", "grad_norm/total", "lr", "val/loss", "val/miou"):
         assert _series(directory, name) == _series(finished, name), name
     assert _same_weights(directory, finished)
