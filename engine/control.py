@@ -74,7 +74,7 @@ class Control:
         return due or bool(self._waiting) or bool(self._interrupt.signal)
 
     def drain(self) -> None:
-        """Carry out everything that is due at this boundary."""
+        """Carry out everything that `is_waiting` found due at this boundary."""
         step = self._ledger.state.step
         while self._redo and self._redo[0].step <= step:
             self._do_again(self._redo.popleft())
@@ -82,7 +82,6 @@ class Control:
             self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
         if self._interrupt.signal and self._ledger.state.activity is not e.Activity.STOPPING:
             self._handle(Request(id=0, actor="signal", command=c.Stop(f"signal {self._interrupt.signal}")))
-        self._waiting.extend(self._mailbox.poll())
         while self._waiting:
             self._handle(self._waiting.popleft())
 
