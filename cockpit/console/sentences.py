@@ -59,6 +59,12 @@ def _inherited(event: e.WeightsInherited) -> str:
     return f"{event.num_loaded} tensors inherited from {event.checkpoint}; {fit}"
 
 
+def _fault_named(event: e.FaultNamed) -> str:
+    where = f"{event.operation} in {event.module} ({event.direction})" if event.module else event.direction
+    blame = f", refinement {event.refinement}" if event.refinement else ""
+    return f"step {event.at_step}: {event.verdict}: {where}{blame}; see {event.folder}"
+
+
 def _promoted(event: e.PhasePromoted) -> str:
     forced = ", forced against a red check" if event.forced else ""
     return f"phase {event.before} -> {event.after}, on: {_names(event.enabled)}{forced}"
@@ -114,6 +120,9 @@ _SENTENCES: Final[dict[type[Any], Callable[[Any], str]]] = {  # each function ta
     e.RollbackRequested: lambda event: f"rollback to {event.checkpoint} asked for",
     e.ValidationRequested: lambda event: "validation asked for",
     e.NoteAdded: lambda event: f"note: {event.text}",
+    e.GuardianSet: lambda event: f"guardian {'on' if event.after else 'off'}",
+    e.AutopilotSet: lambda event: f"autopilot {'on' if event.after else 'off'}",
+    e.SamplesExcluded: lambda event: f"excluded from training: {_names(event.sample_ids)}",
     e.StopRequested: lambda event: f"stopping: {event.reason}",
     e.CommandRefused: _refused,
     e.RunStarted: _started,
@@ -130,6 +139,14 @@ _SENTENCES: Final[dict[type[Any], Callable[[Any], str]]] = {  # each function ta
     e.StepSkipped: _skipped,
     e.SampleRejected: lambda event: f"cannot use {event.file}: {event.error}",
     e.AlertRaised: _alerted,
+    e.SpikeDetected: lambda event: (
+        f"{event.metric} spiked at step {event.at_step}: {number(event.value)}, {number(event.score, 3)} deviations "
+        f"above {number(event.centre)}"
+    ),
+    e.FaultNamed: _fault_named,
+    e.ProbationStarted: lambda event: f"on probation until step {event.until_step}; {event.checkpoint} is kept",
+    e.ProbationEnded: lambda event: f"probation {'passed' if event.passed else 'ended by a fault'}",
+    e.AutopilotDecided: lambda event: f"autopilot: {event.decision}, {event.why}",
     e.RunFinished: lambda event: f"run {event.reason} after {duration(event.seconds)}",
     e.RunFailed: lambda event: f"the run failed: {event.error}",
 }
@@ -148,6 +165,9 @@ _WEIGHTS: Final[dict[type[Any], Weight]] = {
     e.CheckpointFailed: Weight.ALERT,
     e.CheckpointDamaged: Weight.ALERT,
     e.RolledBack: Weight.ALERT,
+    e.SpikeDetected: Weight.ALERT,
+    e.FaultNamed: Weight.ALERT,
+    e.AutopilotDecided: Weight.RESULT,
     e.StepSkipped: Weight.ALERT,
     e.SampleRejected: Weight.ALERT,
     e.AlertRaised: Weight.ALERT,

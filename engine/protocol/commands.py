@@ -123,6 +123,27 @@ class AddNote:
 
 
 @dataclass(frozen=True, slots=True)
+class SetGuardian:
+    """Let the guardian act on faults by itself, or only watch, name and warn."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetAutopilot:
+    """Let the autopilot walk the phases by their gates, or leave promotions to people."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludeSamples:
+    """Never train on these samples again (`folder/image.jpg#3`): a batch with one of them is passed over."""
+
+    sample_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the step, write a checkpoint, end the run."""
 
@@ -148,6 +169,9 @@ Command = (
     | Rollback
     | Validate
     | AddNote
+    | SetGuardian
+    | SetAutopilot
+    | ExcludeSamples
     | Stop
 )
 

@@ -168,6 +168,31 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardianSet:
+    """The guardian acts by itself from now on, or no longer."""
+
+    before: bool
+    after: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AutopilotSet:
+    """The autopilot walks the phases from now on, or no longer."""
+
+    before: bool
+    after: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesExcluded:
+    """Training passes over the batches that hold one of these samples; `before` and `after` count all excluded."""
+
+    sample_ids: tuple[str, ...]
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The run ends after this step, with a checkpoint."""
 
@@ -295,11 +320,73 @@ class SampleRejected:
 
 @dataclass(frozen=True, slots=True)
 class AlertRaised:
-    """Something a person should see: what, the evidence, and the remedy in SEED.md's words where it has one."""
+    """Something a person should see: what, the evidence, and the remedy in SEED.md's words where it has one.
+
+    `term`, `module` and `operation` say where, as far as it is known; `at_step` which step it was, 0 for none.
+    """
 
     kind: str
     message: str
     remedy: str = ""
+    term: str = ""
+    module: str = ""
+    operation: str = ""
+    at_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpikeDetected:
+    """`metric` jumped at step `at_step`: `score` robust deviations above the `centre` of what came before."""
+
+    metric: str
+    at_step: int
+    value: float
+    centre: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaultNamed:
+    """The replay of a non-finite step found where it began.
+
+    `verdict`: reproduced, only under mixed precision, or vanished on replay. `direction`: forward, backward, input,
+    weight or moment. `module` is a path in the network or a loss term's name, `operation` what it computed.
+    """
+
+    at_step: int
+    verdict: str
+    direction: str
+    module: str
+    operation: str
+    term: str
+    refinement: str
+    sample_ids: tuple[str, ...]
+    folder: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbationStarted:
+    """Until `until_step` a fault takes the run back to `checkpoint` and phase `former_phase`."""
+
+    checkpoint: str
+    former_phase: int
+    until_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbationEnded:
+    """The probation is over; `passed` is False where a fault ended it."""
+
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AutopilotDecided:
+    """What the autopilot did or waits for at a phase's gate, and why."""
+
+    decision: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +423,9 @@ SteeringEvent = (
     | RollbackRequested
     | ValidationRequested
     | NoteAdded
+    | GuardianSet
+    | AutopilotSet
+    | SamplesExcluded
     | StopRequested
 )
 
@@ -351,6 +441,9 @@ LASTING_EVENTS: Final = (
     AccumulationSet,
     BatchSizeSet,
     OptimizerSet,
+    GuardianSet,
+    AutopilotSet,
+    SamplesExcluded,
 )
 """Steering whose effect lasts. Each carries absolute values: doing it twice is doing it once."""
 
@@ -368,6 +461,11 @@ Fact = (
     | StepSkipped
     | SampleRejected
     | AlertRaised
+    | SpikeDetected
+    | FaultNamed
+    | ProbationStarted
+    | ProbationEnded
+    | AutopilotDecided
     | RunFinished
     | RunFailed
 )

@@ -83,6 +83,12 @@ def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outco
             return applied(e.ValidationRequested())
         case c.AddNote():
             return applied(e.NoteAdded(command.text)) if command.text.strip() else refused("the note is empty")
+        case c.SetGuardian():
+            return _set_guardian(state, command)
+        case c.SetAutopilot():
+            return _set_autopilot(state, command)
+        case c.ExcludeSamples():
+            return _exclude(state, command)
         case c.Stop():
             return applied(e.StopRequested(command.reason, before=state.activity.value))
 
@@ -230,6 +236,26 @@ def _set_optimizer(state: RunState, command: c.SetOptimizer) -> Outcome:
     if command.name == state.optimizer:
         return refused(f"the optimizer is {command.name} already")
     return applied(e.OptimizerSet(state.optimizer, command.name))
+
+
+def _set_guardian(state: RunState, command: c.SetGuardian) -> Outcome:
+    if command.enabled == state.guardian:
+        return refused(f"the guardian is {'on' if state.guardian else 'off'} already")
+    return applied(e.GuardianSet(state.guardian, command.enabled))
+
+
+def _set_autopilot(state: RunState, command: c.SetAutopilot) -> Outcome:
+    if command.enabled == state.autopilot:
+        return refused(f"the autopilot is {'on' if state.autopilot else 'off'} already")
+    return applied(e.AutopilotSet(state.autopilot, command.enabled))
+
+
+def _exclude(state: RunState, command: c.ExcludeSamples) -> Outcome:
+    fresh = tuple(name for name in dict.fromkeys(command.sample_ids) if name and name not in state.excluded_samples)
+    if not fresh:
+        return refused("every sample named is excluded already" if command.sample_ids else "no sample is named")
+    before = len(state.excluded_samples)
+    return applied(e.SamplesExcluded(fresh, before, before + len(fresh)))
 
 
 def _rollback(state: RunState, command: c.Rollback) -> Outcome:

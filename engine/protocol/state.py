@@ -48,10 +48,21 @@ class LrPin:
 
 
 @dataclass(frozen=True, slots=True)
+class Probation:
+    """After a promotion: until `until_step` a fault takes the run back to `checkpoint` and phase `former_phase`."""
+
+    checkpoint: str
+    former_phase: int
+    until_step: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """Everything about a run that is not a tensor. Immutable; a checkpoint holds one and so does the journal.
 
-    `enabled_at` names the step a refinement came on, for those that were not on from the start.
+    `enabled_at` names the step a refinement came on, for those that were not on from the start. `doing` is what the
+    engine is at, in words ('importing torch'), '' while it takes steps; `clip_rate` the share (0..1) of the newest
+    steps whose gradient was clipped; `fault` the newest named fault in words; `rollbacks` counts the guardian's own.
     """
 
     run: str
@@ -86,6 +97,15 @@ class RunState:
     good_checkpoint: str = ""
     checkpoints: tuple[str, ...] = ()
     samples_per_second: float = 0.0
+    doing: str = ""
+    guardian: bool = True
+    autopilot: bool = False
+    spikes: int = 0
+    clip_rate: float = 0.0
+    rollbacks: int = 0
+    fault: str = ""
+    probation: Probation | None = None
+    excluded_samples: frozenset[str] = frozenset()
     limits: Limits = Limits()
 
 
@@ -198,6 +218,35 @@ def _alerted(state: RunState, event: e.AlertRaised, step: int) -> RunState:
     return replace(state, alerts=state.alerts + 1)
 
 
+def _spiked(state: RunState, event: e.SpikeDetected, step: int) -> RunState:
+    return replace(state, spikes=state.spikes + 1)
+
+
+def _fault_named(state: RunState, event: e.FaultNamed, step: int) -> RunState:
+    where = f"{event.operation} in {event.module}" if event.module else event.verdict
+    return replace(state, fault=f"step {event.at_step}: {where} ({event.direction})")
+
+
+def _probation_started(state: RunState, event: e.ProbationStarted, step: int) -> RunState:
+    return replace(state, probation=Probation(event.checkpoint, event.former_phase, event.until_step))
+
+
+def _probation_ended(state: RunState, event: e.ProbationEnded, step: int) -> RunState:
+    return replace(state, probation=None)
+
+
+def _guardian_set(state: RunState, event: e.GuardianSet, step: int) -> RunState:
+    return replace(state, guardian=event.after)
+
+
+def _autopilot_set(state: RunState, event: e.AutopilotSet, step: int) -> RunState:
+    return replace(state, autopilot=event.after)
+
+
+def _samples_excluded(state: RunState, event: e.SamplesExcluded, step: int) -> RunState:
+    return replace(state, excluded_samples=state.excluded_samples | set(event.sample_ids))
+
+
 def _finished(state: RunState, event: e.RunFinished, step: int) -> RunState:
     return replace(state, activity=Activity.FINISHED)
 
@@ -229,6 +278,13 @@ _CHANGES: Mapping[type[Event], Callable[[RunState, Any, int], RunState]] = {
     e.StepSkipped: _skipped,
     e.SampleRejected: _rejected,
     e.AlertRaised: _alerted,
+    e.SpikeDetected: _spiked,
+    e.FaultNamed: _fault_named,
+    e.ProbationStarted: _probation_started,
+    e.ProbationEnded: _probation_ended,
+    e.GuardianSet: _guardian_set,
+    e.AutopilotSet: _autopilot_set,
+    e.SamplesExcluded: _samples_excluded,
     e.RunFinished: _finished,
     e.RunFailed: _failed,
 }

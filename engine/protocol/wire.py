@@ -37,6 +37,9 @@ OPS: Final[Mapping[str, type[Command]]] = MappingProxyType(
         "rollback": c.Rollback,
         "validate": c.Validate,
         "note": c.AddNote,
+        "set-guardian": c.SetGuardian,
+        "set-autopilot": c.SetAutopilot,
+        "exclude": c.ExcludeSamples,
         "stop": c.Stop,
     }
 )

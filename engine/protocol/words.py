@@ -116,6 +116,22 @@ def _note(arguments: list[str]) -> Command:
     return c.AddNote(" ".join(arguments))
 
 
+def _switch(kind: Callable[[bool], Command]) -> Callable[[list[str]], Command]:
+    def read(arguments: list[str]) -> Command:
+        _at_most(arguments, 1)
+        if arguments[0] not in ("on", "off"):
+            raise UserError(f"{arguments[0]!r} is neither on nor off")
+        return kind(arguments[0] == "on")
+
+    return read
+
+
+def _exclude(arguments: list[str]) -> Command:
+    if not arguments:
+        raise UserError("no sample is named")
+    return c.ExcludeSamples(tuple(arguments))
+
+
 def _stop(arguments: list[str]) -> Command:
     return c.Stop(" ".join(arguments)) if arguments else c.Stop()
 
@@ -141,6 +157,11 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "rollback": Word("[CHECKPOINT]", "load a checkpoint of this run (the last good one)", _rollback),
         "validate": Word("", "run a validation now", _none(c.Validate)),
         "note": Word("TEXT", "write a note into the journal", _note),
+        "guardian": Word("SWITCH", "on: the guardian acts by itself; off: it only watches", _switch(c.SetGuardian)),
+        "autopilot": Word(
+            "SWITCH", "on: the autopilot walks the phases by their gates; off: it does not", _switch(c.SetAutopilot)
+        ),
+        "exclude": Word("SAMPLE ...", "never train on these samples again", _exclude),
         "stop": Word("[REASON]", "finish the step, write a checkpoint, end the run", _stop),
     }
 )

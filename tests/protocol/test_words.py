@@ -39,6 +39,9 @@ SPELLINGS: list[tuple[str, Command]] = [
     ("validate", c.Validate()),
     ("note the loss  is calm", c.AddNote("the loss is calm")),
     ("note", c.AddNote("")),
+    ("guardian off", c.SetGuardian(False)),
+    ("autopilot on", c.SetAutopilot(True)),
+    ("exclude a.jpg#1 b.jpg#2", c.ExcludeSamples(("a.jpg#1", "b.jpg#2"))),
     ("stop", c.Stop()),
     ("stop for today", c.Stop("for today")),
 ]
