@@ -231,10 +231,26 @@ class GateConfig(_Section):
 
 
 class GuardConfig(_Section):
-    """When the run gives up by itself rather than stand still."""
+    """What watches over the run, and when it acts or gives up by itself."""
 
     max_skipped_in_a_row: Count = 50
     """Steps in a row that were not finite after which the run fails."""
+    check_weights_every: Count = 10
+    """Steps between checks, before the update, that all weights and optimizer moments are finite."""
+    spike_score: Positive = 6.0
+    """Robust deviations above the median of its newest 100 values at which a loss or gradient norm is a spike."""
+    plateau_steps: Annotated[int, Field(ge=0)] = 1000
+    """Steps over which the loss must move, or an alert says that it stands still; 0 for no such alert."""
+    dead_steps: Count = 50
+    """Steps in a row without any gradient after which an active module is called dead."""
+    adaptive_clip: Literal["off", "zclip", "agc"] = "off"
+    """Clip below gradient_clip too: zclip outliers of the norm, agc what is large beside its own weights."""
+    share_every_steps: Annotated[int, Field(ge=0)] = 10
+    """Steps between measurements of each refinement's share of the gradient; 0 for none."""
+    max_grad_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Most of the gradient that one refinement may bring to the shared network; 0 for no such bound."""
+    max_forensics: Count = 5
+    """Folders of evidence kept of faults, each with the weights: the first faults and the newest."""
 
 
 class LimitsConfig(_Section):

@@ -10,6 +10,8 @@ from engine.actions import Actions
 from engine.config import Config
 from engine.control import Control
 from engine.data.batch import Batch
+from engine.forensics.evidence import Evidence
+from engine.forensics.investigation import Forensics
 from engine.guards.gate import GateWindow, gate_checks
 from engine.ledger import Ledger
 from engine.plan import plan_for
@@ -29,6 +31,7 @@ class _InFlight:
     """A step whose report may still be on its way from the device, and what the host knows of it."""
 
     pending: PendingReport
+    evidence: Evidence
     progress: float
     num_rois: int
     sample_ids: tuple[str, ...]
@@ -54,6 +57,7 @@ class Loop:
         self._ledger = ledger
         self._actions = actions
         self._control = control
+        self._forensics = Forensics(actions.directory.parent, config, trainer)
         self._window = GateWindow(config.gate.window_steps)
         self._window_phase = ledger.state.phase
         self._in_flight: deque[_InFlight] = deque()
@@ -106,9 +110,10 @@ class Loop:
         state = self._ledger.state
         batches = self._trainer.draw(state.accumulation)
         plan = plan_for(self._trainer.progress, state, self._config)
+        evidence = self._forensics.capture(batches, plan)
         pending = self._trainer.stepper.run(batches, plan)
         now = time.perf_counter()
-        self._in_flight.append(self._launched(pending, batches, now))
+        self._in_flight.append(self._launched(pending, evidence, now))
         self._last_end = now
         self._ledger.observe(step=state.step + 1, epoch=self._trainer.position.epoch, lr=plan.lr)
         self._report_rejections(batches)
@@ -120,13 +125,14 @@ class Loop:
         elif self._checkpoint_is_due():
             self._actions.checkpoint("step")
 
-    def _launched(self, pending: PendingReport, batches: list[Batch], now: float) -> _InFlight:
+    def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> _InFlight:
         return _InFlight(
             pending=pending,
+            evidence=evidence,
             progress=self._trainer.progress,
-            num_rois=sum(len(batch.label_NHW) for batch in batches),
-            sample_ids=tuple(name for batch in batches for name in batch.sample_ids),
-            wait_seconds=sum(batch.wait_seconds for batch in batches),
+            num_rois=sum(len(batch.label_NHW) for batch in evidence.batches),
+            sample_ids=evidence.sample_ids,
+            wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             ended_at=now - self._last_end,
         )
 
@@ -175,12 +181,21 @@ class Loop:
         skipped = describe_skip(report, step.sample_ids)
         self._ledger.note(skipped)
         self._ledger.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
+        self._name_fault(step, report)
         if self._skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
                 f"{self._skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
                 f"{skipped.reason}; resume from {self._ledger.state.good_checkpoint or 'an earlier run'} with a lower "
                 "learning rate, or with that refinement disabled"
             )
+
+    def _name_fault(self, step: _InFlight, report: StepReport) -> None:
+        """Replay the step where its kind is new; a step launched since may have moved the weights meanwhile."""
+        moved = any(later.pending.resolve().finite for later in self._in_flight)
+        found = self._forensics.investigate(step.evidence, report, weights_as_then=not moved)
+        if found is not None:
+            self._ledger.note(found.named)
+            self._ledger.note(found.alert)
 
     def _look_through_gate(self, report: StepReport) -> None:
         if self._window_phase != self._ledger.state.phase:

@@ -1,0 +1,35 @@
+"""What to do about a named fault, in SEED.md's words where it has any."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.forensics_report import ONLY_MIXED, VANISHED, Fault
+
+_GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumulation, or try Adam instead of AdamW"
+
+
+def remedy_of(fault: Fault) -> str:
+    """One sentence: the nearest remedy first."""
+    if fault.verdict == VANISHED:
+        return "train on; if it comes again, move to another machine and check its memory"
+    if fault.verdict == ONLY_MIXED:
+        return "mixed precision: False (disabled for stability), or amp_dtype bf16 where it is fp16"
+    if fault.direction == "input":
+        return f"exclude the samples and look at their files: {', '.join(fault.sample_ids[:3])}"
+    if fault.direction in ("weight", "moment"):
+        return "roll back to the last good checkpoint"
+    return "; ".join(part for part in (_mend(fault), _disable(fault), _GENTLER) if part)
+
+
+def _mend(fault: Fault) -> str:
+    """SEED.md's 'improved numerical stability', where it speaks of this place."""
+    if fault.refinement == "boundary_refinement":
+        return "edge normalization with near-zero checks"
+    if fault.refinement == "active_contour_loss":
+        return "gradient clamping in active contour loss"
+    return ""
+
+
+def _disable(fault: Fault) -> str:
+    return f"disable {fault.refinement}" if fault.refinement else ""

@@ -1,0 +1,167 @@
+"""Takes a step again, up to the update: same weights, batch, random numbers, number format and loss scale, traced.
+
+Shapes: T loss terms; P parts of the network with gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine import step
+from engine.data.batch import Batch
+from engine.forensics.evidence import TENSORS, Evidence, kept_random_state, set_random_state
+from engine.forensics.tracing import Origin, Tracer, is_finite, reaches
+from engine.losses.clamp import clamp_loss
+from engine.model.network import HierarchicalUNet
+from engine.plan import StepPlan
+from engine.protocol.names import REFINEMENT_OF_TERM
+
+_INPUTS = {"image_N3HW": "image", "label_NHW": "label", "distance_N1HW": "distance"}
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay came to. `loss` and `grad_norm` as the step reports them, `terms` raw; `origin` is where the first
+    non-finite tensor that mattered began, None where all was finite or only a norm overflowed; `affected` the loss
+    terms it reaches, or is reached from.
+    """
+
+    loss: float
+    grad_norm: float
+    terms: Mapping[str, float]
+    norms: Mapping[str, float]
+    origin: Origin | None
+    affected: tuple[str, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether the step would have updated the weights."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+    def numbers(self) -> tuple[float, ...]:
+        """What two replays of one step must agree on, bit for bit, where nothing is left to chance."""
+        return (self.loss, self.grad_norm, *self.terms.values(), *self.norms.values())
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one replay gathers on its way."""
+
+    tracer: Tracer
+    losses: list[Tensor] = field(default_factory=lambda: [])
+    raw: list[dict[str, Tensor]] = field(default_factory=lambda: [])
+    weighted: list[dict[str, Tensor]] = field(default_factory=lambda: [])
+    origin: Origin | None = None
+
+
+def replay(model: HierarchicalUNet, evidence: Evidence, *, amp: torch.dtype | None) -> Replayed:
+    """Forward, losses and backward of the step in `evidence` with the weights of `model` as they are, in `amp` or fp32.
+
+    Weights, gradients and generators are afterwards as before.
+    """
+    scale = evidence.scale if amp is torch.float16 else 1.0
+    with _untouched(model, evidence):
+        done = _Pass(Tracer(model))
+        num_rois = sum(len(batch.label_NHW) for batch in evidence.batches)
+        with done.tracer.watching():
+            for number, batch in enumerate(evidence.batches):
+                done.tracer.batch, done.tracer.num_rois = number, len(batch.label_NHW)
+                _look_at_roots(done.tracer, model, batch)
+                _take(done, model, evidence.plan, batch, (amp, scale, len(batch.label_NHW) / num_rois))
+        return _summary(done, model, evidence, scale)
+
+
+@contextmanager
+def _untouched(model: HierarchicalUNet, evidence: Evidence) -> Generator[None]:
+    device = next(model.parameters()).device
+    grads = [parameter.grad for parameter in model.parameters()]
+    with kept_random_state(device):
+        set_random_state(evidence.random, device)
+        _set_grads(model, [None] * len(grads))
+        try:
+            yield
+        finally:
+            _set_grads(model, grads)
+
+
+def _set_grads(model: HierarchicalUNet, grads: list[Tensor | None]) -> None:
+    for parameter, grad in zip(model.parameters(), grads, strict=True):
+        parameter.grad = grad
+
+
+def _look_at_roots(tracer: Tracer, model: HierarchicalUNet, batch: Batch) -> None:
+    for name in TENSORS:
+        tracer.root(getattr(batch, name), "input", "", _INPUTS[name])
+    for name, parameter in model.named_parameters():
+        module, _, own = name.rpartition(".")
+        tracer.root(parameter.detach(), "weight", module, own)
+
+
+def _take(
+    done: _Pass, model: HierarchicalUNet, plan: StepPlan, batch: Batch, how: tuple[torch.dtype | None, float, float]
+) -> None:
+    """One batch, as the step takes it; `how` is the number format, the loss scale and the batch's share."""
+    amp, scale, share = how
+    with torch.autocast(batch.image_N3HW.device.type, dtype=amp, enabled=amp is not None):
+        outputs = model(batch.image_N3HW, plan.active)
+    labels = (batch.label_NHW, batch.distance_N1HW)
+    raw = step.term_values(outputs, *labels, plan.terms, plan.class_weights)
+    bounded = {term: _bounded(term, value, plan) for term, value in raw.items()}
+    weighted = {term: plan.weights[term] * value for term, value in bounded.items()}
+    total = torch.stack(list(weighted.values())).sum()
+    done.raw.append(raw)
+    done.weighted.append(weighted)
+    done.losses.append(total.detach() * share)
+    if is_finite(total.detach()):
+        (total * share * scale).backward()
+    elif done.origin is None:
+        done.origin = done.tracer.origin_of([total.detach()])
+
+
+def _bounded(term: str, value: Tensor, plan: StepPlan) -> Tensor:
+    return clamp_loss(value, plan.clamp_max, plan.clamp_mode) if term in REFINEMENT_OF_TERM else value
+
+
+def _summary(done: _Pass, model: HierarchicalUNet, evidence: Evidence, scale: float) -> Replayed:
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    loss = float(torch.stack(done.losses).sum())
+    origin = done.origin or done.tracer.origin_of(grads.values())
+    shares = [len(batch.label_NHW) for batch in evidence.batches]
+    terms = {
+        term: sum(float(raw[term].detach()) * share for raw, share in zip(done.raw, shares, strict=True)) / sum(shares)
+        for term in evidence.plan.terms
+    }
+    norms = _norms_by_part(grads, scale)
+    return Replayed(
+        loss=loss,
+        grad_norm=float(torch.tensor(list(norms.values())).square().sum().sqrt()) if norms else math.nan,
+        terms=terms,
+        norms=norms,
+        origin=origin,
+        affected=_affected(done.weighted[origin.batch], origin) if origin else (),
+    )
+
+
+def _norms_by_part(grads: Mapping[str, Tensor], scale: float) -> dict[str, float]:
+    """The L2 norm of each part's unscaled gradient in float32, as the step computes it: the square may overflow."""
+    parts: dict[str, list[Tensor]] = {}
+    for name, grad in grads.items():
+        parts.setdefault(name.partition(".")[0], []).append((grad / scale).norm().float())
+    return {part: float(torch.stack(norms).square().sum().sqrt()) for part, norms in parts.items()}
+
+
+def _affected(weighted: Mapping[str, Tensor], origin: Origin) -> tuple[str, ...]:
+    """The terms that are not finite for it, or whose gradient comes through where it began."""
+    if origin.direction != "backward":
+        return tuple(term for term, value in weighted.items() if not is_finite(value.detach()))
+    through: Any = origin.sequence
+    return tuple(
+        term for term, value in weighted.items() if value.grad_fn is not None and reaches(value.grad_fn, through)
+    )
