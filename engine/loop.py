@@ -269,8 +269,10 @@ def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkippe
         said.append("loss " + ", ".join(report.bad_terms))
     if report.bad_modules:
         said.append("gradient of " + ", ".join(report.bad_modules))
-    if not report.weights_finite:
-        said.append("weights")
+    if report.bad_weights:
+        said.append("weights of " + ", ".join(report.bad_weights))
+    if report.bad_moments:
+        said.append("optimizer moments of " + ", ".join(report.bad_moments))
     if not said:
         said.append("the gradient norm overflowed")
     reason = " and ".join(said) + " not finite; nothing was updated"

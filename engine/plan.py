@@ -14,7 +14,11 @@ from engine.schedule import learning_rate
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step's settings; `ramps` are factors in 0..1 on the learning rate of refinements that came on lately."""
+    """One step's settings; `ramps` are factors in 0..1 on the learning rate of refinements that came on lately.
+
+    `measure_shares` and `check_state` say whether this step measures gradient shares and looks at all weights and
+    moments; `max_grad_share` 0 governs nothing.
+    """
 
     step: int
     lr: float
@@ -27,6 +31,10 @@ class StepPlan:
     clamp_mode: Literal["hard", "rescale"]
     gradient_clip: float
     optimizer: str
+    adaptive_clip: Literal["off", "zclip", "agc"] = "off"
+    measure_shares: bool = False
+    max_grad_share: float = 0.0
+    check_state: bool = False
 
 
 def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
@@ -36,7 +44,7 @@ def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
 
 def plan_for(progress: float, state: RunState, config: Config) -> StepPlan:
     """The plan of the step that ends at `progress` epochs; nobody else writes learning rates or loss weights."""
-    steps = config.loss.blend_in_steps
+    steps, guard = config.loss.blend_in_steps, config.guard
     ramps = {name: blend_in(state.step, at, steps) for name, at in state.enabled_at.items()}
     terms = active_terms(state.refinements)
     return StepPlan(
@@ -51,4 +59,8 @@ def plan_for(progress: float, state: RunState, config: Config) -> StepPlan:
         clamp_mode=config.loss.clamp_mode,
         gradient_clip=state.gradient_clip,
         optimizer=state.optimizer,
+        adaptive_clip=guard.adaptive_clip,
+        measure_shares=guard.share_every_steps > 0 and state.step % guard.share_every_steps == 0,
+        max_grad_share=guard.max_grad_share,
+        check_state=state.step % guard.check_weights_every == 0,
     )

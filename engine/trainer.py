@@ -14,6 +14,7 @@ from engine.config import Config
 from engine.data.batch import Batch, Position
 from engine.data.sources import Splits
 from engine.data.stream import BatchStream
+from engine.guards.adaptive_clip import ZClip
 from engine.model.network import HierarchicalUNet
 from engine.optim import build_optimizer, forget_moments, load_moments, moments_of
 from engine.protocol import events as e
@@ -114,6 +115,7 @@ class Trainer:
             "model": copy_to_host(self.model.state_dict()),
             "moments": copy_to_host(moments_of(self.stepper.optimizer, self.model)),
             "scaler": self.stepper.scaler.state_dict(),
+            "zclip": copy_to_host(self.stepper.zclip.statistics),
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "position": [self.position.epoch, self.position.index],
         }
@@ -124,6 +126,7 @@ class Trainer:
         self.stepper.optimizer = build_optimizer(state.optimizer, self.model.parts(), self.config.training.weight_decay)
         load_moments(self.stepper.optimizer, self.model, payload["moments"])
         self.stepper.scaler.load_state_dict(payload["scaler"]) if payload["scaler"] else None
+        self.stepper.zclip = ZClip(self.device, payload.get("zclip"))
         torch.set_rng_state(payload["rng"]["cpu"])
         if payload["rng"]["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(payload["rng"]["cuda"], self.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -17,6 +18,8 @@ from engine.losses.cross_entropy import EVEN, cross_entropy
 from engine.losses.dice import soft_dice
 from engine.losses.distance_regression import distance_loss
 from engine.model.outputs import Outputs
+from engine.model.taps import Tap, untapped
+from engine.protocol.names import REFINEMENT_OF_TERM
 
 _TERMS: Final[dict[str, Callable[[Outputs, Tensor, Tensor], Tensor]]] = {
     "dice": lambda outputs, label, _: soft_dice(outputs.log_probs_N3HW, label),
@@ -27,6 +30,9 @@ _TERMS: Final[dict[str, Callable[[Outputs, Tensor, Tensor], Tensor]]] = {
     "distance": lambda outputs, _, distance: distance_loss(_present(outputs.distance_N1HW), distance),
 }
 
+_LOSS_ONLY: Final = ("boundary_aware", "active_contour")
+"""Terms whose refinement is nothing but the loss."""
+
 
 def term_values(
     outputs: Outputs,
@@ -34,20 +40,28 @@ def term_values(
     distance_N1HW: Tensor,
     terms: tuple[str, ...],
     class_weights: ClassWeights = EVEN,
+    tap: Tap = untapped,
 ) -> dict[str, Tensor]:
     """The raw value of each of `terms`, in that order: float32 scalars, neither weighted nor clamped.
 
     Autocast is off in here, and the outputs are float32, so the terms are too.
     `label_NHW` is int64 with 0 background, 1 target, 2 other; `distance_N1HW` the target's signed distance in -1..1;
-    `class_weights` are those of the cross-entropy.
+    `class_weights` are those of the cross-entropy. Losses that are a refinement read the classes through `tap`.
     """
     with torch.autocast(label_NHW.device.type, enabled=False):
         return {
             term: cross_entropy(outputs.log_probs_N3HW, label_NHW, class_weights)
             if term == "cross_entropy"
-            else _TERMS[term](outputs, label_NHW, distance_N1HW)
+            else _TERMS[term](_tapped(term, outputs, tap), label_NHW, distance_N1HW)
             for term in terms
         }
+
+
+def _tapped(term: str, outputs: Outputs, tap: Tap) -> Outputs:
+    """What `term` reads; heads are tapped in the network, at the features that they read."""
+    if term not in _LOSS_ONLY:
+        return outputs
+    return replace(outputs, log_probs_N3HW=tap(REFINEMENT_OF_TERM[term], outputs.log_probs_N3HW))
 
 
 def _present(head_N1HW: Tensor | None) -> Tensor:

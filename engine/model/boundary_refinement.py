@@ -9,6 +9,7 @@ from engine.model.composition import shifted_log_probs
 from engine.model.edges import edge_gate
 from engine.model.initialisation import zero_
 from engine.model.norms import ChannelNorm
+from engine.model.taps import Tap, untapped
 
 
 class BoundaryRefinement(nn.Module):
@@ -28,8 +29,11 @@ class BoundaryRefinement(nn.Module):
             zero_(nn.Conv2d(width, 3, 1)),
         )
 
-    def forward(self, log_probs_N3HW: Tensor, image_N3HW: Tensor) -> Tensor:
-        """Normalised log-probabilities of the same shape; `image_N3HW` is RGB in 0..1 at their resolution."""
-        probs_N3HW = log_probs_N3HW.exp()
+    def forward(self, log_probs_N3HW: Tensor, image_N3HW: Tensor, tap: Tap = untapped) -> Tensor:
+        """Normalised log-probabilities of the same shape; `image_N3HW` is RGB in 0..1 at their resolution.
+
+        The correction reads the log-probabilities through `tap`.
+        """
+        probs_N3HW = tap("boundary_refinement", log_probs_N3HW).exp()
         correction_N3HW = self.correct(torch.cat([probs_N3HW, image_N3HW], dim=1)).float()
         return shifted_log_probs(log_probs_N3HW, edge_gate(probs_N3HW.detach()) * correction_N3HW)

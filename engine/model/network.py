@@ -17,6 +17,7 @@ from engine.model.foreground import ForegroundGate, ForegroundHead
 from engine.model.outputs import Outputs
 from engine.model.progressive_upsampling import progressive_decoder
 from engine.model.subpixel_conv import subpixel_decoder
+from engine.model.taps import Tap, untapped
 from engine.model.target_branch import TargetBranch
 from engine.model.unet import UNet
 
@@ -51,10 +52,10 @@ class HierarchicalUNet(nn.Module):
         self.subpixel_conv = subpixel_decoder(channels, scale=growth)
         self.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
 
-    def forward(self, image_N3HW: Tensor, active: frozenset[str]) -> Outputs:
+    def forward(self, image_N3HW: Tensor, active: frozenset[str], tap: Tap = untapped) -> Outputs:
         """What every active head says of RGB regions in 0..1; `active` holds names of refinements, others are None.
 
-        All outputs are float32 at mask size, under autocast too.
+        All outputs are float32 at mask size, under autocast too. Refinements read the shared network through `tap`.
         """
         image_N3HW = image_N3HW.contiguous(memory_format=self.memory_format)
         shared_NCHW = self.shared(self.extractor(image_N3HW))
@@ -63,19 +64,23 @@ class HierarchicalUNet(nn.Module):
         target_N2HW = self.target_branch(self.gate(shared_NCHW, coarse_N2HW, decoded_NCHW))
         log_probs_N3HW = composed_log_probs(self._fitted(foreground_N2HW), self._fitted(target_N2HW))
         if "progressive_upsampling" in active:
-            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(self.progressive_upsampling(shared_NCHW)))
+            shift_N3HW = self.progressive_upsampling(tap("progressive_upsampling", shared_NCHW))
+            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(shift_N3HW))
         if "subpixel_conv" in active:
-            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(self.subpixel_conv(shared_NCHW)))
+            shift_N3HW = self.subpixel_conv(tap("subpixel_conv", shared_NCHW))
+            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(shift_N3HW))
         if "boundary_refinement" in active:
-            log_probs_N3HW = self.boundary_refinement(log_probs_N3HW, resized(image_N3HW, self.mask_size))
+            log_probs_N3HW = self.boundary_refinement(log_probs_N3HW, resized(image_N3HW, self.mask_size), tap)
         return Outputs(
             log_probs_N3HW=log_probs_N3HW,
             auxiliary_N1HW=self._fitted(self.auxiliary(shared_NCHW)),
-            contour_N1HW=self._fitted(self.contour_detection(shared_NCHW)) if "contour_detection" in active else None,
-            distance_N1HW=self._fitted(self.distance_transform(shared_NCHW))
-            if "distance_transform" in active
-            else None,
+            contour_N1HW=self._head("contour_detection", shared_NCHW, active, tap),
+            distance_N1HW=self._head("distance_transform", shared_NCHW, active, tap),
         )
+
+    def _head(self, name: str, shared_NCHW: Tensor, active: frozenset[str], tap: Tap) -> Tensor | None:
+        """What the refinement's own head says, where it is on."""
+        return self._fitted(self.get_submodule(name)(tap(name, shared_NCHW))) if name in active else None
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules that the parameters divide into, by name; a refinement's module carries the refinement's name."""

@@ -1,0 +1,185 @@
+"""Spikes of the loss and of the gradient norm: two rules that score a value against its past, and one event for each.
+
+`MedianRule` is the default: its centre and spread ignore up to half of the window, so that neither a spike nor a run of
+them moves them, and on a logarithmic scale one threshold fits a loss of 2 as well as a gradient norm of 0.02. The
+z-score of ZClip forgets within some thirty steps and takes the norm for normally distributed, which it is not: at its
+published threshold it fires on the tail of every healthy run. `python -m tests.benchmarks.spikes` compares them.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+_LEAST = 1e-12
+"""Losses and norms are at least 0; this keeps their logarithm finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value beside its past: `score` deviations above the `centre`."""
+
+    value: float
+    centre: float
+    score: float
+
+
+class Rule(Protocol):
+    """Scores finite values one by one against those before."""
+
+    def read(self, value: float) -> Reading | None:
+        """The value's place, or None while too few came before; upward is positive. Takes the value in."""
+        ...
+
+    def disturb(self) -> None:
+        """Something was changed on purpose: what was before says little about what follows."""
+        ...
+
+
+class MedianRule:
+    """Robust deviations of the logarithm: (log v - median) / (1.4826 MAD), over the newest `window` values.
+
+    `floor` is the least spread that counts, as a fraction of the value: below it a curve is merely smooth. After a
+    disturbance only the newest few values are kept, so that the median follows within as many steps.
+    """
+
+    def __init__(self, *, window: int = 100, warmup: int = 20, floor: float = 0.05, kept: int = 10):
+        self._newest: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._window, self._needed, self._floor, self._kept = window, warmup, floor, kept
+
+    def read(self, value: float) -> Reading | None:
+        """See `Rule.read`; some microseconds, as the window stays sorted."""
+        level = math.log(max(value, _LEAST))
+        reading = self._place(value, level) if len(self._newest) >= self._needed else None
+        self._newest.append(level)
+        insort(self._sorted, level)
+        if len(self._newest) > self._window:
+            self._drop()
+        return reading
+
+    def disturb(self) -> None:
+        """See `Rule.disturb`."""
+        if len(self._newest) >= self._needed:
+            self._needed = min(self._needed, self._kept)
+        while len(self._newest) > self._kept:
+            self._drop()
+
+    def _drop(self) -> None:
+        del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
+
+    def _place(self, value: float, level: float) -> Reading:
+        centre = _median(self._sorted)
+        spread = max(1.4826 * _deviation(self._sorted, centre), self._floor)
+        return Reading(value, math.exp(centre), (level - centre) / spread)
+
+
+def _median(ordered: list[float]) -> float:
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle])
+
+
+def _deviation(ordered: list[float], centre: float) -> float:
+    """The median distance from `centre`: half of the values lie that near, and they are neighbours in the order.
+
+    The half that starts at i reaches as far as the farther of its ends; one end falls with i, the other rises.
+    """
+    half = len(ordered) // 2 + 1
+    low, high = 0, len(ordered) - half
+    while low < high:
+        middle = (low + high) // 2
+        if centre - ordered[middle] > ordered[middle + half - 1] - centre:
+            low = middle + 1
+        else:
+            high = middle
+    starts = (low - 1, low) if low else (low,)
+    return min(max(centre - ordered[i], ordered[i + half - 1] - centre) for i in starts)
+
+
+class ZScoreRule:
+    """ZClip's rule (arXiv 2504.02507): deviations above exponential means of the value and of its variance.
+
+    A value over `limit` enters the means as ZClip clips it, at limit^2 / z deviations.
+    """
+
+    def __init__(self, *, decay: float = 0.97, limit: float = 2.5, warmup: int = 25):
+        self._decay, self._limit, self._warmup = decay, limit, warmup
+        self._count, self._mean, self._variance = 0, 0.0, 0.0
+
+    def read(self, value: float) -> Reading | None:
+        """See `Rule.read`."""
+        deviation = math.sqrt(self._variance) + 1e-6
+        score = (value - self._mean) / deviation
+        reading = Reading(value, self._mean, score) if self._count >= self._warmup else None
+        if reading and score > self._limit:
+            value = self._mean + self._limit**2 / score * deviation
+        decay = min(self._decay, self._count / (self._count + 1))
+        self._variance = decay * (self._variance + (1 - decay) * (value - self._mean) ** 2)
+        self._mean = decay * self._mean + (1 - decay) * value
+        self._count += 1
+        return reading
+
+    def disturb(self) -> None:
+        """ZClip knows of no interventions: its means follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """When a reading is a spike: its score over `score` and the value at least `ratio` times the centre.
+
+    For `settling` steps after a disturbance both are wider, by the factor `wide` on a logarithmic scale at first and
+    ever less. An event ends when nothing was over for `cooldown` steps.
+    """
+
+    score: float = 6.0
+    ratio: float = 1.5
+    wide: float = 3.0
+    settling: int = 50
+    cooldown: int = 25
+
+
+class SpikeDetector:
+    """Watches some metrics together: what makes several of them jump, or one again and again, is one event."""
+
+    def __init__(self, rules: Mapping[str, Rule], tolerance: Tolerance):
+        self._rules = rules
+        self._tolerance = tolerance
+        self._quiet = 0
+        self._settling = 0
+
+    def observe(self, values: Mapping[str, float]) -> tuple[str, Reading] | None:
+        """The metric that jumped most at this step, if an event begins; values that are not finite are passed over."""
+        width = self._width()
+        self._quiet = max(0, self._quiet - 1)
+        over: tuple[str, Reading] | None = None
+        for metric, rule in self._rules.items():
+            value = values.get(metric, math.nan)
+            reading = rule.read(value) if math.isfinite(value) else None
+            if reading and self._is_over(reading, width) and (over is None or reading.score > over[1].score):
+                over = metric, reading
+        if over is None:
+            return None
+        begins = self._quiet == 0
+        self._quiet = self._tolerance.cooldown
+        return over if begins else None
+
+    def disturb(self) -> None:
+        """An intervention or a rollback: warm up again with a wider tolerance instead of firing."""
+        self._settling = self._tolerance.settling
+        for rule in self._rules.values():
+            rule.disturb()
+
+    def _width(self) -> float:
+        if not self._settling:
+            return 1.0
+        width = 1 + (self._tolerance.wide - 1) * self._settling / self._tolerance.settling
+        self._settling -= 1
+        return width
+
+    def _is_over(self, reading: Reading, width: float) -> bool:
+        tolerance = self._tolerance
+        return reading.score > tolerance.score * width and reading.value > reading.centre * tolerance.ratio**width
