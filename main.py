@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.options import TrainOptions, overrides, train_options
 from cockpit.cli.subcommands import run_subcommand
 from engine.errors import UserError
 from engine.runs import CONFIG_FILE, CONSOLE_LOG, create_run, find_run
+
+if TYPE_CHECKING:
+    from engine.ablation_report import Ablation, AblationRequest
+    from engine.forensics_report import Diagnosis
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -21,6 +27,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     arguments = parse_arguments(sys.argv[1:] if words is None else words)
     try:
+        if arguments.command == "diagnose":
+            return diagnose(arguments)
         if arguments.command:
             return run_subcommand(arguments)
         return train(train_options(arguments))
@@ -70,6 +78,23 @@ def train(options: TrainOptions) -> int:
     if code == 1:
         print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
     return code
+
+
+def diagnose(arguments: Namespace) -> int:
+    """Look into a run's faults. Torch is imported once there is evidence: that there is none is said at once."""
+    from cockpit.cli.diagnose import Instruments, run_diagnose  # noqa: PLC0415
+
+    def replay(folder: Path, device: str) -> Diagnosis:
+        from engine.forensics.diagnosis import diagnose as take_again  # noqa: PLC0415
+
+        return take_again(folder, device)
+
+    def ablate(request: AblationRequest, on_variant: Callable[[str], None]) -> Ablation:
+        from engine.forensics.ablation import ablate as take_apart  # noqa: PLC0415
+
+        return take_apart(request, on_variant)
+
+    return run_diagnose(arguments, Instruments(replay, ablate))
 
 
 def _default_config() -> str:

@@ -190,3 +190,28 @@ def _listed(names: tuple[str, ...]) -> str:
 def plain(text: str) -> str:
     """`text` on one line, every character that is not printed written out: names of samples come from outside."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A recorded fault and what another process finds when it takes the step again; `same` where the two agree."""
+
+    recorded: ForensicReport
+    replayed: Fault
+    same: bool
+    seconds: float
+    device: str
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    """The recorded report, then whether this process finds the same."""
+    again, took = diagnosis.replayed, f"{diagnosis.seconds:.2f} s on {diagnosis.device}"
+    if diagnosis.same:
+        return [*report_lines(diagnosis.recorded), "", f"replayed in this process in {took}: the same"]
+    found = f"{again.verdict}: {sentence(again)}" if again.direction else f"{again.verdict}: {plain(again.detail)}"
+    return [
+        *report_lines(diagnosis.recorded),
+        "",
+        f"replayed in this process in {took}: NOT the same; {found}",
+        "what differs between the two processes is the code, the device or its state",
+    ]

@@ -44,6 +44,7 @@ def build_parser() -> Parser:
     _add_where_to_train(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_readers(commands)
+    _add_diagnose(commands)
     _add_send(commands)
     _add_configs_and_data(commands)
     return parser
@@ -141,6 +142,16 @@ def _reader(commands: Any, name: str, summary: str) -> Parser:
     parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="a run's name, a path, or latest")
     _add_runs_dir(parser, argparse.SUPPRESS)
     return parser
+
+
+def _add_diagnose(commands: Any) -> None:
+    diagnose = _reader(commands, "diagnose", "what broke a step: replays it here, or tries each refinement off")
+    diagnose.add_argument("--step", type=_count, metavar="N", help="the fault of step N (the newest)")
+    diagnose.add_argument("--json", action="store_true", help="one JSON object")
+    diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
+    diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each refinement off in turn")
+    diagnose.add_argument("--steps", type=_count, default=20, metavar="K", help="with --ablate: how many (20)")
+    diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: from where (last-good.pt)")
 
 
 def _add_send(commands: Any) -> None:

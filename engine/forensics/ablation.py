@@ -1,0 +1,134 @@
+"""Runs a few steps from a checkpoint with each refinement off in turn, beside the run, and says which one does harm."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
+from engine.checkpoint import LAST_GOOD, CheckpointDamagedError, list_checkpoints, load_checkpoint, newest_checkpoint
+from engine.config import Config
+from engine.config_files import read_resolved
+from engine.data.sources import Splits, open_splits
+from engine.device import choose_device
+from engine.errors import UserError, did_you_mean
+from engine.forensics.diagnosis import load_folder
+from engine.forensics.evidence import Evidence, kept_random_state
+from engine.forensics.replay import replay
+from engine.model.network import HierarchicalUNet
+from engine.plan import plan_for
+from engine.protocol.names import BASE_TERMS, active_terms
+from engine.protocol.state import RunState
+from engine.protocol.wire import state_from_text
+from engine.runs import CHECKPOINTS, CONFIG_FILE
+from engine.step import StepReport
+from engine.trainer import Trainer
+
+
+def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda name: None) -> Ablation:
+    """Rerun the steps with all refinements on, then without each; `on_variant` hears which comes next, '' for all on.
+
+    Every variant starts from the same weights, moments, random numbers and samples; nothing is written. Raises
+    UserError where there is no checkpoint or it cannot be read.
+    """
+    started = time.perf_counter()
+    payload, name = _start(request.run_dir / CHECKPOINTS, request.checkpoint)
+    config = _alone(read_resolved(request.run_dir / CONFIG_FILE))
+    state = state_from_text(payload["state"])
+    device = choose_device(request.device)
+    with kept_random_state(device):
+        bench = _Bench(config, payload, device, open_splits(config.data, config.model, config.training.seed), request)
+        results: dict[str, Variant] = {}
+        for without in ("", *sorted(state.refinements)):
+            on_variant(without)
+            results[without] = bench.measured(state, without)
+    control = results.pop("")
+    variants = ranked(control, tuple(results.values()))
+    blamed, words = blame(control, variants)
+    return Ablation(name, int(payload["step"]), control, variants, blamed, words, time.perf_counter() - started)
+
+
+def _start(directory: Path, wanted: str) -> tuple[dict[str, Any], str]:
+    """The checkpoint asked for, else the last good one, else the newest that is whole, and its name."""
+    known = [path.name for path in list_checkpoints(directory)]
+    if wanted and (Path(wanted).name != wanted or not (directory / wanted).is_file()):
+        raise UserError(f"there is no checkpoint {wanted!r} in this run: {did_you_mean(wanted, known)}")
+    name = wanted or LAST_GOOD
+    if not wanted and not (directory / name).is_file():
+        payload = newest_checkpoint(directory)
+        return payload, f"the newest, of step {payload['step']}"
+    try:
+        return load_checkpoint(directory / name), name
+    except CheckpointDamagedError as error:
+        raise UserError(f"{error}; give another one with --checkpoint") from error
+
+
+def _alone(config: Config) -> Config:
+    """Batches are made in this process: a handful is not worth starting workers for; they are the same ones."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"num_workers": 0})})
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What all variants share."""
+
+    config: Config
+    payload: Mapping[str, Any]
+    device: torch.device
+    splits: Splits
+    request: AblationRequest
+
+    def measured(self, state: RunState, without: str) -> Variant:
+        """The steps of one variant, in numbers."""
+        reports = self._steps(replace(state, refinements=state.refinements - {without}))
+        finite = [report for report in reports if report.finite and report.weights_finite]
+        norms = [report.grad_norm for report in finite]
+        return Variant(
+            without=without,
+            num_steps=len(reports),
+            num_not_finite=len(reports) - len(finite),
+            base_loss=statistics.median(map(_base_loss, finite)) if finite else math.nan,
+            norm_median=statistics.median(norms) if norms else math.nan,
+            norm_max=max(norms, default=math.nan),
+            bad_batch=self._bad_batch(without),
+        )
+
+    def _steps(self, state: RunState) -> list[StepReport]:
+        model = HierarchicalUNet(self.config.model).to(self.device)
+        trainer = Trainer(self.config, model, self.splits, state)
+        try:
+            trainer.restore(self.payload, state)
+            reports: list[StepReport] = []
+            for _ in range(self.request.num_steps):
+                batches = trainer.draw(state.accumulation)
+                plan = plan_for(trainer.progress, state, self.config)
+                reports.append(trainer.stepper.run(batches, plan).resolve())
+                state = replace(state, step=state.step + 1)
+            return reports
+        finally:
+            trainer.close()
+
+    def _bad_batch(self, without: str) -> str:
+        if self.request.folder is None:
+            return ""
+        model, _, evidence = load_folder(self.request.folder, self.device)
+        again = replay(model, _without(evidence, without), amp=evidence.amp)
+        return FINITE if again.finite else NOT_FINITE
+
+
+def _without(evidence: Evidence, refinement: str) -> Evidence:
+    active = evidence.plan.active - {refinement}
+    terms = tuple(term for term in active_terms(active) if term in evidence.plan.terms)
+    return replace(evidence, plan=replace(evidence.plan, active=active, terms=terms))
+
+
+def _base_loss(report: StepReport) -> float:
+    values = dict(zip(report.names, report.values, strict=True))
+    return sum(values[f"loss/{term}"] for term in BASE_TERMS)
