@@ -13,6 +13,7 @@ from engine.data.batch import Batch
 from engine.forensics.evidence import Evidence
 from engine.forensics.investigation import Forensics
 from engine.guards.gate import GateWindow, gate_checks
+from engine.guards.watch import Watch
 from engine.ledger import Ledger
 from engine.plan import plan_for
 from engine.protocol.events import Activity, AlertRaised, EpochCompleted, Paused, SampleRejected, StepSkipped
@@ -58,6 +59,7 @@ class Loop:
         self._actions = actions
         self._control = control
         self._forensics = Forensics(actions.directory.parent, config, trainer)
+        self._watch = Watch(config)
         self._window = GateWindow(config.gate.window_steps)
         self._window_phase = ledger.state.phase
         self._in_flight: deque[_InFlight] = deque()
@@ -156,15 +158,20 @@ class Loop:
             "skipped": float(not report.finite),
         }
         number = report.index + 1
-        self._ledger.record_step(number, step.progress, (*report.names, *extra), (*report.values, *extra.values()))
+        metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
+        self._ledger.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
         before = self._ledger.state
+        seen = self._watch.observe(number, metrics, before, seconds=seconds)
         smoothed = before.samples_per_second or rate
         self._ledger.observe(
             loss=report.loss,
             grad_norm=report.grad_norm,
             clamp_hits=before.clamp_hits + report.clamp_hits,
             samples_per_second=0.9 * smoothed + 0.1 * rate,
+            clip_rate=self._watch.clip_rate,
         )
+        for event in seen:
+            self._ledger.note(event)
         self._judge(step, report)
 
     def _judge(self, step: _InFlight, report: StepReport) -> None:
