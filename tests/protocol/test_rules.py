@@ -95,6 +95,14 @@ APPLIED = [
     case(replace(RUNNING, checkpoints=("step-0000.pt",)), c.Rollback("0"), e.RollbackRequested("step-0000.pt")),
     case(RUNNING, c.Validate(), e.ValidationRequested()),
     case(RUNNING, c.AddNote("calm"), e.NoteAdded("calm")),
+    case(RUNNING, c.SetGuardian(False), e.GuardianSet(before=True, after=False)),
+    case(RUNNING, c.SetAutopilot(True), e.AutopilotSet(before=False, after=True)),
+    case(RUNNING, c.ExcludeSamples(("a#0", "b#1", "a#0", "")), e.SamplesExcluded(("a#0", "b#1"), 0, 2)),
+    case(
+        replace(RUNNING, excluded_samples=frozenset({"a#0"})),
+        c.ExcludeSamples(("a#0", "b#1")),
+        e.SamplesExcluded(("b#1",), 1, 2),
+    ),
     case(RUNNING, c.Stop(), e.StopRequested("asked to stop", before="running")),
     case(PAUSED, c.Stop("enough"), e.StopRequested("enough", before="paused")),
 ]
@@ -154,6 +162,12 @@ REFUSED = [
     (RUNNING, c.Rollback("99"), "step-00000120.pt, step-00000200.pt, best.pt"),
     (replace(RUNNING, checkpoints=()), c.Rollback("99"), "none yet"),
     (RUNNING, c.AddNote(" \n"), "empty"),
+    (RUNNING, c.SetGuardian(True), "on already"),
+    (replace(RUNNING, guardian=False), c.SetGuardian(False), "off already"),
+    (RUNNING, c.SetAutopilot(False), "off already"),
+    (replace(RUNNING, autopilot=True), c.SetAutopilot(True), "on already"),
+    (RUNNING, c.ExcludeSamples(()), "no sample is named"),
+    (replace(RUNNING, excluded_samples=frozenset({"a#0"})), c.ExcludeSamples(("a#0",)), "excluded already"),
 ]
 
 ONE_OF_EACH: list[Command] = [
@@ -174,6 +188,9 @@ ONE_OF_EACH: list[Command] = [
     c.SaveCheckpoint(),
     c.Rollback(),
     c.Validate(),
+    c.SetGuardian(False),
+    c.SetAutopilot(True),
+    c.ExcludeSamples(("a#0",)),
     c.Stop(),
 ]
 

@@ -10,7 +10,7 @@ import pytest
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
 from engine.protocol.phases import refinements_of
-from engine.protocol.state import LrPin, RunState, evolve
+from engine.protocol.state import LrPin, Probation, RunState, evolve
 
 BEFORE = RunState(
     run="r",
@@ -25,6 +25,8 @@ BEFORE = RunState(
     loss_weights={"dice": 0.5},
     steps_until_pause=3,
     good_checkpoint="a.pt",
+    probation=Probation("old.pt", 0, 80),
+    excluded_samples=frozenset({"b#1"}),
 )
 STEP = 40
 
@@ -71,6 +73,20 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     (e.StepSkipped(("dice",), (), (), "NaN"), {"skipped_steps": 1}),
     (e.SampleRejected("a.jpg", "truncated"), {"rejected_samples": 1}),
     (e.AlertRaised("spike", "loss x10"), {"alerts": 1}),
+    (e.SpikeDetected("loss/total", 9, 4.0, 1.0, 7.5), {"spikes": 1}),
+    (
+        e.FaultNamed(9, "reproduced", "backward", "edges", "sqrt", "dice", "contour_detection", ("a#0",), "f", 0.2),
+        {"fault": "step 9: sqrt in edges (backward)"},
+    ),
+    (
+        e.FaultNamed(9, "vanished on replay", "forward", "", "", "", "", (), "f", 0.2),
+        {"fault": "step 9: vanished on replay (forward)"},
+    ),
+    (e.ProbationStarted("a.pt", 1, 90), {"probation": Probation("a.pt", 1, 90)}),
+    (e.ProbationEnded(passed=False), {"probation": None}),
+    (e.GuardianSet(before=True, after=False), {"guardian": False}),
+    (e.AutopilotSet(before=False, after=True), {"autopilot": True}),
+    (e.SamplesExcluded(("a#0",), 1, 2), {"excluded_samples": frozenset({"a#0", "b#1"})}),
     (e.RunFinished("all epochs", 3.0), {"activity": Activity.FINISHED}),
     (e.RunFailed("boom"), {"activity": Activity.FAILED}),
 ]
@@ -87,6 +103,7 @@ WITHOUT_EFFECT: list[Event] = [
     e.CheckpointFailed("a.pt", "full"),
     e.CheckpointDamaged("a.pt", "checksum"),
     e.RolledBack("a.pt", 9, 3),
+    e.AutopilotDecided("waits", "steps in phase is 12, must be at least 100"),
 ]
 
 
