@@ -54,9 +54,9 @@ class _Part:
 class ModuleMonitor:
     """Dead: no gradient for `dead_steps` steps. Exploding: ten times its own history, in gradient or in weights.
 
-    Vanishing: a thousandth of its history. A gradient of less than half of `max_grad_norm`, the bound on the whole, does
-    not explode: a network that starts conservatively wakes up by as much. Parts whose refinement is off, or whose loss
-    has the weight 0, are not seen.
+    Vanishing: a thousandth of its history. A gradient of less than half of `max_grad_norm`, the bound on the whole,
+    does not explode: a network that starts conservatively wakes up by as much. Parts whose refinement is off, or whose
+    loss has the weight 0, are not seen.
     """
 
     def __init__(self, dead_steps: int, max_grad_norm: float):

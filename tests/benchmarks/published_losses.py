@@ -15,6 +15,7 @@ import engine.model.network
 import engine.step
 from engine.losses.auxiliary import auxiliary_loss
 from engine.model.outputs import Outputs
+from engine.model.taps import Tap, untapped
 
 _branches: list[Tensor] = []
 """The logits of the two branches of the last forward pass, which the published losses look at beside the classes."""
@@ -44,9 +45,11 @@ def edge_map(probs_N3HW: Tensor) -> Tensor:
     return (edges_N1HW - low) / (high - low)
 
 
-def refined(self: engine.model.boundary_refinement.BoundaryRefinement, log_probs: Tensor, image: Tensor) -> Tensor:
+def refined(
+    self: engine.model.boundary_refinement.BoundaryRefinement, log_probs: Tensor, image: Tensor, tap: Tap = untapped
+) -> Tensor:
     """The boundary refiner with the gradient of its edge map let through."""
-    probs = log_probs.exp()
+    probs = tap("boundary_refinement", log_probs).exp()
     correction = self.correct(torch.cat([probs, image], dim=1)).float()
     return (log_probs + edge_map(probs) * correction).log_softmax(1)
 
@@ -95,14 +98,19 @@ def boundary_cross_entropy(log_probs: Tensor, label: Tensor) -> Tensor:
 
 
 def term_values(
-    outputs: Outputs, label: Tensor, distance: Tensor, terms: tuple[str, ...], class_weights: object
+    outputs: Outputs,
+    label: Tensor,
+    distance: Tensor,
+    terms: tuple[str, ...],
+    class_weights: object,
+    tap: Tap = untapped,
 ) -> dict[str, Tensor]:
     """The published sum under the name of our cross-entropy, the rest under the names that exist on both sides."""
     values = {
         "cross_entropy": total_loss(outputs.log_probs_N3HW, label),
         "dice": torch.zeros(()),
         "auxiliary": 0.0 * auxiliary_loss(outputs.auxiliary_N1HW, label),
-        "boundary_aware": boundary_cross_entropy(outputs.log_probs_N3HW, label),
+        "boundary_aware": boundary_cross_entropy(tap("boundary_aware_loss", outputs.log_probs_N3HW), label),
     }
     return {term: values[term] for term in terms}
 
