@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import time
 import traceback
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, MappingProxyType
 from typing import Any
 
 import torch
@@ -20,67 +16,28 @@ from engine.actions import Actions
 from engine.checkpoint import CheckpointDamagedError, newest_checkpoint, read_checkpoint
 from engine.config import Config
 from engine.config_files import dump_config
-from engine.control import Control, Interrupt, Redone
+from engine.control import Control, Redone
 from engine.data.sources import Splits, open_splits
 from engine.device import choose_device, describe
 from engine.errors import UserError
+from engine.interrupt import Interrupt
 from engine.journal.mailbox import Mailbox
-from engine.journal.writer import JournalWriter
+from engine.judge import TrainingDivergedError
+from engine.launch import RunRequest, limits_of, open_ledger
 from engine.ledger import Ledger
-from engine.loop import Loop, TrainingDivergedError
+from engine.loop import Loop
 from engine.losses.chance import chance_levels
 from engine.model.network import HierarchicalUNet
 from engine.protocol import events as e
 from engine.protocol.codec import Json
 from engine.protocol.events import Activity
-from engine.protocol.phases import phase_of
-from engine.protocol.state import Limits, RunState
+from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.resume import last_reached, redo_list, revise_state
-from engine.runs import CHECKPOINTS, CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, lock_run
-from engine.script import ScriptedCommand
-from engine.tensorboard import TensorboardWriter
+from engine.runs import CHECKPOINTS, CONFIG_FILE
 from engine.trainer import Trainer, inherit_weights
 
 _CHANCE_SAMPLES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What to train: a directory that exists, a resolved configuration, and where the weights come from."""
-
-    directory: Path
-    config: Config
-    device: str = "auto"
-    resume: bool = False
-    init_from: str = ""
-    script: tuple[ScriptedCommand, ...] = ()
-
-
-def initial_state(run: str, config: Config) -> RunState:
-    """The state of a run that has not taken a step."""
-    training, refinements = config.training, config.model.refinements.active()
-    return RunState(
-        run=run,
-        refinements=refinements,
-        phase=phase_of(refinements),
-        loss_weights=MappingProxyType(dict(config.loss.weights)),
-        gradient_clip=training.gradient_clip,
-        accumulation=training.accumulation,
-        batch_size=training.batch_size,
-        optimizer=training.optimizer,
-        limits=_limits(config),
-    )
-
-
-def _limits(config: Config) -> Limits:
-    bounds = config.limits
-    return Limits(
-        lr_min=bounds.lr_min,
-        lr_max=bounds.lr_max,
-        max_lr_factor=bounds.max_lr_factor,
-        lr_configured=config.training.learning_rate,
-    )
 
 
 def train(request: RunRequest, interrupt: Interrupt) -> int:
@@ -88,21 +45,13 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 
     0 complete or stopped by command, 1 failed, 128 + n ended by signal n.
     """
-    with lock_run(request.directory), _logging_to(request.directory / CONSOLE_LOG):
-        start = _read_start(request) if request.resume else None
-        journal = JournalWriter(request.directory)
-        journal.start()
-        settings = request.config.tensorboard
-        tensorboard = (
-            TensorboardWriter(request.directory / TENSORBOARD, every_steps=settings.every_steps)
-            if settings.enabled
-            else None
-        )
-        ledger = Ledger(initial_state(request.directory.name, request.config), journal, tensorboard)
-        try:
-            return _train(request, start, ledger, interrupt)
-        finally:
-            ledger.close()
+    with open_ledger(request) as ledger:
+        return train_with(ledger, request, interrupt)
+
+
+def train_with(ledger: Ledger, request: RunRequest, interrupt: Interrupt) -> int:
+    """As `train`, in a ledger that is open already."""
+    return _train(request, _read_start(request) if request.resume else None, ledger, interrupt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +123,11 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
             ledger.note(damaged)
     (request.directory / CONFIG_FILE).write_text(dump_config(config))
     torch.manual_seed(config.training.seed)
+    ledger.observe(doing="indexing the data")
     splits = open_splits(config.data, config.model, config.training.seed)
     for problem in splits.problems:
         ledger.note(e.SampleRejected(problem.file, problem.error))
+    ledger.observe(doing="building the network")
     model = HierarchicalUNet(config.model).to(device)
     if request.init_from:
         ledger.note(_inherit(model, Path(request.init_from)))
@@ -191,6 +142,7 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
     control.refuse_stale()
     _schedule(control, request, ledger)
     ledger.note(_started(trainer, splits, ledger, payload))
+    ledger.observe(doing="waiting for the first batch")
     return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))
 
 
@@ -208,7 +160,7 @@ def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
     """The checkpoint's state under the configuration asked for now: what was overridden at the resume wins."""
     then = state_from_text(payload["state"])
     now = revise_state(then, was=payload["config"], now=config)
-    now = replace(now, activity=Activity.STARTING, steps_until_pause=None, limits=_limits(config))
+    now = replace(now, activity=Activity.STARTING, steps_until_pause=None, limits=limits_of(config))
     return {name: getattr(now, name) for name in RunState.__dataclass_fields__ if name != "run"}
 
 
@@ -254,40 +206,3 @@ def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
     if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):
         ledger.note(run.actions.checkpoint_now("final"))
     ledger.note(e.RunFinished(reason, time.perf_counter() - started))
-
-
-@contextmanager
-def _logging_to(path: Path) -> Generator[None]:
-    """Warnings and log records of every library go to console.log while the engine runs."""
-    handler = logging.FileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.removeHandler(handler)
-        handler.close()
-
-
-@contextmanager
-def signals_to(interrupt: Interrupt) -> Generator[None]:
-    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends at once.
-
-    Only the main thread may enter this.
-    """
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if interrupt.signal and number == signal.SIGINT:
-            os._exit(128 + number)
-        interrupt.signal = interrupt.signal or number
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from engine.checkpoint import copy_to_host
 from engine.config import Config
 from engine.data.batch import Batch, Position
+from engine.data.rejections import Rejection
 from engine.data.sources import Splits
 from engine.data.stream import BatchStream
 from engine.guards.adaptive_clip import ZClip
@@ -28,6 +30,15 @@ AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def amp_dtype(config: Config) -> torch.dtype | None:
     """The reduced precision asked for, or None for full precision."""
     return AMP_DTYPES[config.training.amp_dtype] if config.training.mixed_precision else None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What was drawn for one step, on the device; no batches where all that an epoch had left was excluded."""
+
+    batches: list[Batch]
+    rejections: tuple[Rejection, ...]
+    ends_epoch: bool
 
 
 class Trainer:
@@ -67,15 +78,26 @@ class Trainer:
         limit = self.config.training.max_steps
         return min(total, limit) if limit else total
 
-    def draw(self, accumulation: int) -> list[Batch]:
-        """The next `accumulation` batches, on the device; fewer where the epoch ends. Moves `position`."""
+    @property
+    def epoch(self) -> int:
+        """The epoch (from 0) that the last step belongs to; between two epochs the one that ended."""
+        return max(self.position.epoch - (self.position.index == 0), 0)
+
+    def draw(self, accumulation: int, *, excluded: Set[str] = frozenset()) -> Drawn:
+        """The next `accumulation` batches, fewer where the epoch ends; one with an excluded sample is passed over.
+
+        Moves `position`. The batches, the generators and the rest of the order do not depend on what is passed over.
+        """
         batches: list[Batch] = []
-        while len(batches) < accumulation:
-            batches.append(self._to_device(self.stream.next()))
-            if batches[-1].ends_epoch:
-                break
-        self.position = batches[-1].after
-        return batches
+        rejections: list[Rejection] = []
+        ends_epoch = False
+        while len(batches) < accumulation and not ends_epoch:
+            batch = self.stream.next()
+            rejections += batch.rejections
+            if excluded.isdisjoint(batch.sample_ids):
+                batches.append(self._to_device(batch))
+            self.position, ends_epoch = batch.after, batch.ends_epoch
+        return Drawn(batches, tuple(rejections), ends_epoch)
 
     def _to_device(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":

@@ -107,10 +107,11 @@ class _Bench:
             trainer.restore(self.payload, state)
             reports: list[StepReport] = []
             for _ in range(self.request.num_steps):
-                batches = trainer.draw(state.accumulation)
-                plan = plan_for(trainer.progress, state, self.config)
-                reports.append(trainer.stepper.run(batches, plan).resolve())
-                state = replace(state, step=state.step + 1)
+                drawn = trainer.draw(state.accumulation, excluded=state.excluded_samples)
+                if drawn.batches:
+                    plan = plan_for(trainer.progress, state, self.config)
+                    reports.append(trainer.stepper.run(drawn.batches, plan).resolve())
+                    state = replace(state, step=state.step + 1)
             return reports
         finally:
             trainer.close()
