@@ -7,7 +7,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import UserError
@@ -38,9 +38,11 @@ class JournalWriter:
     """Records what a run does. Every `record_*` returns at once; `failure` says why the disk takes nothing, if so.
 
     Record the state before the event that it follows from, and a reader never sees an event without its effect.
+    Rows are stamped by `clock`, in seconds since 1970.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time):
+        self._clock = clock
         self.path = journal_file(path)
         self.failure: str | None = None
         self.dropped = 0
@@ -73,15 +75,15 @@ class JournalWriter:
 
     def open_branch(self, from_step: int) -> None:
         """Go on from `from_step`: rows of former branches after it are superseded, and kept."""
-        self._pending.append(Branch(from_step, time.time()))
+        self._pending.append(Branch(from_step, self._clock()))
 
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """The metrics of training step `step`; `epoch` is fractional. Values become float32, NaN and Inf stay such."""
-        self._record_point(Point("steps", step, epoch, time.time(), names, array("f", values)))
+        self._record_point(Point("steps", step, epoch, self._clock(), names, array("f", values)))
 
     def record_validation(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """The metrics of a validation after training step `step`; a second one at the same step takes its place."""
-        self._record_point(Point("validations", step, epoch, time.time(), names, array("f", values)))
+        self._record_point(Point("validations", step, epoch, self._clock(), names, array("f", values)))
 
     def _record_point(self, point: Point) -> None:
         assert len(point.names) == len(point.values), f"{len(point.names)} names for {len(point.values)} values"
@@ -103,7 +105,7 @@ class JournalWriter:
         """What happened at the boundary before `step`; with `command_id` and a status, how that command ended."""
         kind, body = wire.kind_of(event), wire.event_to_text(event)
         who, why = storable(actor), storable(reason)
-        self._pending.append(EventRow(time.time(), step, who, command_id, status.value, why, kind, body))
+        self._pending.append(EventRow(self._clock(), step, who, command_id, status.value, why, kind, body))
 
     def record_state(self, state: RunState) -> None:
         """The state of the run from now on; the latest wins."""
