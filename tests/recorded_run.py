@@ -128,9 +128,11 @@ class RecordedRun:
             batch_size=4,
             loss_weights=MappingProxyType(WEIGHTS),
         )
-        self.state = replace(self._left_off() or start, **fields)
-        self.journal.record_state(self.state)
+        left_off = self._left_off()
+        self.state = replace(left_off or start, **fields)
         self._mailbox: Mailbox | None = None
+        if left_off is not None:
+            self.observe()
 
     def begin(self) -> None:
         """The chance levels and the event that training starts."""
@@ -196,10 +198,8 @@ class RecordedRun:
     def save(self, *, good: bool, kind: str = "step") -> None:
         """A checkpoint was written (the journal says so; there is no file)."""
         name = f"step-{self.state.step:08d}.pt"
-        self.note(e.CheckpointSaved(f"checkpoints/{name}", kind, self.state.loss or 0.0, self.state.val_miou, good))
-        self.observe(
-            checkpoints=(*self.state.checkpoints, name), good_checkpoint=name if good else self.state.good_checkpoint
-        )
+        self.note(e.CheckpointSaved(name, kind, self.state.loss or 0.0, self.state.val_miou, good))
+        self.observe(checkpoints=(*self.state.checkpoints, name))
 
     def rewind(self, step: int, checkpoint: str = "step-00000200.pt") -> None:
         """The run went back to `step`: a new branch supersedes what came after."""
