@@ -19,6 +19,7 @@ from engine.config import Config
 from engine.config_files import dump_config
 from engine.evaluate import Validation, ValidationPlan, evaluate, preview_grid
 from engine.ledger import Ledger
+from engine.previews import PreviewWriter
 from engine.protocol.events import Activity, CheckpointFailed, CheckpointSaved, RolledBack, ValidationCompleted
 from engine.protocol.wire import state_to_text
 from engine.runs import CHECKPOINTS
@@ -36,6 +37,7 @@ class Actions:
         self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
         self.clean_steps = 0
+        self._previews = PreviewWriter(run_dir)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=ledger.journal.flush
         )
@@ -78,6 +80,7 @@ class Actions:
         self.ledger.record_validation(self.trainer.progress, tuple(metrics), tuple(metrics.values()))
         if done.previews:
             self.ledger.record_preview("validation", preview_grid(done.previews))
+            self._previews.submit(self.ledger.state.step, done.previews)
 
     # --- checkpoints --------------------------------------------------------------------
 
@@ -87,9 +90,11 @@ class Actions:
 
     def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
         """Write a checkpoint and wait for it."""
+        self.ledger.observe(doing="writing a checkpoint")
         self.wait_for_checkpoints()
         self.checkpoint(kind)
         *_, last = self._writer.wait()
+        self.ledger.observe(doing="")
         return self._outcome(last)
 
     def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
@@ -149,7 +154,7 @@ class Actions:
         self.take_up(payload)
         self.ledger.observe(
             step=step,
-            epoch=self.trainer.position.epoch,
+            epoch=self.trainer.epoch,
             enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
             phase_started_at=min(state.phase_started_at, step),
             checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
@@ -160,8 +165,10 @@ class Actions:
         """Go on where a checkpoint left off: with the validation it still owed and the clean steps behind it."""
         self.validation_due = bool(payload["validation_due"])
         self.clean_steps = int(payload["clean_steps"])
+        self._previews.forget_after(int(payload["step"]))
 
     def close(self) -> None:
-        """Finish writing checkpoints."""
+        """Finish writing checkpoints and pictures."""
+        self._previews.close()
         for written in self._writer.close():
             self.ledger.note(self._outcome(written))

@@ -201,7 +201,7 @@ class ValidationConfig(_Section):
     batch_size: Count = 16
     """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
-    """Mask previews written to TensorBoard at each validation."""
+    """Regions of interest shown with their masks after each validation, on the screen and in TensorBoard."""
     boundary_tolerance: Annotated[int, Field(ge=1, le=16)] = 2
     """Distance in mask pixels within which two outlines count as equal in boundary F."""
 

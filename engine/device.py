@@ -24,6 +24,11 @@ def describe(device: torch.device) -> str:
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
+def gpu_uuid(device: torch.device) -> str:
+    """The name under which NVIDIA's tools know the GPU; '' for every other device."""
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
+
+
 def default_config() -> str:
     """The configuration for this machine: the stable refined one on a GPU, the tiny one without."""
     gpu = choose_device("auto").type != "cpu"

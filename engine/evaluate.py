@@ -20,20 +20,12 @@ from engine.data.batch import Batch, Position
 from engine.data.stream import BatchStream
 from engine.losses.terms import term_values
 from engine.model.network import HierarchicalUNet
+from engine.model.outputs import Outputs
+from engine.preview_file import Preview
 from engine.protocol.events import ValidationCompleted
 from engine.protocol.names import CLASSES, active_terms
 
 NUM_CLASSES = len(CLASSES)
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A region of the validation split: RGB 0..255, true and predicted class of each pixel."""
-
-    sample_id: str
-    image_HWC: NDArray[np.uint8]
-    label_HW: NDArray[np.uint8]
-    predicted_HW: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +144,24 @@ def _add(sums: _Sums, model: HierarchicalUNet, batch: Batch, plan: ValidationPla
     sums.boundary += boundary_f(label, predicted_NHW, plan.boundary_tolerance).cpu().double().sum()
     sums.count += len(label)
     for i in range(min(len(label), plan.num_previews - len(sums.previews))):
-        sums.previews.append(
-            Preview(
-                batch.sample_ids[i],
-                (batch.image_N3HW[i].permute(1, 2, 0).clamp(0, 1) * 255).byte().cpu().numpy(),
-                batch.label_NHW[i].byte().cpu().numpy(),
-                predicted_NHW[i].byte().cpu().numpy(),
-            )
-        )
+        sums.previews.append(_preview(batch, predicted_NHW, outputs, i))
+
+
+def _preview(batch: Batch, predicted_NHW: Tensor, outputs: Outputs, i: int) -> Preview:
+    contour, distance = outputs.contour_N1HW, outputs.distance_N1HW
+    return Preview(
+        batch.sample_ids[i],
+        _bytes(batch.image_N3HW[i].permute(1, 2, 0)),
+        batch.label_NHW[i].byte().cpu().numpy(),
+        predicted_NHW[i].byte().cpu().numpy(),
+        contour_HW=None if contour is None else _bytes(contour[i, 0].float().sigmoid()),
+        distance_HW=None if distance is None else _bytes((distance[i, 0].float() + 1) / 2),
+    )
+
+
+def _bytes(values: Tensor) -> NDArray[np.uint8]:
+    """0..1 as 0..255; what is not a number as 0."""
+    return (values.nan_to_num().clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def _summarise(sums: _Sums, terms: tuple[str, ...], plan: ValidationPlan, seconds: float) -> Validation:
