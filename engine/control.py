@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.actions import Actions
 from engine.checkpoint import CheckpointDamagedError
+from engine.interrupt import Interrupt
 from engine.journal.mailbox import Mailbox
 from engine.ledger import Ledger
 from engine.protocol import commands as c
@@ -27,13 +28,6 @@ class Redone:
     step: int
     actor: str
     event: Event
-
-
-@dataclass(slots=True)
-class Interrupt:
-    """What a signal handler leaves for the engine: the number of the first signal, 0 while there is none."""
-
-    signal: int = 0
 
 
 class Control:
@@ -64,14 +58,14 @@ class Control:
     def stop_is_waiting(self) -> bool:
         """Whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
         self._waiting.extend(self._mailbox.poll())
-        return bool(self._interrupt.signal) or any(isinstance(r.command, c.Stop) for r in self._waiting)
+        return self._interrupt.is_set() or any(isinstance(r.command, c.Stop) for r in self._waiting)
 
     def is_waiting(self) -> bool:
         """Whether `drain` would do anything at this boundary."""
         self._waiting.extend(self._mailbox.poll())
         step = self._ledger.state.step
         due = any(queue and queue[0].step <= step for queue in (self._redo, self._script))
-        return due or bool(self._waiting) or bool(self._interrupt.signal)
+        return due or bool(self._waiting) or self._interrupt.is_set()
 
     def drain(self) -> None:
         """Carry out everything that `is_waiting` found due at this boundary."""
@@ -80,8 +74,10 @@ class Control:
             self._do_again(self._redo.popleft())
         while self._script and self._script[0].step <= step:
             self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
-        if self._interrupt.signal and self._ledger.state.activity is not e.Activity.STOPPING:
-            self._handle(Request(id=0, actor="signal", command=c.Stop(f"signal {self._interrupt.signal}")))
+        if self._interrupt.is_set() and self._ledger.state.activity is not e.Activity.STOPPING:
+            number = self._interrupt.signal
+            stop = c.Stop(f"signal {number}") if number else c.Stop("asked before the first step")
+            self._handle(Request(id=0, actor="signal" if number else "cockpit", command=stop))
         while self._waiting:
             self._handle(self._waiting.popleft())
 

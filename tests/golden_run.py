@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from engine.control import Interrupt
+from engine.interrupt import Interrupt
 from engine.journal.reader import JournalReader
-from engine.run import RunRequest, train
+from engine.launch import RunRequest
+from engine.run import train
 from tests.small import small_config
 
 

@@ -117,7 +117,7 @@ def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
-    program = "import signal, time\nfrom engine.control import Interrupt\nfrom engine.run import signals_to\n"
+    program = "import signal, time\nfrom engine.interrupt import Interrupt, signals_to\n"
     program += "with signals_to(Interrupt()):\n    print('ready', flush=True)\n    time.sleep(60); time.sleep(60)\n"
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:

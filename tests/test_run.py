@@ -18,15 +18,16 @@ import engine.step
 from engine.checkpoint import list_checkpoints, load_checkpoint
 from engine.config import Config
 from engine.config_files import read_resolved
-from engine.control import Interrupt
 from engine.errors import UserError
+from engine.interrupt import Interrupt
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
+from engine.launch import RunRequest
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.names import LOSS_TERMS
-from engine.run import RunRequest, train
+from engine.run import train
 from engine.runs import CHECKPOINTS, CONFIG_FILE, CONSOLE_LOG, TENSORBOARD
 from engine.script import ScriptedCommand
 from tests.small import small_config

@@ -55,6 +55,10 @@ class BatchStream:
         self._fill()
         return batch
 
+    def is_ready(self) -> bool:
+        """Whether `next` would give a batch at once."""
+        return bool(self._pending) and self._pending[0].done()
+
     def reseat(self, position: Position, batch_size: int) -> None:
         """Go on from `position` with batches of `batch_size`; what was prefetched is dropped."""
         if batch_size < 1:

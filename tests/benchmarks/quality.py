@@ -39,7 +39,8 @@ def train_and_print(options: argparse.Namespace) -> None:
 
     from engine.config_files import load_config
     from engine.control import Interrupt
-    from engine.run import RunRequest, train
+    from engine.launch import RunRequest
+    from engine.run import train
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -58,16 +58,17 @@ def build(
     from torch import nn
 
     from engine.config_files import load_config
-    from engine.control import Interrupt
     from engine.data.sources import open_splits
     from engine.data.stream import BatchStream
+    from engine.interrupt import Interrupt
     from engine.journal.writer import JournalWriter
+    from engine.launch import RunRequest, initial_state
     from engine.ledger import Ledger
     from engine.losses.terms import term_values
     from engine.model.network import HierarchicalUNet
     from engine.protocol.events import Activity
     from engine.protocol.names import active_terms
-    from engine.run import RunRequest, initial_state, open_run
+    from engine.run import open_run
     from engine.tensorboard import TensorboardWriter
 
     quiet = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")

@@ -1,0 +1,42 @@
+"""The cockpit's own themes, dark and light: colours that people with any kind of colour vision tell apart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual.theme import Theme
+
+DARK: Final = "cockpit-dark"
+LIGHT: Final = "cockpit-light"
+
+THEMES: Final = (
+    # Hues after Okabe and Ito: good is bluish green, bad is vermilion, never green against red.
+    Theme(
+        name=DARK,
+        dark=True,
+        primary="#56B4E9",
+        secondary="#9AA7B5",
+        accent="#CC79A7",
+        success="#2DBE95",
+        warning="#E69F00",
+        error="#F0692B",
+        foreground="#DCE3EA",
+        background="#0F1419",
+        surface="#161D25",
+        panel="#1F2933",
+    ),
+    Theme(
+        name=LIGHT,
+        dark=False,
+        primary="#0068A8",
+        secondary="#54606C",
+        accent="#9C3D72",
+        success="#00735A",
+        warning="#8F5A00",
+        error="#B83A00",
+        foreground="#1A2026",
+        background="#FBFBF8",
+        surface="#F1F2EE",
+        panel="#E4E6E1",
+    ),
+)
