@@ -1,0 +1,213 @@
+"""From a run's history to a scene: which steps, which columns, which values stand in one chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cockpit.charts.catalogue import Spec, chance_of, is_sparse, label_of, letter_of, levels_of, slot_of, total_chance
+from cockpit.charts.columns import Columns, Window
+from cockpit.charts.glyphs import Glyphs
+from cockpit.charts.heat import heat_scale, scale_key
+from cockpit.charts.inks import Ink
+from cockpit.charts.layout import Layout, num_panes
+from cockpit.charts.marks import Marks
+from cockpit.charts.scene import Body, Curve, Heat, HeatRow, LegendItem, Lines, Pane, Scene, Stack
+from cockpit.charts.ticks import compact, narrow
+from cockpit.charts.view import Extent, View, whole_run
+from engine.protocol.state import RunState
+
+NO_EDGES: Final = (math.nan, math.nan)
+
+
+class Source(Protocol):
+    """Where metrics come from; `version` grows with every change."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def first_step(self) -> int: ...
+    @property
+    def last_step(self) -> int: ...
+    @property
+    def loading(self) -> float: ...
+    def buckets(self, name: str, *, first: float, last: float, columns: int) -> Columns: ...
+    def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
+    def at(self, name: str, step: int) -> float | None: ...
+    def newest(self, name: str) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What all charts share: the history, the part of it on screen, what happened, and what curves are held against."""
+
+    source: Source
+    view: View
+    marks: Marks
+    chance: Mapping[str, float]
+    state: RunState | None = None
+    recent: bool = False
+
+    @property
+    def extent(self) -> Extent:
+        """The steps recorded so far."""
+        return Extent(self.source.first_step, self.source.last_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What somebody chose for one chart: its metrics (None for the default ones), log scale and smoothing."""
+
+    metrics: tuple[str, ...] | None
+    log: bool
+    smoothing: float
+
+    @classmethod
+    def of(cls, spec: Spec) -> Options:
+        """How a chart starts out."""
+        return cls(None, spec.log, spec.smoothing)
+
+
+def metrics_of(spec: Spec, options: Options, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The metrics in a chart: the chosen ones that exist, or the default ones."""
+    if options.metrics is None:
+        return spec.present(names)
+    return tuple(name for name in options.metrics if name in names)
+
+
+def panes_of(feed: Feed, width: int) -> int:
+    """How many plots a chart of that width has."""
+    return num_panes(width, recent=feed.recent)
+
+
+def build(spec: Spec, options: Options, feed: Feed, layout: Layout, glyphs: Glyphs) -> Scene:
+    """The chart as it is to be drawn. The history is asked for as many columns as the plots have, never for more."""
+    metrics = metrics_of(spec, options, feed.source.names)
+    per_cell = glyphs.across if spec.kind == "lines" else 1
+    panes: list[Pane] = []
+    for plot, window in zip(layout.plots, _windows(feed, layout, glyphs), strict=False):
+        body = _body(spec, options, feed, metrics, _Columns(feed.source, window, plot.width * per_cell, layout.gutter))
+        panes.append(Pane(window, body, feed.marks, feed.view.cursor))
+    scene = Scene(_title(spec, options, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
+    if feed.source.last_step == 0 or not metrics:
+        return replace(scene, note="no values yet")
+    if panes and isinstance(heat := panes[0].body, Heat):
+        return replace(scene, key=tuple(scale_key(heat_scale(heat), glyphs)))
+    return replace(scene, legend=_legend(spec, feed, metrics))
+
+
+def _windows(feed: Feed, layout: Layout, glyphs: Glyphs) -> list[Window]:
+    """The shown steps, and the newest ones at one step per dot; where only one plot fits, `recent` is that one."""
+    shown = feed.view.shown(feed.extent)
+    if not feed.recent or not layout.plots:
+        return [shown]
+    dots = max(layout.plots[-1].width * glyphs.across, 1)
+    everything = whole_run(feed.extent)
+    end = feed.extent.last + 1.0
+    recent = Window(end - dots, end) if dots < everything.span else everything
+    return [shown, recent] if len(layout.plots) == 2 else [recent]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of one plot, fetched when they are asked for."""
+
+    source: Source
+    window: Window
+    count: int
+    gutter: int
+
+    def __call__(self, metric: str) -> Columns:
+        return self.source.buckets(metric, first=self.window.first, last=self.window.end, columns=self.count)
+
+
+def _body(spec: Spec, options: Options, feed: Feed, metrics: tuple[str, ...], columns: _Columns) -> Body:
+    if not columns.count:
+        return Lines(())
+    if spec.kind == "heat":
+        labels = [_heat_label(metric, metrics, feed, columns.gutter - 1) for metric in metrics]
+        return Heat(tuple(HeatRow(label, columns(metric)) for label, metric in zip(labels, metrics, strict=True)))
+    curves = tuple(
+        Curve(
+            letter_of(slot_of(metric, position)),
+            slot_of(metric, position),
+            columns(metric),
+            sparse=is_sparse(metric),
+            chance=chance_of(metric, feed.chance),
+            edges=_edges(columns.source, metric, columns.window) if is_sparse(metric) else NO_EDGES,
+        )
+        for position, metric in enumerate(metrics)
+    )
+    if spec.kind == "stack":
+        return Stack(curves)
+    levels = levels_of(spec, metrics, feed.state, feed.chance)
+    return Lines(curves, levels, log=options.log, smoothing=options.smoothing, bounds=spec.bounds)
+
+
+def _value(feed: Feed, metric: str) -> float | None:
+    cursor = feed.view.cursor
+    return feed.source.newest(metric) if cursor is None else feed.source.at(metric, cursor)
+
+
+def _heat_label(metric: str, metrics: tuple[str, ...], feed: Feed, width: int) -> str:
+    """A module's name and, where there is room, its value."""
+    name, value = label_of(metric, metrics), _value(feed, metric)
+    shown = "" if value is None else narrow(value, 6)
+    room = width - 7
+    return f"{name[:room]:<{room}} {shown:>6}" if room >= 6 else name
+
+
+def _legend(spec: Spec, feed: Feed, metrics: tuple[str, ...]) -> tuple[LegendItem, ...]:
+    values = {metric: _value(feed, metric) for metric in metrics}
+    total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
+    items: list[LegendItem] = []
+    for position, (metric, value) in enumerate(values.items()):
+        slot = slot_of(metric, position)
+        chance = _chance(spec, feed, metric)
+        shown = "-" if value is None else narrow(value)
+        if spec.kind == "stack" and value is not None and math.isfinite(value) and total > 0:
+            shown = f"{abs(value) / total:.1%}"
+        label = label_of(metric, metrics)
+        items.append(LegendItem(letter_of(slot), slot, label, shown, "" if chance is None else narrow(chance)))
+    return tuple(items)
+
+
+def _chance(spec: Spec, feed: Feed, metric: str) -> float | None:
+    if metric == "loss/total":
+        return total_chance(feed.state, feed.chance)
+    return chance_of(metric, feed.chance) if spec.kind == "lines" else None
+
+
+def _edges(source: Source, metric: str, window: Window) -> tuple[float, float]:
+    """The values of a sparse metric where its line crosses the window's first and last step; NaN where it does not."""
+    steps, values = source.rows(metric, source.first_step, source.last_step)
+    finite = np.isfinite(values)
+    known, heights = steps[finite], values[finite]
+    if not known.size:
+        return math.nan, math.nan
+    left, right = np.interp([window.first, window.end], known, heights, left=np.nan, right=np.nan)
+    return float(left), float(right)
+
+
+def _title(spec: Spec, options: Options, metrics: tuple[str, ...]) -> str:
+    return spec.title if options.metrics is None else ", ".join(metrics) or spec.title
+
+
+def _tags(spec: Spec, options: Options, panes: list[Pane], feed: Feed) -> tuple[str, ...]:
+    """What is drawn how; the bounds too, whose names in the plot a curve may leave no room for."""
+    body = panes[0].body if panes else None
+    tags = [level.text for level in body.levels if level.ink != Ink.CHANCE] if isinstance(body, Lines) else []
+    if spec.kind == "lines" and options.smoothing:
+        tags.append(f"smooth {compact(options.smoothing)}")
+    if spec.kind == "lines" and options.log:
+        tags.append("log")
+    if feed.recent and panes:
+        tags.append(f"newest {round(panes[-1].window.span)} steps")
+    return tuple(tags)

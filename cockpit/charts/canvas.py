@@ -1,0 +1,81 @@
+"""A grid of characters with an ink (foreground) and a paper (background) per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cockpit.charts.inks import Ink
+
+Cells = NDArray[np.uint32]
+Styles = NDArray[np.uint16]
+
+SPACE: Final = ord(" ")
+_PAPER: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A rectangle of cells; width and height may be 0."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Canvas:
+    """Y rows of X cells. What would fall outside is cut off, never wrapped and never an error."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = max(width, 0), max(height, 0)
+        self.text_YX: Cells = np.full((self.height, self.width), SPACE, np.uint32)
+        self.style_YX: Styles = np.zeros((self.height, self.width), np.uint16)
+
+    def write(self, x: int, y: int, text: str, ink: Ink) -> int:
+        """Put `text` (one cell per character) at column `x` of row `y`; returns the column behind it."""
+        end = x + len(text)
+        left, right = max(x, 0), min(end, self.width)
+        if 0 <= y < self.height and left < right:
+            self.text_YX[y, left:right] = [ord(letter) for letter in text[left - x : right - x]]
+            self.style_YX[y, left:right] = ink
+        return end
+
+    def cells(self, area: Area) -> tuple[Cells, Styles]:
+        """Views of the text and the style of a rectangle; what is written into them is on the canvas."""
+        rows, columns = slice(area.y, area.y + area.height), slice(area.x, area.x + area.width)
+        return self.text_YX[rows, columns], self.style_YX[rows, columns]
+
+    def runs(self, y: int) -> Iterator[tuple[str, int]]:
+        """Row `y` as pieces of one style each: text and style (see `ink_of`, `paper_of`)."""
+        if not self.width:
+            return
+        style_X = self.style_YX[y]
+        text = self.text_YX[y].astype("<u4", copy=False).tobytes().decode("utf-32-le")
+        edges = [0, *(np.flatnonzero(style_X[1:] != style_X[:-1]) + 1).tolist(), self.width]
+        styles: list[int] = style_X[edges[:-1]].tolist()
+        for number, style in enumerate(styles):
+            yield text[edges[number] : edges[number + 1]], style
+
+    def lines(self) -> list[str]:
+        """The rows as plain text, each exactly as wide as the canvas."""
+        return ["".join(text for text, _ in self.runs(y)) for y in range(self.height)]
+
+
+def on_paper(ink: int, paper: int) -> int:
+    """The style of a cell with that ink on that paper, both numbers of `Ink`."""
+    return ink + _PAPER * paper
+
+
+def ink_of(style: int) -> Ink:
+    """The ink of a cell's style."""
+    return Ink(style % _PAPER)
+
+
+def paper_of(style: int) -> Ink:
+    """The paper of a cell's style; `Ink.BLANK` for none."""
+    return Ink(style // _PAPER)

@@ -1,0 +1,57 @@
+"""What lies over a plot: the lines of what happened, and the cursor."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from cockpit.charts.axes import cursor_label
+from cockpit.charts.canvas import SPACE, Area, Canvas
+from cockpit.charts.glyphs import Glyphs
+from cockpit.charts.inks import Ink
+from cockpit.charts.layout import Layout
+from cockpit.charts.marks import Kind, head, ink_of_kind, line
+from cockpit.charts.scene import Pane
+
+_CROWDED: Final = 6
+"""More than one line of a kind in this many columns would hatch the plot: then only their heads are drawn."""
+
+
+def draw_marks(canvas: Canvas, area: Area, pane: Pane, glyphs: Glyphs) -> None:
+    """A vertical line behind the curves for everything that happened, its head in the highest free cell."""
+    if not pane.marks.marks or not area.height:
+        return
+    kinds_X = pane.marks.per_cell(pane.window, area.width)
+    text_YX, style_YX = canvas.cells(area)
+    crowded = {kind for kind in Kind if np.count_nonzero(kinds_X == kind) * _CROWDED > max(area.width, 6 * _CROWDED)}
+    for x in np.flatnonzero(kinds_X >= 0).tolist():
+        kind = Kind(int(kinds_X[x]))
+        free = np.flatnonzero(text_YX[:, x] == SPACE)
+        top = int(free[0]) if free.size else area.height // 2
+        if kind not in crowded:
+            below = free[free > top]
+            text_YX[below, x] = ord(line(kind, glyphs.signs))
+            style_YX[below, x] = ink_of_kind(kind)
+        text_YX[top, x] = ord(head(kind, glyphs.signs))
+        style_YX[top, x] = ink_of_kind(kind)
+
+
+def draw_cursor(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: Glyphs) -> None:
+    """The cursor's column on a paper of its own, a line where it is empty, and its step below the axis."""
+    assert pane.cursor is not None
+    column = pane.window.column(pane.cursor, area.width)
+    if not 0 <= column < area.width:
+        return
+    text_YX, style_YX = canvas.cells(area)
+    lines = [SPACE, *(ord(glyph) for glyph in glyphs.signs.lines)]
+    empty = np.isin(text_YX[:, column], lines)
+    text_YX[empty, column] = ord(glyphs.signs.cursor)
+    style_YX[empty, column] = Ink.CURSOR
+    bare = style_YX[:, column] < 256
+    style_YX[bare, column] += 256 * int(Ink.CURSOR)
+    text_YX[~bare, column] = ord(glyphs.signs.cursor)
+    style_YX[~bare, column] = style_YX[~bare, column] // 256 * 256 + int(Ink.ON_CURVE)
+    label = cursor_label(pane, area, layout)
+    if layout.labels and label is not None:
+        canvas.write(label[0], area.y + area.height + 1, label[1], Ink.VALUE)

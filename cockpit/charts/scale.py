@@ -1,0 +1,91 @@
+"""A value axis: the range that a plot shows, chosen so that one outlier does not press the rest flat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cockpit.charts.columns import Band, Floats
+
+_LARGEST: Final = 1e300
+"""Values are held within this, so that differences of two never overflow."""
+_FEW: Final = 8
+_OUTLYING: Final = 1.5
+"""A value outlies when it is this many times the middle range away from it."""
+_REACH: Final = 0.6
+"""A level is drawn when it lies within this share of the data's range around it; else it is named at the edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The range `low` < `high` in axis units: the value itself, or its log10 where `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, values: Floats) -> Floats:
+        """Where values in axis units stand: 0 at the bottom, 1 at the top, outside where they are off the axis."""
+        return (np.clip(values, -_LARGEST, _LARGEST) - self.low) / (self.high - self.low)
+
+    def units(self, value: float) -> float:
+        """A value in axis units; NaN for one that a log axis cannot show."""
+        if not self.log:
+            return value
+        return math.log10(value) if value > 0 else math.nan
+
+    def height(self, value: float) -> float:
+        """Where one value (not in axis units) stands, as `place`; NaN where it cannot be shown."""
+        return (self.units(value) - self.low) / (self.high - self.low)
+
+
+def robust_scale(bands: Iterable[Band], *, log: bool, levels: Iterable[float] = (), bounds: bool = False) -> Scale:
+    """The range of the bands without their outliers, opened to the near ones of `levels` (values, not axis units).
+
+    With `bounds` the axis never leaves 0..1, for shares and IoU.
+    """
+    parts = [part for band in bands for part in (band.low_C, band.high_C)]
+    values = np.concatenate(parts) if parts else np.empty(0)
+    values = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
+    if values.size == 0:
+        return Scale(0.0, 1.0, log)
+    low, high = _without_outliers(values)
+    low, high = _opened(low, high, log=log)
+    low, high = _reaching(low, high, [Scale(0, 1, log).units(level) for level in levels])
+    pad = 0.04 * (high - low)
+    scale = Scale(low - pad, high + pad, log)
+    return Scale(max(scale.low, -0.02), min(scale.high, 1.02)) if bounds and not log else scale
+
+
+def _without_outliers(values: Floats) -> tuple[float, float]:
+    least, greatest = float(values.min()), float(values.max())
+    if values.size < _FEW:
+        return least, greatest
+    share = 3 if values.size >= 60 else 10
+    low, high = (float(edge) for edge in np.percentile(values, (share, 100 - share)))
+    reach = _OUTLYING * (high - low)
+    return (
+        least if low - least <= reach else low - 0.2 * (high - low),
+        greatest if greatest - high <= reach else high + 0.2 * (high - low),
+    )
+
+
+def _opened(low: float, high: float, *, log: bool) -> tuple[float, float]:
+    """A range wide enough to tell its ends apart, also in float32."""
+    size = max(abs(low), abs(high))
+    if log:
+        return (low - 0.5, high + 0.5) if high - low < 1e-3 else (low, high)
+    if high - low <= 1e-6 * size or high == low:
+        pad = 0.1 * size or 1.0
+        return low - pad, high + pad
+    return low, high
+
+
+def _reaching(low: float, high: float, levels: Iterable[float]) -> tuple[float, float]:
+    reach = _REACH * (high - low)
+    near = [level for level in levels if low - reach <= level <= high + reach]
+    return min([low, *near]), max([high, *near])

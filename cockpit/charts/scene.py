@@ -1,0 +1,108 @@
+"""What one chart shows, as plain data: the picture is a pure function of it, of a size and of a marker set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cockpit.charts.columns import Columns, Window
+from cockpit.charts.inks import Ink
+from cockpit.charts.marks import NO_MARKS, Marks
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric in a plot: a letter and a colour slot that tell it from the others, and its dot columns.
+
+    `sparse` curves were measured now and then (a validation): their points are shown and joined. `chance` is what a
+    network that knows nothing would score.
+    """
+
+    letter: str
+    slot: int
+    columns: Columns
+    sparse: bool = False
+    chance: float | None = None
+    edges: tuple[float, float] = (math.nan, math.nan)
+    """A sparse curve's values at the window's first and last column, between points of which one lies outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A constant line across a plot with a name."""
+
+    value: float
+    text: str
+    ink: Ink
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Curves over one value axis; `smoothing` 0 draws them as recorded. `bounds` keeps the axis within 0..1."""
+
+    curves: tuple[Curve, ...]
+    levels: tuple[Level, ...] = ()
+    log: bool = False
+    smoothing: float = 0.0
+    bounds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The share that each curve (one column per cell) has in the sum of all; negative values count by their size."""
+
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """One row of a heat strip (one column per cell)."""
+
+    label: str
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Rows of colour on one logarithmic scale; a cell shows the greatest value in it."""
+
+    rows: tuple[HeatRow, ...]
+
+
+Body = Lines | Stack | Heat
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """One plot: the steps it shows, what is in it, and the cursor's step or None."""
+
+    window: Window
+    body: Body
+    marks: Marks = NO_MARKS
+    cursor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegendItem:
+    """A curve's letter, colour slot and name, its value at the cursor or its newest, and its chance level or ''."""
+
+    letter: str
+    slot: int
+    label: str
+    value: str
+    chance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A chart: one pane, or the whole run and the newest steps side by side. `tags` stand at the right of the title."""
+
+    title: str
+    panes: tuple[Pane, ...]
+    legend: tuple[LegendItem, ...] = ()
+    tags: tuple[str, ...] = ()
+    focused: bool = False
+    note: str = ""
+    """Written into a plot that has nothing to show."""
+    key: tuple[tuple[str, Ink], ...] = ()
+    """Pieces of text in their colours, for a chart whose colours are a scale."""

@@ -1,0 +1,97 @@
+"""Round values to write beside an axis, and labels of bounded width for them."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Final
+
+from cockpit.charts.scale import Scale
+
+MAX_LABEL: Final = 8
+"""No value label is wider than this."""
+
+
+def compact(value: float, digits: int = 4) -> str:
+    """A number in at most `digits` significant digits, exponents cut short: 0.0123, 1.2e-12, 3e6; NaN, Inf by name."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Inf" if value > 0 else "-Inf")
+    text = f"{value:.{digits}g}"
+    if 1e4 <= abs(value) < 1e6 and "e" in text:
+        text = f"{value:.0f}"
+    mantissa, mark, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if mark else text
+
+
+def narrow(value: float, width: int = MAX_LABEL) -> str:
+    """A number with as many of four digits as `width` (at least 6) leaves room for."""
+    return next((text for digits in (4, 3, 2) if len(text := compact(value, digits)) <= width), compact(value, 1))
+
+
+def value_ticks(scale: Scale, count: int, width: int = MAX_LABEL) -> list[tuple[float, str]]:
+    """About `count` (at least 2) round values inside the range, rising, each with a label that no other has."""
+    count = max(count, 2)
+    values = _decades(scale.low, scale.high, count) if scale.log else round_values(scale.low, scale.high, count)
+    if len(values) < 2:  # the range lies between two multiples of the step
+        values = round_values(scale.low, scale.high, 2 * count) if not scale.log else values
+    labels = [compact(value) for value in values] if scale.log else []
+    return list(zip(values, labels if _fits(labels, values, width) else _labels(values, width), strict=True))
+
+
+def round_values(low: float, high: float, count: int) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten inside low..high, at most `count` + 1 of them."""
+    rough = (high - low) / max(count, 1)
+    if not (math.isfinite(rough) and rough > 0):
+        return []
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def _decades(low: float, high: float, count: int) -> list[float]:
+    """Powers of ten inside the exponents low..high, with 2 and 5 between where there is room."""
+    first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+    whole = last - first + 1
+    if whole >= 2 and whole * 3 > count:
+        return [10.0**exponent for exponent in range(first, last + 1, -(-whole // count))]
+    finer = [factor * 10.0**exponent for exponent in range(first - 1, last + 1) for factor in (1, 2, 5)]
+    inside = [value for value in finer if low - 1e-9 <= math.log10(value) <= high + 1e-9]
+    return inside if len(inside) >= 2 else [v for v in round_values(10.0**low, 10.0**high, count) if v > 0]
+
+
+def _labels(values: list[float], width: int) -> list[str]:
+    """Labels that tell the values apart; where that takes too many digits, the distance from the lowest value."""
+    plain = [_fixed(value, values) for value in values]
+    if _fits(plain, values, width):
+        return plain
+    for digits in range(1, 9):
+        labels = [compact(value, digits) for value in values]
+        if _fits(labels, values, width):
+            return labels
+    first = values[0]
+    return [narrow(first, width), *(f"+{compact(value - first, 2)}" for value in values[1:])]
+
+
+def _fits(labels: list[str], values: list[float], width: int) -> bool:
+    """All different, none too wide, and none off by more than a twentieth of the distance to the next."""
+    step = min((abs(b - a) for a, b in pairwise(values)), default=math.inf)
+    exact = len(labels) == len(values) and all(
+        abs(float(label) - value) <= 0.05 * step for label, value in zip(labels, values, strict=False)
+    )
+    return exact and len(set(labels)) == len(labels) and max(map(len, labels), default=0) <= width
+
+
+def _fixed(value: float, values: list[float]) -> str:
+    """With the decimals that the finest of `values` needs, where they are of a size to be written out."""
+    step = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+    if step == 0 or decimals > 4 or abs(value) >= 1e6:
+        return compact(value)
+    return f"{value:.{decimals}f}"
+
+
+def step_label(step: float) -> str:
+    """A step in full, with spaces between thousands from 10 000 on."""
+    number = round(step)
+    return f"{number:,}".replace(",", " ") if abs(number) >= 10_000 else str(number)

@@ -1,0 +1,119 @@
+"""What part of a run the charts show, and where the cursor is: the same for all of them. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cockpit.charts.columns import Window
+
+ZOOM: Final = 2.0
+_MIN_SPAN: Final = 8.0
+"""No zoom shows fewer steps than this."""
+_WHOLE_SPAN: Final = 20.0
+"""A young run is drawn as if it had this many steps, so that its first curve does not jump about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The first and the last recorded step; (0, 0) before any."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`window` is None for the whole run; with `follow` it stays at the newest step. `cursor` is a step or None."""
+
+    window: Window | None = None
+    follow: bool = True
+    cursor: int | None = None
+
+    def shown(self, extent: Extent) -> Window:
+        """The steps to draw of a run with this extent."""
+        if self.window is None:
+            return whole_run(extent)
+        if self.follow:
+            end = extent.last + 1.0
+            return Window(end - self.window.span, end)
+        return self.window
+
+    def zoomed(self, extent: Extent, factor: float, around: float | None = None) -> View:
+        """`factor` times closer (below 1: further away) around a step: the given one, the cursor, or the middle.
+
+        While the newest step is followed it stays at the right edge. Zooming out past the run shows the whole of it.
+        """
+        shown, everything = self.shown(extent), whole_run(extent)
+        span = max(shown.span / factor, _MIN_SPAN)
+        if span >= everything.span:
+            return replace(self, window=None)
+        point = self.cursor if around is None else around
+        if self.follow and point is None:
+            return replace(self, window=Window(extent.last + 1.0 - span, extent.last + 1.0))
+        point = (shown.first + shown.end) / 2 if point is None else point
+        share = min(max((point - shown.first) / shown.span, 0.0), 1.0)
+        return replace(
+            self, window=_inside(Window(point - share * span, point + (1 - share) * span), everything), follow=False
+        )
+
+    def panned(self, extent: Extent, share: float) -> View:
+        """Moved by a share of the window's width (below 0: to the left), no further than the run goes."""
+        if self.window is None:
+            return self
+        shown = self.shown(extent)
+        moved = Window(shown.first + share * shown.span, shown.end + share * shown.span)
+        return replace(self, window=_inside(moved, whole_run(extent)), follow=False)
+
+    def followed(self, extent: Extent) -> View:
+        """Following switched on or off; a window that is let go of stays where it is."""
+        if self.window is None:
+            return replace(self, follow=not self.follow)
+        return replace(self, follow=not self.follow, window=self.shown(extent))
+
+    def whole(self) -> View:
+        """The whole run again, as it grows."""
+        return replace(self, window=None, follow=True)
+
+    def at(self, extent: Extent, step: int | None) -> View:
+        """The cursor at a step, held within the run; a window that does not show it moves there. None: no cursor."""
+        if step is None or extent.last == 0:
+            return replace(self, cursor=None)
+        step = min(max(step, extent.first), extent.last)
+        shown = self.shown(extent)
+        if self.window is None or shown.first <= step < shown.end:
+            return replace(self, cursor=step)
+        window = Window(step - shown.span / 2, step + shown.span / 2)
+        return replace(self, cursor=step, window=_inside(window, whole_run(extent)), follow=False)
+
+    def moved(self, extent: Extent, columns: int, *, of: int) -> View:
+        """The cursor `columns` to the right (below 0: left) in a plot `of` columns wide, at least that many steps."""
+        shown = self.shown(extent)
+        if self.cursor is None:
+            return self.at(extent, min(math.ceil(shown.end) - 1, extent.last))
+        stride = max(1, round(shown.span / max(of, 1)))
+        return self.at(extent, self.cursor + columns * stride)
+
+    def first_shown(self, extent: Extent) -> View:
+        """The cursor at the first step on screen."""
+        return self.at(extent, math.ceil(self.shown(extent).first))
+
+    def last_shown(self, extent: Extent) -> View:
+        """The cursor at the last step on screen."""
+        return self.at(extent, math.ceil(self.shown(extent).end) - 1)
+
+
+def whole_run(extent: Extent) -> Window:
+    """From the first step to a little past the last: a round number of steps, so that the axis holds still."""
+    span = max(extent.last + 1.0 - extent.first, _WHOLE_SPAN)
+    grain = 10.0 ** math.floor(math.log10(span / 10))
+    grain = next(grain * factor for factor in (5, 2, 1) if grain * factor <= span / 10) / 2
+    return Window(float(extent.first), extent.first + math.ceil(span / grain - 1e-9) * grain)
+
+
+def _inside(window: Window, everything: Window) -> Window:
+    """The window moved so that it shows nothing beyond the run."""
+    span = min(window.span, everything.span)
+    first = min(max(window.first, everything.first), everything.end - span)
+    return Window(first, first + span)

@@ -1,0 +1,237 @@
+"""One chart as a widget: it redraws only when what it shows has changed, and repaints only the rows that differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Final
+
+import numpy as np
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from cockpit.charts.build import Feed, Options, build, metrics_of, panes_of
+from cockpit.charts.canvas import Canvas, ink_of, paper_of
+from cockpit.charts.catalogue import Spec
+from cockpit.charts.glyphs import MARKERS, Marker
+from cockpit.charts.inks import Ink
+from cockpit.charts.layout import Layout, arrange, legend_rows
+from cockpit.charts.plot import draw
+from cockpit.charts.scene import Scene
+from cockpit.charts.view import ZOOM
+from cockpit.widgets.chart_colours import CHART_COLOURS
+
+_EMPTY: Final = Canvas(0, 0)
+
+
+class ChartView(Widget, can_focus=True):
+    """Draws the chart `spec` from the newest feed it was shown."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {ink.component for ink in Ink}
+    DEFAULT_CSS = CHART_COLOURS
+
+    class Asked(Message):
+        """Somebody used the mouse on a chart."""
+
+        def __init__(self, chart: ChartView) -> None:
+            super().__init__()
+            self.chart = chart
+
+        @property
+        def control(self) -> ChartView:
+            """The chart."""
+            return self.chart
+
+    class Pointed(Asked):
+        """The cursor should go to `step`."""
+
+        def __init__(self, chart: ChartView, step: int) -> None:
+            super().__init__(chart)
+            self.step = step
+
+    class Zoomed(Asked):
+        """The view should become `factor` times closer around `step`."""
+
+        def __init__(self, chart: ChartView, step: float, factor: float) -> None:
+            super().__init__(chart)
+            self.step = step
+            self.factor = factor
+
+    class Dragged(Asked):
+        """The view should move by a share of its width, below 0 to the left."""
+
+        def __init__(self, chart: ChartView, share: float) -> None:
+            super().__init__(chart)
+            self.share = share
+
+    class Enlarged(Asked):
+        """The chart should fill the whole area, or shrink again."""
+
+    def __init__(self, spec: Spec, marker: Marker = "braille") -> None:
+        super().__init__(id=f"chart-{spec.id}")
+        self.spec = spec
+        self.options = Options.of(spec)
+        self.glyphs = MARKERS[marker]
+        self.num_draws = 0
+        self._feed: Feed | None = None
+        self._drawn: tuple[object, ...] = ()
+        self._canvas = _EMPTY
+        self._scene: Scene | None = None
+        self._layout: Layout | None = None
+        self._strips: dict[int, Strip] = {}
+        self._styles: dict[int, Style] = {}
+        self._held_x: int | None = None
+        self._dragging = False
+
+    @property
+    def plot_width(self) -> int:
+        """The width of the plot of the whole run in cells; 1 before anything is drawn."""
+        return max(self._layout.plots[0].width, 1) if self._layout else 1
+
+    def show(self, feed: Feed) -> None:
+        """Draw what is new in `feed`; nothing is done while the chart is hidden or when nothing has changed."""
+        self._feed = feed
+        if self.display and self.size:
+            self._draw()
+
+    def set_options(self, options: Options) -> None:
+        """Draw with other options from now on."""
+        self.options = options
+        if self._feed is not None:
+            self.show(self._feed)
+
+    def text(self) -> str:
+        """The picture as plain text, as it is on screen."""
+        return "\n".join(self._canvas.lines())
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the picture."""
+        if (self._canvas.width, self._canvas.height) != self.size:
+            self._draw()
+        if y >= self._canvas.height:
+            return Strip.blank(self.size.width, self.rich_style)
+        if y not in self._strips:
+            segments = [Segment(text, self._style(style)) for text, style in self._canvas.runs(y)]
+            self._strips[y] = Strip(segments, self._canvas.width)
+        return self._strips[y]
+
+    def notify_style_update(self) -> None:
+        """Colours may have changed with the theme: every row is made anew, none is drawn anew."""
+        self._styles.clear()
+        self._strips.clear()
+        super().notify_style_update()
+
+    def _on_focus(self, event: events.Focus) -> None:
+        super()._on_focus(event)
+        self._draw()
+
+    def _on_blur(self, event: events.Blur) -> None:
+        super()._on_blur(event)
+        self._draw()
+
+    def _style(self, style: int) -> Style:
+        if style not in self._styles:
+            ink, paper = ink_of(style), paper_of(style)
+            known = self.get_component_rich_style(ink.component)
+            if paper != Ink.BLANK and not (paper == ink and self.app.no_color):  # without colour the shade says it
+                component = self.get_component_rich_style(paper.component)
+                behind = component.bgcolor if paper == Ink.CURSOR else component.color
+                known += Style(bgcolor=behind)
+            self._styles[style] = known
+        return self._styles[style]
+
+    def _draw(self) -> None:
+        feed, size = self._feed, self.size
+        if feed is None:
+            return
+        key = (*_shown_of(feed), self.options, self.has_focus, size)
+        if key == self._drawn:
+            return
+        self._drawn = key
+        self.num_draws += 1
+        layout = self._arranged(feed)
+        scene = replace(build(self.spec, self.options, feed, layout, self.glyphs), focused=self.has_focus)
+        self._layout, self._scene = layout, scene
+        self._put(draw(scene, size.width, size.height, layout, self.glyphs))
+
+    def _arranged(self, feed: Feed) -> Layout:
+        width, height = self.size
+        several = len(metrics_of(self.spec, self.options, feed.source.names)) > 3
+        rows = legend_rows(height) if several and self.spec.kind != "heat" else 1
+        panes = panes_of(feed, width)
+        return arrange(width, height, legend_rows=rows, panes=panes, wide_gutter=self.spec.kind == "heat")
+
+    def _put(self, canvas: Canvas) -> None:
+        """Show `canvas`, repainting the rows that differ from what is on screen."""
+        old, self._canvas = self._canvas, canvas
+        if (old.width, old.height) != (canvas.width, canvas.height):
+            self._strips.clear()
+            self.refresh()
+            return
+        same_Y = (old.text_YX == canvas.text_YX).all(axis=1) & (old.style_YX == canvas.style_YX).all(axis=1)
+        changed: list[int] = np.flatnonzero(~same_Y).tolist()
+        for y in changed:
+            self._strips.pop(y, None)
+        if changed:
+            self.refresh(*(Region(0, y, canvas.width, 1) for y in changed))
+
+    def _step_at(self, x: int) -> float | None:
+        """The step below column `x`; None outside the plots."""
+        if self._layout is None or self._scene is None:
+            return None
+        for plot, pane in zip(self._layout.plots, self._scene.panes, strict=False):
+            if plot.x <= x < plot.x + plot.width:
+                return pane.window.step_at(x - plot.x, plot.width)
+        return None
+
+    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, ZOOM**0.5)
+
+    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, ZOOM**-0.5)
+
+    def _wheel(self, event: events.MouseEvent, factor: float) -> None:
+        event.stop()
+        step = self._step_at(event.x)
+        if step is not None:
+            self.post_message(self.Zoomed(self, step, factor))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A drag may begin here."""
+        if event.button == 1 and self._step_at(event.x) is not None:
+            self._held_x, self._dragging = event.x, False
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The plot moves with the pointer that holds it."""
+        if self._held_x is not None and event.x != self._held_x:
+            self.post_message(self.Dragged(self, (self._held_x - event.x) / self.plot_width))
+            self._held_x, self._dragging = event.x, True
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """A press without a drag sets the cursor."""
+        held, self._held_x = self._held_x, None
+        self.release_mouse()
+        step = self._step_at(event.x)
+        if held is not None and not self._dragging and step is not None:
+            self.post_message(self.Pointed(self, int(step)))
+
+    def on_click(self, event: events.Click) -> None:
+        """A double click gives the chart the whole area."""
+        if event.chain == 2:
+            self.post_message(self.Enlarged(self))
+
+
+def _shown_of(feed: Feed) -> tuple[object, ...]:
+    """What a chart's picture depends on, so that equal means that nothing has changed."""
+    state = feed.state
+    held_against = (
+        None if state is None else (state.gradient_clip, state.refinements, tuple(state.loss_weights.items()))
+    )
+    source = feed.source
+    return (id(source), source.version, feed.extent, feed.view, feed.marks, feed.chance, held_against, feed.recent)
