@@ -53,9 +53,8 @@ def plan_undo(entries: Sequence[Entry], *, undone_by: Collection[int], passed: C
 
 
 def is_intervention(entry: Entry) -> bool:
-    """Whether the entry answers a command of a person that changed the run."""
-    done = entry.status in (Status.APPLIED, Status.CLAMPED)
-    return done and entry.command_id is not None and entry.actor not in MACHINES
+    """Whether a person did this: the answer to a command that was not refused."""
+    return entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in MACHINES
 
 
 def _undo_of(entry: Entry) -> Undo | NoUndo:

@@ -1,0 +1,59 @@
+"""The checkpoints that a rollback can go to, with what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from engine.journal.reader import Entry
+from engine.protocol.events import CheckpointSaved
+from engine.protocol.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint on disk: `step` it holds, `saved_at` seconds since 1970; None is what nobody wrote down."""
+
+    name: str
+    step: int | None
+    kind: str = ""
+    loss: float | None = None
+    miou: float | None = None
+    good: bool = False
+    saved_at: float | None = None
+
+
+def checkpoints_of(state: RunState, entries: Sequence[Entry]) -> tuple[Checkpoint, ...]:
+    """The checkpoints that are on disk now, newest step first; `entries` are all events of the run, oldest first."""
+    wanted, found = set(state.checkpoints), dict[str, Entry]()
+    for entry in reversed(entries):
+        if isinstance(entry.event, CheckpointSaved):
+            name = PurePath(entry.event.path).name
+            if name in wanted:
+                found.setdefault(name, entry)
+    known = [_checkpoint(name, found.get(name)) for name in state.checkpoints]
+    return tuple(sorted(known, key=lambda checkpoint: checkpoint.step or 0, reverse=True))
+
+
+def step_of(name: str) -> int | None:
+    """The step in a checkpoint's file name: `step-00000120.pt` is 120; None for another name."""
+    digits = name.removesuffix(".pt").rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+def way_back(state: RunState, name: str) -> str:
+    """How far a rollback to the checkpoint goes: 'back 120 steps, from 480 to 360'."""
+    step = step_of(name)
+    if step is None:
+        return f"to {name}"
+    gone = state.step - step
+    return f"back {gone} step{'' if gone == 1 else 's'}, from {state.step} to {step}"
+
+
+def _checkpoint(name: str, entry: Entry | None) -> Checkpoint:
+    step = step_of(name)
+    if entry is None or not isinstance(entry.event, CheckpointSaved):
+        return Checkpoint(name, step)
+    saved = entry.event
+    return Checkpoint(name, step, saved.kind, saved.loss, saved.miou, saved.good, entry.time)

@@ -1,0 +1,234 @@
+"""The dialogs behind the steering keys: which one opens for which situation, or why none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cockpit.console.sentences import sentence
+from cockpit.console.text import duration, number
+from cockpit.session.session import Session
+from cockpit.steering.checkpoints import Checkpoint, checkpoints_of, way_back
+from cockpit.steering.confirm import ConfirmDialog
+from cockpit.steering.dialog import PASS, Dialog
+from cockpit.steering.foretell import foretold, title
+from cockpit.steering.gate import GateDialog
+from cockpit.steering.menu import Choice, MenuDialog
+from cockpit.steering.remedies import newest_alert, remedies_of
+from cockpit.steering.undo import NoUndo, Undo, plan_undo
+from cockpit.steering.values import Field, ValueDialog, real, whole_number
+from cockpit.steering.weights import WeightDialog
+from engine.journal.reader import Entry
+from engine.protocol import commands as c
+from engine.protocol.commands import Command
+from engine.protocol.events import PhaseDemoted, Status
+from engine.protocol.rules import OPTIMIZERS
+from engine.protocol.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a plan depends on. `argument` says for what; `undone_by`, `passed` and `acknowledged` are what this
+    screen remembers (numbers of undo commands, entries that undo goes past, alerts seen); `now` is the time in
+    seconds since 1970."""
+
+    session: Session
+    argument: str = ""
+    undone_by: frozenset[int] = field(default_factory=frozenset[int])
+    passed: frozenset[int] = field(default_factory=frozenset[int])
+    acknowledged: frozenset[int] = field(default_factory=frozenset[int])
+    now: float = 0.0
+
+    @property
+    def state(self) -> RunState:
+        """The newest state; a plan is only asked for once there is one."""
+        assert self.session.state is not None
+        return self.session.state
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give this command, after asking once more where it is dangerous."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open the dialog that `make` makes; what it answers is sent. `asked` where it has shown the effect itself."""
+
+    make: Callable[[], Dialog]
+    asked: bool = False
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Nothing happens, because; undo goes past `entry` the next time."""
+
+    text: str
+    entry: Entry | None = None
+
+
+Plan = Send | Open | Reason
+
+
+def promote(situation: Situation) -> Plan:
+    """The gate, unless there is no further phase."""
+    outcome = situation.session.decide(c.PromotePhase(force=True))
+    return (
+        Reason(outcome.reason)
+        if outcome.status is Status.REFUSED
+        else Open(lambda: GateDialog(situation.session), asked=True)
+    )
+
+
+def weight(situation: Situation) -> Plan:
+    """The loss terms; the argument is the one to begin with."""
+    return Open(lambda: WeightDialog(situation.session, situation.argument))
+
+
+def optimizer(situation: Situation) -> Plan:
+    """Adam or AdamW."""
+    session = situation.session
+    explain = "SEED.md, if still unstable: try Adam instead of AdamW. The moments are kept."
+    choices = tuple(Choice(name, c.SetOptimizer(name)) for name in OPTIMIZERS)
+    return Open(lambda: MenuDialog(session, "Optimizer", lambda: choices, explain=lambda: explain))
+
+
+def batch(situation: Situation) -> Plan:
+    """Batches per update and regions per batch."""
+    state = situation.state
+    fields = (
+        Field(
+            "batches per update (accumulation; no more memory)",
+            str(state.accumulation),
+            lambda text: c.SetAccumulation(whole_number(text)),
+        ),
+        Field(
+            "regions of interest per batch (more memory)",
+            str(state.batch_size),
+            lambda text: c.SetBatchSize(whole_number(text)),
+        ),
+    )
+    explain = "SEED.md, if still unstable: a batch of 4; accumulation where the memory does not allow it."
+    return Open(lambda: ValueDialog(situation.session, "Batch", fields, explain=explain))
+
+
+def clip(situation: Situation) -> Plan:
+    """The bound on the gradient norm."""
+    state, newest = situation.state, situation.session.state
+    norm = number(newest.grad_norm) if newest else "-"
+    clipped = f"The newest norm is {norm}; {state.clip_rate:.0%} of the newest steps were clipped."
+    field = Field("gradient norm at most", f"{state.gradient_clip:g}", lambda text: c.SetGradientClip(real(text)))
+    return Open(lambda: ValueDialog(situation.session, "Gradient clip", (field,), explain=clipped))
+
+
+def note(situation: Situation) -> Plan:
+    """A line for the journal."""
+    field = Field(f"at step {situation.state.step}", situation.argument, c.AddNote)
+    return Open(lambda: ValueDialog(situation.session, "Note", (field,)))
+
+
+def rollback(situation: Situation) -> Plan:
+    """The checkpoints to go back to; the argument names one right away."""
+    session = situation.session
+    if situation.argument:
+        return Send(c.Rollback(situation.argument))
+    if not situation.state.checkpoints:
+        return Reason("no checkpoint exists yet: c writes one")
+
+    def choices() -> Sequence[Choice]:
+        state = session.state or situation.state
+        found = checkpoints_of(state, session.entries)
+        return tuple(
+            Choice(_checkpoint_row(checkpoint, state, situation.now), c.Rollback(checkpoint.name))
+            for checkpoint in found
+        )
+
+    explain = f"   {'step':>8} {'back':>7} {'loss':>8} {'mIoU':>7}  {'kind':10} {'good':6} age"
+    return Open(
+        lambda: MenuDialog(
+            session, "Roll back: what was steered is kept", choices, explain=lambda: explain, inline=False
+        )
+    )
+
+
+def rollback_says(situation: Situation) -> str:
+    """What the key leads to."""
+    good = situation.state.good_checkpoint
+    return f"last good: {way_back(situation.state, good)}" if good else "no checkpoint is known to be good yet"
+
+
+def undo(situation: Situation) -> Plan:
+    """The last intervention of a person, shown before it is taken back."""
+    session = situation.session
+    if any(pending.id in situation.undone_by for pending in session.pending):
+        return Reason("the undo before is still on its way")
+    plan = _undo_plan(situation)
+    if isinstance(plan, NoUndo):
+        return Reason(plan.reason, plan.entry)
+    if isinstance(plan.entry.event, PhaseDemoted):
+        return Open(lambda: GateDialog(session, "Undo the demotion: through the gate again"), asked=True, undo=True)
+    outcome = session.decide(plan.command)
+    if outcome.status is Status.REFUSED:
+        return Reason(f"{sentence(plan.entry.event)}: cannot be taken back, {outcome.reason}", plan.entry)
+    explained = tuple(text for text in (_done(plan.entry), plan.caution and f"{plan.caution}.") if text)
+    heading = f"Undo: {title(plan.command)}"
+
+    def make() -> Dialog:
+        return ConfirmDialog(session, plan.command, lambda now: explained, heading=heading, danger=False)
+
+    return Open(make, asked=True, undo=True)
+
+
+def undo_says(situation: Situation) -> str:
+    """What would be taken back."""
+    plan = _undo_plan(situation)
+    if isinstance(plan, NoUndo):
+        return plan.reason
+    return f"{title(plan.command)}: {foretold(situation.session.decide(plan.command))}"
+
+
+def remedies(situation: Situation) -> Plan:
+    """SEED.md's remedies for the newest alert that nobody has acknowledged; the argument is another alert's id."""
+    session, alert = situation.session, _alert(situation)
+    if alert is None:
+        return Reason("there is no alert to find a remedy for")
+
+    def choices() -> Sequence[Choice]:
+        found = remedies_of(alert, session.entries, session.state or situation.state)
+        return tuple(Choice(remedy.label, remedy.command, remedy.why_not) for remedy in found)
+
+    explain = sentence(alert.event)
+    return Open(lambda: MenuDialog(session, "Remedies", choices, explain=lambda: explain))
+
+
+def remedies_says(situation: Situation) -> str:
+    """Which alert the menu is for."""
+    alert = _alert(situation)
+    return sentence(alert.event) if alert else ""
+
+
+def _undo_plan(situation: Situation) -> Undo | NoUndo:
+    return plan_undo(situation.session.entries, undone_by=situation.undone_by, passed=situation.passed)
+
+
+def _done(entry: Entry) -> str:
+    return f"Takes back what {entry.actor} did at step {entry.step}: {sentence(entry.event)}."
+
+
+def _alert(situation: Situation) -> Entry | None:
+    entries = situation.session.entries
+    if situation.argument.isdigit():
+        return next((entry for entry in entries if entry.id == int(situation.argument)), None)
+    return newest_alert(entries, situation.acknowledged)
+
+
+def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float) -> str:
+    step = "?" if checkpoint.step is None else str(checkpoint.step)
+    back = "?" if checkpoint.step is None else str(state.step - checkpoint.step)
+    good = f"{PASS} last" if checkpoint.name == state.good_checkpoint else PASS if checkpoint.good else "-"
+    age = "-" if checkpoint.saved_at is None else duration(max(now - checkpoint.saved_at, 0.0))
+    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.miou, 3):>7}"
+    return f"{step:>8} {back:>7} {measured}  {checkpoint.kind or '-':10} {good:6} {age}"

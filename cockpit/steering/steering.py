@@ -1,0 +1,131 @@
+"""Steering a run by actions: commands are foretold, asked about, sent, and answered by a toast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from cockpit.console.sentences import sentence
+from cockpit.session.session import Answer, News, Session
+from cockpit.steering import dialog as dialogs
+from cockpit.steering.actions import ACTIONS, Effect, blocked, effect
+from cockpit.steering.dangers import asked_first
+from cockpit.steering.dialog import CARE, FAIL, PASS, Dialog
+from cockpit.steering.foretell import title
+from cockpit.steering.plans import Open, Reason, Send, Situation
+from engine.protocol.commands import Command, PromotePhase
+from engine.protocol.events import Status
+
+Severity = Literal["information", "warning", "error"]
+
+
+class Opener(Protocol):
+    """What steering needs of an app; Textual's has it."""
+
+    def push_screen(self, screen: Dialog, callback: Callable[[dialogs.Answer | None], None]) -> object:
+        """Open a dialog; `callback` takes what it is closed with."""
+        ...
+
+    def notify(self, message: str, *, title: str, severity: Severity, markup: bool) -> None:
+        """Show a toast."""
+        ...
+
+
+class Steering:
+    """Turns actions into commands. Give it every news of the session; `wall_clock` tells seconds since 1970."""
+
+    def __init__(self, session: Session, opener: Opener, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self.session = session
+        self._opener = opener
+        self._wall_clock = wall_clock
+        self._memory = Situation(session)
+        self._dialog: Dialog | None = None
+
+    def handles(self, action: str) -> bool:
+        """Whether the action is one of those that steer."""
+        return action in ACTIONS
+
+    def dispatch(self, action: str, argument: str = "") -> None:
+        """Do what the key of `action` does; where nothing happens it says why. Raises KeyError for no such action."""
+        chosen, reason = ACTIONS[action], blocked(self.session)
+        if reason or self.session.state is None:
+            self._refuse(action.replace("_", " "), reason)
+            return
+        match chosen.plan(self._situation(argument)):
+            case Send(command=command):
+                self.steer(command)
+            case Open(make=make, asked=asked, undo=undo):
+                self._open(make(), asked=asked, undo=undo)
+            case Reason(text=text, entry=entry):
+                if entry is not None:
+                    self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
+                    text += " (once more: the intervention before it)"
+                self._refuse(action.replace("_", " "), text)
+
+    def steer(self, command: Command) -> None:
+        """Give `command`, after asking once more where it is dangerous; a refusal is said at once, nothing is sent."""
+        if isinstance(command, PromotePhase):
+            self.dispatch("promote")
+            return
+        outcome, dialog = self.session.decide(command), asked_first(self.session, command)
+        if dialog is None or outcome.status is Status.REFUSED:
+            self._send(command)
+        else:
+            self._open(dialog, asked=True)
+
+    def effect(self, action: str, argument: str = "") -> Effect:
+        """What `action` would do now, or why it would do nothing. Raises KeyError for one that does not steer."""
+        return effect(action, self.session, self._situation(argument))
+
+    def take(self, news: News) -> None:
+        """Say how commands ended, and keep an open dialog true."""
+        for answer in news.answers:
+            self._tell(answer)
+        if self._dialog is not None:
+            self._dialog.take(self.session, news)
+
+    def acknowledge(self, entry_id: int) -> None:
+        """A person has seen the alert with that entry: remedies are for another one from now on."""
+        self._memory = replace(self._memory, acknowledged=self._memory.acknowledged | {entry_id})
+
+    def _situation(self, argument: str) -> Situation:
+        return replace(self._memory, argument=argument, now=self._wall_clock())
+
+    def _open(self, dialog: Dialog, *, asked: bool, undo: bool = False) -> None:
+        def answered(commands: dialogs.Answer | None) -> None:
+            self._dialog = None
+            for command in commands or ():
+                if asked:
+                    self._send(command, undo=undo)
+                else:
+                    self.steer(command)
+
+        self._dialog = dialog
+        self._opener.push_screen(dialog, answered)
+
+    def _send(self, command: Command, *, undo: bool = False) -> None:
+        outcome = self.session.send(command)
+        if outcome.status is Status.REFUSED:
+            self._refuse(title(command), outcome.reason)
+        elif undo:
+            number = self.session.pending[-1].id
+            self._memory = replace(self._memory, undone_by=self._memory.undone_by | {number})
+
+    def _tell(self, answer: Answer) -> None:
+        entry, what = answer.entry, title(answer.pending.command)
+        match entry.status:
+            case Status.REFUSED:
+                self._refuse(what, entry.reason)
+            case Status.CLAMPED:
+                text = f"{sentence(entry.event)}: {entry.reason}"
+                self._toast(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
+            case _:
+                self._toast(sentence(entry.event), f"{PASS} {what}: applied at step {entry.step}", "information")
+
+    def _refuse(self, what: str, reason: str) -> None:
+        self._toast(reason, f"{FAIL} {what}: refused", "warning")
+
+    def _toast(self, text: str, heading: str, severity: Severity) -> None:
+        self._opener.notify(text, title=heading, severity=severity, markup=False)
