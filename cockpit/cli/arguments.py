@@ -150,7 +150,7 @@ def _add_diagnose(commands: Any) -> None:
     diagnose.add_argument("--json", action="store_true", help="one JSON object")
     diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each refinement off in turn")
-    diagnose.add_argument("--steps", type=_count, default=20, metavar="K", help="with --ablate: how many (20)")
+    diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: how many (20)")
     diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: from where (last-good.pt)")
 
 
@@ -188,6 +188,13 @@ def _count(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _some(text: str) -> int:
+    count = _count(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
+    return count
 
 
 def _setting(text: str) -> str:

@@ -52,8 +52,8 @@ def write_evidence(
 
 
 def weights_payload(model: HierarchicalUNet, moments: Moments, *, keep: str) -> dict[str, Any]:
-    """The network's state, and of the moments (twice its size) only those of parameter `keep`, '' for none."""
-    kept = {keep: moments[keep]} if keep in moments else {}
+    """The network's state, and of the moments (twice its size) only those of module `keep`, '' for none."""
+    kept = {name: held for name, held in moments.items() if keep and name.startswith(f"{keep}.")}
     return {"model": copy_to_host(model.state_dict()), "moments": copy_to_host(kept)}
 
 

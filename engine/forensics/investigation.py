@@ -27,7 +27,8 @@ APART = 100
 MOST_KINDS = 20
 """Kinds of fault, by what the step reports of them, that one process looks into."""
 
-Kind = tuple[tuple[str, ...], tuple[str, ...], bool]
+Kind = tuple[tuple[str, ...], ...]
+"""What the step itself says was not finite: terms, gradients, weights and moments, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,8 @@ class Forensics:
             batch=_batch_stats(evidence),
             weights_as_then=weights_as_then,
         )
-        kept = f"{fault.module}.{fault.operation.rpartition(' of ')[2]}" if fault.direction == "moment" else ""
         try:
-            weights = weights_payload(model, moments, keep=kept)
+            weights = weights_payload(model, moments, keep=fault.module if fault.direction == "moment" else "")
             folder = write_evidence(self.run_dir, self.config, evidence, found, weights)
             prune_evidence(self.run_dir, self.config.guard.max_forensics)
         except OSError as error:
@@ -91,7 +91,7 @@ class Forensics:
         return _findings(found, f"{FORENSICS}/{folder.name}")
 
     def _is_due(self, report: StepReport) -> bool:
-        kind = (report.bad_terms, report.bad_modules, report.weights_finite)
+        kind = (report.bad_terms, report.bad_modules, report.bad_weights, report.bad_moments)
         last = self._looked_at.get(kind)
         known = last is not None and 0 <= report.index - last < APART
         if known or (last is None and len(self._looked_at) >= MOST_KINDS):

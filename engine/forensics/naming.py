@@ -112,6 +112,18 @@ def _lasting(model: HierarchicalUNet, moments: Moments) -> Fault | None:
             module, _, own = name.rpartition(".")
             stats = (stats_of(own, parameter),)
             return Fault(REPRODUCED, "weight", module, own, refinement=_refinement(module, ""), inputs=stats)
+    return _overgrown(model, moments)
+
+
+def _overgrown(model: HierarchicalUNet, moments: Moments) -> Fault | None:
+    """A part whose weights or moments are finite and so large that the sum of their squares is not."""
+    for part, module in model.parts().items():
+        weights = {f"{part}.{name}": parameter.detach() for name, parameter in module.named_parameters()}
+        held = [value for name in weights for value in moments.get(name, {}).values()]
+        for direction, tensors in (("weight", list(weights.values())), ("moment", held)):
+            if tensors and not is_finite(torch.stack([tensor.norm().float() for tensor in tensors]).square().sum()):
+                detail = f"every {direction} is finite, but the sum of their squares overflows"
+                return Fault(REPRODUCED, direction, part, "norm", refinement=_refinement(part, ""), detail=detail)
     return None
 
 

@@ -18,8 +18,10 @@ from engine import step
 from engine.data.batch import Batch
 from engine.forensics.evidence import TENSORS, Evidence, kept_random_state, set_random_state
 from engine.forensics.tracing import Origin, Tracer, is_finite, reaches
+from engine.guards.governor import GradientTaps
 from engine.losses.clamp import clamp_loss
 from engine.model.network import HierarchicalUNet
+from engine.model.taps import Tap, untapped
 from engine.plan import StepPlan
 from engine.protocol.names import REFINEMENT_OF_TERM
 
@@ -55,6 +57,7 @@ class _Pass:
     """What one replay gathers on its way."""
 
     tracer: Tracer
+    tap: Tap
     losses: list[Tensor] = field(default_factory=lambda: [])
     raw: list[dict[str, Tensor]] = field(default_factory=lambda: [])
     weighted: list[dict[str, Tensor]] = field(default_factory=lambda: [])
@@ -68,7 +71,8 @@ def replay(model: HierarchicalUNet, evidence: Evidence, *, amp: torch.dtype | No
     """
     scale = evidence.scale if amp is torch.float16 else 1.0
     with _untouched(model, evidence):
-        done = _Pass(Tracer(model))
+        governed = evidence.plan.max_grad_share
+        done = _Pass(Tracer(model), GradientTaps(governed) if governed else untapped)
         num_rois = sum(len(batch.label_NHW) for batch in evidence.batches)
         with done.tracer.watching():
             for number, batch in enumerate(evidence.batches):
@@ -110,9 +114,9 @@ def _take(
     """One batch, as the step takes it; `how` is the number format, the loss scale and the batch's share."""
     amp, scale, share = how
     with torch.autocast(batch.image_N3HW.device.type, dtype=amp, enabled=amp is not None):
-        outputs = model(batch.image_N3HW, plan.active)
+        outputs = model(batch.image_N3HW, plan.active, done.tap)
     labels = (batch.label_NHW, batch.distance_N1HW)
-    raw = step.term_values(outputs, *labels, plan.terms, plan.class_weights)
+    raw = step.term_values(outputs, *labels, plan.terms, plan.class_weights, done.tap)
     bounded = {term: _bounded(term, value, plan) for term, value in raw.items()}
     weighted = {term: plan.weights[term] * value for term, value in bounded.items()}
     total = torch.stack(list(weighted.values())).sum()

@@ -1,0 +1,128 @@
+"""A small network in the middle of training, the batch it is about to see, and ways to break one operation of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import engine.losses.terms
+from engine.config import Config
+from engine.data.batch import Batch
+from engine.forensics.evidence import Evidence, evidence_of
+from engine.forensics.naming import name_fault
+from engine.forensics_report import Fault
+from engine.model.network import HierarchicalUNet
+from engine.optim import build_optimizer, moments_of
+from engine.plan import StepPlan, plan_for
+from engine.protocol.phases import refinements_of
+from engine.protocol.state import RunState
+from engine.step import Stepper, StepReport
+from tests.small import random_batch, small_config
+
+ALL = refinements_of(4) | {"progressive_upsampling"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A network that has taken three steps, and what the next one takes."""
+
+    config: Config
+    stepper: Stepper
+    plan: StepPlan
+    batch: Batch
+
+    @property
+    def model(self) -> HierarchicalUNet:
+        return self.stepper.model
+
+    def evidence(self, batch: Batch | None = None, **plan: object) -> Evidence:
+        """What the next step depends on, with `plan` changed."""
+        return evidence_of(self.stepper, [batch or self.batch], replace(self.plan, **plan))  # type: ignore[arg-type]
+
+    def take(self, evidence: Evidence) -> StepReport:
+        """The step itself."""
+        return self.stepper.run(evidence.batches, evidence.plan).resolve()
+
+    def name(self, evidence: Evidence | None = None) -> Fault:
+        """The fault of the next step."""
+        moments = moments_of(self.stepper.optimizer, self.model)
+        return name_fault(self.model, moments, evidence or self.evidence())
+
+    def whole(self) -> Mapping[str, Any]:
+        """A copy of everything that training is made of."""
+        copied = {name: value.clone() for name, value in self.model.state_dict().items()}
+        moments = moments_of(self.stepper.optimizer, self.model)
+        return {
+            "model": copied,
+            "moments": {name: {k: v.clone() for k, v in held.items()} for name, held in moments.items()},
+            "grads": [p.grad for p in self.model.parameters()],
+            "rng": torch.get_rng_state(),
+            "scaler": self.stepper.scaler.state_dict(),
+            "hooks": sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in self.model.modules()),
+        }
+
+
+def build_scene(*, refinements: frozenset[str] = ALL, amp: torch.dtype | None = None, seed: int = 0) -> Scene:
+    """A scene of three steps, dropout on, that depends on `seed` alone."""
+    config = small_config(model={"dropout": 0.2}, training={"seed": seed})
+    torch.manual_seed(seed)
+    model = HierarchicalUNet(config.model)
+    stepper = Stepper(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
+    weights = MappingProxyType(dict(config.loss.weights))
+    plan = plan_for(1.0, RunState(run="scene", refinements=refinements, loss_weights=weights), config)
+    for number in range(3):
+        stepper.run([random_batch(config, seed=100 * seed + number)], plan).resolve()
+    return Scene(config, stepper, replace(plan, step=3), random_batch(config, seed=100 * seed + 50))
+
+
+def same(left: Any, right: Any) -> bool:
+    """Bit by bit, through dicts and lists; a NaN is the same as a NaN."""
+    if isinstance(left, Tensor):
+        return isinstance(right, Tensor) and torch.allclose(left, right, rtol=0, atol=0, equal_nan=True)
+    if isinstance(left, Mapping):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+class SpoiltGradient(torch.autograd.Function):
+    """The identity, whose gradient is `value` throughout."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: float) -> Tensor:
+        ctx.value = value
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return torch.full_like(grads[0], ctx.value), None
+
+
+def after(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Let `change` have its way with what the module gives."""
+    forward = module.forward
+    module.forward = lambda *inputs: change(forward(*inputs))  # type: ignore[method-assign]
+
+
+def first_convolution(model: nn.Module, part: str) -> tuple[str, nn.Module]:
+    """The first convolution of a part and its path."""
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    return next((n, m) for n, m in model.named_modules() if isinstance(m, kinds) and n.startswith(f"{part}."))
+
+
+def spoil_term(monkeypatch: pytest.MonkeyPatch, term: str, change: Callable[[Tensor], Tensor]) -> None:
+    """Let `change` have its way with the value of a loss term."""
+    terms = engine.losses.terms
+    if term == "cross_entropy":
+        real: Any = terms.cross_entropy
+        monkeypatch.setattr(terms, "cross_entropy", lambda *inputs: change(real(*inputs)))
+    else:
+        real = terms._TERMS[term]
+        monkeypatch.setitem(terms._TERMS, term, lambda *inputs: change(real(*inputs)))
