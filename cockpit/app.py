@@ -1,0 +1,246 @@
+"""The cockpit: polls a session, hands what is new to the screen, and turns keys into actions."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from textual.app import App
+from textual.message import Message
+from textual.screen import Screen
+
+from cockpit.keys import bindings_of
+from cockpit.screens.opening import OpeningScreen
+from cockpit.settings import Settings
+from cockpit.themes import THEMES
+
+if TYPE_CHECKING:
+    from cockpit.cabin import Cabin
+    from cockpit.screens.faults import PanelFailed
+    from cockpit.session.session import Session
+    from cockpit.terminal import Terminal
+    from cockpit.training import Ending, Training
+    from cockpit.widgets.panel import Ask, JumpTo, Panel, Steer
+
+_LOG: Final = logging.getLogger(__name__)
+
+_HOPELESS: Final = 20
+"""Faults outside of any panel after which the screen gives up: the training does not need it."""
+
+
+class Signalled(Message):
+    """The process was sent signal `number`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
+
+
+class CockpitApp(App[None], inherit_bindings=False):
+    """The screen on `session`; or, given a run's directory, on the session that is opened after the first frame.
+
+    `training` is the one in this process, started with the session; `terminal` the one to draw on. `gave_up` says
+    that the screen ended by its own fault: the training may go on.
+    """
+
+    TITLE = "Training Cockpit"
+    CSS_PATH = "cockpit.tcss"
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(
+        self,
+        session: Session | Path,
+        *,
+        settings: Settings,
+        training: Training | None = None,
+        terminal: Terminal | None = None,
+    ) -> None:
+        driver = None
+        if terminal is not None:
+            # Only a screen on a real terminal needs it, and not every system has it.
+            from cockpit.terminal_driver import driver_on  # noqa: PLC0415
+
+            driver = driver_on(terminal)
+        super().__init__(driver_class=driver)
+        if terminal is not None:
+            # Textual swallows prints; they belong in the log.
+            self._capture_stdout = self._capture_stderr = terminal.log_stream()  # type: ignore[assignment]
+        self.settings = settings
+        self.gave_up = False
+        self._source = session
+        self._training = training
+        self._terminal = terminal
+        self._cabin: Cabin | None = None
+        self._ending: Ending | None = None
+        self._leaving = False
+        self._num_faults = 0
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = settings.theme
+        if settings.reduced_motion:
+            self.animation_level = "none"
+        self._bind_keys()
+
+    def _bind_keys(self) -> None:
+        for key in self.settings.keys:
+            if key.keys:
+                self.bind(bindings_of(key), f"dispatch('{key.action}')", description=key.label, show=False)
+        self.bind("ctrl+c", "dispatch('quit')", show=False)
+        self.bind("ctrl+z", "suspend_process", show=False)
+
+    # --- opening ------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[None]:
+        """The first frame: the main screen where a session is there, else one that needs next to nothing."""
+        if isinstance(self._source, Path):
+            return OpeningScreen(self._source.name)
+        return self._furnish(self._source).screen
+
+    def on_mount(self) -> None:
+        """Once the first frame is drawn, everything that takes longer."""
+        self.call_after_refresh(self._open)
+
+    def _open(self) -> None:
+        if isinstance(self._source, Path):
+            # numpy and what is built on it cost more than the whole first frame.
+            from cockpit.session.session import Session  # noqa: PLC0415
+
+            self.switch_screen(self._furnish(Session(self._source)).screen)
+        if self._training is not None:
+            self._training.start()
+        self.set_interval(1 / self.settings.poll_rate, self._poll, name="poll")
+
+    def _furnish(self, session: Session) -> Cabin:
+        from cockpit.cabin import Cabin  # noqa: PLC0415 - as above
+
+        self._cabin = Cabin(self, session, self.settings)
+        return self._cabin
+
+    # --- news ---------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        if self._terminal is not None and self._terminal.is_gone():
+            os.kill(os.getpid(), signal.SIGHUP)
+            self._terminal = None
+            return
+        assert self._cabin is not None
+        news = self._cabin.poll()
+        if escape := self._cabin.escape_of(news):
+            self._write(escape)
+        self._watch_training()
+
+    def _write(self, escape: str) -> None:
+        if self._driver is not None:
+            self._driver.write(escape)
+
+    def _watch_training(self) -> None:
+        if self._training is None or self._ending is not None:
+            return
+        self._ending = ending = self._training.ending()
+        if ending is None:
+            return
+        if self._leaving or ending.code == 2:
+            self.exit()
+        elif self._cabin is not None:
+            self._cabin.say_ended(ending)
+
+    # --- actions ------------------------------------------------------------------------
+
+    def action_dispatch(self, action: str) -> None:
+        """Do what the key of `action` stands for."""
+        match action:
+            case "quit":
+                self._ask_to_quit()
+            case "theme":
+                names = [theme.name for theme in THEMES]
+                at = names.index(self.theme) if self.theme in names else -1
+                self.theme = names[(at + 1) % len(names)]
+            case _ if self._cabin is not None:
+                self._cabin.dispatch(action)
+            case _:
+                pass
+
+    def on_steer(self, message: Steer) -> None:
+        """A panel wants a command sent."""
+        if self._cabin is not None:
+            self._cabin.steering.steer(message.command)
+
+    def on_ask(self, message: Ask) -> None:
+        """A panel wants what a key does."""
+        if self._cabin is not None and not self._cabin.dispatch(message.action, message.argument):
+            self.action_dispatch(message.action)
+
+    def on_jump_to(self, message: JumpTo) -> None:
+        """A panel names a step: the charts show it."""
+        if self._cabin is not None:
+            self._cabin.screen.show_tab("charts")
+            self._cabin.screen.charts.jump(message.step)
+
+    # --- the end ------------------------------------------------------------------------
+
+    def signalled(self, number: int) -> None:
+        """The process was sent a signal; for its handler, at any moment."""
+        if self._loop is not None and self.is_running:
+            self._loop.call_soon_threadsafe(self.post_message, Signalled(number))
+
+    def on_signalled(self, message: Signalled) -> None:
+        """Ctrl+C from outside asks like the key; a closed terminal leaves; SIGTERM waits for the checkpoint."""
+        if message.number == signal.SIGINT:
+            self._ask_to_quit()
+        elif message.number == signal.SIGHUP:
+            self.exit()
+        else:
+            self._wait_for_end()
+
+    def _ask_to_quit(self) -> None:
+        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
+
+        if self._training is None or self._ending is not None:
+            self.exit()
+        elif isinstance(self.screen, QuitScreen):
+            self.screen.dismiss(True)
+        elif not self._leaving:
+            self.push_screen(QuitScreen(), self._quit)
+
+    def _quit(self, stop: bool | None) -> None:
+        if not stop or self._training is None:
+            return
+        if self._cabin is None or not self._cabin.stop():
+            self._training.stop()
+        self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
+        self._leaving = True
+        if self._cabin is not None:
+            self._cabin.say_stopping()
+        self._watch_training()
+
+    # --- faults -------------------------------------------------------------------------
+
+    def on_panel_failed(self, message: PanelFailed) -> None:
+        """A panel could not take news."""
+        self._fault(message.error, message.panel)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Instead of ending the app: log it, say it, and go on without the part that failed."""
+        self._fault(error)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """As Textual does; a message whose handling fails does not end the handling of messages."""
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:
+            self._fault(error)
+
+    def _fault(self, error: Exception, panel: Panel | None = None) -> None:
+        self._exception = self._exception or error  # a test on this app fails by it, as on any other
+        self._num_faults += 1
+        _LOG.error("a fault in the screen: %s", error, exc_info=error)
+        if self._cabin is None or self._num_faults > _HOPELESS:
+            self.gave_up = True
+            self.exit()
+        else:
+            self._cabin.note_fault(error, panel)

@@ -1,0 +1,137 @@
+"""What belongs to one session on the screen: the main screen, the steering, and what is said about them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from textual.command import CommandPalette
+from textual.screen import ModalScreen
+
+from cockpit.console.text import whole
+from cockpit.notifications import escape_of
+from cockpit.screens.faults import Faults, told
+from cockpit.screens.help import HelpScreen, KeyMapScreen
+from cockpit.screens.hints import is_first_time, remember
+from cockpit.screens.main_screen import MainScreen
+from cockpit.screens.palette import Actions
+from cockpit.screens.tab_bar import TABS
+from cockpit.session.session import News, Session
+from cockpit.steering.steering import Steering
+from engine.protocol.commands import Stop
+from engine.protocol.events import Status
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from cockpit.settings import Settings
+    from cockpit.training import Ending
+    from cockpit.widgets.panel import Panel
+
+_ENDS_HINT: Final = ("help", "key_map", "palette")
+
+
+class Cabin:
+    """Session, steering and main screen, as the app drives them."""
+
+    def __init__(self, app: App[Any], session: Session, settings: Settings) -> None:
+        self.session = session
+        self.steering = Steering(session, app)
+        self.screen = MainScreen(session, settings, hinted=is_first_time())
+        self._app = app
+        self._settings = settings
+        self._faults = Faults()
+
+    def poll(self) -> News:
+        """One look at the journal, handed to everything that is on screen."""
+        news = self.session.poll()
+        if news:
+            self.steering.take(news)
+        self.screen.take(news)
+        return news
+
+    def escape_of(self, news: News) -> str:
+        """What `news` gives a person to hear, or to see on the desktop."""
+        run = self.session.run_dir.name
+        return "".join(escape_of(entry, self._settings, run) for entry in news.entries)
+
+    def dispatch(self, action: str, argument: str = "") -> bool:
+        """Do what the key of `action` stands for; False where it is an affair of the app."""
+        if action in _ENDS_HINT:
+            self._end_hint()
+        if self.steering.handles(action):
+            self.steering.dispatch(action, argument)
+        elif action in TABS:
+            self.screen.show_tab(TABS[action])
+        elif action in ("next_tab", "previous_tab"):
+            self.screen.turn_tab(1 if action == "next_tab" else -1)
+        elif action in ("help", "key_map", "palette"):
+            self._open(action)
+        elif action == "screenshot":
+            self._screenshot()
+        else:
+            return self.screen.tab == "charts" and self.screen.charts.dispatch(action)
+        return True
+
+    def stop(self) -> bool:
+        """Ask the run to stop with a checkpoint; False where it cannot be asked."""
+        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
+
+    def say_stopping(self) -> None:
+        """The screen goes when the run has stopped."""
+        self.screen.say_ended("stopping: the checkpoint is written, then the screen closes", failed=False)
+
+    def say_ended(self, ending: Ending) -> None:
+        """The training has ended by itself: keep the last screen; a failure shows its traceback."""
+        failed = ending.code == 1
+        said = whole(ending.error) or ("the run failed" if failed else "the run has ended")
+        self.screen.say_ended(f"{'✗' if failed else '✓'} {said}; q leaves, the summary follows", failed=failed)
+        if failed:
+            self.screen.show_tab("log")
+
+    def note_fault(self, error: Exception, panel: Panel | None) -> None:
+        """Say that a part of the screen failed; switch a panel off that does so again and again."""
+        screen = self._app.screen
+        if isinstance(screen, ModalScreen) and panel is None:
+            with suppress(Exception):  # a dialog that failed may be half closed already
+                self._app.pop_screen()
+        part = self._faults.part_to_switch_off(error, panel)
+        if part is not None:
+            self.screen.switch_off(part, told(error))
+        self._app.notify(
+            f"{whole(told(error))}; console.log has the traceback. The training goes on.",
+            title=f"! A fault in the screen: {part.TITLE if part else 'noted'}",
+            severity="error",
+            markup=False,
+        )
+
+    def _open(self, action: str) -> None:
+        match action:
+            case "help":
+                self._app.push_screen(HelpScreen(self.screen.tab, self._settings.keys))
+            case "key_map":
+                self._app.push_screen(KeyMapScreen(self._settings.keys))
+            case _:
+                actions = partial(
+                    Actions,
+                    keys=self._settings.keys,
+                    steering=self.steering,
+                    dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
+                )
+                self._app.push_screen(CommandPalette([actions], placeholder="find an action"))  # type: ignore[list-item]
+
+    def _end_hint(self) -> None:
+        if self.screen.has_class("-hinted"):
+            self.screen.remove_class("-hinted")
+            remember()
+
+    def _screenshot(self) -> None:
+        state = self.session.state
+        name = f"screen-{state.step if state else 0:08d}-{self.screen.tab}.svg"
+        try:
+            path = self._app.save_screenshot(name, str(self.session.run_dir))
+        except OSError as error:
+            self._app.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
+        else:
+            self._app.notify(whole(path), title="✓ screenshot", markup=False)

@@ -1,0 +1,138 @@
+"""The screen on a run: header, alert, tabs, charts and panels, laid out for the terminal's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Static
+
+from cockpit.console.text import whole
+from cockpit.screens.faults import PanelFailed
+from cockpit.screens.hints import HINT
+from cockpit.screens.key_bar import KeyBar
+from cockpit.screens.tab_bar import TABS, TabBar
+from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.settings import Settings
+from cockpit.steering.pending import PendingStrip
+from cockpit.widgets.chart_grid import ChartGrid
+from cockpit.widgets.panel import Panel
+from engine.protocol.events import Activity
+
+MIN_WIDTH, MIN_HEIGHT = 60, 18
+"""Below this nothing can be read."""
+
+_SIZES = (("large", 170, 42), ("medium", 110, 34))
+"""From which size on there is a side column, and from which a wide one."""
+
+
+class MainScreen(Screen[None], inherit_bindings=False):
+    """Hands what is new to the panels that are on screen, and to no others."""
+
+    AUTO_FOCUS = ""
+
+    def __init__(self, session: Session, settings: Settings, *, hinted: bool = False) -> None:
+        super().__init__()
+        self._session = session
+        self._settings = settings
+        self._seen: set[Panel] = set()
+        self._off: set[Panel] = set()
+        self.charts = ChartGrid(marker=settings.marker, id="charts")
+        self.set_class(hinted, "-hinted")
+
+    def compose(self) -> ComposeResult:
+        """Every part there may be; classes on the screen say which are displayed."""
+        yield TabBar(self._settings.keys, id="tabs")
+        with Horizontal(id="middle"):
+            with ContentSwitcher(initial="charts", id="body"):
+                yield self.charts
+            yield Vertical(id="side")
+        yield PendingStrip(id="pending")
+        yield Static(id="ending", markup=False)
+        yield Static(HINT, id="hint", markup=False)
+        yield KeyBar(self._settings.keys, id="keys")
+        yield Static(id="too-small", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin with the charts."""
+        self.show_tab("charts")
+
+    @property
+    def tab(self) -> str:
+        """The name of the tab that is shown."""
+        return self.query_one("#body", ContentSwitcher).current or "charts"
+
+    def show_tab(self, name: str) -> None:
+        """Show the tab of that name; its panels get everything at once."""
+        self.query_one("#body", ContentSwitcher).current = name
+        self.query_one("#tabs", TabBar).show(name)
+        self.take(News())
+
+    def turn_tab(self, by: int) -> None:
+        """Go `by` tabs to the right."""
+        names = list(TABS.values())
+        self.show_tab(names[(names.index(self.tab) + by) % len(names)])
+
+    def take(self, news: News) -> None:
+        """Hand on what is new; a panel that was out of sight until now gets everything."""
+        visible = set(self._visible())
+        for panel in visible:
+            what = news if panel in self._seen else EVERYTHING
+            if what:
+                self.hand(panel, what)
+        self._seen = visible
+        # The strip hides itself, so that it would never see what ends its hiding.
+        self.hand(self.query_one(PendingStrip), news or EVERYTHING)
+        state = self._session.state
+        self.query_one(KeyBar).show(paused=state is not None and state.activity is Activity.PAUSED)
+
+    def hand(self, panel: Panel, news: News) -> None:
+        """Let `panel` take `news`; what goes wrong in it is the panel's affair, not the screen's."""
+        try:
+            panel.take(self._session, news)
+        except Exception as error:
+            self.app.post_message(PanelFailed(panel, error))
+
+    def switch_off(self, panel: Panel, why: str) -> None:
+        """Take `panel` off the screen and say so in its place."""
+        self._seen.discard(panel)
+        if panel.is_attached and panel.display:
+            notice = f"! {panel.TITLE} is switched off after a fault: {whole(why)}"
+            self.mount(Static(notice, classes="switched-off", markup=False), before="#pending")
+        panel.display = False
+        self._off.add(panel)
+
+    def say_ended(self, text: str, *, failed: bool) -> None:
+        """Keep a line about how the training ended."""
+        ending = self.query_one("#ending", Static)
+        ending.update(text)
+        ending.set_class(failed, "failed")
+        self.add_class("-ended")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lay out for the new size."""
+        width, height = event.size
+        small = width < MIN_WIDTH or height < MIN_HEIGHT
+        self.set_class(small, "-too-small")
+        if small:
+            self.query_one("#too-small", Static).update(
+                f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; "
+                "the training goes on."
+            )
+        fitting = next((name for name, columns, lines in _SIZES if width >= columns and height >= lines), "")
+        for name, _, _ in _SIZES:
+            self.set_class(name == fitting, f"-{name}")
+        self.call_after_refresh(self.take, News())
+
+    def _visible(self) -> Iterator[Panel]:
+        for panel in self.query(Panel):
+            if panel not in self._off and not isinstance(panel, PendingStrip) and _is_displayed(panel):
+                yield panel
+
+
+def _is_displayed(widget: Widget) -> bool:
+    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))

@@ -1,0 +1,48 @@
+"""The question at the door: stop the training with a checkpoint, or stay."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+_TEXT: Final = """\
+enter, y     finish the step, write a checkpoint, end the run and leave
+escape, n    stay; the training goes on"""
+
+
+class QuitScreen(ModalScreen[bool], inherit_bindings=False):
+    """Closes with True for the end of the run, with False for staying."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,y,ctrl+c", "answer(True)", show=False),
+        Binding("escape,n,q", "answer(False)", show=False),
+    ]
+    DEFAULT_CSS = """
+    QuitScreen {
+        align: center middle;
+        & > #box {
+            width: 74;
+            max-width: 96%;
+            height: auto;
+            padding: 0 2;
+            border: heavy $warning;
+            background: $surface;
+        }
+        & Static { width: 100%; height: auto; margin: 1 0; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The two ways, with their keys."""
+        with Vertical(id="box") as box:
+            box.border_title = "! Stop the training?"
+            yield Static(_TEXT, markup=False)
+
+    def action_answer(self, stop: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(stop)

@@ -1,0 +1,62 @@
+"""A child that outlives the program by a moment: it gives the terminal back where the program was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import termios
+from contextlib import suppress
+from typing import Any, Final
+
+_IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU, signal.SIGTSTP, signal.SIGPIPE)
+
+
+class TerminalGuard:
+    """Writes `give_back` to `terminal` and sets `attributes` when this process dies before `dismiss`.
+
+    SIGKILL, a crash in native code and the kernel's hunt for memory leave a program no time to do that itself. Make it
+    before there are other threads.
+    """
+
+    def __init__(self, terminal: int, give_back: bytes, attributes: list[Any]) -> None:
+        watched, self._alive = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            _watch(watched, terminal, give_back, attributes)
+        os.close(watched)
+        os.set_blocking(self._alive, False)
+        # A worker process that is forked later must not keep the pipe open when the program is gone.
+        os.register_at_fork(after_in_child=self._let_go)
+
+    def dismiss(self) -> None:
+        """The terminal is in order: let the child go."""
+        if self._alive < 0:
+            return
+        with suppress(OSError):
+            os.write(self._alive, b".")
+        self._let_go()
+        with suppress(ChildProcessError):
+            os.waitpid(self._child, 0)
+
+    def _let_go(self) -> None:
+        alive, self._alive = self._alive, -1
+        if alive >= 0:
+            os.close(alive)
+
+
+def _watch(watched: int, terminal: int, give_back: bytes, attributes: list[Any]) -> None:
+    """The child: wait for the last word, or for the pipe to break. Never returns."""
+    try:
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        kept = {watched, terminal}
+        for descriptor in range(256):
+            if descriptor not in kept:
+                with suppress(OSError):
+                    os.close(descriptor)
+        if not os.read(watched, 1):
+            with suppress(OSError, termios.error):
+                os.write(terminal, give_back)
+                termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+    finally:
+        os._exit(0)
