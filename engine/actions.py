@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from engine.books import Books
 from engine.checkpoint import (
+    CheckpointDamagedError,
     CheckpointWriter,
     Snapshot,
     Written,
@@ -20,7 +23,14 @@ from engine.config_files import dump_config
 from engine.evaluate import Validation, ValidationPlan, evaluate, preview_grid
 from engine.ledger import Ledger
 from engine.previews import PreviewWriter
-from engine.protocol.events import Activity, CheckpointFailed, CheckpointSaved, RolledBack, ValidationCompleted
+from engine.protocol.events import (
+    Activity,
+    CheckpointDamaged,
+    CheckpointFailed,
+    CheckpointSaved,
+    RolledBack,
+    ValidationCompleted,
+)
 from engine.protocol.wire import state_to_text
 from engine.runs import CHECKPOINTS
 from engine.trainer import Trainer, amp_dtype
@@ -36,7 +46,7 @@ class Actions:
         self.directory = run_dir / CHECKPOINTS
         self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
-        self.clean_steps = 0
+        self.books = Books(config.gate.window_steps)
         self._previews = PreviewWriter(run_dir)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=ledger.journal.flush
@@ -99,12 +109,14 @@ class Actions:
 
     def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
         state = self.ledger.state
+        good = self._is_good(state.step)
         payload: dict[str, Any] = {
             "step": state.step,
             "state": state_to_text(state),
             "config": dump_config(self.config),
             "validation_due": self.validation_due,
-            "clean_steps": self.clean_steps,
+            "books": self.books.to_text(),
+            "good": good,
             **self.trainer.snapshot(),
         }
         return Snapshot(
@@ -113,9 +125,13 @@ class Actions:
             payload=payload,
             loss=float("nan") if state.loss is None else state.loss,
             miou=state.val_miou,
-            good=self.clean_steps >= min(state.step, self.config.gate.window_steps),
+            good=good,
             best=best,
         )
+
+    def _is_good(self, step: int) -> bool:
+        """A clean window of steps lies behind, and every weight and moment is finite."""
+        return self.books.clean_steps >= min(step, self.config.gate.window_steps) and self.trainer.is_sound()
 
     def note_written(self) -> None:
         """Journal the checkpoints that the writer thread has finished."""
@@ -140,31 +156,59 @@ class Actions:
 
     # --- rollback -----------------------------------------------------------------------
 
+    def rollback_to_good(self, name: str) -> RolledBack:
+        """As `rollback`; where `name` is damaged, to the newest good checkpoint before it.
+
+        Raises CheckpointDamagedError where none is left; nothing has changed then.
+        """
+        while True:
+            try:
+                return self.rollback(name)
+            except CheckpointDamagedError:
+                name = self._good_before(name)
+                if not name:
+                    raise
+
+    def _good_before(self, name: str) -> str:
+        """The newest good checkpoint older than `name`, '' where there is none; what cannot be read is not good."""
+        for path in reversed(list_checkpoints(self.directory)):
+            with suppress(CheckpointDamagedError):
+                if path.name < name and load_checkpoint(path).get("good"):
+                    return path.name
+        return ""
+
     def rollback(self, name: str) -> RolledBack:
         """Become checkpoint `name` again, keeping what was steered since: learning rate, clip, weights, refinements.
 
         Raises CheckpointDamagedError; nothing has changed then.
         """
         self.wait_for_checkpoints()
-        payload = load_checkpoint(self.directory / name)
+        try:
+            payload = load_checkpoint(self.directory / name)
+        except CheckpointDamagedError as error:
+            self.ledger.note(CheckpointDamaged(name, str(error)))
+            raise
         state, step = self.ledger.state, int(payload["step"])
         self.trainer.restore(payload, state)
         set_aside(self.directory, after_step=step)
         self.ledger.open_branch(step)
-        self.take_up(payload)
+        self.validation_due = bool(payload["validation_due"])
+        self.books.turn_back(payload["books"])
+        self._previews.forget_after(step)
         self.ledger.observe(
             step=step,
             epoch=self.trainer.epoch,
             enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
             phase_started_at=min(state.phase_started_at, step),
             checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
+            good_checkpoint=name if payload["good"] else self._good_before(name),
         )
         return RolledBack(name, before=state.step, after=step)
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint left off: with the validation it still owed and the clean steps behind it."""
+        """Go on where a checkpoint left off: with the validation it still owed and the books that were kept."""
         self.validation_due = bool(payload["validation_due"])
-        self.clean_steps = int(payload["clean_steps"])
+        self.books.open_again(payload["books"])
         self._previews.forget_after(int(payload["step"]))
 
     def close(self) -> None:

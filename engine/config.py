@@ -230,6 +230,38 @@ class GateConfig(_Section):
     """Most that the validation mIoU may lie below the phase's best."""
 
 
+class RecoveryConfig(_Section):
+    """What the guardian does by itself where steps are not finite or a promotion fails; each time it says why."""
+
+    enabled: bool = True
+    """Act on faults; false only watches and warns. `guardian on` and `guardian off` switch it while the run goes on."""
+    bad_steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Steps that were not finite, among the newest window_steps, at which it rolls back to the last good checkpoint."""
+    window_steps: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Newest steps among which the bad ones are counted."""
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What each rollback multiplies the learning rate by."""
+    max_rollbacks: Annotated[int, Field(ge=0, le=100)] = 3
+    """Rollbacks in one stretch; at the next fault the refinement to blame goes off, or the run stops."""
+    stretch_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Steps that the run must get past its farthest fault for a new stretch to begin."""
+    probation_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 150
+    """Steps after a promotion in which a fault takes the run back to the phase before; 0 for no probation."""
+    storm_spikes: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Spikes within storm_steps that make a storm."""
+    storm_steps: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Steps within which the spikes of a storm lie."""
+    on_spike_storm: Literal["alert", "lower_lr"] = "alert"
+    """What a storm outside a probation leads to: an alert, or that and a learning rate lower by lr_factor."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> RecoveryConfig:
+        for count, window in (("bad_steps", "window_steps"), ("storm_spikes", "storm_steps")):
+            if getattr(self, count) > getattr(self, window):
+                raise ValueError(f"guard.recovery.{count} must not lie above guard.recovery.{window}")
+        return self
+
+
 class GuardConfig(_Section):
     """What watches over the run, and when it acts or gives up by itself."""
 
@@ -251,6 +283,22 @@ class GuardConfig(_Section):
     """Most of the gradient that one refinement may bring to the shared network; 0 for no such bound."""
     max_forensics: Count = 5
     """Folders of evidence kept of faults, each with the weights: the first faults and the newest."""
+    recovery: RecoveryConfig = RecoveryConfig()
+
+
+class AutopilotConfig(_Section):
+    """How the phases are walked where nobody watches (--autopilot): by their gates, then a final tuning (SEED.md)."""
+
+    enabled: bool = False
+    """Walk the phases by itself (--autopilot). `autopilot on` and `autopilot off` switch it while the run goes on."""
+    final_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share of the run, at its end, that is trained at final_learning_rate; 0 for none."""
+    final_learning_rate: LearningRate = 1e-6
+    """Learning rate of the final tuning, unless the rate is lower already (SEED.md: 1e-6)."""
+    retry_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Steps to wait after a failed probation; twice as many after each further failure of the same phase."""
+    max_failures: Annotated[int, Field(ge=1, le=100)] = 3
+    """Failed probations after which a phase is not tried again."""
 
 
 class LimitsConfig(_Section):
@@ -290,5 +338,6 @@ class Config(_Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     gate: GateConfig = GateConfig()
     guard: GuardConfig = GuardConfig()
+    autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from engine.actions import Actions
 from engine.checkpoint import CheckpointDamagedError
@@ -18,16 +18,8 @@ from engine.protocol.events import Event
 from engine.protocol.rules import Outcome, decide, refused
 from engine.protocol.wire import refusal_of
 from engine.script import ScriptedCommand
+from engine.steering import GUARDIAN, Redoing, Redone, enact
 from engine.trainer import Trainer
-
-
-@dataclass(frozen=True, slots=True)
-class Redone:
-    """A steering event that the interrupted run had reached after the checkpoint it resumes from."""
-
-    step: int
-    actor: str
-    event: Event
 
 
 class Control:
@@ -41,14 +33,30 @@ class Control:
         self._interrupt = interrupt
         self._waiting: deque[Request] = deque()
         self._script: deque[ScriptedCommand] = deque()
-        self._redo: deque[Redone] = deque()
+        self._proposed: deque[Request] = deque()
+        self._redoing = Redoing(actions)
+        self.is_driven = False
         actions.should_stop = self.stop_is_waiting
 
     def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[Redone], *, from_step: int) -> None:
         """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
         ahead = [item for item in script if item.step >= from_step]
         self._script = deque(sorted(ahead, key=lambda item: item.step))
-        self._redo = deque(redo)
+        self._redoing.schedule(redo)
+
+    def drive(self, past: Iterable[Redone]) -> None:
+        """From here on do exactly what was done then; the guardian and the autopilot only look on."""
+        self._redoing.schedule(past)
+        self.is_driven = True
+
+    def propose(self, requests: Iterable[Request]) -> None:
+        """The guardian or the autopilot asks for something, at the next boundary and before anybody else."""
+        self._proposed.extend(requests)
+
+    @property
+    def is_proposed(self) -> bool:
+        """Whether something that was proposed is still to be carried out."""
+        return bool(self._proposed)
 
     def refuse_stale(self) -> None:
         """Commands that an engine left unanswered when it died get their answer: no."""
@@ -64,15 +72,15 @@ class Control:
         """Whether `drain` would do anything at this boundary."""
         self._waiting.extend(self._mailbox.poll())
         step = self._ledger.state.step
-        due = any(queue and queue[0].step <= step for queue in (self._redo, self._script))
-        return due or bool(self._waiting) or self._interrupt.is_set()
+        due = self._redoing.is_due() or bool(self._script and self._script[0].step <= step)
+        return due or bool(self._proposed or self._waiting) or self._interrupt.is_set()
 
     def drain(self) -> None:
         """Carry out everything that `is_waiting` found due at this boundary."""
-        step = self._ledger.state.step
-        while self._redo and self._redo[0].step <= step:
-            self._do_again(self._redo.popleft())
-        while self._script and self._script[0].step <= step:
+        self._redoing.carry_out()
+        while self._proposed:
+            self._handle(self._proposed.popleft())
+        while self._script and self._script[0].step <= self._ledger.state.step:
             self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
         if self._interrupt.is_set() and self._ledger.state.activity is not e.Activity.STOPPING:
             number = self._interrupt.signal
@@ -81,13 +89,10 @@ class Control:
         while self._waiting:
             self._handle(self._waiting.popleft())
 
-    def _do_again(self, past: Redone) -> None:
-        self._trainer.carry_out(past.event, self._ledger.state)
-        self._ledger.note(past.event, actor=past.actor, reason="done again after the resume")
-
     def _handle(self, request: Request) -> None:
-        state = self._ledger.state
-        outcome = decide(state, request.command, at_epoch=self._trainer.progress)
+        if isinstance(request.command, c.Rollback):
+            self._actions.wait_for_checkpoints()  # which one is the last good one must not hang on a thread's pace
+        outcome = decide(self._ledger.state, request.command, at_epoch=self._trainer.progress)
         if outcome.event is None:
             self._refuse(request, outcome)
             return
@@ -99,11 +104,7 @@ class Control:
             case e.RollbackRequested(checkpoint=name):
                 self._roll_back(request, outcome, name)
             case event:
-                if isinstance(event, e.PhasePromoted):
-                    self._actions.checkpoint("promotion")
-                self._trainer.carry_out(event, state)
-                self._answer(request, outcome, event)
-                self._ledger.observe(total_steps=self._trainer.total_steps(self._ledger.state))
+                enact(self._actions, event, lambda done: self._answer(request, outcome, done))
 
     def _save(self, request: Request, outcome: Outcome) -> None:
         done = self._actions.checkpoint_now("asked")
@@ -121,17 +122,25 @@ class Control:
             self._answer(request, outcome, done)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
+        """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""
+        is_named = isinstance(request.command, c.Rollback) and request.command.checkpoint
         try:
-            done = self._actions.rollback(name)
+            if is_named and request.actor != GUARDIAN:
+                done = self._actions.rollback(name)
+            else:
+                done = self._actions.rollback_to_good(name)
         except CheckpointDamagedError as error:
-            self._ledger.note(e.CheckpointDamaged(name, str(error)))
             self._refuse(request, refused(str(error)))
             return
+        if request.actor == GUARDIAN:
+            self._ledger.observe(rollbacks=self._ledger.state.rollbacks + 1)
         self._answer(request, outcome, done)
         self._actions.checkpoint("rollback")
 
     def _answer(self, request: Request, outcome: Outcome, event: Event) -> None:
+        reason = "; ".join(said for said in (request.reason, outcome.reason) if said)
+        outcome = replace(outcome, reason=reason)
         self._ledger.answer(outcome, event, actor=request.actor, command_id=request.id or None)
 
     def _refuse(self, request: Request, outcome: Outcome) -> None:
-        self._ledger.answer(outcome, refusal_of(request.command), actor=request.actor, command_id=request.id or None)
+        self._answer(request, outcome, refusal_of(request.command))

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from engine.actions import Actions
+from engine.books import Books
 from engine.config import Config
+from engine.council import Council, TrainingDivergedError
 from engine.device import gpu_uuid
 from engine.forensics.evidence import Evidence
 from engine.forensics.investigation import Findings, Forensics
-from engine.guards.gate import GateWindow, gate_checks
+from engine.guardian.sight import Sight
+from engine.guards.gate import gate_checks
 from engine.guards.watch import Watch
 from engine.ledger import Ledger
-from engine.protocol.events import AlertRaised, Event, StepSkipped
+from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
 from engine.step import PendingReport, StepReport
 from engine.system import SystemLoad
 from engine.trainer import Trainer
-
-
-class TrainingDivergedError(RuntimeError):
-    """So many steps in a row were not finite that going on would only pretend to train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +39,15 @@ class Launched:
 class Judge:
     """Takes in the reports of steps, in their order."""
 
-    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, actions: Actions):
+    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, books: Books, council: Council):
         self._config = config
+        self._trainer = trainer
         self._ledger = ledger
-        self._actions = actions
-        self.forensics = Forensics(actions.directory.parent, config, trainer)
+        self._books = books
+        self._council = council
+        self.forensics = Forensics(ledger.journal.path.parent, config, trainer)
         self.load = SystemLoad(gpu_uuid(trainer.device))
         self._watch = Watch(config)
-        self._window = GateWindow(config.gate.window_steps)
-        self._window_phase = ledger.state.phase
-        self._skipped_in_a_row = 0
 
     def take_in(self, step: Launched, later: Collection[Launched]) -> StepReport:
         """Write down what `step` came to, and judge it; `later` were launched since. Raises TrainingDivergedError."""
@@ -58,12 +55,20 @@ class Judge:
         seen = self._record(step, report)
         for event in seen:
             self._ledger.note(event)
-        self._look_through_gate(report)
+        sight = Sight(
+            number=report.index + 1,
+            finite=report.finite,
+            sound=report.weights_finite,
+            spiked=any(isinstance(event, SpikeDetected) for event in seen),
+            steep=any(isinstance(event, AlertRaised) and event.kind == "gradient norm" for event in seen),
+        )
         if report.finite and report.weights_finite:
-            self._skipped_in_a_row = 0
-            self._actions.clean_steps += 1
+            self._books.skipped_in_a_row = 0
+            self._books.clean_steps += 1
         else:
-            self._judge_bad(step, report, later)
+            sight = self._look_into(sight, step, report, later)
+        self._council.see(sight)
+        self._look_through_gate(report)
         return report
 
     def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
@@ -91,20 +96,36 @@ class Judge:
 
     # --- a step that was not finite -------------------------------------------------------
 
-    def _judge_bad(self, step: Launched, report: StepReport, later: Collection[Launched]) -> None:
+    def _look_into(self, sight: Sight, step: Launched, report: StepReport, later: Collection[Launched]) -> Sight:
         """Say what was not finite and where it began; give up where nothing moves any more."""
-        self._skipped_in_a_row += 1
-        self._actions.clean_steps = 0
+        books = self._books
+        books.skipped_in_a_row += 1
+        books.clean_steps = 0
         skipped = describe_skip(report, step.evidence.sample_ids)
         self._ledger.note(skipped)
         self._ledger.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
-        self._name_fault(step, report, later)
-        if self._skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
+        found = self._name_fault(step, report, later)
+        if books.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
-                f"{self._skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
+                f"{books.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
                 f"{skipped.reason}; resume from {self._ledger.state.good_checkpoint or 'an earlier run'} with a lower "
                 "learning rate, or with that refinement disabled"
             )
+        return replace(
+            sight,
+            excused=self._is_overflow(report),
+            terms=report.bad_terms,
+            modules=report.bad_modules,
+            sample_ids=step.evidence.sample_ids,
+            reason=skipped.reason,
+            fault=found.named if found is not None else None,
+        )
+
+    def _is_overflow(self, report: StepReport) -> bool:
+        """Whether only the scaled gradient of fp16 overflowed, which the next step tries at half the scale."""
+        scaler = self._trainer.stepper.scaler
+        by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
+        return by_scaling and not report.bad_terms and report.weights_finite
 
     def _name_fault(self, step: Launched, report: StepReport, later: Collection[Launched]) -> Findings | None:
         """Replay the step where its kind is new; a step launched since may have moved the weights meanwhile."""
@@ -118,20 +139,21 @@ class Judge:
     # --- the gate -------------------------------------------------------------------------
 
     def _look_through_gate(self, report: StepReport) -> None:
-        if self._window_phase != self._ledger.state.phase:
-            self._window_phase = self._ledger.state.phase
-            self._window.clear()
-        self._window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite)
+        if self._books.phase != self._ledger.state.phase:
+            self._books.phase = self._ledger.state.phase
+            self._books.window.clear()
+        self._books.window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite)
         if report.index % _GATE_EVERY == 0:
             self.measure_gate()
 
     def note_validation(self, miou: float) -> None:
         """An epoch's validation came to `miou` (0..1)."""
-        self._window.mious.append(miou)
+        self._books.window.mious.append(miou)
 
     def measure_gate(self) -> None:
-        """Hold the window against the gate, for all to see."""
-        self._ledger.observe(gate=gate_checks(self._window, self._ledger.state, self._config.gate))
+        """Hold the window against the gate, for all to see; the autopilot may want to pass it."""
+        self._ledger.observe(gate=gate_checks(self._books.window, self._ledger.state, self._config.gate))
+        self._council.look_at_gate()
 
 
 _GATE_EVERY = 10

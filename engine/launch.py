@@ -49,6 +49,8 @@ def initial_state(run: str, config: Config) -> RunState:
         accumulation=training.accumulation,
         batch_size=training.batch_size,
         optimizer=training.optimizer,
+        guardian=config.guard.recovery.enabled,
+        autopilot=config.autopilot.enabled,
         limits=limits_of(config),
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from engine.actions import Actions
 from engine.config import Config
 from engine.control import Control
+from engine.council import Council
 from engine.data.rejections import Rejection
 from engine.forensics.evidence import Evidence
 from engine.judge import Judge, Launched
@@ -40,7 +41,8 @@ class Loop:
         self._ledger = ledger
         self._actions = actions
         self._control = control
-        self._judge = Judge(config, trainer, ledger, actions)
+        council = Council(config, trainer, ledger, actions.books, control)
+        self._judge = Judge(config, trainer, ledger, actions.books, council)
         self._in_flight: deque[Launched] = deque()
         self._lag = 1 if trainer.device.type == "cuda" else 0
         self._last_end = time.perf_counter()
@@ -90,6 +92,8 @@ class Loop:
     def _advance(self) -> None:
         """The next step; none where only the rest of an epoch was left and all of it is excluded."""
         state = self._ledger.state
+        if not self._trainer.stream.is_ready():
+            self._ledger.observe(doing="waiting for a batch")
         drawn = self._trainer.draw(state.accumulation, excluded=state.excluded_samples)
         self._report_rejections(drawn.rejections)
         if drawn.batches:
@@ -99,7 +103,7 @@ class Loop:
             now = time.perf_counter()
             self._in_flight.append(self._launched(pending, evidence, now))
             self._last_end = now
-            self._ledger.observe(step=state.step + 1, epoch=self._trainer.epoch, lr=plan.lr)
+            self._ledger.observe(step=state.step + 1, epoch=self._trainer.epoch, lr=plan.lr, doing="")
         self._settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
         if drawn.batches:
             self._count_down()

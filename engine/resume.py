@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from engine.config import Config
-from engine.control import Redone
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Status
 from engine.protocol.phases import phase_of
 from engine.protocol.state import RunState
+from engine.steering import Redone
+
+_AGAIN = "done again after the resume"
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
@@ -26,11 +28,16 @@ def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
     rollbacks = [index for index, entry in enumerate(entries) if isinstance(entry.event, e.RolledBack)]
     since = entries[rollbacks[-1] + 1 :] if rollbacks else entries
     lasting = [
-        Redone(entry.step, entry.actor, entry.event)
+        Redone(entry.step, entry.actor, entry.event, _AGAIN)
         for entry in since
         if entry.step >= from_step and entry.status is not Status.REFUSED and isinstance(entry.event, e.LASTING_EVENTS)
     ]
     return sorted(lasting, key=lambda done: done.step)
+
+
+def never_saved(journal: Path) -> bool:
+    """Whether the run was cut off before its first checkpoint was on disk: then nothing is lost by beginning anew."""
+    return not any(isinstance(entry.event, e.CheckpointSaved) for entry in _entries(journal))
 
 
 def last_reached(journal: Path) -> int:
@@ -58,6 +65,12 @@ def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
     weights = _changed(old["loss"]["weights"], new["loss"]["weights"])
     if weights:
         fields["loss_weights"] = MappingProxyType({**state.loss_weights, **weights})
+    recovery = _changed(old["guard"].get("recovery", {}), new["guard"]["recovery"])
+    if "enabled" in recovery:
+        fields["guardian"] = recovery["enabled"]
+    autopilot = _changed(old.get("autopilot", {}), new["autopilot"])
+    if "enabled" in autopilot:
+        fields["autopilot"] = autopilot["enabled"]
     switches = _changed(old["model"]["refinements"], new["model"]["refinements"])
     if switches:
         on = state.refinements | {name for name, value in switches.items() if value}

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 
 from engine.actions import Actions
-from engine.checkpoint import CheckpointDamagedError, newest_checkpoint, read_checkpoint
+from engine.checkpoint import CheckpointDamagedError, list_checkpoints, newest_checkpoint, read_checkpoint
 from engine.config import Config
 from engine.config_files import dump_config
-from engine.control import Control, Redone
+from engine.control import Control
+from engine.council import TrainingDivergedError
 from engine.data.sources import Splits, open_splits
 from engine.device import choose_device, describe
 from engine.errors import UserError
 from engine.interrupt import Interrupt
 from engine.journal.mailbox import Mailbox
-from engine.judge import TrainingDivergedError
 from engine.launch import RunRequest, limits_of, open_ledger
 from engine.ledger import Ledger
 from engine.loop import Loop
@@ -33,8 +33,9 @@ from engine.protocol.codec import Json
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.resume import last_reached, redo_list, revise_state
+from engine.resume import last_reached, never_saved, redo_list, revise_state
 from engine.runs import CHECKPOINTS, CONFIG_FILE
+from engine.steering import Redone
 from engine.trainer import Trainer, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -62,8 +63,13 @@ class Start:
     damaged: tuple[e.CheckpointDamaged, ...]
 
 
-def _read_start(request: RunRequest) -> Start:
-    """Find where to go on, before the run is touched. Raises UserError where nothing is left to do."""
+def _read_start(request: RunRequest) -> Start | None:
+    """Find where to go on, before the run is touched; None for a run that died before its first checkpoint.
+
+    Raises UserError where nothing is left to do.
+    """
+    if not list_checkpoints(request.directory / CHECKPOINTS) and never_saved(request.directory):
+        return None
     damaged: list[e.CheckpointDamaged] = []
     payload = newest_checkpoint(
         request.directory / CHECKPOINTS, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))
@@ -118,9 +124,10 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
     payload = start.payload if start else None
     if start:
         ledger.observe(**_resumed_fields(start.payload, config))
-        ledger.open_branch(int(start.payload["step"]))
-        for damaged in start.damaged:
-            ledger.note(damaged)
+    if request.resume:
+        ledger.open_branch(ledger.state.step)
+    for damaged in start.damaged if start else ():
+        ledger.note(damaged)
     (request.directory / CONFIG_FILE).write_text(dump_config(config))
     torch.manual_seed(config.training.seed)
     ledger.observe(doing="indexing the data")
@@ -141,7 +148,9 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
     control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
     control.refuse_stale()
     _schedule(control, request, ledger)
-    ledger.note(_started(trainer, splits, ledger, payload))
+    ledger.note(_started(trainer, splits, ledger, request.resume))
+    if not payload:
+        actions.checkpoint("start")
     ledger.observe(doing="waiting for the first batch")
     return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))
 
@@ -189,14 +198,14 @@ def _chance(splits: Splits) -> dict[str, Json]:
     return {**chance_levels(labels, distances)}
 
 
-def _started(trainer: Trainer, splits: Splits, ledger: Ledger, payload: dict[str, Any] | None) -> e.RunStarted:
+def _started(trainer: Trainer, splits: Splits, ledger: Ledger, resumed: bool) -> e.RunStarted:
     return e.RunStarted(
         device=ledger.state.device,
         num_parameters=sum(p.numel() for p in trainer.model.parameters()),
         num_train_samples=len(splits.train),
         num_val_samples=len(splits.val),
         total_steps=ledger.state.total_steps,
-        resumed_from=f"step {payload['step']}" if payload else "",
+        resumed_from=f"step {ledger.state.step}" if resumed else "",
     )
 
 

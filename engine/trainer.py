@@ -17,6 +17,7 @@ from engine.data.rejections import Rejection
 from engine.data.sources import Splits
 from engine.data.stream import BatchStream
 from engine.guards.adaptive_clip import ZClip
+from engine.guards.soundness import norms_of_state
 from engine.model.network import HierarchicalUNet
 from engine.optim import build_optimizer, forget_moments, load_moments, moments_of
 from engine.protocol import events as e
@@ -129,6 +130,12 @@ class Trainer:
         optimizer = build_optimizer(name, self.model.parts(), self.config.training.weight_decay)
         load_moments(optimizer, self.model, moments)
         self.stepper.optimizer = optimizer
+
+    def is_sound(self) -> bool:
+        """Whether every weight and every moment is finite; waits for the device."""
+        parts = {name: list(module.parameters()) for name, module in self.model.parts().items()}
+        _, norms = norms_of_state(parts, self.stepper.optimizer)
+        return bool(torch.isfinite(norms).all())
 
     def snapshot(self) -> dict[str, Any]:
         """Everything a resume needs beside the RunState, copied to the host."""

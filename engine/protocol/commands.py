@@ -178,8 +178,9 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command on its way: its row number in the journal, who asked, and what for."""
+    """A command on its way: its row number in the journal (0 for none), who asked for what, and why."""
 
     id: int
     actor: str
     command: Command
+    reason: str = ""

@@ -266,7 +266,10 @@ class ValidationCompleted:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSaved:
-    """A checkpoint is on disk, synced and checksummed. `kind`: step, epoch, best, asked, promotion, final."""
+    """A checkpoint is on disk, synced and checksummed.
+
+    `kind`: start, step, epoch, best, asked, promotion, rollback, final.
+    """
 
     path: str
     kind: str
@@ -367,11 +370,12 @@ class FaultNamed:
 
 @dataclass(frozen=True, slots=True)
 class ProbationStarted:
-    """Until `until_step` a fault takes the run back to `checkpoint` and phase `former_phase`."""
+    """Until `until_step` a fault takes the run back to `checkpoint` and phase `former_phase`, without `enabled`."""
 
     checkpoint: str
     former_phase: int
     until_step: int
+    enabled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

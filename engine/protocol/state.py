@@ -49,11 +49,15 @@ class LrPin:
 
 @dataclass(frozen=True, slots=True)
 class Probation:
-    """After a promotion: until `until_step` a fault takes the run back to `checkpoint` and phase `former_phase`."""
+    """After a promotion that switched `enabled` on: until `until_step` a fault takes the run back.
+
+    It goes back to `checkpoint` and phase `former_phase`.
+    """
 
     checkpoint: str
     former_phase: int
     until_step: int
+    enabled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +140,17 @@ def _lr_set(state: RunState, event: e.LrSet, step: int) -> RunState:
 
 
 def _switched(state: RunState, refinements: frozenset[str], step: int) -> RunState:
-    """Refinements changed: fresh ones start their blend-in at `step`, the phase follows from the set."""
+    """Refinements changed: fresh ones start their blend-in at `step`, the phase follows from the set.
+
+    Whoever leaves a phase that is on probation ends that.
+    """
     kept = {name: at for name, at in state.enabled_at.items() if name in refinements}
     fresh = {name: step for name in sorted(refinements - state.refinements)}
     phase = phase_of(refinements)
+    on_probation = state.probation is not None and phase > state.probation.former_phase
     return replace(
         state,
+        probation=state.probation if on_probation else None,
         refinements=refinements,
         enabled_at=MappingProxyType({**kept, **fresh}),
         phase=phase,
@@ -228,7 +237,8 @@ def _fault_named(state: RunState, event: e.FaultNamed, step: int) -> RunState:
 
 
 def _probation_started(state: RunState, event: e.ProbationStarted, step: int) -> RunState:
-    return replace(state, probation=Probation(event.checkpoint, event.former_phase, event.until_step))
+    probation = Probation(event.checkpoint, event.former_phase, event.until_step, event.enabled)
+    return replace(state, probation=probation)
 
 
 def _probation_ended(state: RunState, event: e.ProbationEnded, step: int) -> RunState:

@@ -47,7 +47,7 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     ),
     (
         e.PhaseDemoted(1, 0, ("boundary_refinement", "boundary_aware_loss")),
-        {"refinements": frozenset(), "phase": 0, "phase_started_at": STEP, "enabled_at": {}},
+        {"refinements": frozenset(), "phase": 0, "phase_started_at": STEP, "enabled_at": {}, "probation": None},
     ),
     (
         e.RefinementEnabled("subpixel_conv"),
@@ -58,7 +58,7 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     ),
     (
         e.RefinementDisabled("boundary_aware_loss"),
-        {"refinements": frozenset({"boundary_refinement"}), "phase": 0, "phase_started_at": STEP},
+        {"refinements": frozenset({"boundary_refinement"}), "phase": 0, "phase_started_at": STEP, "probation": None},
     ),
     (e.LossWeightSet("contour", 0.0, 0.3), {"loss_weights": {"dice": 0.5, "contour": 0.3}}),
     (e.GradientClipSet(1.0, 0.5), {"gradient_clip": 0.5}),
@@ -82,7 +82,7 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
         e.FaultNamed(9, "vanished on replay", "forward", "", "", "", "", (), "f", 0.2),
         {"fault": "step 9: vanished on replay (forward)"},
     ),
-    (e.ProbationStarted("a.pt", 1, 90), {"probation": Probation("a.pt", 1, 90)}),
+    (e.ProbationStarted("a.pt", 1, 90, ("x",)), {"probation": Probation("a.pt", 1, 90, ("x",))}),
     (e.ProbationEnded(passed=False), {"probation": None}),
     (e.GuardianSet(before=True, after=False), {"guardian": False}),
     (e.AutopilotSet(before=False, after=True), {"autopilot": True}),
