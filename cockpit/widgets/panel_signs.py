@@ -1,0 +1,116 @@
+"""The characters and styles that text panels share: each state has a sign and a word, never a colour alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.protocol.events import Activity
+
+LABEL: Final = "$foreground 62%"
+FAINT: Final = "$foreground 38%"
+STRONG: Final = "bold"
+GOOD: Final = "$text-success"
+WARN: Final = "$text-warning"
+BAD: Final = "bold $text-error"
+ACTIVE: Final = "$text-primary"
+WAITING: Final = "italic $text-warning"
+"""A value that was asked for and that the engine has not reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """One character for each state; `spark` from low to high; `full` and `empty` make bars."""
+
+    on: str
+    off: str
+    passed: str
+    failed: str
+    here: str
+    alert: str
+    beats: str
+    silent: str
+    full: str
+    empty: str
+    spark: str
+    dots: str
+    activities: dict[Activity, str]
+
+
+UNICODE: Final = Signs(
+    on="●",
+    off="○",
+    passed="✓",
+    failed="✗",
+    here="▶",
+    alert="▲",
+    beats="♥♡",
+    silent="✗",
+    full="━",
+    empty="─",
+    spark="▁▂▃▄▅▆▇█",
+    dots="…",
+    activities={
+        Activity.STARTING: "◌",
+        Activity.RUNNING: "▶",
+        Activity.PAUSED: "‖",
+        Activity.VALIDATING: "◎",
+        Activity.STOPPING: "■",
+        Activity.FINISHED: "✓",
+        Activity.FAILED: "✗",
+    },
+)
+
+ASCII: Final = Signs(
+    on="*",
+    off="o",
+    passed="+",
+    failed="x",
+    here=">",
+    alert="!",
+    beats="*.",
+    silent="x",
+    full="#",
+    empty="-",
+    spark="_.,-~=*#",
+    dots="...",
+    activities={
+        Activity.STARTING: ".",
+        Activity.RUNNING: ">",
+        Activity.PAUSED: "|",
+        Activity.VALIDATING: "v",
+        Activity.STOPPING: "#",
+        Activity.FINISHED: "+",
+        Activity.FAILED: "x",
+    },
+)
+
+
+def signs_for(marker: str) -> Signs:
+    """The characters for the marker that a person chose: 'ascii', or any other for Unicode's."""
+    return ASCII if marker == "ascii" else UNICODE
+
+
+def bar(share: float, width: int, signs: Signs) -> tuple[str, str]:
+    """The done and the open part of a bar `width` cells long; `share` outside 0..1 or NaN is brought inside."""
+    done = 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
+    full = round(done * max(width, 0))
+    return signs.full * full, signs.empty * (max(width, 0) - full)
+
+
+def sparkline(values: Sequence[float], signs: Signs) -> str:
+    """One character for each value, least to greatest of them; a blank for none, '!' for what is not finite."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    span = high - low
+    top = len(signs.spark) - 1
+    return "".join(
+        " "
+        if math.isnan(value)
+        else "!"
+        if math.isinf(value)
+        else signs.spark[round((value - low) / span * top) if span > 0 else top // 2]
+        for value in values
+    )
