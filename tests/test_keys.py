@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from textual.binding import Binding
@@ -25,6 +27,14 @@ from cockpit.keys import (
 from engine.errors import UserError
 from engine.protocol.names import REFINEMENTS
 
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def readme_row(key: Key) -> str:
+    """A key's row in the README: the keys, the action's name in a settings file, the group, what it does."""
+    pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
+    return f"| {pressed} | `{key.action}` | {GROUPS[key.group]} | {key.help} |"
+
 
 def keys_of(action: str, table: tuple[Key, ...] = KEYS) -> tuple[str, ...]:
     return lookup(action, table).keys
@@ -33,6 +43,18 @@ def keys_of(action: str, table: tuple[Key, ...] = KEYS) -> tuple[str, ...]:
 def test_no_key_and_no_action_stands_twice():
     assert Counter(name for key in KEYS for name in key.keys).most_common(1)[0][1] == 1
     assert Counter(key.action for key in KEYS).most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.action)
+def test_every_key_has_its_row_in_the_readme(key):
+    assert readme_row(key) in README.read_text(encoding="utf-8").splitlines()
+
+
+def test_the_readme_tells_of_no_key_that_is_not_there():
+    groups = "|".join(GROUPS.values())
+    lines = README.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if re.fullmatch(rf"\| .* \| `\w+` \| ({groups}) \| .* \|", line)]
+    assert rows == [readme_row(key) for key in KEYS]
 
 
 def test_no_default_is_a_key_that_tmux_or_a_terminal_takes():

@@ -1,0 +1,72 @@
+"""Which alert the remedies are for, and which refinement it blames."""
+
+from __future__ import annotations
+
+import pytest
+
+from cockpit.steering.remedies import blamed_refinement, newest_alert, remedies_of
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.state import RunState
+from tests.steering.entries import Ledger
+
+
+def fault(*, at_step=7, module="", term="", refinement=""):
+    return e.FaultNamed(at_step, "reproduced", "forward", module, "div", term, refinement, (), "forensics", 0.1)
+
+
+def alert(**fields):
+    return e.AlertRaised("non_finite", "NaN", **fields)
+
+
+@pytest.mark.parametrize(
+    ("event", "blamed"),
+    [
+        (alert(term="contour"), "contour_detection"),
+        (alert(term="distance"), "distance_transform"),
+        (alert(term="dice"), ""),
+        (alert(module="boundary_refinement.head.0"), "boundary_refinement"),
+        (alert(module="decoder.0"), ""),
+        (fault(refinement="active_contour_loss"), "active_contour_loss"),
+        (fault(term="boundary_aware"), "boundary_aware_loss"),
+        (e.NoteAdded("contour"), ""),
+    ],
+    ids=str,
+)
+def test_an_alert_blames_the_refinement_of_its_term_or_module(event, blamed):
+    assert blamed_refinement(Ledger().write(event), ()) == blamed
+
+
+def test_an_alert_without_a_place_takes_that_of_the_fault_at_its_step():
+    ledger = Ledger()
+    ledger.write(fault(at_step=6, term="distance"))
+    ledger.write(fault(at_step=7, term="contour"))
+    assert blamed_refinement(ledger.write(alert(at_step=7)), ledger.entries) == "contour_detection"
+    assert blamed_refinement(ledger.write(alert(at_step=8)), ledger.entries) == ""
+
+
+def test_the_newest_alert_that_nobody_acknowledged_is_meant():
+    ledger = Ledger()
+    assert newest_alert(ledger.entries) is None
+    first, second = ledger.write(alert()), ledger.write(alert())
+    ledger.write(e.NoteAdded("x"))
+    assert newest_alert(ledger.entries) == second
+    assert newest_alert(ledger.entries, {second.id}) == first
+    assert newest_alert(ledger.entries, {first.id, second.id}) is None
+
+
+def test_the_remedies_are_those_of_the_recipe_in_its_order():
+    entry = Ledger().write(alert(term="contour"))
+    commands = [remedy.command for remedy in remedies_of(entry, (), RunState(run="calm", accumulation=3))]
+    assert commands == [
+        c.SetLr(1e-6),
+        c.SetAccumulation(6),
+        c.SetOptimizer("adam"),
+        c.DisableRefinement("contour_detection"),
+        c.Rollback(),
+    ]
+
+
+def test_a_remedy_without_a_command_says_why():
+    remedy = remedies_of(Ledger().write(alert()), (), RunState(run="calm"))[3]
+    assert remedy.command is None and remedy.why_not == "the alert names no refinement"
