@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cockpit.widgets.banner_incidents import is_alert
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
+from engine.protocol import events as e
 from engine.protocol.commands import Command
-from engine.protocol.events import AlertRaised, FaultNamed
+from engine.protocol.events import Event
 from engine.protocol.names import REFINEMENT_OF_TERM, REFINEMENTS
 from engine.protocol.state import RunState
 
 VERY_LOW_LR: Final = 1e-6
 """SEED.md's learning rate for a run that is still unstable."""
+
+_KNOWN: Final = frozenset((*REFINEMENTS, *REFINEMENT_OF_TERM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +31,13 @@ class Remedy:
 
 
 def newest_alert(entries: Sequence[Entry], acknowledged: Collection[int] = ()) -> Entry | None:
-    """The newest alert whose entry id is not in `acknowledged`; None where all are, or there was none."""
-    return next(
-        (
-            entry
-            for entry in reversed(entries)
-            if isinstance(entry.event, AlertRaised | FaultNamed) and entry.id not in acknowledged
-        ),
-        None,
-    )
+    """The newest alert since the run started (again) whose entry id is not in `acknowledged`; None where none is."""
+    for entry in reversed(entries):
+        if isinstance(entry.event, e.RunStarted):
+            return None
+        if is_alert(entry) and entry.id not in acknowledged:
+            return entry
+    return None
 
 
 def remedies_of(alert: Entry, entries: Sequence[Entry], state: RunState) -> tuple[Remedy, ...]:
@@ -54,22 +56,30 @@ def remedies_of(alert: Entry, entries: Sequence[Entry], state: RunState) -> tupl
 
 def blamed_refinement(alert: Entry, entries: Sequence[Entry]) -> str:
     """The refinement that the alert, or the fault named for the same step, points at; '' for none."""
-    event = alert.event
-    if isinstance(event, FaultNamed):
-        return _of_place(event.refinement, event.term, event.module)
-    if not isinstance(event, AlertRaised):
-        return ""
-    named = _of_place("", event.term, event.module)
-    if named or not event.at_step:
+    named = _of_places(_places(alert.event))
+    step = alert.event.at_step if isinstance(alert.event, e.AlertRaised | e.SpikeDetected) else alert.step
+    if named or not step:
         return named
-    faults = (entry.event for entry in reversed(entries) if isinstance(entry.event, FaultNamed))
-    fault = next((fault for fault in faults if fault.at_step == event.at_step), None)
-    return _of_place(fault.refinement, fault.term, fault.module) if fault else ""
+    faults = (entry.event for entry in reversed(entries) if isinstance(entry.event, e.FaultNamed))
+    fault = next((fault for fault in faults if fault.at_step == step), None)
+    return _of_places(_places(fault)) if fault else ""
 
 
-def _of_place(refinement: str, term: str, module: str) -> str:
-    if refinement in REFINEMENTS:
-        return refinement
-    if term in REFINEMENT_OF_TERM:
-        return REFINEMENT_OF_TERM[term]
-    return next((part for part in module.split(".") if part in REFINEMENTS), "")
+def _places(event: Event) -> tuple[str, ...]:
+    """Names of refinements, terms, modules or metrics that an event speaks of, the surest first."""
+    match event:
+        case e.FaultNamed(refinement=refinement, term=term, module=module):
+            return refinement, term, module
+        case e.AlertRaised(term=term, module=module):
+            return term, module
+        case e.StepSkipped(terms=terms, modules=modules):
+            return *terms, *modules
+        case e.SpikeDetected(metric=metric):
+            return (metric.replace("/", "."),)
+        case _:
+            return ()
+
+
+def _of_places(places: Iterable[str]) -> str:
+    parts = [part for place in places for part in place.split(".")]
+    return next((REFINEMENT_OF_TERM.get(part, part) for part in parts if part in _KNOWN), "")

@@ -29,6 +29,9 @@ def alert(**fields):
         (alert(module="decoder.0"), ""),
         (fault(refinement="active_contour_loss"), "active_contour_loss"),
         (fault(term="boundary_aware"), "boundary_aware_loss"),
+        (e.StepSkipped(("dice", "contour"), ("decoder",), (), "NaN"), "contour_detection"),
+        (e.SpikeDetected("grad_norm/boundary_refinement", 7, 9.0, 1.0, 8.0), "boundary_refinement"),
+        (e.SpikeDetected("loss/total", 7, 9.0, 1.0, 8.0), ""),
         (e.NoteAdded("contour"), ""),
     ],
     ids=str,
@@ -53,6 +56,20 @@ def test_the_newest_alert_that_nobody_acknowledged_is_meant():
     assert newest_alert(ledger.entries) == second
     assert newest_alert(ledger.entries, {second.id}) == first
     assert newest_alert(ledger.entries, {first.id, second.id}) is None
+
+
+def test_a_run_that_started_again_has_no_old_alerts():
+    ledger = Ledger()
+    ledger.write(alert())
+    ledger.write(e.RunStarted("cpu", 1, 1, 1, 1, "calm"))
+    assert newest_alert(ledger.entries) is None
+
+
+@pytest.mark.parametrize("actor", ["guardian", "cockpit"])
+def test_only_the_guardians_own_rollback_is_an_alert(actor):
+    ledger = Ledger()
+    entry = ledger.write(e.RolledBack("step-00000040.pt", 60, 40), actor=actor)
+    assert newest_alert(ledger.entries) == (entry if actor == "guardian" else None)
 
 
 def test_the_remedies_are_those_of_the_recipe_in_its_order():
