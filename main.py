@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.options import TrainOptions, overrides, train_options
 from cockpit.cli.subcommands import run_subcommand
+from cockpit.terminal import why_no_screen
 from engine.errors import UserError
+from engine.interrupt import Interrupt, signals_to
 from engine.runs import CONFIG_FILE, CONSOLE_LOG, create_run, find_run
 
 if TYPE_CHECKING:
     from engine.ablation_report import Ablation, AblationRequest
+    from engine.config import Config
     from engine.forensics_report import Diagnosis
+    from engine.launch import RunRequest
+    from engine.script import ScriptedCommand
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -40,44 +45,126 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def train(options: TrainOptions) -> int:
-    """Train as asked, reporting on the console. Raises UserError where nothing can be trained.
+    """Train as asked, on a screen or with reports on the console. Raises UserError where nothing can be trained."""
+    reason = "" if options.no_ui else why_no_screen()
+    if reason:
+        print(f"{reason}: going on as with --no-ui", file=sys.stderr)
+    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
 
-    Torch is imported in here: the readers, and a mistake in the options, must not wait for it.
-    """
+
+def _train_headless(options: TrainOptions) -> int:
+    """Torch is imported once everything else is known to be right: a mistake in the options must not wait for it."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
     from engine.config_files import load_config  # noqa: PLC0415
-    from engine.script import read_script  # noqa: PLC0415
 
-    script = read_script(options.script) if options.script else ()
-    resumed = find_run(options.runs_dir, options.resume) if options.resume else None
-    name = options.config or (str(resumed / CONFIG_FILE) if resumed else _default_config())
+    script = _script(options)
+    resumed = _resumed(options)
+    name = _config_name(options, resumed) or _default_config()
     config = load_config(name, overrides(options))
     directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
     reporter = ConsoleReporter(directory, quiet=options.quiet)
     code = 2
     try:
-        from engine.run import Interrupt, RunRequest, signals_to  # noqa: PLC0415
-        from engine.run import train as run_training  # noqa: PLC0415
-
-        request = RunRequest(
-            directory=directory,
-            config=config,
-            device=options.device,
-            resume=resumed is not None,
-            init_from=options.init_from,
-            script=script,
-        )
         interrupt = Interrupt()
         with signals_to(interrupt):
             reporter.start()
-            code = run_training(request, interrupt)
+            code = _run(lambda _: _request(options, directory, config, script), name, interrupt)
     finally:
         reporter.stop(final=code != 2)
-        if code == 2 and resumed is None:
-            shutil.rmtree(directory, ignore_errors=True)
+        _clear_away(code, directory, resumed)
     if code == 1:
         print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
     return code
+
+
+def _train_on_screen(options: TrainOptions) -> int:
+    """The screen opens before even the configuration is read; what is wrong with that is said after it has closed."""
+    from cockpit.lifecycle import run_on_screen  # noqa: PLC0415
+    from cockpit.settings import load_settings, settings_file  # noqa: PLC0415
+    from engine.background import BackgroundRun  # noqa: PLC0415
+    from engine.defaults import likely_config  # noqa: PLC0415
+
+    settings = load_settings(settings_file())
+    script = _script(options)
+    resumed = _resumed(options)
+    named = _config_name(options, resumed)
+    name = named or likely_config()
+    directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
+    interrupt = Interrupt()
+
+    def request_for(config: str) -> RunRequest:
+        from engine.config_files import load_config  # noqa: PLC0415
+
+        return _request(options, directory, load_config(config, overrides(options)), script)
+
+    training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named)), interrupt)
+    ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+    _clear_away(ending.code, directory, resumed)
+    if ending.code == 2:
+        raise UserError(ending.error)
+    _sum_up(directory)
+    if ending.code == 1:
+        print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
+    return ending.code
+
+
+def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
+    if not options.script:
+        return ()
+    from engine.script import read_script  # noqa: PLC0415
+
+    return read_script(options.script)
+
+
+def _resumed(options: TrainOptions) -> Path | None:
+    return find_run(options.runs_dir, options.resume) if options.resume else None
+
+
+def _config_name(options: TrainOptions, resumed: Path | None) -> str:
+    """The configuration that was named, by an option or by the run that goes on; '' for none."""
+    return options.config or (str(resumed / CONFIG_FILE) if resumed else "")
+
+
+def _request(options: TrainOptions, directory: Path, config: Config, script: tuple[ScriptedCommand, ...]) -> RunRequest:
+    from engine.launch import RunRequest  # noqa: PLC0415
+
+    return RunRequest(
+        directory=directory,
+        config=config,
+        device=options.device,
+        resume=bool(options.resume),
+        init_from=options.init_from,
+        script=script,
+    )
+
+
+def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
+    """Train with the configuration `name`; the journal says that torch is imported while it is.
+
+    Unless `is_sure`, the name was likely before torch could be asked for a GPU, and is put right now that it can.
+    """
+    from engine.launch import initial_state, open_ledger  # noqa: PLC0415
+
+    request = request_for(name)
+    with open_ledger(request) as ledger:
+        from engine.run import train_with  # noqa: PLC0415
+
+        if not is_sure and (right := _default_config()) != name:
+            request = request_for(right)
+            ledger.state = initial_state(request.directory.name, request.config)
+        return train_with(ledger, request, interrupt)
+
+
+def _clear_away(code: int, directory: Path, resumed: Path | None) -> None:
+    """A run that was never made leaves nothing behind."""
+    if code == 2 and resumed is None:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _sum_up(directory: Path) -> None:
+    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+
+    ConsoleReporter(directory, quiet=True).stop()
 
 
 def diagnose(arguments: Namespace) -> int:
@@ -98,7 +185,7 @@ def diagnose(arguments: Namespace) -> int:
 
 
 def _default_config() -> str:
-    """The full network needs a GPU; without one the tiny configuration learns within minutes."""
+    """What a GPU, or none, suggests. Imports torch."""
     from engine.device import default_config  # noqa: PLC0415
 
     return default_config()

@@ -108,7 +108,7 @@ class CockpitApp(App[None], inherit_bindings=False):
             # numpy and what is built on it cost more than the whole first frame.
             from cockpit.session.session import Session  # noqa: PLC0415
 
-            self.switch_screen(self._furnish(Session(self._source)).screen)
+            self.push_screen(self._furnish(Session(self._source)).screen)
         if self._training is not None:
             self._training.start()
         self.set_interval(1 / self.settings.poll_rate, self._poll, name="poll")

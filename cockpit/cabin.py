@@ -70,6 +70,8 @@ class Cabin:
             self._open(action)
         elif action == "screenshot":
             self._screenshot()
+        elif action == "acknowledge":
+            self._acknowledge()
         else:
             return self.screen.tab == "charts" and self.screen.charts.dispatch(action)
         return True
@@ -120,6 +122,14 @@ class Cabin:
                     dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
                 )
                 self._app.push_screen(CommandPalette([actions], placeholder="find an action"))  # type: ignore[list-item]
+
+    def _acknowledge(self) -> None:
+        seen = self.screen.banner.acknowledge()
+        if seen is None:
+            self._app.notify("there is no alert to acknowledge", severity="warning", markup=False)
+        else:
+            for entry in seen.entries:
+                self.steering.acknowledge(entry.id)
 
     def _end_hint(self) -> None:
         if self.screen.has_class("-hinted"):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a training ended: its exit code, and for a mistake of the user (code 2) the sentence that says so."""
+class Ending(Protocol):
+    """How a training ended."""
 
-    code: int
-    error: str = ""
+    @property
+    def code(self) -> int:
+        """The exit code: 0 well, 1 a fault, 2 a mistake in what was asked, 128 + n ended by signal n."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """What was wrong, in one sentence; '' where nothing was, or where the journal says it."""
+        ...
 
 
 class Training(Protocol):
@@ -27,4 +32,8 @@ class Training(Protocol):
 
     def ending(self) -> Ending | None:
         """How it ended; None while it goes on."""
+        ...
+
+    def wait(self, seconds: float | None = None) -> Ending | None:
+        """How it ended, after `seconds` at most; None while it goes on."""
         ...

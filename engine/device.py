@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from engine.defaults import WITH_GPU, WITHOUT_GPU
 from engine.errors import UserError
 
 
@@ -30,6 +31,5 @@ def gpu_uuid(device: torch.device) -> str:
 
 
 def default_config() -> str:
-    """The configuration for this machine: the stable refined one on a GPU, the tiny one without."""
-    gpu = choose_device("auto").type != "cpu"
-    return "rgb_hierarchical_unet_v2_attention_r64m64_refined_stable" if gpu else "tiny"
+    """The configuration for this machine: the full network needs a GPU, the tiny one learns within minutes without."""
+    return WITH_GPU if choose_device("auto").type != "cpu" else WITHOUT_GPU

@@ -24,6 +24,7 @@ class TrainOptions:
     resume: str
     init_from: str
     no_ui: bool
+    keep_running: bool
     quiet: bool
     script: str
 
@@ -44,6 +45,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         resume=arguments.resume,
         init_from=arguments.init_from,
         no_ui=arguments.no_ui,
+        keep_running=arguments.keep_running,
         quiet=arguments.quiet,
         script=arguments.script,
     )

@@ -79,7 +79,7 @@ def is_intervention(entry: Entry) -> bool:
 
 def resume_command(run_dir: Path) -> str:
     """The command that goes on with the run in `run_dir`, as one would type it from the project's root."""
-    words = ["python", "main.py", "--no-ui", "--resume", run_dir.name]
+    words = ["python", "main.py", "--resume", run_dir.name]
     return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static
@@ -19,8 +19,13 @@ from cockpit.screens.tab_bar import TABS, TabBar
 from cockpit.session.session import EVERYTHING, News, Session
 from cockpit.settings import Settings
 from cockpit.steering.pending import PendingStrip
+from cockpit.widgets.banner import Banner
 from cockpit.widgets.chart_grid import ChartGrid
+from cockpit.widgets.header import Header
+from cockpit.widgets.modules import Modules
 from cockpit.widgets.panel import Panel
+from cockpit.widgets.phases import Phases
+from cockpit.widgets.safety import Safety
 from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18
@@ -42,24 +47,42 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._seen: set[Panel] = set()
         self._off: set[Panel] = set()
         self.charts = ChartGrid(marker=settings.marker, id="charts")
+        self.banner = Banner(marker=settings.marker, id="banner")
+        self._pending = PendingStrip(id="pending")
         self.set_class(hinted, "-hinted")
 
     def compose(self) -> ComposeResult:
         """Every part there may be; classes on the screen say which are displayed."""
+        marker = self._settings.marker
+        yield Header(marker=marker, reduced_motion=self._settings.reduced_motion, id="header")
+        yield self.banner
         yield TabBar(self._settings.keys, id="tabs")
         with Horizontal(id="middle"):
             with ContentSwitcher(initial="charts", id="body"):
                 yield self.charts
-            yield Vertical(id="side")
-        yield PendingStrip(id="pending")
+                yield from self._tabs()
+            with VerticalScroll(id="side", can_focus=False):
+                yield from self._column()
+        yield self._pending
         yield Static(id="ending", markup=False)
         yield Static(HINT, id="hint", markup=False)
         yield KeyBar(self._settings.keys, id="keys")
         yield Static(id="too-small", markup=False)
 
+    def _tabs(self) -> Iterator[Widget]:
+        with VerticalScroll(id="run"):
+            yield from self._column()
+
+    def _column(self) -> Iterator[Panel]:
+        """Phases, modules and safety, one below the other."""
+        marker = self._settings.marker
+        yield Phases(marker=marker)
+        yield Modules(marker=marker)
+        yield Safety(marker=marker)
+
     def on_mount(self) -> None:
-        """Begin with the charts."""
-        self.show_tab("charts")
+        """Begin with the charts, once there is a layout to fill."""
+        self.call_after_refresh(self.show_tab, "charts")
 
     @property
     def tab(self) -> str:
@@ -69,8 +92,20 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def show_tab(self, name: str) -> None:
         """Show the tab of that name; its panels get everything at once."""
         self.query_one("#body", ContentSwitcher).current = name
+        self._focus_on(name)
         self.query_one("#tabs", TabBar).show(name)
         self.take(News())
+
+    def _focus_on(self, name: str) -> None:
+        """Let the keys that move and scroll act on what the tab shows."""
+        tab = self.query_one(f"#{name}")
+        if name == "charts":
+            self.set_focus(None)
+        elif tab.focusable:
+            tab.focus(scroll_visible=False)
+        else:
+            found = (widget for widget in tab.query("*") if widget.focusable)
+            self.set_focus(next(found, None), scroll_visible=False)
 
     def turn_tab(self, by: int) -> None:
         """Go `by` tabs to the right."""
@@ -85,8 +120,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
             if what:
                 self.hand(panel, what)
         self._seen = visible
-        # The strip hides itself, so that it would never see what ends its hiding.
-        self.hand(self.query_one(PendingStrip), news or EVERYTHING)
+        for panel in (self.banner, self._pending):
+            self.hand(panel, news)
         state = self._session.state
         self.query_one(KeyBar).show(paused=state is not None and state.activity is Activity.PAUSED)
 
@@ -130,8 +165,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def _visible(self) -> Iterator[Panel]:
         for panel in self.query(Panel):
-            if panel not in self._off and not isinstance(panel, PendingStrip) and _is_displayed(panel):
+            if panel not in self._off and not _shows_itself(panel) and _is_displayed(panel):
                 yield panel
+
+
+def _shows_itself(panel: Panel) -> bool:
+    """Whether the panel hides while it has nothing to say: it must hear everything, or it would never come back."""
+    return isinstance(panel, Banner | PendingStrip)
 
 
 def _is_displayed(widget: Widget) -> bool:

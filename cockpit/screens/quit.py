@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 _TEXT: Final = """\
-enter, y     finish the step, write a checkpoint, end the run and leave
+enter, y     finish the step, write a checkpoint, end the run
 escape, n    stay; the training goes on"""
 
 

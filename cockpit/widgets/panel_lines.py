@@ -118,7 +118,7 @@ class Lines(Panel):
         """Paint what has changed; ask for another height where the number of lines has."""
         before, now = self._painted, self.lines(self._width())
         self._painted = now
-        if before is None or len(before) != len(now):
+        if before is None or len(now) != self.content_size.height:
             self.refresh(layout=True)
         elif not all(one.is_same(other) for one, other in zip(before, now, strict=True)):
             self.refresh()

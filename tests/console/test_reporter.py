@@ -226,7 +226,7 @@ def test_the_command_to_go_on_is_never_broken(run: ScriptedRun, terminal: Termin
     reporter.start()
     reporter.stop()
 
-    assert f"python main.py --no-ui --resume calm --runs-dir {run.directory.parent}" in terminal.getvalue()
+    assert f"python main.py --resume calm --runs-dir {run.directory.parent}" in terminal.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -87,7 +87,7 @@ def test_it_says_how_to_go_on(run: ScriptedRun) -> None:
     said = summary(finished(run))
 
     assert f"last checkpoint: {run.directory}/checkpoints/step-00000200.pt" in said
-    assert f"to go on: python main.py --no-ui --resume calm --runs-dir {run.directory.parent}" in said
+    assert f"to go on: python main.py --resume calm --runs-dir {run.directory.parent}" in said
     assert "give more" not in said
 
 
@@ -126,8 +126,8 @@ def test_a_run_that_was_cut_off_says_so(run: ScriptedRun) -> None:
 @pytest.mark.parametrize(
     ("directory", "command"),
     [
-        ("runs/calm", "python main.py --no-ui --resume calm"),
-        ("/data/my runs/it's", "python main.py --no-ui --resume 'it'\"'\"'s' --runs-dir '/data/my runs'"),
+        ("runs/calm", "python main.py --resume calm"),
+        ("/data/my runs/it's", "python main.py --resume 'it'\"'\"'s' --runs-dir '/data/my runs'"),
     ],
 )
 def test_the_command_to_go_on_can_be_pasted(directory: str, command: str) -> None:

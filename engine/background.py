@@ -1,0 +1,66 @@
+"""A run in a thread of its own, beside whoever watches it in the same process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
+
+from engine.errors import UserError
+from engine.interrupt import Interrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its exit code, and the sentence for a mistake of the user (code 2) or a fault (code 1)."""
+
+    code: int
+    error: str = ""
+
+
+class BackgroundRun:
+    """Calls `train`, which returns an exit code, in a thread that begins with `start`."""
+
+    def __init__(self, train: Callable[[], int], interrupt: Interrupt) -> None:
+        self._train = train
+        self._interrupt = interrupt
+        self._ended: Ended | None = None
+        self._thread = Thread(target=self._work, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin, unless it has begun or was stopped before."""
+        if self._ended is not None or self._thread.is_alive():
+            return
+        if self._interrupt.is_set():
+            self._ended = Ended(128 + self._interrupt.signal if self._interrupt.signal else 0)
+        else:
+            self._thread.start()
+
+    def stop(self, signal: int = 0) -> None:
+        """Ask for the end at the next step boundary, with a checkpoint; `signal` is the number of the one that asks."""
+        if signal:
+            self._interrupt.signal = self._interrupt.signal or signal
+        else:
+            self._interrupt.stop = True
+
+    def ending(self) -> Ended | None:
+        """How it ended; None while it goes on."""
+        return self._ended
+
+    def wait(self, seconds: float | None = None) -> Ended | None:
+        """How it ended, after `seconds` at most; signals are handled meanwhile."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return self._ended
+
+    def _work(self) -> None:
+        """The thread's root: a fault that the engine did not see itself, a package that cannot be loaded say."""
+        try:
+            ended = Ended(self._train())
+        except UserError as error:
+            ended = Ended(2, str(error))
+        except BaseException as error:
+            logging.getLogger(__name__).error("the engine could not run: %s", error, exc_info=error)
+            ended = Ended(1, f"{type(error).__name__}: {error}")
+        self._ended = ended

@@ -1,0 +1,178 @@
+"""The program on a real pseudo-terminal: what it draws is read through a terminal emulator, keys are typed."""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import pyte
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Emulator(pyte.Screen):
+    """pyte with an alternate screen: what stood there before is put back when it is left."""
+
+    def set_mode(self, *modes: int, **more: bool) -> None:
+        super().set_mode(*modes, **more)
+        if more.get("private") and 1049 in modes:
+            self._kept = copy.deepcopy(self.buffer), copy.copy(self.cursor)
+            self.erase_in_display(2)
+
+    def reset_mode(self, *modes: int, **more: bool) -> None:
+        super().reset_mode(*modes, **more)
+        if more.get("private") and 1049 in modes and hasattr(self, "_kept"):
+            self.buffer, cursor = self._kept
+            del self._kept
+            self.cursor.x, self.cursor.y = cursor.x, cursor.y
+
+
+class TerminalSession:
+    """`command` in a terminal of its own, `size` columns by lines, with `folder` as working directory."""
+
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        *,
+        size: tuple[int, int] = (80, 24),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        columns, lines = size
+        self.master, self.slave = pty.openpty()
+        self.resize(columns, lines)
+        self.before = termios.tcgetattr(self.slave)
+        self.raw = bytearray()
+        self._emulator = _Emulator(columns, lines)
+        self._stream = pyte.ByteStream(self._emulator)
+        self._lock = threading.Lock()
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**_clean(), "XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+            | dict(environment or {}),
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            preexec_fn=self._take_terminal,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _take_terminal(self) -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size; the program is told by SIGWINCH."""
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        if hasattr(self, "_lock"):
+            with self._lock:
+                self._emulator.resize(lines, columns)
+            os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def press(self, keys: str) -> None:
+        """Type characters, or escape sequences of keys that have no character."""
+        os.write(self.master, keys.encode())
+
+    def text(self) -> str:
+        """What the terminal shows."""
+        with self._lock:
+            return "\n".join(line.rstrip() for line in self._emulator.display)
+
+    def written(self) -> bytes:
+        """Everything that was ever written to the terminal."""
+        with self._lock:
+            return bytes(self.raw)
+
+    def wait_for(self, *words: str, seconds: float = 30) -> str:
+        """Wait until all `words` are on the screen; returns its text."""
+        return self.wait_until(lambda text: all(word in text for word in words), f"{words} to appear", seconds)
+
+    def wait_until(self, holds: Callable[[str], bool], what: str, seconds: float = 30) -> str:
+        """Wait until the screen's text fulfils `holds`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            text = self.text()
+            if holds(text):
+                return text
+            if self.process.poll() is not None and not self._reader.is_alive():
+                break
+            time.sleep(0.02)
+        text = self.text()
+        assert holds(text), f"waited for {what}; exit code {self.process.poll()}; the screen:\n{text}"
+        return text
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait for the end; returns the exit code."""
+        code = self.process.wait(seconds)
+        os.set_blocking(self.slave, False)
+        self._close_slave()
+        self._reader.join(5)
+        return code
+
+    def hang_up(self) -> None:
+        """Close the terminal, as a window that is closed does."""
+        self._close_slave()
+        master, self.master = self.master, -1
+        os.close(master)
+
+    def attributes(self) -> list[object]:
+        """The terminal's attributes now; ask before `wait`."""
+        return termios.tcgetattr(self.slave)
+
+    def _close_slave(self) -> None:
+        if self.slave >= 0:
+            os.close(self.slave)
+            self.slave = -1
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            with self._lock:
+                self.raw += data
+                self._stream.feed(data.replace(b"\x1b[<u", b"").replace(b"\x1b[>25u", b""))
+
+    def __enter__(self) -> TerminalSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        self._close_slave()
+        self._reader.join(5)
+        if self.master >= 0:
+            os.close(self.master)
+
+
+def program(*words: str) -> list[str]:
+    """The command that starts the program with these words."""
+    return [sys.executable, str(ROOT / "main.py"), *words]
+
+
+def _clean() -> dict[str, str]:
+    """The environment of a plain terminal."""
+    unwanted = ("NO_COLOR", "TMUX", "COLUMNS", "LINES", "COLORTERM", "TEXTUAL")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**kept, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
