@@ -62,7 +62,8 @@ def _remember(memory: GuardianMemory, sight: Sight, settings: RecoveryConfig) ->
         return replace(memory, bad=bad, spikes=spikes)
     memory = replace(memory, bad=(*bad, BadStep(number, sight.sample_ids)), spikes=spikes)
     if sight.fault is not None:
-        return replace(memory, refinement=sight.fault.refinement, place=_place(sight.fault))
+        named = sight.fault.refinement if sight.fault.module else _blamed(sight)
+        return replace(memory, refinement=named, place=_place(sight.fault))
     return replace(memory, refinement=_blamed(sight) or memory.refinement, place=memory.place or sight.reason)
 
 

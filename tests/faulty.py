@@ -1,0 +1,106 @@
+"""Runs that go wrong on purpose: a loss term turned NaN wherever a rule says so, and what the run made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+import engine.step
+from engine.checkpoint import list_checkpoints, load_checkpoint
+from engine.config import Config
+from engine.data.batch import Batch
+from engine.interrupt import Interrupt
+from engine.journal.reader import Entry, JournalReader
+from engine.launch import RunRequest
+from engine.plan import StepPlan
+from engine.protocol.state import RunState
+from engine.run import train
+from engine.runs import CHECKPOINTS
+from tests.small import small_config
+
+Rule = Callable[[StepPlan, Batch], bool]
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
+    """Make the loss term NaN in every training step, replays aside, that `rule` holds for."""
+    backward: Callable[..., torch.Tensor] = getattr(engine.step.Stepper, "_backward")  # noqa: B009
+    values = engine.step.term_values
+    bad = [False]
+
+    def poisoned_backward(stepper: engine.step.Stepper, batch: Batch, plan: StepPlan, *rest: object) -> torch.Tensor:
+        bad[0] = rule(plan, batch)
+        try:
+            return backward(stepper, batch, plan, *rest)
+        finally:
+            bad[0] = False
+
+    def poisoned_values(*args: object) -> dict[str, torch.Tensor]:
+        found = values(*args)  # type: ignore[arg-type]
+        if bad[0] and term in found:
+            found[term] = found[term] * math.nan
+        return found
+
+    monkeypatch.setattr(engine.step.Stepper, "_backward", poisoned_backward)
+    monkeypatch.setattr(engine.step, "term_values", poisoned_values)
+
+
+def long_config(**overrides: Mapping[str, object]) -> Config:
+    """Some forty steps of the small network, with windows to match."""
+    sections: dict[str, Mapping[str, object]] = {
+        "training": {"epochs": 20, "warmup_epochs": 0.5},
+        "guard": {"recovery": {"bad_steps": 2, "window_steps": 4, "stretch_steps": 20, "probation_steps": 6}},
+        "gate": {"min_steps": 4, "window_steps": 4},
+        "loss": {"blend_in_steps": 2},
+    }
+    merged = {name: {**sections.get(name, {}), **overrides.get(name, {})} for name in {*sections, *overrides}}
+    return small_config(**merged)
+
+
+def recovery(config: Config, **settings: object) -> Config:
+    """The same configuration with other settings of the guardian."""
+    guard = config.guard.model_copy(update={"recovery": config.guard.recovery.model_copy(update=settings)})
+    return config.model_copy(update={"guard": guard})
+
+
+def run(directory: Path, config: Config, **more: object) -> int:
+    """Train in `directory` to the end; returns the exit code."""
+    directory.mkdir(exist_ok=True)
+    return train(RunRequest(directory, config, device="cpu", **more), Interrupt())  # type: ignore[arg-type]
+
+
+def entries(directory: Path, *kinds: type) -> list[Entry]:
+    """The journal's events of some kinds, oldest first."""
+    with closing(JournalReader(directory)) as reader:
+        return [entry for entry in reader.events() if not kinds or isinstance(entry.event, kinds)]
+
+
+def state_of(directory: Path) -> RunState:
+    """The newest state."""
+    with closing(JournalReader(directory)) as reader:
+        state = reader.state()
+    assert state is not None
+    return state
+
+
+def series(directory: Path, name: str) -> dict[int, float]:
+    """A metric by step, along the newest lineage."""
+    with closing(JournalReader(directory)) as reader:
+        found = reader.series((name,))
+    there = found.present[name]
+    return dict(zip(found.steps[there].tolist(), found.values[name][there].tolist(), strict=True))
+
+
+def weights_of(directory: Path) -> Mapping[str, torch.Tensor]:
+    """The network's weights in the newest checkpoint."""
+    return load_checkpoint(list_checkpoints(directory / CHECKPOINTS)[-1])["model"]
+
+
+def same_weights(left: Path, right: Path) -> bool:
+    """Whether two runs ended with the same bits."""
+    mine, theirs = weights_of(left), weights_of(right)
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
