@@ -111,7 +111,7 @@ class Cabin:
     def _open(self, action: str) -> None:
         match action:
             case "help":
-                self._app.push_screen(HelpScreen(self.screen.tab, self._settings.keys))
+                self._app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), self._settings.keys))
             case "key_map":
                 self._app.push_screen(KeyMapScreen(self._settings.keys))
             case _:
@@ -121,7 +121,7 @@ class Cabin:
                     steering=self.steering,
                     dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
                 )
-                self._app.push_screen(CommandPalette([actions], placeholder="find an action"))  # type: ignore[list-item]
+                self._app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
 
     def _acknowledge(self) -> None:
         seen = self.screen.banner.acknowledge()

@@ -14,21 +14,6 @@ from textual.widgets import Static
 
 from cockpit.keys import GROUPS, Group, Key, shown
 
-_ABOUT: Final[Mapping[str, str]] = {
-    "charts": "Each chart shows one group of numbers over steps. The raw curve stays behind a smoothed one; a dashed "
-    "line is the chance level, or the bound that a norm should stay under. Marks under the plot are NaN and Inf steps, "
-    "upright lines are interventions, phases, checkpoints and alerts. All charts share zoom and cursor.",
-    "run": "The four phases and the gate to the next one, the refinements with their losses and shares of the "
-    "gradient, and what the guardian has seen.",
-    "preview": "Validation images with what the network predicts, the truth, outlines and errors, from the newest "
-    "validation.",
-    "events": "Everything that happened, with who did it and why. Enter or a click moves the charts' cursor there.",
-    "log": "What the program printed while the screen had the terminal: warnings, errors, tracebacks, native code as "
-    "well. The same stands in console.log in the run's directory.",
-    "config": "The resolved configuration, and what was changed since the start.",
-}
-"""What each tab shows."""
-
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
 
 
@@ -57,12 +42,12 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
 
 
 class HelpScreen(_Pages):
-    """What the current tab shows and which keys act on it."""
+    """What is on the screen, by (title, text), and which keys act on it."""
 
-    def __init__(self, tab: str, keys: Sequence[Key]) -> None:
+    def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[Key]) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
-        about = Content.assemble((_ABOUT[tab], "$foreground"), "\n")
-        super().__init__(f"Help: {tab}", [about, *(table(group, keys) for group in groups)])
+        about = [Content.assemble((title, "bold $text-primary"), f"  {text}\n") for title, text in texts]
+        super().__init__(f"Help: {tab}", [*about, *(table(group, keys) for group in groups)])
 
 
 class KeyMapScreen(_Pages):
@@ -78,7 +63,5 @@ def table(group: Group, keys: Sequence[Key]) -> Content:
     for key in keys:
         if key.group == group:
             where = shown(key) or "(palette)"
-            lines.append(
-                Content.assemble((f"  {where:<12}", "$text-accent"), f"{key.label:<22} ", (key.help, "$text-muted"))
-            )
+            lines.append(Content.assemble((f"  {where:<10} ", "$text-accent"), key.help))
     return Content("\n").join([*lines, Content("")])

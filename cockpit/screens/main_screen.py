@@ -21,7 +21,10 @@ from cockpit.settings import Settings
 from cockpit.steering.pending import PendingStrip
 from cockpit.widgets.banner import Banner
 from cockpit.widgets.chart_grid import ChartGrid
+from cockpit.widgets.config import Config
+from cockpit.widgets.events import Events
 from cockpit.widgets.header import Header
+from cockpit.widgets.log import Log
 from cockpit.widgets.modules import Modules
 from cockpit.widgets.panel import Panel
 from cockpit.widgets.phases import Phases
@@ -49,6 +52,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.charts = ChartGrid(marker=settings.marker, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
+        self._body = ContentSwitcher(self.charts, *self._tabs(), initial="charts", id="body")
+        self._tab_bar = TabBar(settings.keys, id="tabs")
+        self._key_bar = KeyBar(settings.keys, id="keys")
         self.set_class(hinted, "-hinted")
 
     def compose(self) -> ComposeResult:
@@ -56,22 +62,21 @@ class MainScreen(Screen[None], inherit_bindings=False):
         marker = self._settings.marker
         yield Header(marker=marker, reduced_motion=self._settings.reduced_motion, id="header")
         yield self.banner
-        yield TabBar(self._settings.keys, id="tabs")
+        yield self._tab_bar
         with Horizontal(id="middle"):
-            with ContentSwitcher(initial="charts", id="body"):
-                yield self.charts
-                yield from self._tabs()
-            with VerticalScroll(id="side", can_focus=False):
-                yield from self._column()
+            yield self._body
+            yield VerticalScroll(*self._column(), id="side", can_focus=False)
         yield self._pending
         yield Static(id="ending", markup=False)
         yield Static(HINT, id="hint", markup=False)
-        yield KeyBar(self._settings.keys, id="keys")
+        yield self._key_bar
         yield Static(id="too-small", markup=False)
 
     def _tabs(self) -> Iterator[Widget]:
-        with VerticalScroll(id="run"):
-            yield from self._column()
+        yield VerticalScroll(*self._column(), id="run")
+        yield Events(marker=self._settings.marker, id="events")
+        yield Log(id="log")
+        yield Config(id="config")
 
     def _column(self) -> Iterator[Panel]:
         """Phases, modules and safety, one below the other."""
@@ -87,13 +92,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
     @property
     def tab(self) -> str:
         """The name of the tab that is shown."""
-        return self.query_one("#body", ContentSwitcher).current or "charts"
+        return self._body.current or "charts"
 
     def show_tab(self, name: str) -> None:
         """Show the tab of that name; its panels get everything at once."""
-        self.query_one("#body", ContentSwitcher).current = name
+        self._body.current = name
         self._focus_on(name)
-        self.query_one("#tabs", TabBar).show(name)
+        self._tab_bar.show(name)
         self.take(News())
 
     def _focus_on(self, name: str) -> None:
@@ -107,6 +112,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
             found = (widget for widget in tab.query("*") if widget.focusable)
             self.set_focus(next(found, None), scroll_visible=False)
 
+    def help_texts(self) -> list[tuple[str, str]]:
+        """Title and help of the panels that can be seen, those of the tab first."""
+        tab = self.query_one(f"#{self.tab}")
+        seen = [panel for panel in self.query(Panel) if _is_displayed(panel)]
+        seen.sort(key=lambda panel: tab not in panel.ancestors_with_self)
+        return list(dict.fromkeys((panel.TITLE, panel.HELP) for panel in seen if panel.HELP))
+
     def turn_tab(self, by: int) -> None:
         """Go `by` tabs to the right."""
         names = list(TABS.values())
@@ -114,6 +126,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def take(self, news: News) -> None:
         """Hand on what is new; a panel that was out of sight until now gets everything."""
+        if not self.is_mounted:
+            return
         visible = set(self._visible())
         for panel in visible:
             what = news if panel in self._seen else EVERYTHING
@@ -123,7 +137,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         for panel in (self.banner, self._pending):
             self.hand(panel, news)
         state = self._session.state
-        self.query_one(KeyBar).show(paused=state is not None and state.activity is Activity.PAUSED)
+        self._key_bar.show(paused=state is not None and state.activity is Activity.PAUSED)
 
     def hand(self, panel: Panel, news: News) -> None:
         """Let `panel` take `news`; what goes wrong in it is the panel's affair, not the screen's."""

@@ -17,6 +17,8 @@ class Panel(Widget):
     """A part of the screen that shows a session. `TITLE` names it on borders and tabs."""
 
     TITLE: ClassVar[str] = ""
+    HELP: ClassVar[str | None] = None
+    """What to know about the panel where its keys or signs do not say it."""
 
     def take(self, session: Session, news: News) -> None:
         """Show what `news` brought: called on the UI thread while the panel is on screen, at most ten times a second.
