@@ -27,6 +27,7 @@ class TrainOptions:
     keep_running: bool
     quiet: bool
     script: str
+    autopilot: bool = False
 
 
 def train_options(arguments: argparse.Namespace) -> TrainOptions:
@@ -48,6 +49,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         keep_running=arguments.keep_running,
         quiet=arguments.quiet,
         script=arguments.script,
+        autopilot=arguments.autopilot,
     )
 
 
@@ -61,6 +63,7 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
         "training.max_steps": options.max_steps,
         "training.batch_size": options.batch_size,
         "training.seed": options.seed,
+        "autopilot.enabled": "true" if options.autopilot else None,
         "data.path": str(Path(options.data).expanduser().absolute()) if options.data else None,
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
