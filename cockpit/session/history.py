@@ -1,36 +1,25 @@
-"""Metric histories as charts read them: columns of a step range, single values, and every step that was not finite."""
+"""Metric histories as charts read them, safe to read while an old, long journal is still being read in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.journal.series import Series
+from cockpit.session.buckets import Buckets, Lens
+from cockpit.session.table import Table
+from engine.journal.tail import PointTable, Rows
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Buckets:
-    """C columns of equal width: column c covers the steps [first + c*w, first + (c+1)*w).
-
-    Least and greatest finite value and their mean, NaN where a column holds none; `low_positive_C` is the least value
-    above 0. `nan_C` and `inf_C` mark columns that hold a NaN, an infinity of either sign.
-    """
-
-    low_C: Floats
-    high_C: Floats
-    mean_C: Floats
-    nan_C: Flags
-    inf_C: Flags
-    low_positive_C: Floats
+__all__ = ["Buckets", "History"]
 
 
 class History:
-    """Every metric of a run along the lineage that counts. Absent is not NaN: a row without a metric has no value."""
+    """Every metric of a run along the lineage that counts. Absent is not NaN: a row without a metric has no value.
+
+    `first_step` and `last_step` are those of training rows, (0, 0) while there are none; `version` grows with every
+    change; `loading` is the share (0..1) of a long journal that is read in, newest rows first.
+    """
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
@@ -38,47 +27,59 @@ class History:
         self.first_step = 0
         self.last_step = 0
         self.loading = 1.0
-        self._steps: dict[str, NDArray[np.int64]] = {}
-        self._values: dict[str, NDArray[np.float32]] = {}
+        self._lock = Lock()
+        self._tables: dict[PointTable, Table] = {}
+        self._lenses: dict[PointTable, Lens] = {}
+        self.clear()
 
-    def replace(self, names: tuple[str, ...], series: Series, *, first_step: int, last_step: int) -> None:
-        """Hold the metrics `names` of `series`."""
-        self.names, self.first_step, self.last_step = names, first_step, last_step
-        for name in names:
-            present = series.present[name]
-            self._steps[name] = series.steps[present]
-            self._values[name] = series.values[name][present]
-        self.version += 1
+    def clear(self, *, room_before: dict[PointTable, int] | None = None) -> None:
+        """Forget everything; so many older rows will be read in."""
+        room = room_before or {}
+        with self._lock:
+            for kind in ("steps", "validations"):
+                self._tables[kind] = Table(room_before=room.get(kind, 0))
+                self._lenses[kind] = Lens(self._tables[kind])
+            self._changed()
+
+    def append(self, kind: PointTable, rows: Rows) -> None:
+        """New rows; those held from the first of their steps on give way."""
+        with self._lock:
+            self._tables[kind].append(rows)
+            self._changed()
+
+    def prepend(self, kind: PointTable, rows: Rows, *, loading: float) -> None:
+        """Older rows than those held; `loading` of everything is here now."""
+        with self._lock:
+            self._tables[kind].prepend(rows)
+            self.loading = loading
+            self._changed()
+
+    def cut(self, last: int) -> None:
+        """Forget everything after step `last`."""
+        with self._lock:
+            for table in self._tables.values():
+                table.cut(last)
+            self._changed()
+
+    def last(self, kind: PointTable) -> int | None:
+        """The newest step held of that kind."""
+        steps = self._tables[kind].steps
+        return int(steps[-1]) if steps.size else None
 
     def buckets(self, name: str, *, first: float, last: float, columns: int) -> Buckets:
         """The steps from `first` (included) to `last` (not included) of a metric in `columns` columns."""
-        edges = np.ceil(first + (np.arange(columns + 1) - 1e-9) * ((last - first) / max(columns, 1)))
-        steps, values = self.rows(name, int(edges[0]), int(edges[-1]) - 1)
-        at = np.searchsorted(steps, edges)
-        nan, none = np.full(columns, np.nan), np.zeros(columns, np.bool_)
-        empty = Buckets(nan.copy(), nan.copy(), nan.copy(), none.copy(), none.copy(), nan.copy())
-        for column in np.flatnonzero(np.diff(at)):
-            held = values[at[column] : at[column + 1]].astype(np.float64)
-            finite = held[np.isfinite(held)]
-            empty.nan_C[column], empty.inf_C[column] = np.isnan(held).any(), np.isinf(held).any()
-            if finite.size:
-                empty.low_C[column], empty.high_C[column] = finite.min(), finite.max()
-                empty.mean_C[column] = finite.mean()
-            if (finite > 0).any():
-                empty.low_positive_C[column] = finite[finite > 0].min()
-        return empty
+        with self._lock:
+            return self._lens(name).buckets(name, first=first, last=last, columns=columns)
 
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The steps `first` to `last`, both included, at which the metric was recorded, and its values."""
-        steps = self._steps.get(name, np.zeros(0, np.int64))
-        values = self._values.get(name, np.zeros(0, np.float32))
-        start, end = np.searchsorted(steps, [first, last + 1])
-        return steps[start:end], values[start:end]
+        """The steps `first` to `last`, both included, at which the metric was recorded, and its values as recorded."""
+        with self._lock:
+            return self._lens(name).rows(name, first, last)
 
     def at(self, name: str, step: int) -> float | None:
         """The value recorded at `step` or at the nearest recorded step before it; None where there is none."""
-        _, values = self.rows(name, -(2**62), step)
-        return float(values[-1]) if values.size else None
+        with self._lock:
+            return self._lens(name).at(name, step)
 
     def newest(self, name: str) -> float | None:
         """The last value recorded; None where there is none."""
@@ -86,5 +87,15 @@ class History:
 
     def non_finite(self, name: str) -> NDArray[np.int64]:
         """The steps whose value is NaN or infinite."""
-        steps, values = self.rows(name, -(2**62), 2**62)
-        return steps[~np.isfinite(values)]
+        with self._lock:
+            return self._lens(name).non_finite(name)
+
+    def _lens(self, name: str) -> Lens:
+        """What reads the table that holds a metric: validations where training has none of that name."""
+        return self._lenses["validations" if self._tables["steps"].row_of(name) is None else "steps"]
+
+    def _changed(self) -> None:
+        self.names = tuple(dict.fromkeys(name for table in self._tables.values() for name in table.names()))
+        steps = self._tables["steps"].steps
+        self.first_step, self.last_step = (int(steps[0]), int(steps[-1])) if steps.size else (0, 0)
+        self.version += 1

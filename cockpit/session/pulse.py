@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from cockpit.console.pace import Pace
 from cockpit.console.text import duration, whole
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
+
+OVER: Final = (Activity.FINISHED, Activity.FAILED)
+"""What a run that has ended is at."""
 
 
 class Pulse:

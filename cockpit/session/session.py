@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from cockpit.console.follower import Best, best_validation, chance_levels
+from cockpit.console.text import duration
+from cockpit.session.facts import Best, best_of, levels_of
+from cockpit.session.feed import Feed
 from cockpit.session.history import History
-from cockpit.session.pulse import Pulse
+from cockpit.session.outbox import Answer, Outbox, Pending
+from cockpit.session.pulse import OVER, Pulse
+from cockpit.session.writer_life import WriterLife
 from engine.errors import UserError
-from engine.journal.reader import Entry, JournalReader
-from engine.journal.sender import send
-from engine.journal.sessions import Session as Writer
+from engine.journal.reader import Entry
+from engine.journal.store import journal_file
+from engine.journal.tail import JournalTail
+from engine.protocol import wire
+from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
-from engine.protocol.events import Activity, Status
+from engine.protocol.events import Status
 from engine.protocol.rules import Outcome, decide, refused
 from engine.protocol.state import RunState
 from engine.runs import CHECKPOINTS
 
+__all__ = ["EVERYTHING", "Answer", "News", "Pending", "Session"]
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A command that was sent and not answered yet; `sent_at` by the session's clock, in seconds."""
+BUSY_SECONDS: Final = 0.05
+"""How long a look may wait for a locked journal; readers of one in WAL mode hardly ever wait."""
 
-    id: int
-    command: Command
-    sent_at: float
+RETRY_SECONDS: Final = 0.5
+"""After a look that failed."""
 
+EVENTS_PER_LOOK: Final = 1_000
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a command of this screen ended: the entry carries the status and the reason."""
-
-    pending: Pending
-    entry: Entry
+_STARTING: Final = "starting"
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What one poll brought; falsy when nothing changed. `time`: the pulse or the heartbeat reads differently now.
+    """What one poll brought; falsy when nothing changed. `time`: pulse, heartbeat or notice read differently now.
 
-    `rewound`: a rollback or a resume opened a branch, the histories were cut.
+    `rewound`: a rollback or a resume opened a branch, histories were cut.
     """
 
     state: bool = False
@@ -62,7 +64,11 @@ EVERYTHING: Final = News(state=True, steps=True, time=True, rewound=True)
 
 
 class Session:
-    """The run in `run_dir`, which need not exist yet. Poll it about ten times a second from one thread."""
+    """The run in `run_dir`, which need not exist yet. Poll it about ten times a second, always from one thread.
+
+    `elapsed` and `remaining` are seconds; `heartbeat_age` seconds since the writer's last sign of life, None where
+    none is expected; `notice` says why there is nothing to show, '' where there is.
+    """
 
     def __init__(
         self,
@@ -75,38 +81,46 @@ class Session:
         self.run_dir = run_dir
         self.can_steer = can_steer
         self.state: RunState | None = None
-        self.entries: Sequence[Entry] = []
         self.history = History()
         self.chance: Mapping[str, float] = {}
-        self.pending: tuple[Pending, ...] = ()
-        self.pulse = "starting"
+        self.pulse = _STARTING
         self.steps_per_second: float | None = None
         self.remaining: float | None = None
         self.elapsed = 0.0
         self.heartbeat_age: float | None = None
         self.best: Best | None = None
-        self.notice = "starting"
+        self.notice = _STARTING
         self._clock = clock
-        self._actor = actor
-        self._opened_at = clock()
-        self._reader: JournalReader | None = None
+        self._entries: list[Entry] = []
+        self._outbox = Outbox(run_dir, actor)
         self._watch = Pulse(run_dir / CHECKPOINTS)
-        self._writer: Writer | None = None
-        self._lineage: tuple[tuple[int, int | None], ...] = ()
-        self._last_row = (0, 0)
-        self._last_event = 0
+        self._life = WriterLife(clock())
+        self._journal = journal_file(run_dir)
+        self._tail: JournalTail | None = None
+        self._inode = 0
+        self._retry_at = clock()
+        self._forget()
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Every event so far, oldest first."""
+        return self._entries
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """Commands sent from here that were not answered yet, oldest first."""
+        return self._outbox.pending
 
     def poll(self) -> News:
         """One look at the journal; cheap when nothing is new. A journal that cannot be read is told by `notice`."""
-        try:
-            news = self._look()
-        except UserError as error:
-            news, notice = News(), "starting" if self._reader is None and self.state is None else str(error)
-        else:
-            notice = "" if self.state is not None else "starting"
-        if notice != self.notice:
-            news, self.notice = replace(news, time=True), notice
-        return self._timed(news)
+        now, before = self._clock(), (self.pulse, self.notice, self._beat())
+        news = self._look(now) if now >= self._retry_at else News()
+        self._measure(now)
+        answers = (*news.answers, *self._outbox.retry())
+        if self._life.is_gone:
+            answers = (*answers, *self._outbox.abandon("the run's process is gone"))
+        later = before != (self.pulse, self.notice, self._beat())
+        return replace(news, answers=answers, time=later) if answers or later else news
 
     def decide(self, command: Command) -> Outcome:
         """What the rule book says to `command` on the newest state."""
@@ -122,84 +136,112 @@ class Session:
         if outcome.status is Status.REFUSED:
             return outcome
         try:
-            number = send(self.run_dir, command, self._actor)
+            self._outbox.send(command, self._clock())
         except UserError as error:
             return refused(str(error))
-        self.pending = (*self.pending, Pending(number, command, self._clock()))
         return outcome
 
     def close(self) -> None:
         """Give the journal back."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._feed.close()
+        self._outbox.close()
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
 
-    def _look(self) -> News:
-        if self._reader is None:
-            self._reader = JournalReader(self.run_dir)
-        reader = self._reader
-        state, newest = reader.state(), reader.newest_ids()
-        changed, self.state = state != self.state, state
-        self._writer = reader.heartbeat()
-        self.chance = self.chance or chance_levels(reader)
-        entries = self._read_events(reader, newest.event)
-        rewound = self._rewound(reader)
-        steps = rewound or (newest.branch, newest.step) != self._last_row or bool(entries)
-        if steps:
-            self._last_row = (newest.branch, newest.step)
-            self._read_metrics(reader)
-        return News(changed, steps, entries, self._answers(entries), False, rewound)
+    def _forget(self) -> None:
+        """The journal is another than before, or was never read."""
+        self._version = -1
+        self._state_text = ""
+        self._last_event = 0
+        self._unread = False
+        self._history_version = self.history.version
+        self._entries = []
+        self._feed = Feed(self.history, self._open)
 
-    def _read_events(self, reader: JournalReader, newest: int) -> tuple[Entry, ...]:
-        if newest <= self._last_event:
-            return ()
-        entries = tuple(reader.events(after_id=self._last_event))
-        self._last_event = newest
-        self.entries = [*self.entries, *entries]
-        return entries
+    def _open(self) -> JournalTail:
+        return JournalTail(self.run_dir, busy_seconds=BUSY_SECONDS)
 
-    def _rewound(self, reader: JournalReader) -> bool:
-        lineage, before = reader.lineage(), self._lineage
-        self._lineage = lineage
-        return bool(before) and lineage != before
+    def _look(self, now: float) -> News:
+        try:
+            self._follow_file(now)
+            news = self._news()
+        except UserError as error:
+            self.notice = str(error) if self._journal.exists() or self.state is not None else _STARTING
+            self._version = -1
+            self._retry_at = now + RETRY_SECONDS if self.state is not None else now
+            return News()
+        self.notice = self._feed.failure or ("" if self.state is not None else _STARTING)
+        return news
 
-    def _read_metrics(self, reader: JournalReader) -> None:
-        names = reader.metric_names()
-        series = reader.series(names)
-        training = [name for name in names if not name.startswith("val/")]
-        steps = series.steps
-        if training:
-            steps = steps[series.present[training[0]]]
-        first, last = (int(steps[0]), int(steps[-1])) if steps.size else (0, 0)
-        self.history.replace(names, series, first_step=first, last_step=last)
-        self.best = best_validation(reader)
+    def _follow_file(self, now: float) -> None:
+        """Have the journal open that is there now: a run that was made anew has another file of the same name."""
+        if self._tail is not None and self._life.due(now):
+            try:
+                inode = os.stat(self._journal).st_ino
+            except OSError as error:
+                raise UserError(f"cannot read {self._journal}: {error.strerror}") from None
+            if inode != self._inode:
+                self.close()
+        if self._tail is None:
+            self._tail = self._open()
+            self._inode = os.stat(self._journal).st_ino
+            self._forget()
 
-    def _answers(self, entries: Sequence[Entry]) -> tuple[Answer, ...]:
-        open_ones = {pending.id: pending for pending in self.pending}
-        answers = tuple(
-            Answer(open_ones[entry.command_id], entry)
-            for entry in entries
-            if entry.command_id in open_ones and entry.status is not Status.NOTED
-        )
-        answered = {answer.pending.id for answer in answers}
-        self.pending = tuple(pending for pending in self.pending if pending.id not in answered)
-        return answers
+    def _news(self) -> News:
+        assert self._tail is not None
+        version = self._tail.version()
+        if version == self._version and not self._unread:
+            return News(steps=self._grown())
+        with self._tail.snapshot():
+            news = self._read(self._tail)
+        self._version = version
+        return news
 
-    def _timed(self, news: News) -> News:
+    def _read(self, tail: JournalTail) -> News:
+        """Everything new in one moment of the journal."""
+        events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
+        self._last_event = events.last_id
+        self._entries.extend(events.entries)
+        changed = self._read_state(tail)
+        self._life.observe(tail.session(), self._clock())
+        self.chance = self.chance or levels_of(tail.meta("chance_levels"))
+        rewound = self._feed.look(tail)
+        self._unread = self._feed.behind or events.num_read == EVENTS_PER_LOOK
+        return News(changed, self._grown(), events.entries, self._outbox.match(events.entries), False, rewound)
+
+    def _read_state(self, tail: JournalTail) -> bool:
+        text = tail.state_text()
+        if text is None or text == self._state_text:
+            return False
+        try:
+            self.state = wire.state_from_text(text)
+        except WireError as error:
+            raise UserError(f"{self._journal} holds what this program does not know: {error}") from error
+        self._state_text = text
+        return True
+
+    def _grown(self) -> bool:
+        """The histories are not what they were at the last look."""
+        if self.history.version == self._history_version:
+            return False
+        self._history_version = self.history.version
+        self.best = best_of(*self.history.rows("val/miou", -(2**62), 2**62))
+        return True
+
+    def _measure(self, now: float) -> None:
         """Let the clock tell: pulse, pace, heartbeat."""
-        now, before = self._clock(), (self.pulse, self._beat())
-        self.elapsed = now - self._opened_at
-        if self._writer is not None:
-            self.heartbeat_age = None if self._writer.ended else self._writer.age
+        self.elapsed, self.heartbeat_age = self._life.elapsed(now), self._life.age()
         if self.state is None:
-            self.pulse = f"starting, {int(self.elapsed)} s"
-        else:
-            self._watch.observe(self.state, now)
-            self.pulse = self._watch.text(self.state, now)
-            self.steps_per_second = self._watch.pace.steps_per_second()
-            over = self.state.activity in (Activity.FINISHED, Activity.FAILED)
-            self.remaining = None if over else self._watch.pace.remaining(now, self.state.total_steps)
-        return replace(news, time=True) if before != (self.pulse, self._beat()) else news
+            self.pulse = f"{_STARTING}, {duration(self.elapsed)}"
+            return
+        self._watch.observe(self.state, now)
+        over = self.state.activity in OVER
+        lifeless = "" if over else self._life.complaint(now)
+        self.pulse = lifeless or self._watch.text(self.state, now)
+        self.steps_per_second = self._watch.pace.steps_per_second()
+        self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
 
-    def _beat(self) -> int | None:
-        return None if self.heartbeat_age is None else int(self.heartbeat_age)
+    def _beat(self) -> int:
+        """The heartbeat's age as a screen may show it: a fresh one is not news."""
+        return 0 if self.heartbeat_age is None or self.heartbeat_age < 3 else int(self.heartbeat_age)

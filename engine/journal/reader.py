@@ -19,6 +19,7 @@ from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class Newest:
     step: int
     event: int
     command: int
+
+
+# A row is what SQLite hands out, of no type that pyright could know: hence Any.
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """The entry in one row of the event table. Raises WireError for an event this program does not know."""
+    number, when, branch, step, actor, command_id, status, reason, kind, body = row
+    return Entry(
+        number, when, branch, step, actor, command_id, Status(status), reason, wire.event_from_text(kind, body)
+    )
 
 
 class JournalReader:
@@ -124,9 +134,7 @@ class JournalReader:
         return Newest(point[0], point[1], row[0] or 0, row[1] or 0)
 
     def _entry(self, row: tuple[Any, ...]) -> Entry:
-        number, when, branch, step, actor, command_id, status, reason, kind, body = row
-        event = self._understood(lambda text: wire.event_from_text(kind, text), body)
-        return Entry(number, when, branch, step, actor, command_id, Status(status), reason, event)
+        return self._understood(entry_of, row)
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return self._query(lambda: self._connection.execute(query, values).fetchone())
@@ -141,8 +149,8 @@ class JournalReader:
         except sqlite3.Error as error:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
-    def _understood(self, decode: Callable[[str], T], text: str) -> T:
+    def _understood(self, decode: Callable[[V], T], stored: V) -> T:
         try:
-            return decode(text)
+            return decode(stored)
         except WireError as error:
             raise UserError(f"{self.path} holds what this program does not know: {error}") from error

@@ -17,17 +17,43 @@ from engine.protocol.commands import Command
 POLL_SECONDS = 0.05
 
 
+class Sender:
+    """A connection kept open to put commands before the run at `path`, for who sends many and must not wait."""
+
+    def __init__(self, path: Path, *, busy_seconds: float | None = None) -> None:
+        self._path = path
+        self._connection = open_writable(path, busy_seconds=busy_seconds)
+
+    def send(self, command: Command, actor: str) -> int | None:
+        """Put `command` into the mailbox and return its number; None when the journal was busy all the time.
+
+        Raises UserError when no living run would read it, or the journal cannot be written.
+        """
+        try:
+            return _insert(self._connection, self._path, actor, wire.command_to_text(command))
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                return None
+            raise UserError(f"cannot write to {journal_file(self._path)}: {error}") from error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+
 def send(path: Path, command: Command, actor: str) -> int:
     """Put `command` before the run at `path` and return its number.
 
     Raises UserError when no living run would read it.
     """
-    body = wire.command_to_text(command)
-    with closing(open_writable(path)) as connection:
-        try:
-            return _insert(connection, path, actor, body)
-        except sqlite3.Error as error:
-            raise UserError(f"cannot write to {journal_file(path)}: {error}") from error
+    with closing(Sender(path)) as sender:
+        number = sender.send(command, actor)
+    if number is None:
+        raise UserError(f"cannot write to {journal_file(path)}: database is locked")
+    return number
 
 
 def _insert(connection: sqlite3.Connection, path: Path, actor: str, body: str) -> int:

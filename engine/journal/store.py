@@ -72,21 +72,24 @@ def create_journal(path: Path) -> sqlite3.Connection:
     return _opened(file, _connect_writable, create=True)
 
 
-def open_writable(path: Path) -> sqlite3.Connection:
-    """Open an existing journal to add rows. Raises UserError when it is missing or no journal."""
-    return _opened(_existing(path), _connect_writable)
+def open_writable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.Connection:
+    """Open an existing journal to add rows. Raises UserError when it is missing or no journal.
+
+    A statement waits at most `busy_seconds` for another writer (None: long).
+    """
+    return _opened(_existing(path), lambda file: _connect_writable(file, busy_seconds))
 
 
-def open_readable(path: Path) -> sqlite3.Connection:
+def open_readable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.Connection:
     """Open an existing journal to read, also in a directory that may not be written. Raises UserError."""
     file = _existing(path)
     try:
-        return _opened(file, _connect_readable)
+        return _opened(file, lambda file: _connect(file, "mode=ro", busy_seconds))
     except UserError:
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size > 0:
             raise
-        return _opened(file, _connect_immutable)
+        return _opened(file, lambda file: _connect(file, "immutable=1", busy_seconds))
 
 
 def _existing(path: Path) -> Path:
@@ -96,25 +99,17 @@ def _existing(path: Path) -> Path:
     return file
 
 
-def _connect_writable(file: Path) -> sqlite3.Connection:
-    connection = _connect(file, "mode=rw")
+def _connect_writable(file: Path, busy_seconds: float | None = None) -> sqlite3.Connection:
+    connection = _connect(file, "mode=rw", busy_seconds)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
-def _connect_readable(file: Path) -> sqlite3.Connection:
-    return _connect(file, "mode=ro")
-
-
-def _connect_immutable(file: Path) -> sqlite3.Connection:
-    return _connect(file, "immutable=1")
-
-
-def _connect(file: Path, query: str) -> sqlite3.Connection:
+def _connect(file: Path, query: str, busy_seconds: float | None) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{file.absolute().as_uri()}?{query}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=BUSY_SECONDS if busy_seconds is None else busy_seconds,
         isolation_level=None,
         check_same_thread=False,
     )

@@ -1,0 +1,101 @@
+"""Summaries of metric values: what a chart needs to know of any stretch, and how stretches unite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+Slots = NDArray[np.int64]
+
+NAN: Final = 1
+INF: Final = 2
+"""Flags of a cell: it holds a NaN, an infinity of either sign."""
+
+_ABSENT_BITS: Final = np.uint32(0x7FC0_0ABE)
+
+ABSENT: Final[np.float32] = np.frombuffer(_ABSENT_BITS.tobytes(), np.float32)[0]
+"""A quiet NaN of our own, which stands for "not recorded" in a matrix of values."""
+
+_UNION: Final = (np.minimum, np.maximum, np.minimum, np.add, np.add, np.bitwise_or)
+_NEUTRAL: Final = (np.inf, -np.inf, np.inf, 0.0, 0, 0)
+_TYPES: Final = (np.float32, np.float32, np.float32, np.float64, np.int32, np.uint8)
+
+
+def absent(values: Matrix) -> NDArray[np.bool_]:
+    """Which cells hold no value at all."""
+    return values.view(np.uint32) == _ABSENT_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Cells of any shape, as six arrays of that shape, in this order.
+
+    Least finite value (+inf where there is none), greatest (-inf), least above 0 (+inf), sum of the finite values,
+    their count, and flags.
+    """
+
+    arrays: tuple[NDArray[Any], ...]
+
+    @classmethod
+    def reserved(cls, shape: tuple[int, ...]) -> Stats:
+        """Cells whose content is arbitrary; memory that is never written costs nothing."""
+        return cls(tuple(np.empty(shape, kind) for kind in _TYPES))
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Stats:
+        """Cells that stand for no value."""
+        return cls(tuple(np.full(shape, value, kind) for value, kind in zip(_NEUTRAL, _TYPES, strict=True)))
+
+    @classmethod
+    def of_values(cls, values: Matrix) -> Stats:
+        """A cell for every value."""
+        finite = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            positive = np.where(values > 0, values, np.float32(np.inf))
+        flags = np.zeros(values.shape, np.uint8)
+        if finite.all():
+            return cls((values, values, positive, values.astype(np.float64), finite.astype(np.int32), flags))
+        flags[np.isinf(values)] = INF
+        flags[np.isnan(values) & ~absent(values)] = NAN
+        low = np.where(finite, values, np.float32(np.inf))
+        high = np.where(finite, values, np.float32(-np.inf))
+        total = np.where(finite, values, np.float32(0)).astype(np.float64)
+        return cls((low, high, positive, total, finite.astype(np.int32), flags))
+
+    def blocks(self, size: int) -> Stats:
+        """Every `size` neighbouring cells of the last axis, which is a multiple of it long, as one."""
+        shape = (*self.arrays[0].shape[:-1], -1, size)
+        return Stats(
+            tuple(union.reduce(cells.reshape(shape), -1) for union, cells in zip(_UNION, self.arrays, strict=True))
+        )
+
+    def runs(self, starts: Slots) -> Stats:
+        """Cells of one axis united in runs that begin at `starts`; no run is empty."""
+        return Stats(tuple(union.reduceat(cells, starts) for union, cells in zip(_UNION, self.arrays, strict=True)))
+
+    def unite(self, at: Slots, other: Stats) -> None:
+        """Take the cells of `other` into the cells `at`, no two of them the same."""
+        for union, cells, more in zip(_UNION, self.arrays, other.arrays, strict=True):
+            cells[at] = union(cells[at], more)
+
+    def put(self, rows: slice, columns: slice, other: Stats) -> None:
+        """Overwrite a rectangle."""
+        for cells, fresh in zip(self.arrays, other.arrays, strict=True):
+            cells[rows, columns] = fresh
+
+    def clear(self, rows: slice, columns: slice) -> None:
+        """Make a rectangle stand for no value."""
+        for cells, value in zip(self.arrays, _NEUTRAL, strict=True):
+            cells[rows, columns] = value
+
+    def part(self, rows: slice, columns: slice) -> Stats:
+        """A view of a rectangle."""
+        return Stats(tuple(cells[rows, columns] for cells in self.arrays))
+
+    def take(self, row: int, columns: Slots) -> Stats:
+        """Copies of single cells of one row."""
+        return Stats(tuple(cells[row].take(columns) for cells in self.arrays))
