@@ -46,7 +46,7 @@ class Actions:
         self.directory = run_dir / CHECKPOINTS
         self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
-        self.books = Books(config.gate.window_steps)
+        self.books = Books(config)
         self._previews = PreviewWriter(run_dir)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=ledger.journal.flush

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.autopilot import AutopilotMemory
+from engine.config import Config
 from engine.guardian.sight import GuardianMemory
 from engine.guards.gate import GateWindow
+from engine.guards.watch import Watch, WatchMemory
 from engine.protocol.codec import from_json, from_text, to_text
 
 
@@ -23,6 +25,7 @@ class _Page:
     mious: tuple[float, ...] = ()
     guardian: GuardianMemory = field(default_factory=GuardianMemory)
     autopilot: AutopilotMemory = field(default_factory=AutopilotMemory)
+    watch: WatchMemory | None = None
 
 
 class Books:
@@ -31,8 +34,9 @@ class Books:
     `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is the one that the window tells of.
     """
 
-    def __init__(self, window_steps: int):
-        self.window = GateWindow(window_steps)
+    def __init__(self, config: Config):
+        self.window = GateWindow(config.gate.window_steps)
+        self.watch = Watch(config)
         self.phase = -1
         self.clean_steps = 0
         self.skipped_in_a_row = 0
@@ -51,6 +55,7 @@ class Books:
             mious=tuple(self.window.mious),
             guardian=self.guardian,
             autopilot=self.autopilot,
+            watch=self.watch.memory(),
         )
         return to_text(page)
 
@@ -69,3 +74,5 @@ class Books:
         self.turn_back(text)
         page = from_json(_Page, from_text(text))
         self.skipped_in_a_row, self.guardian, self.autopilot = page.skipped_in_a_row, page.guardian, page.autopilot
+        if page.watch is not None:
+            self.watch.recall(page.watch)

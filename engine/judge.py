@@ -13,7 +13,6 @@ from engine.forensics.evidence import Evidence
 from engine.forensics.investigation import Findings, Forensics
 from engine.guardian.sight import Sight
 from engine.guards.gate import gate_checks
-from engine.guards.watch import Watch
 from engine.ledger import Ledger
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
 from engine.step import PendingReport, StepReport
@@ -47,7 +46,6 @@ class Judge:
         self._council = council
         self.forensics = Forensics(ledger.journal.path.parent, config, trainer)
         self.load = SystemLoad(gpu_uuid(trainer.device))
-        self._watch = Watch(config)
 
     def take_in(self, step: Launched, later: Collection[Launched]) -> StepReport:
         """Write down what `step` came to, and judge it; `later` were launched since. Raises TrainingDivergedError."""
@@ -84,13 +82,13 @@ class Judge:
         number, before = report.index + 1, self._ledger.state
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
         self._ledger.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
-        seen = self._watch.observe(number, metrics, before, seconds=step.seconds)
+        seen = self._books.watch.observe(number, metrics, before, seconds=step.seconds)
         self._ledger.observe(
             loss=report.loss,
             grad_norm=report.grad_norm,
             clamp_hits=before.clamp_hits + report.clamp_hits,
             samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
-            clip_rate=self._watch.clip_rate,
+            clip_rate=self._books.watch.clip_rate,
         )
         return seen
 

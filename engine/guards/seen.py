@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,15 +44,15 @@ class Latch:
     """Turns a condition that holds for many steps into one alert: rises once, and again after it has cleared."""
 
     def __init__(self) -> None:
-        self._is_up = False
-        self._rose_at = -math.inf
+        self.is_up = False
+        self.rose_at: int | None = None
 
     def rises(self, number: int, *, on: bool, off: bool) -> bool:
         """Whether to alert at step `number`; `off` clears. Within `LEAST_GAP` steps of the last alert: no."""
-        if self._is_up:
-            self._is_up = not off
+        if self.is_up:
+            self.is_up = not off
             return False
-        if not on or number - self._rose_at < LEAST_GAP:
+        if not on or (self.rose_at is not None and self.rose_at <= number < self.rose_at + LEAST_GAP):
             return False
-        self._is_up, self._rose_at = True, number
+        self.is_up, self.rose_at = True, number
         return True

@@ -36,6 +36,11 @@ class ShareWindow:
         """Whether enough steps were seen to speak of a share."""
         return len(self._held) == self._size
 
+    @property
+    def newest(self) -> tuple[bool, ...]:
+        """What held of the newest steps, oldest first."""
+        return tuple(self._held)
+
     def clear(self) -> None:
         """Forget all steps."""
         self._held.clear()
@@ -63,16 +68,16 @@ class ShareMonitor:
 
     def __init__(self, trouble: Trouble):
         self._trouble = trouble
-        self._window = ShareWindow(trouble.size)
-        self._latch = Latch()
+        self.window = ShareWindow(trouble.size)
+        self.latch = Latch()
 
     def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
         """See `Monitor.look`."""
         trouble = self._trouble
-        self._window.add(held=trouble.is_troubled(seen))
-        share = self._window.share
-        on = self._window.is_full and share >= trouble.alarm
-        if not self._latch.rises(seen.number, on=on, off=share <= trouble.alarm / 2):
+        self.window.add(held=trouble.is_troubled(seen))
+        share = self.window.share
+        on = self.window.is_full and share >= trouble.alarm
+        if not self.latch.rises(seen.number, on=on, off=share <= trouble.alarm / 2):
             return ()
         message = trouble.evidence(share, seen)
         module = REFINEMENT_OF_TERM.get(trouble.term, "")
@@ -80,7 +85,7 @@ class ShareMonitor:
 
     def disturb(self) -> None:
         """See `Monitor.disturb`."""
-        self._window.clear()
+        self.window.clear()
 
 
 def share_monitors(max_grad_norm: float) -> Iterator[ShareMonitor]:

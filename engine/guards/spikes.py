@@ -40,6 +40,14 @@ class Rule(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RuleMemory:
+    """How many values a rule needs before it scores, and the logarithms of the newest, oldest first."""
+
+    needed: int
+    levels: tuple[float, ...]
+
+
 class MedianRule:
     """Robust deviations of the logarithm: (log v - median) / (1.4826 MAD), over the newest `window` values.
 
@@ -68,6 +76,14 @@ class MedianRule:
             self._needed = min(self._needed, self._kept)
         while len(self._newest) > self._kept:
             self._drop()
+
+    def memory(self) -> RuleMemory:
+        """What a resumed run must know to score the next value the same."""
+        return RuleMemory(self._needed, tuple(self._newest))
+
+    def recall(self, memory: RuleMemory) -> None:
+        """Become what `memory` told of."""
+        self._needed, self._newest, self._sorted = memory.needed, deque(memory.levels), sorted(memory.levels)
 
     def _drop(self) -> None:
         del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
@@ -135,7 +151,7 @@ class Tolerance:
     ever less. An event ends when nothing was over for `cooldown` steps.
     """
 
-    score: float = 6.0
+    score: float = 5.0
     ratio: float = 1.5
     wide: float = 3.0
     settling: int = 50
@@ -143,18 +159,21 @@ class Tolerance:
 
 
 class SpikeDetector:
-    """Watches some metrics together: what makes several of them jump, or one again and again, is one event."""
+    """Watches some metrics together: what makes several of them jump, or one again and again, is one event.
+
+    `quiet` and `settling` count down the steps in which nothing begins anew, and those of wider tolerance.
+    """
 
     def __init__(self, rules: Mapping[str, Rule], tolerance: Tolerance):
         self._rules = rules
         self._tolerance = tolerance
-        self._quiet = 0
-        self._settling = 0
+        self.quiet = 0
+        self.settling = 0
 
     def observe(self, values: Mapping[str, float]) -> tuple[str, Reading] | None:
         """The metric that jumped most at this step, if an event begins; values that are not finite are passed over."""
         width = self._width()
-        self._quiet = max(0, self._quiet - 1)
+        self.quiet = max(0, self.quiet - 1)
         over: tuple[str, Reading] | None = None
         for metric, rule in self._rules.items():
             value = values.get(metric, math.nan)
@@ -163,21 +182,21 @@ class SpikeDetector:
                 over = metric, reading
         if over is None:
             return None
-        begins = self._quiet == 0
-        self._quiet = self._tolerance.cooldown
+        begins = self.quiet == 0
+        self.quiet = self._tolerance.cooldown
         return over if begins else None
 
     def disturb(self) -> None:
         """An intervention or a rollback: warm up again with a wider tolerance instead of firing."""
-        self._settling = self._tolerance.settling
+        self.settling = self._tolerance.settling
         for rule in self._rules.values():
             rule.disturb()
 
     def _width(self) -> float:
-        if not self._settling:
+        if not self.settling:
             return 1.0
-        width = 1 + (self._tolerance.wide - 1) * self._settling / self._tolerance.settling
-        self._settling -= 1
+        width = 1 + (self._tolerance.wide - 1) * self.settling / self._tolerance.settling
+        self.settling -= 1
         return width
 
     def _is_over(self, reading: Reading, width: float) -> bool:

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from engine.config import Config
 from engine.guards.modules import ModuleMonitor
 from engine.guards.plateau import PlateauMonitor
 from engine.guards.seen import Monitor, Seen
 from engine.guards.shares import ShareWindow, share_monitors
-from engine.guards.spikes import MedianRule, SpikeDetector, Tolerance
+from engine.guards.spikes import MedianRule, RuleMemory, SpikeDetector, Tolerance
+from engine.protocol.codec import to_text
 from engine.protocol.events import Event, SpikeDetected
 from engine.protocol.state import RunState
 
-_WATCHED = ("loss/total", "grad_norm/total")
+_LOSS, _NORM = "loss/total", "grad_norm/total"
 _CLIP_WINDOW = 100
 
 
-class Watch:
-    """Spikes, alerts and the share of clipped steps; what it knows is of this process and not in a checkpoint.
+@dataclass(frozen=True, slots=True)
+class WatchMemory:
+    """What the guardian acts on must be seen alike after a resume: spikes, and gradient norms that stay over the bound.
 
-    It changes nothing about training. Some tens of microseconds a step, all on the host.
+    `steering` is what was steered, as JSON; `over` says of the newest steps whether their norm was over the bound,
+    `over_since` at which step that was last called an alert and `is_over` whether it has not cleared since.
+    """
+
+    last: int
+    steering: str
+    loss: RuleMemory
+    grad_norm: RuleMemory
+    quiet: int
+    settling: int
+    over: tuple[bool, ...]
+    over_since: int | None
+    is_over: bool
+
+
+class Watch:
+    """Spikes, alerts and the share of clipped steps: some tens of microseconds a step, all on the host.
+
+    It changes nothing about training; the guardian, who hears of it, does. Other alerts start anew after a resume.
     """
 
     def __init__(self, config: Config):
         guard, max_grad_norm = config.guard, config.gate.max_grad_norm
-        self._spikes = SpikeDetector({name: MedianRule() for name in _WATCHED}, Tolerance(score=guard.spike_score))
+        self._rules = {name: MedianRule() for name in (_LOSS, _NORM)}
+        self._spikes = SpikeDetector(self._rules, Tolerance(score=guard.spike_score))
+        self._over, *others = share_monitors(max_grad_norm)
         self._monitors: list[Monitor] = [
-            *share_monitors(max_grad_norm),
+            self._over,
+            *others,
             ModuleMonitor(guard.dead_steps, max_grad_norm),
         ]
         if guard.plateau_steps:
@@ -35,6 +59,7 @@ class Watch:
         self._clipped = ShareWindow(_CLIP_WINDOW)
         self._last = 0
         self._steering: tuple[object, ...] = ()
+        self._recalled = ""
 
     @property
     def clip_rate(self) -> float:
@@ -50,17 +75,47 @@ class Watch:
         last step start the statistics anew, with a wider tolerance.
         """
         seen = Seen(number, metrics, state, seconds)
-        steering = _steering(state)
-        if self._steering and (steering != self._steering or number <= self._last):
-            self._disturb()
-        self._steering, self._last = steering, number
-        norm = metrics.get("grad_norm/total", 0.0)
+        self._notice(number, _steering(state))
+        norm = metrics.get(_NORM, 0.0)
         self._clipped.add(held=norm > metrics.get("clip/threshold", state.gradient_clip) * (1 + 1e-6))
         events: list[Event] = [alert for monitor in self._monitors for alert in monitor.look(seen)]
         if spike := self._spikes.observe(metrics):
             metric, reading = spike
             events.insert(0, SpikeDetected(metric, number, reading.value, reading.centre, reading.score))
         return tuple(events)
+
+    def _notice(self, number: int, steering: tuple[object, ...]) -> None:
+        """Was anything steered since the last step, or before the resume?"""
+        changed = bool(self._steering) and steering != self._steering
+        changed |= bool(self._recalled) and self._recalled != to_text(steering)
+        if changed or number <= self._last:
+            self._disturb()
+        self._steering, self._recalled, self._last = steering, "", number
+
+    def memory(self) -> WatchMemory:
+        """What a checkpoint keeps."""
+        return WatchMemory(
+            last=self._last,
+            steering=to_text(self._steering) if self._steering else "",
+            loss=self._rules[_LOSS].memory(),
+            grad_norm=self._rules[_NORM].memory(),
+            quiet=self._spikes.quiet,
+            settling=self._spikes.settling,
+            over=self._over.window.newest,
+            over_since=self._over.latch.rose_at,
+            is_over=self._over.latch.is_up,
+        )
+
+    def recall(self, memory: WatchMemory) -> None:
+        """Become what `memory` told of, in another process."""
+        self._last, self._recalled = memory.last, memory.steering
+        self._rules[_LOSS].recall(memory.loss)
+        self._rules[_NORM].recall(memory.grad_norm)
+        self._spikes.quiet, self._spikes.settling = memory.quiet, memory.settling
+        self._over.window.clear()
+        for held in memory.over:
+            self._over.window.add(held=held)
+        self._over.latch.rose_at, self._over.latch.is_up = memory.over_since, memory.is_over
 
     def _disturb(self) -> None:
         self._spikes.disturb()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +14,17 @@ from torch import Tensor
 
 from engine.guards.adaptive_clip import AGC_RATIO, WeightClip, ZClip
 from engine.guards.spikes import ZScoreRule
+from engine.interrupt import Interrupt
+from engine.journal.reader import JournalReader
+from engine.launch import RunRequest
 from engine.model.network import HierarchicalUNet
 from engine.optim import build_optimizer
 from engine.plan import StepPlan, plan_for
+from engine.protocol.commands import Stop
 from engine.protocol.phases import refinements_of
 from engine.protocol.state import RunState
+from engine.run import train
+from engine.script import ScriptedCommand
 from engine.step import Stepper
 from tests.small import random_batch, small_config
 
@@ -115,6 +123,27 @@ def test_a_non_finite_step_moves_nothing_under_adaptive_clipping(kind: str) -> N
     batch = random_batch(CONFIG)
     bad = replace(batch, image_N3HW=batch.image_N3HW * math.nan)
     report = stepper.run([bad], plan).resolve()
-    assert not report.finite and "clip/threshold" not in report.names or kind == "zclip"
+    assert not report.finite
     assert all(torch.equal(value, before[0][name]) for name, value in stepper.model.state_dict().items())
     assert torch.equal(stepper.zclip.statistics, before[1])
+
+
+@pytest.mark.parametrize("kind", ["zclip", "agc"])
+def test_a_run_that_was_stopped_clips_on_as_if_it_had_not_been(tmp_path: Path, kind: str) -> None:
+    config = small_config(guard={"adaptive_clip": kind}, training={"epochs": 20, "learning_rate": 1e-2})
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    whole.mkdir()
+    parted.mkdir()
+    assert train(RunRequest(whole, config, device="cpu"), Interrupt()) == 0
+    stop = (ScriptedCommand(30, Stop(), 1),)
+    assert train(RunRequest(parted, config, device="cpu", script=stop), Interrupt()) == 0
+    assert train(RunRequest(parted, config, device="cpu", resume=True), Interrupt()) == 0
+    thresholds, losses = _series(whole)
+    assert len(thresholds) > 32
+    assert (thresholds, losses) == _series(parted)
+
+
+def _series(directory: Path) -> tuple[list[float], list[float]]:
+    with closing(JournalReader(directory)) as reader:
+        series = reader.series(("clip/threshold", "loss/total"))
+    return series.values["clip/threshold"].tolist(), series.values["loss/total"].tolist()

@@ -13,7 +13,8 @@ import pytest
 
 from engine.config import Config
 from engine.guards.seen import LEAST_GAP, Latch
-from engine.guards.watch import Watch
+from engine.guards.watch import Watch, WatchMemory
+from engine.protocol.codec import from_json, from_text, to_text
 from engine.protocol.events import AlertRaised, Event, SpikeDetected
 from engine.protocol.state import Limits, RunState
 from tests.small import small_config
@@ -183,6 +184,39 @@ def test_after_a_rollback_the_numbers_come_again_and_nothing_fires() -> None:
         row = _row(number, rng)
         events += watch.observe(number, row, STATE, seconds=0.1)
     assert events == []
+
+
+def _storm(number: int, row: Row) -> Row:
+    return {**row, "loss/total": 9.0} if number % 40 == 0 else {**row, "grad_norm/total": 20.0} if number > 230 else row
+
+
+@pytest.mark.parametrize("stopped_at", [15, 110, 121, 200, 250, 290])
+def test_after_a_resume_the_guardian_is_told_of_the_same_spikes_and_norms_at_the_same_steps(stopped_at: int) -> None:
+    rows = _rows(400, _storm)
+    whole, first, second = Watch(CONFIG), Watch(CONFIG), Watch(CONFIG)
+    told, again = [], []
+    for number, row in enumerate(rows, 1):
+        told += whole.observe(number, row, STATE, seconds=0.1)
+        if number == stopped_at + 1:
+            second.recall(from_json(WatchMemory, from_text(to_text(first.memory()))))
+        again += (first if number <= stopped_at else second).observe(number, row, STATE, seconds=0.1)
+
+    def acted_on(events: list[Event]) -> list[Event]:
+        return [e for e in events if isinstance(e, SpikeDetected) or (isinstance(e, AlertRaised) and "norm" in e.kind)]
+
+    assert len(acted_on(told)) >= 8
+    assert acted_on(again) == acted_on(told)
+
+
+def test_what_a_resume_was_told_to_change_is_an_intervention() -> None:
+    first, same, other, rng = Watch(CONFIG), Watch(CONFIG), Watch(CONFIG), random.Random(0)
+    for number in range(1, 200):
+        first.observe(number, _row(number, rng), STATE, seconds=0.1)
+    same.recall(first.memory())
+    other.recall(first.memory())
+    jump = _row(200, rng) | {"loss/total": 3.5}
+    assert same.observe(200, jump, STATE, seconds=0.1)
+    assert not other.observe(200, jump, replace(STATE, batch_size=1), seconds=0.1)
 
 
 def test_the_clip_rate_is_the_share_of_steps_over_the_bound_in_force() -> None:

@@ -1,0 +1,149 @@
+"""What the guards add to a step: `python -m tests.benchmarks.guard_cost`.
+
+Two engines on the same configuration in one process, in turns of a few steps. One has every guard: norms by part,
+finite flags, checks of weights and moments, gradient shares, the watch's spikes and alerts, evidence for a replay. The
+other takes the same steps with the norm of the whole gradient for its clip and nothing else. The ratio is that of each
+pair of turns, and the median of the pairs is what counts: at most 1.02. `--governor` and `--adaptive-clip` switch those
+on too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.config import Config
+from engine.config_files import load_config
+from engine.data.batch import Batch
+from engine.forensics.evidence import Evidence, RandomState
+from engine.interrupt import Interrupt
+from engine.journal.writer import JournalWriter
+from engine.launch import RunRequest, initial_state
+from engine.ledger import Ledger
+from engine.plan import StepPlan
+from engine.protocol.events import Activity, Event
+from engine.protocol.state import RunState
+from engine.run import OpenRun, open_run
+from engine.step import Stepper, _Measured
+from tests.benchmarks.step_speed import TURN
+
+QUIET = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
+OFF = ("guard.share_every_steps=0", "guard.check_weights_every=1000000", "guard.adaptive_clip=off")
+
+
+class UnguardedStepper(Stepper):
+    """Clips by the norm of the whole gradient and updates whatever comes."""
+
+    def _measure(self) -> _Measured:
+        grads = [p.grad for params in self._parts.values() for p in params if p.grad is not None]
+        norm = torch.stack(torch._foreach_norm(grads)).square().sum().sqrt()
+        return _Measured(("all",), grads, norm[None], norm.repeat(2))
+
+    def _check_state(self, plan: StepPlan) -> tuple[tuple[str, ...], Tensor]:
+        return (), torch.zeros(0, device=self.device)
+
+    def _update(self, finite: Tensor, scale: Tensor) -> None:
+        kernel: Any = self.optimizer
+        kernel.grad_scale, kernel.found_inf = scale, None
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+class BlindWatch:
+    """Sees nothing."""
+
+    clip_rate = 0.0
+    memory = None
+
+    def observe(
+        self, number: int, metrics: Mapping[str, float], state: RunState, *, seconds: float
+    ) -> tuple[Event, ...]:
+        """Nothing ever happens."""
+        return ()
+
+
+class BlindForensics:
+    """Keeps nothing of the random state."""
+
+    def __init__(self, amp: torch.dtype | None):
+        self._amp = amp
+        self._random = RandomState(torch.get_rng_state(), None)
+
+    def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
+        """What the loop reads of a step it has launched."""
+        return Evidence(plan, tuple(batches), self._random, 1.0, self._amp)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print the pairs' ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="tiny")
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--governor", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument("--adaptive-clip", choices=("off", "zclip", "agc"), default="off")
+    parser.add_argument("--cpu", action="store_true", help="count processor time: on a machine with other work to do")
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    options = parser.parse_args(words)
+    torch.set_num_threads(options.threads)
+    guards = (f"guard.max_grad_share={options.governor}", f"guard.adaptive_clip={options.adaptive_clip}")
+    with ExitStack() as stack:
+        guarded = stack.enter_context(engine(load_config(options.config, [*QUIET, *options.settings, *guards])))
+        bare = stack.enter_context(engine(load_config(options.config, [*QUIET, *options.settings, *OFF]), blind=True))
+        clock = time.process_time if options.cpu else time.perf_counter
+        turns = [(timed(guarded, clock), timed(bare, clock)) for _ in range(options.pairs + 3)][3:]
+    ratios = sorted(mine / plain for mine, plain in turns)
+    mine, plain = (statistics.median(column) / TURN * 1e3 for column in zip(*turns, strict=True))
+    low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
+    print(f"{options.config}: guarded {mine:.1f} ms, bare {plain:.1f} ms a step, {len(turns)} pairs of {TURN} steps")
+    print(f"ratio of pairs: median {statistics.median(ratios):.3f}, quartiles {low:.3f} to {high:.3f}; target 1.02")
+
+
+def timed(turn: Callable[[], None], clock: Callable[[], float]) -> float:
+    """Seconds that one turn takes."""
+    started = clock()
+    turn()
+    return clock() - started
+
+
+@contextmanager
+def engine(config: Config, *, blind: bool = False) -> Generator[Callable[[], None]]:
+    """A turn of an engine in a directory of its own, with its guards taken out if `blind`."""
+    with tempfile.TemporaryDirectory() as directory:
+        journal = JournalWriter(Path(directory))
+        journal.start()
+        ledger = Ledger(initial_state("bench", config), journal, None)
+        run = open_run(RunRequest(Path(directory), config), None, ledger, Interrupt())
+        ledger.turn_to(Activity.RUNNING)
+        if blind:
+            take_out_guards(run)
+
+        def turn() -> None:
+            for _ in range(TURN):
+                run.loop.turn()
+
+        yield turn
+        run.actions.close()
+        run.trainer.close()
+        ledger.close()
+
+
+def take_out_guards(run: OpenRun) -> None:
+    """Leave data, plan, forward, losses, backward, clip, update and journal."""
+    stepper, judge = run.trainer.stepper, run.loop._judge
+    run.trainer.stepper = UnguardedStepper(run.trainer.model, stepper.optimizer, amp=stepper.amp)
+    judge._books.watch = BlindWatch()
+    judge.forensics = BlindForensics(stepper.amp)
+
+
+if __name__ == "__main__":
+    main()
