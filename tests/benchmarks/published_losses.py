@@ -40,7 +40,7 @@ def edge_map(probs_N3HW: Tensor) -> Tensor:
     dy = F.pad(torch.diff(probs_N3HW, dim=2), (0, 0, 0, 1), mode="replicate")
     edges_N1HW = (dx.square() + dy.square() + _epsilon).sqrt().mean(1, keepdim=True)
     low, high = edges_N1HW.min(), edges_N1HW.max()
-    if float(high - low) < 1e-6:
+    if float((high - low).detach()) < 1e-6:
         return torch.zeros_like(edges_N1HW)
     return (edges_N1HW - low) / (high - low)
 
@@ -97,6 +97,30 @@ def boundary_cross_entropy(log_probs: Tensor, label: Tensor) -> Tensor:
     return (F.nll_loss(log_probs, label, reduction="none") * weight).mean()
 
 
+def total_variation(log_probs: Tensor, label: Tensor) -> Tensor:
+    """Slopes and a hundredth of curvatures of P(target): least where there is no target at all."""
+    target = log_probs[:, 1].exp()
+    slopes = [torch.diff(target, dim=dim) for dim in (1, 2)]
+    bends = [torch.diff(slope, dim=dim) for slope, dim in zip(slopes, (1, 2), strict=True)]
+    return sum(s.abs().mean() for s in slopes) + 0.01 * sum(b.abs().mean() for b in bends)
+
+
+def contour_cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
+    """A sigmoid, and then the cross-entropy that has one of its own; the outline is one-sided."""
+    target = (label == 1).float()[:, None]
+    dx = F.pad(torch.diff(target, dim=3), (0, 1, 0, 0), mode="replicate").abs()
+    dy = F.pad(torch.diff(target, dim=2), (0, 0, 0, 1), mode="replicate").abs()
+    return F.binary_cross_entropy_with_logits(logit.sigmoid(), torch.maximum(dx, dy))
+
+
+def spread_difference(value: Tensor, label: Tensor) -> Tensor:
+    """The difference to the target spread outwards by five rounds of half-dilation, which is no distance."""
+    spread = (label == 1).float()[:, None]
+    for _ in range(5):
+        spread = spread + 0.5 * (1 - spread) * F.max_pool2d(spread, 3, 1, 1)
+    return F.l1_loss(value, spread)
+
+
 def term_values(
     outputs: Outputs,
     label: Tensor,
@@ -111,7 +135,12 @@ def term_values(
         "dice": torch.zeros(()),
         "auxiliary": 0.0 * auxiliary_loss(outputs.auxiliary_N1HW, label),
         "boundary_aware": boundary_cross_entropy(tap("boundary_aware_loss", outputs.log_probs_N3HW), label),
+        "active_contour": total_variation(tap("active_contour_loss", outputs.log_probs_N3HW), label),
     }
+    if outputs.contour_N1HW is not None:
+        values["contour"] = contour_cross_entropy(outputs.contour_N1HW, label)
+    if outputs.distance_N1HW is not None:
+        values["distance"] = spread_difference(outputs.distance_N1HW, label)
     return {term: values[term] for term in terms}
 
 

@@ -49,7 +49,7 @@ def in_five_passes(module: nn.Module) -> None:
 class PublishedNetwork(nn.Module):
     """The hierarchical UNet V2 with attention and boundary refinement, at full trunk resolution."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, five_passes: bool = True) -> None:
         super().__init__()
         channels = config.extractor_widths[-1]
         self.extractor = RgbExtractor(config.extractor_widths, stride=1)
@@ -61,8 +61,9 @@ class PublishedNetwork(nn.Module):
         )
         self.gate = ForegroundGate(channels, decoded=self.unet.out_channels, dropout=config.dropout / 2)
         self.target_branch = TargetBranch(channels, scale=2, attention=True, dropout=config.dropout)
-        self.boundary_refinement = BoundaryRefinement(config.extractor_widths[0] // 2)
-        in_five_passes(self)
+        self.boundary_refinement = BoundaryRefinement(max(config.extractor_widths[0] // 2, 8))
+        if five_passes:
+            in_five_passes(self)
 
     def forward(self, image_N3HW: Tensor, active: frozenset[str]) -> Outputs:
         """Three-class log-probabilities; `active` is not read: boundary refinement is on."""

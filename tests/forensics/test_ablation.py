@@ -12,9 +12,9 @@ from torch import Tensor
 
 from engine.ablation_report import FINITE, NOT_FINITE, AblationRequest
 from engine.checkpoint import checkpoint_name
-from engine.control import Interrupt
 from engine.errors import UserError
 from engine.forensics.ablation import ablate
+from engine.interrupt import Interrupt
 from engine.launch import RunRequest
 from engine.run import train
 from tests.forensics.scene import SpoiltGradient, build_scene, spoil_term

@@ -15,12 +15,12 @@ import torch
 import engine.forensics.archive
 import engine.step
 from engine.checkpoint import load_checkpoint
-from engine.control import Interrupt
 from engine.data.sources import open_splits
 from engine.forensics.archive import BATCH_FILE, WEIGHTS_FILE, load_part
 from engine.forensics.evidence import from_payload
 from engine.forensics.investigation import APART, MOST_KINDS, Forensics
 from engine.forensics_report import REPORT_TEXT, folders_of, read_report
+from engine.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.launch import RunRequest, initial_state
 from engine.model.network import HierarchicalUNet
@@ -33,7 +33,9 @@ from engine.trainer import Trainer
 from tests.forensics.scene import same, spoil_term
 from tests.small import random_batch, small_config
 
-CONFIG = small_config(model={"dropout": 0.2}, training={"epochs": 3})
+CONFIG = small_config(
+    model={"dropout": 0.2}, training={"epochs": 3}, guard={"recovery": {"enabled": False}}
+)  # the guardian acts upon what is named; here it only watches
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
@@ -90,8 +92,8 @@ def test_a_fault_is_named_in_the_journal_and_its_evidence_loads_without_executin
 def test_the_alert_says_where_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, {2})
     trained(tmp_path / "run")
-    alert = events_of(tmp_path / "run", e.AlertRaised)[-1]
-    assert alert.kind == "fault" and alert.at_step == 2 and "image" in alert.message
+    (alert,) = (alert for alert in events_of(tmp_path / "run", e.AlertRaised) if alert.kind == "fault")
+    assert alert.at_step == 2 and "image" in alert.message
     assert alert.operation == "image" and alert.remedy.startswith("exclude the samples")
 
 

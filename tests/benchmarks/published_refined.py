@@ -1,0 +1,60 @@
+"""The published network with every refinement of the refined recipe, to be trained by our step.
+
+Its norms are native ones: the same mathematics in a fraction of the time. The progressive decoder replaces the logits
+of both decisions, which then teach through the auxiliary losses alone.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+from engine.model.contour_detection import contour_head
+from engine.model.distance_transform import distance_head
+from engine.model.outputs import Outputs
+from engine.model.progressive_upsampling import progressive_decoder
+from engine.model.taps import Tap, untapped
+from tests.benchmarks.published_losses import composed
+from tests.benchmarks.published_network import PublishedNetwork
+
+
+class PublishedRefined(PublishedNetwork):
+    """What `Stepper` and `evaluate` ask of a network, with the published forward pass."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, five_passes=False)
+        channels = config.extractor_widths[-1]
+        self.mask_size = config.mask_size
+        self.contour_detection = contour_head(channels, scale=1)
+        self.distance_transform = distance_head(channels, scale=1)
+        self.progressive_upsampling = progressive_decoder(channels, num_doublings=2)
+        for last in (self.progressive_upsampling[-1], self.target_branch.layers[-1]):
+            last.reset_parameters()  # ours start at or near zero; a constant map would have ties from the start
+        nn.init.xavier_uniform_(self.boundary_refinement.correct[-1].weight, gain=0.1)
+
+    def forward(self, image_N3HW: Tensor, active: frozenset[str], tap: Tap = untapped) -> Outputs:
+        """Three-class log-probabilities and the heads that are on."""
+        shared = self.shared(self.extractor(image_N3HW))
+        coarse = self.classify(self.unet(shared))
+        foreground = self._shrunk(self.upsample(coarse))
+        branch = self._shrunk(self.target_branch(shared * self.gate.weigh(coarse)))
+        log_probs = composed(foreground, branch)
+        if "progressive_upsampling" in active:
+            log_probs = self._sized(self.progressive_upsampling(shared)).log_softmax(dim=1)
+        if "boundary_refinement" in active:
+            log_probs = self.boundary_refinement(log_probs, image_N3HW, tap)
+        return Outputs(
+            log_probs_N3HW=log_probs,
+            auxiliary_N1HW=foreground[:, 1:] - foreground[:, :1],
+            contour_N1HW=self._sized(self.contour_detection(shared)) if "contour_detection" in active else None,
+            distance_N1HW=self._sized(self.distance_transform(shared)) if "distance_transform" in active else None,
+        )
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules by name, as our network gives them."""
+        return dict(self.named_children())
+
+    def _sized(self, x_NCHW: Tensor) -> Tensor:
+        size = (self.mask_size, self.mask_size)
+        return F.interpolate(x_NCHW, size=size, mode="bilinear", align_corners=False)
