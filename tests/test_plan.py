@@ -46,3 +46,17 @@ def test_blending_over_no_steps_is_immediate() -> None:
 def test_the_other_refinements_are_not_ramped_when_one_comes_on() -> None:
     state = evolve(replace(STATE, step=100), RefinementEnabled("active_contour_loss"), 100)
     assert set(plan_for(1.0, state, CONFIG).ramps) == {"active_contour_loss"}
+
+
+def test_shares_and_checks_are_due_every_so_many_steps() -> None:
+    guard = {"share_every_steps": 4, "check_weights_every": 3, "max_grad_share": 0.25, "adaptive_clip": "agc"}
+    config = Config.model_validate({"guard": guard})
+    plans = [plan_for(1.0, replace(STATE, step=step), config) for step in range(13)]
+    assert [plan.step for plan in plans if plan.measure_shares] == [0, 4, 8, 12]
+    assert [plan.step for plan in plans if plan.check_state] == [0, 3, 6, 9, 12]
+    assert {(plan.max_grad_share, plan.adaptive_clip) for plan in plans} == {(0.25, "agc")}
+
+
+def test_shares_are_never_measured_where_they_are_off() -> None:
+    config = Config.model_validate({"guard": {"share_every_steps": 0}})
+    assert not any(plan_for(1.0, replace(STATE, step=step), config).measure_shares for step in range(12))
