@@ -30,8 +30,7 @@ def draw_axes(canvas: Canvas, area: Area, drawn: Drawn, layout: Layout, glyphs: 
     frame = glyphs.frame
     if layout.gutter:
         x = area.x - 1
-        for row in range(area.height):
-            canvas.write(x, area.y + row, frame.down, Ink.FAINT)
+        canvas.column(x, area.y, area.height, frame.down, Ink.FAINT)
         for row, label in drawn.labels:
             text = label[: layout.gutter - 1]
             canvas.write(x - len(text), area.y + row, text, drawn.ink)

@@ -41,9 +41,15 @@ class Canvas:
         end = x + len(text)
         left, right = max(x, 0), min(end, self.width)
         if 0 <= y < self.height and left < right:
-            self.text_YX[y, left:right] = [ord(letter) for letter in text[left - x : right - x]]
+            self.text_YX[y, left:right] = np.frombuffer(text[left - x : right - x].encode("utf-32-le"), "<u4")
             self.style_YX[y, left:right] = ink
         return end
+
+    def column(self, x: int, y: int, height: int, letter: str, ink: Ink) -> None:
+        """Put one character into `height` rows of column `x` from row `y` on."""
+        if 0 <= x < self.width:
+            self.text_YX[max(y, 0) : y + height, x] = ord(letter)
+            self.style_YX[max(y, 0) : y + height, x] = ink
 
     def cells(self, area: Area) -> tuple[Cells, Styles]:
         """Views of the text and the style of a rectangle; what is written into them is on the canvas."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,45 +56,74 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The drawable part of C columns in axis units (log10 on a log axis): NaN where nothing is drawn.
+    """The drawable part of K curves in C columns in axis units (log10 on a log axis): NaN where nothing is drawn.
 
-    `rug_C` marks columns that hold a value a log axis cannot show (0 or less).
+    `rug_C` marks columns that hold a value a log axis cannot show (0 or less), `nan_C` and `inf_C` those that hold one
+    of these, `broken_KC` which curve does.
     """
 
-    low_C: Floats
-    high_C: Floats
-    mean_C: Floats
+    low_KC: Floats
+    high_KC: Floats
+    mean_KC: Floats
+    broken_KC: Flags
     rug_C: Flags
+    nan_C: Flags
+    inf_C: Flags
 
 
-def band(columns: Columns, *, log: bool) -> Band:
-    """The columns as an axis sees them; on a log axis the values above 0 only."""
-    low_C, high_C, mean_C = columns.low_C, columns.high_C, columns.mean_C
-    if not log:
-        return Band(low_C, high_C, mean_C, np.zeros(low_C.shape, np.bool_))
-    return Band(_log10(columns.low_positive_C), _log10(high_C), _log10(mean_C), low_C <= 0)
+def band(curves: Sequence[Columns], count: int, *, log: bool) -> Band:
+    """The curves, each `count` columns, as an axis sees them; on a log axis the values above 0 only."""
+    nan_KC = _stacked([columns.nan_C for columns in curves], count, np.bool_)
+    inf_KC = _stacked([columns.inf_C for columns in curves], count, np.bool_)
+    low_KC = _stacked([columns.low_C for columns in curves], count, np.float64)
+    high_KC = _stacked([columns.high_C for columns in curves], count, np.float64)
+    mean_KC = _stacked([columns.mean_C for columns in curves], count, np.float64)
+    rug_C = np.zeros(count, np.bool_)
+    if log:
+        rug_C = _any(low_KC <= 0)
+        low_KC = _log10(_stacked([columns.low_positive_C for columns in curves], count, np.float64))
+        high_KC, mean_KC = _log10(high_KC), _log10(mean_KC)
+    return Band(low_KC, high_KC, mean_KC, nan_KC | inf_KC, rug_C, _any(nan_KC), _any(inf_KC))
+
+
+def _stacked(rows: Sequence[NDArray[Any]], count: int, kind: type[Any]) -> NDArray[Any]:
+    """Rows as one array; reshaped so that there may be none."""
+    return np.array(rows, kind).reshape(len(rows), count)
+
+
+def _any(flags_KC: Flags) -> Flags:
+    return np.logical_or.reduce(flags_KC)
 
 
 def _log10(values: Floats) -> Floats:
-    positive = np.where(values > 0, values, np.nan)
-    return np.log10(positive)
+    return np.log10(np.where(values > 0, values, np.nan))
 
 
-def bridged(middle_C: Floats, broken_C: Flags) -> Floats:
-    """`middle_C` with the empty columns between two neighbouring points filled by a straight line.
+def bridged(middle_KC: Floats, broken_KC: Flags) -> Floats:
+    """K curves with the empty columns between two neighbouring points filled by a straight line.
 
     Left empty: gaps that hold a non-finite value, and gaps far wider than the usual one, where the metric was off.
     """
-    drawn = np.flatnonzero(~np.isnan(middle_C))
-    if drawn.size < 2:
-        return middle_C
-    widths = np.diff(drawn)
-    if int(widths.max()) == 1:
-        return middle_C
-    breaks = np.cumsum(broken_C & np.isnan(middle_C))
-    joined = (widths <= _BRIDGED_GAPS * max(float(np.median(widths)), 1.0)) & (np.diff(breaks[drawn]) == 0)
+    known_KC = ~np.isnan(middle_KC)
+    count_K = known_KC.sum(axis=1)
+    width = middle_KC.shape[1]
+    span_K = width - known_KC[:, ::-1].argmax(axis=1) - known_KC.argmax(axis=1) if width else count_K
+    gappy = np.flatnonzero((count_K > 1) & (count_K < span_K)).tolist()
+    if not gappy:
+        return middle_KC
+    result_KC = middle_KC.copy()
+    for number in gappy:
+        result_KC[number] = _bridged_row(middle_KC[number], known_KC[number], broken_KC[number])
+    return result_KC
+
+
+def _bridged_row(middle_C: Floats, known_C: Flags, broken_C: Flags) -> Floats:
+    drawn = np.flatnonzero(known_C)
+    widths = drawn[1:] - drawn[:-1]
+    breaks = np.cumsum(broken_C & ~known_C)[drawn]
+    joined = (widths <= _BRIDGED_GAPS * max(float(np.median(widths)), 1.0)) & (breaks[1:] == breaks[:-1])
     inside = np.zeros(middle_C.shape, np.int64)
     inside[drawn[:-1][joined]] += 1
     inside[drawn[1:][joined]] -= 1
     everywhere = np.interp(np.arange(middle_C.size), drawn, middle_C[drawn])
-    return np.where((np.cumsum(inside) > 0) & np.isnan(middle_C), everywhere, middle_C)
+    return np.where((np.cumsum(inside) > 0) & ~known_C, everywhere, middle_C)

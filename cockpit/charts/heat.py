@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 
 from cockpit.charts.axes import Drawn
-from cockpit.charts.canvas import Area, Canvas
-from cockpit.charts.columns import Floats, band, bridged
+from cockpit.charts.canvas import SPACE, Area, Canvas, on_paper
+from cockpit.charts.columns import Band, band, bridged
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.inks import NUM_HEATS, Ink
 from cockpit.charts.scale import Scale
-from cockpit.charts.scene import Heat, HeatRow
+from cockpit.charts.scene import Heat
 from cockpit.charts.ticks import compact
 
 _MAX_THICKNESS: Final = 3
@@ -22,27 +22,25 @@ _OUTSIDE: Final = 1.5
 
 def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> Drawn:
     """As many rows as fit, each as thick as all may be; those left out are counted. Columns: area width."""
-    scale = heat_scale(body)
-    nan_X, inf_X = np.zeros(area.width, np.bool_), np.zeros(area.width, np.bool_)
-    for row in body.rows:
-        nan_X, inf_X = nan_X | row.columns.nan_C, inf_X | row.columns.inf_C
+    part = band([row.columns for row in body.rows], area.width, log=True)
     num_rows = len(body.rows)
     thickness = min(max(area.height // max(num_rows, 1), 1), _MAX_THICKNESS)
     shown = num_rows if num_rows * thickness <= area.height else area.height - 1
-    labels: list[tuple[int, str]] = []
-    for number, row in enumerate(body.rows[:shown]):
-        y = number * thickness
-        _draw_row(canvas, Area(area.x, area.y + y, area.width, thickness), row, scale, glyphs)
-        labels.append((y + (thickness - 1) // 2, row.label))
+    labels = [(k * thickness + (thickness - 1) // 2, row.label) for k, row in enumerate(body.rows[:shown])]
     if shown < num_rows:
         labels.append((area.height - 1, f"+{num_rows - shown} more"))
-    return Drawn(tuple(labels), nan_X, inf_X)
+    _fill(canvas, Area(area.x, area.y, area.width, shown * thickness), part, glyphs)
+    return Drawn(tuple(labels), part.nan_C, part.inf_C)
 
 
 def heat_scale(body: Heat) -> Scale:
     """The logarithmic range of the bulk of all values; those outside take the coldest and the hottest colour."""
-    values = np.concatenate([band(row.columns, log=True).high_C for row in body.rows] or [np.empty(0)])
-    values = values[~np.isnan(values)]
+    columns = [row.columns for row in body.rows]
+    return _scale(band(columns, columns[0].low_C.size if columns else 0, log=True))
+
+
+def _scale(part: Band) -> Scale:
+    values = part.high_KC[~np.isnan(part.high_KC)]
     if values.size == 0:
         return Scale(-1.0, 0.0, log=True)
     low, high = (float(edge) for edge in np.percentile(values, (_OUTSIDE, 100 - _OUTSIDE)))
@@ -59,14 +57,16 @@ def _shade(level: int, glyphs: Glyphs) -> str:
     return glyphs.shades[1 + level * (len(glyphs.shades) - 1) // NUM_HEATS]
 
 
-def _draw_row(canvas: Canvas, area: Area, row: HeatRow, scale: Scale, glyphs: Glyphs) -> None:
-    value_X: Floats = band(row.columns, log=True).high_C
-    broken_X = row.columns.nan_C | row.columns.inf_C
-    value_X = bridged(value_X, broken_X)
-    known_X = ~np.isnan(value_X)
-    level_X = np.clip(np.nan_to_num(scale.place(value_X)) * NUM_HEATS, 0, NUM_HEATS - 1).astype(np.int64)
+def _fill(canvas: Canvas, area: Area, part: Band, glyphs: Glyphs) -> None:
+    """The rows, as many as go evenly into the area."""
+    scale, value_KX = _scale(part), bridged(part.high_KC, part.broken_KC)
+    known_KX = ~np.isnan(value_KX)
+    heat_KX = np.where(known_KX, scale.place(value_KX) * NUM_HEATS, 0.0)
+    level_KX = np.minimum(np.maximum(heat_KX, 0), NUM_HEATS - 1).astype(np.int64)
     shades = np.array([ord(_shade(level, glyphs)) for level in range(NUM_HEATS)], np.uint32)
+    text_KX = np.where(known_KX, shades[level_KX], SPACE)
+    style_KX = np.where(known_KX, on_paper(1, 1) * (Ink.HEAT_0 + level_KX), Ink.BLANK)  # ink and paper alike
+    text_KX[part.broken_KC], style_KX[part.broken_KC] = ord(glyphs.signs.nan), Ink.ALERT
+    rows = np.arange(area.height) * len(value_KX) // max(area.height, 1)
     text_YX, style_YX = canvas.cells(area)
-    text_YX[:, known_X] = shades[level_X[known_X]]
-    style_YX[:, known_X] = (257 * (Ink.HEAT_0 + level_X[known_X])).astype(np.uint16)  # ink and paper alike
-    text_YX[:, broken_X], style_YX[:, broken_X] = ord(glyphs.signs.nan), Ink.ALERT
+    text_YX[:], style_YX[:] = text_KX[rows], style_KX[rows]

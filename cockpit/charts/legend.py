@@ -25,9 +25,8 @@ def draw_title(canvas: Canvas, scene: Scene, glyphs: Glyphs, *, framed: bool) ->
     left, right, low_right, low_left = frame.corners
     canvas.write(0, 0, left + frame.across * (width - 2) + right, ink)
     canvas.write(0, height - 1, low_left + frame.across * (width - 2) + low_right, ink)
-    for y in range(1, height - 1):
-        canvas.write(0, y, frame.down, ink)
-        canvas.write(width - 1, y, frame.down, ink)
+    canvas.column(0, 1, height - 2, frame.down, ink)
+    canvas.column(width - 1, 1, height - 2, frame.down, ink)
     title = f" {scene.title[: width - 6]} "
     end = canvas.write(2, 0, title, Ink.TITLE)
     x = width - 2

@@ -3,180 +3,209 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.axes import Drawn
 from cockpit.charts.canvas import SPACE, Area, Canvas
-from cockpit.charts.columns import Band, Flags, band, bridged
+from cockpit.charts.columns import Band, band, bridged
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.inks import Ink, curve_ink, raw_ink
-from cockpit.charts.raster import bits, characters, dot_rows, per_cell, runs
+from cockpit.charts.raster import bits, dot_rows, per_cell, runs
 from cockpit.charts.scale import Scale, robust_scale
 from cockpit.charts.scene import Curve, Level, Lines
 from cockpit.charts.smoothing import smoothed
 from cockpit.charts.ticks import narrow, value_ticks
 
 
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """What the parts of one drawing share."""
+
+    canvas: Canvas
+    area: Area
+    scale: Scale
+    glyphs: Glyphs
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of dots."""
+        return self.area.height * self.glyphs.down
+
+    def row(self, height: float) -> int:
+        """The cell row of a place in 0..1."""
+        return round((1.0 - height) * (self.num_rows - 1)) // self.glyphs.down
+
+
 def draw_lines(canvas: Canvas, area: Area, body: Lines, glyphs: Glyphs) -> Drawn:
     """The curves in `area`; says which labels and signs belong on its axes. Columns: area width x `glyphs.across`."""
-    bands = [band(curve.columns, log=body.log) for curve in body.curves]
-    rug_X = per_cell(_any([part.rug_C for part in bands], area.width * glyphs.across), glyphs)
-    plot = area
-    if rug_X.any() and area.height > 1:
-        plot = Area(area.x, area.y, area.width, area.height - 1)
-        text_YX, style_YX = canvas.cells(Area(area.x, area.y + area.height - 1, area.width, 1))
-        text_YX[0, rug_X], style_YX[0, rug_X] = ord(glyphs.signs.rug), Ink.ALERT
+    part = band([curve.columns for curve in body.curves], area.width * glyphs.across, log=body.log)
+    inner = area
+    if part.rug_C.any() and area.height > 1:
+        inner = Area(area.x, area.y, area.width, area.height - 1)
+        _draw_rug(canvas, Area(area.x, area.y + area.height - 1, area.width, 1), part, glyphs)
     levels = [level.value for level in body.levels]
-    scale = robust_scale(bands, log=body.log, levels=levels, bounds=body.bounds)
-    _draw_curves(canvas, plot, body, bands, scale, glyphs)
-    for curve, part in zip(body.curves, bands, strict=True):
-        _draw_outliers(canvas, plot, curve, part, scale, glyphs)
+    plot = _Plot(canvas, inner, robust_scale(part, log=body.log, levels=levels, bounds=body.bounds), glyphs)
+    _draw_curves(plot, body, part)
+    _draw_points(plot, body, part)
+    _draw_outliers(plot, body, part)
     if len(body.curves) > 1:
-        _draw_letters(canvas, plot, body, bands, scale, glyphs)
+        _draw_letters(plot, body, part)
     for level in body.levels:
-        _draw_level(canvas, plot, level, scale, glyphs)
+        _draw_level(plot, level)
     for curve in body.curves:
-        if curve.chance is not None:
-            _draw_chance(canvas, plot, curve, scale, glyphs)
-    columns = area.width * glyphs.across
-    return Drawn(
-        _labels(scale, plot, glyphs),
-        per_cell(_any([curve.columns.nan_C for curve in body.curves], columns), glyphs),
-        per_cell(_any([curve.columns.inf_C for curve in body.curves], columns), glyphs),
-    )
+        _draw_chance(plot, curve)
+    return Drawn(_labels(plot), per_cell(part.nan_C, glyphs), per_cell(part.inf_C, glyphs))
 
 
-def _any(flags: list[Flags], columns: int) -> Flags:
-    return np.logical_or.reduce(flags) if flags else np.zeros(columns, np.bool_)
+def _labels(plot: _Plot) -> tuple[tuple[int, str], ...]:
+    ticks = value_ticks(plot.scale, max(plot.area.height // 2, 2))
+    return tuple((plot.row(plot.scale.height(value)), label) for value, label in ticks)
 
 
-def _labels(scale: Scale, area: Area, glyphs: Glyphs) -> tuple[tuple[int, str], ...]:
-    ticks = value_ticks(scale, max(area.height // 2, 2))
-    return tuple((_row(scale.height(value), area, glyphs), label) for value, label in ticks)
-
-
-def _row(height: float, area: Area, glyphs: Glyphs) -> int:
-    """The cell row of a place in 0..1."""
-    return round((1.0 - height) * (area.height * glyphs.down - 1)) // glyphs.down
-
-
-def _draw_curves(canvas: Canvas, area: Area, body: Lines, bands: list[Band], scale: Scale, glyphs: Glyphs) -> None:
-    """Every curve's dots. Two raw curves in a cell are drawn both; what is thin, smoothed or sparse, lies over them."""
-    cells_YX = np.zeros((area.height, area.width), np.uint8)
+def _draw_rug(canvas: Canvas, area: Area, part: Band, glyphs: Glyphs) -> None:
+    """A sign in every cell with a value that a log axis has no place for."""
+    rug_X = per_cell(part.rug_C, glyphs)
     text_YX, style_YX = canvas.cells(area)
-    num_rows = area.height * glyphs.down
+    text_YX[0, rug_X], style_YX[0, rug_X] = ord(glyphs.signs.rug), Ink.ALERT
+
+
+def _draw_curves(plot: _Plot, body: Lines, part: Band) -> None:
+    """Every curve's dots. Two raw curves in a cell are drawn both; what is thin, smoothed or sparse, lies over them."""
+    if not body.curves:
+        return
+    text_YX, style_YX = plot.canvas.cells(plot.area)
+    cells_YX = np.zeros((plot.area.height, plot.area.width), np.uint8)
+    raw_KYX = bits(_raw_dots(plot, body, part), plot.glyphs)
     thin: list[tuple[NDArray[np.uint8], int]] = []
-    for curve, part in zip(body.curves, bands, strict=True):
-        broken_C = curve.columns.nan_C | curve.columns.inf_C
-        raw_YX = bits(_raw_dots(part, curve, scale, num_rows), glyphs)
+    for curve, raw_YX in zip(body.curves, raw_KYX, strict=True):
         if curve.sparse:
             thin.append((raw_YX, curve.slot))
             continue
         cells_YX |= raw_YX
         style_YX[raw_YX > 0] = raw_ink(curve.slot) if body.smoothing else curve_ink(curve.slot)
-        if body.smoothing:
-            held_C = np.clip(part.mean_C, scale.low, scale.high)  # one outlier would bend the average for long
-            mean_C = bridged(smoothed(held_C, body.smoothing), broken_C)
-            thin.append((bits(runs(mean_C, mean_C, scale, num_rows), glyphs), curve.slot))
+    if body.smoothing:
+        smooth_KYX = bits(_smooth_dots(plot, body, part), plot.glyphs)
+        thin += [(smooth_KYX[k], curve.slot) for k, curve in enumerate(body.curves) if not curve.sparse]
     for thin_YX, slot in thin:
         covered_YX = thin_YX > 0
-        cells_YX[covered_YX], style_YX[covered_YX] = thin_YX[covered_YX], curve_ink(slot)
-    text_YX[:] = characters(cells_YX, glyphs)
-    for curve, part in zip(body.curves, bands, strict=True):
-        if curve.sparse:
-            _draw_points(canvas, area, curve, part, scale, glyphs)
+        np.copyto(cells_YX, thin_YX, where=covered_YX)
+        style_YX[covered_YX] = curve_ink(slot)
+    text_YX[:] = plot.glyphs.table[cells_YX]
 
 
-def _raw_dots(part: Band, curve: Curve, scale: Scale, num_rows: int) -> NDArray[np.bool_]:
-    middle_C = (part.low_C + part.high_C) / 2
-    for column, edge in zip((0, -1), curve.edges, strict=True):
-        if middle_C.size and np.isnan(middle_C[column]) and not math.isnan(edge):
-            middle_C[column] = scale.units(edge)
-    middle_C = bridged(middle_C, curve.columns.nan_C | curve.columns.inf_C)
-    empty_C = np.isnan(part.low_C)
-    return runs(np.where(empty_C, middle_C, part.low_C), np.where(empty_C, middle_C, part.high_C), scale, num_rows)
+def _raw_dots(plot: _Plot, body: Lines, part: Band) -> NDArray[np.bool_]:
+    middle_KC = (part.low_KC + part.high_KC) / 2
+    empty_KC = np.isnan(middle_KC)
+    for number, curve in enumerate(body.curves):
+        for column, edge in zip((0, -1), curve.edges, strict=True):
+            if not math.isnan(edge) and empty_KC[number, column]:
+                middle_KC[number, column] = plot.scale.units(edge)
+    if not empty_KC.any():
+        return runs(part.low_KC, part.high_KC, plot.scale, plot.num_rows)
+    middle_KC = bridged(middle_KC, part.broken_KC)
+    low_KC, high_KC = np.where(empty_KC, middle_KC, part.low_KC), np.where(empty_KC, middle_KC, part.high_KC)
+    return runs(low_KC, high_KC, plot.scale, plot.num_rows)
 
 
-def _draw_points(canvas: Canvas, area: Area, curve: Curve, part: Band, scale: Scale, glyphs: Glyphs) -> None:
-    """A dot on every measured point, as long as they do not touch each other."""
-    points = np.flatnonzero(~np.isnan(part.high_C))
-    if points.size * 3 > area.width:
-        return
-    rows = dot_rows(part.high_C[points], scale, area.height * glyphs.down) // glyphs.down
-    text_YX, style_YX = canvas.cells(area)
-    text_YX[rows, points // glyphs.across] = ord(glyphs.signs.point)
-    style_YX[rows, points // glyphs.across] = curve_ink(curve.slot)
+def _smooth_dots(plot: _Plot, body: Lines, part: Band) -> NDArray[np.bool_]:
+    """The smoothed curves; a value outside the axis counts as at its edge, else one outlier bends them for long."""
+    held_KC = np.minimum(np.maximum(part.mean_KC, plot.scale.low), plot.scale.high)
+    mean_KC = bridged(smoothed(held_KC, body.smoothing), part.broken_KC)
+    return runs(mean_KC, mean_KC, plot.scale, plot.num_rows)
 
 
-def _draw_outliers(canvas: Canvas, area: Area, curve: Curve, part: Band, scale: Scale, glyphs: Glyphs) -> None:
+def _draw_points(plot: _Plot, body: Lines, part: Band) -> None:
+    """A sign on every point of the sparse curves, as long as they do not touch each other."""
+    text_YX, style_YX = plot.canvas.cells(plot.area)
+    for number, curve in enumerate(body.curves):
+        if not curve.sparse:
+            continue
+        points = np.flatnonzero(~np.isnan(part.high_KC[number]))
+        if points.size * 3 <= plot.area.width:
+            rows = dot_rows(part.high_KC[number, points], plot.scale, plot.num_rows) // plot.glyphs.down
+            text_YX[rows, points // plot.glyphs.across] = ord(plot.glyphs.signs.point)
+            style_YX[rows, points // plot.glyphs.across] = curve_ink(curve.slot)
+
+
+def _draw_outliers(plot: _Plot, body: Lines, part: Band) -> None:
     """An arrow at the edge of every cell with a value beyond it, and the most extreme value beside its arrow."""
-    text_YX, style_YX = canvas.cells(area)
-    for row, beyond_C, sign in (
-        (0, np.where(part.high_C > scale.high, part.high_C, np.nan), glyphs.signs.above),
-        (area.height - 1, np.where(part.low_C < scale.low, part.low_C, np.nan), glyphs.signs.below),
+    signs = plot.glyphs.signs
+    above_KC, below_KC = part.high_KC > plot.scale.high, part.low_KC < plot.scale.low
+    for row, sign, beyond_KC, values_KC in (
+        (0, signs.above, above_KC, part.high_KC),
+        (plot.area.height - 1, signs.below, below_KC, part.low_KC),
     ):
-        if np.isnan(beyond_C).all():
+        if not beyond_KC.any():
             continue
-        beyond_X = per_cell(~np.isnan(beyond_C), glyphs)
-        text_YX[row, beyond_X], style_YX[row, beyond_X] = ord(sign), curve_ink(curve.slot)
-        most = int(np.nanargmax(np.abs(beyond_C - scale.low)))
-        text = narrow(10.0 ** float(beyond_C[most]) if scale.log else float(beyond_C[most]))
-        x = most // glyphs.across
-        for start in (x + 1, x - len(text)):
-            if (
-                start >= 0
-                and start + len(text) <= area.width
-                and (text_YX[row, start : start + len(text)] == SPACE).all()
-            ):
-                canvas.write(area.x + start, area.y + row, text, curve_ink(curve.slot))
-                break
+        text_YX, style_YX = plot.canvas.cells(plot.area)
+        for number, curve in enumerate(body.curves):
+            beyond_X = per_cell(beyond_KC[number], plot.glyphs)
+            text_YX[row, beyond_X], style_YX[row, beyond_X] = ord(sign), curve_ink(curve.slot)
+        distance_KC = np.where(beyond_KC, np.abs(values_KC - plot.scale.low), -1.0)
+        number, column = divmod(int(np.argmax(distance_KC)), values_KC.shape[1])
+        value = float(values_KC[number, column])
+        name = narrow(10.0**value if plot.scale.log else value)
+        _write_beside(plot, row, column // plot.glyphs.across, name, curve_ink(body.curves[number].slot))
 
 
-def _draw_letters(canvas: Canvas, area: Area, body: Lines, bands: list[Band], scale: Scale, glyphs: Glyphs) -> None:
-    """Each curve's letter behind its newest point, a row up or down where another stands there already."""
-    taken: set[tuple[int, int]] = set()
-    for curve, part in zip(body.curves, bands, strict=True):
-        drawn = np.flatnonzero(~np.isnan(part.mean_C))
-        if not drawn.size:
-            continue
-        x = min(int(drawn[-1]) // glyphs.across + 1, area.width - 1)
-        row = int(dot_rows(part.mean_C[drawn[-1:]], scale, area.height * glyphs.down)[0]) // glyphs.down
-        for y in (row, row + 1, row - 1, row + 2, row - 2):
-            if 0 <= y < area.height and (x, y) not in taken:
-                taken.add((x, y))
-                canvas.write(area.x + x, area.y + y, curve.letter, curve_ink(curve.slot))
-                break
-
-
-def _draw_level(canvas: Canvas, area: Area, level: Level, scale: Scale, glyphs: Glyphs) -> None:
-    """A dashed line behind the curves with its name at the end that is free; a name with an arrow where it is off."""
-    place = scale.height(level.value)
-    if math.isnan(place):
-        return
-    text_YX, style_YX = canvas.cells(area)
-    if 0 <= place <= 1:
-        row, name = _row(place, area, glyphs), f" {level.text} "
-        free = text_YX[row] == SPACE
-        text_YX[row, free], style_YX[row, free] = ord(glyphs.signs.dash), level.ink
-    else:
-        row = 0 if place > 1 else area.height - 1
-        name = f" {level.text} {glyphs.signs.above if place > 1 else glyphs.signs.below} "
-        free = text_YX[row] == SPACE
-    for start in (area.width - len(name) - 1, 1):
-        if start >= 0 and free[start : start + len(name)].all():
-            canvas.write(area.x + start, area.y + row, name, level.ink)
+def _write_beside(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
+    """Write `text` right or left of a cell, where there is room that nothing stands in."""
+    text_YX, _ = plot.canvas.cells(plot.area)
+    for start in (x + 1, x - len(text)):
+        room = text_YX[row, max(start, 0) : start + len(text)]
+        if room.size == len(text) and (room == SPACE).all():
+            plot.canvas.write(plot.area.x + start, plot.area.y + row, text, ink)
             return
 
 
-def _draw_chance(canvas: Canvas, area: Area, curve: Curve, scale: Scale, glyphs: Glyphs) -> None:
+def _draw_letters(plot: _Plot, body: Lines, part: Band) -> None:
+    """Each curve's letter behind its newest point, a row up or down where another stands there already."""
+    taken: set[tuple[int, int]] = set()
+    known_KC = ~np.isnan(part.mean_KC)
+    for number, curve in enumerate(body.curves):
+        drawn = np.flatnonzero(known_KC[number])
+        if not drawn.size:
+            continue
+        x = min(int(drawn[-1]) // plot.glyphs.across + 1, plot.area.width - 1)
+        last = part.mean_KC[number, drawn[-1:]]
+        row = int(dot_rows(last, plot.scale, plot.num_rows)[0]) // plot.glyphs.down
+        for y in (row, row + 1, row - 1, row + 2, row - 2):
+            if 0 <= y < plot.area.height and (x, y) not in taken:
+                taken.add((x, y))
+                plot.canvas.write(plot.area.x + x, plot.area.y + y, curve.letter, curve_ink(curve.slot))
+                break
+
+
+def _draw_level(plot: _Plot, level: Level) -> None:
+    """A dashed line behind the curves with its name at the end that is free; a name with an arrow where it is off."""
+    place, signs = plot.scale.height(level.value), plot.glyphs.signs
+    if math.isnan(place):
+        return
+    text_YX, style_YX = plot.canvas.cells(plot.area)
+    if 0 <= place <= 1:
+        row, name = plot.row(place), f" {level.text} "
+        free = text_YX[row] == SPACE
+        text_YX[row, free], style_YX[row, free] = ord(signs.dash), level.ink
+    else:
+        row = 0 if place > 1 else plot.area.height - 1
+        name = f" {level.text} {signs.above if place > 1 else signs.below} "
+        free = text_YX[row] == SPACE
+    for start in (plot.area.width - len(name) - 1, 1):
+        if start >= 0 and free[start : start + len(name)].all():
+            plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)
+            return
+
+
+def _draw_chance(plot: _Plot, curve: Curve) -> None:
     """A curve's chance level as a sparse line in its dim colour; nothing where it is off the axis."""
-    place = scale.height(curve.chance) if curve.chance is not None else math.nan
+    place = math.nan if curve.chance is None else plot.scale.height(curve.chance)
     if not 0 <= place <= 1:
         return
-    text_YX, style_YX = canvas.cells(area)
-    row = _row(place, area, glyphs)
-    spots = np.arange(curve.slot % 4, area.width, 4)
+    text_YX, style_YX = plot.canvas.cells(plot.area)
+    row = plot.row(place)
+    spots = np.arange(curve.slot % 4, plot.area.width, 4)
     spots = spots[text_YX[row, spots] == SPACE]
-    text_YX[row, spots], style_YX[row, spots] = ord(glyphs.signs.dash), raw_ink(curve.slot)
+    text_YX[row, spots], style_YX[row, spots] = ord(plot.glyphs.signs.dash), raw_ink(curve.slot)

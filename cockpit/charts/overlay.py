@@ -23,18 +23,20 @@ def draw_marks(canvas: Canvas, area: Area, pane: Pane, glyphs: Glyphs) -> None:
     if not pane.marks.marks or not area.height:
         return
     kinds_X = pane.marks.per_cell(pane.window, area.width)
+    places = np.flatnonzero(kinds_X >= 0)
+    if not places.size:
+        return
+    kinds = kinds_X[places]
+    crowded = np.bincount(kinds, minlength=len(Kind)) * _CROWDED > max(area.width, 6 * _CROWDED)
     text_YX, style_YX = canvas.cells(area)
-    crowded = {kind for kind in Kind if np.count_nonzero(kinds_X == kind) * _CROWDED > max(area.width, 6 * _CROWDED)}
-    for x in np.flatnonzero(kinds_X >= 0).tolist():
-        kind = Kind(int(kinds_X[x]))
-        free = np.flatnonzero(text_YX[:, x] == SPACE)
-        top = int(free[0]) if free.size else area.height // 2
-        if kind not in crowded:
-            below = free[free > top]
-            text_YX[below, x] = ord(line(kind, glyphs.signs))
-            style_YX[below, x] = ink_of_kind(kind)
-        text_YX[top, x] = ord(head(kind, glyphs.signs))
-        style_YX[top, x] = ink_of_kind(kind)
+    free = text_YX[:, places] == SPACE
+    top = np.where(free.any(axis=0), free.argmax(axis=0), area.height // 2)
+    lines, heads = ([ord(sign(kind, glyphs.signs)) for kind in Kind] for sign in (line, head))
+    inks = np.array([ink_of_kind(kind) for kind in Kind], np.uint16)[kinds]
+    below = free & (np.arange(area.height)[:, None] > top) & ~crowded[kinds]
+    text_YX[:, places] = np.where(below, np.array(lines, np.uint32)[kinds], text_YX[:, places])
+    style_YX[:, places] = np.where(below, inks, style_YX[:, places])
+    text_YX[top, places], style_YX[top, places] = np.array(heads, np.uint32)[kinds], inks
 
 
 def draw_cursor(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: Glyphs) -> None:

@@ -43,14 +43,13 @@ class Scale:
         return (self.units(value) - self.low) / (self.high - self.low)
 
 
-def robust_scale(bands: Iterable[Band], *, log: bool, levels: Iterable[float] = (), bounds: bool = False) -> Scale:
-    """The range of the bands without their outliers, opened to the near ones of `levels` (values, not axis units).
+def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds: bool = False) -> Scale:
+    """The range of the curves without their outliers, opened to the near ones of `levels` (values, not axis units).
 
     With `bounds` the axis never leaves 0..1, for shares and IoU.
     """
-    parts = [part for band in bands for part in (band.low_C, band.high_C)]
-    values = np.concatenate(parts) if parts else np.empty(0)
-    values = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
+    values = np.concatenate((band.low_KC, band.high_KC), axis=None)
+    values = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
     if values.size == 0:
         return Scale(0.0, 1.0, log)
     low, high = _without_outliers(values)

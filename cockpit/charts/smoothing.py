@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -17,30 +18,21 @@ def stronger(strength: float) -> float:
     return next((other for other in STRENGTHS if other > strength), STRENGTHS[0])
 
 
-def smoothed(mean_C: Floats, strength: float) -> Floats:
-    """The average of the columns' means, weighted by `strength` to the power of the distance in columns with a value.
+def smoothed(mean_KC: Floats, strength: float) -> Floats:
+    """The average of K curves' column means, weighted by `strength` to the power of the distance in columns.
 
     `strength` lies in 0 (nothing is smoothed) to below 1. Columns without a value stay NaN and do not count. It looks
     both ways, so that it does not trail behind a falling loss; at the newest column it is the usual moving average.
     """
-    known = np.flatnonzero(~np.isnan(mean_C))
-    values: list[float] = mean_C[known].tolist()
-    before, before_weight = _decayed(values, strength)
-    after, after_weight = _decayed(values[::-1], strength)
-    total = np.array(before) + np.array(after[::-1]) - np.array(values)
-    weight = np.array(before_weight) + np.array(after_weight[::-1]) - 1.0
-    result_C = np.full(mean_C.shape, np.nan)
-    result_C[known] = total / weight
-    return result_C
+    known_KC = ~np.isnan(mean_KC)
+    kernel_CC = _kernel(mean_KC.shape[1], strength)
+    weight_KC = known_KC @ kernel_CC
+    total_KC = np.where(known_KC, mean_KC, 0.0) @ kernel_CC
+    return np.where(known_KC, total_KC / np.maximum(weight_KC, 1e-300), np.nan)
 
 
-def _decayed(values: list[float], strength: float) -> tuple[list[float], list[float]]:
-    """For each value the sum of it and all before, each decayed by its distance, and the sum of the weights."""
-    total, weight = 0.0, 0.0
-    totals: list[float] = []
-    weights: list[float] = []
-    for value in values:
-        total, weight = strength * total + value, strength * weight + 1.0
-        totals.append(total)
-        weights.append(weight)
-    return totals, weights
+@lru_cache(maxsize=32)
+def _kernel(columns: int, strength: float) -> Floats:
+    """What column i counts for column j; asked for again with every frame."""
+    place = np.arange(columns)
+    return strength ** np.abs(place[:, None] - place[None, :]).astype(np.float64)

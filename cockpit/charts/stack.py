@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cockpit.charts.axes import Drawn
 from cockpit.charts.canvas import Area, Canvas, on_paper
-from cockpit.charts.columns import Floats, bridged
+from cockpit.charts.columns import Floats, band, bridged
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.inks import Ink, curve_ink
 from cockpit.charts.scene import Curve, Stack
@@ -17,25 +17,21 @@ _Levels = NDArray[np.int64]
 
 def draw_stack(canvas: Canvas, area: Area, body: Stack, glyphs: Glyphs) -> Drawn:
     """The bands in `area`, the first curve at the bottom; columns without a value stay empty. Columns: area width."""
-    nan_X = np.zeros(area.width, np.bool_)
-    inf_X = nan_X.copy()
-    for curve in body.curves:
-        nan_X, inf_X = nan_X | curve.columns.nan_C, inf_X | curve.columns.inf_C
-    share_KX = shares([curve.columns.mean_C for curve in body.curves], area.width)
+    part = band([curve.columns for curve in body.curves], area.width, log=False)
+    share_KX = shares(part.mean_KC)
     if body.curves:
         _fill(canvas, area, body.curves, _tops(share_KX, area.height * len(glyphs.eighths)), glyphs)
     labels = ((0, "100%"), ((area.height - 1) // 2, "50%"), (area.height - 1, "0%"))
-    return Drawn(labels if area.height >= 3 else labels[:1], nan_X, inf_X)
+    return Drawn(labels if area.height >= 3 else labels[:1], part.nan_C, part.inf_C)
 
 
-def shares(values: list[Floats], width: int) -> Floats:
+def shares(mean_KX: Floats) -> Floats:
     """What part of the sum of sizes each of K curves is, [K, X]; NaN in columns where none has a value."""
-    if not values:
-        return np.empty((0, width))
-    unbroken = np.zeros(width, np.bool_)
-    sizes_KX = np.abs(np.array([bridged(mean_X, unbroken) for mean_X in values]))
+    if not mean_KX.size:
+        return mean_KX
+    sizes_KX = np.abs(bridged(mean_KX, np.zeros(mean_KX.shape, np.bool_)))
     known_X = ~np.isnan(sizes_KX).all(axis=0)
-    sizes_KX = np.nan_to_num(sizes_KX)
+    sizes_KX = np.where(np.isnan(sizes_KX), 0.0, sizes_KX)
     largest_X = np.maximum(sizes_KX.max(axis=0), 1e-300)
     parts_KX = sizes_KX / largest_X
     total_X = parts_KX.sum(axis=0)
@@ -45,7 +41,7 @@ def shares(values: list[Floats], width: int) -> Floats:
 def _tops(share_KX: Floats, units: int) -> _Levels:
     """The upper end of every band in `units` of the plot's height, -1 in columns without a value."""
     tops_KX = np.cumsum(share_KX, axis=0) * units
-    return np.where(np.isnan(tops_KX), -1, np.nan_to_num(tops_KX).round()).astype(np.int64)
+    return np.where(np.isnan(tops_KX), -1.0, np.rint(tops_KX)).astype(np.int64)
 
 
 def _fill(canvas: Canvas, area: Area, curves: tuple[Curve, ...], tops_KX: _Levels, glyphs: Glyphs) -> None:

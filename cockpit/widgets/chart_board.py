@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from textual import events
 from textual.containers import Container
+from textual.timer import Timer
 
+from cockpit.charts.build import Feed
 from cockpit.charts.catalogue import DEFAULTS, charts_of
 from cockpit.charts.glyphs import Marker
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.widgets.chart_view import ChartView
+
+_STRAGGLERS_AFTER: Final = 0.2
+"""Seconds after which the charts that were passed over are drawn where no new steps have had them drawn by then."""
 
 
 class ChartBoard(Container):
@@ -26,6 +32,8 @@ class ChartBoard(Container):
         self.current = self.charts[0]
         self.wanted: Shape | None = None
         self.maximised = False
+        self._behind: set[ChartView] = set()
+        self._straggling: Timer | None = None
         self.available = [chart for chart in self.charts if chart.spec.lasting]
 
     @property
@@ -44,6 +52,30 @@ class ChartBoard(Container):
             return ""
         first, last = self.available.index(shown[0]) + 1, self.available.index(shown[-1]) + 1
         return f"chart {first} of {count}" if first == last else f"charts {first}-{last} of {count}"
+
+    def show(self, feed: Feed) -> None:
+        """Draw what is new in every chart of this page."""
+        self._behind.clear()
+        if self._straggling is not None:
+            self._straggling.stop()
+            self._straggling = None
+        for chart in self.shown:
+            chart.show(feed)
+
+    def show_some(self, feed: Feed) -> None:
+        """Draw half of the charts now and the others the next time, the one that keys act on every time.
+
+        While a run takes many steps a second that halves the work, and no chart is more than a moment behind.
+        """
+        shown = self.shown
+        now = {*(self._behind.intersection(shown) or shown[::2]), self.current}
+        for chart in shown:
+            if chart in now:
+                chart.show(feed)
+        self._behind = set(shown) - now
+        if self._straggling is not None:
+            self._straggling.stop()
+        self._straggling = self.set_timer(_STRAGGLERS_AFTER, lambda: self.show(feed)) if self._behind else None
 
     def offer(self, metrics: Iterable[str]) -> None:
         """The run has these metrics: charts that hold one of them are available."""

@@ -56,15 +56,21 @@ class ChartGrid(Panel):
         self._draw_soon()
 
     def take(self, session: Session, news: News) -> None:
-        """Redraw the visible charts when steps, events or what curves are held against are new."""
+        """Redraw the visible charts when steps, events or what curves are held against are new.
+
+        With nothing but new steps half of them are drawn now and half the next time, the one that keys act on always.
+        """
         new = self._session is not session
         self._session = session
         if new or news.rewound or len(session.entries) != self._num_entries:
             self._num_entries = len(session.entries)
             self._marks = Marks.of(marks_of(session.entries))
-        if new or news.state or news.steps or news.entries or news.rewound:
+        if new or news.rewound or news.entries:
             self.board.offer(session.history.names)
-            self._draw()
+            self._show(all_charts=True)
+        elif news.steps or news.state:
+            self.board.offer(session.history.names)
+            self._show(all_charts=False)
 
     def dispatch(self, action: str) -> bool:
         """Do what a key of the group "charts" stands for; False where `action` is none of them."""
@@ -125,11 +131,16 @@ class ChartGrid(Panel):
 
     def _draw(self) -> None:
         self._is_due = False
+        self._show(all_charts=True)
+
+    def _show(self, *, all_charts: bool) -> None:
         feed = self.feed()
         if feed is None:
             return
-        for chart in self.board.shown:
-            chart.show(feed)
+        if all_charts:
+            self.board.show(feed)
+        else:
+            self.board.show_some(feed)
         if self._status.display:
             self._status.show(feed, self._glyphs, self.board.place)
 
