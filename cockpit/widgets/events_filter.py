@@ -66,10 +66,10 @@ class EventsFilter:
 
     def watch(self, entries: Sequence[Entry]) -> None:
         """The entries are these now: the former ones and newer ones behind them."""
-        if len(entries) < len(self._entries):
-            self._entries = entries
-            self.look_for(self.kind, " ".join(self.words))
+        another = self._entries[:1] != entries[:1] or len(entries) < len(self._entries)
         self._entries = entries
+        if another:
+            self.look_for(self.kind, " ".join(self.words))
 
     def search(self) -> int:
         """Look for a few milliseconds: at what is new, then further back. Returns how many lines came on top."""

@@ -48,17 +48,19 @@ class Safety(Lines):
         self.repaint()
 
     def lines(self, width: int) -> list[Content]:
-        """One fact a line, two where there is room."""
+        """One fact a line, two where there is room; what is too long for half a line comes last."""
         session = self._session
         if session is None or session.state is None:
             return [Content.styled("nothing to guard before the run has begun", LABEL)]
-        facts = list(self._facts(session, session.state))
-        if width < _TWO_COLUMNS:
-            return [line for fact in facts for line in _narrow(fact, width)]
-        half, column = math.ceil(len(facts) / 2), width // 2
-        right = [cut(_line(fact), column) for fact in facts[half:]] + [Content()] * (half - len(facts) // 2)
-        left = [cut(_line(fact), column - 2) for fact in facts[:half]]
-        return [one.pad_right(column - one.cell_length) + other for one, other in zip(left, right, strict=False)]
+        facts, column = list(self._facts(session, session.state)), width // 2
+        short = [fact for fact in facts if width >= _TWO_COLUMNS and _line(fact).cell_length <= column - 2]
+        half = math.ceil(len(short) / 2)
+        right = [*map(_line, short[half:]), Content()]
+        pairs = [
+            one.pad_right(column - one.cell_length) + other
+            for one, other in zip(map(_line, short[:half]), right, strict=False)
+        ]
+        return [*pairs, *(line for fact in facts if fact not in short for line in _narrow(fact, width))]
 
     def _facts(self, session: Session, state: RunState) -> Iterable[Fact]:
         soon = foreseen(state, (pending.command for pending in session.pending))

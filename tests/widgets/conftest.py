@@ -1,0 +1,59 @@
+"""A recorded run, a session on it with a clock of its own, and tests that press keys as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cockpit.session.session import Session
+from tests.console.scripted import FakeClock
+from tests.recorded_run import RecordedRun
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Tests that press keys are coroutines."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
+    return True
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RecordedRun]:
+    """A run that has begun and taken no step; its writer is alive."""
+    run = RecordedRun(tmp_path / "runs" / "calm")
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def told(run: RecordedRun) -> RecordedRun:
+    """The same at step 400, with everything that can happen behind it."""
+    run.tell(400)
+    return run
+
+
+@pytest.fixture
+def open_session(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Session]]:
+    """Opens a session on the run, which need not exist."""
+    opened: list[Session] = []
+
+    def open_one(*, can_steer: bool = True) -> Session:
+        opened.append(Session(tmp_path / "runs" / "calm", clock=clock, can_steer=can_steer))
+        opened[-1].poll()
+        return opened[-1]
+
+    yield open_one
+    for session in opened:
+        session.close()
