@@ -14,6 +14,7 @@ from engine.runs import FORENSICS
 REPRODUCED: Final = "reproduced"
 ONLY_MIXED: Final = "only under mixed precision"
 VANISHED: Final = "vanished on replay"
+NOT_REPLAYED: Final = "could not be replayed"
 
 REPORT_JSON: Final = "report.json"
 REPORT_TEXT: Final = "report.txt"

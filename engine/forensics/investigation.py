@@ -14,7 +14,7 @@ from engine.forensics.evidence import Evidence, evidence_of
 from engine.forensics.naming import describe_precision, name_fault
 from engine.forensics.remedies import remedy_of
 from engine.forensics.tracing import stats_of
-from engine.forensics_report import ForensicReport, TensorStats, sentence
+from engine.forensics_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
 from engine.optim import moments_of
 from engine.plan import StepPlan
 from engine.protocol.events import AlertRaised, FaultNamed
@@ -63,7 +63,13 @@ class Forensics:
         started = time.perf_counter()
         model, optimizer = self.trainer.model, self.trainer.stepper.optimizer
         moments = moments_of(optimizer, model)
-        fault = name_fault(model, moments, evidence)
+        try:
+            fault = name_fault(model, moments, evidence)
+        except RuntimeError as error:  # out of memory, say: an inquiry must not end the run that it is for
+            fault = Fault(
+                NOT_REPLAYED,
+                detail=f"the replay failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            )
         found = ForensicReport(
             step=report.index + 1,
             time=time.time(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.forensics_report import ONLY_MIXED, VANISHED, Fault
+from engine.forensics_report import NOT_REPLAYED, ONLY_MIXED, VANISHED, Fault
 
 _GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumulation, or try Adam instead of AdamW"
 
@@ -13,6 +13,8 @@ def remedy_of(fault: Fault) -> str:
     """One sentence: the nearest remedy first."""
     if fault.verdict == VANISHED:
         return "train on; if it comes again, move to another machine and check its memory"
+    if fault.verdict == NOT_REPLAYED:
+        return "replay it in a process of its own: main.py diagnose"
     if fault.verdict == ONLY_MIXED:
         return "mixed precision: False (disabled for stability), or amp_dtype bf16 where it is fp16"
     if fault.direction == "input":

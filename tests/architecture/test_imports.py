@@ -39,6 +39,8 @@ ANSWERED_AT_ONCE = [
     ("metrics latest", 2),
     ("events latest", 2),
     ("plot latest", 2),
+    ("diagnose latest", 2),
+    ("diagnose latest --ablate", 2),
     ("send latest pause", 2),
     ("data inspect no_such_folder", 2),
     ("--no-ui --config tini", 2),

@@ -17,9 +17,10 @@ import engine.step
 from engine.checkpoint import load_checkpoint
 from engine.data.sources import open_splits
 from engine.forensics.archive import BATCH_FILE, WEIGHTS_FILE, load_part
+from engine.forensics.diagnosis import diagnose
 from engine.forensics.evidence import from_payload
 from engine.forensics.investigation import APART, MOST_KINDS, Forensics
-from engine.forensics_report import REPORT_TEXT, folders_of, read_report
+from engine.forensics_report import NOT_REPLAYED, REPORT_TEXT, folders_of, read_report
 from engine.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.launch import RunRequest, initial_state
@@ -182,6 +183,21 @@ def test_a_full_disk_leaves_no_half_folder_and_the_fault_is_named_all_the_same(
     assert found is not None and found.named.direction == "input" and found.named.folder == ""
     assert "could not be written" in found.alert.message
     assert list((tmp_path / "forensics").iterdir()) == []
+
+
+def test_a_replay_that_fails_does_not_end_the_run_and_leaves_its_evidence(
+    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*args: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory\nlong story")
+
+    monkeypatch.setattr("engine.forensics.investigation.name_fault", exhausted)
+    forensics = Forensics(tmp_path, CONFIG, trainer)
+    found = forensics.investigate(*bad_step(forensics, 1))
+    assert found is not None and found.named.verdict == NOT_REPLAYED
+    assert "the replay failed: out of memory" in found.alert.message and "main.py diagnose" in found.alert.remedy
+    (folder,) = folders_of(tmp_path)
+    assert diagnose(folder, "cpu").replayed.direction == "input"
 
 
 def test_a_read_only_run_directory_is_survived(tmp_path: Path, trainer: Trainer) -> None:
