@@ -269,7 +269,7 @@ class GuardConfig(_Section):
     """Steps in a row that were not finite after which the run fails."""
     check_weights_every: Count = 10
     """Steps between checks, before the update, that all weights and optimizer moments are finite."""
-    spike_score: Positive = 5.0
+    spike_score: Positive = 4.5
     """Robust deviations above the median of its newest 100 values at which a loss or gradient norm is a spike."""
     plateau_steps: Annotated[int, Field(ge=0)] = 1000
     """Steps over which the loss must move, or an alert says that it stands still; 0 for no such alert."""

@@ -151,7 +151,7 @@ class Tolerance:
     ever less. An event ends when nothing was over for `cooldown` steps.
     """
 
-    score: float = 5.0
+    score: float = 4.5
     ratio: float = 1.5
     wide: float = 3.0
     settling: int = 50

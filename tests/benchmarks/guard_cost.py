@@ -34,8 +34,9 @@ from engine.protocol.events import Activity, Event
 from engine.protocol.state import RunState
 from engine.run import OpenRun, open_run
 from engine.step import Stepper, _Measured
-from tests.benchmarks.step_speed import TURN
 
+TURN = 10
+"""Steps in a turn: each has one check of weights and moments and one measurement of shares."""
 QUIET = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
 OFF = ("guard.share_every_steps=0", "guard.check_weights_every=1000000", "guard.adaptive_clip=off")
 
