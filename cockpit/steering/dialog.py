@@ -11,7 +11,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Static
+from textual.widgets import Button, Input, Static
 
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import changes_nothing, foretold
@@ -112,6 +112,13 @@ class Dialog(ModalScreen[Answer]):
 def button(label: str, action: str, key: str, *, danger: bool = False) -> Button:
     """A flat button that does `action` and shows its key."""
     return Button(Content(f"{label} [{key}]"), id=action, variant="error" if danger else "default", compact=True)
+
+
+def field(place: str, value: str = "") -> Input:
+    """An input whose text is selected when it gets the focus; its cursor stands still, for nothing else changes."""
+    made = Input(value, id=place, select_on_focus=True)
+    made.cursor_blink = False
+    return made
 
 
 def line(place: str, *, hint: bool = False) -> Static:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from cockpit.console.text import duration
-from cockpit.session.session import News, Session
+from cockpit.session.session import News, Pending, Session
 from cockpit.steering.foretell import change, foreseen, title, waits_for
 from cockpit.widgets.panel import Panel
 from engine.protocol.rules import decide
@@ -29,15 +29,15 @@ class PendingStrip(Panel):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._since: dict[int, float] = {}
+        self._since: dict[tuple[float, int], float] = {}
         self._lines: tuple[str, ...] = ()
 
     def take(self, session: Session, news: News) -> None:
         """Seconds count by the session's clock from when the strip first saw the command."""
-        known = {pending.id for pending in session.pending}
+        known = set(map(_identity, session.pending))
         self._since = {
             **dict.fromkeys(known, session.elapsed),
-            **{number: at for number, at in self._since.items() if number in known},
+            **{known_one: at for known_one, at in self._since.items() if known_one in known},
         }
         lines = self._written(session) if session.pending else ()
         if lines != self._lines:
@@ -54,11 +54,16 @@ class PendingStrip(Panel):
         waits = waits_for(session.state)
         lines: list[str] = []
         for number, pending in enumerate(session.pending[: self.MOST]):
-            waited = duration(session.elapsed - self._since[pending.id])
+            waited = duration(session.elapsed - self._since[_identity(pending)])
             lines.append(f"… {_effect(session, number)} … sent, {waits}, {waited}")
         if len(commands) > self.MOST:
             lines.append(f"… and {len(commands) - self.MOST} more")
         return tuple(lines)
+
+
+def _identity(pending: Pending) -> tuple[float, int]:
+    """What stays the same while the journal gives a command its number."""
+    return pending.sent_at, id(pending.command)
 
 
 def _effect(session: Session, number: int) -> str:

@@ -28,12 +28,15 @@ from engine.protocol.state import RunState
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a plan depends on. `argument` says for what; `undone_by`, `passed` and `acknowledged` are what this
-    screen remembers (numbers of undo commands, entries that undo goes past, alerts seen); `now` is the time in
-    seconds since 1970."""
+    """All that a plan depends on. `argument` says for what; `now` is the time in seconds since 1970.
+
+    The rest is what this screen remembers: undos that were sent and are not answered, the numbers of those that were,
+    entries that undo goes past, and alerts that were seen.
+    """
 
     session: Session
     argument: str = ""
+    undos: tuple[Command, ...] = ()
     undone_by: frozenset[int] = field(default_factory=frozenset[int])
     passed: frozenset[int] = field(default_factory=frozenset[int])
     acknowledged: frozenset[int] = field(default_factory=frozenset[int])
@@ -163,7 +166,7 @@ def rollback_says(situation: Situation) -> str:
 def undo(situation: Situation) -> Plan:
     """The last intervention of a person, shown before it is taken back."""
     session = situation.session
-    if any(pending.id in situation.undone_by for pending in session.pending):
+    if situation.undos:
         return Reason("the undo before is still on its way")
     plan = _undo_plan(situation)
     if isinstance(plan, NoUndo):

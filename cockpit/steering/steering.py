@@ -83,6 +83,7 @@ class Steering:
         """Say how commands ended, and keep an open dialog true."""
         for answer in news.answers:
             self._tell(answer)
+            self._settle(answer)
         if self._dialog is not None:
             self._dialog.take(self.session, news)
 
@@ -110,8 +111,14 @@ class Steering:
         if outcome.status is Status.REFUSED:
             self._refuse(title(command), outcome.reason)
         elif undo:
-            number = self.session.pending[-1].id
-            self._memory = replace(self._memory, undone_by=self._memory.undone_by | {number})
+            self._memory = replace(self._memory, undos=(*self._memory.undos, command))
+
+    def _settle(self, answer: Answer) -> None:
+        """An undo that was answered has its number in the journal, by which it is known as one from now on."""
+        left = tuple(command for command in self._memory.undos if command is not answer.pending.command)
+        if len(left) < len(self._memory.undos):
+            done = self._memory.undone_by | {answer.entry.command_id or 0}
+            self._memory = replace(self._memory, undos=left, undone_by=done)
 
     def _tell(self, answer: Answer) -> None:
         entry, what = answer.entry, title(answer.pending.command)

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input
 
 from cockpit.session.session import Session
-from cockpit.steering.dialog import FAIL, Dialog, button, is_open_to, line, told
+from cockpit.steering.dialog import FAIL, Dialog, button, field, is_open_to, line, told
 from engine.errors import UserError
 from engine.protocol.commands import Command
 from engine.protocol.events import Status
@@ -45,11 +45,11 @@ class ValueDialog(Dialog):
             explained = line("explained", hint=True)
             explained.update(Content(self._explain))
             yield explained
-        for index, field in enumerate(self._fields):
+        for index, value in enumerate(self._fields):
             label = line(f"label{index}")
-            label.update(Content(field.label))
+            label.update(Content(value.label))
             yield label
-            yield Input(field.value, id=f"value{index}", select_on_focus=True)
+            yield field(f"value{index}", value.value)
             yield line(f"verdict{index}")
         yield line("complaint")
 

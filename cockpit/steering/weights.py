@@ -13,7 +13,7 @@ from textual.widgets.option_list import Option
 
 from cockpit.console.text import number
 from cockpit.session.session import Session
-from cockpit.steering.dialog import FAIL, Dialog, button, is_open_to, line, told
+from cockpit.steering.dialog import FAIL, Dialog, button, field, is_open_to, line, told
 from cockpit.steering.values import real
 from engine.errors import UserError
 from engine.protocol import commands as c
@@ -41,7 +41,7 @@ class WeightDialog(Dialog):
         """The terms, the value, and the verdict on it."""
         columns = line("columns", hint=True)
         columns.update(Content(_COLUMNS))
-        return columns, OptionList(id="terms", markup=False), Input(id="value", select_on_focus=True), line("effect")
+        return columns, OptionList(id="terms", markup=False), field("value"), line("effect")
 
     def buttons(self) -> Iterable[Button]:
         """Send, or leave."""
@@ -109,9 +109,9 @@ class WeightDialog(Dialog):
         self.say("effect", bad if isinstance(command, str) else told(self.session.decide(command)))
 
     def _show_term(self) -> None:
-        field = self.query_one(Input)
-        field.value = f"{self._weight(LOSS_TERMS[self._at]):g}"
-        field.action_select_all()
+        typed = self.query_one(Input)
+        typed.value = f"{self._weight(LOSS_TERMS[self._at]):g}"
+        typed.action_select_all()
         self._judge()
 
     def _weight(self, term: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Button, Input, OptionList
 
+from cockpit.session.outbox import Outbox
 from cockpit.steering.gate import GateDialog
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -394,6 +395,26 @@ async def test_an_undo_on_its_way_is_waited_for(run, open_screen):
         await press(pilot, "u", "enter", "u")
         assert screen.toasts[-1] == "✗ undo: refused: the undo before is still on its way"
         assert screen.answer() == [c.ScaleLr(2.0)]
+
+
+async def test_an_undo_that_the_journal_takes_late_still_counts_as_one(run, open_screen, monkeypatch):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "l")
+        screen.answer()
+        with monkeypatch.context() as busy:
+            busy.setattr(Outbox, "_try", lambda outbox, command: None)
+            await press(pilot, "u", "enter")
+            assert screen.session.pending[0].id < 0
+            screen.look()
+            assert "0 s" in screen.strip
+        screen.clock.advance(2)
+        screen.look()
+        assert screen.session.pending[0].id > 0
+        assert "2 s" in screen.strip
+        assert screen.answer() == [c.ScaleLr(2.0)]
+        await press(pilot, "u")
+        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
 
 
 async def test_a_note_refuses_and_the_next_press_goes_past_it(run, open_screen):
