@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.config import Config
     from engine.forensics_report import Diagnosis
     from engine.launch import RunRequest
+    from engine.redrive_report import RedriveReport, RedriveRequest
     from engine.script import ScriptedCommand
 
 
@@ -34,6 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "diagnose":
             return diagnose(arguments)
+        if arguments.command == "redrive":
+            return redrive(arguments)
         if arguments.command:
             return run_subcommand(arguments)
         return train(train_options(arguments))
@@ -165,6 +168,20 @@ def _sum_up(directory: Path) -> None:
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     ConsoleReporter(directory, quiet=True).stop()
+
+
+def redrive(arguments: Namespace) -> int:
+    """Train a run again and compare. Torch is imported once there is such a run."""
+    from cockpit.cli.redrive import run_redrive  # noqa: PLC0415
+
+    def drive(request: RedriveRequest) -> RedriveReport:
+        from engine.redrive import redrive as drive_again  # noqa: PLC0415
+
+        interrupt = Interrupt()
+        with signals_to(interrupt):
+            return drive_again(request, interrupt)
+
+    return run_redrive(arguments, drive)
 
 
 def diagnose(arguments: Namespace) -> int:

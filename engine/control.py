@@ -11,6 +11,7 @@ from engine.checkpoint import CheckpointDamagedError
 from engine.interrupt import Interrupt
 from engine.journal.mailbox import Mailbox
 from engine.ledger import Ledger
+from engine.past import Redone
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Request
@@ -18,7 +19,7 @@ from engine.protocol.events import Event
 from engine.protocol.rules import Outcome, decide, refused
 from engine.protocol.wire import refusal_of
 from engine.script import ScriptedCommand
-from engine.steering import GUARDIAN, Redoing, Redone, enact
+from engine.steering import GUARDIAN, Redoing, enact
 from engine.trainer import Trainer
 
 

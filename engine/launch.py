@@ -11,23 +11,30 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.config import Config
+from engine.config_files import dump_config
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.ledger import Ledger
+from engine.past import Redone
 from engine.protocol.events import Activity
 from engine.protocol.phases import phase_of
 from engine.protocol.state import Limits, RunState
-from engine.runs import CONSOLE_LOG, TENSORBOARD, lock_run
+from engine.runs import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, lock_run
 from engine.script import ScriptedCommand
 from engine.tensorboard import TensorboardWriter
 
 IMPORTING: Final = "importing torch"
+INIT_FROM: Final = "init_from"
+"""The journal's key for the checkpoint whose weights the run began with."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to train: a directory that exists, a resolved configuration, and where the weights come from."""
+    """What to train: a directory that exists, a resolved configuration, and where the weights come from.
+
+    With `past` a recorded run is driven again: exactly this is done, and nothing that anybody decides now.
+    """
 
     directory: Path
     config: Config
@@ -35,6 +42,7 @@ class RunRequest:
     resume: bool = False
     init_from: str = ""
     script: tuple[ScriptedCommand, ...] = ()
+    past: tuple[Redone, ...] | None = None
 
 
 def initial_state(run: str, config: Config) -> RunState:
@@ -77,6 +85,9 @@ def open_ledger(request: RunRequest) -> Generator[Ledger]:
         former = _former_state(request.directory) if request.resume else None
         journal = JournalWriter(request.directory)
         journal.start()
+        if not request.resume:  # whoever is cut off from here on can be resumed
+            (request.directory / CONFIG_FILE).write_text(dump_config(request.config))
+            journal.set_meta(INIT_FROM, request.init_from)
         settings = request.config.tensorboard
         tensorboard = (
             TensorboardWriter(request.directory / TENSORBOARD, every_steps=settings.every_steps)

@@ -13,11 +13,12 @@ import yaml
 
 from engine.config import Config
 from engine.journal.reader import Entry, JournalReader
+from engine.launch import INIT_FROM, RunRequest
+from engine.past import Redone
 from engine.protocol import events as e
 from engine.protocol.events import Status
 from engine.protocol.phases import phase_of
 from engine.protocol.state import RunState
-from engine.steering import Redone
 
 _AGAIN = "done again after the resume"
 
@@ -38,6 +39,14 @@ def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
 def never_saved(journal: Path) -> bool:
     """Whether the run was cut off before its first checkpoint was on disk: then nothing is lost by beginning anew."""
     return not any(isinstance(entry.event, e.CheckpointSaved) for entry in _entries(journal))
+
+
+def first_weights(request: RunRequest) -> str:
+    """The checkpoint whose weights a run began with that begins anew, '' for none."""
+    if not request.resume:
+        return ""
+    with closing(JournalReader(request.directory)) as reader:
+        return str(reader.meta(INIT_FROM) or "")
 
 
 def last_reached(journal: Path) -> int:

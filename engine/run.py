@@ -28,14 +28,15 @@ from engine.ledger import Ledger
 from engine.loop import Loop
 from engine.losses.chance import chance_levels
 from engine.model.network import HierarchicalUNet
+from engine.past import Redone
 from engine.protocol import events as e
 from engine.protocol.codec import Json
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.resume import last_reached, never_saved, redo_list, revise_state
+from engine.recording import remember_conditions
+from engine.resume import first_weights, last_reached, never_saved, redo_list, revise_state
 from engine.runs import CHECKPOINTS, CONFIG_FILE
-from engine.steering import Redone
 from engine.trainer import Trainer, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -136,8 +137,9 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
         ledger.note(e.SampleRejected(problem.file, problem.error))
     ledger.observe(doing="building the network")
     model = HierarchicalUNet(config.model).to(device)
-    if request.init_from:
-        ledger.note(_inherit(model, Path(request.init_from)))
+    init_from = "" if start else request.init_from or first_weights(request)
+    if init_from:
+        ledger.note(_inherit(model, Path(init_from)))
     trainer = Trainer(config, model, splits, ledger.state)
     actions = Actions(request.directory, config, trainer, ledger)
     if payload:
@@ -148,6 +150,7 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
     control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
     control.refuse_stale()
     _schedule(control, request, ledger)
+    remember_conditions(ledger, request, device=device.type, init_from=init_from)
     ledger.note(_started(trainer, splits, ledger, request.resume))
     if not payload:
         actions.checkpoint("start")
@@ -156,6 +159,9 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
 
 
 def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:
+    if request.past is not None:
+        control.drive(request.past)
+        return
     redo: Sequence[Redone] = ()
     reached = 0
     if request.resume:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from engine.actions import Actions
 from engine.checkpoint import checkpoint_name
+from engine.past import Redone
 from engine.protocol import events as e
 from engine.protocol.events import Event
 
@@ -31,20 +31,6 @@ def enact(actions: Actions, event: Event, record: Callable[[Event], None]) -> No
         until = before.step + settings.probation_steps
         started = e.ProbationStarted(checkpoint_name(before.step), event.before, until, event.enabled)
         ledger.note(started, actor=GUARDIAN)
-
-
-@dataclass(frozen=True, slots=True)
-class Redone:
-    """Something that was done at the boundary before `step` and is to be done there again.
-
-    `settled` says that the boundary's validation comes first.
-    """
-
-    step: int
-    actor: str
-    event: Event
-    reason: str = ""
-    settled: bool = False
 
 
 class Redoing:

@@ -45,6 +45,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_readers(commands)
     _add_diagnose(commands)
+    _add_redrive(commands)
     _add_send(commands)
     _add_configs_and_data(commands)
     return parser
@@ -154,6 +155,12 @@ def _add_diagnose(commands: Any) -> None:
     diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each refinement off in turn")
     diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: how many (20)")
     diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: from where (last-good.pt)")
+
+
+def _add_redrive(commands: Any) -> None:
+    redrive = _reader(commands, "redrive", "trains a run again as it was steered, and compares bit by bit")
+    redrive.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the new run's name")
+    redrive.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _add_send(commands: Any) -> None:

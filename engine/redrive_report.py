@@ -1,0 +1,86 @@
+"""What a redrive is asked for and what it came to: free of torch, so that the command line can print it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveRequest:
+    """The finished run to drive again, and where: a run called `name` (one is made up for '') in `runs_dir`."""
+
+    run_dir: Path
+    runs_dir: Path
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place where the two traces part; a value is None where the step has none."""
+
+    step: int
+    metric: str
+    recorded: float | None
+    redriven: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveReport:
+    """How the redriven run compares with the recorded one.
+
+    `num_redone` interventions were done again, `num_steps` steps of `num_metrics` metrics compared. `checkpoint` names
+    the one whose weights and moments were compared, '' where no common one was left; `tensor` the first that differs.
+    """
+
+    run: str
+    directory: str
+    device: str
+    threads: int
+    num_redone: int
+    num_steps: int
+    num_metrics: int
+    difference: Difference | None
+    checkpoint: str
+    tensor: str
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def identical(self) -> bool:
+        """Whether trace and weights agree to the last bit."""
+        return self.difference is None and not self.tensor
+
+
+def report_lines(report: RedriveReport) -> list[str]:
+    """The report in sentences, plain text."""
+    lines = [
+        f"redrove {report.run} into {report.directory} on {report.device}, {report.threads} threads, in "
+        f"{report.seconds:.1f} s: {report.num_redone} interventions done again",
+        _trace(report),
+        _weights(report),
+        *report.notes,
+    ]
+    return [line for line in lines if line]
+
+
+def _trace(report: RedriveReport) -> str:
+    if report.difference is None:
+        return f"trace: {report.num_steps} steps of {report.num_metrics} metrics are bit-identical"
+    parts = report.difference
+    return (
+        f"trace: first differs at step {parts.step} in {parts.metric}: recorded {_number(parts.recorded)}, "
+        f"redriven {_number(parts.redriven)}"
+    )
+
+
+def _weights(report: RedriveReport) -> str:
+    if not report.checkpoint:
+        return "weights: no checkpoint of the same step is left on both sides"
+    if report.tensor:
+        return f"weights: {report.checkpoint} differs first in {report.tensor}"
+    return f"weights: those and the moments of {report.checkpoint} are bit-identical"
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.9g}"
