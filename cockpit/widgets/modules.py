@@ -67,12 +67,13 @@ class Modules(Lines):
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
         self._session: Session | None = None
+        self._curves: dict[str, tuple[tuple[float, ...], str]] = {}
         self._tallies = {term: Tally(f"clamp_hits/{term}") for term in REFINEMENT_OF_TERM}
 
     def take(self, session: Session, news: News) -> None:
         """Show the refinements as they are now."""
         self._session = session
-        self.repaint()
+        self.repaint_for(session, news)
 
     def lines(self, width: int) -> list[Content]:
         """A table where there is room, else a few lines for each."""
@@ -110,8 +111,19 @@ class Modules(Lines):
             chance=session.chance.get(term) if measured else None,
             share=_share(history, name) if on else None,
             hits=self._tallies[term].count(history) if term else 0,
-            spark=_curve(history, curve, spark, self.signs) if on else "",
+            spark=self._curve(history, curve, spark) if on else "",
         )
+
+    def _curve(self, history: History, name: str, columns: int) -> str:
+        """The whole run of a metric, drawn anew when it is a quarter of a column longer."""
+        first, last = history.first_step, history.last_step
+        if columns < 4 or last < first or name not in history.names:
+            return ""
+        grain = max((last - first + 1) // (4 * columns), 1)
+        key = (columns, first, last // grain, history.loading)
+        if self._curves.get(name, ((), ""))[0] != key:
+            self._curves[name] = key, _drawn(history, name, columns, self.signs)
+        return self._curves[name][1]
 
     def _switch(self, row: Row) -> Content:
         """Sign and word: on, off, and what it will be."""
@@ -137,10 +149,9 @@ class Modules(Lines):
             Content.styled(_percent(row.share), _share_style(row.share)),
             Content.styled(str(row.hits) if row.term else "-", WARN if row.hits else LABEL),
         )
-        line = toggle
-        for cell, (_, size) in zip(cells, _HEADINGS[2:], strict=True):
-            line += cell.pad_right(max(size - cell.cell_length, 1))
-        return line + Content.styled(row.spark, ACTIVE)
+        columns = zip(cells, _HEADINGS[2:], strict=True)
+        spaced = [piece for cell, (_, size) in columns for piece in (cell, " " * max(size - cell.cell_length, 1))]
+        return Content.assemble(toggle, *spaced, (row.spark, ACTIVE))
 
     def _narrow(self, row: Row, width: int) -> Iterable[Content]:
         name = Content.styled(f" {row.name}", STRONG if row.on else FAINT)
@@ -200,10 +211,8 @@ def _share_style(share: float | None) -> str:
     return BAD if not math.isfinite(share) else f"bold {WARN}" if share > 0.5 else STRONG
 
 
-def _curve(history: History, name: str, columns: int, signs: Signs) -> str:
-    """The whole run of a metric in `columns` characters."""
-    if columns < 4 or name not in history.names or history.last_step < history.first_step:
-        return ""
+def _drawn(history: History, name: str, columns: int, signs: Signs) -> str:
+    """The whole run of a metric in `columns` characters, a sign of its own where a value was not finite."""
     first, last = history.first_step, history.last_step
     held = history.buckets(name, first=first, last=last + 1, columns=min(columns, last - first + 1))
     means = np.where(held.nan_C | held.inf_C, np.inf, held.mean_C)

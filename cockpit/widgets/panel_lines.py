@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from textual import events
 from textual.content import Content
 from textual.geometry import Size
 from textual.style import Style
 
+from cockpit.session.session import News, Pending, Session
 from cockpit.widgets.panel import Ask, JumpTo, Panel
 from cockpit.widgets.panel_signs import LABEL, STRONG, signs_for
 from engine.journal.reader import Entry
+
+_GAP: Final = Content("  ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +36,31 @@ def part(label: str, value: str, style: str = STRONG, *, rank: int = 0) -> Part:
 
 def flow(parts: Iterable[Part], width: int, most: int = 0) -> list[Content]:
     """Parts two blanks apart on as many lines as they need; with `most`, on so many lines at most."""
-    kept = list(parts)
-    lines = _flowed(kept, width)
-    while most and len(lines) > most and any(piece.rank for piece in kept):
-        kept.remove(max(reversed(kept), key=lambda piece: piece.rank))
-        lines = _flowed(kept, width)
-    return lines[:most] if most else lines
+    kept = [piece for piece in parts if piece.content]
+    lengths = [min(piece.content.cell_length, width) for piece in kept]
+    breaks = _breaks(lengths, width)
+    while most and len(breaks) > most and any(piece.rank for piece in kept):
+        at = max(range(len(kept)), key=lambda number: (kept[number].rank, number))
+        del kept[at], lengths[at]
+        breaks = _breaks(lengths, width)
+    if not kept:
+        return []
+    pieces = [cut(piece.content, width) for piece in kept]
+    lines = [pieces[start:end] for start, end in zip(breaks, [*breaks[1:], len(pieces)], strict=True)]
+    return [_GAP.join(line) if len(line) > 1 else line[0] for line in (lines[:most] if most else lines)]
 
 
-def _flowed(parts: Sequence[Part], width: int) -> list[Content]:
-    lines: list[Content] = []
-    for piece in parts:
-        content = cut(piece.content, width)
-        if lines and lines[-1].cell_length + 2 + content.cell_length <= width:
-            lines[-1] = Content("  ").join([lines[-1], content])
-        elif content:
-            lines.append(content)
-    return lines
+def _breaks(lengths: Sequence[int], width: int) -> list[int]:
+    """Which parts begin a line."""
+    breaks: list[int] = []
+    room = -1
+    for number, length in enumerate(lengths):
+        if room < length + 2:
+            breaks.append(number)
+            room = width - length
+        else:
+            room -= length + 2
+    return breaks
 
 
 def cut(content: Content, width: int) -> Content:
@@ -97,6 +111,8 @@ class Lines(Panel):
     It is painted again only when a line of it has changed.
     """
 
+    SLOW_SECONDS: ClassVar[float] = 0.25
+    """Nobody reads a table of numbers ten times a second, and laying it out takes time from the training."""
     DEFAULT_CSS = """
     Lines {
         height: auto;
@@ -108,29 +124,53 @@ class Lines(Panel):
     def __init__(self, *, marker: str = "braille", id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.signs = signs_for(marker)
-        self._painted: list[Content] | None = None
+        self._laid_out: dict[int, list[Content]] = {}
+        self._pending: tuple[Pending, ...] = ()
+        self._painted_at = -math.inf
+        self._is_late = False
 
     def lines(self, width: int) -> list[Content]:
         """What there is to say, in lines of at most `width` cells."""
         raise NotImplementedError
 
+    def repaint_for(self, session: Session, news: News) -> None:
+        """Paint what happened and what was asked for at once, numbers that drift `SLOW_SECONDS` after the last time."""
+        urgent = bool(news.entries or news.answers or news.rewound or session.pending != self._pending)
+        self._pending = session.pending
+        left = self._painted_at + self.SLOW_SECONDS - time.monotonic()
+        if urgent or left <= 0:
+            self.repaint()
+        elif not self._is_late:
+            self._is_late = True
+            self.set_timer(left, self.repaint)
+
     def repaint(self) -> None:
-        """Paint what has changed; ask for another height where the number of lines has."""
-        before, now = self._painted, self.lines(self._width())
-        self._painted = now
-        if before is None or len(now) != self.content_size.height:
+        """Lay out anew and paint what has changed; ask for another height where the number of lines has."""
+        self._painted_at, self._is_late = time.monotonic(), False
+        before, width = self._laid_out, self._width()
+        self._laid_out = {}
+        if not self.size:
             self.refresh(layout=True)
-        elif not all(one.is_same(other) for one, other in zip(before, now, strict=True)):
+            return
+        now, then = self._lines_at(width), before.get(width)
+        if then is None or len(then) != len(now):
+            self.refresh(layout=True)
+        elif not all(one.is_same(other) for one, other in zip(then, now, strict=True)):
             self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The number of lines at that width."""
-        return len(self.lines(max(width, 1)))
+        return len(self._lines_at(max(width, 1)))
 
     def render(self) -> Content:
         """The lines, whatever is too long cut."""
-        width = self._width()
-        return Content("\n").join(cut(line, width) for line in self.lines(width))
+        return Content("\n").join(self._lines_at(self._width()))
+
+    def _lines_at(self, width: int) -> list[Content]:
+        """The lines as they were laid out when the panel last took news."""
+        if width not in self._laid_out:
+            self._laid_out[width] = [cut(line, width) for line in self.lines(width)]
+        return self._laid_out[width]
 
     def _width(self) -> int:
         return max(self.content_size.width, 1)

@@ -42,7 +42,7 @@ class Phases(Lines):
             self._last_id = entry.id
             if isinstance(entry.event, AutopilotDecided):
                 self._decided = entry
-        self.repaint()
+        self.repaint_for(session, news)
 
     def lines(self, width: int) -> list[Content]:
         """Sections one below the other."""

@@ -45,7 +45,7 @@ class Safety(Lines):
             self._last_id = entry.id
             for name in _remembered_as(entry):
                 self._newest[name] = entry
-        self.repaint()
+        self.repaint_for(session, news)
 
     def lines(self, width: int) -> list[Content]:
         """One fact a line, two where there is room; what is too long for half a line comes last."""
