@@ -112,13 +112,14 @@ class Pyramid:
 
     def read(self, values: Matrix, row: int, plan: Plan) -> Stats:
         """The summary of every column of `plan` for one metric."""
-        found = Stats.empty((plan.num_columns,))
+        found: Stats | None = None
         if plan.slots.flat.size:
             single = Stats.of_values(values[row].take(plan.slots.flat))
-            found.unite(plan.slots.columns, single.runs(plan.slots.starts))
+            found = _spread(single.runs(plan.slots.starts), plan.slots.columns, plan.num_columns)
         if plan.blocks.flat.size:
-            found.unite(plan.blocks.columns, self._stats.take(row, plan.blocks.flat).runs(plan.blocks.starts))
-        return found
+            whole = self._stats.take(row, plan.blocks.flat).runs(plan.blocks.starts)
+            found = _united(found, whole, plan.blocks.columns, plan.num_columns)
+        return Stats.empty((plan.num_columns,)) if found is None else found
 
     def flagged(self, row: int) -> tuple[Slots, int, int]:
         """The smallest blocks of one metric with a NaN or an infinity, and the first and last slot of all blocks."""
@@ -135,3 +136,15 @@ class Pyramid:
 
     def _columns(self, level: int, begin: int, stop: int) -> slice:
         return slice(self._offsets[level] + begin, self._offsets[level] + stop)
+
+
+def _spread(runs: Stats, columns: Slots, num_columns: int) -> Stats:
+    """The summaries `runs` of some columns, and empty ones for the others."""
+    return runs if columns.size == num_columns else _united(None, runs, columns, num_columns)
+
+
+def _united(found: Stats | None, runs: Stats, columns: Slots, num_columns: int) -> Stats:
+    """`found` with `runs` taken in at `columns`."""
+    found = Stats.empty((num_columns,)) if found is None else found
+    found.unite(slice(None) if columns.size == num_columns else columns, runs)
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +27,15 @@ _NEUTRAL: Final = (np.inf, -np.inf, np.inf, 0.0, 0, 0)
 _TYPES: Final = (np.float32, np.float32, np.float32, np.float64, np.int32, np.uint8)
 
 
+def reserved(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """An array of zeros whose memory costs nothing until it is written to, and then small pages of it only.
+
+    numpy asks for pages of 2 MB, and a few newest rows of a long history would touch one for every metric.
+    """
+    num_bytes = max(math.prod(shape) * np.dtype(kind).itemsize, 1)
+    return np.ndarray(shape, kind, mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
 def absent(values: Matrix) -> NDArray[np.bool_]:
     """Which cells hold no value at all."""
     return values.view(np.uint32) == _ABSENT_BITS
@@ -42,8 +53,8 @@ class Stats:
 
     @classmethod
     def reserved(cls, shape: tuple[int, ...]) -> Stats:
-        """Cells whose content is arbitrary; memory that is never written costs nothing."""
-        return cls(tuple(np.empty(shape, kind) for kind in _TYPES))
+        """Cells to be written before they are read."""
+        return cls(tuple(reserved(shape, kind) for kind in _TYPES))
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> Stats:
@@ -77,7 +88,7 @@ class Stats:
         """Cells of one axis united in runs that begin at `starts`; no run is empty."""
         return Stats(tuple(union.reduceat(cells, starts) for union, cells in zip(_UNION, self.arrays, strict=True)))
 
-    def unite(self, at: Slots, other: Stats) -> None:
+    def unite(self, at: Slots | slice, other: Stats) -> None:
         """Take the cells of `other` into the cells `at`, no two of them the same."""
         for union, cells, more in zip(_UNION, self.arrays, other.arrays, strict=True):
             cells[at] = union(cells[at], more)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.session.pyramid import SIZES, Pyramid
-from cockpit.session.stats import ABSENT, absent
+from cockpit.session.stats import ABSENT, Matrix, absent, reserved
 from engine.journal.tail import Rows
 
 _ROOM: Final = 4096
@@ -25,8 +25,8 @@ class Table:
         self.start = self.end = _aligned(room_before)
         self.version = 0
         capacity = self.start + _ROOM
-        self.all_steps = np.empty(capacity, np.int64)
-        self.values = np.empty((_METRICS, capacity), np.float32)
+        self.all_steps: NDArray[np.int64] = reserved((capacity,), np.int64)
+        self.values: Matrix = reserved((_METRICS, capacity), np.float32)
         self.pyramid = Pyramid(_METRICS, capacity)
         self._rows: dict[str, int] = {}
         self._order: dict[str, tuple[int, int]] = {}
@@ -112,7 +112,7 @@ class Table:
 
     def _grow(self, num_metrics: int, capacity: int) -> None:
         held, filled = len(self._rows), slice(self.start, self.end)
-        steps, values = np.empty(capacity, np.int64), np.empty((num_metrics, capacity), np.float32)
+        steps, values = reserved((capacity,), np.int64), reserved((num_metrics, capacity), np.float32)
         steps[filled] = self.steps
         values[:held, filled] = self.values[:held, filled]
         self.pyramid = self.pyramid.copied(held, num_metrics, capacity)

@@ -137,8 +137,9 @@ class JournalTail:
 
     def oldest_step(self, span: Span) -> int | None:
         """The first recorded step inside `span`, None where there is none."""
-        query = f"SELECT min(step) FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
-        return self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()[0]
+        query = f"SELECT step FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT 1"
+        row = self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()
+        return None if row is None else int(row[0])
 
     def count(self, span: Span) -> int:
         """How many rows `span` holds; looks at every one."""
