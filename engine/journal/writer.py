@@ -19,8 +19,11 @@ from engine.protocol import codec, wire
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
 
-COMMIT_SECONDS = 0.2
-"""How long a recorded row may wait for its commit."""
+COMMIT_SECONDS = 0.1
+"""How often there is a commit at most, and so how long a recorded row may wait for its own."""
+
+GATHER_SECONDS = 0.004
+"""After a quiet time a row wakes the writer; what is recorded within this time at the same boundary goes along."""
 
 HEARTBEAT_SECONDS = 1.0
 """How often the journal is touched when nothing happens."""
@@ -50,6 +53,7 @@ class JournalWriter:
         self._state: RunState | None = None
         self._written_state: RunState | None = None
         self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._closing = False
         self._last_commit = 0.0
         self._thread: threading.Thread | None = None
@@ -75,7 +79,7 @@ class JournalWriter:
 
     def open_branch(self, from_step: int) -> None:
         """Go on from `from_step`: rows of former branches after it are superseded, and kept."""
-        self._pending.append(Branch(from_step, self._clock()))
+        self._add(Branch(from_step, self._clock()))
 
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """The metrics of training step `step`; `epoch` is fractional. Values become float32, NaN and Inf stay such."""
@@ -90,7 +94,7 @@ class JournalWriter:
         if len(self._pending) >= MAX_PENDING:
             self.dropped += 1
         else:
-            self._pending.append(point)
+            self._add(point)
 
     def record_event(
         self,
@@ -105,21 +109,23 @@ class JournalWriter:
         """What happened at the boundary before `step`; with `command_id` and a status, how that command ended."""
         kind, body = wire.kind_of(event), wire.event_to_text(event)
         who, why = storable(actor), storable(reason)
-        self._pending.append(EventRow(self._clock(), step, who, command_id, status.value, why, kind, body))
+        self._add(EventRow(self._clock(), step, who, command_id, status.value, why, kind, body))
 
     def record_state(self, state: RunState) -> None:
         """The state of the run from now on; the latest wins."""
         self._state = state
+        if not self._wake.is_set():
+            self._wake.set()
 
     def set_meta(self, key: str, json_value: codec.Json) -> None:
         """Remember a JSON value under `key`; the latest wins."""
-        self._pending.append(Meta(key, codec.to_text(json_value)))
+        self._add(Meta(key, codec.to_text(json_value)))
 
     def flush(self, timeout: float = 10) -> bool:
         """Wait up to `timeout` seconds until everything recorded so far is committed; False where it is not."""
         barrier, deadline = Barrier(), time.monotonic() + timeout
-        self._pending.append(barrier)
-        self._wake.set()
+        self._add(barrier)
+        self._hurry.set()
         while self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline:
             if barrier.passed.wait(min(COMMIT_SECONDS, max(0.0, deadline - time.monotonic()))):
                 break
@@ -131,9 +137,15 @@ class JournalWriter:
         if thread is None:
             return
         self._closing = True
+        self._hurry.set()
         self._wake.set()
         thread.join()
         self._give_back()
+
+    def _add(self, item: Item) -> None:
+        self._pending.append(item)
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _give_back(self) -> None:
         self._connection.close()
@@ -141,11 +153,10 @@ class JournalWriter:
             self._lock.release()
 
     def _work(self) -> None:
-        """The writer thread: a commit a few times a second until `close`, then the last ones."""
+        """The writer thread: a commit soon after something is recorded until `close`, then the last ones."""
         try:
             while not self._closing:
-                self._wake.wait(RETRY_SECONDS if self.failure else COMMIT_SECONDS)
-                self._wake.clear()
+                self._await_work()
                 self._drain()
             self._drain()
             self._end_session()
@@ -153,9 +164,19 @@ class JournalWriter:
             self.failure = f"the journal's thread ended: {error!r}"
             raise
 
+    def _await_work(self) -> None:
+        """Wait for something to write, or for the next sign of life; never commit more often than is worth it."""
+        if self.failure:
+            self._hurry.wait(RETRY_SECONDS)
+        elif self._wake.wait(HEARTBEAT_SECONDS):
+            rest = self._last_commit + COMMIT_SECONDS - time.monotonic()
+            self._hurry.wait(max(rest, GATHER_SECONDS))
+        self._wake.clear()
+        self._hurry.clear()
+
     def _drain(self) -> None:
         """Commit what waits, a bounded number of rows at a time, until nothing is left or the disk takes no more."""
-        due = time.time() - self._last_commit >= HEARTBEAT_SECONDS
+        due = time.monotonic() - self._last_commit >= HEARTBEAT_SECONDS
         fresh = self._state is not self._written_state
         while due or fresh or self._pending:
             if not self._commit():
@@ -170,7 +191,7 @@ class JournalWriter:
             self.failure = str(error)
             self._pending.extendleft(item for item in reversed(items) if not isinstance(item, Barrier))
         else:
-            self.failure, self._written_state, self._last_commit = None, state, time.time()
+            self.failure, self._written_state, self._last_commit = None, state, time.monotonic()
         for item in items:
             if isinstance(item, Barrier):
                 item.open(committed=self.failure is None)
