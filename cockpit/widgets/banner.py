@@ -25,6 +25,8 @@ class Banner(Lines):
         background: $error-muted;
         color: $foreground;
         border-left: thick $error;
+
+        &.-ascii { border-left: ascii $error; }
     }
     """
 

@@ -16,7 +16,7 @@ from cockpit.session.history import History
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import foreseen
 from cockpit.widgets.header import value_style
-from cockpit.widgets.panel_lines import Lines, Part, cut, flow, link, padded, part
+from cockpit.widgets.panel_lines import Part, TitledLines, cut, flow, link, padded, part
 from cockpit.widgets.panel_signs import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, Signs, sparkline
 from engine.protocol.names import EXCLUSIVE_REFINEMENTS, REFINEMENT_OF_TERM, REFINEMENTS
 from engine.protocol.phases import PHASES
@@ -58,7 +58,7 @@ class Row:
     spark: str
 
 
-class Modules(Lines):
+class Modules(TitledLines):
     """The seven refinements. A click on one is its number key; a click on its weight is the key of weights."""
 
     TITLE: ClassVar[str] = "Modules"

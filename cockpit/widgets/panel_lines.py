@@ -124,6 +124,7 @@ class Lines(Panel):
     def __init__(self, *, marker: str = "braille", id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.signs = signs_for(marker)
+        self.set_class(marker == "ascii", "-ascii")
         self._laid_out: dict[int, list[Content]] = {}
         self._pending: tuple[Pending, ...] = ()
         self._painted_at = -math.inf
@@ -184,3 +185,21 @@ class Lines(Panel):
         elif "jump" in meta:
             event.stop()
             self.post_message(JumpTo(meta["jump"]))
+
+
+class TitledLines(Lines):
+    """Lines under a rule with the panel's title, for panels that stand one below the other."""
+
+    DEFAULT_CSS = """
+    TitledLines {
+        border-top: solid $foreground 22%;
+        border-title-color: $foreground;
+        border-title-style: bold;
+
+        &.-ascii { border-top: ascii $foreground 22%; }
+    }
+    """
+
+    def on_mount(self) -> None:
+        """Say which panel this is."""
+        self.border_title = f" {self.TITLE} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final
 
 from textual.content import Content
@@ -11,7 +11,7 @@ from cockpit.console.text import whole
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import foreseen
 from cockpit.widgets.config_values import ConfigValues
-from cockpit.widgets.panel_lines import Lines, Part, cut, flow, link, padded, part, since, wrapped
+from cockpit.widgets.panel_lines import Part, TitledLines, cut, flow, link, padded, part, since, wrapped
 from cockpit.widgets.panel_signs import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
 from engine.journal.reader import Entry
 from engine.protocol.events import AutopilotDecided
@@ -19,10 +19,10 @@ from engine.protocol.phases import LAST_PHASE, PHASES, Phase
 from engine.protocol.state import GateCheck, RunState
 
 _WIDE: Final = 56
-"""From here on a rung and a check have everything on one line."""
+"""From here on a rung has everything on one line."""
 
 
-class Phases(Lines):
+class Phases(TitledLines):
     """The ladder of phases, the gate to the next, the probation, what blends in, the autopilot."""
 
     TITLE: ClassVar[str] = "Phases"
@@ -96,21 +96,22 @@ class Phases(Lines):
             else part("", f"{self.signs.passed} open", f"bold {GOOD}")
         )
         yield from flow([part(f"gate to phase {state.phase + 1}", ""), verdict, Part(link("[p]", "promote"))], width)
-        for check in state.gate:
-            yield from self._check(check, width)
+        yield from self._checks(state.gate, width)
 
-    def _check(self, check: GateCheck, width: int) -> Iterable[Content]:
-        sign, style = (self.signs.passed, GOOD) if check.passed else (self.signs.failed, BAD)
-        name, value, bound = whole(check.name), whole(check.value), whole(check.bound)
-        if width >= _WIDE:
-            name, value = padded(name, 25), padded(value, 18)
-        title = Content.styled(f"  {sign} {name}  ", style)
-        measured = Content.assemble((value, STRONG), (f"  {bound}", LABEL))
-        if title.cell_length + measured.cell_length <= width:
-            yield title + measured
-        else:
-            yield cut(title, width)
-            yield cut(Content("    ") + measured, width)
+    def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
+        """A table where every check fits on its line, else as many lines as each needs."""
+        rows = [(whole(check.name), whole(check.value), whole(check.bound)) for check in checks]
+        names, values, bounds = (max((len(row[at]) for row in rows), default=0) for at in (0, 1, 2))
+        is_table = 8 + names + values + bounds <= width
+        for check, (name, value, bound) in zip(checks, rows, strict=True):
+            sign, style = (self.signs.passed, GOOD) if check.passed else (self.signs.failed, BAD)
+            title = Content.styled(f"  {sign} {padded(name, names) if is_table else name}  ", style)
+            measured = Content.assemble((padded(value, values) if is_table else value, STRONG), (f"  {bound}", LABEL))
+            if title.cell_length + measured.cell_length <= width:
+                yield title + measured
+            else:
+                yield cut(title, width)
+                yield cut(Content("    ") + measured, width)
 
     def _probation(self, state: RunState, width: int) -> Iterable[Content]:
         if state.probation is None:

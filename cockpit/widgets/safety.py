@@ -12,7 +12,7 @@ from textual.content import Content
 from cockpit.console.text import duration, number, whole
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import foreseen
-from cockpit.widgets.panel_lines import Lines, cut, jump, link, padded, since
+from cockpit.widgets.panel_lines import TitledLines, cut, jump, link, padded, since
 from cockpit.widgets.panel_signs import BAD, GOOD, LABEL, STRONG, WAITING, WARN
 from engine.journal.reader import Entry
 from engine.protocol import events as e
@@ -26,7 +26,7 @@ _DISK_KINDS: Final = ("journal", "tensorboard", "disk")
 Fact = tuple[str, Content]
 
 
-class Safety(Lines):
+class Safety(TitledLines):
     """Counters and names, each with a word beside its number."""
 
     TITLE: ClassVar[str] = "Safety"

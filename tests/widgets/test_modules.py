@@ -30,9 +30,10 @@ async def test_every_refinement_has_its_key_and_switch(told: RecordedRun, open_s
 
 async def test_a_wide_panel_is_a_table_of_everything(told: RecordedRun, open_session: Open) -> None:
     stage = Stage(Modules(), open_session())
-    async with stage.run_test(size=(130, 12)) as pilot:
+    async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
-        heading, *rows = stage.shown.splitlines()
+        title, heading, *rows = stage.shown.splitlines()
+        assert "─ Modules ─" in title
         assert " ".join(heading.split()) == "refinement weight raw loss chance weighted share clamped over the run"
         assert rows[2].split()[:9] == ["3", "●", "active_contour_loss", "0.05", "0.5217", "0.9", "0.02609", "8", "%"]
         assert rows[2].split()[9] == "3"
@@ -54,7 +55,7 @@ async def test_the_same_is_told_in_forty_columns(told: RecordedRun, open_session
 async def test_a_switch_and_a_weight_that_were_asked_for_are_pending(told: RecordedRun, open_session: Open) -> None:
     session = open_session()
     stage = Stage(Modules(), session)
-    async with stage.run_test(size=(130, 12)) as pilot:
+    async with stage.run_test(size=(130, 13)) as pilot:
         session.send(c.DisableRefinement("boundary_aware_loss"))
         session.send(c.EnableRefinement("subpixel_conv"))
         session.send(c.SetLossWeight("active_contour", 0.2))
@@ -86,18 +87,18 @@ async def test_losses_of_any_kind_are_shown(run: RecordedRun, open_session: Open
     run.begin()
     run.train(20, changes={"loss_raw/boundary_aware": value, "grad_share/boundary_aware_loss": value})
     stage = Stage(Modules(), open_session())
-    async with stage.run_test(size=(130, 12)) as pilot:
+    async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         said = {"nan": "NaN", "inf": "Inf", "0.0": "0", "1e-12": "1e-12", "1000000000000.0": "1e+12"}[str(value)]
-        assert said in stage.shown.splitlines()[2].split()
+        assert said in stage.shown.splitlines()[3].split()
 
 
 async def test_a_run_without_a_step_has_no_numbers(run: RecordedRun, open_session: Open) -> None:
     run.begin()
     stage = Stage(Modules(), open_session())
-    async with stage.run_test(size=(130, 12)) as pilot:
+    async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
-        assert stage.shown.splitlines()[2].split() == [
+        assert stage.shown.splitlines()[3].split() == [
             "2",
             "●",
             "boundary_aware_loss",
@@ -112,7 +113,7 @@ async def test_a_run_without_a_step_has_no_numbers(run: RecordedRun, open_sessio
 
 async def test_ascii_asks_for_no_other_character(told: RecordedRun, open_session: Open) -> None:
     stage = Stage(Modules(marker="ascii"), open_session())
-    async with stage.run_test(size=(130, 12)) as pilot:
+    async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         assert stage.shown.isascii()
 
