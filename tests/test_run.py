@@ -108,6 +108,10 @@ def test_the_directory_holds_all_that_a_resume_needs(finished: Path) -> None:
     assert (finished / CHECKPOINTS / "best.pt").exists()
 
 
+def test_the_epoch_that_is_shown_is_that_of_the_last_step(finished: Path) -> None:
+    assert _final_state(finished).epoch == 1, "two epochs, the first is 0"
+
+
 def test_the_end_is_the_last_event_and_validations_precede_it(finished: Path) -> None:
     entries = _events(finished)
     assert isinstance(entries[0].event, e.RunStarted)
