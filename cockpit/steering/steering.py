@@ -51,7 +51,7 @@ class Steering:
         """Do what the key of `action` does; where nothing happens it says why. Raises KeyError for no such action."""
         chosen, reason = ACTIONS[action], blocked(self.session)
         if reason or self.session.state is None:
-            self._refuse(action.replace("_", " "), reason)
+            self._refuse(_named(action), reason)
             return
         match chosen.plan(self._situation(argument)):
             case Send(command=command):
@@ -62,7 +62,7 @@ class Steering:
                 if entry is not None:
                     self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
                     text += " (once more: the intervention before it)"
-                self._refuse(action.replace("_", " "), text)
+                self._refuse(_named(action), text)
 
     def steer(self, command: Command) -> None:
         """Give `command`, after asking once more where it is dangerous; a refusal is said at once, nothing is sent."""
@@ -136,3 +136,8 @@ class Steering:
 
     def _toast(self, text: str, heading: str, severity: Severity) -> None:
         self._opener.notify(text, title=heading, severity=severity, markup=False)
+
+
+def _named(action: str) -> str:
+    """An action in words: 'lower LR'."""
+    return action.replace("_", " ").replace("lr", "LR")
