@@ -159,8 +159,11 @@ class Modules(TitledLines):
         if not row.on:
             yield toggle
             return
-        yield from flow([Part(toggle), part("share", _percent(row.share), _share_style(row.share))], width)
+        first = [Part(toggle), part("share", _percent(row.share), _share_style(row.share))]
+        used = sum(piece.content.cell_length + 2 for piece in first)
         pieces: list[Part] = []
+        (first if used + len(row.spark) <= width else pieces).append(part("", row.spark, ACTIVE))
+        yield from flow(first, width)
         if row.term:
             pieces.append(Part(part("raw", number(row.raw), value_style(row.raw, row.chance)).content))
             pieces.append(part("chance", number(row.chance, 3), LABEL))
@@ -169,8 +172,6 @@ class Modules(TitledLines):
             )
             if row.hits:
                 pieces.append(part("clamped", str(row.hits), WARN))
-        if row.spark:
-            pieces.append(part("", row.spark, ACTIVE))
         yield from (Content("   ") + line for line in flow(pieces, max(width - 3, 1)))
 
     def _weight(self, row: Row) -> Content:

@@ -72,10 +72,7 @@ class Safety(TitledLines):
         yield "guardian rollbacks", _count(state.rollbacks, WARN) + self._last("rollback")
         yield "last good", self._checkpoint(session, state, state.good_checkpoint, "good")
         yield "last checkpoint", self._checkpoint(session, state, state.last_checkpoint, "saved")
-        yield (
-            "last fault",
-            Content.styled(whole(state.fault) or "none", BAD if state.fault else LABEL) + self._last("fault"),
-        )
+        yield "last fault", self._fault(state)
         yield "excluded samples", _count(len(state.excluded_samples), WARN)
         yield "unusable files", _count(state.rejected_samples, WARN)
         yield "waiting for data", _data_wait(session)
@@ -118,6 +115,14 @@ class Safety(TitledLines):
             return Content()
         step = getattr(entry.event, "at_step", 0) or entry.step
         return Content.assemble((", last at ", LABEL), jump(f"step {step}", step))
+
+    def _fault(self, state: RunState) -> Content:
+        """The state's words begin with the step already: they are the link."""
+        entry = self._newest.get("fault")
+        if not state.fault or entry is None:
+            return Content.styled(whole(state.fault) or "none", BAD if state.fault else LABEL)
+        step = entry.event.at_step if isinstance(entry.event, e.FaultNamed) else entry.step
+        return jump(whole(state.fault), step, BAD)
 
     def _disk(self) -> Content:
         entry = self._newest.get("disk")
