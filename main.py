@@ -101,7 +101,11 @@ def _train_on_screen(options: TrainOptions) -> int:
         return _request(options, directory, load_config(config, overrides(options)), script)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named)), interrupt)
-    ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+    try:
+        ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+    except UserError:
+        _clear_away(2, directory, resumed)
+        raise
     _clear_away(ending.code, directory, resumed)
     if ending.code == 2:
         raise UserError(ending.error)

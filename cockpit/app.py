@@ -16,6 +16,7 @@ from cockpit.keys import bindings_of
 from cockpit.screens.opening import OpeningScreen
 from cockpit.settings import Settings
 from cockpit.themes import THEMES
+from engine.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cockpit.cabin import Cabin
@@ -79,6 +80,10 @@ class CockpitApp(App[None], inherit_bindings=False):
         self._num_faults = 0
         for theme in THEMES:
             self.register_theme(theme)
+        if settings.theme not in self.available_themes:
+            raise UserError(
+                f"there is no theme {settings.theme!r}: {did_you_mean(settings.theme, self.available_themes)}"
+            )
         self.theme = settings.theme
         if settings.reduced_motion:
             self.animation_level = "none"

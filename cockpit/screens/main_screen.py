@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Static
+from textual.widgets import ContentSwitcher, Input, Static
 
 from cockpit.console.text import whole
 from cockpit.screens.faults import PanelFailed
@@ -28,6 +28,7 @@ from cockpit.widgets.log import Log
 from cockpit.widgets.modules import Modules
 from cockpit.widgets.panel import Panel
 from cockpit.widgets.phases import Phases
+from cockpit.widgets.preview import Preview
 from cockpit.widgets.safety import Safety
 from engine.protocol.events import Activity
 
@@ -60,20 +61,22 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         """Every part there may be; classes on the screen say which are displayed."""
         marker = self._settings.marker
-        yield Header(marker=marker, reduced_motion=self._settings.reduced_motion, id="header")
-        yield self.banner
-        yield self._tab_bar
-        with Horizontal(id="middle"):
-            yield self._body
-            yield VerticalScroll(*self._column(), id="side", can_focus=False)
-        yield self._pending
-        yield Static(id="ending", markup=False)
-        yield Static(HINT, id="hint", markup=False)
-        yield self._key_bar
+        with Vertical(id="all"):
+            yield Header(marker=marker, reduced_motion=self._settings.reduced_motion, id="header")
+            yield self.banner
+            yield self._tab_bar
+            with Horizontal(id="middle"):
+                yield self._body
+                yield VerticalScroll(*self._column(), id="side", can_focus=False)
+            yield self._pending
+            yield Static(id="ending", markup=False)
+            yield Static(HINT, id="hint", markup=False)
+            yield self._key_bar
         yield Static(id="too-small", markup=False)
 
     def _tabs(self) -> Iterator[Widget]:
         yield VerticalScroll(*self._column(), id="run")
+        yield Preview(marker=self._settings.marker, id="preview")
         yield Events(marker=self._settings.marker, id="events")
         yield Log(id="log")
         yield Config(id="config")
@@ -109,7 +112,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         elif tab.focusable:
             tab.focus(scroll_visible=False)
         else:
-            found = (widget for widget in tab.query("*") if widget.focusable)
+            # A search that had the focus would take every key for a letter.
+            found = (widget for widget in tab.query("*") if widget.focusable and not isinstance(widget, Input))
             self.set_focus(next(found, None), scroll_visible=False)
 
     def help_texts(self) -> list[tuple[str, str]]:

@@ -67,7 +67,7 @@ class TerminalSession:
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
-            preexec_fn=self._take_terminal,
+            preexec_fn=self._take_terminal,  # noqa: PLW1509 - the reading thread starts afterwards
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -98,11 +98,11 @@ class TerminalSession:
         with self._lock:
             return bytes(self.raw)
 
-    def wait_for(self, *words: str, seconds: float = 30) -> str:
+    def wait_for(self, *words: str, seconds: float = 60) -> str:
         """Wait until all `words` are on the screen; returns its text."""
         return self.wait_until(lambda text: all(word in text for word in words), f"{words} to appear", seconds)
 
-    def wait_until(self, holds: Callable[[str], bool], what: str, seconds: float = 30) -> str:
+    def wait_until(self, holds: Callable[[str], bool], what: str, seconds: float = 60) -> str:
         """Wait until the screen's text fulfils `holds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -116,7 +116,7 @@ class TerminalSession:
         assert holds(text), f"waited for {what}; exit code {self.process.poll()}; the screen:\n{text}"
         return text
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait for the end; returns the exit code."""
         code = self.process.wait(seconds)
         os.set_blocking(self.slave, False)

@@ -1,0 +1,182 @@
+"""However it ends, the run is safe and the terminal is given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.checkpoint import list_checkpoints, load_checkpoint
+from engine.protocol.events import Activity
+from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.test_steering import assert_given_back, poisoned, running, state_of
+
+pytestmark = pytest.mark.timeout(240)
+
+WORDS = ("--config", "small.yaml", "--run", "one")
+
+
+def until(holds: object, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_closed_terminal_ends_the_run_with_a_checkpoint(folder: Path) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        running(terminal)
+        terminal.hang_up()
+        assert terminal.process.wait(60) == 128 + signal.SIGHUP
+    state = state_of(folder / "runs/one")
+    assert state.activity is Activity.FINISHED
+    assert load_checkpoint(list_checkpoints(folder / "runs/one/checkpoints")[-1])["step"] == state.step
+
+
+def test_a_run_that_is_to_keep_running_goes_on_without_its_terminal(folder: Path) -> None:
+    with TerminalSession(program(*WORDS, "--keep-running"), folder) as terminal:
+        running(terminal)
+        terminal.hang_up()
+        closed_at = state_of(folder / "runs/one").step
+        until(lambda: state_of(folder / "runs/one").step > closed_at + 30)
+        assert terminal.process.poll() is None
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(60) == 128 + signal.SIGTERM
+    assert state_of(folder / "runs/one").activity is Activity.FINISHED
+
+
+def test_a_failure_of_the_engine_is_shown_with_its_traceback_and_the_screen_stays(folder: Path) -> None:
+    with TerminalSession(poisoned("failure", *WORDS), folder, size=(120, 40)) as terminal:
+        terminal.wait_for("RuntimeError: the dice is loaded [red]\\x1b[31m", "q leaves", "[log]", "Traceback")
+        assert terminal.process.poll() is None
+        terminal.press("q")
+        assert terminal.wait() == 1
+        assert "failed: RuntimeError" in terminal.text()
+        assert_given_back(terminal)
+
+
+def test_what_the_program_prints_goes_to_the_log_and_never_to_the_screen(folder: Path) -> None:
+    with TerminalSession(poisoned("chatter", *WORDS), folder, size=(120, 40)) as terminal:
+        terminal.press("\x1b[17~")
+        terminal.wait_until(lambda _: state_of_or_none(folder) > 25, "the chatter to be over")
+        terminal.press("\x1b[17~")
+        printed = ("a print", "a clearing print", "a native write to 1", "a native write to 2", "a child process")
+        terminal.wait_for(*printed, "a warning", "[log]")
+        assert b"\x1b[2J\x1b[Ha clearing" not in terminal.written()
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.wait()
+    log = (folder / "runs/one/console.log").read_text()
+    assert all(text in log for text in (*printed, "a warning"))
+
+
+def state_of_or_none(folder: Path) -> int:
+    return state_of(folder / "runs/one").step if (folder / "runs/one/config.yaml").exists() else 0
+
+
+def test_a_panel_that_fails_is_switched_off_and_the_training_goes_on(folder: Path) -> None:
+    with TerminalSession(poisoned("header", *WORDS), folder) as terminal:
+        terminal.wait_for("ZeroDivisionError: a broken header", "Run is switched off")
+        terminal.wait_until(lambda _: state_of_or_none(folder) > 20, "the training to go on")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+    assert "ZeroDivisionError: a broken header" in (folder / "runs/one/console.log").read_text()
+
+
+def test_a_screen_that_fails_gives_way_to_the_console_reporter(folder: Path) -> None:
+    with TerminalSession(poisoned("screen", *WORDS), folder) as terminal:
+        terminal.wait_for("the screen failed", "the training goes on")
+        terminal.wait_until(lambda _: state_of_or_none(folder) > 20, "the training to go on")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+        assert_given_back(terminal)
+
+
+def test_the_terminal_is_given_back_even_after_sigkill(folder: Path) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        terminal.wait_for("one")
+        terminal.process.kill()
+        terminal.process.wait(10)
+        until(lambda: terminal.attributes() == terminal.before, seconds=10)
+        until(lambda: terminal.written().rfind(b"\x1b[?1049l") > 0, seconds=5)
+        assert_given_back(terminal)
+
+
+def test_the_third_interrupt_ends_at_once_and_gives_the_terminal_back(folder: Path) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        terminal.wait_for("one")
+        terminal.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        for _ in range(3):
+            terminal.process.send_signal(signal.SIGCONT)
+            terminal.process.send_signal(signal.SIGINT)
+            time.sleep(0.15)
+        assert terminal.process.wait(60) == 130
+        assert terminal.attributes() == terminal.before
+        terminal.wait()
+        assert_given_back(terminal)
+
+
+def test_a_screen_that_was_suspended_comes_back(folder: Path) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        running(terminal)
+        terminal.process.send_signal(signal.SIGTSTP)
+        _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        assert terminal.written().rfind(b"\x1b[?1049l") > terminal.written().rfind(b"\x1b[?1049h")
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.wait_for("▶ running", "charts")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--config", "smal.yaml"), "smal.yaml"),
+        (("--set", "training.learning_rat=1"), "did you mean 'training.learning_rate'"),
+        (("--resume", "nothing"), "there is no run 'nothing'"),
+        (("--run", "../up"), "cannot be a run's name"),
+    ],
+)
+def test_a_mistake_is_one_sentence_after_the_screen_has_gone(folder: Path, words: tuple[str, ...], said: str) -> None:
+    with TerminalSession(program(*words), folder, size=(160, 24)) as terminal:
+        assert terminal.wait() == 2
+        assert said in terminal.text()
+        assert "Traceback" not in terminal.text()
+        assert b"\x1b[?1049h" not in terminal.written() or assert_given_back(terminal) is None
+    assert not list(folder.glob("runs/*"))
+
+
+def test_a_mistake_in_the_settings_is_said_before_anything_opens(folder: Path) -> None:
+    settings = folder / "config" / "training-cockpit" / "cockpit.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("thme: cockpit-light\n")
+    with TerminalSession(program(*WORDS), folder, size=(160, 24)) as terminal:
+        assert terminal.wait() == 2
+        assert "cockpit.yaml:1: there is no setting 'thme'; did you mean 'theme'?" in terminal.text()
+        assert b"\x1b[?1049h" not in terminal.written()
+    assert not list(folder.glob("runs/*"))
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_the_console_reporter(folder: Path) -> None:
+    words = (*WORDS, "--max-steps", "5")
+    with TerminalSession(program(*words), folder, environment={"TERM": "dumb"}) as terminal:
+        assert terminal.wait() == 0
+        assert "cannot move its cursor: going on as with --no-ui" in terminal.text()
+        assert b"\x1b[?1049h" not in terminal.written()
+
+
+def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        running(terminal)
+        terminal.resize(200, 50)
+        terminal.wait_for("autopilot", "subpixel_conv")
+        terminal.resize(50, 12)
+        terminal.wait_for("50 x 12 is too small", "the training goes on")
+        terminal.resize(80, 24)
+        terminal.wait_for("[charts]")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM

@@ -1,0 +1,342 @@
+"""The app on a recorded run: what keys do, what is laid out at which size, and what happens when a part fails."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from textual.widgets import Static
+
+from cockpit.app import CockpitApp
+from cockpit.keys import KEYS, remap
+from cockpit.screens.help import HelpScreen, KeyMapScreen
+from cockpit.screens.main_screen import MainScreen
+from cockpit.screens.quit import QuitScreen
+from cockpit.screens.tab_bar import TABS
+from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.settings import Settings
+from cockpit.widgets.chart_grid import ChartGrid
+from cockpit.widgets.header import Header
+from cockpit.widgets.panel import Ask, JumpTo, Panel, Steer
+from cockpit.widgets.phases import Phases
+from engine.errors import UserError
+from engine.protocol import commands as c
+from engine.protocol.commands import AddNote
+from tests.recorded_run import RecordedRun, record_run
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    return record_run(tmp_path_factory.mktemp("runs") / "demo", steps=120)
+
+
+def live_run(directory: Path) -> RecordedRun:
+    """A run that is being written and has taken some steps."""
+    run = RecordedRun(directory)
+    run.begin()
+    run.train(20)
+    return run
+
+
+@dataclass
+class Ended:
+    code: int
+    error: str = ""
+
+
+@dataclass
+class FakeTraining:
+    """A training that ends when a test says so."""
+
+    ended: Ended | None = None
+    started: int = 0
+    stopped: list[int] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.started += 1
+
+    def stop(self, signal: int = 0) -> None:
+        self.stopped.append(signal)
+
+    def ending(self) -> Ended | None:
+        return self.ended
+
+    def wait(self, seconds: float | None = None) -> Ended | None:
+        return self.ended
+
+
+@asynccontextmanager
+async def cockpit(source, *, size=(120, 40), settings=None, training=None):
+    app = CockpitApp(
+        Session(source), settings=settings or Settings(reduced_motion=True, poll_rate=10), training=training
+    )
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await pilot.pause(0.2)
+        yield app, pilot
+
+
+async def until(pilot, holds, seconds: float = 5) -> None:
+    """Let the app go on until `holds()`."""
+    for _ in range(int(seconds / 0.05)):
+        if holds():
+            return
+        await pilot.pause(0.05)
+    assert holds()
+
+
+def main_of(app: CockpitApp) -> MainScreen:
+    return next(screen for screen in app.screen_stack if isinstance(screen, MainScreen))
+
+
+def toasts(app: CockpitApp) -> str:
+    return "\n".join(f"{toast.title} {toast.message}" for toast in app._notifications)
+
+
+def shown(app: CockpitApp) -> str:
+    return "\n".join("".join(part.text for part in strip) for strip in app.screen._compositor.render_strips())
+
+
+async def test_every_tab_is_shown_by_its_key_and_by_walking(recorded):
+    async with cockpit(recorded, size=(80, 24)) as (app, pilot):
+        for number, name in enumerate(TABS.values(), start=2):
+            await pilot.press(f"f{number}")
+            assert main_of(app).tab == name
+            assert f"[{name}]" in shown(app)
+        await pilot.press("full_stop")
+        assert main_of(app).tab == "charts"
+        await pilot.press("comma")
+        assert main_of(app).tab == "config"
+
+
+@pytest.mark.parametrize(("size", "has_side"), [((80, 24), False), ((120, 40), True), ((200, 50), True)])
+async def test_a_side_column_stands_where_there_is_room(recorded, size, has_side):
+    async with cockpit(recorded, size=size) as (app, pilot):
+        side = main_of(app).query_one("#side")
+        assert side.display is has_side
+        await until(pilot, lambda: ("gate to phase" in shown(app)) is has_side)
+
+
+async def test_the_layout_follows_the_terminal_down_to_too_small_and_back(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.resize_terminal(50, 12)
+        await pilot.pause(0.1)
+        assert "50 x 12 is too small for the cockpit" in shown(app)
+        assert not any(panel.region for panel in main_of(app).query(Panel))
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause(0.1)
+        assert "[charts]" in shown(app)
+
+
+async def test_hidden_panels_are_not_handed_anything_and_get_everything_when_they_return(recorded, monkeypatch):
+    taken: list[News] = []
+    monkeypatch.setattr(Phases, "take", lambda self, session, news: taken.append(news))
+    async with cockpit(recorded, size=(80, 24)) as (_, pilot):
+        await pilot.pause(0.3)
+        assert taken == []
+        await pilot.press("f3")
+        assert taken[:1] == [EVERYTHING]
+
+
+async def test_a_key_that_was_put_elsewhere_works_there_and_nowhere_else(recorded):
+    settings = Settings(keys=remap({"show_events": ["z"], "theme": []}))
+    async with cockpit(recorded, settings=settings) as (app, pilot):
+        theme = app.theme
+        await pilot.press("f5", "t")
+        assert (main_of(app).tab, app.theme) == ("charts", theme)
+        await pilot.press("z")
+        assert main_of(app).tab == "events"
+
+
+async def test_themes_take_turns(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        assert app.theme == "cockpit-dark"
+        await pilot.press("t")
+        assert app.theme == "cockpit-light" and not app.current_theme.dark
+        await pilot.press("t")
+        assert app.theme == "cockpit-dark"
+
+
+async def test_an_unknown_theme_is_a_mistake_of_the_settings(recorded):
+    with pytest.raises(UserError, match="did you mean 'cockpit-dark'"):
+        CockpitApp(Session(recorded), settings=Settings(theme="cockpit-drak"))
+
+
+async def test_help_tells_of_what_is_seen_and_the_map_of_every_key(recorded):
+    async with cockpit(recorded, size=(120, 50)) as (app, pilot):
+        await pilot.press("f5", "f1")
+        assert isinstance(app.screen, HelpScreen) and "Help: events" in shown(app)
+        await pilot.press("escape", "question_mark")
+        assert isinstance(app.screen, KeyMapScreen)
+        text = "\n".join(str(part.render()) for part in app.screen.query(Static))
+        assert all(key.help in text for key in KEYS)
+
+
+async def test_the_palette_finds_an_action_says_what_it_would_do_and_does_it(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.press("colon", *"events")
+        await pilot.pause(0.5)
+        assert "everything that happened" in shown(app)
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+        assert main_of(app).tab == "events"
+        await pilot.press("ctrl+p", *"lower")
+        await pilot.pause(0.5)
+        assert "not now: the run has ended" in shown(app) or "LR" in shown(app)
+
+
+async def test_the_first_time_there_is_a_hint_until_help_was_opened_once(recorded, home):
+    home.unlink()
+    async with cockpit(recorded) as (app, pilot):
+        assert "New here?" in shown(app)
+        await pilot.press("question_mark", "escape")
+        await pilot.pause(0.1)
+        assert "New here?" not in shown(app)
+    async with cockpit(recorded) as (app, _):
+        assert "New here?" not in shown(app)
+
+
+async def test_a_screenshot_lies_beside_the_run(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.press("S")
+        await pilot.pause(0.1)
+        (picture,) = recorded.glob("screen-*-charts.svg")
+        assert picture.read_text().startswith("<svg")
+        assert picture.name in toasts(app)
+        picture.unlink()
+
+
+async def test_q_leaves_a_run_of_somebody_else_at_once(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.press("q")
+        await pilot.pause(0.1)
+        assert not app.is_running
+
+
+async def test_q_asks_before_it_ends_a_training_here(recorded):
+    training = FakeTraining()
+    async with cockpit(recorded, training=training) as (app, pilot):
+        assert training.started == 1
+        await pilot.press("q")
+        assert isinstance(app.screen, QuitScreen)
+        await pilot.press("escape")
+        assert isinstance(app.screen, MainScreen) and not training.stopped
+        await pilot.press("ctrl+c", "ctrl+c")
+        await pilot.pause(0.1)
+        assert training.stopped == [0]
+        assert "stopping: the checkpoint is written" in shown(app)
+        training.ended = Ended(0)
+        await pilot.pause(0.3)
+        assert not app.is_running
+
+
+async def test_a_living_run_is_stopped_by_a_command(tmp_path):
+    with closing(live_run(tmp_path / "live")) as run:
+        training = FakeTraining()
+        async with cockpit(run.directory, training=training) as (app, pilot):
+            await pilot.press("q", "y")
+            await pilot.pause(0.2)
+            assert any(isinstance(pending.command, c.Stop) for pending in app._cabin.session.pending)
+            assert training.stopped == []
+
+
+async def test_the_end_of_training_keeps_the_screen_and_q_leaves(recorded):
+    training = FakeTraining()
+    async with cockpit(recorded, training=training) as (app, pilot):
+        training.ended = Ended(0)
+        await pilot.pause(0.3)
+        assert "q leaves" in shown(app)
+        await pilot.press("q")
+        await pilot.pause(0.1)
+        assert not app.is_running
+
+
+async def test_a_failed_training_shows_the_log(recorded):
+    training = FakeTraining()
+    async with cockpit(recorded, training=training) as (app, pilot):
+        training.ended = Ended(1, "RuntimeError: \x1b[31mout of memory")
+        await pilot.pause(0.3)
+        assert main_of(app).tab == "log"
+        assert "RuntimeError: \\x1b[31mout of memory" in shown(app)
+
+
+async def test_a_mistake_of_the_user_closes_the_screen(recorded):
+    training = FakeTraining(ended=Ended(2, "there is no such config"))
+    async with cockpit(recorded, training=training) as (app, pilot):
+        await pilot.pause(0.2)
+        assert not app.is_running
+
+
+async def test_messages_of_panels_are_obeyed(tmp_path):
+    with closing(live_run(tmp_path / "live")) as run:
+        async with cockpit(run.directory) as (app, pilot):
+            app.screen.post_message(Ask("show_events"))
+            await pilot.pause(0.1)
+            assert main_of(app).tab == "events"
+            app.screen.post_message(Steer(AddNote("hello")))
+            await pilot.pause(0.1)
+            assert any(pending.command == AddNote("hello") for pending in app._cabin.session.pending)
+            app.screen.post_message(JumpTo(10))
+            await pilot.pause(0.1)
+            assert main_of(app).tab == "charts"
+
+
+async def test_a_panel_that_cannot_take_news_is_switched_off_after_three_times(recorded, monkeypatch):
+    def take(self, session, news):
+        raise ZeroDivisionError("a broken header [red]")
+
+    monkeypatch.setattr(Header, "take", take)
+    async with cockpit(recorded) as (app, pilot):
+        for _ in range(4):
+            app._cabin.screen.take(EVERYTHING)
+            await pilot.pause(0.05)
+        await until(pilot, lambda: "is switched off" in shown(app))
+        (notice,) = main_of(app).query(".switched-off")
+        assert str(notice.render()) == "! Run is switched off after a fault: ZeroDivisionError: a broken header [red]"
+        assert not main_of(app).query_one(Header).display
+        assert app.is_running and "[charts]" in shown(app)
+        app._exception = None
+
+
+async def test_a_panel_that_cannot_be_drawn_is_switched_off(recorded, monkeypatch):
+    def render(self):
+        raise ZeroDivisionError("cannot be drawn")
+
+    monkeypatch.setattr(Phases, "render", render)
+    async with cockpit(recorded, size=(80, 24)) as (app, pilot):
+        await pilot.press("f3")
+        await pilot.pause(0.3)
+        assert "Phases is switched off after a fault" in shown(app)
+        await pilot.press("f2")
+        await pilot.pause(0.1)
+        assert main_of(app).tab == "charts"
+        app._exception = None
+
+
+async def test_a_key_whose_action_fails_leaves_the_screen_alive(recorded, monkeypatch):
+    def dispatch(self, action):
+        raise ZeroDivisionError("no such move")
+
+    monkeypatch.setattr(ChartGrid, "dispatch", dispatch)
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.press("g")
+        await pilot.pause(0.1)
+        assert "no such move" in toasts(app)
+        await pilot.press("f5")
+        assert main_of(app).tab == "events"
+        app._exception = None
+
+
+async def test_a_screen_full_of_faults_gives_up(recorded, monkeypatch):
+    def poll(self):
+        raise ZeroDivisionError("nothing works")
+
+    monkeypatch.setattr(Session, "poll", poll)
+    async with cockpit(recorded, settings=Settings()) as (app, pilot):
+        for _ in range(40):
+            await pilot.pause(0.1)
+            if not app.is_running:
+                break
+        assert app.gave_up and not app.is_running
+        app._exception = None
