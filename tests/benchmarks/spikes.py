@@ -183,7 +183,8 @@ class Score:
     def row(self) -> str:
         """Detection by factor, false alarms per 10,000 steps, lead."""
         rates = [f"{100 * np.mean(self.seen[f]):5.0f} %" if self.seen.get(f) else "      -" for f in FACTORS]
-        lead = f"{np.nanmedian(self.leads):4.0f} ({np.isfinite(self.leads).mean():.0%})" if self.leads else "-"
+        found = [lead for lead in self.leads if np.isfinite(lead)]
+        lead = f"{np.median(found) if found else 0:4.0f} ({len(found) / len(self.leads):.0%})" if self.leads else "-"
         return f"{'  '.join(rates)}  {1e4 * self.false / self.steps:9.1f}  {lead:>12}"
 
 
