@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cockpit.widgets.banner_incidents import is_alert
+from cockpit.widgets.banner_incidents import Incidents
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -31,13 +31,14 @@ class Remedy:
 
 
 def newest_alert(entries: Sequence[Entry], acknowledged: Collection[int] = ()) -> Entry | None:
-    """The newest alert since the run started (again) whose entry id is not in `acknowledged`; None where none is."""
-    for entry in reversed(entries):
-        if isinstance(entry.event, e.RunStarted):
-            return None
-        if is_alert(entry) and entry.id not in acknowledged:
-            return entry
-    return None
+    """The newest event of the newest trouble that nobody acknowledged, folded as the banner folds them.
+
+    A trouble was acknowledged when its newest event's id is in `acknowledged`: one that goes on is open again.
+    """
+    incidents = Incidents()
+    incidents.add(entries)
+    newest = (incident.entries[-1] for incident in reversed(incidents.open))
+    return next((entry for entry in newest if entry.id not in acknowledged), None)
 
 
 def remedies_of(alert: Entry, entries: Sequence[Entry], state: RunState) -> tuple[Remedy, ...]:

@@ -342,6 +342,7 @@ async def test_remedies_stand_with_their_effect_or_why_not(run, open_screen):
 
 async def test_remedies_are_for_the_newest_alert_that_was_not_acknowledged(run, open_screen):
     alert(run, term="boundary_aware")
+    run.train(70)
     run.note(e.AlertRaised("plateau", "the loss stands still"))
     screen = open_screen()
     newest = screen.session.entries[-1]

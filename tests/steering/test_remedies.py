@@ -48,14 +48,23 @@ def test_an_alert_without_a_place_takes_that_of_the_fault_at_its_step():
     assert blamed_refinement(ledger.write(alert(at_step=8)), ledger.entries) == ""
 
 
-def test_the_newest_alert_that_nobody_acknowledged_is_meant():
+def test_the_newest_trouble_that_nobody_acknowledged_is_meant():
     ledger = Ledger()
     assert newest_alert(ledger.entries) is None
-    first, second = ledger.write(alert()), ledger.write(alert())
+    first = ledger.write(e.AlertRaised("plateau", "the loss stands still"))
+    ledger.write(e.StepSkipped(("contour",), (), (), "NaN"), step=70)
+    second = ledger.write(alert(at_step=70), step=70)
     ledger.write(e.NoteAdded("x"))
     assert newest_alert(ledger.entries) == second
     assert newest_alert(ledger.entries, {second.id}) == first
     assert newest_alert(ledger.entries, {first.id, second.id}) is None
+
+
+def test_a_trouble_that_goes_on_after_it_was_acknowledged_is_open_again():
+    ledger = Ledger()
+    seen = ledger.write(e.SpikeDetected("loss/total", 70, 9.0, 1.0, 8.0), step=70)
+    again = ledger.write(e.SpikeDetected("loss/total", 71, 9.0, 1.0, 8.0), step=71)
+    assert newest_alert(ledger.entries, {seen.id}) == again
 
 
 def test_a_run_that_started_again_has_no_old_alerts():
