@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.widgets import Static
+from textual.pilot import Pilot
+from textual.widgets import OptionList, Static
 
 from cockpit.keys import KEYS, bindings_of
 from cockpit.session.session import EVERYTHING, Session
@@ -14,8 +15,11 @@ from cockpit.steering.pending import PendingStrip
 from cockpit.steering.steering import Steering
 from cockpit.widgets.panel import Ask, Steer
 from engine.protocol.commands import Command
+from engine.protocol.events import AlertRaised
 from tests.console.scripted import FakeClock
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun
+
+SIZE = (80, 24)
 
 STEERING = [key for key in KEYS if key.group == "steer" and key.action != "acknowledge"]
 
@@ -70,3 +74,21 @@ class SteeredScreen(App[None]):
     def box(self) -> str:
         """All the text in the dialog that is open."""
         return "\n".join(str(part.render()) for part in self.screen.query(Static))
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Press the keys one after the other and let the screen come to rest."""
+    for key in keys:
+        await pilot.press(key)
+    await pilot.pause()
+
+
+def rows(screen: SteeredScreen) -> list[str]:
+    """The rows of the list in the dialog that is open."""
+    listed = screen.screen.query_one(OptionList)
+    return [str(listed.get_option_at_index(index).prompt) for index in range(listed.option_count)]
+
+
+def raise_alert(run: RecordedRun, **fields: Any) -> None:
+    """A step of the run was not finite."""
+    run.note(AlertRaised("non_finite", "step 60: active_contour is NaN", **fields))

@@ -12,9 +12,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from tests.steering.conftest import RED
-from tests.steering.screen import STEERING
-
-SIZE = (80, 24)
+from tests.steering.screen import SIZE, STEERING
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""Undo with keys: shown before it is done, further back with every press."""
+
+from __future__ import annotations
+
+from cockpit.session.outbox import Outbox
+from cockpit.steering.gate import GateDialog
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.events import Activity, Status
+from tests.steering.conftest import RED
+from tests.steering.screen import SIZE, press
+
+
+async def test_undoing_twice_walks_back_through_what_was_sent(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "l")
+        assert screen.answer() == [c.ScaleLr(0.5)]
+        await press(pilot, "o", "1")
+        assert screen.answer() == [c.SetOptimizer("adam")]
+        await press(pilot, "u")
+        assert "Takes back what cockpit did at step 60: optimizer adamw -> adam." in screen.box
+        await press(pilot, "enter")
+        assert screen.answer() == [c.SetOptimizer("adamw")]
+        await press(pilot, "u", "enter")
+        assert screen.answer() == [c.ScaleLr(2.0)]
+        assert screen.session.state.lr == 3e-3
+        await press(pilot, "u")
+        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
+
+
+async def test_an_undo_on_its_way_is_waited_for(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "l")
+        screen.answer()
+        await press(pilot, "u", "enter", "u")
+        assert screen.toasts[-1] == "✗ undo: refused: the undo before is still on its way"
+        assert screen.answer() == [c.ScaleLr(2.0)]
+
+
+async def test_an_undo_that_the_journal_takes_late_still_counts_as_one(run, open_screen, monkeypatch):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "l")
+        screen.answer()
+        with monkeypatch.context() as busy:
+            busy.setattr(Outbox, "_try", lambda outbox, command: None)
+            await press(pilot, "u", "enter")
+            assert screen.session.pending[0].id < 0
+            screen.look()
+            assert "0 s" in screen.strip
+        screen.clock.advance(2)
+        screen.look()
+        assert screen.session.pending[0].id > 0
+        assert "2 s" in screen.strip
+        assert screen.answer() == [c.ScaleLr(2.0)]
+        await press(pilot, "u")
+        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
+
+
+async def test_a_note_refuses_and_the_next_press_goes_past_it(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "l")
+        screen.answer()
+        await press(pilot, "N", "x", "enter")
+        screen.answer()
+        await press(pilot, "u")
+        assert screen.toasts[-1] == (
+            "✗ undo: refused: a note that was written stays (once more: the intervention before it)"
+        )
+        await press(pilot, "u", "enter")
+        assert screen.answer() == [c.ScaleLr(2.0)]
+
+
+async def test_an_undo_that_the_rule_book_refuses_says_why(run, open_screen):
+    run.note(e.Paused("running"), status=Status.APPLIED, actor="ada")
+    run.observe(activity=Activity.RUNNING)
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "u")
+        assert screen.toasts[-1].startswith("✗ undo: refused: paused: cannot be taken back, not paused")
+
+
+async def test_a_demotion_is_taken_back_through_the_gate(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "P", "enter")
+        assert screen.answer() == [c.DemotePhase()]
+        run.observe(gate=RED)
+        screen.look()
+        await press(pilot, "u")
+        assert isinstance(screen.screen, GateDialog)
+        await press(pilot, "enter", "f", "F")
+        assert screen.answer() == [c.PromotePhase(force=True)]
+        await press(pilot, "u")
+        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
