@@ -17,7 +17,7 @@ def compact(value: float, digits: int = 4) -> str:
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Inf" if value > 0 else "-Inf")
     text = f"{value:.{digits}g}"
-    if 1e4 <= abs(value) < 1e6 and "e" in text:
+    if digits >= 4 and 1e4 <= abs(value) < 1e6 and "e" in text:
         text = f"{value:.0f}"
     mantissa, mark, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if mark else text
@@ -25,7 +25,9 @@ def compact(value: float, digits: int = 4) -> str:
 
 def narrow(value: float, width: int = MAX_LABEL) -> str:
     """A number with as many of four digits as `width` (at least 6) leaves room for."""
-    return next((text for digits in (4, 3, 2) if len(text := compact(value, digits)) <= width), compact(value, 1))
+    texts = [compact(value, digits) for digits in (4, 3, 2, 1)]
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    return next((text for text in texts if len(text) <= width), f"{mantissa}e{int(exponent or 0)}")
 
 
 def value_ticks(scale: Scale, count: int, width: int = MAX_LABEL) -> list[tuple[float, str]]:

@@ -62,7 +62,7 @@ class ChartGrid(Panel):
         """
         new = self._session is not session
         self._session = session
-        if new or news.rewound or len(session.entries) != self._num_entries:
+        if new or len(session.entries) != self._num_entries:
             self._num_entries = len(session.entries)
             self._marks = Marks.of(marks_of(session.entries))
         if new or news.rewound or news.entries:

@@ -19,6 +19,14 @@ from cockpit.console.text import whole
 _HINT: Final = "up/down move   space ticks   enter takes them   escape leaves   none ticked: the default ones"
 
 
+class Filter(Input):
+    """A line for a part of a name; no name has a space, so that space is left to the list."""
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Whether the key is text."""
+        return key != "space" and super().check_consume_key(key, character)
+
+
 class MetricChooser(ModalScreen[tuple[str, ...] | None]):
     """Answers with the metrics that are ticked, in the order of ticking; with None when it was left."""
 
@@ -43,7 +51,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
             background: $surface;
         }
         & OptionList { height: 1fr; border: none; background: $surface; }
-        & Input { border: none; height: 1; padding: 0; background: $boost; }
+        & Filter { border: none; height: 1; padding: 0; background: $boost; }
         & Label { width: 100%; color: $foreground 62%; }
     }
     """
@@ -60,7 +68,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
         """A filter above the list of what it leaves."""
         with Vertical() as box:
             box.border_title = Content(f"Metrics of {whole(self._title)}")
-            yield Input(placeholder="filter", id="filter")
+            yield Filter(placeholder="filter", id="filter")
             yield OptionList(id="metrics", markup=False)
             yield Label(_HINT, markup=False)
 
