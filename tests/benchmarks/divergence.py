@@ -1,13 +1,13 @@
 """How soon the published network is lost to its square root, and how surely ours names it where it is planted.
 
     python -m tests.benchmarks.divergence --data DIR                    both, at the refined recipe's widths
-    python -m tests.benchmarks.divergence --data DIR --config tiny --steps 400
+    python -m tests.benchmarks.divergence --data DIR --config tiny --rate 1e-3 --steps 400   narrow: minutes
     python -m tests.benchmarks.divergence --trials 50                   only the planted defect
     python -m tests.benchmarks.divergence --quick                       seconds: few steps and trials, built-in people
 
-Training: every refinement of the refined recipe on, LR 1e-4 from the first step, the same samples in the same order; a
-step that is not finite is skipped, as published. Naming: the published edge map in our network, a tie planted in one
-region; what counts is the operation, its module, its refinement and the region, all right.
+Training: every refinement of the refined recipe on, the full rate from the first step, the same samples in the same
+order; a step that is not finite is skipped, as published. Naming: the published edge map in our network, a tie planted
+in one region; what counts is the operation, its module, its refinement and the region, all right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from typing import Any
 from unittest import mock
 
 REFINED = "rgb_hierarchical_unet_v2_attention_r64m64_refined"
-RATE = 1e-4
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -35,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default="", help="real people; without it the training part is left out")
     parser.add_argument("--config", default=REFINED, help="whose widths and batch size to take")
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=1e-4, help="the learning rate, from the first step on")
     parser.add_argument("--minutes", type=float, default=12.0, help="most that each training may take")
     parser.add_argument("--trials", type=int, default=0, help="leave the training out and plant so many defects")
     parser.add_argument("--threads", type=int, default=0)
@@ -122,7 +122,7 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
         while len(finite) < options.steps and time.perf_counter() - started < 60 * options.minutes:
             batches = trainer.draw(1).batches
             plan = plan_for(trainer.progress, replace(state, step=len(finite)), config)
-            plan = replace(plan, lr=RATE, clamp_mode="hard" if published else plan.clamp_mode)
+            plan = replace(plan, lr=options.rate, clamp_mode="hard" if published else plan.clamp_mode)
             report = trainer.stepper.run(batches, plan).resolve()
             finite.append(report.finite)
             losses.append(report.loss)
@@ -213,7 +213,7 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
         stack.callback(trainer.close)
         forensics = Forensics(Path(directory), config, trainer)
         for step in range(2):
-            plan = replace(plan_for(trainer.progress, replace(state, step=step), config), lr=RATE)
+            plan = replace(plan_for(trainer.progress, replace(state, step=step), config), lr=options.rate)
             assert trainer.stepper.run(trainer.draw(1).batches, plan).resolve().finite
         batches = trainer.draw(1).batches
         row = seed % len(batches[0].label_NHW)
