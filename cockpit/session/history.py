@@ -95,7 +95,7 @@ class History:
         return self._lenses["validations" if self._tables["steps"].row_of(name) is None else "steps"]
 
     def _changed(self) -> None:
-        self.names = tuple(dict.fromkeys(name for table in self._tables.values() for name in table.names()))
+        self.names = tuple(dict.fromkeys(name for table in self._tables.values() for name in table.names))
         steps = self._tables["steps"].steps
         self.first_step, self.last_step = (int(steps[0]), int(steps[-1])) if steps.size else (0, 0)
         self.version += 1

@@ -15,12 +15,12 @@ from cockpit.session.feed import Feed
 from cockpit.session.history import History
 from cockpit.session.outbox import Answer, Outbox, Pending
 from cockpit.session.pulse import OVER, Pulse
+from cockpit.session.state_text import StateText
 from cockpit.session.writer_life import WriterLife
 from engine.errors import UserError
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
 from engine.protocol.events import Status
@@ -152,7 +152,7 @@ class Session:
     def _forget(self) -> None:
         """The journal is another than before, or was never read."""
         self._version = -1
-        self._state_text = ""
+        self._state_text = StateText()
         self._last_event = 0
         self._unread = False
         self._history_version = self.history.version
@@ -212,14 +212,12 @@ class Session:
 
     def _read_state(self, tail: JournalTail) -> bool:
         text = tail.state_text()
-        if text is None or text == self._state_text:
-            return False
         try:
-            self.state = wire.state_from_text(text)
+            state = None if text is None else self._state_text.decode(text)
         except WireError as error:
             raise UserError(f"{self._journal} holds what this program does not know: {error}") from error
-        self._state_text = text
-        return True
+        self.state = state or self.state
+        return state is not None
 
     def _grown(self) -> bool:
         """The histories are not what they were at the last look."""

@@ -18,7 +18,8 @@ _METRICS: Final = 64
 class Table:
     """Metrics by rows in the order of their steps. A cell holds the value as recorded, or is absent, which is not NaN.
 
-    Slots are places for rows: those from `start` up to `end` are filled, both ends can grow.
+    Slots are places for rows: those from `start` up to `end` are filled, both ends can grow. `names` are the metrics
+    that were recorded, in the order in which the journal met them.
     """
 
     def __init__(self, *, room_before: int = 0) -> None:
@@ -30,6 +31,8 @@ class Table:
         self.pyramid = Pyramid(_METRICS, capacity)
         self._rows: dict[str, int] = {}
         self._order: dict[str, tuple[int, int]] = {}
+        self._layouts: set[int] = set()
+        self.names: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -40,10 +43,6 @@ class Table:
     def steps(self) -> NDArray[np.int64]:
         """The steps of all rows, ascending."""
         return self.all_steps[self.start : self.end]
-
-    def names(self) -> tuple[str, ...]:
-        """The metrics that were recorded, in the order in which the journal met them."""
-        return tuple(sorted(self._order, key=lambda name: self._order[name]))
 
     def row_of(self, name: str) -> int | None:
         """The row of `values` that holds a metric, None where it was never recorded."""
@@ -93,10 +92,14 @@ class Table:
 
     def _meet(self, layout: int, names: tuple[str, ...]) -> None:
         """Make a row for each metric that is new."""
+        if layout in self._layouts:
+            return
+        self._layouts.add(layout)
         for column, name in enumerate(names):
             if name not in self._rows:
                 self._add_row(name)
             self._order[name] = min(self._order.get(name, (layout, column)), (layout, column))
+        self.names = tuple(sorted(self._order, key=lambda name: self._order[name]))
 
     def _add_row(self, name: str) -> None:
         row = len(self._rows)

@@ -16,14 +16,19 @@ Points = Mapping[int, float]
 
 
 def rows_of(metrics: Mapping[str, Points]) -> Rows:
-    """The rows that hold these metrics; rows with the same metrics share a layout."""
+    """The rows that hold these metrics; those with the same metrics share a layout."""
     steps = sorted({step for points in metrics.values() for step in points})
     layouts: dict[tuple[str, ...], list[int]] = {}
     for row, step in enumerate(steps):
         layouts.setdefault(tuple(name for name, points in metrics.items() if step in points), []).append(row)
     parts = [
-        Part(number, names, np.array(at), np.array([[metrics[name][steps[row]] for name in names] for row in at], "f4"))
-        for number, (names, at) in enumerate(sorted(layouts.items()))
+        Part(
+            hash(names),
+            names,
+            np.array(at),
+            np.array([[metrics[name][steps[row]] for name in names] for row in at], "f4"),
+        )
+        for names, at in sorted(layouts.items())
     ]
     return Rows(np.array(steps, np.int64), tuple(parts))
 

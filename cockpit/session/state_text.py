@@ -1,0 +1,44 @@
+"""A run's state from the line that its journal holds, when most of the line is as it was a moment ago."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Final
+
+from engine.protocol import wire
+from engine.protocol.codec import Json, from_text
+from engine.protocol.state import RunState
+
+_FIELDS: Final = frozenset(field.name for field in fields(RunState))
+_ABSENT: Final = object()
+
+
+class StateText:
+    """Decodes states one after the other, each only where it differs from the one before."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._held: dict[str, Json] = {}
+        self._state: RunState | None = None
+
+    def decode(self, text: str) -> RunState | None:
+        """The state in `text`, or None where that is the text of the last call. Raises WireError."""
+        if text == self._text:
+            return None
+        whole = from_text(text)
+        changed = self._changed(whole)
+        if self._state is None or changed is None:
+            self._state = wire.state_from_json(whole)
+        elif changed:
+            part = wire.state_from_json({"run": self._state.run, **changed})
+            self._state = replace(self._state, **{name: getattr(part, name) for name in changed})
+        self._text, self._held = text, whole if isinstance(whole, dict) else {}
+        return self._state
+
+    def _changed(self, whole: Json) -> dict[str, Json] | None:
+        """The fields that differ from those held, None where fields went away."""
+        if not isinstance(whole, dict) or not self._held.keys() <= whole.keys():
+            return None
+        return {
+            name: value for name, value in whole.items() if name in _FIELDS and value != self._held.get(name, _ABSENT)
+        }
