@@ -16,7 +16,6 @@ from engine.journal.reader import Entry, JournalReader
 from engine.launch import INIT_FROM, RunRequest
 from engine.past import Redone
 from engine.protocol import events as e
-from engine.protocol.events import Status
 from engine.protocol.phases import phase_of
 from engine.protocol.state import RunState
 
@@ -24,16 +23,17 @@ _AGAIN = "done again after the resume"
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
-    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again."""
-    entries = _entries(journal)
-    rollbacks = [index for index, entry in enumerate(entries) if isinstance(entry.event, e.RolledBack)]
-    since = entries[rollbacks[-1] + 1 :] if rollbacks else entries
-    lasting = [
-        Redone(entry.step, entry.actor, entry.event, _AGAIN)
-        for entry in since
-        if entry.step >= from_step and entry.status is not Status.REFUSED and isinstance(entry.event, e.LASTING_EVENTS)
-    ]
-    return sorted(lasting, key=lambda done: done.step)
+    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again.
+
+    A rollback keeps what was steered: from there on it counts as done at the step that the run went back to.
+    """
+    lasting: list[Redone] = []
+    for entry in _entries(journal):
+        if isinstance(entry.event, e.RolledBack):
+            lasting = [replace(done, step=min(done.step, entry.event.after)) for done in lasting]
+        elif isinstance(entry.event, e.LASTING_EVENTS):
+            lasting.append(Redone(entry.step, entry.actor, entry.event, _AGAIN))
+    return sorted((done for done in lasting if done.step >= from_step), key=lambda done: done.step)
 
 
 def never_saved(journal: Path) -> bool:

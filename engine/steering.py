@@ -10,6 +10,7 @@ from engine.checkpoint import checkpoint_name
 from engine.past import Redone
 from engine.protocol import events as e
 from engine.protocol.events import Event
+from engine.protocol.state import evolve
 
 GUARDIAN, AUTOPILOT = "guardian", "autopilot"
 """Who acts beside people and scripts."""
@@ -67,7 +68,9 @@ class Redoing:
             case e.CheckpointSaved():
                 self._note(past, self._actions.checkpoint_now("asked"))
             case event:
-                enact(self._actions, event, lambda done: self._note(past, done))
+                state = self._ledger.state
+                if evolve(state, event, state.step) != state:
+                    enact(self._actions, event, lambda done: self._note(past, done))
 
     def _note(self, past: Redone, event: Event) -> None:
         self._ledger.note(event, actor=past.actor, reason=past.reason)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.actions import Actions
 from engine.checkpoint import list_checkpoints
 from engine.data.batch import Batch
 from engine.plan import StepPlan
@@ -207,6 +208,29 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_anew(tmp_path: Path)
     assert run(directory, config, resume=True) == 0
     assert series(directory, "loss/total") == series(tmp_path / "whole", "loss/total")
     assert same_weights(directory, tmp_path / "whole")
+
+
+def test_what_was_steered_before_a_rollback_outlives_a_crash_right_after_it(tmp_path: Path) -> None:
+    directory, config, real = tmp_path / "run", long_config(training={"epochs": 6}), Actions.checkpoint
+    script = (
+        ScriptedCommand(7, c.SetGradientClip(0.25), 1),
+        ScriptedCommand(7, c.PromotePhase(force=True), 2),
+        ScriptedCommand(8, c.Rollback("6"), 3),
+    )
+
+    def dying(actions: Actions, kind: str, **more: bool) -> None:
+        if kind == "rollback":
+            raise RuntimeError("killed")
+        real(actions, kind, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Actions, "checkpoint", dying)
+        assert run(directory, config, script=script) == 1
+    assert run(directory, config, resume=True) == 0
+    state = state_of(directory)
+    assert (state.gradient_clip, state.phase) == (0.25, 2)
+    redone = [entry for entry in entries(directory, e.GradientClipSet, e.PhasePromoted) if entry.actor == "script"]
+    assert [entry.step for entry in redone] == [7, 7, 6, 6]
 
 
 def _dies(*args: object) -> None:
