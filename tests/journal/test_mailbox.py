@@ -15,7 +15,7 @@ from engine.errors import UserError
 from engine.journal import store
 from engine.journal.mailbox import MAX_REQUESTS, Mailbox
 from engine.journal.reader import JournalReader
-from engine.journal.sender import await_outcome, send
+from engine.journal.sender import Sender, await_outcome, send
 from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
 from engine.protocol import commands as c
@@ -245,3 +245,19 @@ def test_waiting_ends_with_the_answer_the_time_or_the_run(run_dir: Path) -> None
     started = time.monotonic()
     assert await_outcome(run_dir, 99, timeout=10) is None
     assert time.monotonic() - started < 5
+
+
+def test_a_sender_kept_open_tells_a_busy_journal_from_a_run_that_is_gone(run_dir: Path) -> None:
+    with writing(run_dir) as writer:
+        assert writer.flush()
+        sender = Sender(run_dir, busy_seconds=0.001)
+        first = sender.send(c.Pause(), "me")
+        assert first is not None
+        with closing(sqlite3.connect(run_dir / JOURNAL_FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert sender.send(c.Pause(), "me") is None
+            other.execute("ROLLBACK")
+        assert sender.send(c.Pause(), "me") == first + 1
+    with pytest.raises(UserError, match="not running"):
+        sender.send(c.Pause(), "me")
+    sender.close()

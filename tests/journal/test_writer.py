@@ -92,6 +92,43 @@ def test_rows_are_committed_without_being_asked_for(run_dir: Path, writer: Journ
         wait_until(lambda: reader.newest_ids().step == 5)
 
 
+def test_a_row_after_a_quiet_time_is_committed_at_once_and_a_stream_now_and_then(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "COMMIT_SECONDS", 60.0)
+    monkeypatch.setattr(writer_module, "HEARTBEAT_SECONDS", 60.0)
+    with writing(run_dir) as writer, closing(JournalReader(run_dir)) as reader:
+        writer.record_step(1, 0.1, ("a",), (1.0,))
+        wait_until(lambda: reader.newest_ids().step == 1)
+        writer.record_step(2, 0.2, ("a",), (2.0,))
+        writer.record_state(RunState("r"))
+        time.sleep(0.3)
+        assert reader.newest_ids().step == 1 and reader.state() is None
+        assert writer.flush()
+        assert reader.newest_ids().step == 2 and reader.state() == RunState("r")
+
+
+@pytest.mark.parametrize("record", [lambda w: w.record_state(RunState("r")), lambda w: w.set_meta("key", "value")])
+def test_whatever_is_recorded_wakes_the_writer(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, record: Callable[[JournalWriter], None]
+) -> None:
+    monkeypatch.setattr(writer_module, "HEARTBEAT_SECONDS", 60.0)
+    with writing(run_dir) as writer, closing(JournalReader(run_dir)) as reader:
+        record(writer)
+        wait_until(lambda: reader.state() is not None or reader.meta("key") is not None)
+
+
+def test_rows_are_stamped_by_the_clock_that_was_given(run_dir: Path) -> None:
+    writer = JournalWriter(run_dir, clock=lambda: 1234.5)
+    writer.start()
+    writer.record_event(1, e.NoteAdded("x"))
+    writer.close()
+    with closing(JournalReader(run_dir)) as reader:
+        assert [entry.time for entry in reader.events()] == [1234.5]
+        session = reader.heartbeat()
+        assert session is not None and session.age < 60
+
+
 def test_the_heart_beats_when_nothing_happens(
     run_dir: Path, writer: JournalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
