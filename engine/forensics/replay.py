@@ -74,10 +74,10 @@ def replay(model: HierarchicalUNet, evidence: Evidence, *, amp: torch.dtype | No
         governed = evidence.plan.max_grad_share
         done = _Pass(Tracer(model), GradientTaps(governed) if governed else untapped)
         num_rois = sum(len(batch.label_NHW) for batch in evidence.batches)
+        _look_at_roots(done.tracer, model, evidence)
         with done.tracer.watching():
             for number, batch in enumerate(evidence.batches):
                 done.tracer.batch, done.tracer.num_rois = number, len(batch.label_NHW)
-                _look_at_roots(done.tracer, model, batch)
                 _take(done, model, evidence.plan, batch, (amp, scale, len(batch.label_NHW) / num_rois))
         return _summary(done, model, evidence, scale)
 
@@ -100,9 +100,11 @@ def _set_grads(model: HierarchicalUNet, grads: list[Tensor | None]) -> None:
         parameter.grad = grad
 
 
-def _look_at_roots(tracer: Tracer, model: HierarchicalUNet, batch: Batch) -> None:
-    for name in TENSORS:
-        tracer.root(getattr(batch, name), "input", "", _INPUTS[name])
+def _look_at_roots(tracer: Tracer, model: HierarchicalUNet, evidence: Evidence) -> None:
+    for number, batch in enumerate(evidence.batches):
+        tracer.batch, tracer.num_rois = number, len(batch.label_NHW)
+        for name in TENSORS:
+            tracer.root(getattr(batch, name), "input", "", _INPUTS[name])
     for name, parameter in model.named_parameters():
         module, _, own = name.rpartition(".")
         tracer.root(parameter.detach(), "weight", module, own)

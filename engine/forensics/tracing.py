@@ -12,6 +12,7 @@ import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -276,6 +277,11 @@ def _asking_frame(frame: FrameType | None) -> FrameType | None:
 def _source(frame: FrameType | None) -> str:
     if frame is None:
         return ""
-    path = Path(frame.f_code.co_filename)
-    shown = path.relative_to(_ROOT) if path.is_relative_to(_ROOT) else Path(path.name)
-    return f"{shown}:{frame.f_lineno} in {frame.f_code.co_name}"
+    return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+@cache
+def _shown(file: str) -> str:
+    """A file of the program relative to it, the bare name of another."""
+    path = Path(file)
+    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else path.name
