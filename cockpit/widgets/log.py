@@ -41,10 +41,14 @@ class Log(SearchedList):
         if self._tail is None or self._tail.path.parent != session.run_dir:
             self._tail = LogTail(session.run_dir / CONSOLE_LOG)
             self._say()
-        self._look()
+        self._read()
 
     def _look(self) -> None:
-        if self._tail is None or not self.is_on_screen:
+        if self.is_on_screen:
+            self._read()
+
+    def _read(self) -> None:
+        if self._tail is None:
             return
         dropped = self._tail.num_dropped
         if self._tail.read() or self.listing.count != len(self._tail.lines):

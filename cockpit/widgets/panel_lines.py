@@ -96,7 +96,9 @@ def jump(text: str, step: int, style: str = "underline") -> Content:
 
 
 def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
-    """The entries numbered above `last_id`, oldest first; costs as much as there are."""
+    """The entries numbered above `last_id`, oldest first; all of them where another journal has taken its place."""
+    if entries and entries[-1].id < last_id:
+        return list(entries)
     fresh: list[Entry] = []
     for entry in reversed(entries):
         if entry.id <= last_id:

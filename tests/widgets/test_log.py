@@ -34,8 +34,6 @@ async def test_text_of_any_kind_is_shown_literally(run: RecordedRun, open_sessio
     stage = Stage(Log(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
-        stage.look()
-        await pilot.pause()
         for line in ("[red]markup[/]", r"\x1b[31mred\x1b[0m", r"right\u202eleft", r"bell\x07", "bytes", "no end yet"):
             assert line in stage.shown
         assert "6 lines" in stage.shown
@@ -45,8 +43,6 @@ async def test_it_follows_the_file_until_somebody_scrolls(run: RecordedRun, open
     write(run, "".join(f"line {number}\n" for number in range(100)))
     stage = Stage(Log(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
-        await pilot.pause()
-        stage.look()
         await pilot.pause()
         assert "line 99" in stage.shown
         write(run, "line 100\n")
@@ -78,7 +74,6 @@ async def test_a_search_goes_to_the_newest_hit_then_to_older_ones(run: RecordedR
     stage = Stage(Log(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
-        stage.look()
         stage.panel.query_one(LineList).focus()
         await pilot.press("slash", *"needle")
         await pilot.pause()

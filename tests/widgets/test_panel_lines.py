@@ -60,6 +60,7 @@ def test_entries_after_a_number_come_oldest_first() -> None:
     entries = [Entry(n, 0.0, 1, n, "x", None, Status.NOTED, "", NoteAdded("")) for n in range(1, 6)]
     assert [entry.id for entry in since(entries, 3)] == [4, 5]
     assert since(entries, 5) == []
+    assert since(entries, 9) == entries
     assert since([], 0) == []
 
 
