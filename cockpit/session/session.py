@@ -93,12 +93,12 @@ class Session:
         self._clock = clock
         self._entries: list[Entry] = []
         self._outbox = Outbox(run_dir, actor)
-        self._watch = Pulse(run_dir / CHECKPOINTS)
         self._life = WriterLife(clock())
         self._journal = journal_file(run_dir)
         self._tail: JournalTail | None = None
         self._inode = 0
         self._retry_at = clock()
+        self._troubles: list[str] = []
         self._forget()
 
     @property
@@ -151,71 +151,93 @@ class Session:
 
     def _forget(self) -> None:
         """The journal is another than before, or was never read."""
+        self.state = None
+        self.chance = {}
         self._version = -1
         self._state_text = StateText()
         self._last_event = 0
         self._unread = False
         self._history_version = self.history.version
         self._entries = []
+        self._watch = Pulse(self.run_dir / CHECKPOINTS)
         self._feed = Feed(self.history, self._open)
 
     def _open(self) -> JournalTail:
         return JournalTail(self.run_dir, busy_seconds=BUSY_SECONDS)
 
     def _look(self, now: float) -> News:
+        self._troubles = []
         try:
-            self._follow_file(now)
-            news = self._news()
+            lost = self._follow_file(now)
+            news = self._news(now)
         except UserError as error:
-            self.notice = str(error) if self._journal.exists() or self.state is not None else _STARTING
+            news, lost = News(), ()
+            self._troubles = [str(error) if self._journal.exists() or self.state is not None else _STARTING]
+        if self._troubles:
             self._version = -1
             self._retry_at = now + RETRY_SECONDS if self.state is not None else now
-            return News()
-        self.notice = self._feed.failure or ("" if self.state is not None else _STARTING)
-        return news
+        quiet = self._feed.failure or ("" if self.state is not None else _STARTING)
+        self.notice = self._troubles[0] if self._troubles else quiet
+        return replace(news, answers=(*lost, *news.answers)) if lost else news
 
-    def _follow_file(self, now: float) -> None:
-        """Have the journal open that is there now: a run that was made anew has another file of the same name."""
-        if self._tail is not None and self._life.due(now):
-            try:
-                inode = os.stat(self._journal).st_ino
-            except OSError as error:
-                raise UserError(f"cannot read {self._journal}: {error.strerror}") from None
-            if inode != self._inode:
-                self.close()
-        if self._tail is None:
-            self._tail = self._open()
-            self._inode = os.stat(self._journal).st_ino
-            self._forget()
+    def _follow_file(self, now: float) -> tuple[Answer, ...]:
+        """Have the journal open that is there now: a run that was made anew has another file of the same name.
 
-    def _news(self) -> News:
+        Returns refusals for commands that lie in the file that is gone.
+        """
+        if self._tail is not None and self._life.due(now) and self._inode_now() != self._inode:
+            self.close()
+        if self._tail is not None:
+            return ()
+        self._tail, self._inode = self._open(), self._inode_now()
+        self._forget()
+        return self._outbox.abandon("the run was made anew")
+
+    def _inode_now(self) -> int:
+        try:
+            return os.stat(self._journal).st_ino
+        except OSError as error:
+            raise UserError(f"cannot read {self._journal}: {error.strerror}") from None
+
+    def _news(self, now: float) -> News:
         assert self._tail is not None
         version = self._tail.version()
         if version == self._version and not self._unread:
             return News(steps=self._grown())
-        with self._tail.snapshot():
-            news = self._read(self._tail)
+        news = self._read_events(self._tail, now)
+        rewound = self._read_rows(self._tail)
+        self._unread = self._unread or self._feed.behind
         self._version = version
-        return news
+        return replace(news, steps=self._grown(), rewound=rewound)
 
-    def _read(self, tail: JournalTail) -> News:
-        """Everything new in one moment of the journal."""
-        events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
+    def _read_events(self, tail: JournalTail, now: float) -> News:
+        """State and events of one moment: nobody sees an event whose effect is not there yet."""
+        with tail.snapshot():
+            text = tail.state_text()
+            events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
+            self._life.observe(tail.session(), now)
+            self.chance = self.chance or levels_of(tail.meta("chance_levels"))
+        changed = self._take_state(text)
         self._last_event = events.last_id
+        self._unread = events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)
-        changed = self._read_state(tail)
-        self._life.observe(tail.session(), self._clock())
-        self.chance = self.chance or levels_of(tail.meta("chance_levels"))
-        rewound = self._feed.look(tail)
-        self._unread = self._feed.behind or events.num_read == EVENTS_PER_LOOK
-        return News(changed, self._grown(), events.entries, self._outbox.match(events.entries), False, rewound)
+        return News(state=changed, entries=events.entries, answers=self._outbox.match(events.entries))
 
-    def _read_state(self, tail: JournalTail) -> bool:
-        text = tail.state_text()
+    def _read_rows(self, tail: JournalTail) -> bool:
+        """Rows that cannot be read must not hide the events."""
+        try:
+            with tail.snapshot():
+                return self._feed.look(tail)
+        except UserError as error:
+            self._troubles.append(str(error))
+            return False
+
+    def _take_state(self, text: str | None) -> bool:
         try:
             state = None if text is None else self._state_text.decode(text)
         except WireError as error:
-            raise UserError(f"{self._journal} holds what this program does not know: {error}") from error
+            self._troubles.append(f"{self._journal} holds what this program does not know: {error}")
+            return False
         self.state = state or self.state
         return state is not None
 

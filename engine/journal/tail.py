@@ -182,7 +182,7 @@ class JournalTail:
         """A file that turns out to be locked or damaged is the user's to know about."""
         try:
             yield
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -126,3 +127,17 @@ def test_what_a_run_did_not_read_before_its_end_is_refused(tmp_path: Path, watch
     (answer,) = session.poll().answers
 
     assert answer.entry.id > 0 and answer.entry.reason == "the run ended before it read this"
+
+
+def test_commands_in_a_file_that_is_gone_are_refused(tmp_path: Path, watch: Watch, clock: FakeClock) -> None:
+    run = RecordedRun(tmp_path / "run")
+    session = begun(run, watch)
+    session.send(c.Validate())
+    shutil.rmtree(tmp_path / "run")
+    record_run(tmp_path / "run", steps=20)
+    clock.advance(2)
+    (answer,) = session.poll().answers
+    run.close()
+
+    assert (answer.entry.status, answer.entry.reason) == (Status.REFUSED, "the run was made anew")
+    assert session.pending == ()

@@ -248,6 +248,19 @@ def test_a_damaged_journal_is_told_and_what_was_read_stays(tmp_path: Path, watch
     assert session.history.last_step == 400 and session.entries
 
 
+def test_rows_that_cannot_be_read_do_not_hide_the_events(run: RecordedRun, watch: Watch, clock: FakeClock) -> None:
+    session = watch(run.directory)
+    run.begin()
+    run.train(5)
+    with closing(sqlite3.connect(run.directory / JOURNAL_FILE)) as other, other:
+        other.execute("UPDATE steps SET vals = x'010203' WHERE step = 3")
+    assert session.poll().entries and "cannot read" in session.notice
+    run.note(e.NoteAdded("still here"))
+    clock.advance(1)
+
+    assert [entry.event for entry in session.poll().entries] == [e.NoteAdded("still here")]
+
+
 def test_a_state_of_a_newer_program_is_told(run: RecordedRun, watch: Watch, clock: FakeClock) -> None:
     session = watch(run.directory)
     run.begin()
