@@ -1,0 +1,106 @@
+"""Faults planted into single steps of a whole run: in its input, weights, moments, gradients or loss terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+import engine.step
+from engine.data.batch import Batch
+from engine.plan import StepPlan
+from engine.step import PendingReport, Stepper
+
+Plant = Callable[[Stepper, Sequence[Batch]], AbstractContextManager[None]]
+"""What goes wrong while one step is taken, and is right again afterwards where it is not the run's own state."""
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, faults: Mapping[int, Plant]) -> None:
+    """Let the step with index k (from 0) go wrong as `faults[k]` says, the first time that it is taken."""
+    run = Stepper.run
+    left = dict(faults)
+
+    def faulty_run(stepper: Stepper, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
+        fault = left.pop(plan.step, None)
+        if fault is None:
+            return run(stepper, batches, plan)
+        with fault(stepper, batches):
+            return run(stepper, batches, plan)
+
+    monkeypatch.setattr(Stepper, "run", faulty_run)
+
+
+def in_term(term: str, value: float) -> Plant:
+    """A loss term that is `value`."""
+
+    @contextmanager
+    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+        honest = engine.step.term_values
+
+        def spoilt(*args: object) -> dict[str, Tensor]:
+            found = honest(*args)  # type: ignore[arg-type]
+            found[term] = found[term] * 0 + value
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.step, "term_values", spoilt)
+            yield
+
+    return planted
+
+
+def in_input(value: float) -> Plant:
+    """One pixel of the batch is `value`."""
+
+    @contextmanager
+    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+        batches[0].image_N3HW[0, 0, 0, 0] = value
+        yield
+
+    return planted
+
+
+def in_gradient(part: str, value: float) -> Plant:
+    """The gradient of one parameter of `part` is `value`."""
+
+    @contextmanager
+    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+        parameter = next(stepper.model.parts()[part].parameters())
+        hook = parameter.register_hook(lambda gradient: torch.full_like(gradient, value))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    return planted
+
+
+def in_weight(part: str, value: float) -> Plant:
+    """A weight of `part` is `value` from now on."""
+
+    @contextmanager
+    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+        _spoil(next(stepper.model.parts()[part].parameters()), value)
+        yield
+
+    return planted
+
+
+def in_moment(part: str, moment: str, value: float) -> Plant:
+    """An optimizer moment of `part` is `value` from now on."""
+
+    @contextmanager
+    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+        parameter = next(stepper.model.parts()[part].parameters())
+        _spoil(stepper.optimizer.state[parameter][moment], value)
+        yield
+
+    return planted
+
+
+def _spoil(tensor: Tensor, value: float) -> None:
+    with torch.no_grad():
+        tensor[(0,) * tensor.ndim] = value
