@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -113,10 +113,24 @@ def _former_state(directory: Path) -> RunState | None:
         return reader.state()
 
 
+class _LogFile(logging.FileHandler):
+    """A log on a disk that may be full: a record that it does not take is dropped, as a traceback of the logging
+    itself would only spoil the screen. That the disk is full is said by the journal's alerts.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop the record."""
+
+    def close(self) -> None:
+        """Close the file; what it still held back is dropped too where there is no room."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(path: Path) -> Generator[None]:
     """Warnings and log records of every library go to console.log while the engine runs."""
-    handler = logging.FileHandler(path, delay=True)
+    handler = _LogFile(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -42,6 +42,10 @@ from engine.trainer import Trainer, inherit_weights
 _CHANCE_SAMPLES = 64
 
 
+class RunNotSavedError(RuntimeError):
+    """The run came to its end, and what it ended with could not be written to the disk."""
+
+
 def train(request: RunRequest, interrupt: Interrupt) -> int:
     """Train to the end, a stop or a failure; returns the exit code. Raises UserError before the first step.
 
@@ -96,7 +100,7 @@ def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: 
     except UserError as error:
         ledger.note(e.RunFailed(str(error)))
         raise
-    except TrainingDivergedError as error:
+    except (TrainingDivergedError, RunNotSavedError) as error:
         logging.getLogger(__name__).error("%s", error)
         ledger.note(e.RunFailed(str(error)))
         return 1
@@ -219,5 +223,11 @@ def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
     """The last checkpoint, unless the state is on disk already, and the last word."""
     run.actions.wait_for_checkpoints()
     if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):
-        ledger.note(run.actions.checkpoint_now("final"))
+        last = run.actions.checkpoint_now("final")
+        ledger.note(last)
+        if isinstance(last, e.CheckpointFailed):
+            raise RunNotSavedError(
+                f"the run is {reason} at step {ledger.state.step}, but its last checkpoint could not be written "
+                f"({last.error}): free the disk, then --resume it from {ledger.state.last_checkpoint or 'its start'}"
+            )
     ledger.note(e.RunFinished(reason, time.perf_counter() - started))

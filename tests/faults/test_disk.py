@@ -1,0 +1,46 @@
+"""A disk that is full while checkpoint, journal and TensorBoard are written: the run goes on, and catches up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.checkpoint import list_checkpoints, load_checkpoint
+from engine.protocol import events as e
+from engine.runs import CHECKPOINTS
+from tests.conftest import ROOT
+from tests.faulty import entries, run, same_weights, series, state_of
+from tests.small import small_config
+
+
+def _trained(directory: Path, first: int, last: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.faults.full_disk", str(directory), str(first), str(last)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_that_while(tmp_path: Path) -> None:
+    done = _trained(tmp_path / "full", 6, 15)
+    assert done.stdout.split() == ["0"], done.stderr
+    assert list(series(tmp_path / "full", "loss/total")) == list(range(1, 25))
+    failed = [entry.event.path for entry in entries(tmp_path / "full", e.CheckpointFailed)]  # type: ignore[union-attr]
+    assert "step-00000008.pt" in failed
+    newest = list_checkpoints(tmp_path / "full" / CHECKPOINTS)[-1]
+    assert load_checkpoint(newest)["step"] == 24
+    config = small_config(training={"epochs": 40, "max_steps": 24}, checkpoint={"every_steps": 4})
+    assert run(tmp_path / "roomy", config) == 0
+    assert same_weights(tmp_path / "full", tmp_path / "roomy")
+
+
+def test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed(tmp_path: Path) -> None:
+    done = _trained(tmp_path / "full", 10, 0)
+    assert "Traceback" not in done.stderr
+    newest = list_checkpoints(tmp_path / "full" / CHECKPOINTS)[-1]
+    assert 0 < load_checkpoint(newest)["step"] <= 10
+    config = small_config(training={"epochs": 40, "max_steps": 24}, checkpoint={"every_steps": 4})
+    assert run(tmp_path / "full", config, resume=True) == 0
+    assert list(series(tmp_path / "full", "loss/total")) == list(range(1, 25))
+    assert state_of(tmp_path / "full").step == 24
+    assert done.stdout.split() == ["1"], "a run whose last checkpoint is not on disk did not end well"
