@@ -97,7 +97,7 @@ def _draw_curves(plot: _Plot, body: Lines, part: Band) -> None:
 
 
 def _raw_dots(plot: _Plot, body: Lines, part: Band) -> NDArray[np.bool_]:
-    middle_KC = (part.low_KC + part.high_KC) / 2
+    middle_KC = part.low_KC / 2 + part.high_KC / 2  # the sum of two values may be too large for a float
     empty_KC = np.isnan(middle_KC)
     for number, curve in enumerate(body.curves):
         for column, edge in zip((0, -1), curve.edges, strict=True):

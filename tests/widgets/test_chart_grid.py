@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from cockpit.charts.glyphs import MARKERS, Marker
 from cockpit.keys import KEYS
-from cockpit.session.session import EVERYTHING, News
+from cockpit.session.session import EVERYTHING, News, Session
 from cockpit.themes import LIGHT
+from cockpit.widgets.chart_grid import ChartGrid
 from engine.protocol import events as e
 from tests.charts.array_history import ArrayHistory
+from tests.recorded_run import RecordedRun
 from tests.widgets.chart_stage import STEPS, ArraySession, ChartStage, metrics_at, session_of
+from tests.widgets.stage import Stage
 
 WIDE = (140, 44)
 
@@ -323,3 +327,22 @@ async def test_without_colour_no_hue_is_left_and_shades_tell_heat(monkeypatch: p
         painted = [segment for y in range(heat.size.height) for segment in heat.render_line(y) if "░" in segment.text]
         assert painted
         assert all(segment.style and segment.style.color != segment.style.bgcolor for segment in painted)
+
+
+async def test_a_recorded_run_is_drawn_from_its_journal(
+    told: RecordedRun, open_session: Callable[..., Session]
+) -> None:
+    session = open_session()
+    panel = ChartGrid()
+    app = Stage(panel, session)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.pause()
+        loss, modules = (
+            next(chart for chart in panel.board.charts if chart.spec.id == name) for name in ("loss", "modules")
+        )
+        assert "\N{MULTIPLICATION SIGN}" in loss.text().splitlines()[-3]
+        assert "chance" in loss.text()
+        assert "backbone" in modules.text()
+        panel.jump(200)
+        await pilot.pause()
+        assert " 200 " in loss.text()
