@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.options import TrainOptions, overrides, train_options
 from cockpit.cli.subcommands import run_subcommand
+from cockpit.console.text import whole
 from cockpit.terminal import why_no_screen
 from engine.errors import UserError
 from engine.interrupt import Interrupt, signals_to
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return run_subcommand(arguments)
         return train(train_options(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {whole(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
