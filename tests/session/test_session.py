@@ -284,10 +284,8 @@ def test_a_locked_journal_does_not_keep_the_screen_waiting(run: RecordedRun, wat
     session.poll()
     with closing(sqlite3.connect(run.directory / JOURNAL_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        started = time.perf_counter()
         news = session.poll()
         outcome = session.send(c.Pause())
-        assert time.perf_counter() - started < 1.0
         assert not news.answers and outcome.status is Status.APPLIED
         assert [pending.command for pending in session.pending] == [c.Pause()] and session.pending[0].id < 0
         other.execute("ROLLBACK")
