@@ -1,0 +1,54 @@
+"""A session that stands still: what a recorded run was like at one moment, the same on every machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cockpit.session.session import EVERYTHING, News, Pending, Session
+from engine.protocol.commands import Command
+from engine.protocol.events import Activity, Status
+from engine.protocol.rules import Outcome
+
+
+class FrozenSession(Session):
+    """Reads the journal once; after that time does not pass. Commands are taken and never answered."""
+
+    def __init__(self, run_dir: Path, **given: Any) -> None:
+        self.num_polls = 0
+        super().__init__(run_dir, clock=lambda: 1000.0, **given)
+        news = super().poll()
+        while news and (self.history.loading < 1.0 or news.steps or news.entries):
+            news = super().poll()
+        if self.state is not None and self.state.activity is Activity.RUNNING:
+            self.pulse = "running"
+        self.elapsed = 754.0
+        self.heartbeat_age = None if self.state is None else 0.0
+        self.steps_per_second = 2.0
+        self.remaining = 300.0
+
+    def poll(self) -> News:
+        """Everything at the first look, nothing after it."""
+        self.num_polls += 1
+        return EVERYTHING if self.num_polls == 1 else News()
+
+    def send(self, command: Command) -> Outcome:
+        """Pending for ever."""
+        outcome = self.decide(command)
+        if outcome.status is not Status.REFUSED:
+            number = len(self.pending) + 1
+            self._outbox.pending = (*self.pending, Pending(number, command, 1000.0))
+        return outcome
+
+
+class StillTraining:
+    """A training in this process that neither moves nor ends."""
+
+    def start(self) -> None:
+        """It would begin."""
+
+    def stop(self, *signals: int) -> None:
+        """It would stop."""
+
+    def ending(self) -> None:
+        """It goes on."""

@@ -1,0 +1,37 @@
+"""Validation pictures for the preview: two figures on a gradient, predicted a little beside the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.preview_file import Preview
+from engine.previews import write_previews
+
+SIDE = 64
+
+
+def draw_previews(run_dir: Path, step: int) -> None:
+    """Two regions of the validation after `step` steps."""
+    write_previews(run_dir, step, (_preview("images/000139.jpg#1", 0), _preview("images/000285.jpg#2", 6)))
+
+
+def _preview(name: str, shift: int) -> Preview:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    image_HWC = np.stack([40 + 2 * rows, 60 + 2 * columns, 200 - rows - columns], axis=-1).astype(np.uint8)
+    label_HW = np.zeros((SIDE, SIDE), np.uint8)
+    label_HW[_ellipse(30, 44 + shift, 26, 12)] = 2
+    label_HW[_ellipse(34, 26 + shift, 28, 14)] = 1
+    image_HWC[label_HW == 1] = (210, 150, 120)
+    image_HWC[label_HW == 2] = (110, 90, 160)
+    outline = 255 * (np.abs(columns - 26 - shift) < 3)
+    return Preview(
+        name, image_HWC, label_HW, np.roll(label_HW, 4, axis=1), outline.astype(np.uint8), (2 * rows).astype(np.uint8)
+    )
+
+
+def _ellipse(row: int, column: int, height: int, width: int) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    return ((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 < 1
