@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 
 from engine.checkpoint import checksum_path, list_checkpoints
 from engine.errors import UserError
+from engine.loop import Loop
 from engine.protocol import events as e
 from engine.runs import CHECKPOINTS, create_run
 from main import main
@@ -57,8 +61,6 @@ def _replace_by_a_zipped_bomb(path: Path) -> None:
 
 def _sign(path: Path) -> None:
     """A checksum that fits: what is inside must be refused for what it is."""
-    import hashlib
-
     checksum_path(path).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
 
 
@@ -145,6 +147,28 @@ def test_markup_in_a_run_s_name_is_a_name(
     assert run(create_run(tmp_path / "runs", "[red]bold[red]"), small_config(training={"max_steps": 1})) == 0
     assert main(["status", "latest"]) == 0
     assert "[red]bold[red]" in capsys.readouterr().out
+
+
+def test_a_data_worker_that_is_killed_changes_no_bit_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, killed = Loop.turn, list[int]()
+
+    def turn_with_a_murder(loop: Loop) -> str:
+        if loop._ledger.state.step == 4 and not killed:
+            killed.extend(loop._trainer.stream.worker_ids)
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+        return turn(loop)
+
+    steps = {"epochs": 40, "max_steps": 10}
+    assert run(tmp_path / "alone", small_config(training=steps)) == 0
+    monkeypatch.setattr(Loop, "turn", turn_with_a_murder)
+    scenes = {"num_train_scenes": 6, "num_val_scenes": 2, "image_size": 64, "max_people": 3}
+    config = small_config(training=steps, data={"synthetic": scenes, "num_workers": 1})
+    assert run(tmp_path / "helped", config) == 0
+    assert len(killed) == 1
+    assert same_weights(tmp_path / "alone", tmp_path / "helped")
 
 
 def test_an_image_that_goes_bad_in_the_middle_of_a_run_costs_its_samples(tmp_path: Path) -> None:

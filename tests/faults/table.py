@@ -1,0 +1,151 @@
+"""Every fault that the run is held against, what happens then, and the test that shows it.
+
+Printed by `python -m tests.faults.table`; the README holds the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong, what the run does, and where that is tried: `file::function` under tests/."""
+
+    what: str
+    then: str
+    shown_by: str
+
+
+FAULTS: Final = (
+    Fault(
+        "NaN or Inf in a loss term",
+        "the step changes nothing and is named by its term; the next one trains on",
+        "faults/test_numbers.py::test_a_bad_value_in_each_loss_term_costs_its_own_step_and_no_other",
+    ),
+    Fault(
+        "NaN or Inf in a module's gradient",
+        "the step changes nothing and is named by its module",
+        "faults/test_numbers.py::test_a_bad_gradient_of_each_module_costs_its_own_step_and_no_other",
+    ),
+    Fault(
+        "NaN or Inf in the input",
+        "the replay names the input and the samples of the batch",
+        "faults/test_numbers.py::test_a_bad_pixel_is_named_with_the_samples_of_its_batch",
+    ),
+    Fault(
+        "NaN or Inf in a weight or an optimizer moment",
+        "back to the last good checkpoint, by the guardian",
+        "faults/test_numbers.py::test_a_bad_weight_or_moment_is_taken_back_to_the_last_good_checkpoint",
+    ),
+    Fault(
+        "a loss of 1e30",
+        "finite: the step is clipped, not skipped",
+        "faults/test_numbers.py::test_a_loss_of_1e30_is_finite_and_is_clipped_not_skipped",
+    ),
+    Fault(
+        "overflow of fp16",
+        "the step is skipped, the loss scale halves, the run goes on",
+        "faults/test_numbers.py::test_an_overflow_of_fp16_lowers_the_scale_and_the_run_goes_on",
+    ),
+    Fault(
+        "a fault that comes back step after step",
+        "rollback and half the rate, three times at most; then the refinement to blame goes off, or the run stops",
+        "test_guardian.py::test_the_term_that_stays_bad_loses_its_refinement_and_the_run_goes_on",
+    ),
+    Fault(
+        "a fault that nothing helps against",
+        "the run stops with term, module and operation named, exit code 1",
+        "test_guardian.py::test_where_nothing_helps_the_run_stops_with_a_diagnosis",
+    ),
+    Fault(
+        "a corrupt image",
+        "another sample takes its place; the file is named once",
+        "faults/test_files.py::test_an_image_that_goes_bad_in_the_middle_of_a_run_costs_its_samples",
+    ),
+    Fault(
+        "a data worker killed",
+        "replaced; the run is the same bit for bit",
+        "faults/test_files.py::test_a_data_worker_that_is_killed_changes_no_bit_of_the_run",
+    ),
+    Fault(
+        "disk full for a while: checkpoints, journal, TensorBoard, log",
+        "the run goes on; journal rows wait and are all written once there is room",
+        "faults/test_disk.py::test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_that_while",
+    ),
+    Fault(
+        "disk full to the end",
+        "exit code 1 and one sentence; `--resume` goes on from the last checkpoint that was written",
+        "faults/test_disk.py::test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed",
+    ),
+    Fault(
+        "SIGKILL at 30 random moments, in checkpoint writes too",
+        "each time resumed; in the end the bits of a run that was not killed",
+        "faults/test_kills.py::test_a_run_killed_thirty_times_ends_with_the_bits_of_one_that_was_not",
+    ),
+    Fault(
+        "SIGTERM, SIGHUP, SIGINT",
+        "the step is finished, a checkpoint written; exit code 143, 129, 130",
+        "test_main.py::test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up",
+    ),
+    Fault(
+        "SIGINT twice",
+        "the end at once; the terminal is restored",
+        "test_main.py::test_a_second_interrupt_ends_at_once",
+    ),
+    Fault(
+        "journal locked by another process",
+        "no step waits; every row is there afterwards",
+        "faults/test_doors.py::test_a_journal_that_another_process_locks_holds_up_no_step_and_loses_no_row",
+    ),
+    Fault(
+        "clock stepping back by a day",
+        "nothing: order is that of the journal, not of the clock",
+        "faults/test_doors.py::test_a_clock_that_steps_back_by_a_day_disturbs_nothing",
+    ),
+    Fault(
+        "two processes on one run",
+        "the second is refused, exit code 2; the first one does not notice",
+        "faults/test_doors.py::test_a_second_process_on_the_run_is_refused_and_the_first_one_trains_on",
+    ),
+    Fault(
+        "10,000 commands at once",
+        "10,000 answers; the run trains on",
+        "faults/test_doors.py::test_ten_thousand_commands_get_ten_thousand_answers_and_the_run_trains_on",
+    ),
+    Fault(
+        "a read-only run directory",
+        "readable; a resume ends with one sentence, exit code 2",
+        "faults/test_doors.py::test_a_run_in_a_read_only_directory_is_read_and_not_resumed",
+    ),
+    Fault(
+        "a checkpoint truncated, bit-flipped or foreign",
+        "passed over for the one before, which the journal says; the end is the same bit for bit",
+        "faults/test_files.py::test_a_resume_passes_over_a_bad_checkpoint_and_ends_the_same",
+    ),
+    Fault(
+        "a pickle bomb as a checkpoint",
+        "refused (weights_only), nothing executed",
+        "faults/test_files.py::test_a_run_is_not_begun_from_a_bad_checkpoint",
+    ),
+    Fault(
+        "hostile YAML",
+        "one sentence, exit code 2, nothing executed, nothing left behind",
+        "faults/test_files.py::test_hostile_yaml_gets_one_sentence",
+    ),
+    Fault(
+        "names with newlines, escapes and markup",
+        "refused as a run's name, or shown as they are",
+        "faults/test_files.py::test_a_run_cannot_bear_a_name_that_moves_the_cursor_or_leaves_its_folder",
+    ),
+)
+
+
+def rows() -> list[str]:
+    """The rows of the table, as the README has them."""
+    return [f"| {fault.what} | {fault.then} |" for fault in FAULTS]
+
+
+if __name__ == "__main__":
+    print("\n".join(["| fault | what happens |", "|---|---|", *rows()]))
