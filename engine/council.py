@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from engine.autopilot import choose, note_failure, take_note
 from engine.books import Books
@@ -35,17 +36,20 @@ class Council:
         self._ledger = ledger
         self._books = books
         self._control = control
+        self._warned_at = -self._config.guard.recovery.window_steps
 
     def see(self, sight: Sight) -> None:
         """Show the guardian a step. Raises TrainingDivergedError where it gives up."""
         if self._control.is_driven:
             return
-        state = self._ledger.state
-        self._books.guardian, intent = consider(self._books.guardian, sight, state, self._config.guard.recovery)
+        state, former = self._ledger.state, self._books.guardian
+        self._books.guardian, intent = consider(former, sight, state, self._config.guard.recovery)
         if intent.probation is not None:
             self._end_probation(intent, state, passed=intent.probation)
         if not state.guardian:
-            self._warn(intent)
+            # What it only would have done must not count against the run once it is switched on.
+            self._books.guardian = replace(self._books.guardian, attempts=former.attempts, farthest=former.farthest)
+            self._warn(intent, sight.number)
         elif intent.give_up:
             raise TrainingDivergedError(f"the guardian gives up: {intent.give_up}")
         else:
@@ -58,8 +62,11 @@ class Council:
             memory = note_failure(self._books.autopilot, state.phase, state.phase_started_at, settings)
             self._books.autopilot = memory
 
-    def _warn(self, intent: Intent) -> None:
-        if intent.commands or intent.give_up:
+    def _warn(self, intent: Intent, number: int) -> None:
+        """Say what it would have done; not at every step of a run that only goes from bad to worse."""
+        is_news = not 0 <= number - self._warned_at < self._config.guard.recovery.window_steps
+        if is_news and (intent.commands or intent.give_up):
+            self._warned_at = number
             would = ", ".join(op_of(command) for command in intent.commands) or "stop the run"
             message = f"{intent.reason}; the guardian is off and leaves it at that, it would {would}"
             self._ledger.note(AlertRaised("guardian is off", message, "switch it on with `guardian on`, or roll back"))

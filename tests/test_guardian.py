@@ -106,9 +106,19 @@ def test_a_guardian_that_is_off_warns_and_the_last_stop_holds(tmp_path: Path, mo
     assert entries(tmp_path / "run", e.RolledBack, e.LrScaled) == []
     said = [entry.event for entry in entries(tmp_path / "run", e.AlertRaised)]
     warned = [alert for alert in said if isinstance(alert, e.AlertRaised) and alert.kind == "guardian is off"]
-    assert len(warned) >= 2 and "it would rollback, scale-lr" in warned[0].message
+    assert len(warned) == 1 and "it would rollback, scale-lr" in warned[0].message
     (failed,) = entries(tmp_path / "run", e.RunFailed)
     assert isinstance(failed.event, e.RunFailed) and "steps in a row" in failed.event.error
+
+
+def test_what_a_guardian_that_was_off_only_would_have_done_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 9 and plan.lr > 3e-4)
+    script = (ScriptedCommand(20, c.SetGuardian(True), 1),)
+    config = recovery(long_config(training={"epochs": 20}), enabled=False, lr_factor=0.1, stretch_steps=500)
+    assert run(tmp_path / "run", config, script=script) == 0
+    assert state_of(tmp_path / "run").rollbacks == 1 and entries(tmp_path / "run", e.RunFailed) == []
 
 
 def test_the_guardian_is_switched_off_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
