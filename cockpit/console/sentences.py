@@ -144,9 +144,12 @@ _SENTENCES: Final[dict[type[Any], Callable[[Any], str]]] = {  # each function ta
         f"above {number(event.centre)}"
     ),
     e.FaultNamed: _fault_named,
-    e.ProbationStarted: lambda event: f"on probation until step {event.until_step}; {event.checkpoint} is kept",
+    e.ProbationStarted: lambda event: (
+        f"on probation until step {event.until_step}: a fault leads back to {event.checkpoint} and phase "
+        f"{event.former_phase}"
+    ),
     e.ProbationEnded: lambda event: f"probation {'passed' if event.passed else 'ended by a fault'}",
-    e.AutopilotDecided: lambda event: f"autopilot: {event.decision}, {event.why}",
+    e.AutopilotDecided: lambda event: f"the autopilot {event.decision}: {event.why}",
     e.RunFinished: lambda event: f"run {event.reason} after {duration(event.seconds)}",
     e.RunFailed: lambda event: f"the run failed: {event.error}",
 }
