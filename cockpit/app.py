@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from textual.app import App
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
@@ -103,6 +105,12 @@ class CockpitApp(App[None], inherit_bindings=False):
         if isinstance(self._source, Path):
             return OpeningScreen(self._source.name)
         return self._furnish(self._source).screen
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, but for the one that looks for the terminal's sixteen colours: nothing here uses them."""
+        return [
+            line_filter for line_filter in super().get_line_filters() if not isinstance(line_filter, ANSIToTruecolor)
+        ]
 
     def on_mount(self) -> None:
         """Once the first frame is drawn, everything that takes longer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.console.text import whole
+from cockpit.frame_pace import FramePace
 from cockpit.notifications import escape_of
 from cockpit.screens.faults import Faults, told
 from cockpit.screens.help import HelpScreen, KeyMapScreen
@@ -42,14 +44,33 @@ class Cabin:
         self._app = app
         self._settings = settings
         self._faults = Faults()
+        self._pace = FramePace()
+        self._is_settled = False
 
     def poll(self) -> News:
-        """One look at the journal, handed to everything that is on screen."""
+        """One look at the journal, handed to everything that is on screen; none where the last one was dear.
+
+        While a command is on its way every tick looks: its answer is waited for.
+        """
+        if not self._pace.is_due(urgent=bool(self.session.pending)):
+            return News()
         news = self.session.poll()
+        if not self._is_settled and self.session.history.last_step > self.session.history.first_step:
+            self._settle()
         if news:
             self.steering.take(news)
         self.screen.take(news)
         return news
+
+    def _settle(self) -> None:
+        """Steps are taken: all modules are loaded, and what lives now will live on.
+
+        A full collection over torch and everything else takes a tenth of a second from the training, again and again;
+        after this it looks at what came later only.
+        """
+        self._is_settled = True
+        gc.collect()
+        gc.freeze()
 
     def escape_of(self, news: News) -> str:
         """What `news` gives a person to hear, or to see on the desktop."""

@@ -51,7 +51,7 @@ class KeyBar(Static):
             .stylize(f"@click=app.dispatch('{key.action}')")
             for key in chosen
         ]  # fmt: skip
-        self.update(Content("  ").join(parts))
+        self.update(Content("  ").join(parts), layout=False)
 
     def _label(self, key: Key) -> str:
         if key.action == "pause":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,7 +13,9 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
 from cockpit.console.text import whole
+from cockpit.screens.compositor import FrugalCompositor
 from cockpit.screens.faults import PanelFailed
+from cockpit.screens.held_news import HeldNews
 from cockpit.screens.hints import HINT
 from cockpit.screens.key_bar import KeyBar
 from cockpit.screens.tab_bar import TABS, TabBar
@@ -35,6 +38,14 @@ from engine.protocol.events import Activity
 MIN_WIDTH, MIN_HEIGHT = 60, 18
 """Below this nothing can be read."""
 
+_CHART_SECONDS = 0.2
+"""How often the charts hear of a run that only goes on."""
+
+_COLUMN_SECONDS = 2.0
+"""How often the column beside the charts is brought up to date then."""
+
+_CHARTS_AFTER = 0.03
+
 _SIZES = (("large", 170, 42), ("medium", 110, 34))
 """From which size on there is a side column, and from which a wide one."""
 
@@ -46,10 +57,15 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def __init__(self, session: Session, settings: Settings, *, hinted: bool = False) -> None:
         super().__init__()
+        self._compositor = FrugalCompositor()
         self._session = session
         self._settings = settings
         self._seen: set[Panel] = set()
         self._off: set[Panel] = set()
+        self._column_panels: frozenset[Panel] = frozenset()
+        self._for_charts = HeldNews(_CHART_SECONDS)
+        self._for_column = HeldNews(_COLUMN_SECONDS)
+        self._panels: tuple[Panel, ...] = ()
         self.charts = ChartGrid(marker=settings.marker, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
@@ -90,6 +106,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Begin with the charts, once there is a layout to fill."""
+        # Ten queries a second over the whole tree would cost more than all the rest of a quiet screen.
+        self._panels = tuple(panel for panel in self.query(Panel) if not _shows_itself(panel))
+        self._column_panels = frozenset(self.query_one("#side").query(Panel))
         self.call_after_refresh(self.show_tab, "charts")
 
     @property
@@ -132,10 +151,17 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """Hand on what is new; a panel that was out of sight until now gets everything."""
         if not self.is_mounted:
             return
+        is_waited_for = bool(self._session.pending)
+        charts = self._for_charts.give(news)
+        column = self._for_column.give(news, at_once=is_waited_for)
         visible = set(self._visible())
         for panel in visible:
-            what = news if panel in self._seen else EVERYTHING
-            if what:
+            if panel not in self._seen:
+                self.hand(panel, EVERYTHING)
+            elif panel is self.charts:
+                # A picture of its own: one with header and charts would be put together from all between them.
+                self.set_timer(_CHARTS_AFTER, partial(self.hand, panel, charts)) if charts else None
+            elif what := column if panel in self._column_panels else news:
                 self.hand(panel, what)
         self._seen = visible
         for panel in (self.banner, self._pending):
@@ -182,8 +208,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.call_after_refresh(self.take, News())
 
     def _visible(self) -> Iterator[Panel]:
-        for panel in self.query(Panel):
-            if panel not in self._off and not _shows_itself(panel) and _is_displayed(panel):
+        for panel in self._panels:
+            if panel not in self._off and _is_displayed(panel):
                 yield panel
 
 

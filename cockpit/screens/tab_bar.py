@@ -39,4 +39,4 @@ class TabBar(Static):
             style = "$text-primary bold" if name == current else "$text-muted"
             text = Content.assemble((f"{shown_key(key)}" if key else "", "$text-secondary"), (label, style))
             parts.append(text.stylize(f"@click=app.dispatch('{action}')"))
-        self.update(Content(" ").join(parts))
+        self.update(Content(" ").join(parts), layout=False)

@@ -15,8 +15,8 @@ from cockpit.charts.glyphs import Marker
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.widgets.chart_view import ChartView
 
-_STRAGGLERS_AFTER: Final = 0.2
-"""Seconds after which the charts that were passed over are drawn where no new steps have had them drawn by then."""
+_SECONDS_BETWEEN: Final = 0.2
+"""From one chart that is drawn for new steps alone to the next: drawing takes time from the training."""
 
 
 class ChartBoard(Container):
@@ -32,8 +32,9 @@ class ChartBoard(Container):
         self.current = self.charts[0]
         self.wanted: Shape | None = None
         self.maximised = False
-        self._behind: set[ChartView] = set()
-        self._straggling: Timer | None = None
+        self._behind: list[ChartView] = []
+        self._feed: Feed | None = None
+        self._next: Timer | None = None
         self.available = [chart for chart in self.charts if chart.spec.lasting]
 
     @property
@@ -55,27 +56,28 @@ class ChartBoard(Container):
 
     def show(self, feed: Feed) -> None:
         """Draw what is new in every chart of this page."""
+        self._feed = feed
         self._behind.clear()
-        if self._straggling is not None:
-            self._straggling.stop()
-            self._straggling = None
         for chart in self.shown:
             chart.show(feed)
 
     def show_some(self, feed: Feed) -> None:
-        """Draw half of the charts now and the others the next time, the one that keys act on every time.
+        """Draw what is new chart by chart, the one that has waited longest first, some moments apart.
 
-        While a run takes many steps a second that halves the work, and no chart is more than a moment behind.
+        All of them at once would have Textual put the whole screen together, many times a second where a run is fast.
         """
+        self._feed = feed
         shown = self.shown
-        now = {*(self._behind.intersection(shown) or shown[::2]), self.current}
-        for chart in shown:
-            if chart in now:
-                chart.show(feed)
-        self._behind = set(shown) - now
-        if self._straggling is not None:
-            self._straggling.stop()
-        self._straggling = self.set_timer(_STRAGGLERS_AFTER, lambda: self.show(feed)) if self._behind else None
+        self._behind = [chart for chart in self._behind if chart in shown]
+        self._behind += [chart for chart in shown if chart not in self._behind]
+        if self._next is None:
+            self._show_next()
+
+    def _show_next(self) -> None:
+        self._next = None
+        if self._behind and self._feed is not None:
+            self._behind.pop(0).show(self._feed)
+            self._next = self.set_timer(_SECONDS_BETWEEN, self._show_next)
 
     def offer(self, metrics: Iterable[str]) -> None:
         """The run has these metrics: charts that hold one of them are available."""

@@ -35,10 +35,10 @@ class ChartStatus(Static):
         self._shown = (left, right, width)
         room = width - len(right) - 2
         if room < 12:
-            self.update(Content(right if len(right) <= width else left[:width]))
+            self.update(Content(right if len(right) <= width else left[:width]), layout=False)
             return
         left = left if len(left) <= room else f"{left[: room - 3]}..."
-        self.update(Content(f"{left:<{room}}  {right}"))
+        self.update(Content(f"{left:<{room}}  {right}"), layout=False)
 
 
 def marked(feed: Feed, glyphs: Glyphs) -> str:

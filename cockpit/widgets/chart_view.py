@@ -120,6 +120,14 @@ class ChartView(Widget, can_focus=True):
             self._strips[y] = Strip(segments, self._canvas.width)
         return self._strips[y]
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows in `crop` as they are: a chart has no border and no padding that Textual would have to add."""
+        strips = [self.render_line(y) for y in crop.line_range]
+        for line_filter in self.get_line_filters():
+            strips = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in strips]
+        first, last = crop.column_span
+        return strips if (first, last) == (0, self.size.width) else [strip.crop(first, last) for strip in strips]
+
     def notify_style_update(self) -> None:
         """Colours may have changed with the theme: every row is made anew, none is drawn anew."""
         self._styles.clear()

@@ -87,7 +87,7 @@ async def test_hidden_charts_are_never_drawn_and_their_history_is_not_read() -> 
         assert app.session.history.num_reads == reads + 1
 
 
-async def test_new_steps_draw_half_of_the_charts_at_a_time_and_none_stays_behind() -> None:
+async def test_new_steps_draw_one_chart_after_the_other_and_none_stays_behind() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
         app.take()
@@ -96,22 +96,24 @@ async def test_new_steps_draw_half_of_the_charts_at_a_time_and_none_stays_behind
         before = app.draws
         app.session.history.append(51, metrics_at(51))
         app.take(STEPS)
-        assert [app.draws[name] - before[name] for name in shown] == [1, 0, 1, 0, 1, 0]
-        await asyncio.sleep(0.4)
+        assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
+        await asyncio.sleep(1.6)
         await pilot.pause()
         assert [app.draws[name] - before[name] for name in shown] == [1] * 6
 
 
-async def test_a_fast_run_has_every_chart_drawn_every_other_time() -> None:
+async def test_a_fast_run_has_no_chart_drawn_before_all_others_were() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
         app.take()
         await pilot.pause()
         before = app.draws
-        for step in range(51, 61):
+        for step in range(51, 71):
             app.session.history.append(step, metrics_at(step))
             app.take(STEPS)
-        assert {app.draws[chart.spec.id] - before[chart.spec.id] for chart in app.grid.board.shown} == {5, 10}
+            await asyncio.sleep(0.05)
+        drawn = [app.draws[chart.spec.id] - before[chart.spec.id] for chart in app.grid.board.shown]
+        assert 2 <= sum(drawn) <= 7 and max(drawn) - min(drawn) <= 1
 
 
 async def test_a_new_step_repaints_only_rows_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:

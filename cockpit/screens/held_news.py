@@ -1,0 +1,44 @@
+"""News kept back for a moment: what only drifts is shown at the pace of a reader, what happens is shown at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cockpit.session.session import News
+
+
+class HeldNews:
+    """Gives out what it was given every `seconds`, all of it together; at once where something has happened."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._given_at = -seconds
+        self._held = News()
+
+    def give(self, news: News, *, at_once: bool = False) -> News:
+        """What is due now, `news` included; falsy where nothing is."""
+        self._held = together(self._held, news)
+        now = self._clock()
+        if not self._held or not (at_once or has_happened(news) or now - self._given_at >= self._seconds):
+            return News()
+        held, self._held, self._given_at = self._held, News(), now
+        return held
+
+
+def has_happened(news: News) -> bool:
+    """Whether something happened, rather than only went on."""
+    return bool(news.entries or news.answers or news.rewound)
+
+
+def together(one: News, other: News) -> News:
+    """Two pieces of news as one."""
+    return News(
+        state=one.state or other.state,
+        steps=one.steps or other.steps,
+        entries=(*one.entries, *other.entries),
+        answers=(*one.answers, *other.answers),
+        time=one.time or other.time,
+        rewound=one.rewound or other.rewound,
+    )
