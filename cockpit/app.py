@@ -17,7 +17,7 @@ from textual.screen import Screen
 from cockpit.keys import bindings_of
 from cockpit.screens.opening import OpeningScreen
 from cockpit.settings import Settings
-from cockpit.themes import THEMES
+from cockpit.themes import IN_TURN, THEMES
 from engine.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 
-_HOPELESS: Final = 20
+_HOPELESS: Final = 8
 """Faults outside of any panel after which the screen gives up: the training does not need it."""
 
 
@@ -168,9 +168,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             case "quit":
                 self._ask_to_quit()
             case "theme":
-                names = [theme.name for theme in THEMES]
-                at = names.index(self.theme) if self.theme in names else -1
-                self.theme = names[(at + 1) % len(names)]
+                at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
+                self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
             case _ if self._cabin is not None:
                 self._cabin.dispatch(action)
             case _:

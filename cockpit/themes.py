@@ -40,3 +40,6 @@ THEMES: Final = (
         panel="#E4E6E1",
     ),
 )
+
+IN_TURN: Final = (DARK, LIGHT, "nord", "gruvbox")
+"""What the theme key goes through: the cockpit's own, and two of Textual's that many terminals are set to."""
