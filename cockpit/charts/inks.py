@@ -57,11 +57,6 @@ class Ink(IntEnum):
     HEAT_6 = 46
     HEAT_7 = 47
 
-    @property
-    def component(self) -> str:
-        """The CSS component class that gives this ink its colour."""
-        return f"chart--{self.name.lower().replace('_', '-')}"
-
 
 def curve_ink(slot: int) -> Ink:
     """The colour of the curve in `slot`; the ninth curve has the first colour and its own letter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from rich.segment import Segment
@@ -23,7 +23,7 @@ from cockpit.charts.layout import Layout, arrange, legend_rows
 from cockpit.charts.plot import draw
 from cockpit.charts.scene import Scene
 from cockpit.charts.view import ZOOM
-from cockpit.widgets.chart_colours import CHART_COLOURS
+from cockpit.widgets.chart_colours import ink_styles
 
 _EMPTY: Final = Canvas(0, 0)
 
@@ -32,8 +32,7 @@ class ChartView(Widget, can_focus=True):
     """Draws the chart `spec` from the newest feed it was shown."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {ink.component for ink in Ink}
-    DEFAULT_CSS = CHART_COLOURS
+    DEFAULT_CSS = "ChartView { width: 1fr; height: 1fr; background: transparent; }"
 
     class Asked(Message):
         """Somebody used the mouse on a chart."""
@@ -85,6 +84,7 @@ class ChartView(Widget, can_focus=True):
         self._layout: Layout | None = None
         self._strips: dict[int, Strip] = {}
         self._styles: dict[int, Style] = {}
+        self._inks: dict[Ink, Style] = {}
         self._held_x: int | None = None
         self._dragging = False
 
@@ -130,9 +130,11 @@ class ChartView(Widget, can_focus=True):
 
     def notify_style_update(self) -> None:
         """Colours may have changed with the theme: every row is made anew, none is drawn anew."""
+        self._inks = {}
         self._styles.clear()
         self._strips.clear()
         super().notify_style_update()
+        self.refresh()
 
     def _on_focus(self, event: events.Focus) -> None:
         super()._on_focus(event)
@@ -145,10 +147,12 @@ class ChartView(Widget, can_focus=True):
     def _style(self, style: int) -> Style:
         if style not in self._styles:
             ink, paper = ink_of(style), paper_of(style)
-            known = self.get_component_rich_style(ink.component)
+            if not self._inks:
+                dark = self.app.current_theme.dark
+                self._inks = ink_styles(self.app.theme_variables, self.background_colors[1], dark=dark)
+            known = self._inks[ink]
             if paper != Ink.BLANK and not (paper == ink and self.app.no_color):  # without colour the shade says it
-                component = self.get_component_rich_style(paper.component)
-                behind = component.bgcolor if paper == Ink.CURSOR else component.color
+                behind = self._inks[paper].bgcolor if paper == Ink.CURSOR else self._inks[paper].color
                 known += Style(bgcolor=behind)
             self._styles[style] = known
         return self._styles[style]
