@@ -39,8 +39,11 @@ class Council:
         self._warned_at = -self._config.guard.recovery.window_steps
 
     def see(self, sight: Sight) -> None:
-        """Show the guardian a step. Raises TrainingDivergedError where it gives up."""
-        if self._control.is_driven:
+        """Show the guardian a step. Raises TrainingDivergedError where it gives up.
+
+        A step that was on its way to the device already when something was proposed says nothing about what that does.
+        """
+        if self._control.is_driven or self._control.is_proposed:
             return
         state, former = self._ledger.state, self._books.guardian
         self._books.guardian, intent = consider(former, sight, state, self._config.guard.recovery)
