@@ -99,7 +99,7 @@ def build(spec: Spec, options: Options, feed: Feed, layout: Layout, glyphs: Glyp
     if feed.source.last_step == 0 or not metrics:
         return replace(scene, note="no values yet")
     if panes and isinstance(heat := panes[0].body, Heat):
-        return replace(scene, key=tuple(scale_key(heat_scale(heat), glyphs)))
+        return replace(scene, key=tuple(scale_key(heat.scale, glyphs)))
     return replace(scene, legend=_legend(spec, feed, metrics))
 
 
@@ -133,7 +133,8 @@ def _body(spec: Spec, options: Options, feed: Feed, metrics: tuple[str, ...], co
         return Lines(())
     if spec.kind == "heat":
         labels = [_heat_label(metric, metrics, feed, columns.gutter - 1) for metric in metrics]
-        return Heat(tuple(HeatRow(label, columns(metric)) for label, metric in zip(labels, metrics, strict=True)))
+        rows = tuple(HeatRow(label, columns(metric)) for label, metric in zip(labels, metrics, strict=True))
+        return Heat(rows, heat_scale([row.columns for row in rows], columns.count))
     curves = tuple(
         Curve(
             letter_of(slot_of(metric, position)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,15 @@ class Canvas:
             self.text_YX[y, left:right] = np.frombuffer(text[left - x : right - x].encode("utf-32-le"), "<u4")
             self.style_YX[y, left:right] = ink
         return end
+
+    def write_pieces(self, x: int, y: int, pieces: Sequence[tuple[str, Ink]], width: int) -> None:
+        """Put texts of one ink each behind each other from column `x` of row `y` on, at most `width` cells."""
+        text = "".join(piece for piece, _ in pieces)[: max(width, 0)]
+        self.write(x, y, text, Ink.BLANK)
+        if 0 <= y < self.height and x >= 0:
+            styles = np.repeat([int(ink) for _, ink in pieces], [len(piece) for piece, _ in pieces])
+            room = self.style_YX[y, x : x + len(text)]
+            room[:] = styles[: room.size]
 
     def column(self, x: int, y: int, height: int, letter: str, ink: Ink) -> None:
         """Put one character into `height` rows of column `x` from row `y` on."""

@@ -121,7 +121,9 @@ def _bridged_row(middle_C: Floats, known_C: Flags, broken_C: Flags) -> Floats:
     drawn = np.flatnonzero(known_C)
     widths = drawn[1:] - drawn[:-1]
     breaks = np.cumsum(broken_C & ~known_C)[drawn]
-    joined = (widths <= _BRIDGED_GAPS * max(float(np.median(widths)), 1.0)) & (breaks[1:] == breaks[:-1])
+    joined = (widths <= _BRIDGED_GAPS * max(float(np.sort(widths)[widths.size // 2]), 1.0)) & (
+        breaks[1:] == breaks[:-1]
+    )
     inside = np.zeros(middle_C.shape, np.int64)
     inside[drawn[:-1][joined]] += 1
     inside[drawn[1:][joined]] -= 1

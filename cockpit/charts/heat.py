@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from cockpit.charts.axes import Drawn
 from cockpit.charts.canvas import SPACE, Area, Canvas, on_paper
-from cockpit.charts.columns import Band, band, bridged
+from cockpit.charts.columns import Band, Columns, band, bridged
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.inks import NUM_HEATS, Ink
-from cockpit.charts.scale import Scale
+from cockpit.charts.scale import Scale, middle_of
 from cockpit.charts.scene import Heat
 from cockpit.charts.ticks import compact
 
@@ -29,21 +30,17 @@ def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> Drawn:
     labels = [(k * thickness + (thickness - 1) // 2, row.label) for k, row in enumerate(body.rows[:shown])]
     if shown < num_rows:
         labels.append((area.height - 1, f"+{num_rows - shown} more"))
-    _fill(canvas, Area(area.x, area.y, area.width, shown * thickness), part, glyphs)
+    _fill(canvas, Area(area.x, area.y, area.width, shown * thickness), part, body.scale, glyphs)
     return Drawn(tuple(labels), part.nan_C, part.inf_C)
 
 
-def heat_scale(body: Heat) -> Scale:
+def heat_scale(columns: Sequence[Columns], count: int) -> Scale:
     """The logarithmic range of the bulk of all values; those outside take the coldest and the hottest colour."""
-    columns = [row.columns for row in body.rows]
-    return _scale(band(columns, columns[0].low_C.size if columns else 0, log=True))
-
-
-def _scale(part: Band) -> Scale:
-    values = part.high_KC[~np.isnan(part.high_KC)]
-    if values.size == 0:
+    high_KC = band(columns, count, log=True).high_KC
+    ordered = np.sort(high_KC[~np.isnan(high_KC)])
+    if ordered.size == 0:
         return Scale(-1.0, 0.0, log=True)
-    low, high = (float(edge) for edge in np.percentile(values, (_OUTSIDE, 100 - _OUTSIDE)))
+    low, high = middle_of(ordered, _OUTSIDE)
     return Scale(low, high, log=True) if high - low > 0.1 else Scale(low - 0.5, high + 0.5, log=True)
 
 
@@ -57,9 +54,9 @@ def _shade(level: int, glyphs: Glyphs) -> str:
     return glyphs.shades[1 + level * (len(glyphs.shades) - 1) // NUM_HEATS]
 
 
-def _fill(canvas: Canvas, area: Area, part: Band, glyphs: Glyphs) -> None:
+def _fill(canvas: Canvas, area: Area, part: Band, scale: Scale, glyphs: Glyphs) -> None:
     """The rows, as many as go evenly into the area."""
-    scale, value_KX = _scale(part), bridged(part.high_KC, part.broken_KC)
+    value_KX = bridged(part.high_KC, part.broken_KC)
     known_KX = ~np.isnan(value_KX)
     heat_KX = np.where(known_KX, scale.place(value_KX) * NUM_HEATS, 0.0)
     level_KX = np.minimum(np.maximum(heat_KX, 0), NUM_HEATS - 1).astype(np.int64)

@@ -44,9 +44,7 @@ def draw_legend(canvas: Canvas, area: Area, items: Sequence[LegendItem], key: Se
     """
     if not area.height:
         return
-    x = area.x + 1
-    for text, ink in key:
-        x = canvas.write(x, area.y, text[: max(area.x + area.width - x, 0)], ink)
+    canvas.write_pieces(area.x + 1, area.y, key, area.width - 1)
     if items and not key:
         _draw_items(canvas, area, items)
 
@@ -59,11 +57,8 @@ def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None
             break
     shown = sum(map(len, rows))
     for y, row in enumerate(rows):
-        x = area.x + 1
-        for pieces in row:
-            for text, ink in pieces:
-                x = canvas.write(x, area.y + y, text[: max(area.x + area.width - x, 0)], ink)
-            x += 2
+        pieces = [piece for item in row for piece in (*item, ("  ", Ink.BLANK))]
+        canvas.write_pieces(area.x + 1, area.y + y, pieces, area.width - 1)
     if shown < len(items):
         more = f" +{len(items) - shown}"
         canvas.write(area.x + area.width - len(more), area.y + area.height - 1, more, Ink.LABEL)

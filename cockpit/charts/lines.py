@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from cockpit.charts.scale import Scale, robust_scale
 from cockpit.charts.scene import Curve, Level, Lines
 from cockpit.charts.smoothing import smoothed
 from cockpit.charts.ticks import narrow, value_ticks
+
+_MAX_TICKS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def draw_lines(canvas: Canvas, area: Area, body: Lines, glyphs: Glyphs) -> Drawn
 
 
 def _labels(plot: _Plot) -> tuple[tuple[int, str], ...]:
-    ticks = value_ticks(plot.scale, max(plot.area.height // 2, 2))
+    ticks = value_ticks(plot.scale, min(max(plot.area.height // 2, 2), _MAX_TICKS))
     return tuple((plot.row(plot.scale.height(value)), label) for value, label in ticks)
 
 

@@ -61,16 +61,22 @@ def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds:
 
 
 def _without_outliers(values: Floats) -> tuple[float, float]:
-    least, greatest = float(values.min()), float(values.max())
+    ordered = np.sort(values)
+    least, greatest = float(ordered[0]), float(ordered[-1])
     if values.size < _FEW:
         return least, greatest
-    share = 3 if values.size >= 60 else 10
-    low, high = (float(edge) for edge in np.percentile(values, (share, 100 - share)))
+    low, high = middle_of(ordered, 3 if values.size >= 60 else 10)
     reach = _OUTLYING * (high - low)
     return (
         least if low - least <= reach else low - 0.2 * (high - low),
         greatest if greatest - high <= reach else high + 0.2 * (high - low),
     )
+
+
+def middle_of(ordered: Floats, percent: float) -> tuple[float, float]:
+    """The ends of rising values (at least one) without `percent` of them at each end."""
+    cut = int(ordered.size * percent / 100)
+    return float(ordered[cut]), float(ordered[-1 - cut])
 
 
 def _opened(low: float, high: float, *, log: bool) -> tuple[float, float]:

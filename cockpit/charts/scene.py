@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cockpit.charts.columns import Columns, Window
 from cockpit.charts.inks import Ink
 from cockpit.charts.marks import NO_MARKS, Marks
+from cockpit.charts.scale import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Heat:
     """Rows of colour on one logarithmic scale; a cell shows the greatest value in it."""
 
     rows: tuple[HeatRow, ...]
+    scale: Scale
 
 
 Body = Lines | Stack | Heat
