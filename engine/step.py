@@ -231,7 +231,7 @@ def _report(plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], val
         index=plan.step,
         names=names,
         values=kept,
-        finite=all(map(_finite, (total, grad_norm, *norms, *checks.values()))),
+        finite=all(map(_finite, (*values[: len(values) - len(extras)], *checks.values()))),
         bad_terms=_bad(terms, raw),
         bad_modules=_bad(parts, grads),
         loss=total,

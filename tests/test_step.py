@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import engine.step
 from engine.config import Config
 from engine.data.batch import Batch
 from engine.model.network import HierarchicalUNet
@@ -195,6 +196,23 @@ def test_a_refinement_loss_over_its_clamp_is_counted_and_bounded() -> None:
     assert _value(report, "loss/boundary_aware") <= 0.01 * CONFIG.loss.weights["boundary_aware"] * 1.0001
     assert _value(report, "loss_raw/boundary_aware") > 0.01
     assert report.clamp_hits == 4
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_hard_clamp_does_not_hide_a_term_that_is_not_finite(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = engine.step.term_values
+
+    def spoilt(*args: object) -> dict[str, torch.Tensor]:
+        found = honest(*args)  # type: ignore[arg-type]
+        return {**found, "boundary_aware": found["boundary_aware"] * bad}
+
+    stepper, batch, plan = _stepper(), random_batch(CONFIG), _plan(clamp_mode="hard")
+    _run(stepper, [batch], plan)
+    before = _everything(stepper)
+    monkeypatch.setattr(engine.step, "term_values", spoilt)
+    report = _run(stepper, [batch], plan)
+    assert not report.finite and report.bad_terms == ("boundary_aware",)
+    assert _equal(_everything(stepper), before)
 
 
 def test_the_base_terms_are_never_clamped() -> None:

@@ -44,8 +44,8 @@ class Replayed:
 
     @property
     def finite(self) -> bool:
-        """Whether the step would have updated the weights."""
-        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+        """Whether the step would have updated the weights: a hard clamp hides an infinite term from the loss."""
+        return all(map(math.isfinite, (self.loss, self.grad_norm, *self.terms.values())))
 
     def numbers(self) -> tuple[float, ...]:
         """What two replays of one step must agree on, bit for bit, where nothing is left to chance."""
@@ -125,10 +125,11 @@ def _take(
     done.raw.append(raw)
     done.weighted.append(weighted)
     done.losses.append(total.detach() * share)
+    ends = [end.detach() for end in (total, *raw.values())]
+    if done.origin is None and not all(map(is_finite, ends)):
+        done.origin = done.tracer.origin_of(ends)
     if is_finite(total.detach()):
         (total * share * scale).backward()
-    elif done.origin is None:
-        done.origin = done.tracer.origin_of([total.detach()])
 
 
 def _bounded(term: str, value: Tensor, plan: StepPlan) -> Tensor:
@@ -151,7 +152,7 @@ def _summary(done: _Pass, model: HierarchicalUNet, evidence: Evidence, scale: fl
         terms=terms,
         norms=norms,
         origin=origin,
-        affected=_affected(done.weighted[origin.batch], origin) if origin else (),
+        affected=_affected(done, origin) if origin else (),
     )
 
 
@@ -163,10 +164,12 @@ def _norms_by_part(grads: Mapping[str, Tensor], scale: float) -> dict[str, float
     return {part: float(torch.stack(norms).square().sum().sqrt()) for part, norms in parts.items()}
 
 
-def _affected(weighted: Mapping[str, Tensor], origin: Origin) -> tuple[str, ...]:
+def _affected(done: _Pass, origin: Origin) -> tuple[str, ...]:
     """The terms that are not finite for it, or whose gradient comes through where it began."""
+    raw, weighted = done.raw[origin.batch], done.weighted[origin.batch]
     if origin.direction != "backward":
-        return tuple(term for term, value in weighted.items() if not is_finite(value.detach()))
+        ends = {term: (raw[term].detach(), weighted[term].detach()) for term in raw}
+        return tuple(term for term, both in ends.items() if not all(map(is_finite, both)))
     through: Any = origin.sequence
     return tuple(
         term for term, value in weighted.items() if value.grad_fn is not None and reaches(value.grad_fn, through)

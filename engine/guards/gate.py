@@ -70,8 +70,11 @@ def gate_checks(window: GateWindow, state: RunState, gate: GateConfig) -> tuple[
 
 
 def _miou_check(mious: list[float], gate: GateConfig) -> GateCheck:
-    """Validation mIoU may lie at most `max_miou_drop` under the phase's best; a phase without validation passes."""
+    """Validation mIoU may lie at most `max_miou_drop` under the phase's best; a phase without validation passes.
+
+    A validation that was not finite counts as NaN, and fails.
+    """
     name, bound = "validation mIoU", f"within {gate.max_miou_drop:g} of the phase's best"
     if not mious:
         return GateCheck(name, "not measured", bound, True)
-    return GateCheck(name, f"{mious[-1]:.3f}", bound, mious[-1] >= max(mious) - gate.max_miou_drop)
+    return GateCheck(name, f"{mious[-1]:.3f}", bound, mious[-1] >= max(filter(math.isfinite, mious), default=0.0) - gate.max_miou_drop)

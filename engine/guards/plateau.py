@@ -40,6 +40,8 @@ class PlateauMonitor:
     def _judge(self, seen: Seen) -> tuple[AlertRaised, ...]:
         slope, error = slope_with_error(list(self._means))
         level = sum(self._means) / _BLOCKS
+        if level <= 0:  # every weight is 0: there is no loss that could move
+            return ()
         fall, least = -slope * _BLOCKS / level, (error - slope) * _BLOCKS / level
         lr, configured = seen.metrics.get("lr", 0.0), seen.state.limits.lr_configured
         on = least < _ALARM and lr >= _TINY_LR * configured

@@ -69,6 +69,15 @@ def test_a_bad_loss_term_is_named_with_its_refinement(term: str, bad: float, mon
     assert "scene.py" in fault.source or "test_naming.py" in fault.source
 
 
+@pytest.mark.parametrize("term", sorted(REFINEMENT_OF_TERM))
+def test_a_term_that_a_hard_clamp_hides_from_the_loss_is_named(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = build_scene()
+    spoil_term(monkeypatch, term, lambda value: value * math.inf)
+    fault = scene.name(scene.evidence(clamp_mode="hard"))
+    assert (fault.verdict, fault.direction, fault.term, fault.operation) == (REPRODUCED, "forward", term, "mul")
+    assert fault.refinement == REFINEMENT_OF_TERM[term] and fault.terms == (term,)
+
+
 @pytest.mark.parametrize("term", LOSS_TERMS)
 def test_a_bad_gradient_of_a_loss_term_is_named(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = build_scene()

@@ -50,6 +50,14 @@ def test_a_gradient_norm_over_the_bound_is_red() -> None:
     assert "gradient norm (95 %)" in _red(_window(_noisy(-0.01), grad_norm=11.0))
 
 
+def test_a_validation_that_was_not_finite_is_red_and_is_nobodys_best() -> None:
+    window = _window(_noisy(-0.01))
+    window.mious.append(math.nan)
+    assert _red(window) == {"validation mIoU"}
+    window.mious.append(0.4)
+    assert _red(window) == set()
+
+
 def test_one_non_finite_step_in_the_window_is_red_and_leaves_it_in_time() -> None:
     window = _window([math.nan, *_noisy(-0.01)[:20]])
     assert "non-finite steps" in _red(window)

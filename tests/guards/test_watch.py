@@ -117,6 +117,11 @@ def test_a_loss_that_stands_still_is_a_plateau_unless_the_learning_rate_is_tiny(
     assert _watched(still, config=small_config(guard={"plateau_steps": 0})) == []
 
 
+def test_a_loss_of_nothing_but_zeros_is_no_plateau() -> None:
+    weightless = _rows(500, lambda n, row: {**row, "loss/total": 0.0})
+    assert [alert for alert in _alerts(_watched(weightless)) if alert.kind == "plateau"] == []
+
+
 def test_a_noisy_loss_that_falls_is_no_plateau() -> None:
     rng = random.Random(3)
     falling = _rows(2000, lambda n, row: {**row, "loss/total": 2.0 - 0.0004 * n + rng.gauss(0, 0.15)})
