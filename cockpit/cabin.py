@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
+from cockpit.console.sentences import sentence
 from cockpit.console.text import whole
 from cockpit.frame_pace import FramePace
 from cockpit.notifications import escape_of
@@ -22,7 +23,7 @@ from cockpit.screens.tab_bar import TABS
 from cockpit.session.session import News, Session
 from cockpit.steering.steering import Steering
 from engine.protocol.commands import Stop
-from engine.protocol.events import Status
+from engine.protocol.events import RunFailed, RunFinished, Status
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -108,7 +109,10 @@ class Cabin:
     def say_ended(self, ending: Ending) -> None:
         """The training has ended by itself: keep the last screen; a failure shows its traceback."""
         failed = ending.code == 1
-        said = whole(ending.error) or ("the run failed" if failed else "the run has ended")
+        last = next(
+            (x.event for x in reversed(self.session.entries) if isinstance(x.event, RunFinished | RunFailed)), None
+        )
+        said = whole(ending.error) or (sentence(last) if last else "the run has ended")
         self.screen.say_ended(f"{'✗' if failed else '✓'} {said}; q leaves, the summary follows", failed=failed)
         if failed:
             self.screen.show_tab("log")

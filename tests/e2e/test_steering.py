@@ -47,7 +47,9 @@ def running(terminal: TerminalSession) -> str:
 def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Path) -> None:
     directory = folder / "runs" / "one"
     with TerminalSession(program("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
-        terminal.wait_for("one", )
+        terminal.wait_for(
+            "one",
+        )
         running(terminal)
         terminal.press(" ")
         terminal.wait_for("‖ paused")
