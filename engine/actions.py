@@ -47,6 +47,7 @@ class Actions:
         self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
         self.books = Books(config)
+        self._is_doubted = False
         self._previews = PreviewWriter(run_dir)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=ledger.journal.flush
@@ -88,6 +89,10 @@ class Actions:
             "val/boundary_f": summary.boundary_f,
         }
         self.ledger.record_validation(self.trainer.progress, tuple(metrics), tuple(metrics.values()))
+        doubt = done.doubt(self.ledger.state.step)
+        if doubt is not None and not self._is_doubted:
+            self.ledger.note(doubt)
+        self._is_doubted = doubt is not None
         if done.previews:
             self.ledger.record_preview("validation", preview_grid(done.previews))
             self._previews.submit(self.ledger.state.step, done.previews)
@@ -200,9 +205,8 @@ class Actions:
             epoch=self.trainer.epoch,
             enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
             phase_started_at=min(state.phase_started_at, step),
-            checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
-            good_checkpoint=name if payload["good"] else self._good_before(name),
         )
+        self._take_stock(payload)
         return RolledBack(name, before=state.step, after=step)
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
@@ -210,6 +214,15 @@ class Actions:
         self.validation_due = bool(payload["validation_due"])
         self.books.open_again(payload["books"])
         self._previews.forget_after(int(payload["step"]))
+        self._take_stock(payload)
+
+    def _take_stock(self, payload: Mapping[str, Any]) -> None:
+        """Note what can be gone back to from `payload`: what it says of that itself was true when it was written."""
+        name = checkpoint_name(int(payload["step"]))
+        self.ledger.observe(
+            checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
+            good_checkpoint=name if payload["good"] else self._good_before(name),
+        )
 
     def close(self) -> None:
         """Finish writing checkpoints and pictures."""

@@ -5,6 +5,7 @@ K = 3 classes; N regions; H x W pixels.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,19 +23,35 @@ from engine.losses.terms import term_values
 from engine.model.network import HierarchicalUNet
 from engine.model.outputs import Outputs
 from engine.preview_file import Preview
-from engine.protocol.events import ValidationCompleted
+from engine.protocol.events import AlertRaised, ValidationCompleted
 from engine.protocol.names import CLASSES, active_terms
 
 NUM_CLASSES = len(CLASSES)
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The summary, the mean of every raw loss term, and a few regions to look at."""
+    """The summary, the mean of every raw loss term, a few regions to look at, and the samples of non-finite batches."""
 
     summary: ValidationCompleted
     terms: Mapping[str, float]
     previews: tuple[Preview, ...]
+    bad_samples: tuple[str, ...] = ()
+
+    def doubt(self, step: int) -> AlertRaised | None:
+        """What to say of a validation at `step` that was not finite, None where it was."""
+        if math.isfinite(self.summary.loss):
+            return None
+        terms = ", ".join(term for term, value in self.terms.items() if not math.isfinite(value)) or "the loss"
+        more = len(self.bad_samples) - _MOST_NAMED
+        listed = ", ".join(self.bad_samples[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return AlertRaised(
+            "validation",
+            f"the validation at step {step} is not finite in {terms}: its mIoU says nothing; the batches hold {listed}",
+            "disable mixed precision where it is on, look at these samples, or roll back to the last good checkpoint",
+            at_step=step,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,7 @@ class _Sums:
     boundary: Tensor
     count: int
     previews: list[Preview]
+    bad_samples: list[str]
 
 
 def evaluate(
@@ -117,6 +135,7 @@ def evaluate(
         torch.zeros(len(terms), dtype=torch.float64),
         torch.zeros((), dtype=torch.float64),
         0,
+        [],
         [],
     )
     stream.reseat(Position(), plan.batch_size)
@@ -139,7 +158,10 @@ def _add(sums: _Sums, model: HierarchicalUNet, batch: Batch, plan: ValidationPla
         outputs = model(image, plan.active)
     raw = term_values(outputs, label, distance, active_terms(plan.active), plan.class_weights)
     predicted_NHW = outputs.log_probs_N3HW.argmax(1)
-    sums.terms_T += torch.stack(list(raw.values())).cpu().double() * len(label)
+    raw_T = torch.stack(list(raw.values())).cpu().double()
+    sums.terms_T += raw_T * len(label)
+    if not bool(torch.isfinite(raw_T).all()):
+        sums.bad_samples += batch.sample_ids
     sums.confusion_KK += confusion_matrix(label, predicted_NHW)
     sums.boundary += boundary_f(label, predicted_NHW, plan.boundary_tolerance).cpu().double().sum()
     sums.count += len(label)
@@ -176,7 +198,7 @@ def _summarise(sums: _Sums, terms: tuple[str, ...], plan: ValidationPlan, second
         boundary_f=float(sums.boundary) / sums.count,
         seconds=seconds,
     )
-    return Validation(summary, means, tuple(sums.previews))
+    return Validation(summary, means, tuple(sums.previews), tuple(sums.bad_samples))
 
 
 _COLOURS = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from engine.forensics.investigation import Findings, Forensics
 from engine.guardian.sight import Sight
 from engine.guards.gate import gate_checks
 from engine.ledger import Ledger
-from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
+from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
 from engine.step import PendingReport, StepReport
 from engine.system import SystemLoad
 from engine.trainer import Trainer
@@ -106,8 +107,7 @@ class Judge:
         if books.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
                 f"{books.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
-                f"{skipped.reason}; resume from {self._ledger.state.good_checkpoint or 'an earlier run'} with a lower "
-                "learning rate, or with that refinement disabled"
+                f"{books.guardian.place or skipped.reason}; {self._way_out()}"
             )
         return replace(
             sight,
@@ -118,6 +118,12 @@ class Judge:
             reason=skipped.reason,
             fault=found.named if found is not None else None,
         )
+
+    def _way_out(self) -> str:
+        """What to do about a run that no longer moves."""
+        state, guilty = self._ledger.state, self._books.guardian.refinement
+        off = f", or with {guilty} disabled" if guilty in state.refinements else ""
+        return f"resume from {state.good_checkpoint or 'an earlier run'} with a lower learning rate{off}"
 
     def _is_overflow(self, report: StepReport) -> bool:
         """Whether only the scaled gradient of fp16 overflowed, which the next step tries at half the scale."""
@@ -144,9 +150,9 @@ class Judge:
         if report.index % _GATE_EVERY == 0:
             self.measure_gate()
 
-    def note_validation(self, miou: float) -> None:
-        """An epoch's validation came to `miou` (0..1)."""
-        self._books.window.mious.append(miou)
+    def note_validation(self, summary: ValidationCompleted) -> None:
+        """What an epoch's validation came to; the mIoU of one that was not finite says nothing."""
+        self._books.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
 
     def measure_gate(self) -> None:
         """Hold the window against the gate, for all to see; the autopilot may want to pass it."""

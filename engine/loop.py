@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.actions import Actions
 from engine.config import Config
 from engine.control import Control
-from engine.council import Council
+from engine.council import Council, TrainingDivergedError
 from engine.data.rejections import Rejection
 from engine.forensics.evidence import Evidence
 from engine.judge import Judge, Launched
@@ -94,8 +94,14 @@ class Loop:
         state = self._ledger.state
         if not self._trainer.stream.is_ready():
             self._ledger.observe(doing="waiting for a batch")
+        begins_epoch = self._trainer.position.index == 0
         drawn = self._trainer.draw(state.accumulation, excluded=state.excluded_samples)
         self._report_rejections(drawn.rejections)
+        if begins_epoch and not drawn.batches:
+            raise TrainingDivergedError(
+                f"every batch of epoch {self._trainer.epoch + 1} holds one of {len(state.excluded_samples)} excluded "
+                "samples: nothing is left to train on; begin anew with smaller batches or other data"
+            )
         if drawn.batches:
             plan = plan_for(self._trainer.progress, state, self._config)
             evidence = self._judge.forensics.capture(drawn.batches, plan)
@@ -162,8 +168,8 @@ class Loop:
             if summary is None:
                 return
             self._ledger.note(summary)
-            self._judge.note_validation(summary.miou)
-            best = before is None or summary.miou > before
+            self._judge.note_validation(summary)
+            best = self._ledger.state.best_miou != before
         self._actions.validation_due = False
         self._ledger.note(EpochCompleted(done - 1, seconds, mean))
         self._epoch = _Epoch(time.perf_counter())

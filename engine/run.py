@@ -220,8 +220,16 @@ def _started(trainer: Trainer, splits: Splits, ledger: Ledger, resumed: bool) ->
 
 
 def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
-    """The last checkpoint, unless the state is on disk already, and the last word."""
+    """The last checkpoint, unless the state is on disk already, and the last word.
+
+    No good word for weights that the very last update spoilt: no step came after it to see them.
+    """
     run.actions.wait_for_checkpoints()
+    if reason == "complete" and not run.trainer.is_sound():
+        raise TrainingDivergedError(
+            f"at its end, step {ledger.state.step}, weights or moments of the run are not finite: --resume it with a "
+            f"larger --epochs or --max-steps, and it goes back to {ledger.state.good_checkpoint or 'its start'}"
+        )
     if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):
         last = run.actions.checkpoint_now("final")
         ledger.note(last)

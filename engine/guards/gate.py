@@ -77,4 +77,9 @@ def _miou_check(mious: list[float], gate: GateConfig) -> GateCheck:
     name, bound = "validation mIoU", f"within {gate.max_miou_drop:g} of the phase's best"
     if not mious:
         return GateCheck(name, "not measured", bound, True)
-    return GateCheck(name, f"{mious[-1]:.3f}", bound, mious[-1] >= max(filter(math.isfinite, mious), default=0.0) - gate.max_miou_drop)
+    return GateCheck(
+        name,
+        f"{mious[-1]:.3f}",
+        bound,
+        mious[-1] >= max(filter(math.isfinite, mious), default=0.0) - gate.max_miou_drop,
+    )

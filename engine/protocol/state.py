@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -203,6 +204,9 @@ def _activity_changed(state: RunState, event: e.ActivityChanged, step: int) -> R
 
 
 def _validated(state: RunState, event: e.ValidationCompleted, step: int) -> RunState:
+    """A validation that was not finite is no best one."""
+    if not math.isfinite(event.loss):
+        return replace(state, val_miou=event.miou)
     best = event.miou if state.best_miou is None else max(state.best_miou, event.miou)
     return replace(state, val_miou=event.miou, best_miou=best)
 
