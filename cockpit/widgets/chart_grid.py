@@ -17,6 +17,7 @@ from cockpit.charts.smoothing import stronger
 from cockpit.charts.view import View
 from cockpit.session.session import News, Session
 from cockpit.widgets.chart_board import ChartBoard
+from cockpit.widgets.chart_mouse import ChartMouse
 from cockpit.widgets.chart_status import ChartStatus
 from cockpit.widgets.chart_view import ChartView
 from cockpit.widgets.metric_chooser import MetricChooser
@@ -164,21 +165,22 @@ class ChartGrid(Panel):
             MetricChooser(chart.spec.title, names, metrics_of(chart.spec, chart.options, names)), choose
         )
 
-    def on_chart_view_pointed(self, event: ChartView.Pointed) -> None:
+    def on_chart_mouse_pointed(self, event: ChartMouse.Pointed) -> None:
         """The cursor goes where the mouse pointed."""
         self.jump(event.step)
 
-    def on_chart_view_zoomed(self, event: ChartView.Zoomed) -> None:
+    def on_chart_mouse_zoomed(self, event: ChartMouse.Zoomed) -> None:
         """The wheel zooms around the pointer."""
         if (feed := self.feed()) is not None:
             self._look(self.view.zoomed(feed.extent, event.factor, event.step))
 
-    def on_chart_view_dragged(self, event: ChartView.Dragged) -> None:
+    def on_chart_mouse_dragged(self, event: ChartMouse.Dragged) -> None:
         """The run moves with the mouse."""
         if (feed := self.feed()) is not None:
             self._look(self.view.panned(feed.extent, event.share))
 
-    def on_chart_view_enlarged(self, event: ChartView.Enlarged) -> None:
+    def on_chart_mouse_enlarged(self, event: ChartMouse.Enlarged) -> None:
         """A double click is maximise."""
-        self.board.go_to(event.chart)
+        if isinstance(event.chart, ChartView):
+            self.board.go_to(event.chart)
         self.maximise(on=not self.board.maximised)

@@ -8,11 +8,8 @@ from typing import Final
 import numpy as np
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from cockpit.charts.build import Feed, Options, build, metrics_of, panes_of
 from cockpit.charts.canvas import Canvas, ink_of, paper_of
@@ -22,54 +19,16 @@ from cockpit.charts.inks import Ink
 from cockpit.charts.layout import Layout, arrange, legend_rows
 from cockpit.charts.plot import draw
 from cockpit.charts.scene import Scene
-from cockpit.charts.view import ZOOM
 from cockpit.widgets.chart_colours import ink_styles
+from cockpit.widgets.chart_mouse import ChartMouse
 
 _EMPTY: Final = Canvas(0, 0)
 
 
-class ChartView(Widget, can_focus=True):
+class ChartView(ChartMouse):
     """Draws the chart `spec` from the newest feed it was shown."""
 
-    ALLOW_SELECT = False
     DEFAULT_CSS = "ChartView { width: 1fr; height: 1fr; background: transparent; }"
-
-    class Asked(Message):
-        """Somebody used the mouse on a chart."""
-
-        def __init__(self, chart: ChartView) -> None:
-            super().__init__()
-            self.chart = chart
-
-        @property
-        def control(self) -> ChartView:
-            """The chart."""
-            return self.chart
-
-    class Pointed(Asked):
-        """The cursor should go to `step`."""
-
-        def __init__(self, chart: ChartView, step: int) -> None:
-            super().__init__(chart)
-            self.step = step
-
-    class Zoomed(Asked):
-        """The view should become `factor` times closer around `step`."""
-
-        def __init__(self, chart: ChartView, step: float, factor: float) -> None:
-            super().__init__(chart)
-            self.step = step
-            self.factor = factor
-
-    class Dragged(Asked):
-        """The view should move by a share of its width, below 0 to the left."""
-
-        def __init__(self, chart: ChartView, share: float) -> None:
-            super().__init__(chart)
-            self.share = share
-
-    class Enlarged(Asked):
-        """The chart should fill the whole area, or shrink again."""
 
     def __init__(self, spec: Spec, marker: Marker = "braille") -> None:
         super().__init__(id=f"chart-{spec.id}")
@@ -85,8 +44,6 @@ class ChartView(Widget, can_focus=True):
         self._strips: dict[int, Strip] = {}
         self._styles: dict[int, Style] = {}
         self._inks: dict[Ink, Style] = {}
-        self._held_x: int | None = None
-        self._dragging = False
 
     @property
     def plot_width(self) -> int:
@@ -136,12 +93,9 @@ class ChartView(Widget, can_focus=True):
         super().notify_style_update()
         self.refresh()
 
-    def _on_focus(self, event: events.Focus) -> None:
-        super()._on_focus(event)
-        self._draw()
-
-    def _on_blur(self, event: events.Blur) -> None:
-        super()._on_blur(event)
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The frame says where the focus is."""
+        super().watch_has_focus(has_focus)
         self._draw()
 
     def _style(self, style: int) -> Style:
@@ -192,7 +146,7 @@ class ChartView(Widget, can_focus=True):
         if changed:
             self.refresh(*(Region(0, y, canvas.width, 1) for y in changed))
 
-    def _step_at(self, x: int) -> float | None:
+    def step_at(self, x: int) -> float | None:
         """The step below column `x`; None outside the plots."""
         if self._layout is None or self._scene is None:
             return None
@@ -200,43 +154,6 @@ class ChartView(Widget, can_focus=True):
             if plot.x <= x < plot.x + plot.width:
                 return pane.window.step_at(x - plot.x, plot.width)
         return None
-
-    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        self._wheel(event, ZOOM**0.5)
-
-    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        self._wheel(event, ZOOM**-0.5)
-
-    def _wheel(self, event: events.MouseEvent, factor: float) -> None:
-        event.stop()
-        step = self._step_at(event.x)
-        if step is not None:
-            self.post_message(self.Zoomed(self, step, factor))
-
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A drag may begin here."""
-        if event.button == 1 and self._step_at(event.x) is not None:
-            self._held_x, self._dragging = event.x, False
-            self.capture_mouse()
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The plot moves with the pointer that holds it."""
-        if self._held_x is not None and event.x != self._held_x:
-            self.post_message(self.Dragged(self, (self._held_x - event.x) / self.plot_width))
-            self._held_x, self._dragging = event.x, True
-
-    def on_mouse_up(self, event: events.MouseUp) -> None:
-        """A press without a drag sets the cursor."""
-        held, self._held_x = self._held_x, None
-        self.release_mouse()
-        step = self._step_at(event.x)
-        if held is not None and not self._dragging and step is not None:
-            self.post_message(self.Pointed(self, int(step)))
-
-    def on_click(self, event: events.Click) -> None:
-        """A double click gives the chart the whole area."""
-        if event.chain == 2:
-            self.post_message(self.Enlarged(self))
 
 
 def _shown_of(feed: Feed) -> tuple[object, ...]:

@@ -281,7 +281,7 @@ async def test_a_click_sets_the_cursor_the_wheel_zooms_a_drag_pans_and_a_double_
         await pilot.click(chart, offset=(30, 5))
         await pilot.pause()
         assert app.grid.view.cursor == pytest.approx(400 * (30 - 8) / 60, abs=20)
-        chart._on_mouse_scroll_up(scrolled(30, 5))
+        chart.on_mouse_scroll_up(scrolled(30, 5))
         await pilot.pause()
         assert app.grid.view.window is not None
         first = app.grid.view.window.first
