@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
+from cockpit.departure import Departure
 from cockpit.keys import bindings_of
 from cockpit.screens.opening import OpeningScreen
 from cockpit.settings import Settings
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
     from cockpit.screens.faults import PanelFailed
     from cockpit.session.session import Session
     from cockpit.terminal import Terminal
-    from cockpit.training import Ending, Training
+    from cockpit.training import Training
     from cockpit.widgets.panel import Ask, JumpTo, Panel, Steer
 
 _LOG: Final = logging.getLogger(__name__)
+
+_OPENED_AFTER: Final = 2.0
+"""Seconds without collections of garbage: opening makes much that stays, and nothing to speak of that goes."""
 
 _HOPELESS: Final = 8
 """Faults outside of any panel after which the screen gives up: the training does not need it."""
@@ -74,11 +79,9 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.settings = settings
         self.gave_up = False
         self._source = session
-        self._training = training
+        self._departure = Departure(self, training)
         self._terminal = terminal
         self._cabin: Cabin | None = None
-        self._ending: Ending | None = None
-        self._leaving = False
         self._num_faults = 0
         for theme in THEMES:
             self.register_theme(theme)
@@ -114,7 +117,13 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Once the first frame is drawn, everything that takes longer."""
+        gc.disable()
+        self.set_timer(_OPENED_AFTER, gc.enable)
         self.call_after_refresh(self._open)
+
+    def on_unmount(self) -> None:
+        """Whatever comes after the screen has its garbage collected, however short the screen lived."""
+        gc.enable()
 
     def _open(self) -> None:
         if isinstance(self._source, Path):
@@ -122,14 +131,14 @@ class CockpitApp(App[None], inherit_bindings=False):
             from cockpit.session.session import Session  # noqa: PLC0415
 
             self.push_screen(self._furnish(Session(self._source)).screen)
-        if self._training is not None:
-            self._training.start()
+        self._departure.begin()
         self.set_interval(1 / self.settings.poll_rate, self._poll, name="poll")
+        self._poll()  # so that the main screen's first picture has charts in it
 
     def _furnish(self, session: Session) -> Cabin:
         from cockpit.cabin import Cabin  # noqa: PLC0415 - as above
 
-        self._cabin = Cabin(self, session, self.settings)
+        self._cabin = self._departure.cabin = Cabin(self, session, self.settings)
         return self._cabin
 
     # --- news ---------------------------------------------------------------------------
@@ -141,24 +150,10 @@ class CockpitApp(App[None], inherit_bindings=False):
             return
         assert self._cabin is not None
         news = self._cabin.poll()
-        if escape := self._cabin.escape_of(news):
-            self._write(escape)
-        self._watch_training()
-
-    def _write(self, escape: str) -> None:
-        if self._driver is not None:
+        escape = self._cabin.escape_of(news)
+        if escape and self._driver is not None:
             self._driver.write(escape)
-
-    def _watch_training(self) -> None:
-        if self._training is None or self._ending is not None:
-            return
-        self._ending = ending = self._training.ending()
-        if ending is None:
-            return
-        if self._leaving or ending.code == 2:
-            self.exit()
-        elif self._cabin is not None:
-            self._cabin.say_ended(ending)
+        self._departure.watch()
 
     # --- actions ------------------------------------------------------------------------
 
@@ -166,7 +161,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         """Do what the key of `action` stands for."""
         match action:
             case "quit":
-                self._ask_to_quit()
+                self._departure.ask()
             case "theme":
                 at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
                 self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
@@ -199,36 +194,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             self._loop.call_soon_threadsafe(self.post_message, Signalled(number))
 
     def on_signalled(self, message: Signalled) -> None:
-        """Ctrl+C from outside asks like the key; a closed terminal leaves; SIGTERM waits for the checkpoint."""
-        if message.number == signal.SIGINT:
-            self._ask_to_quit()
-        elif message.number == signal.SIGHUP:
-            self.exit()
-        else:
-            self._wait_for_end()
-
-    def _ask_to_quit(self) -> None:
-        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
-
-        if self._training is None or self._ending is not None:
-            self.exit()
-        elif isinstance(self.screen, QuitScreen):
-            self.screen.dismiss(True)
-        elif not self._leaving:
-            self.push_screen(QuitScreen(), self._quit)
-
-    def _quit(self, stop: bool | None) -> None:
-        if not stop or self._training is None:
-            return
-        if self._cabin is None or not self._cabin.stop():
-            self._training.stop()
-        self._wait_for_end()
-
-    def _wait_for_end(self) -> None:
-        self._leaving = True
-        if self._cabin is not None:
-            self._cabin.say_stopping()
-        self._watch_training()
+        """In the turn of the screen's own messages: what the signal asks for."""
+        self._departure.on_signal(message.number)
 
     # --- faults -------------------------------------------------------------------------
 

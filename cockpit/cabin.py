@@ -56,7 +56,8 @@ class Cabin:
         if not self._pace.is_due(urgent=bool(self.session.pending)):
             return News()
         news = self.session.poll()
-        if not self._is_settled and self.session.history.last_step > self.session.history.first_step:
+        is_under_way = self.session.history.last_step > self.session.history.first_step
+        if is_under_way and not self._is_settled and gc.isenabled():
             self._settle()
         if news:
             self.steering.take(news)

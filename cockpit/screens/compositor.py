@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from textual._compositor import ChopsUpdate, Compositor
 from textual.geometry import Region
 from textual.strip import Strip
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.screen import Screen
 
 
 class FrugalCompositor(Compositor):
@@ -18,7 +23,17 @@ class FrugalCompositor(Compositor):
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_held = False
+        """Nothing is put together: what stands on the terminal stays there until there is something to show."""
         self._changed: tuple[Region, ...] | None = None
+
+    def render_update(
+        self, full: bool = False, screen_stack: list[Screen[Any]] | None = None, simplify: bool = False
+    ) -> RenderableType | None:
+        """What to write now; None where nothing is new, and while it is held, unless everything is asked for."""
+        if self.is_held and not full:
+            return None
+        return super().render_update(full, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """What to write for the regions that were refreshed since the last update; None where there are none."""

@@ -8,6 +8,7 @@ from functools import partial
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
@@ -57,7 +58,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def __init__(self, session: Session, settings: Settings, *, hinted: bool = False) -> None:
         super().__init__()
-        self._compositor = FrugalCompositor()
+        self._compositor = self._pictures = FrugalCompositor()
+        self._pictures.is_held = True
         self._session = session
         self._settings = settings
         self._seen: set[Panel] = set()
@@ -77,6 +79,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         """Every part there may be; classes on the screen say which are displayed."""
         marker = self._settings.marker
+        self._fit(self.app.size)  # after mounting it would have every widget styled and laid out once more
         with Vertical(id="all"):
             yield Header(marker=marker, reduced_motion=self._settings.reduced_motion, id="header")
             yield self.banner
@@ -122,6 +125,15 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._focus_on(name)
         self._tab_bar.show(name)
         self.take(News())
+        if self._pictures.is_held:
+            self.call_after_refresh(self._uncover)
+
+    def _uncover(self) -> None:
+        """The first picture, once the panels' contents have said how high they are: charts are drawn for one size."""
+        if self._pictures.is_held:
+            self._pictures.is_held = False
+            self.take(News())
+            self.refresh()
 
     def _focus_on(self, name: str) -> None:
         """Let the keys that move and scroll act on what the tab shows."""
@@ -195,21 +207,26 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""
         width, height = event.size
-        small = width < MIN_WIDTH or height < MIN_HEIGHT
-        self.set_class(small, "-too-small")
-        if small:
+        self._fit(event.size)
+        if self.has_class("-too-small"):
             self.query_one("#too-small", Static).update(
                 f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; "
                 "the training goes on."
             )
+        self.call_after_refresh(self.take, News())
+
+    def _fit(self, size: Size) -> None:
+        """Say by classes what there is room for."""
+        width, height = size
+        self.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "-too-small")
         fitting = next((name for name, columns, lines in _SIZES if width >= columns and height >= lines), "")
         for name, _, _ in _SIZES:
             self.set_class(name == fitting, f"-{name}")
-        self.call_after_refresh(self.take, News())
 
     def _visible(self) -> Iterator[Panel]:
         for panel in self._panels:
-            if panel not in self._off and _is_displayed(panel):
+            is_early = panel is self.charts and self._pictures.is_held
+            if panel not in self._off and _is_displayed(panel) and not is_early:
                 yield panel
 
 

@@ -28,6 +28,8 @@ class ChartBoard(Container):
 
     def __init__(self, marker: Marker) -> None:
         self.charts = [ChartView(spec, marker) for spec in DEFAULTS]
+        for chart in self.charts:
+            chart.display = False  # until there is a size to say how many there is room for
         super().__init__(*self.charts)
         self.current = self.charts[0]
         self.wanted: Shape | None = None
