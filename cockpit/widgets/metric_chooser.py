@@ -51,6 +51,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
             background: $surface;
         }
         & OptionList { height: 1fr; border: none; background: $surface; }
+        & Filter:focus { border: none; }
         & Filter { border: none; height: 1; padding: 0; background: $boost; }
         & Label { width: 100%; color: $foreground 62%; }
     }
