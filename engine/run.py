@@ -13,7 +13,13 @@ from typing import Any
 import torch
 
 from engine.actions import Actions
-from engine.checkpoint import CheckpointDamagedError, list_checkpoints, newest_checkpoint, read_checkpoint
+from engine.checkpoint import (
+    CheckpointDamagedError,
+    checkpoint_name,
+    list_checkpoints,
+    newest_checkpoint,
+    read_checkpoint,
+)
 from engine.config import Config
 from engine.config_files import dump_config
 from engine.control import Control
@@ -179,7 +185,13 @@ def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
     """The checkpoint's state under the configuration asked for now: what was overridden at the resume wins."""
     then = state_from_text(payload["state"])
     now = revise_state(then, was=payload["config"], now=config)
-    now = replace(now, activity=Activity.STARTING, steps_until_pause=None, limits=limits_of(config))
+    now = replace(
+        now,
+        activity=Activity.STARTING,
+        steps_until_pause=None,
+        last_checkpoint=checkpoint_name(int(payload["step"])),
+        limits=limits_of(config),
+    )
     return {name: getattr(now, name) for name in RunState.__dataclass_fields__ if name != "run"}
 
 

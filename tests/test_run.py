@@ -23,6 +23,7 @@ from engine.interrupt import Interrupt
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.launch import RunRequest
+from engine.loop import Loop
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -174,6 +175,20 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_its_exit_code(tmp_path: Pat
     (final,) = (x for x in _events(run.directory, e.CheckpointSaved) if x.event.kind == "final")  # type: ignore[union-attr]
     assert isinstance(_events(run.directory)[-1].event, e.RunFinished)
     assert final.step == max(_series(run.directory, "loss/total"))
+
+
+def test_a_resumed_run_knows_which_checkpoint_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train(_request(tmp_path / "run"), Interrupt()) == 0
+    newest = list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1].name
+    turn, seen = Loop.turn, list[str]()
+
+    def watched_turn(loop: Loop) -> str:
+        seen.append(loop._ledger.state.last_checkpoint)
+        return turn(loop)
+
+    monkeypatch.setattr(Loop, "turn", watched_turn)
+    assert train(_request(tmp_path / "run", small_config(training={"epochs": 3}), resume=True), Interrupt()) == 0
+    assert seen[0] == newest
 
 
 def test_more_epochs_go_on_from_a_finished_run_and_the_rate_decays_to_the_new_end(tmp_path: Path) -> None:
