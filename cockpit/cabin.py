@@ -15,6 +15,7 @@ from cockpit.console.text import whole
 from cockpit.frame_pace import FramePace
 from cockpit.notifications import escape_of
 from cockpit.screens.faults import Faults, told
+from cockpit.screens.held_news import HeldNews
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.hints import is_first_time, remember
 from cockpit.screens.main_screen import MainScreen
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from cockpit.training import Ending
     from cockpit.widgets.panel import Panel
 
+_HIDDEN_SECONDS: Final = 3.0
+"""How often the screen behind a dialog is brought up to date while the run only goes on."""
+
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
 
@@ -46,6 +50,8 @@ class Cabin:
         self._settings = settings
         self._faults = Faults()
         self._pace = FramePace()
+        # Behind a dialog Textual puts the whole screen together, dimmed, for every change of it.
+        self._for_hidden = HeldNews(_HIDDEN_SECONDS)
         self._is_settled = False
 
     def poll(self) -> News:
@@ -61,7 +67,8 @@ class Cabin:
             self._settle()
         if news:
             self.steering.take(news)
-        self.screen.take(news)
+        is_hidden = isinstance(self._app.screen, ModalScreen)
+        self.screen.take(self._for_hidden.give(news, at_once=not is_hidden))
         return news
 
     def _settle(self) -> None:

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -31,7 +33,7 @@ def run_on_screen(directory: Path, training: Training, settings: Settings, *, ke
         app = CockpitApp(directory, settings=settings, training=training, terminal=terminal)
         signals = _Signals(app, training, terminal, keep_running=keep_running)
         faulthandler.enable(2)
-        with signals:
+        with signals, _polite_switching():
             _run(app)
             if signals.hung_up:
                 terminal.leave_to_log()
@@ -40,6 +42,17 @@ def run_on_screen(directory: Path, training: Training, settings: Settings, *, ke
             if app.gave_up and training.ending() is None:
                 return _follow_on_console(directory, training)
             return _wait(training)
+
+
+@contextmanager
+def _polite_switching() -> Generator[None]:
+    """Let threads take turns every millisecond: by Python's own five a training waits for whole pictures."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _run(app: CockpitApp) -> None:

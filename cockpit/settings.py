@@ -43,7 +43,7 @@ def state_folder() -> Path:
 
 
 def _xdg(variable: str, default: str) -> Path:
-    """The program's folder in a base directory; a relative path in the variable does not count, as the standard says."""
+    """The program's folder in a base directory; a relative path in the variable does not count, says the standard."""
     named = Path(os.environ.get(variable, ""))
     return (named if named.is_absolute() else Path.home() / default) / FOLDER
 

@@ -63,6 +63,18 @@ class ChartBoard(Container):
         for chart in self.shown:
             chart.show(feed)
 
+    def show_from_current(self, feed: Feed) -> None:
+        """Draw the chart that keys act on now and the others right after it: its picture does not wait for theirs."""
+        self._feed = feed
+        self._behind = [chart for chart in self.shown if chart is not self.current]
+        self.current.show(feed)
+        self.call_later(self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self._behind and self._feed is not None:
+            self._behind.pop(0).show(self._feed)
+            self.call_later(self._catch_up)
+
     def show_some(self, feed: Feed) -> None:
         """Draw what is new chart by chart, the one that has waited longest first, some moments apart.
 

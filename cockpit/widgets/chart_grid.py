@@ -132,7 +132,10 @@ class ChartGrid(Panel):
 
     def _draw(self) -> None:
         self._is_due = False
-        self._show(all_charts=True)
+        feed = self.feed()
+        if feed is not None:
+            self.board.show_from_current(feed)
+            self._say(feed)
 
     def _show(self, *, all_charts: bool) -> None:
         feed = self.feed()
@@ -142,6 +145,9 @@ class ChartGrid(Panel):
             self.board.show(feed)
         else:
             self.board.show_some(feed)
+        self._say(feed)
+
+    def _say(self, feed: Feed) -> None:
         if self._status.display:
             self._status.show(feed, self._glyphs, self.board.place)
 

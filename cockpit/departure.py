@@ -1,0 +1,73 @@
+"""How a screen is left: asked for by key or signal, once the training has its checkpoint, or when it ends by itself."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from cockpit.cabin import Cabin
+    from cockpit.training import Ending, Training
+
+
+class Departure:
+    """Knows whether the training goes on and whether somebody wants to leave; ends `app` when both allow it."""
+
+    def __init__(self, app: App[Any], training: Training | None) -> None:
+        self.cabin: Cabin | None = None
+        self._app = app
+        self._training = training
+        self._ending: Ending | None = None
+        self._is_leaving = False
+
+    def begin(self) -> None:
+        """Start the training, if there is one."""
+        if self._training is not None:
+            self._training.start()
+
+    def watch(self) -> None:
+        """Look whether the training has ended: leave where that was waited for, else say how it ended, and stay."""
+        if self._training is None or self._ending is not None:
+            return
+        self._ending = ending = self._training.ending()
+        if ending is None:
+            return
+        if self._is_leaving or ending.code == 2:
+            self._app.exit()
+        elif self.cabin is not None:
+            self.cabin.say_ended(ending)
+
+    def on_signal(self, number: int) -> None:
+        """Ctrl+C from outside asks like the key; a closed terminal leaves; SIGTERM waits for the checkpoint."""
+        if number == signal.SIGINT:
+            self.ask()
+        elif number == signal.SIGHUP:
+            self._app.exit()
+        else:
+            self._wait()
+
+    def ask(self) -> None:
+        """Leave at once where no training would end by it; else ask, and take a second time for yes."""
+        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
+
+        if self._training is None or self._ending is not None:
+            self._app.exit()
+        elif isinstance(self._app.screen, QuitScreen):
+            self._app.screen.dismiss(True)
+        elif not self._is_leaving:
+            self._app.push_screen(QuitScreen(), self._answered)
+
+    def _answered(self, stop: bool | None) -> None:
+        if not stop or self._training is None:
+            return
+        if self.cabin is None or not self.cabin.stop():
+            self._training.stop()
+        self._wait()
+
+    def _wait(self) -> None:
+        self._is_leaving = True
+        if self.cabin is not None:
+            self.cabin.say_stopping()
+        self.watch()
