@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 from argparse import Namespace
@@ -83,11 +84,14 @@ def _train_headless(options: TrainOptions) -> int:
 
 def _train_on_screen(options: TrainOptions) -> int:
     """The screen opens before even the configuration is read; what is wrong with that is said after it has closed."""
+    gc.disable()  # what imports make stays: to look through it again and again takes a third of them
     from cockpit.lifecycle import run_on_screen  # noqa: PLC0415
     from cockpit.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.background import BackgroundRun  # noqa: PLC0415
     from engine.defaults import likely_config  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
