@@ -56,4 +56,5 @@ def _checkpoint(name: str, entry: Entry | None) -> Checkpoint:
     if entry is None or not isinstance(entry.event, CheckpointSaved):
         return Checkpoint(name, step)
     saved = entry.event
-    return Checkpoint(name, step, saved.kind, saved.loss, saved.miou, saved.good, entry.time)
+    loss = saved.loss if step else None  # before the first step there is no loss, which the event has as NaN
+    return Checkpoint(name, step, saved.kind, loss, saved.miou, saved.good, entry.time)

@@ -117,7 +117,7 @@ _CHANGES: Final[dict[type[Any], Callable[[Any], str]]] = {
     e.OptimizerSet: lambda event: f"{event.before} -> {event.after}, moments kept",
     e.CheckpointRequested: lambda event: "written at the step boundary",
     e.ValidationRequested: lambda event: "runs at the step boundary, training waits for it",
-    e.RollbackRequested: lambda event: f"to {event.checkpoint}; what was steered is kept",
+    e.RollbackRequested: lambda event: f"to {event.checkpoint}, steering kept",
     e.GuardianSet: lambda event: f"{on_off(event.before)} -> {on_off(event.after)}",
     e.AutopilotSet: lambda event: f"{on_off(event.before)} -> {on_off(event.after)}",
 }

@@ -117,7 +117,7 @@ def _checks(gate: tuple[GateCheck, ...]) -> Content:
     return Content("\n").join(
         Content.assemble(
             (f"{PASS} " if check.passed else f"{FAIL} ", "$text-success" if check.passed else "$text-error"),
-            f"{check.name:{width}}  {check.value:>{values}}  must be {check.bound}",
+            f"{check.name:{width}}  {check.value:>{values}}  {check.bound}",
         )
         for check in gate
     )

@@ -94,7 +94,7 @@ def weight(situation: Situation) -> Plan:
 def optimizer(situation: Situation) -> Plan:
     """Adam or AdamW."""
     session = situation.session
-    explain = "SEED.md, if still unstable: try Adam instead of AdamW. The moments are kept."
+    explain = "Where training is still unstable: try Adam instead of AdamW. The moments are kept."
     choices = tuple(Choice(name, c.SetOptimizer(name)) for name in OPTIMIZERS)
     return Open(lambda: MenuDialog(session, "Optimizer", lambda: choices, explain=lambda: explain))
 
@@ -114,7 +114,7 @@ def batch(situation: Situation) -> Plan:
             lambda text: c.SetBatchSize(whole_number(text)),
         ),
     )
-    explain = "SEED.md, if still unstable: a batch of 4; accumulation where the memory does not allow it."
+    explain = "Where training is still unstable: a batch of 4; accumulation where the memory does not allow it."
     return Open(lambda: ValueDialog(situation.session, "Batch", fields, explain=explain))
 
 
@@ -122,7 +122,7 @@ def clip(situation: Situation) -> Plan:
     """The bound on the gradient norm."""
     state, newest = situation.state, situation.session.state
     norm = number(newest.grad_norm) if newest else "-"
-    clipped = f"The newest norm is {norm}; {state.clip_rate:.0%} of the newest steps were clipped."
+    clipped = f"The newest norm is {norm}; {100 * state.clip_rate:.0f} % of the newest steps were clipped."
     field = Field("gradient norm at most", f"{state.gradient_clip:g}", lambda text: c.SetGradientClip(real(text)))
     return Open(lambda: ValueDialog(situation.session, "Gradient clip", (field,), explain=clipped))
 

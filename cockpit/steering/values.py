@@ -68,9 +68,10 @@ class ValueDialog(Dialog):
         self.action_submit()
 
     def renew(self) -> None:
-        """The verdict on every value as it stands."""
-        for index in range(len(self._fields)):
-            self.say(f"verdict{index}", self._judged(index))
+        """The verdict on every value as it stands; a field that was empty and still is has none."""
+        for index, value in enumerate(self._fields):
+            is_untouched = not value.value and not self._typed(index)
+            self.say(f"verdict{index}", "" if is_untouched else self._judged(index))
         self.say("complaint", "")
 
     def action_submit(self) -> None:
@@ -80,6 +81,7 @@ class ValueDialog(Dialog):
             command = self._command(index)
             outcome = None if isinstance(command, str) else self.session.decide(command)
             if isinstance(command, str) or outcome is None or outcome.status is Status.REFUSED:
+                self.say(f"verdict{index}", self._judged(index))
                 self.query_one(f"#value{index}", Input).focus()
                 return
             if is_open_to(outcome):
@@ -92,9 +94,12 @@ class ValueDialog(Dialog):
     def _command(self, index: int) -> Command | str:
         """The command that field `index` spells, or why it spells none."""
         try:
-            return self._fields[index].read(self.query_one(f"#value{index}", Input).value)
+            return self._fields[index].read(self._typed(index))
         except UserError as error:
             return str(error)
+
+    def _typed(self, index: int) -> str:
+        return self.query_one(f"#value{index}", Input).value
 
     def _judged(self, index: int) -> Content:
         command = self._command(index)
@@ -108,7 +113,7 @@ def real(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"{text.strip()!r} is no number" if text.strip() else "type a number") from None
+        raise UserError(f"{text.strip()!r} is not a number" if text.strip() else "type a number") from None
 
 
 def whole_number(text: str) -> int:
@@ -116,4 +121,4 @@ def whole_number(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{text.strip()!r} is no whole number" if text.strip() else "type a whole number") from None
+        raise UserError(f"{text.strip()!r} is not a whole number" if text.strip() else "type a whole number") from None

@@ -106,7 +106,8 @@ class WeightDialog(Dialog):
     def _judge(self) -> None:
         command = self._command()
         bad = Content.assemble((f"{FAIL} ", "$text-error"), str(command))
-        self.say("effect", bad if isinstance(command, str) else told(self.session.decide(command)))
+        said = bad if isinstance(command, str) else told(self.session.decide(command))
+        self.say("effect", Content.assemble(f"{LOSS_TERMS[self._at]}: ", said))
 
     def _show_term(self) -> None:
         typed = self.query_one(Input)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from cockpit.steering.checkpoints import Checkpoint, checkpoints_of, step_of, way_back
@@ -49,3 +51,10 @@ def test_the_way_back_is_told_in_steps():
     assert way_back(STATE, "step-00000360.pt") == "back 120 steps, from 480 to 360"
     assert way_back(STATE, "step-00000479.pt") == "back 1 step, from 480 to 479"
     assert way_back(STATE, "best.pt") == "to best.pt"
+
+
+def test_a_checkpoint_before_the_first_step_has_no_loss():
+    ledger = Ledger()
+    ledger.write(e.CheckpointSaved("step-00000000.pt", "start", math.nan, None, True))
+    state = RunState(run="calm", checkpoints=("step-00000000.pt",))
+    assert checkpoints_of(state, ledger.entries)[0].loss is None

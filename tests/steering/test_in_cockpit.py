@@ -101,3 +101,12 @@ async def test_a_remapped_key_steers_and_its_old_place_does_not(run):
     async with cockpit_on(run, keys=remap({"lower_lr": ["ctrl+d"]})) as pilot:
         await press(pilot, "l", "ctrl+d")
         await until(pilot, lambda: strip(pilot).count("lower LR") == 1)
+
+
+async def test_a_dialog_opens_without_a_toast_over_it(run):
+    async with cockpit_on(run) as pilot:
+        await press(pilot, "l")
+        run.answer_commands()
+        await until(pilot, lambda: bool(toasts(pilot)))
+        await press(pilot, "P")
+        assert toasts(pilot) == []
