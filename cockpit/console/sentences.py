@@ -62,7 +62,8 @@ def _inherited(event: e.WeightsInherited) -> str:
 def _fault_named(event: e.FaultNamed) -> str:
     where = f"{event.operation} in {event.module} ({event.direction})" if event.module else event.direction
     blame = f", refinement {event.refinement}" if event.refinement else ""
-    return f"step {event.at_step}: {event.verdict}: {where}{blame}; see {event.folder}"
+    found = ": ".join(said for said in (event.verdict, f"{where}{blame}") if said)
+    return f"step {event.at_step}: {found}; see {event.folder}"
 
 
 def _promoted(event: e.PhasePromoted) -> str:
@@ -104,7 +105,7 @@ def _refused(event: e.CommandRefused) -> str:
 _SENTENCES: Final[dict[type[Any], Callable[[Any], str]]] = {  # each function takes the event type it stands beside
     e.Paused: lambda event: "paused",
     e.Resumed: lambda event: "resumed",
-    e.StepsGranted: lambda event: f"{event.after} more steps, then pause",
+    e.StepsGranted: lambda event: f"{event.after} more step{'' if event.after == 1 else 's'}, then pause",
     e.LrScaled: lambda event: f"learning rate {rate(event.before)} -> {rate(event.after)}",
     e.LrSet: lambda event: f"learning rate {rate(event.before)} -> {rate(event.after)}, set by hand",
     e.PhasePromoted: _promoted,

@@ -63,7 +63,7 @@ class Pulse:
         usual = 1 / (self.pace.steps_per_second() or 1.0)
         if still < max(2.0, 3 * usual):
             left = state.steps_until_pause
-            return "running" if left is None else f"running {left} more steps, then pause"
+            return "running" if left is None else f"running {left} more step{'' if left == 1 else 's'}, then pause"
         if any(self._checkpoints.glob("*.partial")):
             return f"writing a checkpoint, {duration(still)}"
         return f"step {state.step + 1} is under way, {duration(still)}"

@@ -154,9 +154,11 @@ def _not_finite(incident: Incident, told: Mapping[type, e.Event]) -> Account:
     if isinstance(fault, e.FaultNamed):
         blame = (("operation", fault.operation), ("module", fault.module), ("term", fault.term))
         named = ", ".join(f"{word} {name}" for word, name in blame if name)
-        where = f"{named} ({fault.direction}, {fault.verdict})" if named else f"{fault.direction}, {fault.verdict}"
+        how = ", ".join(said for said in (fault.direction, fault.verdict) if said)
+        where = f"{named} ({how})" if named else how
         where += f", refinement {fault.refinement}" if fault.refinement else ""
-    return Account(what, whole(where), evidence, remedy)
+    where = whole(where)
+    return Account(what, "" if where in evidence else where, evidence, remedy)
 
 
 def _place(alert: e.AlertRaised) -> str:

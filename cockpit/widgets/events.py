@@ -78,6 +78,10 @@ class Events(SearchedList):
             event.stop()
             self._look_for(kind, self.sought)
 
+    def on_resize(self) -> None:
+        """How many kinds are named depends on the width."""
+        self._show_kinds()
+
     def _look_for(self, kind: str, text: str) -> None:
         self._filter.look_for(kind, text)
         self.listing.follows = True
@@ -119,11 +123,11 @@ class Events(SearchedList):
 
 
 def event_line(entry: Entry, width: int, alert_sign: str) -> Content:
-    """One event: when, at which step, who, what, and how a command ended with the reason."""
+    """One event: when, at which step, who asked, how a command ended, what, and why."""
     matter = weight_of(entry)
     when = time.strftime("%H:%M:%S ", time.localtime(entry.time)) if width >= _TIME_FROM else ""
     sign = alert_sign if matter is Weight.ALERT else " "
-    actor = "" if entry.actor == "engine" else f"{whole(entry.actor)}: "
+    actor = "" if entry.actor == "engine" else f"[{whole(entry.actor)}] "
     word, style = _ENDINGS.get(entry.status, ("", ""))
     reason = f" ({whole(entry.reason)})" if entry.reason else ""
     return Content.assemble(
@@ -131,7 +135,7 @@ def event_line(entry: Entry, width: int, alert_sign: str) -> Content:
         (f"{entry.step:>7} ", LABEL),
         (f"{sign} ", BAD),
         (actor, LABEL),
+        (f"{word}: " if word else "", style),
         (sentence(entry.event), _STYLES[matter]),
-        (f" {word}" if word else "", style),
         (reason, LABEL),
     )

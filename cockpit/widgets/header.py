@@ -141,7 +141,7 @@ class Header(Lines):
         if state.samples_per_second:
             pace.append(part("", f"{number(state.samples_per_second, 3)} ROIs/s", LABEL, rank=3))
         pace.append(part("left", duration(session.remaining), rank=1))
-        pace.append(part("gone", duration(session.elapsed), LABEL, rank=2))
+        pace.append(part("elapsed", duration(session.elapsed), LABEL, rank=2))
         room = width - said.cell_length - 4 - _MIN_BAR
         (beside, *_) = flow(pace, room, 1) if room >= _MIN_BAR else [Content()]
         length = min(width - said.cell_length - beside.cell_length - (3 if beside else 1), _MAX_BAR)

@@ -45,7 +45,7 @@ class LineList(ScrollView, can_focus=True):
         scrollbar-size-horizontal: 1;
 
         & > .list--cursor { background: $foreground 12%; }
-        &:focus > .list--cursor { background: $primary 28%; }
+        &:focus > .list--cursor { background: $primary 28%; text-style: bold; }
     }
     """
 

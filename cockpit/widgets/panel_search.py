@@ -89,6 +89,13 @@ class SearchedList(Panel):
     def on_line_list_moved(self, event: LineList.Moved) -> None:
         """Write out the line under the cursor where the list cannot hold it."""
         event.stop()
-        line = self.line(event.index) if 0 <= event.index < self.listing.count else Content()
+        self._write_out(event.index)
+
+    def on_resize(self) -> None:
+        """What fits depends on the width, which a panel that was never on screen does not have."""
+        self._write_out(self.listing.cursor)
+
+    def _write_out(self, index: int) -> None:
+        line = self.line(index) if 0 <= index < self.listing.count else Content()
         self._detail.display = line.cell_length > self.listing.scrollable_content_region.width
         self._detail.update(line)

@@ -64,8 +64,10 @@ class Phases(TitledLines):
             yield cut(self._rung(rung, state, soon, width), width)
             if width < _WIDE and rung.number == state.phase + 1:
                 yield from wrapped(f"    adds {', '.join(rung.adds)}", width, LABEL)
-        here = f"in phase {state.phase} since step {state.phase_started_at}"
-        yield cut(Content.styled(f"  {here}, {max(state.step - state.phase_started_at, 0)} steps", LABEL), width)
+        steps = max(state.step - state.phase_started_at, 0)
+        here = f"in phase {state.phase} for {steps} step{'' if steps == 1 else 's'}"
+        since_step = f", since step {state.phase_started_at}"
+        yield cut(Content.styled(f"  {here}{since_step if width >= _WIDE else ''}", LABEL), width)
 
     def _rung(self, rung: Phase, state: RunState, soon: RunState, width: int) -> Content:
         number = rung.number
@@ -111,7 +113,7 @@ class Phases(TitledLines):
                 yield title + measured
             else:
                 yield cut(title, width)
-                yield cut(Content("    ") + measured, width)
+                yield from (cut(Content("    ") + line, width) for line in measured.wrap(max(width - 4, 1)))
 
     def _probation(self, state: RunState, width: int) -> Iterable[Content]:
         if state.probation is None:

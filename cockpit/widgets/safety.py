@@ -106,8 +106,8 @@ class Safety(TitledLines):
             return text
         steps = max(state.step - _saved_at(entry), 0)
         pace = session.steps_per_second
-        worth = f", {duration(steps / pace)} of work" if pace and steps else ""
-        return text + Content.styled(f", {steps} steps ago{worth}", LABEL)
+        worth = f" ({duration(steps / pace)})" if pace and steps else ""
+        return text + Content.styled(f", {steps} step{'' if steps == 1 else 's'}{worth} ago", LABEL)
 
     def _last(self, name: str) -> Content:
         entry = self._newest.get(name)

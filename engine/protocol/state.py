@@ -237,7 +237,8 @@ def _spiked(state: RunState, event: e.SpikeDetected, step: int) -> RunState:
 
 def _fault_named(state: RunState, event: e.FaultNamed, step: int) -> RunState:
     where = f"{event.operation} in {event.module}" if event.module else event.verdict
-    return replace(state, fault=f"step {event.at_step}: {where} ({event.direction})")
+    direction = f" ({event.direction})" if event.direction else ""
+    return replace(state, fault=f"step {event.at_step}: {where}{direction}")
 
 
 def _probation_started(state: RunState, event: e.ProbationStarted, step: int) -> RunState:

@@ -78,6 +78,11 @@ def test_every_event_is_one_printable_line(event: Event) -> None:
         (e.PhasePromoted(1, 2, ("active_contour_loss",), forced=True), "phase 1 -> 2, on: active_contour_loss, forced"),
         (e.EpochCompleted(0, 12.0, math.nan), "epoch 1 done in 12 s, mean loss NaN"),
         (e.AlertRaised("plateau", "flat", "lower the rate"), "plateau: flat; remedy: lower the rate"),
+        (e.StepsGranted(0, 1), "1 more step, then pause"),
+        (
+            e.FaultNamed(9, "vanished on replay", "", "", "", "", "", (), "forensics/x", 0.2),
+            "step 9: vanished on replay; see forensics/x",
+        ),
         (e.RunStarted("cpu", 930, 5, 1, 9), "930 parameters, 5 training and 1 validation sample, 9 steps"),
     ],
 )

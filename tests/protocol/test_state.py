@@ -82,6 +82,10 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
         e.FaultNamed(9, "vanished on replay", "forward", "", "", "", "", (), "f", 0.2),
         {"fault": "step 9: vanished on replay (forward)"},
     ),
+    (
+        e.FaultNamed(9, "vanished on replay", "", "", "", "", "", (), "f", 0.2),
+        {"fault": "step 9: vanished on replay"},
+    ),
     (e.ProbationStarted("a.pt", 1, 90, ("x",)), {"probation": Probation("a.pt", 1, 90, ("x",))}),
     (e.ProbationEnded(passed=False), {"probation": None}),
     (e.GuardianSet(before=True, after=False), {"guardian": False}),

@@ -105,3 +105,13 @@ async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert "no phase before the run has begun" in stage.shown
+
+
+async def test_a_narrow_panel_cuts_nothing_of_a_check(run: RecordedRun, open_session: Open) -> None:
+    bound = "within 0.02 of the phase's best"
+    run.observe(gate=(GateCheck("validation mIoU", "not measured", bound, True),))
+    stage = Stage(Phases(), open_session())
+    async with stage.run_test(size=(38, 30)) as pilot:
+        await pilot.pause()
+        assert f"not measured {bound}" in " ".join(stage.shown.split())
+        assert "…" not in stage.shown

@@ -60,7 +60,7 @@ async def test_what_a_rollback_would_cost_is_told_in_time_too(
     stage = Stage(Safety(), session)
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
-        assert fact(stage, "last good") == "step-00000200.pt, 206 steps ago, 1 min 43 s of work"
+        assert fact(stage, "last good") == "step-00000200.pt, 206 steps (1 min 43 s) ago"
         assert fact(stage, "waiting for data").endswith("% of the time")
 
 
