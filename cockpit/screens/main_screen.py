@@ -20,20 +20,14 @@ from cockpit.screens.held_news import HeldNews
 from cockpit.screens.hints import HINT
 from cockpit.screens.key_bar import KeyBar
 from cockpit.screens.tab_bar import TABS, TabBar
+from cockpit.screens.tabs import column, tab_of
 from cockpit.session.session import EVERYTHING, News, Session
 from cockpit.settings import Settings
 from cockpit.steering.pending import PendingStrip
 from cockpit.widgets.banner import Banner
 from cockpit.widgets.chart_grid import ChartGrid
-from cockpit.widgets.config import Config
-from cockpit.widgets.events import Events
 from cockpit.widgets.header import Header
-from cockpit.widgets.log import Log
-from cockpit.widgets.modules import Modules
 from cockpit.widgets.panel import Panel
-from cockpit.widgets.phases import Phases
-from cockpit.widgets.preview import Preview
-from cockpit.widgets.safety import Safety
 from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18
@@ -46,6 +40,9 @@ _COLUMN_SECONDS = 2.0
 """How often the column beside the charts is brought up to date then."""
 
 _CHARTS_AFTER = 0.03
+
+_TABS_AFTER = 0.3
+"""Seconds between the first picture and the next tabs, so that a tab is there when somebody wants it."""
 
 _SIZES = (("large", 170, 42), ("medium", 110, 34))
 """From which size on there is a side column, and from which a wide one."""
@@ -71,7 +68,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.charts = ChartGrid(marker=settings.marker, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
-        self._body = ContentSwitcher(self.charts, *self._tabs(), initial="charts", id="body")
+        self._body = ContentSwitcher(self.charts, initial="charts", id="body")
+        self.tab = "charts"
+        """The name of the tab that is shown, or about to be."""
         self._tab_bar = TabBar(settings.keys, id="tabs")
         self._key_bar = KeyBar(settings.keys, id="keys")
         self.set_class(hinted, "-hinted")
@@ -86,26 +85,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
             yield self._tab_bar
             with Horizontal(id="middle"):
                 yield self._body
-                yield VerticalScroll(*self._column(), id="side", can_focus=False)
+                yield VerticalScroll(*column(marker), id="side", can_focus=False)
             yield self._pending
             yield Static(id="ending", markup=False)
             yield Static(HINT, id="hint", markup=False)
             yield self._key_bar
         yield Static(id="too-small", markup=False)
-
-    def _tabs(self) -> Iterator[Widget]:
-        yield VerticalScroll(*self._column(), id="run")
-        yield Preview(marker=self._settings.marker, id="preview")
-        yield Events(marker=self._settings.marker, id="events")
-        yield Log(id="log")
-        yield Config(id="config")
-
-    def _column(self) -> Iterator[Panel]:
-        """Phases, modules and safety, one below the other."""
-        marker = self._settings.marker
-        yield Phases(marker=marker)
-        yield Modules(marker=marker)
-        yield Safety(marker=marker)
 
     def on_mount(self) -> None:
         """Begin with the charts, once there is a layout to fill."""
@@ -114,13 +99,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._column_panels = frozenset(self.query_one("#side").query(Panel))
         self.call_after_refresh(self.show_tab, "charts")
 
-    @property
-    def tab(self) -> str:
-        """The name of the tab that is shown."""
-        return self._body.current or "charts"
-
     def show_tab(self, name: str) -> None:
-        """Show the tab of that name; its panels get everything at once."""
+        """Show the tab of that name, as soon as it is made; its panels get everything at once."""
+        self.tab = name
+        if name not in self._made():
+            self.call_later(self._make, name)
+            return
         self._body.current = name
         self._focus_on(name)
         self._tab_bar.show(name)
@@ -134,6 +118,25 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self._pictures.is_held = False
             self.take(News())
             self.refresh()
+            self.set_timer(_TABS_AFTER, self._make_next)
+
+    def _made(self) -> set[str | None]:
+        return {tab.id for tab in self._body.children}
+
+    async def _make(self, name: str) -> None:
+        """Put the tab of that name behind the others, and show it where it is waited for."""
+        if name not in self._made():
+            tab = tab_of(name, self._settings.marker)
+            await self._body.mount(tab)
+            self._panels += tuple(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
+        if self.tab == name != self._body.current:
+            self.show_tab(name)
+
+    async def _make_next(self) -> None:
+        missing = [name for name in TABS.values() if name not in self._made()]
+        if missing:
+            await self._make(missing[0])
+            self.set_timer(_TABS_AFTER, self._make_next)
 
     def _focus_on(self, name: str) -> None:
         """Let the keys that move and scroll act on what the tab shows."""
@@ -149,7 +152,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def help_texts(self) -> list[tuple[str, str]]:
         """Title and help of the panels that can be seen, those of the tab first."""
-        tab = self.query_one(f"#{self.tab}")
+        tab = self.query_one(f"#{self._body.current}")
         seen = [panel for panel in self.query(Panel) if _is_displayed(panel)]
         seen.sort(key=lambda panel: tab not in panel.ancestors_with_self)
         return list(dict.fromkeys((panel.TITLE, panel.HELP) for panel in seen if panel.HELP))
