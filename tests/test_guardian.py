@@ -176,25 +176,6 @@ def test_batches_with_an_excluded_sample_are_passed_over_and_a_resume_knows_it(
     assert state_of(tmp_path / "cut").excluded_samples == {sample}
 
 
-def test_where_every_sample_is_excluded_the_epochs_pass_without_a_step(tmp_path: Path) -> None:
-    config = long_config(training={"epochs": 3})
-    seen: list[str] = []
-    assert run(tmp_path / "plain", config) == 0
-    with pytest.MonkeyPatch.context() as patch:
-        real = Stepper.run
-
-        def watched(stepper: Stepper, batches: list[Batch], plan: StepPlan) -> object:
-            seen.extend(batches[0].sample_ids)
-            return real(stepper, batches, plan)
-
-        patch.setattr(Stepper, "run", watched)
-        assert run(tmp_path / "seen", config) == 0
-    script = (ScriptedCommand(1, c.ExcludeSamples(tuple(dict.fromkeys(seen))), 1),)
-    assert run(tmp_path / "none", config, script=script) == 0
-    assert list(series(tmp_path / "none", "loss/total")) == [1]
-    assert len(entries(tmp_path / "none", e.EpochCompleted)) == 3
-
-
 # --- before the first step ----------------------------------------------------------------
 
 

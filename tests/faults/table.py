@@ -50,6 +50,21 @@ FAULTS: Final = (
         "faults/test_numbers.py::test_an_overflow_of_fp16_lowers_the_scale_and_the_run_goes_on",
     ),
     Fault(
+        "NaN or Inf in a validation alone",
+        "an alert names terms and samples; it is never the best one and no promotion passes it",
+        "faults/test_rot.py::test_a_validation_that_is_not_finite_is_an_alert_is_never_the_best_and_closes_the_gate",
+    ),
+    Fault(
+        "NaN in the weights after the very last update",
+        "no good end: exit code 1 and one sentence; a resume goes back to the last good checkpoint",
+        "faults/test_rot.py::test_weights_that_the_last_update_spoilt_are_no_good_end",
+    ),
+    Fault(
+        "every sample excluded",
+        "the run stops: nothing is left to train on, exit code 1",
+        "faults/test_rot.py::test_a_run_whose_samples_are_all_excluded_does_not_end_well",
+    ),
+    Fault(
         "a fault that comes back step after step",
         "rollback and half the rate, three times at most; then the refinement to blame goes off, or the run stops",
         "test_guardian.py::test_the_term_that_stays_bad_loses_its_refinement_and_the_run_goes_on",
