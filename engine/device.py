@@ -22,7 +22,8 @@ def describe(device: torch.device) -> str:
     """The device's name for people: `cuda (NVIDIA H100)`, `cpu (2 threads)`."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+    threads = torch.get_num_threads()
+    return f"cpu ({threads} thread{'' if threads == 1 else 's'})" if device.type == "cpu" else device.type
 
 
 def gpu_uuid(device: torch.device) -> str:

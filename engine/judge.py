@@ -154,9 +154,13 @@ class Judge:
         """What an epoch's validation came to; the mIoU of one that was not finite says nothing."""
         self._books.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
 
-    def measure_gate(self) -> None:
-        """Hold the window against the gate, for all to see; the autopilot may want to pass it."""
+    def show_gate(self) -> None:
+        """Hold the window against the gate, for all to see."""
         self._ledger.observe(gate=gate_checks(self._books.window, self._ledger.state, self._config.gate))
+
+    def measure_gate(self) -> None:
+        """Show the gate as it is now; the autopilot may want to pass it."""
+        self.show_gate()
         self._council.look_at_gate()
 
 

@@ -50,6 +50,7 @@ class Loop:
 
     def train(self) -> str:
         """Run to the end; returns why it ended. Raises TrainingDivergedError."""
+        self._judge.show_gate()
         self._ledger.turn_to(Activity.RUNNING)
         with self._judge.load.watched():
             while not (ended := self.turn()):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from engine.actions import Actions
 from engine.checkpoint import checkpoint_name
+from engine.guards.gate import GateWindow, gate_checks
 from engine.past import Redone
 from engine.protocol import events as e
 from engine.protocol.events import Event
@@ -28,6 +29,9 @@ def enact(actions: Actions, event: Event, record: Callable[[Event], None]) -> No
     trainer.carry_out(event, before)
     record(event)
     ledger.observe(total_steps=trainer.total_steps(ledger.state))
+    if ledger.state.phase != before.phase:  # the checks of the phase before must open no gate of this one
+        gate = actions.config.gate
+        ledger.observe(gate=gate_checks(GateWindow(gate.window_steps), ledger.state, gate))
     if isinstance(event, e.PhasePromoted) and settings.probation_steps:
         until = before.step + settings.probation_steps
         started = e.ProbationStarted(checkpoint_name(before.step), event.before, until, event.enabled)

@@ -29,11 +29,12 @@ def draw_marks(canvas: Canvas, area: Area, pane: Pane, glyphs: Glyphs) -> None:
     kinds = kinds_X[places]
     crowded = np.bincount(kinds, minlength=len(Kind)) * _CROWDED > max(area.width, 6 * _CROWDED)
     text_YX, style_YX = canvas.cells(area)
-    free = text_YX[:, places] == SPACE
+    blank = (text_YX[:, places] == SPACE) & (style_YX[:, places] == Ink.BLANK)  # not the blanks inside a level's name
+    free = blank | (text_YX[:, places] == ord(glyphs.signs.dash))
     top = np.where(free.any(axis=0), free.argmax(axis=0), area.height // 2)
     lines, heads = ([ord(sign(kind, glyphs.signs)) for kind in Kind] for sign in (line, head))
     inks = np.array([ink_of_kind(kind) for kind in Kind], np.uint16)[kinds]
-    below = free & (np.arange(area.height)[:, None] > top) & ~crowded[kinds]
+    below = blank & (np.arange(area.height)[:, None] > top) & ~crowded[kinds]
     text_YX[:, places] = np.where(below, np.array(lines, np.uint32)[kinds], text_YX[:, places])
     style_YX[:, places] = np.where(below, inks, style_YX[:, places])
     text_YX[top, places], style_YX[top, places] = np.array(heads, np.uint32)[kinds], inks

@@ -60,9 +60,10 @@ def gate_checks(window: GateWindow, state: RunState, gate: GateConfig) -> tuple[
     norms = sorted(window.grad_norms)
     high = norms[int(0.95 * (len(norms) - 1))] if norms else 0.0
     skipped = sum(window.skipped)
+    rising = f"at most {200 * error:.2g} (noise)" if math.isfinite(error) else "not rising"
     return (
         GateCheck("steps in phase", str(in_phase), f"at least {gate.min_steps}", in_phase >= gate.min_steps),
-        GateCheck("loss slope per 100 steps", f"{100 * slope:+.3g}", "not rising", slope <= 2 * error),
+        GateCheck("loss slope per 100 steps", f"{100 * slope:+.3g}", rising, slope <= 2 * error),
         GateCheck("gradient norm (95 %)", f"{high:.3g}", f"under {gate.max_grad_norm:g}", high < gate.max_grad_norm),
         GateCheck("non-finite steps", str(skipped), "0 in the window", skipped == 0),
         _miou_check(window.mious, gate),
