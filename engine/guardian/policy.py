@@ -120,9 +120,10 @@ def _recover(
 ) -> tuple[GuardianMemory, Intent]:
     """Back to the last good checkpoint and on at a lower rate; after too many times disable what is to blame, or stop.
 
-    Without a good checkpoint only the rate is lowered, and the attempt counts all the same.
+    Without a good checkpoint the rollback is refused, which the journal says, and only the rate is lowered; the attempt
+    counts all the same. Whether there is one is not asked here: it may still be on its way to the disk.
     """
-    back: tuple[Command, ...] = (c.Rollback(),) if state.good_checkpoint else ()
+    back: tuple[Command, ...] = (c.Rollback(),)
     reason = _count(memory, sight, settings)
     after = _fresh(memory, sight)
     if memory.attempts < settings.max_rollbacks:

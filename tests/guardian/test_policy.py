@@ -75,9 +75,9 @@ def test_what_the_loss_scaling_mends_by_itself_is_not_counted() -> None:
     assert wanted((bad(number, excused=True) for number in range(1, 10)), TRIED) == []
 
 
-def test_without_a_good_checkpoint_only_the_rate_is_lowered() -> None:
+def test_it_asks_for_a_rollback_though_no_good_checkpoint_is_known_yet() -> None:
     (intent,) = wanted([bad(1), bad(2), bad(3)], replace(STATE, good_checkpoint=""))
-    assert intent.commands == (c.ScaleLr(0.5),)
+    assert intent.commands == MEND
 
 
 def test_what_it_acted_upon_is_not_counted_again() -> None:
