@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
@@ -15,6 +16,9 @@ from textual.widgets import Static
 from cockpit.keys import GROUPS, Group, Key, shown
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
+
+_HELP_COLUMNS: Final = 56
+"""What a line of help has beside its key in the narrowest box that is not squeezed."""
 
 
 class _Pages(ModalScreen[None], inherit_bindings=False):
@@ -63,5 +67,7 @@ def table(group: Group, keys: Sequence[Key]) -> Content:
     for key in keys:
         if key.group == group:
             where = shown(key) or "(palette)"
-            lines.append(Content.assemble((f"  {where:<10} ", "$text-accent"), key.help))
+            first, *rest = textwrap.wrap(key.help, _HELP_COLUMNS) or [""]
+            lines.append(Content.assemble((f"  {where:<10} ", "$text-accent"), first))
+            lines.extend(Content(f"{'':<13}{line}") for line in rest)
     return Content("\n").join([*lines, Content("")])

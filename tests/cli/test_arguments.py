@@ -27,6 +27,7 @@ NOTHING = TrainOptions(
     resume="",
     init_from="",
     no_ui=False,
+    keep_running=False,
     quiet=False,
     script="",
 )
@@ -56,7 +57,8 @@ def test_no_words_train_with_nothing_set() -> None:
 def test_every_training_option_arrives() -> None:
     words = (
         "--config tiny --data d --epochs 3 --max-steps 40 --batch-size 8 --device cpu --seed 7 --set a.b=1 --set c=x=y"
-        " --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui --quiet --script plan.txt"
+        " --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui --keep-running --autopilot"
+        " --quiet --script plan.txt"
     )
     assert options(*words.split()) == TrainOptions(
         config="tiny",
@@ -72,8 +74,10 @@ def test_every_training_option_arrives() -> None:
         resume="latest",
         init_from="c.pt",
         no_ui=True,
+        keep_running=True,
         quiet=True,
         script="plan.txt",
+        autopilot=True,
     )
 
 
