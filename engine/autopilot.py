@@ -1,7 +1,8 @@
 """The autopilot: what to do at the gate when nobody watches, and why. Pure.
 
 It promotes when every check is green, phase by phase; where a probation failed it waits, twice as long each time, and
-in the end leaves that phase alone. The last share of the run is trained at SEED.md's 1e-6, in whatever phase it is.
+in the end leaves that phase alone. The last share of the run is trained at SEED.md's 1e-6 and, as the decay goes on,
+less, in whatever phase it is.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Decision:
 def choose(memory: AutopilotMemory, state: RunState, settings: AutopilotConfig, *, remaining: float) -> Decision:
     """What to do now; `remaining` is the share (0..1) of the run that is left."""
     if memory.tuning:
-        return Decision(DONE, f"the rate is at {state.lr:.3g} for the rest of the run", "tuning")
+        return Decision(DONE, f"the rate is at {state.lr:.3g} and only falls for the rest of the run", "tuning")
     if state.probation is not None:
         until = state.probation.until_step
         return Decision(WAIT, f"phase {state.phase} is on probation until step {until}", f"probation {state.phase}")
@@ -89,7 +90,7 @@ def _next_phase(memory: AutopilotMemory, state: RunState, settings: AutopilotCon
 def _to_come(settings: AutopilotConfig) -> str:
     if not settings.final_share:
         return "it is trained to the end of the run"
-    return f"the last {settings.final_share:.0%} of the run is trained at {settings.final_learning_rate:g}"
+    return f"the last {settings.final_share:.0%} of the run is trained at {settings.final_learning_rate:g} and less"
 
 
 def _times(count: int) -> str:

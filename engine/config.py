@@ -294,7 +294,7 @@ class AutopilotConfig(_Section):
     final_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Share of the run, at its end, that is trained at final_learning_rate; 0 for none."""
     final_learning_rate: LearningRate = 1e-6
-    """Learning rate of the final tuning, unless the rate is lower already (SEED.md: 1e-6)."""
+    """Learning rate that the final tuning begins with, unless it is lower already, and decays from (SEED.md: 1e-6)."""
     retry_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Steps to wait after a failed probation; twice as many after each further failure of the same phase."""
     max_failures: Annotated[int, Field(ge=1, le=100)] = 3

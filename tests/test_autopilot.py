@@ -34,12 +34,12 @@ FAILED = AutopilotMemory(failures=(2,), retry_at=600)
         (FAILED, replace(STATE, step=600), 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(3,)), STATE, 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(2, 2, 2)), replace(STATE, step=9000), 0.5, GIVE_UP, None, "stays in phase 1"),
-        (NEW, LAST, 0.5, WAIT, None, "the last 10% of the run is trained at 1e-06"),
+        (NEW, LAST, 0.5, WAIT, None, "the last 10% of the run is trained at 1e-06 and less"),
         (NEW, LAST, 0.1, TUNE, c.SetLr(1e-6), "the learning rate becomes 1e-06"),
         (NEW, STATE, 0.1, TUNE, c.SetLr(1e-6), "in phase 1"),
         (NEW, replace(LAST, lr=5e-7), 0.1, TUNE, None, "the rate is 5e-07 already"),
         (replace(NEW, tuning=True), replace(LAST, lr=1e-6), 0.05, DONE, None, "1e-06"),
-        (replace(NEW, tuning=True), STATE, 0.05, DONE, None, "for the rest of the run"),
+        (replace(NEW, tuning=True), STATE, 0.05, DONE, None, "only falls for the rest of the run"),
     ],
 )
 def test_what_it_does_at_the_gate_and_why(
