@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +72,9 @@ class _Version(argparse.Action):
 
 def version() -> str:
     """The installed version, or 'from a checkout' where the package is not installed."""
+    # It brings in an e-mail parser, and nearly nobody asks: the first frame need not wait for it.
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         return metadata.version("training-cockpit")
     except metadata.PackageNotFoundError:
