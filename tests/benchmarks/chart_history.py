@@ -3,7 +3,7 @@
 Medians over several processes, each timed from its start: a session alone (first columns, first chart drawn, all of
 the history, memory), and the real cockpit on a pseudo-terminal of 200 x 50 (first chart seen, processor time while
 nothing changes, memory). Seconds of the wall clock, beside them of processor time where other work disturbs the first.
-The journal of 20 metrics is made in a temporary directory.
+The journal of 20 metrics is made in a temporary directory; modules are compiled, as after any first start.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ print(json.dumps(times))
 """
 
 SCREEN: Final = """
-import sys
+import gc, sys
+gc.disable()  # as main.py does while the screen is imported
 from pathlib import Path
 from cockpit.app import CockpitApp
 from cockpit.settings import Settings
@@ -82,7 +83,8 @@ CockpitApp(Path(sys.argv[2]), settings=Settings()).run()
 def session_alone(run: Path, idle_seconds: float) -> dict[str, float]:
     """One process with a session and no screen."""
     command = [sys.executable, "-c", SESSION, str(time.time()), str(run), str(idle_seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = {**os.environ, **compiled(run.parent)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout)
 
 
@@ -92,16 +94,16 @@ def real_screen(run: Path, idle_seconds: float) -> dict[str, float]:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
     started = time.time()
     command = [sys.executable, "-c", SCREEN, str(started), str(run)]
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environment = {**os.environ, **compiled(run.parent), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     screen = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     try:
         seen = _read_until(ours, BRAILLE, seconds=60)
-        cpu_seen = _cpu_seconds(screen.pid)
+        cpu_seen = cpu_seconds(screen.pid)
         _read_until(ours, None, seconds=5)
-        spent, since = _cpu_seconds(screen.pid), time.time()
+        spent, since = cpu_seconds(screen.pid), time.time()
         _read_until(ours, None, seconds=idle_seconds)
-        share = 100 * (_cpu_seconds(screen.pid) - spent) / (time.time() - since)
+        share = 100 * (cpu_seconds(screen.pid) - spent) / (time.time() - since)
         memory = _status(screen.pid, "VmHWM") / 1024
         first = {"first chart on screen": seen - started, "the same, CPU": cpu_seen}
         return {**first, "screen idle, %": share, "screen memory, MB": memory}
@@ -124,7 +126,13 @@ def _read_until(terminal: int, wanted: bytes | None, *, seconds: float) -> float
     return time.time()
 
 
-def _cpu_seconds(pid: int) -> float:
+def compiled(folder: Path) -> dict[str, str]:
+    """Environment in which modules are compiled once and kept in `folder`: nobody waits for that at every start."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken so far, all of its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -136,6 +144,7 @@ def _status(pid: int, key: str) -> float:
 
 def report(measure: Callable[[Path, float], dict[str, float]], run: Path, tries: int, idle_seconds: float) -> None:
     """One line for each number: its median, least and greatest over `tries` processes."""
+    measure(run, 0.1)  # compiles what is imported
     found = [measure(run, idle_seconds) for _ in range(tries)]
     for key in found[0]:
         values = sorted(one[key] for one in found)
