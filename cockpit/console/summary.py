@@ -96,9 +96,8 @@ def _ending(outcome: Outcome) -> str:
 
 def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
-    epochs = f"{state.epoch} epoch{'' if state.epoch == 1 else 's'} done"
     phase, device = phase_title(state.phase), whole(state.device) or "no device"
-    return f"{state.step}{total} steps, {epochs}, phase {phase}, lr {rate(state.lr)}, on {device}"
+    return f"{state.step}{total} steps, in epoch {state.epoch + 1}, phase {phase}, lr {rate(state.lr)}, on {device}"
 
 
 def _reached(outcome: Outcome) -> str:

@@ -45,7 +45,7 @@ def test_it_tells_the_end_the_result_and_the_troubles(run: ScriptedRun) -> None:
 
     for piece in (
         "calm: stopped after 2 min 05 s",
-        "200 of 1000 steps, 2 epochs done, phase 1 stable, lr 2.50e-06, on cpu",
+        "200 of 1000 steps, in epoch 3, phase 1 stable, lr 2.50e-06, on cpu",
         "mIoU 0.4, best 0.4500 at step 100",
         "steps skipped because they were not finite: 1 (at step 100)",
         "losses clamped: 7 times",
