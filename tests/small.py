@@ -26,6 +26,22 @@ SECTIONS: Mapping[str, Mapping[str, object]] = {
     "gate": {"min_steps": 2, "window_steps": 4},
 }
 
+PARTS = (
+    "extractor",
+    "shared",
+    "unet",
+    "foreground",
+    "gate",
+    "target_branch",
+    "auxiliary",
+    "boundary_refinement",
+    "contour_detection",
+    "distance_transform",
+    "progressive_upsampling",
+    "subpixel_conv",
+)
+"""Every part of the network, in its order."""
+
 
 def small_config(**overrides: Mapping[str, object]) -> Config:
     """The small configuration, with whole keys of its sections replaced."""

@@ -17,22 +17,8 @@ from engine.data.batch import Batch
 from engine.forensics_report import ONLY_MIXED, REPRODUCED, VANISHED, Fault
 from engine.protocol.names import LOSS_TERMS, REFINEMENT_OF_TERM, REFINEMENTS
 from tests.forensics.scene import ALL, Scene, SpoiltGradient, after, build_scene, first_convolution, same, spoil_term
-from tests.small import random_batch
+from tests.small import PARTS, random_batch
 
-PARTS = (
-    "extractor",
-    "shared",
-    "unet",
-    "foreground",
-    "gate",
-    "target_branch",
-    "auxiliary",
-    "boundary_refinement",
-    "contour_detection",
-    "distance_transform",
-    "progressive_upsampling",
-    "subpixel_conv",
-)
 BAD = (math.nan, math.inf, -math.inf)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,16 +15,6 @@ from tests.steering.screen import SteeredScreen
 
 GREEN = (GateCheck("steps in phase", "220", ">= 200", True), GateCheck("gradient norm", "0.84", "<= 10", True))
 RED = (GREEN[0], GateCheck("non-finite steps", "2", "0", False))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Tests that press keys are coroutines."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    wanted = inspect.signature(pyfuncitem.obj).parameters
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
-    return True
 
 
 @pytest.fixture
