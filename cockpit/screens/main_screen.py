@@ -106,7 +106,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self.call_later(self._make, name)
             return
         self._body.current = name
-        self.set_class(name == "run", "-on-run")  # the side column would say the same again
+        self.query_one("#side").set_class(name == "run", "-said-already")  # on the screen it would restyle everything
         self._focus_on(name)
         self._tab_bar.show(name)
         self.take(News())
