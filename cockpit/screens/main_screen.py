@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
+from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
@@ -53,6 +54,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     AUTO_FOCUS = ""
 
+    # Textual draws the whole screen again whenever the focus moves; the widgets that show it redraw themselves.
+    focused = var[Widget | None](None, init=False)
+
     def __init__(self, session: Session, settings: Settings, *, hinted: bool = False) -> None:
         super().__init__()
         self._compositor = self._pictures = FrugalCompositor()
@@ -60,6 +64,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._session = session
         self._settings = settings
         self._seen: set[Panel] = set()
+        self._told: set[Panel] = set()
         self._off: set[Panel] = set()
         self._column_panels: frozenset[Panel] = frozenset()
         self._for_charts = HeldNews(_CHART_SECONDS)
@@ -105,10 +110,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
         if name not in self._made():
             self.call_later(self._make, name)
             return
+        self._tab_bar.show(name)  # first, so that one picture shows it together with the tab
         self._body.current = name
-        self.query_one("#side").set_class(name == "run", "-said-already")  # on the screen it would restyle everything
+        # A class would have every panel in it styled and drawn again when it comes back.
+        self.query_one("#side").styles.display = "none" if name == "run" else None
         self._focus_on(name)
-        self._tab_bar.show(name)
         self.take(News())
         if self._pictures.is_held:
             self.call_after_refresh(self._uncover)
@@ -172,14 +178,18 @@ class MainScreen(Screen[None], inherit_bindings=False):
         column = self._for_column.give(news, at_once=is_waited_for)
         visible = set(self._visible())
         for panel in visible:
-            if panel not in self._seen:
+            if panel not in self._told:
                 self.hand(panel, EVERYTHING)
+            elif panel not in self._seen:
+                # A tab stands there at once as it was left, and is brought up to date by the next picture.
+                self.call_after_refresh(self.hand, panel, EVERYTHING)
             elif panel is self.charts:
                 # A picture of its own: one with header and charts would be put together from all between them.
                 self.set_timer(_CHARTS_AFTER, partial(self.hand, panel, charts)) if charts else None
             elif what := column if panel in self._column_panels else news:
                 self.hand(panel, what)
         self._seen = visible
+        self._told |= visible
         for panel in (self.banner, self._pending):
             self.hand(panel, news)
         state = self._session.state

@@ -107,6 +107,11 @@ def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
     return fresh[::-1]
 
 
+def _are_same(pair: tuple[list[Content] | None, list[Content]]) -> bool:
+    then, now = pair
+    return then is not None and all(one.is_same(other) for one, other in zip(then, now, strict=True))
+
+
 class Lines(Panel):
     """A panel as tall as its lines. `marker` 'ascii' asks for characters that every font has.
 
@@ -150,15 +155,14 @@ class Lines(Panel):
     def repaint(self) -> None:
         """Lay out anew and paint what has changed; ask for another height where the number of lines has."""
         self._painted_at, self._is_late = time.monotonic(), False
-        before, width = self._laid_out, self._width()
+        before = self._laid_out
         self._laid_out = {}
-        if not self.size:
+        # Out of sight a panel has no size: what counts is what it will show when it comes back as wide as it was.
+        widths = [self._width()] if self.size else list(before)
+        pairs = [(before.get(width), self._lines_at(width)) for width in widths]
+        if not pairs or any(then is None or len(then) != len(now) for then, now in pairs):
             self.refresh(layout=True)
-            return
-        now, then = self._lines_at(width), before.get(width)
-        if then is None or len(then) != len(now):
-            self.refresh(layout=True)
-        elif not all(one.is_same(other) for one, other in zip(then, now, strict=True)):
+        elif not all(map(_are_same, pairs)):
             self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:

@@ -105,13 +105,13 @@ def measure_keys(folder: Path, presses: int) -> None:
 def time_of(terminal: TerminalSession, name: str, key: str) -> float:
     """Seconds from a key to the bytes that mark its tab."""
     time.sleep(0.23)
-    seen, wanted = len(terminal.written()), f"[{name}]".encode()
+    seen, wanted = len(terminal.raw), f"[{name}]".encode()
     began = time.perf_counter()
     terminal.press(key)
-    while wanted not in terminal.written()[seen:]:
+    while wanted not in (fresh := terminal.written(seen)):
         assert time.perf_counter() - began < 20, f"{name} was never shown"
-        time.sleep(0.0005)
-    return time.perf_counter() - began
+        time.sleep(0.01)
+    return terminal.arrival(seen + fresh.index(wanted)) - began
 
 
 def outcome_seconds(run: Path) -> list[float]:

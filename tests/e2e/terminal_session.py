@@ -55,6 +55,8 @@ class TerminalSession:
         self.resize(columns, lines)
         self.before = termios.tcgetattr(self.slave)
         self.raw = bytearray()
+        self.arrivals: list[tuple[float, int]] = []
+        self._parsed = 0
         self._emulator = _Emulator(columns, lines)
         self._stream = pyte.ByteStream(self._emulator)
         self._lock = threading.Lock()
@@ -81,6 +83,7 @@ class TerminalSession:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         if hasattr(self, "_lock"):
             with self._lock:
+                self._parse()
                 self._emulator.resize(lines, columns)
             os.killpg(self.process.pid, signal.SIGWINCH)
 
@@ -91,12 +94,18 @@ class TerminalSession:
     def text(self) -> str:
         """What the terminal shows."""
         with self._lock:
+            self._parse()
             return "\n".join(line.rstrip() for line in self._emulator.display)
 
-    def written(self) -> bytes:
-        """Everything that was ever written to the terminal."""
+    def written(self, since: int = 0) -> bytes:
+        """Everything that was ever written to the terminal, or what came after the first `since` bytes."""
         with self._lock:
-            return bytes(self.raw)
+            return bytes(self.raw[since:])
+
+    def arrival(self, offset: int) -> float:
+        """When the byte at `offset` of what was written came, by `time.perf_counter`."""
+        with self._lock:
+            return next(at for at, end in reversed(self.arrivals) if end <= offset)
 
     def wait_for(self, *words: str, seconds: float = 60) -> str:
         """Wait until all `words` are on the screen; returns its text."""
@@ -148,8 +157,14 @@ class TerminalSession:
             if not data:
                 return
             with self._lock:
+                self.arrivals.append((time.perf_counter(), len(self.raw)))
                 self.raw += data
-                self._stream.feed(data.replace(b"\x1b[<u", b"").replace(b"\x1b[>25u", b""))
+
+    def _parse(self) -> None:
+        """Let the emulator read what has come. Only when its screen is asked for: it costs more than the program."""
+        data = bytes(self.raw[self._parsed :])
+        self._parsed = len(self.raw)
+        self._stream.feed(data.replace(b"\x1b[<u", b"").replace(b"\x1b[>25u", b""))
 
     def __enter__(self) -> TerminalSession:
         return self
