@@ -45,11 +45,11 @@ class Cabin:
     def __init__(self, app: App[Any], session: Session, settings: Settings) -> None:
         self.session = session
         self.steering = Steering(session, app)
-        self.screen = MainScreen(session, settings, hinted=is_first_time())
+        self._pace = FramePace()
+        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time())
         self._app = app
         self._settings = settings
         self._faults = Faults()
-        self._pace = FramePace()
         # Behind a dialog Textual puts the whole screen together, dimmed, for every change of it.
         self._for_hidden = HeldNews(_HIDDEN_SECONDS)
         self._is_settled = False
@@ -60,6 +60,7 @@ class Cabin:
         While a command is on its way every tick looks: its answer is waited for.
         """
         if not self._pace.is_due(urgent=bool(self.session.pending)):
+            self.screen.charts.board.catch_up()
             return News()
         news = self.session.poll()
         is_under_way = self.session.history.last_step > self.session.history.first_step
@@ -68,7 +69,7 @@ class Cabin:
         if news:
             self.steering.take(news)
         is_hidden = isinstance(self._app.screen, ModalScreen)
-        self.screen.take(self._for_hidden.give(news, at_once=not is_hidden))
+        self.screen.tick(self._for_hidden.give(news, at_once=not is_hidden))
         return news
 
     def _settle(self) -> None:

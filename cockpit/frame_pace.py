@@ -6,29 +6,47 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-CPU_SHARE: Final = 0.06
+CPU_SHARE: Final = 0.05
 """What looking and drawing may take of a core; what keys ask for comes on top."""
 
 LONGEST: Final = 1.0
-"""Seconds after which the screen looks again, whatever it costs."""
+"""Seconds after which the screen looks again, whatever it costs; seconds of its share that are saved up at most."""
+
+_A_LOOK: Final = 0.005
+"""CPU seconds that are left for the next look by what is drawn between looks."""
 
 
 class FramePace:
-    """Asked at every tick of the screen's timer. `cpu` tells the seconds that the calling thread has computed."""
+    """Asked at every tick of the screen's timer. `cpu` tells the seconds that the calling thread has computed.
+
+    A share that was not used is saved up for a second: a run that takes a step now and then is drawn at once.
+    """
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.thread_time
     ) -> None:
         self._clock = clock
         self._cpu = cpu
-        self._looked_at = -LONGEST
-        self._cpu_then = cpu()
+        self._counted_at, self._cpu_then = clock(), cpu()
+        self._looked_at = self._counted_at - LONGEST
+        self._left = CPU_SHARE * LONGEST
 
     def is_due(self, *, urgent: bool = False) -> bool:
-        """Whether to look now: what the last look and its drawing cost has been waited for, or it is `urgent`."""
-        now, cpu = self._clock(), self._cpu()
-        wanted = min((cpu - self._cpu_then) / CPU_SHARE, LONGEST)
-        if not urgent and now - self._looked_at < wanted:
+        """Whether to look now: there is something left of the share, or it is `urgent`."""
+        left, now = self._count(), self._clock()
+        if not urgent and left < 0 and now - self._looked_at < LONGEST:
             return False
-        self._looked_at, self._cpu_then = now, cpu
+        self._looked_at = now
         return True
+
+    def has_time(self) -> bool:
+        """Whether something more may be drawn now that the next look does not have to wait for."""
+        return self._count() >= _A_LOOK
+
+    def _count(self) -> float:
+        """What is left of the share, in CPU seconds; what is owed is forgotten after a second."""
+        now, cpu = self._clock(), self._cpu()
+        most = CPU_SHARE * LONGEST
+        left = self._left + CPU_SHARE * (now - self._counted_at) - (cpu - self._cpu_then)
+        self._counted_at, self._cpu_then, self._left = now, cpu, min(max(left, -most), most)
+        return self._left

@@ -17,6 +17,11 @@ class HeldNews:
         self._given_at = -seconds
         self._held = News()
 
+    @property
+    def holds(self) -> bool:
+        """Something was given and not given out."""
+        return bool(self._held)
+
     def give(self, news: News, *, at_once: bool = False) -> News:
         """What is due now, `news` included; falsy where nothing is."""
         self._held = together(self._held, news)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from textual import events
 from textual.app import ComposeResult
@@ -15,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
 from cockpit.console.text import whole
+from cockpit.frame_pace import FramePace
 from cockpit.screens.compositor import FrugalCompositor
 from cockpit.screens.faults import PanelFailed
 from cockpit.screens.held_news import HeldNews
@@ -40,8 +40,6 @@ _CHART_SECONDS = 0.2
 _COLUMN_SECONDS = 2.0
 """How often the column beside the charts is brought up to date then."""
 
-_CHARTS_AFTER = 0.03
-
 _TABS_AFTER = 0.3
 """Seconds between the first picture and the next tabs, so that a tab is there when somebody wants it."""
 
@@ -57,7 +55,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
     # Textual draws the whole screen again whenever the focus moves; the widgets that show it redraw themselves.
     focused = var[Widget | None](None, init=False)
 
-    def __init__(self, session: Session, settings: Settings, *, hinted: bool = False) -> None:
+    def __init__(
+        self, session: Session, settings: Settings, *, pace: FramePace | None = None, hinted: bool = False
+    ) -> None:
         super().__init__()
         self._compositor = self._pictures = FrugalCompositor()
         self._pictures.is_held = True
@@ -70,7 +70,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._for_charts = HeldNews(_CHART_SECONDS)
         self._for_column = HeldNews(_COLUMN_SECONDS)
         self._panels: tuple[Panel, ...] = ()
-        self.charts = ChartGrid(marker=settings.marker, id="charts")
+        self.charts = ChartGrid(marker=settings.marker, has_time=(pace or FramePace()).has_time, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self._body = ContentSwitcher(self.charts, initial="charts", id="body")
@@ -169,6 +169,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
         names = list(TABS.values())
         self.show_tab(names[(names.index(self.tab) + by) % len(names)])
 
+    def tick(self, news: News) -> None:
+        """What is new, ten times a second; where nothing is, charts that are behind have their turn."""
+        if news or self._for_charts.holds or self._for_column.holds:
+            self.take(news)
+        else:
+            self.charts.board.catch_up()
+
     def take(self, news: News) -> None:
         """Hand on what is new; a panel that was out of sight until now gets everything."""
         if not self.is_mounted:
@@ -183,10 +190,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             elif panel not in self._seen:
                 # A tab stands there at once as it was left, and is brought up to date by the next picture.
                 self.call_after_refresh(self.hand, panel, EVERYTHING)
-            elif panel is self.charts:
-                # A picture of its own: one with header and charts would be put together from all between them.
-                self.set_timer(_CHARTS_AFTER, partial(self.hand, panel, charts)) if charts else None
-            elif what := column if panel in self._column_panels else news:
+            elif what := charts if panel is self.charts else column if panel in self._column_panels else news:
                 self.hand(panel, what)
         self._seen = visible
         self._told |= visible

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from textual import events
@@ -15,8 +15,11 @@ from cockpit.charts.glyphs import Marker
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.widgets.chart_view import ChartView
 
-_SECONDS_BETWEEN: Final = 0.2
-"""From one chart that is drawn for new steps alone to the next: drawing takes time from the training."""
+_SECONDS_BETWEEN: Final = 0.02
+"""From the charts that are drawn for new steps alone to the next ones: a key that is pressed meanwhile goes first."""
+
+_AT_ONCE: Final = 2
+"""Charts that are put on the screen together then."""
 
 
 class ChartBoard(Container):
@@ -26,7 +29,8 @@ class ChartBoard(Container):
     ChartBoard { layout: grid; width: 1fr; height: 1fr; }
     """
 
-    def __init__(self, marker: Marker) -> None:
+    def __init__(self, marker: Marker, *, has_time: Callable[[], bool]) -> None:
+        self._has_time = has_time
         self.charts = [ChartView(spec, marker) for spec in DEFAULTS]
         for chart in self.charts:
             chart.display = False  # until there is a size to say how many there is room for
@@ -76,22 +80,32 @@ class ChartBoard(Container):
             self.call_later(self._catch_up)
 
     def show_some(self, feed: Feed) -> None:
-        """Draw what is new chart by chart, the one that has waited longest first, some moments apart.
+        """Draw what is new in the charts that have waited longest, in the others as soon as there is time for them.
 
-        All of them at once would have Textual put the whole screen together, many times a second where a run is fast.
+        A fast run would have all of them drawn many times a second, and drawing takes time from the training.
         """
         self._feed = feed
         shown = self.shown
         self._behind = [chart for chart in self._behind if chart in shown]
         self._behind += [chart for chart in shown if chart not in self._behind]
-        if self._next is None:
-            self._show_next()
+        self._show_next(1)
 
-    def _show_next(self) -> None:
+    def _show_next(self, count: int) -> None:
+        if self._feed is not None:
+            for chart in self._behind[:count]:
+                chart.show(self._feed)
+        del self._behind[:count]
+        if self._behind and self._next is None:
+            self._next = self.set_timer(_SECONDS_BETWEEN, self._go_on)
+
+    def catch_up(self) -> None:
+        """Draw some of the charts that are behind, if there is time for it and a moment has passed."""
+        if self._behind and self._next is None and self._has_time():
+            self._show_next(_AT_ONCE)
+
+    def _go_on(self) -> None:
         self._next = None
-        if self._behind and self._feed is not None:
-            self._behind.pop(0).show(self._feed)
-            self._next = self.set_timer(_SECONDS_BETWEEN, self._show_next)
+        self.catch_up()
 
     def offer(self, metrics: Iterable[str]) -> None:
         """The run has these metrics: charts that hold one of them are available."""

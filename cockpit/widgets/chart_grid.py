@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Final
 
@@ -35,11 +36,13 @@ class ChartGrid(Panel):
     ChartGrid { layout: vertical; width: 1fr; height: 1fr; }
     """
 
-    def __init__(self, *, marker: Marker = "braille", id: str | None = None) -> None:
+    def __init__(
+        self, *, marker: Marker = "braille", has_time: Callable[[], bool] = lambda: True, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
         self.view = View()
         self.recent = False
-        self.board = ChartBoard(marker)
+        self.board = ChartBoard(marker, has_time=has_time)
         self._glyphs = MARKERS[marker]
         self._status = ChartStatus()
         self._session: Session | None = None
@@ -59,7 +62,7 @@ class ChartGrid(Panel):
     def take(self, session: Session, news: News) -> None:
         """Redraw the visible charts when steps, events or what curves are held against are new.
 
-        With nothing but new steps half of them are drawn now and half the next time, the one that keys act on always.
+        With nothing but new steps one is drawn now, and the others while `has_time` says that there is time for it.
         """
         new = self._session is not session
         self._session = session

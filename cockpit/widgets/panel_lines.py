@@ -10,10 +10,12 @@ from typing import ClassVar, Final
 
 from textual import events
 from textual.content import Content
-from textual.geometry import Size
+from textual.geometry import Region, Size
+from textual.strip import Strip
 from textual.style import Style
 
 from cockpit.session.session import News, Pending, Session
+from cockpit.widgets.kept_strips import KeptStrips
 from cockpit.widgets.panel import Ask, JumpTo, Panel
 from cockpit.widgets.panel_signs import LABEL, STRONG, signs_for
 from engine.journal.reader import Entry
@@ -107,16 +109,18 @@ def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
     return fresh[::-1]
 
 
-def _are_same(pair: tuple[list[Content] | None, list[Content]]) -> bool:
-    then, now = pair
-    return then is not None and all(one.is_same(other) for one, other in zip(then, now, strict=True))
+def _changed(then: Sequence[Content], now: Sequence[Content]) -> Iterable[int]:
+    """The numbers of the lines that say or look different."""
+    return (y for y, (one, other) in enumerate(zip(then, now, strict=True)) if not one.is_same(other))
 
 
 class Lines(Panel):
     """A panel as tall as its lines. `marker` 'ascii' asks for characters that every font has.
 
-    It is painted again only when a line of it has changed.
+    Only lines that have changed are painted again.
     """
+
+    ALLOW_SELECT = False
 
     SLOW_SECONDS: ClassVar[float] = 0.25
     """Nobody reads a table of numbers ten times a second, and laying it out takes time from the training."""
@@ -133,6 +137,7 @@ class Lines(Panel):
         self.signs = signs_for(marker)
         self.set_class(marker == "ascii", "-ascii")
         self._laid_out: dict[int, list[Content]] = {}
+        self._strips = KeptStrips()
         self._pending: tuple[Pending, ...] = ()
         self._painted_at = -math.inf
         self._is_late = False
@@ -162,8 +167,8 @@ class Lines(Panel):
         pairs = [(before.get(width), self._lines_at(width)) for width in widths]
         if not pairs or any(then is None or len(then) != len(now) for then, now in pairs):
             self.refresh(layout=True)
-        elif not all(map(_are_same, pairs)):
-            self.refresh()
+        elif changed := {y for then, now in pairs for y in _changed(then or [], now)}:
+            self.refresh(*(Region(0, y, max(widths), 1) for y in changed))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The number of lines at that width."""
@@ -172,6 +177,14 @@ class Lines(Panel):
     def render(self) -> Content:
         """The lines, whatever is too long cut."""
         return Content("\n").join(self._lines_at(self._width()))
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines; blank below the last one."""
+        width, style = self._width(), self.visual_style
+        lines = self._lines_at(width)
+        if y >= len(lines):
+            return Strip.blank(width, style.rich_style)
+        return self._strips.strip(self, y, lines[y], style, width)
 
     def _lines_at(self, width: int) -> list[Content]:
         """The lines as they were laid out when the panel last took news."""

@@ -13,13 +13,10 @@ from textual.message import Message
 from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.style import Style
-from textual.visual import Visual
+
+from cockpit.widgets.kept_strips import KeptStrips
 
 _NOTHING: Final = -1
-
-_KEPT: Final = 512
-"""Lines that are kept as they were drawn: a tab that is shown again, or gets the focus, draws all of its lines."""
 
 
 class LineList(ScrollView, can_focus=True):
@@ -75,7 +72,7 @@ class LineList(ScrollView, can_focus=True):
         self._has_cursor = cursor
         self._cursor = _NOTHING
         self._count = 0
-        self._strips: dict[int, tuple[Content, tuple[Style, int, int, str], Strip]] = {}
+        self._strips = KeptStrips()
 
     @property
     def count(self) -> int:
@@ -122,20 +119,7 @@ class LineList(ScrollView, can_focus=True):
         style = self.visual_style
         if index == self.cursor:
             style += self.get_visual_style("list--cursor", partial=True)
-        return self._strip(index, self._line_at(index), style, left, width)
-
-    def _strip(self, index: int, line: Content, style: Style, left: int, width: int) -> Strip:
-        """`line` on `width` cells from cell `left` on: as it was made before, where nothing about it has changed."""
-        kept = self._strips.get(index)
-        look = (style, left, width, self.app.theme)
-        if kept is not None and kept[1] == look and kept[0].is_same(line):
-            return kept[2]
-        (strip,) = Visual.to_strips(self, line, left + width, 1, style, pad=True)
-        strip = strip.crop(left, left + width)
-        if len(self._strips) >= _KEPT:
-            self._strips.clear()
-        self._strips[index] = line, look, strip
-        return strip
+        return self._strips.strip(self, index, self._line_at(index), style, width, left)
 
     # --- moving ----------------------------------------------------------------------------
 
