@@ -83,6 +83,11 @@ class CockpitApp(App[None], inherit_bindings=False):
         self._terminal = terminal
         self._cabin: Cabin | None = None
         self._num_faults = 0
+        self._own_filters: list[LineFilter] = []
+        if settings.marker == "ascii":
+            from cockpit.ascii_filter import AsciiFilter  # noqa: PLC0415 - few need it
+
+            self._own_filters.append(AsciiFilter())
         for theme in THEMES:
             self.register_theme(theme)
         if settings.theme not in self.available_themes:
@@ -111,9 +116,10 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters, but for the one that looks for the terminal's sixteen colours: nothing here uses them."""
-        return [
+        theirs = [
             line_filter for line_filter in super().get_line_filters() if not isinstance(line_filter, ANSIToTruecolor)
         ]
+        return [*theirs, *self._own_filters]
 
     def on_mount(self) -> None:
         """Once the first frame is drawn, everything that takes longer."""
@@ -132,7 +138,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
             self.push_screen(self._furnish(Session(self._source)).screen)
         self._departure.begin()
-        self.set_interval(1 / self.settings.poll_rate, self._poll, name="poll")
+        self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
         self._poll()  # so that the main screen's first picture has charts in it
 
     def _furnish(self, session: Session) -> Cabin:
@@ -142,6 +148,12 @@ class CockpitApp(App[None], inherit_bindings=False):
         return self._cabin
 
     # --- news ---------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Look now, or as soon as there is time: the tick after that would make what is on screen older."""
+        self._poll()
+        if self._cabin is not None and 0 < (wait := self._cabin.due_in()) < 1 / self.settings.poll_rate:
+            self.set_timer(wait, self._poll)
 
     def _poll(self) -> None:
         if self._terminal is not None and self._terminal.is_gone():

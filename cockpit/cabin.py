@@ -72,6 +72,10 @@ class Cabin:
         self.screen.tick(self._for_hidden.give(news, at_once=not is_hidden))
         return news
 
+    def due_in(self) -> float:
+        """Seconds until the next poll looks at the journal, 0 where it does."""
+        return self._pace.due_in()
+
     def _settle(self) -> None:
         """Steps are taken: all modules are loaded, and what lives now will live on.
 

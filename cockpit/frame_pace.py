@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-CPU_SHARE: Final = 0.05
+CPU_SHARE: Final = 0.055
 """What looking and drawing may take of a core; what keys ask for comes on top."""
 
 LONGEST: Final = 1.0
@@ -38,6 +38,10 @@ class FramePace:
             return False
         self._looked_at = now
         return True
+
+    def due_in(self) -> float:
+        """Seconds until the next look is due, 0 where it is."""
+        return min(max(-self._count() / CPU_SHARE, 0.0), max(self._looked_at + LONGEST - self._clock(), 0.0))
 
     def has_time(self) -> bool:
         """Whether something more may be drawn now that the next look does not have to wait for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -38,7 +38,7 @@ class Source(Protocol):
     def last_step(self) -> int: ...
     @property
     def loading(self) -> float: ...
-    def buckets(self, name: str, *, first: float, last: float, columns: int) -> Columns: ...
+    def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> Mapping[str, Columns]: ...
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
     def at(self, name: str, step: int) -> float | None: ...
     def newest(self, name: str) -> float | None: ...
@@ -117,29 +117,30 @@ def _windows(feed: Feed, layout: Layout, glyphs: Glyphs) -> list[Window]:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Columns of one plot, fetched when they are asked for."""
+    """Columns of one plot, fetched for all of its metrics together."""
 
     source: Source
     window: Window
     count: int
     gutter: int
 
-    def __call__(self, metric: str) -> Columns:
-        return self.source.buckets(metric, first=self.window.first, last=self.window.end, columns=self.count)
+    def of(self, metrics: Sequence[str]) -> Mapping[str, Columns]:
+        return self.source.buckets_of(metrics, first=self.window.first, last=self.window.end, columns=self.count)
 
 
 def _body(spec: Spec, options: Options, feed: Feed, metrics: tuple[str, ...], columns: _Columns) -> Body:
     if not columns.count:
         return Lines(())
+    found = columns.of(metrics)
     if spec.kind == "heat":
         labels = [_heat_label(metric, metrics, feed, columns.gutter - 1) for metric in metrics]
-        rows = tuple(HeatRow(label, columns(metric)) for label, metric in zip(labels, metrics, strict=True))
+        rows = tuple(HeatRow(label, found[metric]) for label, metric in zip(labels, metrics, strict=True))
         return Heat(rows, heat_scale([row.columns for row in rows], columns.count))
     curves = tuple(
         Curve(
             letter_of(slot_of(metric, position)),
             slot_of(metric, position),
-            columns(metric),
+            found[metric],
             sparse=is_sparse(metric),
             chance=chance_of(metric, feed.chance),
             edges=_edges(columns.source, metric, columns.window) if is_sparse(metric) else NO_EDGES,

@@ -34,7 +34,7 @@ from engine.protocol.events import Activity
 MIN_WIDTH, MIN_HEIGHT = 60, 18
 """Below this nothing can be read."""
 
-_CHART_SECONDS = 0.2
+_CHART_SECONDS = 0.35
 """How often the charts hear of a run that only goes on."""
 
 _COLUMN_SECONDS = 2.0
@@ -171,7 +171,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def tick(self, news: News) -> None:
         """What is new, ten times a second; where nothing is, charts that are behind have their turn."""
-        if news or self._for_charts.holds or self._for_column.holds:
+        is_waiting = self._session.pending or self._pending.display
+        if news or is_waiting or self._for_charts.holds or self._for_column.holds:
             self.take(news)
         else:
             self.charts.board.catch_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 
 import numpy as np
@@ -68,8 +69,18 @@ class History:
 
     def buckets(self, name: str, *, first: float, last: float, columns: int) -> Buckets:
         """The steps from `first` (included) to `last` (not included) of a metric in `columns` columns."""
+        return self.buckets_of((name,), first=first, last=last, columns=columns)[name]
+
+    def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
+        """The same of several metrics at one moment, for little more than one of them costs."""
         with self._lock:
-            return self._lens(name).buckets(name, first=first, last=last, columns=columns)
+            of_lens: dict[Lens, list[str]] = {}
+            for name in names:
+                of_lens.setdefault(self._lens(name), []).append(name)
+            found: dict[str, Buckets] = {}
+            for lens, some in of_lens.items():
+                found |= lens.buckets(some, first=first, last=last, columns=columns)
+            return found
 
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The steps `first` to `last`, both included, at which the metric was recorded, and its values as recorded."""

@@ -110,16 +110,17 @@ class Pyramid:
         blocks = [(a + shift, b + shift) for (a, b), shift in zip(ranges, shifts, strict=False) if shift >= 0]
         return Plan(first_C.size, Cells.of(ranges[:2], first_C.size), Cells.of(blocks, first_C.size))
 
-    def read(self, values: Matrix, row: int, plan: Plan) -> Stats:
-        """The summary of every column of `plan` for one metric."""
+    def read(self, values: Matrix, rows: Slots, plan: Plan) -> Stats:
+        """The summary of every column of `plan` for each of K metrics, (K, C) cells."""
         found: Stats | None = None
+        shape = (rows.size, plan.num_columns)
         if plan.slots.flat.size:
-            single = Stats.of_values(values[row].take(plan.slots.flat))
-            found = _spread(single.runs(plan.slots.starts), plan.slots.columns, plan.num_columns)
+            single = Stats.of_values(values[rows[:, None], plan.slots.flat])
+            found = _spread(single.runs(plan.slots.starts), plan.slots.columns, shape)
         if plan.blocks.flat.size:
-            whole = self._stats.take(row, plan.blocks.flat).runs(plan.blocks.starts)
-            found = _united(found, whole, plan.blocks.columns, plan.num_columns)
-        return Stats.empty((plan.num_columns,)) if found is None else found
+            whole = self._stats.take(rows, plan.blocks.flat).runs(plan.blocks.starts)
+            found = _united(found, whole, plan.blocks.columns, shape)
+        return Stats.empty(shape) if found is None else found
 
     def flagged(self, row: int) -> tuple[Slots, int, int]:
         """The smallest blocks of one metric with a NaN or an infinity, and the first and last slot of all blocks."""
@@ -138,13 +139,13 @@ class Pyramid:
         return slice(self._offsets[level] + begin, self._offsets[level] + stop)
 
 
-def _spread(runs: Stats, columns: Slots, num_columns: int) -> Stats:
+def _spread(runs: Stats, columns: Slots, shape: tuple[int, int]) -> Stats:
     """The summaries `runs` of some columns, and empty ones for the others."""
-    return runs if columns.size == num_columns else _united(None, runs, columns, num_columns)
+    return runs if columns.size == shape[1] else _united(None, runs, columns, shape)
 
 
-def _united(found: Stats | None, runs: Stats, columns: Slots, num_columns: int) -> Stats:
+def _united(found: Stats | None, runs: Stats, columns: Slots, shape: tuple[int, int]) -> Stats:
     """`found` with `runs` taken in at `columns`."""
-    found = Stats.empty((num_columns,)) if found is None else found
-    found.unite(slice(None) if columns.size == num_columns else columns, runs)
+    found = Stats.empty(shape) if found is None else found
+    found.unite(slice(None) if columns.size == shape[1] else columns, runs)
     return found

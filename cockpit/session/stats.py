@@ -85,13 +85,13 @@ class Stats:
         )
 
     def runs(self, starts: Slots) -> Stats:
-        """Cells of one axis united in runs that begin at `starts`; no run is empty."""
-        return Stats(tuple(union.reduceat(cells, starts) for union, cells in zip(_UNION, self.arrays, strict=True)))
+        """Cells of the last axis united in runs that begin at `starts`; no run is empty."""
+        return Stats(tuple(union.reduceat(cells, starts, -1) for union, cells in zip(_UNION, self.arrays, strict=True)))
 
     def unite(self, at: Slots | slice, other: Stats) -> None:
-        """Take the cells of `other` into the cells `at`, no two of them the same."""
+        """Take the cells of `other` into the cells `at` of the last axis, no two of them the same."""
         for union, cells, more in zip(_UNION, self.arrays, other.arrays, strict=True):
-            cells[at] = union(cells[at], more)
+            cells[..., at] = union(cells[..., at], more)
 
     def put(self, rows: slice, columns: slice, other: Stats) -> None:
         """Overwrite a rectangle."""
@@ -107,6 +107,6 @@ class Stats:
         """A view of a rectangle."""
         return Stats(tuple(cells[rows, columns] for cells in self.arrays))
 
-    def take(self, row: int, columns: Slots) -> Stats:
-        """Copies of single cells of one row."""
-        return Stats(tuple(cells[row].take(columns) for cells in self.arrays))
+    def take(self, rows: Slots, columns: Slots) -> Stats:
+        """Copies of single cells, the same ones of each of these rows."""
+        return Stats(tuple(cells[rows[:, None], columns] for cells in self.arrays))

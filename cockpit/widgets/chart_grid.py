@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Final
@@ -23,6 +24,9 @@ from cockpit.widgets.chart_status import ChartStatus
 from cockpit.widgets.chart_view import ChartView
 from cockpit.widgets.metric_chooser import MetricChooser
 from cockpit.widgets.panel import Panel
+
+_STATUS_SECONDS: Final = 1.0
+"""How often the status line counts on while nothing but steps comes."""
 
 _STATUS_FROM: Final = 12
 """Lower grids give the status line's row to the charts."""
@@ -48,6 +52,7 @@ class ChartGrid(Panel):
         self._session: Session | None = None
         self._marks, self._num_entries = NO_MARKS, 0
         self._is_due = False
+        self._said_at = -_STATUS_SECONDS
 
     def compose(self) -> ComposeResult:
         """The charts, and a line that says what they show."""
@@ -146,11 +151,14 @@ class ChartGrid(Panel):
             return
         if all_charts:
             self.board.show(feed)
+            self._say(feed)
         else:
             self.board.show_some(feed)
-        self._say(feed)
+            if time.monotonic() - self._said_at >= _STATUS_SECONDS:
+                self._say(feed)
 
     def _say(self, feed: Feed) -> None:
+        self._said_at = time.monotonic()
         if self._status.display:
             self._status.show(feed, self._glyphs, self.board.place)
 

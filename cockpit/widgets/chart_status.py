@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -28,8 +30,8 @@ class ChartStatus(Static):
 
     def show(self, feed: Feed, glyphs: Glyphs, pages: str) -> None:
         """The mark nearest to the cursor, or the newest, at the left; what is shown at the right."""
-        left, right = marked(feed, glyphs), "  ".join(part for part in (*facts(feed), pages) if part)
-        width = self.content_size.width
+        width, left = self.content_size.width, marked(feed, glyphs)
+        right = fitting([part for part in (*facts(feed), pages) if part], width - len(left) - 2)
         if (left, right, width) == self._shown:
             return
         self._shown = (left, right, width)
@@ -39,6 +41,14 @@ class ChartStatus(Static):
             return
         left = left if len(left) <= room else f"{left[: room - 3]}..."
         self.update(Content(f"{left:<{room}}  {right}"), layout=False)
+
+
+def fitting(parts: Sequence[str], room: int) -> str:
+    """The parts in one line, the last ones left out where they do not fit; the first one stays."""
+    for count in range(len(parts), 1, -1):
+        if len(line := "  ".join(parts[:count])) <= room:
+            return line
+    return "".join(parts[:1])
 
 
 def marked(feed: Feed, glyphs: Glyphs) -> str:

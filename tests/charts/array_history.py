@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +53,10 @@ class ArrayHistory:
             steps, row = self.metrics.get(name, (np.empty(0, np.int64), np.empty(0)))
             self.metrics[name] = (np.append(steps, step), np.append(row, value))
         self.version += 1
+
+    def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, ArrayColumns]:
+        """The same of several metrics."""
+        return {name: self.buckets(name, first=first, last=last, columns=columns) for name in names}
 
     def buckets(self, name: str, *, first: float, last: float, columns: int) -> ArrayColumns:
         self.num_reads += 1

@@ -300,10 +300,10 @@ async def test_a_panel_that_cannot_take_news_is_switched_off_after_three_times(r
 
 
 async def test_a_panel_that_cannot_be_drawn_is_switched_off(recorded, monkeypatch):
-    def render(self):
+    def render_line(self, y):
         raise ZeroDivisionError("cannot be drawn")
 
-    monkeypatch.setattr(Phases, "render", render)
+    monkeypatch.setattr(Phases, "render_line", render_line)
     async with cockpit(recorded, size=(80, 24)) as (app, pilot):
         await pilot.press("f3")
         await pilot.pause(0.3)

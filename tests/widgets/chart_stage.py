@@ -60,7 +60,8 @@ class ChartStage(App[None]):
     def __init__(self, session: ArraySession, marker: Marker = "braille") -> None:
         super().__init__()
         self.session = session
-        self.grid = ChartGrid(marker=marker)
+        self.has_time = True
+        self.grid = ChartGrid(marker=marker, has_time=lambda: self.has_time)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK

@@ -107,13 +107,34 @@ async def test_a_fast_run_has_no_chart_drawn_before_all_others_were() -> None:
     async with app.run_test(size=WIDE) as pilot:
         app.take()
         await pilot.pause()
+        app.has_time = False
         before = app.draws
         for step in range(51, 71):
             app.session.history.append(step, metrics_at(step))
             app.take(STEPS)
             await asyncio.sleep(0.05)
         drawn = [app.draws[chart.spec.id] - before[chart.spec.id] for chart in app.grid.board.shown]
-        assert 2 <= sum(drawn) <= 7 and max(drawn) - min(drawn) <= 1
+        assert sum(drawn) == 20 and max(drawn) - min(drawn) <= 1
+
+
+async def test_charts_that_there_was_no_time_for_are_drawn_when_there_is() -> None:
+    app = ChartStage(session_of(50))
+    async with app.run_test(size=WIDE) as pilot:
+        app.take()
+        await pilot.pause()
+        app.has_time = False
+        shown = [chart.spec.id for chart in app.grid.board.shown]
+        before = app.draws
+        app.session.history.append(51, metrics_at(51))
+        app.take(STEPS)
+        await asyncio.sleep(0.2)
+        app.grid.board.catch_up()
+        assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
+        app.has_time = True
+        app.grid.board.catch_up()
+        assert [app.draws[name] - before[name] for name in shown] == [1, 1, 1, 0, 0, 0]
+        await asyncio.sleep(0.5)
+        assert [app.draws[name] - before[name] for name in shown] == [1] * 6
 
 
 async def test_a_new_step_repaints_only_rows_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:

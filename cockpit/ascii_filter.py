@@ -1,0 +1,65 @@
+"""The whole screen in characters that every font has: for terminals whose font lacks boxes and signs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+
+_ACROSS: Final = "─━┄┅┈┉╌╍═╴╶╸╺╼╾"
+_DOWN: Final = "│┃┆┇┊┋╎╏║╵╷╹╻╽╿"
+_SIGNS: Final = {
+    "🔎": "/ ",
+    "✓": "+",
+    "✗": "x",
+    "×": "x",
+    "…": ".",
+    "·": ".",
+    "●": "*",
+    "○": "o",
+    "•": "*",
+    "▲": "^",
+    "▼": "v",
+    "▶": ">",
+    "◀": "<",
+    "↑": "^",
+    "↓": "v",
+    "←": "<",
+    "→": ">",
+    "‖": "|",
+    "■": "#",
+    "–": "-",
+    "—": "-",
+    "▔": "-",
+    "▁": "_",
+    "▏": "|",
+    "▎": "|",
+    "▌": "|",
+    "▐": "|",
+    "▕": "|",
+    "░": ".",
+    "▒": ":",
+}
+_TABLE: Final = str.maketrans(
+    dict.fromkeys(map(chr, range(0x2500, 0x2580)), "+")
+    | dict.fromkeys(map(chr, range(0x2580, 0x25A0)), "#")
+    | dict.fromkeys(_ACROSS, "-")
+    | dict.fromkeys(_DOWN, "|")
+    | _SIGNS
+)
+"""As many cells as before. Letters are left alone, whatever their alphabet: names and notes are a person's own."""
+
+
+class AsciiFilter(LineFilter):
+    """Writes boxes, blocks and signs with ASCII, wherever on the screen they come from."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments, but for their characters."""
+        if all(segment.text.isascii() for segment in segments):
+            return segments
+        return [
+            segment if segment.text.isascii() else Segment(segment.text.translate(_TABLE), segment.style)
+            for segment in segments
+        ]
