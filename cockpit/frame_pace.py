@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-CPU_SHARE: Final = 0.055
+CPU_SHARE: Final = 0.05
 """What looking and drawing may take of a core; what keys ask for comes on top."""
 
 LONGEST: Final = 1.0
