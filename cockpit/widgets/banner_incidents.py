@@ -153,9 +153,10 @@ def _not_finite(incident: Incident, told: Mapping[type, e.Event]) -> Account:
         evidence, remedy = whole(alert.message), whole(alert.remedy)
     if isinstance(fault, e.FaultNamed):
         blame = (("operation", fault.operation), ("module", fault.module), ("term", fault.term))
-        named = ", ".join(f"{word} {name}" for word, name in blame if name)
-        how = ", ".join(said for said in (fault.direction, fault.verdict) if said)
-        where = f"{named} ({how})" if named else how
+        # A replay that names nothing leaves what the skipped step itself has told.
+        named = ", ".join(f"{word} {name}" for word, name in blame if name) or where
+        how = ", ".join(said for said in (fault.direction, fault.verdict) if said and said not in evidence)
+        where = f"{named} ({how})" if named and how else named or how
         where += f", refinement {fault.refinement}" if fault.refinement else ""
     where = whole(where)
     return Account(what, "" if where in evidence else where, evidence, remedy)

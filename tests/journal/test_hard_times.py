@@ -82,7 +82,7 @@ def test_a_killed_writer_leaves_a_whole_journal_that_goes_on(run_dir: Path) -> N
         assert abs(len(events) - len(steps)) <= 1
         state = reader.state()
         assert state is not None
-        assert state.step >= len(events)
+        assert state.step >= len(events) - 1  # the end may have come between an event and the state after it
     with writing(run_dir) as writer:
         writer.open_branch(1000)
         writer.record_step(1001, 100.1, ("m/0",), (7.0,))

@@ -62,6 +62,7 @@ async def test_a_key_is_pending_until_the_run_answers(run):
         await until(pilot, lambda: "lower LR: LR 3.00e-03 -> 1.50e-03" in strip(pilot))
         assert [request.command for request in run.answer_commands()] == [c.ScaleLr(0.5)]
         await until(pilot, lambda: strip(pilot) == "")
+        await until(pilot, lambda: bool(toasts(pilot)))
         assert toasts(pilot) == ["✓ lower LR: applied at step 60: learning rate 3.00e-03 -> 1.50e-03"]
 
 

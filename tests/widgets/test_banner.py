@@ -199,11 +199,11 @@ def test_a_run_that_starts_again_has_no_old_troubles() -> None:
     assert incidents.open == []
 
 
-def test_a_fault_without_a_place_is_told_once() -> None:
+def test_a_fault_without_a_place_keeps_that_of_the_step_and_is_told_once() -> None:
     fault = e.FaultNamed(31, "vanished on replay", "", "", "", "", "", (), "forensics/x", 1.0)
     alert = e.AlertRaised("fault", "step 31, vanished on replay: it was transient", "train on", at_step=31)
     incidents = Incidents()
     incidents.add([entry(skipped(31), step=31), entry(fault, step=31)])
-    assert account(incidents.open[0]).where == "vanished on replay"
+    assert account(incidents.open[0]).where == "term contour (vanished on replay)"
     incidents.add([entry(alert, step=32)])
-    assert account(incidents.open[0]).where == ""
+    assert account(incidents.open[0]).where == "term contour"
