@@ -121,6 +121,14 @@ class LineList(ScrollView, can_focus=True):
             style += self.get_visual_style("list--cursor", partial=True)
         return self._strips.strip(self, index, self._line_at(index), style, width, left)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows in `crop` as they are: a list has no border and no padding that Textual would have to add."""
+        strips = [self.render_line(y) for y in crop.line_range]
+        for line_filter in self.get_line_filters():
+            strips = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in strips]
+        first, last = crop.column_span
+        return strips if (first, last) == (0, self.size.width) else [strip.crop(first, last) for strip in strips]
+
     # --- moving ----------------------------------------------------------------------------
 
     def action_move(self, by: int) -> None:
