@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pyte
+import pytest
+from textual._compositor import Compositor
 
 from cockpit.app import CockpitApp
+from cockpit.screens.compositor import FrugalCompositor
 from cockpit.session.session import EVERYTHING, Session
 from cockpit.settings import Settings
-from tests.recorded_run import RecordedRun
+from tests.recorded_run import RecordedRun, record_run
 
 
 async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_path, monkeypatch):
@@ -36,3 +39,20 @@ async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_
         await pilot.pause()
         whole = ["".join(part.text for part in strip).rstrip() for strip in app.screen._compositor.render_strips()]
         assert [line.rstrip() for line in terminal.display] == whole
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=str)
+async def test_leaving_out_what_is_covered_changes_no_cell(tmp_path, monkeypatch, size):
+    app = CockpitApp(Session(record_run(tmp_path / "done", steps=60)), settings=Settings(reduced_motion=True))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await pilot.pause(0.3)
+        for key in ("f2", "f3", "f4", "f5", "f6", "f7"):
+            await pilot.press(key)
+            app.notify("something over everything else")
+            await pilot.pause(0.2)
+            compositor = app.screen._compositor
+            ours = compositor.render_strips()
+            with monkeypatch.context() as patched:
+                patched.setattr(FrugalCompositor, "_get_renders", Compositor._get_renders)
+                theirs = compositor.render_strips()
+            assert ours == theirs
