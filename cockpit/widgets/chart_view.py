@@ -19,13 +19,14 @@ from cockpit.charts.inks import Ink
 from cockpit.charts.layout import Layout, arrange, legend_rows
 from cockpit.charts.plot import draw
 from cockpit.charts.scene import Scene
+from cockpit.widgets.bare_rows import BareRows
 from cockpit.widgets.chart_colours import ink_styles
 from cockpit.widgets.chart_mouse import ChartMouse
 
 _EMPTY: Final = Canvas(0, 0)
 
 
-class ChartView(ChartMouse):
+class ChartView(BareRows, ChartMouse):
     """Draws the chart `spec` from the newest feed it was shown."""
 
     DEFAULT_CSS = "ChartView { width: 1fr; height: 1fr; background: transparent; }"
@@ -76,14 +77,6 @@ class ChartView(ChartMouse):
             segments = [Segment(text, self._style(style)) for text, style in self._canvas.runs(y)]
             self._strips[y] = Strip(segments, self._canvas.width)
         return self._strips[y]
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows in `crop` as they are: a chart has no border and no padding that Textual would have to add."""
-        strips = [self.render_line(y) for y in crop.line_range]
-        for line_filter in self.get_line_filters():
-            strips = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in strips]
-        first, last = crop.column_span
-        return strips if (first, last) == (0, self.size.width) else [strip.crop(first, last) for strip in strips]
 
     def notify_style_update(self) -> None:
         """Colours may have changed with the theme: every row is made anew, none is drawn anew."""

@@ -14,12 +14,13 @@ from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from cockpit.widgets.bare_rows import BareRows
 from cockpit.widgets.kept_strips import KeptStrips
 
 _NOTHING: Final = -1
 
 
-class LineList(ScrollView, can_focus=True):
+class LineList(BareRows, ScrollView, can_focus=True):
     """Shows `line_at(0)` to `line_at(count - 1)`. With a cursor, enter or a click on a line says `Chosen`.
 
     While `follows`, the newest line is in sight and the cursor on it.
@@ -120,14 +121,6 @@ class LineList(ScrollView, can_focus=True):
         if index == self.cursor:
             style += self.get_visual_style("list--cursor", partial=True)
         return self._strips.strip(self, index, self._line_at(index), style, width, left)
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows in `crop` as they are: a list has no border and no padding that Textual would have to add."""
-        strips = [self.render_line(y) for y in crop.line_range]
-        for line_filter in self.get_line_filters():
-            strips = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in strips]
-        first, last = crop.column_span
-        return strips if (first, last) == (0, self.size.width) else [strip.crop(first, last) for strip in strips]
 
     # --- moving ----------------------------------------------------------------------------
 
