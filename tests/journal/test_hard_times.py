@@ -24,8 +24,8 @@ writer.start()
 names = tuple(f"m/{index}" for index in range(20))
 for step in count(1):
     writer.record_step(step, step / 10, names, [float(step)] * 20)
-    writer.record_event(step, e.NoteAdded(str(step)))
     writer.record_state(RunState("r", step=step))
+    writer.record_event(step, e.NoteAdded(str(step)))
     if step == 2000:
         writer.flush()
         print("going", flush=True)
@@ -82,7 +82,7 @@ def test_a_killed_writer_leaves_a_whole_journal_that_goes_on(run_dir: Path) -> N
         assert abs(len(events) - len(steps)) <= 1
         state = reader.state()
         assert state is not None
-        assert state.step >= len(events) - 1  # the end may have come between an event and the state after it
+        assert state.step >= len(events)
     with writing(run_dir) as writer:
         writer.open_branch(1000)
         writer.record_step(1001, 100.1, ("m/0",), (7.0,))
