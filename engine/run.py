@@ -145,6 +145,8 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
     splits = open_splits(config.data, config.model, config.training.seed)
     for problem in splits.problems:
         ledger.note(e.SampleRejected(problem.file, problem.error))
+    for doubt in splits.doubts:
+        ledger.note(e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect"))
     ledger.observe(doing="building the network")
     model = HierarchicalUNet(config.model).to(device)
     init_from = "" if start else request.init_from or first_weights(request)

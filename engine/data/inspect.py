@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.data.index import index_dataset
 from engine.data.labels import label_region
-from engine.data.rejections import Rejection, UnusableSample
+from engine.data.rejections import Doubt, Rejection, UnusableSample
 from engine.data.scenes import Scene, SplitIndex, check_target, targets_of
 
 MAX_READ: Final = 1000
@@ -40,6 +40,7 @@ class SplitReport:
     width_percentiles: tuple[float, ...]
     height_percentiles: tuple[float, ...]
     problems: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def _inspect_split(name: str, split: SplitIndex, *, min_pixels: int, max_read: i
         width_percentiles=_percentiles(boxes_B4[:, 2] - boxes_B4[:, 0]),
         height_percentiles=_percentiles(boxes_B4[:, 3] - boxes_B4[:, 1]),
         problems=(*split.problems, *reading.problems),
+        doubts=split.doubts,
     )
 
 
@@ -157,7 +159,9 @@ def _judge(splits: Sequence[SplitReport]) -> tuple[bool, str]:
     num_problems = sum(len(split.problems) for split in splits)
     if empty:
         return False, f"Verdict: a run cannot train on this: no usable person in {' and '.join(empty)}."
+    num_doubts = sum(len(split.doubts) for split in splits)
     caveat = f"; {num_problems} problems are left out and stood in for" if num_problems else ""
+    caveat += f"; look at what is doubted first ({num_doubts})" if num_doubts else ""
     return True, f"Verdict: a run can train on this{caveat}."
 
 
@@ -177,6 +181,7 @@ def _split_lines(split: SplitReport) -> list[str]:
     lines += [f"    {problem.file}: {problem.error}" for problem in split.problems[:NUM_LISTED]]
     if len(split.problems) > NUM_LISTED:
         lines.append(f"    and {len(split.problems) - NUM_LISTED} more")
+    lines += [f"  doubted: {doubt.file}: {doubt.message}" for doubt in split.doubts]
     return lines
 
 

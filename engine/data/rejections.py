@@ -1,4 +1,4 @@
-"""What could not be used, and why: torch-free, so that a dataset can be inspected without it."""
+"""What could not be used or is doubted, and why: torch-free, so that a dataset can be inspected without it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ class Rejection:
 
     file: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Data in `file` that are used although they may not mean what they say; `message` names an example."""
+
+    file: str
+    message: str
 
 
 class UnusableSample(Exception):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.data.rejections import Rejection, UnusableSample
+from engine.data.rejections import Doubt, Rejection, UnusableSample
 
 Box = tuple[float, float, float, float]
 Mask = NDArray[np.bool_]
@@ -63,12 +63,13 @@ class Scene(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SplitIndex:
-    """One split of a dataset: scenes with people, what was wrong on the way, and the crowds left out."""
+    """One split of a dataset: scenes with people, what was wrong or is doubted, and the crowds left out."""
 
     scenes: tuple[Scene, ...]
     problems: tuple[Rejection, ...] = ()
     num_images: int = 0
     num_crowds: int = 0
+    doubts: tuple[Doubt, ...] = ()
 
 
 def cut_mask(mask_HW: Mask, *, id: str, box: Box | None = None) -> PersonMask:

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.config import DataConfig, ModelConfig
 from engine.data.dataset import RoiDataset, recipe_for
 from engine.data.index import index_dataset
-from engine.data.rejections import Rejection
+from engine.data.rejections import Doubt, Rejection
 from engine.data.scenes import SplitIndex
 from engine.data.synthetic import draw_index
 from engine.errors import UserError
@@ -16,11 +16,12 @@ from engine.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Training and validation samples, and what was wrong with the files they come from."""
+    """Training and validation samples, and what was wrong with the files they come from or is doubted in them."""
 
     train: RoiDataset
     val: RoiDataset
     problems: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
 def open_splits(config: DataConfig, model: ModelConfig, seed: int) -> Splits:
@@ -42,7 +43,7 @@ def open_splits(config: DataConfig, model: ModelConfig, seed: int) -> Splits:
     source = config.path or "the built-in people"
     _check_usable(train, index.train, f"The train split of {source}")
     _check_usable(val, index.val, f"The val split of {source}")
-    return Splits(train, val, index.train.problems + index.val.problems)
+    return Splits(train, val, index.train.problems + index.val.problems, index.train.doubts + index.val.doubts)
 
 
 def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str) -> None:
