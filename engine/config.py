@@ -188,6 +188,8 @@ class DataConfig(_Section):
     """Widen the box to a square rather than squash it into one."""
     min_person_pixels: Count = 16
     """Least width and height in image pixels of a person that is used as a sample."""
+    hold_out: Literal["by_hash", "in_order"] = "by_hash"
+    """Which fifth of the images is held out where the data have one split: by hashes of names, or in their order."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that prepare batches; 0 for a thread of the training process. The batches are the same."""
     synthetic: SyntheticConfig = SyntheticConfig()

@@ -20,6 +20,7 @@ from engine.errors import UserError, did_you_mean, nearest
 CONFIGS_DIR: Final = Path(__file__).resolve().parent.parent / "configs"
 SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
+_HOLD_OUT: Final = ("data", "hold_out")
 
 Settings = dict[KeyPath, Setting]
 
@@ -98,7 +99,7 @@ def _find(name_or_path: str, beside: Path, asked_at: str) -> Path:
 def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     """The settings of a file laid over those of the files it extends; `below` are the files that led here."""
     source = _shown_path(path)
-    settings = read_settings(_read_text(path, source), source)
+    settings = _as_of_then(read_settings(_read_text(path, source), source), source)
     parent = settings.pop(_EXTENDS, None)
     _check_keys(settings)
     if parent is None:
@@ -112,6 +113,14 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     inherited = _read_chain(target, chain)
     _lay_over(inherited, settings)
     return inherited
+
+
+def _as_of_then(settings: Settings, source: str) -> Settings:
+    """What a run resolved before `data.hold_out` existed, with the split that it was trained on."""
+    is_resolved = all(path in settings for path in (("data", "path"), ("data", "num_workers"), ("training", "seed")))
+    if is_resolved and _HOLD_OUT not in settings:
+        settings[_HOLD_OUT] = Setting("in_order", source)
+    return settings
 
 
 def _circle(chain: tuple[Path, ...], target: Path) -> str:

@@ -337,3 +337,14 @@ def test_no_mangled_config_raises_anything_but_a_user_error(write):
             load_config(write(form))
         except UserError as error:
             assert re.match(r"mine\.yaml(:\d+)?: ", str(error)), form
+
+
+def test_a_run_from_before_the_hold_out_by_hash_keeps_its_split(tmp_path: Path) -> None:
+    written = dump_config(Config())
+    assert 'hold_out: "by_hash"' in written
+    file = tmp_path / "config.yaml"
+    file.write_text("\n".join(line for line in written.splitlines() if "hold_out" not in line))
+    assert read_resolved(file).data.hold_out == "in_order"
+    assert load_config(str(file), ["training.epochs=9"]).data.hold_out == "in_order"
+    file.write_text("data:\n  augment: 0.25\n")
+    assert load_config(str(file)).data.hold_out == "by_hash"

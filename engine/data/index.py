@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.data.coco import index_coco
+from engine.data.holdout import HoldOut
 from engine.data.mask_folders import FOLDERS, index_mask_folders
 from engine.data.rejections import Rejection
 from engine.data.scenes import SplitIndex
@@ -31,8 +32,11 @@ class DatasetIndex:
     val: SplitIndex
 
 
-def index_dataset(path: Path) -> DatasetIndex:
-    """The scenes under `path`. Raises UserError when there is no such directory or its layout is not known."""
+def index_dataset(path: Path, hold_out: HoldOut = "by_hash") -> DatasetIndex:
+    """The scenes under `path`; where there is one split, a fifth is held out by the rule `hold_out`.
+
+    Raises UserError when there is no such directory or its layout is not known.
+    """
     if not path.is_dir():
         kind = "is a file, not a directory" if path.exists() else "does not exist"
         raise UserError(f"The data path {path} {kind}: give a directory with one of these layouts: {KNOWN_LAYOUTS}.")
@@ -40,7 +44,7 @@ def index_dataset(path: Path) -> DatasetIndex:
         return DatasetIndex("COCO JSON", _coco_split(path, "train", found), _coco_split(path, "val", found))
     for images, masks in FOLDERS:
         if (path / images).is_dir() and (path / masks).is_dir():
-            return DatasetIndex("mask folders", *index_mask_folders(path / images, path / masks))
+            return DatasetIndex("mask folders", *index_mask_folders(path / images, path / masks, hold_out))
     raise UserError(f"The data path {path} has no layout that is known; known are: {KNOWN_LAYOUTS}.")
 
 

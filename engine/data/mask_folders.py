@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from engine.data.holdout import HoldOut, held_out
 from engine.data.pixels import Size, displayed_size, read_ids, read_image, stored_size
 from engine.data.rejections import Rejection, UnusableSample
 from engine.data.scenes import Box, Picture, SplitIndex, cut_mask
 
 FOLDERS: Final = (("PNGImages", "PedMasks"), ("images", "masks"))
 """The pairs of image and mask folders that are known."""
-
-VALIDATION_EVERY: Final = 5
-"""One image of so many, in the order of file names, belongs to the validation split."""
 
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -41,16 +39,16 @@ class MaskScene:
         return Picture(image, tuple(people))
 
 
-def index_mask_folders(images: Path, masks: Path) -> tuple[SplitIndex, SplitIndex]:
+def index_mask_folders(images: Path, masks: Path, hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
     """The train and the validation split of an image folder and its mask folder; problems are listed, never raised.
 
     Which split an image falls into depends on the file names alone.
     """
     files = sorted(file for file in images.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
-    turn = min(VALIDATION_EVERY, max(len(files), 2))
+    held = held_out((file.name for file in files), hold_out)
     return (
-        _index([file for place, file in enumerate(files, 1) if place % turn], masks),
-        _index([file for place, file in enumerate(files, 1) if place % turn == 0], masks),
+        _index([file for file in files if file.name not in held], masks),
+        _index([file for file in files if file.name in held], masks),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.config import DataConfig, ModelConfig
 from engine.data.dataset import RoiDataset, recipe_for
-from engine.data.index import index_dataset
+from engine.data.index import DatasetIndex, index_dataset
 from engine.data.rejections import Doubt, Rejection
 from engine.data.scenes import SplitIndex
 from engine.data.synthetic import draw_index
@@ -29,7 +29,7 @@ def open_splits(config: DataConfig, model: ModelConfig, seed: int) -> Splits:
 
     Raises UserError when the path or its layout is unknown, or a split holds no usable person.
     """
-    index = index_dataset(Path(config.path)) if config.path else draw_index(config.synthetic)
+    index = _index(config)
     train = RoiDataset(
         index.train.scenes,
         recipe_for(config, model, seed=seed, training=True),
@@ -44,6 +44,12 @@ def open_splits(config: DataConfig, model: ModelConfig, seed: int) -> Splits:
     _check_usable(train, index.train, f"The train split of {source}")
     _check_usable(val, index.val, f"The val split of {source}")
     return Splits(train, val, index.train.problems + index.val.problems, index.train.doubts + index.val.doubts)
+
+
+def _index(config: DataConfig) -> DatasetIndex:
+    if not config.path:
+        return draw_index(config.synthetic)
+    return index_dataset(Path(config.path), config.hold_out)
 
 
 def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str) -> None:

@@ -16,7 +16,7 @@ from tests.data.builders import gradient, write_mask_folders
 
 
 def index(root: Path) -> tuple[SplitIndex, SplitIndex]:
-    return index_mask_folders(root / "PNGImages", root / "PedMasks")
+    return index_mask_folders(root / "PNGImages", root / "PedMasks", "in_order")
 
 
 def names(split: SplitIndex) -> list[str]:
