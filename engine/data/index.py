@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.data.coco import index_coco
 from engine.data.holdout import HoldOut
-from engine.data.mask_folders import FOLDERS, index_mask_folders
+from engine.data.mask_folders import find_mask_folders, index_mask_folders
 from engine.data.rejections import Rejection
 from engine.data.scenes import SplitIndex
 from engine.errors import UserError
@@ -42,9 +42,8 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash") -> DatasetIndex:
         raise UserError(f"The data path {path} {kind}: give a directory with one of these layouts: {KNOWN_LAYOUTS}.")
     if found := _find_annotations(path):
         return DatasetIndex("COCO JSON", _coco_split(path, "train", found), _coco_split(path, "val", found))
-    for images, masks in FOLDERS:
-        if (path / images).is_dir() and (path / masks).is_dir():
-            return DatasetIndex("mask folders", *index_mask_folders(path / images, path / masks, hold_out))
+    if folders := find_mask_folders(path):
+        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out))
     raise UserError(f"The data path {path} has no layout that is known; known are: {KNOWN_LAYOUTS}.")
 
 

@@ -14,6 +14,7 @@ from engine.data.rejections import UnusableSample
 
 Size = tuple[int, int]
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_LOSSY = ("JPEG", "MPO", "JPEG2000")
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSING = (5, 6, 7, 8)
 
@@ -53,20 +54,49 @@ def displayed_size(file: Path) -> Size:
         return (height, width) if opened.getexif().get(_ORIENTATION_TAG) in _TRANSPOSING else (width, height)
 
 
-def read_ids(file: Path) -> NDArray[np.integer]:
-    """A mask file's instance numbers, integers (H, W), 0 for nobody; palette files give their indices.
+def has_palette(file: Path) -> bool:
+    """Whether an image's pixels are places in a palette, by its header; False when there is no readable header."""
+    try:
+        with Image.open(file) as opened:
+            return opened.mode == "P"
+    except _UNREADABLE:
+        return False
 
-    Raises UnusableSample when the file cannot be read or holds colours instead of numbers.
+
+def read_ids(file: Path) -> NDArray[np.int64]:
+    """A mask file's instance numbers (H, W), 0 for nobody; palette files give their indices, equal channels are one.
+
+    Raises UnusableSample when the file cannot be read, is lossy, or holds colours instead of numbers.
     """
     try:
         with Image.open(file) as opened:
+            if opened.format in _LOSSY:
+                raise UnusableSample(f"a {opened.format} mask does not keep its numbers exactly: save masks as PNG")
+            if getattr(opened, "n_frames", 1) > 1:
+                raise UnusableSample("the mask has several pages: save one PNG with a number for each person")
             opened.load()
-            ids = np.asarray(opened)
+            ids = _one_channel(np.asarray(opened))
     except _UNREADABLE as error:
         raise UnusableSample(f"the mask cannot be decoded: {error}") from error
-    if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == np.bool_):
+    if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.number) or ids.dtype == np.bool_):
         raise UnusableSample("the mask is not one channel of instance numbers")
-    return ids.astype(np.int32)
+    whole = ids.astype(np.int64)
+    if np.issubdtype(ids.dtype, np.floating) and not (whole == ids).all():
+        raise UnusableSample("the mask is not one channel of instance numbers: it has fractions")
+    return whole
+
+
+def _one_channel(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Equal channels as one; opaque alpha is dropped; where colours are constant, alpha is the mask."""
+    if values.ndim != 3:
+        return values
+    colours, alpha = (values[..., :-1], values[..., -1]) if values.shape[2] in (2, 4) else (values, None)
+    first = colours[..., 0]
+    if (colours != first[..., None]).any():
+        return values
+    if alpha is None or alpha.min() == alpha.max():
+        return first
+    return alpha if first.min() == first.max() else values
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.data.mask_folders import index_mask_folders
+from engine.data.mask_folders import find_mask_folders, index_mask_folders
 from engine.data.rejections import UnusableSample
 from engine.data.scenes import SplitIndex
 from tests.data.builders import gradient, write_mask_folders
 
 
 def index(root: Path) -> tuple[SplitIndex, SplitIndex]:
-    return index_mask_folders(root / "PNGImages", root / "PedMasks", "in_order")
+    return index_mask_folders(find_mask_folders(root), "in_order")
 
 
 def names(split: SplitIndex) -> list[str]:
@@ -61,7 +61,7 @@ def test_an_image_without_a_mask_and_one_that_is_none_are_reported(tmp_path: Pat
     (tmp_path / "PNGImages" / "Ped00001.png").write_bytes(b"nothing")
     train, _ = index(tmp_path)
     assert [problem.file for problem in train.problems] == ["Ped00000.png", "Ped00001.png"]
-    assert "no mask Ped00000_mask.png in PedMasks" in train.problems[0].error
+    assert "no mask Ped00000_mask.png or Ped00000.png in PedMasks" in train.problems[0].error
     assert len(train.scenes) == 2
 
 
