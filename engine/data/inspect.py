@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.doubts import Look, shared_doubts
 from engine.data.index import index_dataset
 from engine.data.labels import label_region
 from engine.data.rejections import Doubt, Rejection, UnusableSample
@@ -61,10 +62,11 @@ def inspect_dataset(path: Path, *, min_pixels: int = 16, max_read: int = MAX_REA
     UserError when there is no such directory or its layout is not known.
     """
     index = index_dataset(path)
-    splits = tuple(
-        _inspect_split(name, split, min_pixels=min_pixels, max_read=max_read)
-        for name, split in (("train", index.train), ("val", index.val))
-    )
+    looks = Look(), Look()
+    train = _inspect_split("train", index.train, looks[0], min_pixels=min_pixels, max_read=max_read)
+    val = _inspect_split("val", index.val, looks[1], min_pixels=min_pixels, max_read=max_read)
+    shared = shared_doubts(index.train, index.val, *looks)
+    splits = train, replace(val, doubts=(*val.doubts, *shared))
     is_usable, verdict = _judge(splits)
     return DatasetReport(path, index.layout, splits, is_usable, verdict)
 
@@ -77,9 +79,9 @@ def report_lines(report: DatasetReport) -> list[str]:
     return [_plain(line) for line in (*lines, "", report.verdict)]
 
 
-def _inspect_split(name: str, split: SplitIndex, *, min_pixels: int, max_read: int) -> SplitReport:
+def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int, max_read: int) -> SplitReport:
     targets = targets_of(split.scenes, min_pixels)
-    reading = _read_some(split.scenes, targets, max_read)
+    reading = _read_some(split.scenes, targets, max_read, look)
     boxes_B4 = np.array([split.scenes[scene].boxes[person] for scene, person in targets], dtype=np.float64).reshape(
         -1, 4
     )
@@ -97,14 +99,15 @@ def _inspect_split(name: str, split: SplitIndex, *, min_pixels: int, max_read: i
         width_percentiles=_percentiles(boxes_B4[:, 2] - boxes_B4[:, 0]),
         height_percentiles=_percentiles(boxes_B4[:, 3] - boxes_B4[:, 1]),
         problems=(*split.problems, *reading.problems),
-        doubts=split.doubts,
+        doubts=(*split.doubts, *look.doubts()),
     )
 
 
 @dataclass(slots=True)
 class _Reading:
-    """What decoding shows: pixels by class, regions that cannot be used, and why."""
+    """What decoding shows: pixels by class, regions that cannot be used, and why; `look` sees every picture."""
 
+    look: Look
     num_read: int = 0
     num_lost: int = 0
     problems: list[Rejection] = field(default_factory=list[Rejection])
@@ -118,6 +121,7 @@ class _Reading:
         except UnusableSample as error:
             self._lose(scene, str(error), len(people))
             return
+        self.look.see(scene, picture)
         for person in people:
             try:
                 check_target(picture.people[person])
@@ -138,11 +142,11 @@ class _Reading:
         self.problems.append(Rejection(scene.name, error))
 
 
-def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_read: int) -> _Reading:
+def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_read: int, look: Look) -> _Reading:
     people_of: dict[int, list[int]] = {}
     for scene, person in targets:
         people_of.setdefault(scene, []).append(person)
-    reading = _Reading()
+    reading = _Reading(look)
     num_read = min(len(scenes), max_read)
     for turn in range(num_read):
         number = turn * len(scenes) // num_read

@@ -6,6 +6,7 @@ Boxes are (left, top, right, bottom) in pixels of the full image, edges not cent
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -49,6 +50,11 @@ class Scene(Protocol):
     @property
     def name(self) -> str:
         """The file it comes from, as problems and sample ids name it."""
+        ...
+
+    @property
+    def file(self) -> Path | None:
+        """The image file, or None where the picture is drawn."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.config import DataConfig, ModelConfig
 from engine.data.dataset import RoiDataset, recipe_for
+from engine.data.doubts import sample_doubts
 from engine.data.index import DatasetIndex, index_dataset
 from engine.data.rejections import Doubt, Rejection
 from engine.data.scenes import SplitIndex
@@ -43,7 +44,8 @@ def open_splits(config: DataConfig, model: ModelConfig, seed: int) -> Splits:
     source = config.path or "the built-in people"
     _check_usable(train, index.train, f"The train split of {source}")
     _check_usable(val, index.val, f"The val split of {source}")
-    return Splits(train, val, index.train.problems + index.val.problems, index.train.doubts + index.val.doubts)
+    doubts = (*index.train.doubts, *index.val.doubts, *(sample_doubts(index.train, index.val) if config.path else ()))
+    return Splits(train, val, index.train.problems + index.val.problems, doubts)
 
 
 def _index(config: DataConfig) -> DatasetIndex:

@@ -39,6 +39,7 @@ class SyntheticScene:
     size: int
     max_people: int
     boxes: tuple[Box | None, ...]
+    file: None = None
 
     def read(self) -> Picture:
         """Draw the scene; equal scenes give equal pixels."""

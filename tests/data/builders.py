@@ -14,10 +14,12 @@ from engine.config import DataConfig, ModelConfig, SyntheticConfig
 SMALL_MODEL = ModelConfig(roi_size=16, mask_size=16)
 
 
-def gradient(width: int, height: int) -> Image.Image:
-    """An RGB image without two equal pixels side by side."""
+def gradient(width: int, height: int, shift: int = 0) -> Image.Image:
+    """An RGB image without two equal pixels side by side; another one for each `shift`."""
     y, x = np.mgrid[0:height, 0:width]
-    pixels = np.stack([x * 255 // max(width - 1, 1), y * 255 // max(height - 1, 1), (x * 3 + y * 5) % 256], axis=-1)
+    pixels = np.stack(
+        [x * 255 // max(width - 1, 1), y * 255 // max(height - 1, 1), (x * 3 + y * 5 + shift) % 256], axis=-1
+    )
     return Image.fromarray(pixels.astype(np.uint8))
 
 
@@ -58,7 +60,7 @@ def write_coco(root: Path, *, num_train: int = 3, num_val: int = 2) -> Path:
     for split, count, first in (("train", num_train, 1), ("val", num_val, 101)):
         numbers = range(first, first + count)
         for number in numbers:
-            gradient(60, 50).save(folder / f"{number}.png")
+            gradient(60, 50, number).save(folder / f"{number}.png")
         entries = [image_entry(number, f"{number}.png") for number in numbers]
         people = [person(n * 10, n, (5, 5, 30, 45)) for n in numbers] + [
             person(n * 10 + 1, n, (22, 5, 47, 45)) for n in numbers
@@ -84,7 +86,7 @@ def write_mask_folders(root: Path, count: int = 5) -> Path:
     for folder in ("PNGImages", "PedMasks"):
         (root / folder).mkdir(parents=True)
     for number in range(count):
-        gradient(60, 50).save(root / "PNGImages" / f"Ped{number:05d}.png")
+        gradient(60, 50, number).save(root / "PNGImages" / f"Ped{number:05d}.png")
         ids = np.zeros((50, 60), dtype=np.uint8)
         ids[10:40, 5:25], ids[15:45, 30:50] = 1, 2
         Image.fromarray(ids).save(root / "PedMasks" / f"Ped{number:05d}_mask.png")

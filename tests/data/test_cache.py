@@ -22,6 +22,7 @@ class CountingScene:
     error: str = ""
     num_reads: int = 0
     boxes: tuple[Box | None, ...] = field(default=((0.0, 0.0, 5.0, 5.0),))
+    file: None = None
 
     def read(self) -> Picture:
         self.num_reads += 1

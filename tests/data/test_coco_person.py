@@ -33,6 +33,11 @@ def test_every_person_of_at_least_16_pixels_is_a_region(splits: Splits) -> None:
     assert not splits.problems
 
 
+def test_real_photographs_give_no_doubt(splits: Splits) -> None:
+    assert splits.doubts == ()
+    assert all(split.doubts == () for split in inspect_dataset(REAL).splits)
+
+
 def test_the_classes_have_the_shares_that_seed_md_names() -> None:
     report = inspect_dataset(REAL, max_read=60)
     background, target, other = report.splits[0].class_shares

@@ -105,7 +105,7 @@ def test_validation_neither_shuffles_nor_jitters_nor_augments(tmp_path: Path) ->
     samples = [dataset.sample(0, index) for index in range(4)]
     assert [sample.sample_id for sample in samples] == ["101.png#1010", "101.png#1011", "102.png#1020", "102.png#1021"]
     assert all(same(sample, dataset.sample(9, index)) for index, sample in enumerate(samples))
-    box = gradient(60, 50).crop((5, 5, 30, 45)).resize((16, 16), resample=2)
+    box = gradient(60, 50, 101).crop((5, 5, 30, 45)).resize((16, 16), resample=2)
     inner = np.asarray(box)[1:-1, 1:-1].astype(float) / 255
     assert np.abs(samples[0].image_3HW.permute(1, 2, 0).numpy()[1:-1, 1:-1] - inner).max() < 0.02
 
