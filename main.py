@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
-from cockpit.cli.options import TrainOptions, overrides, train_options
+from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
 from cockpit.cli.subcommands import run_subcommand
 from cockpit.console.text import whole
 from cockpit.terminal import why_no_screen
 from engine.errors import UserError
 from engine.interrupt import Interrupt, signals_to
-from engine.runs import CONFIG_FILE, CONSOLE_LOG, create_run, find_run
+from engine.preflight import check_data, check_weights
+from engine.runs import CONFIG_FILE, CONSOLE_LOG, create_run, discard_run, find_run
 
 if TYPE_CHECKING:
     from engine.ablation_report import Ablation, AblationRequest
@@ -60,23 +60,27 @@ def train(options: TrainOptions) -> int:
 def _train_headless(options: TrainOptions) -> int:
     """Torch is imported once everything else is known to be right: a mistake in the options must not wait for it."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
-    from engine.config_files import load_config  # noqa: PLC0415
 
     script = _script(options)
     resumed = _resumed(options)
     name = _config_name(options, resumed) or _default_config()
-    config = load_config(name, overrides(options))
+    config = _load(options, resumed, name)
+    check_data(config.data.path)
+    check_weights(options.init_from)
     directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
-    reporter = ConsoleReporter(directory, quiet=options.quiet)
-    code = 2
+    reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
+    is_final = False
     try:
         interrupt = Interrupt()
         with signals_to(interrupt):
             reporter.start()
             code = _run(lambda _: _request(options, directory, config, script), name, interrupt)
+        is_final = True
+    except UserError:
+        discard_run(directory)
+        raise
     finally:
-        reporter.stop(final=code != 2)
-        _clear_away(code, directory, resumed)
+        reporter.stop(final=is_final)
     if code == 1:
         print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
     return code
@@ -97,22 +101,24 @@ def _train_on_screen(options: TrainOptions) -> int:
     resumed = _resumed(options)
     named = _config_name(options, resumed)
     name = named or likely_config()
+    check_data(data_named(options))
+    check_weights(options.init_from)
     directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
     interrupt = Interrupt()
 
-    def request_for(config: str) -> RunRequest:
-        from engine.config_files import load_config  # noqa: PLC0415
-
-        return _request(options, directory, load_config(config, overrides(options)), script)
+    def request_for(name: str) -> RunRequest:
+        config = _load(options, resumed, name)
+        check_data(config.data.path)
+        return _request(options, directory, config, script)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named)), interrupt)
     try:
         ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
     except UserError:
-        _clear_away(2, directory, resumed)
+        discard_run(directory)
         raise
-    _clear_away(ending.code, directory, resumed)
     if ending.code == 2:
+        discard_run(directory)
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
@@ -135,6 +141,15 @@ def _resumed(options: TrainOptions) -> Path | None:
 def _config_name(options: TrainOptions, resumed: Path | None) -> str:
     """The configuration that was named, by an option or by the run that goes on; '' for none."""
     return options.config or (str(resumed / CONFIG_FILE) if resumed else "")
+
+
+def _load(options: TrainOptions, resumed: Path | None, name: str) -> Config:
+    """The resolved configuration; a resumed run keeps its data where only another configuration is named."""
+    from engine.config_files import load_config, load_for_resume  # noqa: PLC0415
+
+    if resumed and options.config:
+        return load_for_resume(name, overrides(options), resumed / CONFIG_FILE)
+    return load_config(name, overrides(options))
 
 
 def _request(options: TrainOptions, directory: Path, config: Config, script: tuple[ScriptedCommand, ...]) -> RunRequest:
@@ -165,12 +180,6 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
             request = request_for(right)
             ledger.state = initial_state(request.directory.name, request.config)
         return train_with(ledger, request, interrupt)
-
-
-def _clear_away(code: int, directory: Path, resumed: Path | None) -> None:
-    """A run that was never made leaves nothing behind."""
-    if code == 2 and resumed is None:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _sum_up(directory: Path) -> None:

@@ -136,7 +136,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             # numpy and what is built on it cost more than the whole first frame.
             from cockpit.session.session import Session  # noqa: PLC0415
 
-            self.push_screen(self._furnish(Session(self._source)).screen)
+            session = Session(self._source, awaits_start=self._departure.awaits_start)
+            self.push_screen(self._furnish(session).screen)
         self._departure.begin()
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
         self._poll()  # so that the main screen's first picture has charts in it

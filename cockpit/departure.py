@@ -22,6 +22,11 @@ class Departure:
         self._ending: Ending | None = None
         self._is_leaving = False
 
+    @property
+    def awaits_start(self) -> bool:
+        """Whether there is a training that has not ended: the run is to be begun, or to be taken up again."""
+        return self._training is not None and self._training.ending() is None
+
     def begin(self) -> None:
         """Start the training, if there is one."""
         if self._training is not None:

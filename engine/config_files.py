@@ -65,6 +65,24 @@ def read_resolved(path: Path) -> Config:
     return _validated(_read_chain(path, ()))
 
 
+def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> Config:
+    """As `load_config`, for a run that was trained with the configuration in the file `former`: its data stay.
+
+    Other data are used if the command line names them, or the new configuration has a path of its own.
+    """
+    resolved = resolve_config(name_or_path, overrides)
+    config = resolved.config
+    named = {key for key, origin in resolved.origins.items() if origin == COMMAND_LINE}
+    if config.data.path or "data.path" in named:
+        return config
+    data = read_resolved(former).data
+    drawn = {name: value for name, value in config.data.synthetic if f"data.synthetic.{name}" in named}
+    kept = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}
+    if "data.hold_out" not in named:
+        kept["hold_out"] = data.hold_out
+    return config.model_copy(update={"data": config.data.model_copy(update=kept)})
+
+
 def list_configs() -> tuple[NamedConfig, ...]:
     """Every config in configs/, by name."""
     return tuple(NamedConfig(path.stem, _first_comment(path), path) for path in sorted(CONFIGS_DIR.glob("*.yaml")))

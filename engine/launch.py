@@ -17,10 +17,9 @@ from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.ledger import Ledger
 from engine.past import Redone
-from engine.protocol.events import Activity
 from engine.protocol.phases import phase_of
 from engine.protocol.state import Limits, RunState
-from engine.runs import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, lock_run
+from engine.runs import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, claim_run, hold_run, start_over
 from engine.script import ScriptedCommand
 from engine.tensorboard import TensorboardWriter
 
@@ -76,67 +75,109 @@ def limits_of(config: Config) -> Limits:
 
 @contextmanager
 def open_ledger(request: RunRequest) -> Generator[Ledger]:
-    """The run's ledger, whose state says from the first moment what is being done; closed and unlocked at the end.
+    """The run's ledger, closed and unlocked at the end.
 
-    Raises UserError where the run is in use or its journal cannot be written. A UserError from the block leaves a
-    resumed run in the state that it had before, unless something was recorded on the way.
+    A new run is begun immediately: its journal says from the first moment what is being done. Of a resumed one no byte
+    changes before `Ledger.begin`, however it ends before that. Raises UserError where the run is in use or its journal
+    cannot be written.
     """
-    with lock_run(request.directory), logging_to(request.directory / CONSOLE_LOG):
-        former = _former_state(request.directory) if request.resume else None
-        journal = JournalWriter(request.directory)
-        journal.start()
-        if not request.resume:  # whoever is cut off from here on can be resumed
-            (request.directory / CONFIG_FILE).write_text(dump_config(request.config))
-            journal.set_meta(INIT_FROM, request.init_from)
-        settings = request.config.tensorboard
-        tensorboard = (
-            TensorboardWriter(request.directory / TENSORBOARD, every_steps=settings.every_steps)
-            if settings.enabled
-            else None
-        )
-        state = initial_state(request.directory.name, request.config)
-        ledger = Ledger(state, journal, tensorboard)
-        # What a resumed run was is shown until its checkpoint says what it is.
-        journal.record_state(replace(former or state, activity=Activity.STARTING, doing=IMPORTING))
+    directory = request.directory
+    with hold_run(directory) as lock, logging_to(directory / CONSOLE_LOG) as log:
+        journal = JournalWriter(directory)
+
+        def begin() -> TensorboardWriter | None:
+            claim_run(directory, lock)
+            if not request.resume:
+                start_over(directory)
+            journal.start()
+            save_config(directory, request.config)
+            log.begin()
+            return _tensorboard(request)
+
+        if request.resume:
+            _check_journal(directory)
+        ledger = Ledger(initial_state(directory.name, request.config), journal, begin=begin)
         try:
+            if not request.resume:
+                ledger.begin()
+                journal.set_meta(INIT_FROM, request.init_from)
+                journal.record_state(replace(ledger.state, doing=IMPORTING))
             yield ledger
-        except UserError:
-            if former is not None and ledger.state is state:
-                journal.record_state(former)
-            raise
         finally:
             ledger.close()
 
 
-def _former_state(directory: Path) -> RunState | None:
-    with closing(JournalReader(directory)) as reader:
-        return reader.state()
+def _check_journal(directory: Path) -> None:
+    """Raise UserError where the journal of a run to be resumed cannot be read."""
+    with closing(JournalReader(directory, at_rest=True)) as reader:
+        reader.state()
+
+
+def _tensorboard(request: RunRequest) -> TensorboardWriter | None:
+    settings = request.config.tensorboard
+    if not settings.enabled:
+        return None
+    return TensorboardWriter(request.directory / TENSORBOARD, every_steps=settings.every_steps)
+
+
+def save_config(directory: Path, config: Config) -> None:
+    """Write the resolved configuration into a run's directory, whole or not at all. Raises UserError."""
+    partial = directory / f"{CONFIG_FILE}.partial"
+    try:
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(dump_config(config))
+        partial.replace(directory / CONFIG_FILE)
+    except OSError as error:
+        raise UserError(f"cannot write {directory / CONFIG_FILE}: {error.strerror}") from error
 
 
 class _LogFile(logging.FileHandler):
     """A log on a disk that may be full: a record that it does not take is dropped, as a traceback of the logging
     itself would only spoil the screen. That the disk is full is said by the journal's alerts.
+
+    Records before `begin` wait in memory.
     """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, delay=True)
+        self._waiting: list[logging.LogRecord] | None = []
+
+    def begin(self) -> None:
+        """Write what waits, and each record from now on."""
+        waiting, self._waiting = self._waiting or (), None
+        for record in waiting:
+            self.emit(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or keep it for later."""
+        if self._waiting is not None:
+            self._waiting.append(record)
+            return
+        with suppress(OSError):  # the file cannot be opened: no room for another one, no directory
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Drop the record."""
 
     def close(self) -> None:
-        """Close the file; what it still held back is dropped too where there is no room."""
+        """Close the file; what it still held back is dropped where there is no room, and where no fault is in it."""
+        if any(record.levelno >= logging.ERROR for record in self._waiting or ()):
+            self.begin()
         with suppress(OSError):
             super().close()
 
 
 @contextmanager
-def logging_to(path: Path) -> Generator[None]:
-    """Warnings and log records of every library go to console.log while the engine runs."""
-    handler = _LogFile(path, delay=True)
+def logging_to(path: Path) -> Generator[_LogFile]:
+    """Warnings and log records of every library go to console.log while the engine runs, from `begin` on."""
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     logging.captureWarnings(True)
     try:
-        yield
+        yield handler
     finally:
         logging.captureWarnings(False)
         root.removeHandler(handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +17,31 @@ from engine.tensorboard import TensorboardWriter
 
 
 class Ledger:
-    """Holds the current RunState; every change of it passes here and is journalled."""
+    """Holds the current RunState; every change of it passes here and is journalled.
 
-    def __init__(self, state: RunState, journal: JournalWriter, tensorboard: TensorboardWriter | None):
+    Given `begin`, which opens the journal and returns TensorBoard's writer, it keeps in memory what it hears of until
+    then.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        journal: JournalWriter,
+        tensorboard: TensorboardWriter | None = None,
+        *,
+        begin: Callable[[], TensorboardWriter | None] | None = None,
+    ):
         self.state = state
         self.journal = journal
         self._tensorboard = tensorboard
+        self._begin = begin
         self._reported: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin to write on the disk, if that was put off; a second call does nothing. Raises UserError."""
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            self._tensorboard = begin()
 
     def note(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
         """Something happened that answers no command."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -9,9 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 import yaml
 
 from engine.config import Config
+from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
 from engine.launch import INIT_FROM, RunRequest
 from engine.past import Redone
@@ -38,14 +41,15 @@ def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
 
 def never_saved(journal: Path) -> bool:
     """Whether the run was cut off before its first checkpoint was on disk: then nothing is lost by beginning anew."""
-    return not any(isinstance(entry.event, e.CheckpointSaved) for entry in _entries(journal))
+    with closing(JournalReader(journal, at_rest=True)) as reader:
+        return not reader.events(kinds=("checkpoint_saved",))
 
 
 def first_weights(request: RunRequest) -> str:
     """The checkpoint whose weights a run began with that begins anew, '' for none."""
     if not request.resume:
         return ""
-    with closing(JournalReader(request.directory)) as reader:
+    with closing(JournalReader(request.directory, at_rest=True)) as reader:
         return str(reader.meta(INIT_FROM) or "")
 
 
@@ -86,6 +90,44 @@ def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
         fields["refinements"] = on - {name for name, value in switches.items() if not value}
         fields["phase"] = phase_of(fields["refinements"])
     return replace(state, **fields)
+
+
+def changed_settings(was: str, now: Config) -> tuple[e.ConfigChanged, ...]:
+    """Each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps)."""
+    default, new = _flat(Config().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    old = {**default, **_flat(yaml.safe_load(was))}
+    return tuple(
+        e.ConfigChanged(key, _shown(old.get(key)), _shown(value)) for key, value in new.items() if old.get(key) != value
+    )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested sections by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def check_fit(model: torch.nn.Module, payload: Mapping[str, Any]) -> None:
+    """Raise UserError unless the checkpoint's weights are those of `model`, by name and by shape."""
+    own, kept = model.state_dict(), payload["model"]
+    name = next((name for name in own if name not in kept or kept[name].shape != own[name].shape), "")
+    name = name or next((name for name in kept if name not in own), "")
+    if name:
+        raise UserError(
+            f"the network of this configuration is not the one that the run was trained with: {name} is "
+            f"{_size(kept.get(name))} in its checkpoint of step {payload['step']} and {_size(own.get(name))} here; "
+            "resume it with its own model settings, or begin a new run with --init-from"
+        )
+
+
+def _size(tensor: torch.Tensor | None) -> str:
+    return "not there" if tensor is None else " x ".join(map(str, tensor.shape)) or "one number"
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from engine.checkpoint import (
     read_checkpoint,
 )
 from engine.config import Config
-from engine.config_files import dump_config
 from engine.control import Control
 from engine.council import TrainingDivergedError
 from engine.data.sources import Splits, open_splits
@@ -41,8 +40,8 @@ from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.recording import remember_conditions
-from engine.resume import first_weights, last_reached, never_saved, redo_list, revise_state
-from engine.runs import CHECKPOINTS, CONFIG_FILE
+from engine.resume import changed_settings, check_fit, first_weights, last_reached, never_saved, redo_list, revise_state
+from engine.runs import CHECKPOINTS
 from engine.trainer import Trainer, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -104,12 +103,12 @@ def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: 
         _finish(run, ledger, reason, started)
         return 128 + interrupt.signal if interrupt.signal else 0
     except UserError as error:
-        ledger.note(e.RunFailed(str(error)))
-        raise
+        if not opened:
+            ledger.note(e.RunFailed(str(error)))
+            raise
+        return _failed(ledger, str(error))
     except (TrainingDivergedError, RunNotSavedError) as error:
-        logging.getLogger(__name__).error("%s", error)
-        ledger.note(e.RunFailed(str(error)))
-        return 1
+        return _failed(ledger, str(error))
     except Exception as error:  # the engine's root: whatever it was ends in an event and a traceback in console.log
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
         ledger.note(e.RunFailed(f"{type(error).__name__}: {error}"))
@@ -118,6 +117,13 @@ def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: 
         for run in opened:
             run.actions.close()
             run.trainer.close()
+
+
+def _failed(ledger: Ledger, sentence: str) -> int:
+    """Say in the log and in the journal why a run that had begun goes no further."""
+    logging.getLogger(__name__).error("%s", sentence)
+    ledger.note(e.RunFailed(sentence))
+    return 1
 
 
 @dataclass(slots=True)
@@ -130,41 +136,79 @@ class OpenRun:
 
 
 def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
-    """Build everything, resume where asked, and say in the journal how training starts."""
+    """Build everything, resume where asked, and say in the journal how training starts.
+
+    A resumed run is not touched until data, weights and options are known to fit. Raises UserError before that.
+    """
+    parts = _fit(request, start, ledger)
+    try:
+        return _begin(parts, request, ledger, interrupt)
+    except BaseException:
+        parts.trainer.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What fits together: the data, the network with its weights, and what is to be said about them."""
+
+    start: Start | None
+    splits: Splits
+    trainer: Trainer
+    init_from: str
+    said: tuple[e.Event, ...]
+
+
+def _fit(request: RunRequest, start: Start | None, ledger: Ledger) -> _Parts:
+    """Build the parts of a run, restored from its checkpoint; nothing on the disk changes."""
     config, device = request.config, choose_device(request.device)
-    payload = start.payload if start else None
+    said: list[e.Event] = []
+    if start and request.init_from:
+        raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
     if start:
         ledger.observe(**_resumed_fields(start.payload, config))
-    if request.resume:
-        ledger.open_branch(ledger.state.step)
-    for damaged in start.damaged if start else ():
-        ledger.note(damaged)
-    (request.directory / CONFIG_FILE).write_text(dump_config(config))
+        said += [*start.damaged, *changed_settings(start.payload["config"], config)]
     torch.manual_seed(config.training.seed)
     ledger.observe(doing="indexing the data")
     splits = open_splits(config.data, config.model, config.training.seed)
-    for problem in splits.problems:
-        ledger.note(e.SampleRejected(problem.file, problem.error))
-    for doubt in splits.doubts:
-        ledger.note(e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect"))
+    said += [e.SampleRejected(problem.file, problem.error) for problem in splits.problems]
+    said += [
+        e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect")
+        for doubt in splits.doubts
+    ]
     ledger.observe(doing="building the network")
     model = HierarchicalUNet(config.model).to(device)
     init_from = "" if start else request.init_from or first_weights(request)
     if init_from:
-        ledger.note(_inherit(model, Path(init_from)))
+        said.append(_inherit(model, Path(init_from)))
+    if start:
+        check_fit(model, start.payload)
     trainer = Trainer(config, model, splits, ledger.state)
+    if start:
+        trainer.restore(start.payload, ledger.state)
+    return _Parts(start, splits, trainer, init_from, tuple(said))
+
+
+def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
+    """Take the run up on the disk: from here on it is this process's."""
+    start, trainer, config = parts.start, parts.trainer, request.config
+    chance = _chance(parts.splits)
+    ledger.begin()
+    if request.resume:
+        ledger.open_branch(ledger.state.step)
+    for event in parts.said:
+        ledger.note(event)
     actions = Actions(request.directory, config, trainer, ledger)
-    if payload:
-        trainer.restore(payload, ledger.state)
-        actions.take_up(payload)
-    ledger.journal.set_meta("chance_levels", _chance(splits))
-    ledger.observe(device=describe(device), total_steps=trainer.total_steps(ledger.state))
+    if start:
+        actions.take_up(start.payload)
+    ledger.journal.set_meta("chance_levels", chance)
+    ledger.observe(device=describe(trainer.device), total_steps=trainer.total_steps(ledger.state))
     control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
     control.refuse_stale()
     _schedule(control, request, ledger)
-    remember_conditions(ledger, request, device=device.type, init_from=init_from)
-    ledger.note(_started(trainer, splits, ledger, request.resume))
-    if not payload:
+    remember_conditions(ledger, request, device=trainer.device.type, init_from=parts.init_from)
+    ledger.note(_started(trainer, parts.splits, ledger, request.resume))
+    if not start:
         actions.checkpoint("start")
     ledger.observe(doing="waiting for the first batch")
     return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))

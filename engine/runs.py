@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError, did_you_mean
+from engine.journal.content import took_a_step
 from engine.journal.lock import Lock, try_lock
 from engine.journal.store import JOURNAL_FILE
 
@@ -20,10 +22,17 @@ LOCK_FILE: Final = "run.lock"
 LATEST: Final = "latest"
 MAX_NAME: Final = 100
 
+_JOURNAL_FILES: Final = (JOURNAL_FILE, *(f"{JOURNAL_FILE}-{suffix}" for suffix in ("wal", "shm", "journal")))
+_BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
+"""Files that a run makes before its first step."""
+_made_here: Final[set[tuple[int, int]]] = set()
+"""Device and inode of each directory that this process made for a run."""
+
 
 def create_run(runs_dir: Path, name: str = "", *, stem: str = "run") -> Path:
     """Make the directory of a new run (mode 0700) and return it; without a name one is made of `stem` and the time.
 
+    A directory of that name is taken over if it holds no more than what a run leaves that was cut off while it started.
     Raises UserError when the name cannot be a directory's, the run exists, or the directory cannot be made.
     """
     if name:
@@ -41,11 +50,68 @@ def _made(path: Path, *, must: bool) -> bool:
         path.mkdir(mode=0o700)
     except FileExistsError:
         if must:
-            raise UserError(
-                f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it"
-            ) from None
-        return False
+            _take_over(path)
+        return must
+    _made_here.add(_identity(path))
     return True
+
+
+def _take_over(path: Path) -> None:
+    """Raise UserError unless the directory that is there already is a beginning that no process goes on with."""
+    if holds_work(path):
+        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
+    lock_run(path).release()
+
+
+def holds_work(path: Path) -> bool:
+    """Return whether a run's directory holds more than a run makes before its first step, or is no such directory."""
+    if path.is_symlink() or not path.is_dir():
+        return True
+    return not all(_is_beginning(entry) for entry in path.iterdir()) or took_a_step(path)
+
+
+def _is_beginning(entry: Path) -> bool:
+    if entry.is_symlink():
+        return False
+    if entry.is_file():
+        return entry.name in _BEGINNINGS
+    patterns = {TENSORBOARD: "events.out.tfevents.*", CHECKPOINTS: "*.partial"}
+    pattern = patterns.get(entry.name)
+    return pattern is not None and all(held.is_file() and held.match(pattern) for held in entry.iterdir())
+
+
+def start_over(path: Path) -> None:
+    """Remove the journal of a run that was cut off before its first step; the run is locked by the caller.
+
+    Raises UserError if there is more: then it is a run to resume, not to begin.
+    """
+    if not any((path / name).exists() for name in _JOURNAL_FILES):
+        return
+    if holds_work(path):
+        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
+    for name in _JOURNAL_FILES:
+        (path / name).unlink(missing_ok=True)
+
+
+def discard_run(path: Path) -> None:
+    """Remove the directory of a run that was refused, if this process made it and nothing in it is worth keeping."""
+    with suppress(OSError, UserError):
+        if _identity(path) not in _made_here or holds_work(path):
+            return
+        with lock_run(path):
+            for entry in path.iterdir():
+                if entry.is_dir():
+                    for held in entry.iterdir():
+                        held.unlink()
+                    entry.rmdir()
+                else:
+                    entry.unlink()
+            path.rmdir()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
 
 
 def _timed_names(stem: str) -> list[str]:
@@ -76,6 +142,27 @@ def started_at(path: Path) -> float:
     return (lock if lock.exists() else path / JOURNAL_FILE).stat().st_mtime
 
 
+class StartWatch:
+    """Tells when a process takes the run at `path`: nothing needs to be read of a run that is not begun yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / LOCK_FILE
+        self._before = self._claimed_at()
+        self._has_begun = False
+
+    def has_begun(self) -> bool:
+        """Return whether a process has taken the run since this watch began."""
+        self._has_begun = self._has_begun or self._claimed_at() != self._before
+        return self._has_begun
+
+    def _claimed_at(self) -> int:
+        """The time of the lock file in nanoseconds, 0 if there is none."""
+        try:
+            return self._file.lstat().st_mtime_ns
+        except OSError:
+            return 0
+
+
 def find_run(runs_dir: Path, name: str) -> Path:
     """The directory of the run called `name`: its name, a path to it, or 'latest' for the one started last.
 
@@ -98,12 +185,41 @@ def lock_run(path: Path) -> Lock:
 
     Raises UserError when another process holds it.
     """
+    lock = _locked(path, os.O_RDWR | os.O_CREAT)
+    try:
+        claim_run(path, lock)
+    except UserError:
+        lock.release()
+        raise
+    return lock
+
+
+def hold_run(path: Path) -> Lock:
+    """Take the run at `path` without changing a byte of it, which `claim_run` does; one without a lock file is free.
+
+    Raises UserError when another process holds it.
+    """
+    if not (path / LOCK_FILE).exists():
+        return Lock(-1)
+    return _locked(path, os.O_RDWR)
+
+
+def claim_run(path: Path, lock: Lock) -> None:
+    """Write into the lock file that this process has the run: it was started now. Raises UserError."""
+    if not lock.is_held:
+        lock.take_over(_locked(path, os.O_RDWR | os.O_CREAT))
+    try:
+        lock.write(f"{os.getpid()}\n")
+    except OSError as error:
+        raise UserError(f"cannot lock the run {path}: {error.strerror}") from error
+
+
+def _locked(path: Path, flags: int) -> Lock:
     file = path / LOCK_FILE
     try:
-        lock = try_lock(file, flags=os.O_RDWR | os.O_CREAT)
+        lock = try_lock(file, flags=flags)
     except OSError as error:
         raise UserError(f"cannot lock the run {path}: {error.strerror}") from error
     if lock is None:
         raise UserError(f"the run {path.name!r} is in use by process {file.read_text().strip() or '?'}: stop it first")
-    file.write_text(f"{os.getpid()}\n")
     return lock

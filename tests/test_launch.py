@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
-from engine.launch import IMPORTING, RunRequest, open_ledger
-from engine.protocol.events import Activity, RunFinished
+from engine.launch import IMPORTING, RunRequest, logging_to, open_ledger
+from engine.protocol.events import Activity, AlertRaised, RunFailed, RunFinished
 from engine.protocol.state import RunState
+from engine.runs import CONSOLE_LOG
 from tests.small import small_config
 
 
@@ -41,25 +43,56 @@ def test_a_second_process_cannot_open_it(tmp_path):
         pass
 
 
-def finished(directory: Path) -> RunState:
+def finished(directory: Path) -> dict[str, bytes]:
     with open_ledger(request(directory)) as ledger:
         ledger.observe(step=7)
         ledger.note(RunFinished("complete", 1.0))
-    state = state_of(directory)
-    assert state is not None and state.activity is Activity.FINISHED
-    return state
+    return contents(directory)
 
 
-def test_a_resumed_run_is_shown_as_it_was_while_torch_is_imported(tmp_path):
-    finished(tmp_path / "run")
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_resumed_run_is_not_touched_before_it_is_begun(tmp_path):
+    before = finished(tmp_path / "run")
     with open_ledger(request(tmp_path / "run", resume=True)) as ledger:
+        ledger.observe(doing="indexing the data")
+        ledger.note(AlertRaised("one", "heard of before"))
+        logging.getLogger("a library").warning("something looks odd")
+        assert contents(tmp_path / "run") == before
+        ledger.begin()
         assert ledger.journal.flush()
-        state = state_of(tmp_path / "run")
-        assert state is not None and (state.step, state.activity, state.doing) == (7, Activity.STARTING, IMPORTING)
+        with closing(JournalReader(tmp_path / "run")) as reader:
+            assert reader.is_alive() and isinstance(reader.events()[-1].event, AlertRaised)
+        assert "something looks odd" in (tmp_path / "run" / CONSOLE_LOG).read_text()
 
 
 def test_a_resume_that_cannot_be_leaves_the_run_as_it_was(tmp_path):
     before = finished(tmp_path / "run")
-    with pytest.raises(UserError), open_ledger(request(tmp_path / "run", resume=True)):
+    with pytest.raises(UserError), open_ledger(request(tmp_path / "run", resume=True)) as ledger:
+        ledger.note(RunFailed("nothing is left to do"))
         raise UserError("nothing is left to do")
-    assert state_of(tmp_path / "run") == before
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_resume_that_fails_by_a_fault_of_the_program_leaves_its_traceback(tmp_path):
+    before = finished(tmp_path / "run")
+    with open_ledger(request(tmp_path / "run", resume=True)):
+        logging.getLogger("engine").error("the engine failed")
+    after = contents(tmp_path / "run")
+    assert b"the engine failed" in after.pop(CONSOLE_LOG) and after == before
+
+
+def test_a_run_that_took_a_step_cannot_be_begun_again(tmp_path):
+    with open_ledger(request(tmp_path / "run")) as ledger:
+        ledger.record_step(1, 0.1, ("loss/total",), (1.0,))
+    with pytest.raises(UserError, match="exists"), open_ledger(request(tmp_path / "run")):
+        pass
+
+
+def test_a_log_that_cannot_be_opened_disturbs_nothing(tmp_path):
+    with logging_to(tmp_path / "nowhere" / "console.log") as log:
+        log.begin()
+        logging.getLogger("engine").error("not to be written")
+    assert list(tmp_path.iterdir()) == []

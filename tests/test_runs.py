@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from engine.errors import UserError
-from engine.journal.store import JOURNAL_FILE
-from engine.runs import LOCK_FILE, create_run, find_run, list_runs, lock_run, started_at
+from engine.journal.store import JOURNAL_FILE, create_journal
+from engine.journal.writer import JournalWriter
+from engine.runs import CHECKPOINTS, LOCK_FILE, create_run, discard_run, find_run, list_runs, lock_run, started_at
 from tests.recorded import first_line, start_program
 
 HOLDER = """
@@ -51,9 +53,78 @@ def test_a_long_stem_still_makes_a_name(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
-    create_run(tmp_path, "first")
+    (create_run(tmp_path, "first") / CHECKPOINTS).mkdir()
+    (tmp_path / "first" / CHECKPOINTS / "step-00000000.pt").touch()
     with pytest.raises(UserError, match=r"the run 'first' exists in .*: choose another --run, or --resume it"):
         create_run(tmp_path, "first")
+
+
+def test_what_a_run_left_that_was_cut_off_while_it_started_is_taken_over(tmp_path: Path) -> None:
+    begun = create_run(tmp_path, "dead")
+    for name in ("console.log", "config.yaml", "run.sqlite"):
+        (begun / name).touch()
+    (begun / CHECKPOINTS).mkdir()
+    (begun / CHECKPOINTS / "step-00000000.partial").touch()
+    assert create_run(tmp_path, "dead") == begun
+    with lock_run(begun), pytest.raises(UserError, match="in use"):
+        create_run(tmp_path, "dead")
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "checkpoints/best.pt", "forensics/a/note", "tensorboard/mine"])
+def test_a_directory_with_anything_else_in_it_is_not_taken_over(tmp_path: Path, name: str) -> None:
+    file = create_run(tmp_path, "mine") / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("worth keeping")
+    with pytest.raises(UserError, match="the run 'mine' exists"):
+        create_run(tmp_path, "mine")
+    discard_run(tmp_path / "mine")
+    assert file.read_text() == "worth keeping"
+
+
+def test_a_link_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="the run 'link' exists"):
+        create_run(tmp_path, "link")
+
+
+def test_a_refused_run_leaves_nothing_of_what_this_process_made(tmp_path: Path) -> None:
+    refused = create_run(tmp_path, "refused")
+    with closing(create_journal(refused)), lock_run(refused):
+        pass
+    (refused / "console.log").write_text("a warning")
+    discard_run(refused)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_another_process_made_is_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    assert create_run(tmp_path, "theirs") == tmp_path / "theirs"
+    discard_run(tmp_path / "theirs")
+    assert (tmp_path / "theirs").is_dir()
+
+
+def test_a_run_that_took_a_step_or_that_cannot_be_read_is_never_removed(tmp_path: Path) -> None:
+    for name in ("stepped", "damaged"):
+        create_run(tmp_path, name)
+    writer = JournalWriter(tmp_path / "stepped")
+    writer.start()
+    writer.record_step(1, 0.1, ("loss/total",), (1.0,))
+    writer.close()
+    (tmp_path / "damaged" / JOURNAL_FILE).write_bytes(b"not a database" * 100)
+    for name in ("stepped", "damaged"):
+        discard_run(tmp_path / name)
+        assert (tmp_path / name / JOURNAL_FILE).exists()
+
+
+def test_a_run_that_another_process_has_taken_meanwhile_is_not_removed(tmp_path: Path) -> None:
+    path = create_run(tmp_path, "raced")
+    with start_program(HOLDER, path) as holder:
+        assert first_line(holder) == "locked"
+        discard_run(path)
+        assert path.is_dir()
+        holder.kill()
+        holder.wait()
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "-x", "latest", "a\\b", "a\nb", "a\x1b[31m", "x" * 101])

@@ -68,3 +68,9 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings
+
+
+def data_named(options: TrainOptions) -> str:
+    """Return the data directory that the command line names, an empty string for none."""
+    named = [value for key, _, value in (item.partition("=") for item in overrides(options)) if key == "data.path"]
+    return named[-1] if named else ""

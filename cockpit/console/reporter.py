@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event as Signal
 from threading import Thread
@@ -22,6 +23,7 @@ from cockpit.console.text import duration, whole
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol import events as e
+from engine.runs import StartWatch
 
 MIN_SECONDS: Final = 0.25
 """The screen is redrawn at most four times a second."""
@@ -40,7 +42,7 @@ class ConsoleReporter:
     """Shows the run in `run_dir` until `stop`; training never waits for it and never fails by it.
 
     On a terminal: a live panel with the events scrolling above it. Elsewhere: plain lines. `quiet`: the start, alerts,
-    validations and the end.
+    validations and the end. With `is_resumed` the journal is left alone until the run is taken up again.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class ConsoleReporter:
         run_dir: Path,
         *,
         quiet: bool = False,
+        is_resumed: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run_dir = run_dir
+        self._start = StartWatch(run_dir) if is_resumed else None
         self._quiet = quiet
         self._console = open_console() if console is None else console
         self._clock = clock
@@ -77,7 +81,7 @@ class ConsoleReporter:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_SECONDS_TO_STOP)
-        if final and not self._thread.is_alive():
+        if final and not self._thread.is_alive() and self._has_begun():
             self._summarise()
 
     def _work(self) -> None:
@@ -97,15 +101,23 @@ class ConsoleReporter:
     def tick(self) -> None:
         """Look once at the journal and show what is new."""
         try:
-            if self._follower is None:
-                self._follower = self._past.follow(self._clock)
-            news = self._follower.look()
+            news = self._look()
         except UserError:
             news = None  # no journal yet, or a disk that does not answer now: the next look may find more
         if news is not None:
             self._show(news)
         elif self._live:
             self._redraw(Text(f"starting, {duration(self._clock() - self._started_at)}"))
+
+    def _look(self) -> News | None:
+        if not self._has_begun():
+            return None
+        if self._follower is None:
+            self._follower = self._past.follow(self._clock)
+        return self._follower.look()
+
+    def _has_begun(self) -> bool:
+        return self._start is None or self._start.has_begun()
 
     def _show(self, news: News) -> None:
         for line in self._log.of(news.entries):
@@ -167,13 +179,9 @@ class _Past:
 
     def remember(self) -> None:
         """Note where a former process left the journal, if there is one."""
-        try:
-            reader = JournalReader(self._run_dir)
-        except UserError:
-            return
-        self._last_event = reader.newest_ids().event
-        self._state = repr(reader.state())
-        reader.close()
+        with suppress(UserError), closing(JournalReader(self._run_dir, at_rest=True)) as reader:
+            self._last_event = reader.newest_ids().event
+            self._state = repr(reader.state())
 
     def follow(self, clock: Callable[[], float]) -> Follower:
         """A follower that starts where the past ends. Raises UserError while there is no journal."""

@@ -127,6 +127,7 @@ _SENTENCES: Final[dict[type[Any], Callable[[Any], str]]] = {  # each function ta
     e.StopRequested: lambda event: f"stopping: {event.reason}",
     e.CommandRefused: _refused,
     e.RunStarted: _started,
+    e.ConfigChanged: lambda event: f"{event.key}: {event.before} -> {event.after}",
     e.WeightsInherited: _inherited,
     e.ActivityChanged: lambda event: f"{event.before} -> {event.after}",
     e.EpochCompleted: lambda event: (
@@ -162,6 +163,7 @@ _WEIGHTS: Final[dict[type[Any], Weight]] = {
     e.ActivityChanged: Weight.SILENT,
     e.RunFinished: Weight.SILENT,
     e.RunStarted: Weight.RESULT,
+    e.ConfigChanged: Weight.RESULT,
     e.WeightsInherited: Weight.RESULT,
     e.EpochCompleted: Weight.PROGRESS,
     e.CheckpointSaved: Weight.PROGRESS,

@@ -26,7 +26,7 @@ from engine.protocol.commands import Command
 from engine.protocol.events import Status
 from engine.protocol.rules import Outcome, decide, refused
 from engine.protocol.state import RunState
-from engine.runs import CHECKPOINTS
+from engine.runs import CHECKPOINTS, StartWatch
 
 __all__ = ["EVERYTHING", "Answer", "News", "Pending", "Session"]
 
@@ -67,7 +67,8 @@ class Session:
     """The run in `run_dir`, which need not exist yet. Poll it about ten times a second, always from one thread.
 
     `elapsed` and `remaining` are seconds; `heartbeat_age` seconds since the writer's last sign of life, None where
-    none is expected; `notice` says why there is nothing to show, '' where there is.
+    none is expected; `notice` says why there is nothing to show, '' where there is. With `awaits_start` the journal
+    is left alone until a process takes the run up: what it says of the time before is not true of the run now.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         actor: str = "cockpit",
         can_steer: bool = True,
+        awaits_start: bool = False,
     ) -> None:
         self.run_dir = run_dir
+        self._start = StartWatch(run_dir) if awaits_start else None
         self.can_steer = can_steer
         self.state: RunState | None = None
         self.history = History()
@@ -167,6 +170,8 @@ class Session:
 
     def _look(self, now: float) -> News:
         self._troubles = []
+        if self._start is not None and not self._start.has_begun():
+            return News()
         try:
             lost = self._follow_file(now)
             news = self._news(now)

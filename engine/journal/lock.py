@@ -9,7 +9,7 @@ from types import TracebackType
 
 
 class Lock:
-    """An flock on `path`, held until `release`. Children that are forked later do not hold it."""
+    """An flock on the file `fd`, held until `release`; -1 for none. Children that are forked later do not hold it."""
 
     def __init__(self, fd: int):
         self._fd = fd
@@ -18,6 +18,21 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
         self._close()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a lock to give back."""
+        return self._fd >= 0
+
+    def take_over(self, other: Lock) -> None:
+        """Hold what `other` held, which holds nothing any more."""
+        self._fd, other._fd = other._fd, -1
+
+    def write(self, text: str) -> None:
+        """Make `text` the whole content of the locked file, which `try_lock` was given flags to write to."""
+        content = text.encode()
+        os.pwrite(self._fd, content, 0)
+        os.ftruncate(self._fd, len(content))
 
     def __enter__(self) -> Lock:
         return self

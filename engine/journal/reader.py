@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from engine.errors import UserError
 from engine.journal.series import Series, Window, lineage_of, read_series
 from engine.journal.sessions import Session, newest_session
-from engine.journal.store import POINT_TABLES, journal_file, open_readable
+from engine.journal.store import POINT_TABLES, journal_file, open_at_rest, open_readable
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text
 from engine.protocol.events import Event, Status
@@ -57,11 +57,14 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
 
 
 class JournalReader:
-    """A read-only view of the journal at `path`: the file or its directory. Raises UserError where there is none."""
+    """A read-only view of the journal at `path`: the file or its directory. Raises UserError where there is none.
 
-    def __init__(self, path: Path):
+    `at_rest` says that nobody writes it meanwhile: then reading leaves no trace in the directory.
+    """
+
+    def __init__(self, path: Path, *, at_rest: bool = False):
         self.path = journal_file(path)
-        self._connection = open_readable(path)
+        self._connection = open_at_rest(path) if at_rest else open_readable(path)
 
     def close(self) -> None:
         """Give the file back."""

@@ -92,6 +92,18 @@ def open_readable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.C
         return _opened(file, lambda file: _connect(file, "immutable=1", busy_seconds))
 
 
+def open_at_rest(path: Path) -> sqlite3.Connection:
+    """Open a journal that nobody writes, and leave no trace: SQLite makes no file and changes none. Raises UserError.
+
+    Only of a copy that lacks the index to its log is an index made.
+    """
+    file = _existing(path)
+    log, index = (file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm"))
+    is_folded = not log.exists() or log.stat().st_size == 0
+    query = "immutable=1" if is_folded else "mode=ro&readonly_shm=1" if index.exists() else "mode=ro"
+    return _opened(file, lambda file: _connect(file, query, None))
+
+
 def _existing(path: Path) -> Path:
     file = journal_file(path)
     if not file.is_file():

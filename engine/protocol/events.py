@@ -15,6 +15,7 @@ from engine.protocol.facts import (
     CheckpointDamaged,
     CheckpointFailed,
     CheckpointSaved,
+    ConfigChanged,
     EpochCompleted,
     FaultNamed,
     ProbationEnded,
@@ -265,6 +266,7 @@ LASTING_EVENTS: Final = (
 Fact = (
     CommandRefused
     | RunStarted
+    | ConfigChanged
     | WeightsInherited
     | ActivityChanged
     | EpochCompleted

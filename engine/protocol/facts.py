@@ -31,6 +31,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """A resumed run trains with another value of `key` than before; both values as JSON text."""
+
+    key: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsInherited:
     """Weights came from another run's checkpoint; `missing` and `unexpected` did not fit."""
 

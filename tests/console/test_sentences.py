@@ -37,6 +37,7 @@ EXAMPLES: list[Event] = [
     e.StopRequested(ESCAPE, "running"),
     e.CommandRefused("set_lr", {"value": ESCAPE}),
     e.RunStarted("cpu", 21_600_000, 400, 1, 1000, resumed_from="step 120"),
+    e.ConfigChanged("data.path", '""', f'"{ESCAPE}"'),
     e.WeightsInherited(ESCAPE, 120, ("a.weight",), ()),
     e.ActivityChanged(Activity.RUNNING, Activity.PAUSED),
     e.EpochCompleted(0, 12.0, math.nan),

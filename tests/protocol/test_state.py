@@ -102,6 +102,7 @@ WITHOUT_EFFECT: list[Event] = [
     e.NoteAdded("hello"),
     e.CommandRefused("pause", {}),
     e.RunStarted("cpu", 1, 2, 3, 4),
+    e.ConfigChanged("training.epochs", "3", "4"),
     e.WeightsInherited("a.pt", 3, (), ()),
     e.EpochCompleted(0, 1.0, 2.0),
     e.CheckpointFailed("a.pt", "full"),

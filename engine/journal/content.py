@@ -1,0 +1,26 @@
+"""Whether a journal holds anything worth keeping."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from engine.journal.store import POINT_TABLES, journal_file
+
+
+def took_a_step(path: Path) -> bool:
+    """Return whether the journal at `path` has metrics of a step or a validation.
+
+    Absent, empty and half-made ones have none; one that cannot be read may have some, and counts as if it had.
+    """
+    file = journal_file(path)
+    try:
+        if not file.exists() or file.stat().st_size == 0:
+            return False
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            points = (connection.execute(f"SELECT 1 FROM {name} LIMIT 1") for name in POINT_TABLES)
+            return bool(tables) and any(rows.fetchone() for rows in points)
+    except (OSError, sqlite3.Error):
+        return True
