@@ -93,9 +93,12 @@ def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
 
 
 def changed_settings(was: str, now: Config) -> tuple[e.ConfigChanged, ...]:
-    """Each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps)."""
+    """Each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps).
+
+    Such a one held out every fifth image in their order.
+    """
     default, new = _flat(Config().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
-    old = {**default, **_flat(yaml.safe_load(was))}
+    old = {**default, "data.hold_out": "in_order", **_flat(yaml.safe_load(was))}
     return tuple(
         e.ConfigChanged(key, _shown(old.get(key)), _shown(value)) for key, value in new.items() if old.get(key) != value
     )
