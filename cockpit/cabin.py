@@ -88,8 +88,7 @@ class Cabin:
 
     def escape_of(self, news: News) -> str:
         """What `news` gives a person to hear, or to see on the desktop."""
-        run = self.session.run_dir.name
-        return "".join(escape_of(entry, self._settings, run) for entry in news.entries)
+        return escape_of(news, self._settings, self.session.run_dir.name)
 
     def dispatch(self, action: str, argument: str = "") -> bool:
         """Do what the key of `action` stands for; False where it is an affair of the app."""
@@ -162,12 +161,8 @@ class Cabin:
                 self._app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
 
     def _acknowledge(self) -> None:
-        seen = self.screen.banner.acknowledge()
-        if seen is None:
+        if self.screen.banner.acknowledge() is None:
             self._app.notify("there is no alert to acknowledge", severity="warning", markup=False)
-        else:
-            for entry in seen.entries:
-                self.steering.acknowledge(entry.id)
 
     def _end_hint(self) -> None:
         if self.screen.has_class("-hinted"):

@@ -5,23 +5,34 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from cockpit.console.incident_text import incident_line
 from cockpit.console.sentences import sentence
 from cockpit.console.text import whole
+from cockpit.session.incidents import Incident
+from cockpit.session.session import News
 from cockpit.settings import Settings
-from engine.journal.reader import Entry
 from engine.protocol import events as e
 
 BELL: Final = "\a"
-_TOLD: Final = (e.AlertRaised, e.RunFinished, e.RunFailed)
+_ENDS: Final = (e.RunFinished, e.RunFailed)
 _LONGEST: Final = 200
 
 
-def escape_of(entry: Entry, settings: Settings, run: str) -> str:
-    """What to write to the terminal when `entry` arrives; '' where nobody asked to be told of its kind."""
-    if not isinstance(entry.event, _TOLD):
-        return ""
-    text = whole(f"{run}: {sentence(entry.event)}")[:_LONGEST]
-    return (BELL if settings.bell else "") + notification(text, settings.notifications)
+def escape_of(news: News, settings: Settings, run: str) -> str:
+    """What to write to the terminal for `news`; '' where nobody asked to be told.
+
+    Once for each incident that began, not for every alert that it grows by, and for the end of the run.
+    """
+    began = [f"alert {incident.number}: {incident_line(incident)}" for incident in news.began if not _is_end(incident)]
+    ends = [sentence(entry.event) for entry in news.entries if isinstance(entry.event, _ENDS)]
+    return "".join(
+        (BELL if settings.bell else "") + notification(whole(f"{run}: {text}")[:_LONGEST], settings.notifications)
+        for text in (*began, *ends)
+    )
+
+
+def _is_end(incident: Incident) -> bool:
+    return isinstance(incident.entries[0].event, e.RunFailed)
 
 
 def notification(text: str, kind: str) -> str:

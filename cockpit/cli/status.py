@@ -10,6 +10,7 @@ from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
 from cockpit.console.text import whole
+from cockpit.session.incidents import num_incidents
 from engine.journal.reader import JournalReader
 from engine.journal.sessions import Session
 from engine.protocol.codec import Json
@@ -43,6 +44,7 @@ def read_status(path: Path) -> dict[str, Json]:
         activity, reason = _activity(state, session)
         if activity in _OVER and not reason:
             reason = _ending(reader)
+        alerts = num_incidents(reader.events())
     head: dict[str, Json] = {
         "run": path.name,
         "state": activity.value,
@@ -54,6 +56,7 @@ def read_status(path: Path) -> dict[str, Json]:
     }
     rest = state_to_json(state)
     del rest["activity"]
+    rest["alerts"] = alerts  # the state counts what was raised, people and scripts are told of incidents
     return {**head, **{key: value for key, value in rest.items() if key not in head}}
 
 

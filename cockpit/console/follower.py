@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cockpit.session.facts import Best, best_validation, chance_levels, last_terms
+from cockpit.session.incidents import Incident, Incidents
 from cockpit.session.pulse import Pulse
 from engine.journal.reader import Entry, JournalReader, Newest
 from engine.protocol import events as e
 from engine.protocol.state import RunState
 from engine.runs import CHECKPOINTS
 
-_TALLIED: Final = (e.AlertRaised, e.StepSkipped, e.CheckpointFailed, e.CheckpointDamaged, e.RolledBack, e.RunFailed)
-
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a run stands: times in seconds; `terms` are the newest raw loss terms, `chance` what guessing scores."""
+    """How a run stands: times in seconds; `terms` are the newest raw loss terms, `chance` what guessing scores.
+
+    `alert` is the newest incident of this process, `alerts` how many the run had in all.
+    """
 
     state: RunState
     elapsed: float
@@ -29,7 +30,8 @@ class View:
     terms: Mapping[str, float]
     chance: Mapping[str, float]
     best: Best | None
-    alert: Entry | None
+    alert: Incident | None
+    alerts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Follower:
         self._terms: Mapping[str, float] = {}
         self._chance: Mapping[str, float] = {}
         self._best: Best | None = None
-        self._alert: Entry | None = None
+        self._incidents: Incidents | None = None
 
     def close(self) -> None:
         """Give the journal back."""
@@ -78,9 +80,12 @@ class Follower:
     def _read_events(self, newest: Newest) -> list[Entry]:
         if newest.event <= self._last_event:
             return []
+        if self._incidents is None:
+            self._incidents = Incidents()
+            self._incidents.add(entry for entry in self.reader.events() if entry.id <= self._last_event)
         entries = self.reader.events(after_id=self._last_event)
         self._last_event = newest.event if not entries else entries[-1].id
-        self._alert = next((entry for entry in reversed(entries) if isinstance(entry.event, _TALLIED)), self._alert)
+        self._incidents.add(entries)
         if any(isinstance(entry.event, e.ValidationCompleted | e.RolledBack | e.RunStarted) for entry in entries):
             self._best = best_validation(self.reader)
         return entries
@@ -95,6 +100,7 @@ class Follower:
         self._newest = newest
 
     def _view(self, state: RunState, now: float) -> View:
+        incidents = self._incidents or Incidents()
         return View(
             state=state,
             elapsed=now - self._opened_at,
@@ -104,5 +110,6 @@ class Follower:
             terms=self._terms,
             chance=self._chance,
             best=self._best,
-            alert=self._alert,
+            alert=incidents.open[-1] if incidents.open else None,
+            alerts=len(incidents),
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from rich.text import Text
 
 from cockpit.console.sentences import Weight, sentence, weight
 from cockpit.console.text import whole
+from cockpit.session.incidents import Incident, Incidents
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -23,17 +24,31 @@ class LogLines:
     """Turns entries into lines. `quiet` keeps results and alerts only.
 
     Of the kinds that can come in thousands, the first ten are printed and then every tenth, hundredth and so on.
+    An alert that an incident grows by is said in short: what it says beyond that is known.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._counts: Counter[type[Any]] = Counter()
+        self._incidents = Incidents()
 
     def of(self, entries: Iterable[Entry]) -> Iterator[Text]:
         """The lines for `entries`, oldest first."""
         for entry in entries:
+            began = self._incidents.add((entry,))
             if self._is_wanted(entry):
-                yield entry_line(entry, note=self._thinning(entry))
+                yield self._line(entry, began)
+
+    def _line(self, entry: Entry, began: Sequence[Incident]) -> Text:
+        """Which incident an alert began, and why, or which one it only adds to."""
+        number = self._incidents.numbers.get(entry.id)
+        if number is None or not isinstance(entry.event, e.AlertRaised):
+            return entry_line(entry, note=self._thinning(entry))
+        if not began:
+            said = f"alert {number} grows: {entry.event.kind}: {entry.event.message}"
+            return Text(whole(f"step {entry.step}  ! {said}"), _STYLES[Weight.ALERT])
+        cause = began[0].cause
+        return entry_line(entry, note=f"; likely cause: {cause.text}" if cause is not None else "")
 
     def _is_wanted(self, entry: Entry) -> bool:
         matter = _weight_of(entry)

@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from cockpit.console.follower import View
-from cockpit.console.sentences import sentence
+from cockpit.console.incident_text import incident_line
 from cockpit.console.text import duration, number, rate, whole
 from engine.protocol.events import Activity
 from engine.protocol.names import LOSS_TERMS
@@ -135,7 +135,7 @@ def _measures(view: View) -> Iterable[Part]:
         ("skipped", state.skipped_steps),
         ("clamp hits", state.clamp_hits),
         ("unusable files", state.rejected_samples),
-        ("alerts", state.alerts),
+        ("alerts", view.alerts),
     ):
         if count:
             yield Part(label, str(count), "bold yellow" if label == "clamp hits" else "bold red")
@@ -168,6 +168,6 @@ def _term(view: View, term: str) -> Text:
 
 def _alert(view: View, width: int) -> Text:
     assert view.alert is not None
-    said = f"! step {view.alert.step}: {sentence(view.alert.event)}"
+    said = f"! step {view.alert.last_step}: {incident_line(view.alert)}"
     fitting = said if cell_len(said) <= width else set_cell_size(said, max(width - 3, 0)) + "..."
     return Text(fitting, "bold red")

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from cockpit.console.charts import SUMMARY_KEYS, chart_lines, marked_steps, read_curves
 from cockpit.console.follower import Best, best_validation, chance_levels, last_terms
+from cockpit.console.incident_text import incident_line
 from cockpit.console.log_lines import entry_line
 from cockpit.console.panel import loss_style, phase_title
 from cockpit.console.text import duration, number, rate, whole
+from cockpit.session.incidents import Incident, incidents_of
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -59,8 +61,8 @@ def summary_lines(outcome: Outcome) -> list[Text]:
         Text(f"  {_reached(outcome)}"),
         *_terms(outcome),
         *_troubles(outcome),
-        *_listed("interventions", [entry for entry in outcome.entries if is_intervention(entry)]),
-        *_listed("alerts", [entry for entry in outcome.entries if isinstance(entry.event, e.AlertRaised)]),
+        *_listed("interventions", [entry_line(entry) for entry in outcome.entries if is_intervention(entry)]),
+        *_listed("alerts", [_incident(incident) for incident in incidents_of(outcome.entries)]),
         # A path or a command that is broken over two lines cannot be copied.
         *(Text(f"  {line}", no_wrap=True) for line in _way_on(outcome)),
     ]
@@ -136,13 +138,19 @@ def _troubles(outcome: Outcome) -> Iterator[Text]:
         yield Text(f"  files that could not be used: {state.rejected_samples}", "yellow")
 
 
-def _listed(title: str, entries: list[Entry]) -> Iterator[Text]:
-    if entries:
-        yield Text(f"  {title}: {len(entries)}")
-    if len(entries) > _MAX_LISTED:
-        yield Text(f"    ... {len(entries) - _MAX_LISTED} earlier ones: main.py events")
-    for entry in entries[-_MAX_LISTED:]:
-        yield Text("    ").append_text(entry_line(entry))
+def _listed(title: str, lines: list[Text]) -> Iterator[Text]:
+    if lines:
+        yield Text(f"  {title}: {len(lines)}")
+    if len(lines) > _MAX_LISTED:
+        yield Text(f"    ... {len(lines) - _MAX_LISTED} earlier ones: main.py events")
+    for line in lines[-_MAX_LISTED:]:
+        yield Text("    ").append_text(line)
+
+
+def _incident(incident: Incident) -> Text:
+    first, last = incident.first_step, incident.last_step
+    steps = f"step {first}" if first == last else f"steps {first}-{last}"
+    return Text(f"{incident.number}  {steps}  {incident_line(incident)}", "bold red")
 
 
 def _way_on(outcome: Outcome) -> Iterable[str]:

@@ -13,6 +13,7 @@ from cockpit.console.text import duration
 from cockpit.session.facts import Best, best_of, levels_of
 from cockpit.session.feed import Feed
 from cockpit.session.history import History
+from cockpit.session.incidents import Incident, Incidents
 from cockpit.session.outbox import Answer, Outbox, Pending
 from cockpit.session.pulse import OVER, Pulse
 from cockpit.session.state_text import StateText
@@ -45,7 +46,7 @@ _STARTING: Final = "starting"
 class News:
     """What one poll brought; falsy when nothing changed. `time`: pulse, heartbeat or notice read differently now.
 
-    `rewound`: a rollback or a resume opened a branch, histories were cut.
+    `rewound`: a rollback or a resume opened a branch, histories were cut. `began`: incidents that began with `entries`.
     """
 
     state: bool = False
@@ -54,6 +55,7 @@ class News:
     answers: tuple[Answer, ...] = ()
     time: bool = False
     rewound: bool = False
+    began: tuple[Incident, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.state or self.steps or self.entries or self.answers or self.time or self.rewound)
@@ -68,7 +70,8 @@ class Session:
 
     `elapsed` and `remaining` are seconds; `heartbeat_age` seconds since the writer's last sign of life, None where
     none is expected; `notice` says why there is nothing to show, '' where there is. With `awaits_start` the journal
-    is left alone until a process takes the run up: what it says of the time before is not true of the run now.
+    is left alone until a process takes the run up: what it says of the time before is not true of the run now. `incidents`
+    are its alerts as they are counted everywhere, and which of them were acknowledged here.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Session:
         self.elapsed = 0.0
         self.heartbeat_age: float | None = None
         self.best: Best | None = None
+        self.incidents = Incidents()
         self.notice = _STARTING
         self._clock = clock
         self._entries: list[Entry] = []
@@ -162,6 +166,7 @@ class Session:
         self._unread = False
         self._history_version = self.history.version
         self._entries = []
+        self.incidents = Incidents()
         self._watch = Pulse(self.run_dir / CHECKPOINTS)
         self._feed = Feed(self.history, self._open)
 
@@ -226,7 +231,9 @@ class Session:
         self._last_event = events.last_id
         self._unread = events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)
-        return News(state=changed, entries=events.entries, answers=self._outbox.match(events.entries))
+        began = self.incidents.add(events.entries)
+        answers = self._outbox.match(events.entries)
+        return News(state=changed, entries=events.entries, answers=answers, began=began)
 
     def _read_rows(self, tail: JournalTail) -> bool:
         """Rows that cannot be read must not hide the events."""

@@ -16,16 +16,14 @@ from cockpit.session.session import Session
 from cockpit.steering.dialog import FAIL, Dialog, button, line, told
 from engine.protocol.commands import Command
 from engine.protocol.events import Status
-from engine.protocol.rules import Outcome, refused
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row: a label, and the command; `why_not` where there is no command to give."""
+    """One row: a label, and the command."""
 
     label: str
-    command: Command | None
-    why_not: str = ""
+    command: Command
 
 
 class MenuDialog(Dialog):
@@ -97,7 +95,7 @@ class MenuDialog(Dialog):
         if at >= len(self._choices):
             return
         command = self._choices[at].command
-        if command is not None and self.session.decide(command).status is not Status.REFUSED:
+        if self.session.decide(command).status is not Status.REFUSED:
             self.dismiss((command,))
             return
         self.query_one(OptionList).highlighted = at
@@ -108,14 +106,11 @@ class MenuDialog(Dialog):
         if at is None or at >= len(self._choices):
             self.say("effect", Content.assemble((f"{FAIL} ", "$text-error"), "there is nothing to choose"))
             return
-        self.say("effect", "" if self._inline else told(self._outcome(self._choices[at])))
-
-    def _outcome(self, choice: Choice) -> Outcome:
-        return refused(choice.why_not) if choice.command is None else self.session.decide(choice.command)
+        self.say("effect", "" if self._inline else told(self.session.decide(self._choices[at].command)))
 
     def _row(self, number: int, choice: Choice) -> Content:
         width = max(len(other.label) for other in self._choices)
         label = f"{number if number < 10 else ' '}  {choice.label:{width}}"
-        return (
-            Content.assemble(label, "   ", told(self._outcome(choice), brief=True)) if self._inline else Content(label)
-        )
+        if not self._inline:
+            return Content(label)
+        return Content.assemble(label, "   ", told(self.session.decide(choice.command), brief=True))

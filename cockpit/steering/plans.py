@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from cockpit.console.incident_text import incident_line
 from cockpit.console.sentences import sentence
 from cockpit.console.text import duration, number
+from cockpit.session.incidents import Incident
 from cockpit.session.session import Session
 from cockpit.steering.checkpoints import Checkpoint, checkpoints_of, way_back
 from cockpit.steering.confirm import ConfirmDialog
@@ -14,10 +16,11 @@ from cockpit.steering.dialog import PASS, Dialog
 from cockpit.steering.foretell import foretold, title
 from cockpit.steering.gate import GateDialog
 from cockpit.steering.menu import Choice, MenuDialog
-from cockpit.steering.remedies import newest_alert, remedies_of
+from cockpit.steering.remedies import remedies_of
 from cockpit.steering.undo import NoUndo, Undo, plan_undo
 from cockpit.steering.values import Field, ValueDialog, real, whole_number
 from cockpit.steering.weights import WeightDialog
+from cockpit.widgets.banner_incidents import account
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
@@ -31,7 +34,7 @@ class Situation:
     """All that a plan depends on. `argument` says for what; `now` is the time in seconds since 1970.
 
     The rest is what this screen remembers: undos that were sent and are not answered, the numbers of those that were,
-    entries that undo goes past, and alerts that were seen.
+    and entries that undo goes past.
     """
 
     session: Session
@@ -39,7 +42,6 @@ class Situation:
     undos: tuple[Command, ...] = ()
     undone_by: frozenset[int] = field(default_factory=frozenset[int])
     passed: frozenset[int] = field(default_factory=frozenset[int])
-    acknowledged: frozenset[int] = field(default_factory=frozenset[int])
     now: float = 0.0
 
     @property
@@ -194,23 +196,33 @@ def undo_says(situation: Situation) -> str:
 
 
 def remedies(situation: Situation) -> Plan:
-    """SEED.md's remedies for the newest alert that nobody has acknowledged; the argument is another alert's id."""
-    session, alert = situation.session, _alert(situation)
-    if alert is None:
+    """What helps against the newest incident that nobody has acknowledged, the recommended remedy first."""
+    session, incident = situation.session, _incident(situation)
+    if incident is None:
         return Reason("there is no alert to find a remedy for")
+    if not remedies_of(incident, session.state or situation.state):
+        return Reason(account(incident).remedy or "no command helps against this alert")
 
     def choices() -> Sequence[Choice]:
-        found = remedies_of(alert, session.entries, session.state or situation.state)
-        return tuple(Choice(remedy.label, remedy.command, remedy.why_not) for remedy in found)
+        found = remedies_of(_incident(situation) or incident, session.state or situation.state)
+        return tuple(
+            Choice(remedy.label if number else f"{remedy.label} (recommended)", remedy.command)
+            for number, remedy in enumerate(found)
+        )
 
-    explain = sentence(alert.event)
-    return Open(lambda: MenuDialog(session, "Remedies", choices, explain=lambda: explain))
+    return Open(lambda: MenuDialog(session, "Remedies", choices, explain=lambda: _explained(incident)))
 
 
 def remedies_says(situation: Situation) -> str:
-    """Which alert the menu is for."""
-    alert = _alert(situation)
-    return sentence(alert.event) if alert else ""
+    """Which incident the menu is for."""
+    incident = _incident(situation)
+    return incident_line(incident) if incident else ""
+
+
+def _explained(incident: Incident) -> str:
+    told = account(incident)
+    cause = f"likely cause: {told.cause}" if told.cause else ""
+    return "\n".join(text for text in (told.what, cause, told.where, told.evidence) if text)
 
 
 def _undo_plan(situation: Situation) -> Undo | NoUndo:
@@ -221,11 +233,13 @@ def _done(entry: Entry) -> str:
     return f"Takes back what {entry.actor} did at step {entry.step}: {sentence(entry.event)}."
 
 
-def _alert(situation: Situation) -> Entry | None:
-    entries = situation.session.entries
-    if situation.argument.isdigit():
-        return next((entry for entry in entries if entry.id == int(situation.argument)), None)
-    return newest_alert(entries, situation.acknowledged)
+def _incident(situation: Situation) -> Incident | None:
+    """The newest open one, or the one that the event belongs to whose id is the argument."""
+    incidents, argument = situation.session.incidents, situation.argument
+    if argument.isdigit():
+        number = incidents.numbers.get(int(argument))
+        return incidents.all[number - 1] if number is not None else None
+    return next(iter(reversed(incidents.open)), None)
 
 
 def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float) -> str:

@@ -87,10 +87,6 @@ class Steering:
         if self._dialog is not None:
             self._dialog.take(self.session, news)
 
-    def acknowledge(self, *entry_ids: int) -> None:
-        """A person has seen the alert with those entries: remedies are for another one from now on."""
-        self._memory = replace(self._memory, acknowledged=self._memory.acknowledged.union(entry_ids))
-
     def _situation(self, argument: str) -> Situation:
         return replace(self._memory, argument=argument, now=self._wall_clock())
 

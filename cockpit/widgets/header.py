@@ -160,7 +160,8 @@ class Header(Lines):
         if session.best is not None:
             yield part("best", f"{session.best.miou:.3f}", rank=3)
             yield part("at", str(session.best.step), LABEL, rank=5)
-        for word, count in (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", state.alerts)):
+        alerts = len(session.incidents)
+        for word, count in (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", alerts)):
             if count:
                 yield part(word, str(count), BAD, rank=4)
 

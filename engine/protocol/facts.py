@@ -19,8 +19,20 @@ class Activity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """A config key whose `value` lies far from the `usual` one: that of the named config it was made from."""
+
+    key: str
+    value: str
+    usual: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
-    """Training begins at this step."""
+    """Training begins at this step.
+
+    `learning_rate` is the configured one, 0 where the journal is older than that; `unusual` the gravest first.
+    """
 
     device: str
     num_parameters: int
@@ -28,6 +40,8 @@ class RunStarted:
     num_val_samples: int
     total_steps: int
     resumed_from: str = ""
+    learning_rate: float = 0.0
+    unusual: tuple[Departure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

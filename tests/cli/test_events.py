@@ -50,6 +50,7 @@ def test_json_keeps_everything_and_is_strict(call: Call, live: JournalWriter) ->
     assert (first["kind"], first["event"]["kind"], first["event"]["message"]) == ("alert_raised", "spike", "x\x1b")
     assert (first["status"], first["command_id"]) == ("noted", None)
     del second["time"]
+    assert first["alert"] == 1
     assert second == {
         "id": 2,
         "branch": 0,
@@ -60,6 +61,7 @@ def test_json_keeps_everything_and_is_strict(call: Call, live: JournalWriter) ->
         "reason": "why",
         "kind": "lr_scaled",
         "event": {"before": "Infinity", "after": 5e-4, "scale": 0.5},
+        "alert": None,
     }
 
 

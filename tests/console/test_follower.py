@@ -133,7 +133,8 @@ def test_the_last_alert_stays(run: ScriptedRun, follower: Follower) -> None:
     run.note(e.NoteAdded("fine"))
     alert = look(follower).view.alert
 
-    assert alert is not None and alert.event == e.AlertRaised("spike", "the loss jumped")
+    assert alert is not None and alert.entries[-1].event == e.AlertRaised("spike", "the loss jumped")
+    assert look(follower).view.alerts == 1
 
 
 def test_what_an_earlier_process_left_is_not_news(run: ScriptedRun, clock: FakeClock) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cockpit.console.follower import Best, View
 from cockpit.console.panel import panel, progress_line
+from cockpit.session.incidents import Incident, incidents_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -45,8 +46,9 @@ VIEW = View(
 )
 
 
-def alert(message: str) -> Entry:
-    return Entry(1, 0.0, 0, 240, "engine", None, Status.NOTED, "", e.AlertRaised("spike", message))
+def alert(kind: str) -> Incident:
+    entry = Entry(1, 0.0, 0, 240, "engine", None, Status.NOTED, "", e.AlertRaised(kind, "boom"))
+    return incidents_of([entry])[0]
 
 
 def style_of(text: Text, piece: str) -> str:
@@ -84,11 +86,11 @@ def test_losses_above_chance_or_not_finite_stand_out() -> None:
 
 
 def test_counts_appear_once_there_is_something_to_count() -> None:
-    troubled = replace(STATE, skipped_steps=3, clamp_hits=7, rejected_samples=2, alerts=1)
+    troubled = replace(STATE, skipped_steps=3, clamp_hits=7, rejected_samples=2)
 
     assert "skipped" not in panel(VIEW, width=100).plain
     for piece in ("skipped 3", "clamp hits 7", "unusable files 2", "alerts 1"):
-        assert piece in panel(replace(VIEW, state=troubled), width=100).plain
+        assert piece in panel(replace(VIEW, state=troubled, alerts=1), width=100).plain
 
 
 @pytest.mark.parametrize("width", [10, 40, 59, 60, 80, 120, 200])
@@ -124,7 +126,7 @@ def test_ascii_terminals_get_an_ascii_bar() -> None:
 
 
 def test_the_alert_is_marked_by_more_than_colour() -> None:
-    assert panel(replace(VIEW, alert=alert("boom")), width=80).plain.splitlines()[-1] == "! step 240: spike: boom"
+    assert panel(replace(VIEW, alert=alert("spike")), width=80).plain.splitlines()[-1] == "! step 240: spike"
 
 
 def test_the_plain_line_says_the_same() -> None:

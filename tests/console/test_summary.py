@@ -51,7 +51,7 @@ def test_it_tells_the_end_the_result_and_the_troubles(run: ScriptedRun) -> None:
         "losses clamped: 7 times",
         "files that could not be used: 1",
         "alerts: 1",
-        "! non-finite step: loss dice; remedy: lower the learning rate",
+        "1  step 100  step 100 was not finite",
     ):
         assert piece in said
 

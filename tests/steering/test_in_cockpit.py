@@ -76,7 +76,7 @@ async def test_an_open_gate_follows_the_run(run):
 async def test_remedies_are_for_the_alert_of_the_banner_until_it_is_acknowledged(run):
     raise_alert(run, term="boundary_aware")
     async with cockpit_on(run) as pilot:
-        await press(pilot, "A", "2")
+        await press(pilot, "A", "4")
         await until(pilot, lambda: "accumulation: 1 -> 2" in strip(pilot))
         await press(pilot, "a", "A")
         assert toasts(pilot) == ["✗ remedies: refused: there is no alert to find a remedy for"]

@@ -49,11 +49,13 @@ async def test_without_checkpoints_the_key_says_so(run, open_screen):
 
 
 REMEDIES = [
-    ("1", c.SetLr(1e-6), ()),
-    ("2", c.SetAccumulation(2), ()),
-    ("3", c.SetOptimizer("adam"), ()),
-    ("4", c.DisableRefinement("boundary_aware_loss"), ("y",)),
+    ("1", c.DisableRefinement("boundary_aware_loss"), ("y",)),
+    ("2", c.SetLossWeight("boundary_aware", 0.05), ()),
+    ("3", c.ScaleLr(0.5), ()),
+    ("4", c.SetAccumulation(2), ()),
     ("5", c.Rollback(), ("y",)),
+    ("6", c.SetLr(1e-6), ()),
+    ("7", c.SetOptimizer("adam"), ()),
 ]
 
 
@@ -67,20 +69,19 @@ async def test_every_remedy_is_a_digit(run, open_screen, digit, command, more):
         assert screen.answer() == [command]
 
 
-async def test_remedies_stand_with_their_effect_or_why_not(run, open_screen):
+async def test_remedies_stand_with_their_effect_the_recommended_one_marked_impossible_ones_absent(run, open_screen):
     raise_alert(run)
     run.observe(optimizer="adam", good_checkpoint="")
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "A")
-        assert "non_finite: step 60: active_contour is NaN" in screen.box
+        assert "step 60 was not finite" in screen.box
         listed = rows(screen)
-        assert "✓ LR 3.00e-03 -> 1.00e-06" in listed[0]
+        assert "halve the learning rate (recommended)" in listed[0] and "✓ LR 3.00e-03 -> 1.50e-03" in listed[0]
         assert "✓ 1 -> 2" in listed[1]
-        assert "✗ the optimizer is adam already" in listed[2]
-        assert "✗ the alert names no refinement" in listed[3]
-        assert "✗ no good checkpoint exists yet" in listed[4]
-        await press(pilot, "3", "4", "5", "9", "enter")
+        assert "✓ LR 3.00e-03 -> 1.00e-06" in listed[2]
+        assert len(listed) == 3, "no refinement is named, none is good to go back to, the optimizer is adam"
+        await press(pilot, "4", "9")
         assert len(screen.screen_stack) == 2
         assert screen.answer() == []
 
@@ -91,7 +92,7 @@ async def test_remedies_are_for_the_newest_alert_that_was_not_acknowledged(run, 
     run.note(e.AlertRaised("plateau", "the loss stands still"))
     screen = open_screen()
     newest = screen.session.entries[-1]
-    screen.steering.acknowledge(newest.id)
+    screen.session.incidents.acknowledge()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "A")
         assert "active_contour is NaN" in screen.box
@@ -99,6 +100,16 @@ async def test_remedies_are_for_the_newest_alert_that_was_not_acknowledged(run, 
         screen.steering.dispatch("remedies", str(newest.id))
         await pilot.pause()
         assert "the loss stands still" in screen.box
+
+
+async def test_an_alert_that_no_command_mends_says_what_does(run, open_screen):
+    run.note(e.RunFailed("ValueError: boom"))
+    run.observe(activity=e.Activity.RUNNING)
+    run.observe(activity=e.Activity.FAILED)
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "A")
+        assert screen.toasts == ["✗ remedies: refused: the run is failed"]
 
 
 async def test_the_optimizer_menu_names_the_remedy_and_refuses_the_one_that_is_on(run, open_screen):

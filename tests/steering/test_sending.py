@@ -61,7 +61,7 @@ PRESSED = {
     "undo": Pressed(("enter",), (c.SetGradientClip(1.0),), "gradient clip: 0.25 -> 1"),
     "guardian": Pressed(("enter",), (c.SetGuardian(False),), "guardian off: on -> off"),
     "autopilot": Pressed(("enter",), (c.SetAutopilot(True),), "autopilot on: off -> on"),
-    "remedies": Pressed(("1",), (c.SetLr(1e-6),), "set LR to 1.00e-06: LR 3.00e-03 -> 1.00e-06"),
+    "remedies": Pressed(("1",), (c.ScaleLr(0.5),), "lower LR: LR 3.00e-03 -> 1.50e-03"),
 }
 
 
@@ -70,7 +70,7 @@ def prepare(run, action):
     if action == "undo":
         run.note(e.GradientClipSet(1.0, 0.25), status=Status.APPLIED, actor="cockpit")
     if action == "remedies":
-        run.note(e.AlertRaised("spike", "loss/total spiked", term="active_contour"))
+        run.note(e.SpikeDetected("loss/total", 60, 9.0, 1.0, 12.0))
 
 
 async def press(pilot, action, keys=()):
@@ -249,7 +249,7 @@ async def test_a_run_that_died_is_the_reason(run, open_screen):
         ("clip", "1 now"),
         ("undo", "gradient clip: 0.25 -> 1"),
         ("guardian", "on -> off"),
-        ("remedies", "spike: loss/total spiked"),
+        ("remedies", "loss/total spiked"),
     ],
 )
 def test_what_a_key_would_do_is_told_before(run, open_screen, action, told):

@@ -1,0 +1,56 @@
+"""An incident on one line: what happened, how often, and its likely cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cockpit.console.sentences import sentence
+from cockpit.console.text import whole
+from cockpit.session.incidents import NOT_FINITE, Incident, Tally
+from engine.protocol import events as e
+
+
+def incident_line(incident: Incident) -> str:
+    """What happened and why, as the console, the summary and a notification say it. Printable."""
+    cause = f"; likely cause: {incident.cause.text}" if incident.cause is not None else ""
+    return f"{what_of(incident)}{cause}"
+
+
+def what_of(incident: Incident) -> str:
+    """What happened, without its cause: 'steps 31-44 were not finite; 3 x dead module'."""
+    return "; ".join(_phrases(incident))
+
+
+def _phrases(incident: Incident) -> Iterator[str]:
+    """What happened, one phrase for each kind, in the order in which they were first seen."""
+    for tally in sorted(incident.tallies, key=lambda tally: (tally.kind != NOT_FINITE, tally.first_step)):
+        if tally.kind == NOT_FINITE:
+            yield _span(tally)
+        elif tally.kind.startswith("spike "):
+            metric = whole(tally.kind.removeprefix("spike "))
+            yield f"{metric} spiked" + (f" {tally.count} times" if tally.count > 1 else "")
+        elif len(tally.places) > 1:
+            yield f"{len(tally.places)} x {whole(tally.kind)}"
+        else:
+            yield _phrase(incident, tally)
+
+
+def _span(tally: Tally) -> str:
+    first, last = tally.first_step, tally.last_step
+    return f"step {first} was not finite" if first == last else f"steps {first}-{last} were not finite"
+
+
+def _phrase(incident: Incident, tally: Tally) -> str:
+    """A kind that has no words of its own, by its newest event."""
+    event = next(entry.event for entry in reversed(incident.entries) if _tells(entry.event, tally.kind))
+    match event:
+        case e.AlertRaised(kind=kind):
+            return whole(kind)
+        case e.RunFailed():
+            return "the run failed"
+        case _:
+            return sentence(event)
+
+
+def _tells(event: e.Event, kind: str) -> bool:
+    return event.kind == kind if isinstance(event, e.AlertRaised) else type(event).__name__ == kind
