@@ -70,8 +70,8 @@ class Session:
 
     `elapsed` and `remaining` are seconds; `heartbeat_age` seconds since the writer's last sign of life, None where
     none is expected; `notice` says why there is nothing to show, '' where there is. With `awaits_start` the journal
-    is left alone until a process takes the run up: what it says of the time before is not true of the run now. `incidents`
-    are its alerts as they are counted everywhere, and which of them were acknowledged here.
+    is left alone until a process takes the run up: what it says of the time before is not true of the run now.
+    `incidents` are its alerts as they are counted everywhere, and which of them were acknowledged here.
     """
 
     def __init__(
