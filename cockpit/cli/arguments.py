@@ -192,6 +192,7 @@ def _add_configs_and_data(commands: Any) -> None:
         "inspect", help="what is there, and what cannot be used"
     )
     inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
+    inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write regions with their labels there, as PNG")
 
 
 def _count(text: str) -> int:

@@ -13,6 +13,6 @@ def run_data(arguments: argparse.Namespace) -> int:
 
     Raises UserError where there is no data set.
     """
-    report = inspect_dataset(arguments.directory)
+    report = inspect_dataset(arguments.directory, pictures=arguments.pictures)
     print_lines(report_lines(report))
     return 0 if report.is_usable else 1

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.contact_sheet import claim_directory, write_sheets
 from engine.data.doubts import Look, shared_doubts
 from engine.data.index import index_dataset
 from engine.data.labels import label_region
@@ -53,14 +54,20 @@ class DatasetReport:
     splits: tuple[SplitReport, ...]
     is_usable: bool
     verdict: str
+    pictures: tuple[Path, ...] = ()
 
 
-def inspect_dataset(path: Path, *, min_pixels: int = 16, max_read: int = MAX_READ) -> DatasetReport:
+def inspect_dataset(
+    path: Path, *, min_pixels: int = 16, max_read: int = MAX_READ, pictures: Path | None = None
+) -> DatasetReport:
     """Look at every annotation, decode up to `max_read` images of each split, and list what cannot be used.
 
-    People under `min_pixels` a side are counted as small: part of the scene, but no region of interest. Raises
-    UserError when there is no such directory or its layout is not known.
+    People under `min_pixels` a side are counted as small: part of the scene, but no region of interest. With `pictures`
+    a contact sheet of each split is written there. Raises UserError when there is no such directory, its layout is not
+    known, or the sheets cannot be written.
     """
+    if pictures:
+        claim_directory(pictures, path)
     index = index_dataset(path)
     looks = Look(), Look()
     train = _inspect_split("train", index.train, looks[0], min_pixels=min_pixels, max_read=max_read)
@@ -68,7 +75,8 @@ def inspect_dataset(path: Path, *, min_pixels: int = 16, max_read: int = MAX_REA
     shared = shared_doubts(index.train, index.val, *looks)
     splits = train, replace(val, doubts=(*val.doubts, *shared))
     is_usable, verdict = _judge(splits)
-    return DatasetReport(path, index.layout, splits, is_usable, verdict)
+    sheets = write_sheets(index, pictures, min_pixels) if pictures else ()
+    return DatasetReport(path, index.layout, splits, is_usable, verdict, pictures=sheets)
 
 
 def report_lines(report: DatasetReport) -> list[str]:
@@ -76,6 +84,8 @@ def report_lines(report: DatasetReport) -> list[str]:
     lines = [f"{report.path}: {report.layout}"]
     for split in report.splits:
         lines += ["", *_split_lines(split)]
+    if report.pictures:
+        lines += ["", f"pictures: {', '.join(str(file) for file in report.pictures)}"]
     return [_plain(line) for line in (*lines, "", report.verdict)]
 
 

@@ -33,3 +33,10 @@ def test_a_data_set_without_people_exits_with_1(tmp_path: Path, capsys: pytest.C
 def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         inspect(tmp_path / "nowhere")
+
+
+def test_pictures_are_written_where_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, out = write_coco(tmp_path / "data"), tmp_path / "out"
+    assert run_subcommand(parse_arguments(["data", "inspect", str(root), "--pictures", str(out)])) == 0
+    assert f"pictures: {out / 'regions-train.png'}, {out / 'regions-val.png'}" in capsys.readouterr().out
+    assert (out / "regions-train.png").is_file()
