@@ -6,14 +6,17 @@ is not its own. What passes `parse_outline` is safe to draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from operator import mul
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as _coco_mask
 
+from engine.data.coco_values import as_integer, shown
+from engine.data.outline_forms import polygon_lists, read_counts, run_length_parts, unquote
 from engine.data.pixels import Size
 from engine.data.rejections import UnusableSample
 from engine.data.scenes import Box, Mask
@@ -21,6 +24,10 @@ from engine.data.scenes import Box, Mask
 Polygon = NDArray[np.float64]
 
 coco_mask: Any = _coco_mask  # its stubs forbid what it documents
+
+_NO_AREA: Final = 1e-6
+_MAX_SHIFT: Final = 60
+"""No run length takes more bits: text that goes on is malformed, and numbers of millions of bits take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +39,36 @@ class Outline:
 
 
 def parse_outline(segmentation: object, size: Size) -> Outline:
-    """The outline of an annotation on an image of `size` (width, height).
+    """The outline of an annotation on an image of `size` (width, height), in whichever form its tool wrote it.
 
     Polygons without area are left out. Raises UnusableSample when nothing is left, or the run lengths are malformed.
     """
+    segmentation = unquote(segmentation)
+    if (parts := run_length_parts(segmentation)) is not None:
+        return Outline(run_lengths=_join([_parse_run_lengths(part, size) for part in parts]))
     if isinstance(segmentation, dict):
-        return _parse_run_lengths(cast(Mapping[str, object], segmentation), size)
+        raise UnusableSample("has an outline that is neither polygons nor run lengths with counts and size")
     if not isinstance(segmentation, list) or not segmentation:
         raise UnusableSample("has no outline")
-    polygons = tuple(p for part in cast(list[object], segmentation) if (p := _parse_polygon(part, size)) is not None)
-    if not polygons:
+    return polygon_outline(polygon_lists(cast(list[object], segmentation)), size)
+
+
+def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> Outline:
+    """The outline of polygons given as flat lists of x and y; raises UnusableSample when none has an area."""
+    kept = tuple(polygon for part in polygons if (polygon := _parse_polygon(part, size)) is not None)
+    if not kept:
         raise UnusableSample("has an outline without area")
-    return Outline(polygons)
+    return Outline(kept)
 
 
 def outline_bounds(outline: Outline, size: Size) -> Box:
     """The box around an outline in pixels, not cut to the image."""
-    if outline.polygons:
-        points_P2 = np.concatenate(outline.polygons).reshape(-1, 2)
-        (left, top), (right, bottom) = points_P2.min(axis=0), points_P2.max(axis=0)
-        return float(left), float(top), float(right), float(bottom)
-    left, top, width, height = (float(value) for value in coco_mask.toBbox(_rle(outline, size)))
-    return left, top, left + width, top + height
+    if not outline.polygons:
+        left, top, width, height = (float(value) for value in coco_mask.toBbox(_rle(outline, size)))
+        return left, top, left + width, top + height
+    points = [polygon.tolist() for polygon in outline.polygons]
+    xs, ys = [part[0::2] for part in points], [part[1::2] for part in points]
+    return min(map(min, xs)), min(map(min, ys)), max(map(max, xs)), max(map(max, ys))
 
 
 def draw_outline(outline: Outline, size: Size) -> Mask:
@@ -69,35 +84,38 @@ def _rle(outline: Outline, size: Size) -> Any:
     return {"size": [height, width], "counts": outline.run_lengths}
 
 
-def _parse_polygon(part: object, size: Size) -> Polygon | None:
-    """The polygon with far-off corners pulled to one image size beside the image, or None where it has no area."""
-    if not isinstance(part, list) or len(cast(list[object], part)) < 6 or len(cast(list[object], part)) % 2:
+def _parse_polygon(part: Sequence[float], size: Size) -> Polygon | None:
+    """The polygon with far-off corners pulled to one image size from the image, or None where it has no area."""
+    if len(part) < 6 or len(part) % 2:
         return None
-    try:
-        numbers = np.array(part, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        return None
-    limits = np.array(size, dtype=np.float64)
-    points_P2 = np.clip(numbers.reshape(-1, 2), -limits, 2 * limits)
-    x, y = points_P2.T
-    twice_area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    return points_P2.reshape(-1) if abs(twice_area) > 1e-6 else None
-
-
-def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Outline:
     width, height = size
-    if segmentation.get("size") != [height, width]:
-        raise UnusableSample(f"has run lengths for size {segmentation.get('size')}, the image is {[height, width]}")
-    counts = segmentation.get("counts")
-    packed = counts.encode("ascii", "replace") if isinstance(counts, str) else b""
-    runs = cast(list[object], counts) if isinstance(counts, list) else _unpack(packed)
-    if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(cast(list[int], runs)) != height * width:
+    xs, ys = part[0::2], part[1::2]
+    if min(xs) < -width or min(ys) < -height or max(xs) > 2 * width or max(ys) > 2 * height:
+        limits = np.array(size, dtype=np.float64)
+        part = np.clip(np.array(part, dtype=np.float64).reshape(-1, 2), -limits, 2 * limits).reshape(-1).tolist()
+        xs, ys = part[0::2], part[1::2]
+    twice_area = sum(map(mul, xs, (*ys[1:], ys[0]))) - sum(map(mul, ys, (*xs[1:], xs[0])))
+    return np.array(part, dtype=np.float64) if abs(twice_area) > _NO_AREA else None
+
+
+def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Any:
+    """pycocotools' run-length object, checked."""
+    width, height = size
+    given = segmentation.get("size")
+    if not isinstance(given, list) or [as_integer(side) for side in cast(list[object], given)] != [height, width]:
+        raise UnusableSample(f"has run lengths for size {shown(given)}, the image is {[height, width]}")
+    counts = read_counts(segmentation.get("counts"))
+    runs = counts if isinstance(counts, list) else _unpack(counts or b"")
+    if any(run < 0 for run in runs) or sum(runs) != height * width:
         raise UnusableSample("has run lengths that do not add up to the image")
     if isinstance(counts, list):
-        packed = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)["counts"]
-    return Outline(run_lengths=packed)
+        return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    return {"size": [height, width], "counts": counts}
+
+
+def _join(parts: list[Any]) -> bytes:
+    """The compressed run lengths of everything that one of the parts covers."""
+    return parts[0]["counts"] if len(parts) == 1 else coco_mask.merge(parts)["counts"]
 
 
 def _unpack(packed: bytes) -> list[int]:
@@ -107,7 +125,7 @@ def _unpack(packed: bytes) -> list[int]:
     value = shift = 0
     for character in packed:
         bits = character - 48
-        if not 0 <= bits < 64:
+        if not 0 <= bits < 64 or shift > _MAX_SHIFT:
             return []
         value |= (bits & 0x1F) << shift
         shift += 5
