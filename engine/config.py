@@ -190,6 +190,8 @@ class DataConfig(_Section):
     """Least width and height in image pixels of a person that is used as a sample."""
     hold_out: Literal["by_hash", "in_order"] = "by_hash"
     """Which fifth of the images is held out where the data have one split: by hashes of names, or in their order."""
+    use_crowds: bool = False
+    """Take COCO annotations with iscrowd=1 as people: CVAT exports masks of single people so."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that prepare batches; 0 for a thread of the training process. The batches are the same."""
     synthetic: SyntheticConfig = SyntheticConfig()

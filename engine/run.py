@@ -170,7 +170,8 @@ def _fit(request: RunRequest, start: Start | None, ledger: Ledger) -> _Parts:
         said += [*start.damaged, *changed_settings(start.payload["config"], config)]
     torch.manual_seed(config.training.seed)
     ledger.observe(doing="indexing the data")
-    splits = open_splits(config.data, config.model, config.training.seed)
+    splits = open_splits(config.data, config.model, config.training.seed, lambda text: ledger.observe(doing=text))
+    said += [e.NoteAdded(note) for note in splits.notes]
     said += [e.SampleRejected(problem.file, problem.error) for problem in splits.problems]
     said += [
         e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect")

@@ -193,6 +193,7 @@ def _add_configs_and_data(commands: Any) -> None:
     )
     inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
     inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write regions with their labels there, as PNG")
+    inspect.add_argument("--use-crowds", action="store_true", help="take COCO's iscrowd=1 as people")
 
 
 def _count(text: str) -> int:

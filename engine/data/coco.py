@@ -1,88 +1,70 @@
-"""COCO instance annotations: the people of a JSON file and the images it lists."""
+"""COCO instance annotations: the people of a JSON file and the images it lists, as scenes."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Final
 
-from engine.data.outlines import Outline, draw_outline, outline_bounds, parse_outline
-from engine.data.pixels import Size, read_image, stored_size
-from engine.data.rejections import Rejection, UnusableSample
-from engine.data.scenes import Box, Picture, SplitIndex, cut_mask
+from engine.data.coco_boxes import cut_box
+from engine.data.coco_categories import PersonCategory
+from engine.data.coco_document import AnnotationHead, CocoDocument, ImageEntry, load_document, read_body, read_head
+from engine.data.coco_people import CocoPerson, CocoScene, PeopleReader, Tally
+from engine.data.coco_values import as_flag, as_integer, id_reader, shown
+from engine.data.image_lookup import ImageFinder
+from engine.data.pixels import Size, stored_size
+from engine.data.rejections import Doubt, Rejection, UnusableSample
+from engine.data.scenes import SplitIndex
 
-Entry = Mapping[str, object]
+MAX_SIDE: Final = 100_000
+"""No image is wider or higher: a size beyond it is taken for an error, and the image file is asked."""
+
+_SAY_EVERY: Final = 0.5
+_MAX_NAME: Final = 300
+
+Say = Callable[[str], None]
+
+
+def quiet(text: str) -> None:
+    """Take a line about the progress and show it nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
-class CocoPerson:
-    """One annotation that can be drawn; `box` is None where the person can be no target."""
+class CocoOptions:
+    """How annotation files are read: crowds as people or not at all; `say` is given lines about the progress."""
 
-    id: str
-    box: Box | None
-    outline: Outline
-
-
-@dataclass(frozen=True, slots=True)
-class CocoScene:
-    """One image file with its annotated people; `size` is (width, height) as the annotations have it."""
-
-    file: Path
-    name: str
-    size: Size
-    people: tuple[CocoPerson, ...]
-
-    @property
-    def boxes(self) -> tuple[Box | None, ...]:
-        """The annotated boxes, cut to the image."""
-        return tuple(person.box for person in self.people)
-
-    def read(self) -> Picture:
-        """Decode the image and draw every outline; raises UnusableSample when the image does not allow it."""
-        image = read_image(self.file, self.size)
-        masks = (cut_mask(draw_outline(p.outline, self.size), id=p.id, box=p.box) for p in self.people)
-        return Picture(image, tuple(masks))
+    use_crowds: bool = False
+    say: Say = quiet
 
 
-def index_coco(json_file: Path, image_dirs: Iterable[Path]) -> SplitIndex:
-    """The people of a COCO JSON file; images lie in whichever of `image_dirs` has most of them.
+def index_coco(json_file: Path, finder: ImageFinder, options: CocoOptions) -> SplitIndex:
+    """The people of a COCO JSON file, in the order of its images.
 
     Everything that cannot be used is listed as a problem, by image file where there is one; nothing is raised.
     """
     try:
-        document = _load(json_file)
+        options.say(f"reading {json_file.name} ({json_file.stat().st_size / 1e6:.1f} MB)")
+        document = load_document(json_file)
+    except OSError as error:
+        return SplitIndex((), (Rejection(json_file.name, f"the file cannot be read: {error.strerror}"),))
     except UnusableSample as error:
         return SplitIndex((), (Rejection(json_file.name, str(error)),))
-    reading = _Reading(json_file.name, _image_dir(_entries(document, "images"), list(image_dirs)))
-    reading.group_people(document)
-    scenes = [scene for entry in _entries(document, "images") if (scene := reading.scene(entry)) is not None]
-    reading.finish()
-    return SplitIndex(tuple(scenes), tuple(reading.problems), len(_entries(document, "images")), reading.num_crowds)
+    reading = _Reading(json_file.name, finder, options)
+    images = reading.list_images(document)
+    reading.group_people(document, images)
+    return reading.index(document, images)
 
 
-def _load(json_file: Path) -> Entry:
-    try:
-        document = json.loads(json_file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnusableSample(f"the file is not readable JSON: {error}") from error
-    lists = ("images", "annotations", "categories")
-    if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in lists):
-        raise UnusableSample("the file is not COCO JSON: it needs the lists images, annotations and categories")
-    return cast(Entry, document)
+@dataclass(slots=True)
+class _Images:
+    """The usable image entries by id, and how ids are compared."""
 
-
-def _entries(document: Entry, key: str) -> list[Entry]:
-    return [cast(Entry, entry) for entry in cast(list[object], document[key]) if isinstance(entry, dict)]
-
-
-def _image_dir(images: list[Entry], candidates: list[Path]) -> Path:
-    """The candidate that holds most of some images spread over the list; where none has any, the first there is."""
-    names = [str(entry.get("file_name")) for entry in images[:: max(1, len(images) // 100)]]
-    return max(candidates, key=lambda folder: (sum((folder / name).is_file() for name in names), folder.is_dir()))
+    read_id: Callable[[object], Hashable]
+    by_id: Mapping[Hashable, ImageEntry]
+    repeated: frozenset[Hashable]
 
 
 @dataclass(slots=True)
@@ -90,89 +72,156 @@ class _Reading:
     """One pass over a document: people by image, then scenes, with the problems met on the way."""
 
     json_name: str
-    image_dir: Path
+    finder: ImageFinder
+    options: CocoOptions
     problems: list[Rejection] = field(default_factory=list[Rejection])
+    odd_heads: Tally = field(default_factory=Tally)
+    odd_sizes: Tally = field(default_factory=Tally)
     num_crowds: int = 0
-    people: dict[object, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
 
-    def group_people(self, document: Entry) -> None:
+    def list_images(self, document: CocoDocument) -> _Images:
+        """Sort the images by id, leaving out those whose id is missing or stands for several files."""
+        read_id = id_reader(entry.id for entry in document.images)
+        entries: dict[Hashable, list[ImageEntry]] = defaultdict(list)
+        for entry in document.images:
+            entries[read_id(entry.id)].append(entry)
+        for entry in entries.pop(None, []):
+            self.odd_heads.add(self.json_name, f"image {_name(entry)}", f"has an id that is none: {shown(entry.id)}")
+        repeated = {key: same for key, same in entries.items() if len({_name(entry) for entry in same}) > 1}
+        for same in repeated.values():
+            names = ", ".join(dict.fromkeys(_name(entry) for entry in same[:4]))
+            text = f"image id {shown(same[0].id)} is repeated, {len(same)} images have it ({names})"
+            self._reject(f"{text}: their people cannot be told apart and are left out")
+        by_id = {key: same[0] for key, same in entries.items() if key not in repeated}
+        return _Images(read_id, by_id, frozenset(repeated))
+
+    def group_people(self, document: CocoDocument, images: _Images) -> None:
         """Sort the person annotations by image id, leaving crowds out."""
-        categories = _entries(document, "categories")
-        person = {entry.get("id") for entry in categories if str(entry.get("name")).strip().lower() == "person"}
-        if not person:
-            names = ", ".join(sorted(str(entry.get("name")) for entry in categories)[:8]) or "none"
-            self.problems.append(Rejection(self.json_name, f"there is no category 'person', only: {names}"))
-        for entry in _entries(document, "annotations"):
-            if entry.get("category_id") not in person:
+        category = PersonCategory(document.categories)
+        if category.fault:
+            self._reject(category.fault)
+        num_people = 0
+        for entry in document.annotations:
+            head = read_head(entry)
+            if head is None or not self._is_person(head, category):
                 continue
-            if entry.get("iscrowd"):
+            num_people += 1
+            is_crowd = as_flag(head.iscrowd)
+            if is_crowd is None:
+                self._count_odd(head, f"has an iscrowd that is neither 0 nor 1: {shown(head.iscrowd)}")
+            elif is_crowd and not self.options.use_crowds:
                 self.num_crowds += 1
             else:
-                self.people[_key(entry.get("image_id"))].append(entry)
+                self.people[images.read_id(head.image_id)].append(entry)
+        if num_people and self.num_crowds == num_people:
+            self._reject(
+                f"all {num_people} person annotations are crowds (iscrowd=1), which are left out; CVAT exports masks "
+                "of single people so: to use them as people, set data.use_crowds=true (data inspect --use-crowds)"
+            )
 
-    def scene(self, entry: Entry) -> CocoScene | None:
-        """The scene of an image entry, or None where it has no people or cannot be used."""
-        annotations = self.people.pop(_key(entry.get("id")), [])
-        name = entry.get("file_name")
-        if not annotations:
+    def index(self, document: CocoDocument, images: _Images) -> SplitIndex:
+        """Build the scenes of all images with people, and list what is wrong."""
+        reader = PeopleReader(self.json_name)
+        claimed = [(entry, self.people.pop(key)) for key, entry in images.by_id.items() if key in self.people]
+        self.finder.prefer([name for entry, _ in claimed[:: max(1, len(claimed) // 100)] if (name := entry.name)])
+        scenes: list[CocoScene] = []
+        for entry, own in self._told(claimed):
+            scene = self._scene(entry, own, reader)
+            if scene is not None:
+                scenes.append(scene)
+        if reader.common_convention():
+            scenes = [_with_bounds(scene) for scene in scenes]
+        self._count_orphans(images)
+        faults = (tally.rejections(self.json_name) for tally in (reader.faults, self.odd_heads))
+        problems = (*self.problems, *(rejection for part in faults for rejection in part))
+        doubts = (*reader.doubts(), *self._doubt_sizes(), *self._doubt_files(scenes))
+        return SplitIndex(tuple(scenes), problems, len(document.images), self.num_crowds, doubts)
+
+    def _is_person(self, head: AnnotationHead, category: PersonCategory) -> bool:
+        is_person = category.is_person(head.category_id)
+        if is_person is None:
+            self._count_odd(head, f"has a category id that is not listed: {shown(head.category_id)}")
+        return bool(is_person)
+
+    def _scene(self, entry: ImageEntry, annotations: Sequence[object], reader: PeopleReader) -> CocoScene | None:
+        """The scene of an image entry, or None where it cannot be used."""
+        if entry.name is None:
+            self._reject(f"image {shown(entry.id)} has no file name")
             return None
-        if not isinstance(name, str):
-            self._reject(self.json_name, f"image {entry.get('id')} has no file name")
-            return None
+        name = _name(entry)
         try:
-            size = self._size(entry, self.image_dir / name)
+            file = self.finder.find(entry.name)
+            size = self._size(entry, file, name)
         except UnusableSample as error:
-            self._reject(name, str(error))
+            self.problems.append(Rejection(name, str(error)))
             return None
-        people = [person for annotation in annotations if (person := self._person(annotation, name, size)) is not None]
-        return CocoScene(self.image_dir / name, name, size, tuple(people)) if people else None
+        people = [reader.read(read_body(annotation), name, size) for annotation in annotations]
+        kept = tuple(person for person in people if person is not None)
+        return CocoScene(file, name, size, kept) if kept else None
 
-    def finish(self) -> None:
-        """Report the annotations that no image claimed."""
-        orphans = [entry for entries in self.people.values() for entry in entries]
-        if orphans:
-            first = f"the first is annotation {orphans[0].get('id')} of image {orphans[0].get('image_id')}"
-            self._reject(self.json_name, f"{len(orphans)} annotations belong to images that are not listed; {first}")
-
-    def _size(self, entry: Entry, file: Path) -> Size:
-        if not file.is_file():
-            raise UnusableSample("the image file is missing")
-        width, height = entry.get("width"), entry.get("height")
-        if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+    def _size(self, entry: ImageEntry, file: Path, name: str) -> Size:
+        width, height = as_integer(entry.width), as_integer(entry.height)
+        if width is not None and height is not None and 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE:
             return width, height
+        if entry.width is not None or entry.height is not None:
+            given = f"{shown(entry.width)} x {shown(entry.height)}"
+            self.odd_sizes.add(name, "", given)
         return stored_size(file)
 
-    def _person(self, annotation: Entry, name: str, size: Size) -> CocoPerson | None:
-        person_id = str(annotation.get("id"))
-        try:
-            outline = parse_outline(annotation.get("segmentation"), size)
-        except UnusableSample as error:
-            self._reject(name, f"annotation {person_id} {error}")
-            return None
-        box = _cut(_box(annotation.get("bbox")) or outline_bounds(outline, size), size)
-        if box is None:
-            self._reject(name, f"annotation {person_id} has a box outside the image")
-        return CocoPerson(person_id, box, outline)
+    def _count_orphans(self, images: _Images) -> None:
+        """Report the annotations that no image claimed."""
+        orphans = [entry for key, entries in self.people.items() if key not in images.repeated for entry in entries]
+        head = read_head(orphans[0]) if orphans else None
+        if head is not None:
+            first = f"the first is annotation {shown(head.id)} of image {shown(head.image_id)}"
+            self._reject(f"{len(orphans)} annotations belong to images that are not listed; {first}")
 
-    def _reject(self, file: str, error: str) -> None:
-        self.problems.append(Rejection(file, error))
+    def _doubt_sizes(self) -> Iterator[Doubt]:
+        count = sum(self.odd_sizes.counts.values())
+        if count:
+            first = next(iter(self.odd_sizes.first.values()))[0]
+            text = f"{count} images have a width or height that is no number of pixels, the files' own are used"
+            yield Doubt(self.json_name, f"{text}; the first is {first.file} with {first.what}")
+
+    def _doubt_files(self, scenes: Sequence[CocoScene]) -> Iterator[Doubt]:
+        """Doubt images that are listed more than once, each time with a part of their people."""
+        counts = Counter(scene.file for scene in scenes)
+        several = [file for file, count in counts.items() if count > 1]
+        if several:
+            text = f"{len(several)} image files are listed more than once, under several ids"
+            yield Doubt(self.json_name, f"{text}: in each, the people of the others are background; {several[0].name}")
+
+    def _count_odd(self, head: AnnotationHead, what: str) -> None:
+        self.odd_heads.add(self.json_name, f"annotation {shown(head.id)}", what)
+
+    def _told(
+        self, claimed: Sequence[tuple[ImageEntry, list[object]]]
+    ) -> Iterator[tuple[ImageEntry, Sequence[object]]]:
+        """The images one after the other, with a line about the progress now and then."""
+        said = time.monotonic()
+        for number, pair in enumerate(claimed):
+            now = time.monotonic()
+            if now - said >= _SAY_EVERY:
+                said = now
+                self.options.say(f"reading {self.json_name}: {number} of {len(claimed)} images with people")
+            yield pair
+
+    def _reject(self, error: str) -> None:
+        self.problems.append(Rejection(self.json_name, error))
 
 
-def _key(image_id: object) -> object:
-    """An image id that can be looked up; what is no number and no text stands for an image that nobody lists."""
-    return image_id if isinstance(image_id, int | str) else None
+def _name(entry: ImageEntry) -> str:
+    """The file's name as problems and samples have it: in characters that can be written anywhere."""
+    name = (entry.name or "without a name").encode("utf-8", "backslashreplace").decode()
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
 
 
-def _box(bbox: object) -> Box | None:
-    """(left, top, right, bottom) of COCO's [left, top, width, height], or None where it is no box."""
-    values = cast(list[object], bbox) if isinstance(bbox, list) else []
-    if len(values) != 4 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        return None
-    left, top, width, height = (float(cast(float, value)) for value in values)
-    return left, top, left + width, top + height
+def _with_bounds(scene: CocoScene) -> CocoScene:
+    """The scene with the bounds of the outlines for boxes."""
+    people = (_bounded(person, scene.size) for person in scene.people)
+    return replace(scene, people=tuple(people))
 
 
-def _cut(box: Box, size: Size) -> Box | None:
-    """The part of the box that lies in the image, or None where there is none."""
-    left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], size[0]), min(box[3], size[1])
-    return (left, top, right, bottom) if right > left and bottom > top else None
+def _bounded(person: CocoPerson, size: Size) -> CocoPerson:
+    return replace(person, box=cut_box(person.bounds, size))

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from engine.data.coco import index_coco
-from engine.data.holdout import HoldOut
+from engine.data.coco import CocoOptions, index_coco
+from engine.data.coco_layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
+from engine.data.holdout import HoldOut, held_out
+from engine.data.image_lookup import ImageFinder, base_name
 from engine.data.mask_folders import find_mask_folders, index_mask_folders
-from engine.data.rejections import Rejection
 from engine.data.scenes import SplitIndex
 from engine.errors import UserError
 
 KNOWN_LAYOUTS: Final = (
-    "COCO (annotations/instances_train2017.json, instances_val2017.json, train2017/, val2017/), "
-    "COCO person subsets (instances_train.json, instances_val.json, images/), "
+    "COCO JSON of any tool (annotations/instances_train2017.json, instances_val2017.json, train2017/, val2017/; "
+    "instances_train.json, instances_val.json, images/; train/_annotations.coco.json, valid/; result.json, images/; "
+    "data/, labels.json; one JSON file with its images), "
     "mask folders (PNGImages/ with PedMasks/, or images/ with masks/)"
 )
 
-_ANNOTATIONS: Final = re.compile(r"instances_(train|val)(\d*)\.json")
+_NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """What a directory holds: the layout in words, and both splits."""
+    """What a directory holds: the layout in words, both splits, and in `notes` how they came about."""
 
     layout: str
     train: SplitIndex
     val: SplitIndex
+    notes: tuple[str, ...] = ()
 
 
-def index_dataset(path: Path, hold_out: HoldOut = "by_hash") -> DatasetIndex:
+def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOptions | None = None) -> DatasetIndex:
     """The scenes under `path`; where there is one split, a fifth is held out by the rule `hold_out`.
 
     Raises UserError when there is no such directory or its layout is not known.
@@ -40,29 +43,53 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash") -> DatasetIndex:
     if not path.is_dir():
         kind = "is a file, not a directory" if path.exists() else "does not exist"
         raise UserError(f"The data path {path} {kind}: give a directory with one of these layouts: {KNOWN_LAYOUTS}.")
-    if found := _find_annotations(path):
-        return DatasetIndex("COCO JSON", _coco_split(path, "train", found), _coco_split(path, "val", found))
-    if folders := find_mask_folders(path):
+    root = _inner(path)
+    files = find_coco_files(root)
+    if files and files.train.is_surely_coco:
+        return _index_coco(root, files, hold_out, options or CocoOptions())
+    if folders := find_mask_folders(root):
         return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out))
+    if files:
+        return _index_coco(root, files, hold_out, options or CocoOptions())
     raise UserError(f"The data path {path} has no layout that is known; known are: {KNOWN_LAYOUTS}.")
 
 
-def _find_annotations(path: Path) -> dict[str, Path]:
-    """The annotation file of each split: without a year before the latest year, in the root before annotations/."""
-    found: dict[str, Path] = {}
-    for folder in (path / "annotations", path):
-        for file in sorted(
-            folder.glob("instances_*.json"), key=lambda file: (file.stem.endswith(("train", "val")), file.name)
-        ):
-            if match := _ANNOTATIONS.fullmatch(file.name):
-                found[match[1]] = file
-    return found
+def _inner(path: Path) -> Path:
+    """The directory itself, or the only one in it: archives are often unpacked into a folder of their own."""
+    while True:
+        try:
+            entries = [entry for entry in path.iterdir() if not _NOT_DATA.fullmatch(entry.name)]
+        except OSError as error:
+            raise UserError(f"The data path {path} cannot be read: {error.strerror}.") from error
+        if len(entries) != 1 or not entries[0].is_dir():
+            return path
+        path = entries[0]
 
 
-def _coco_split(path: Path, split: str, found: dict[str, Path]) -> SplitIndex:
-    if split not in found:
-        return SplitIndex((), (Rejection(f"instances_{split}.json", "there is no such annotation file"),))
-    match = _ANNOTATIONS.fullmatch(found[split].name)
-    folder = split + (match[2] if match else "")
-    names = (folder, f"images/{folder}", split, f"images/{split}", "images", ".")
-    return index_coco(found[split], [path / name for name in names])
+def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOptions) -> DatasetIndex:
+    """Both splits of COCO files; of a single file a fifth of its images with people is held out."""
+    train = _coco_split(root, files.train, options)
+    tests = "; the test split is left alone" if files.tests else ""
+    name = files.train.file.relative_to(root).as_posix()
+    if files.val:
+        val_name = files.val.file.relative_to(root).as_posix()
+        notes = (f"the train split is read from {name}, the val split from {val_name}{tests}",)
+        return DatasetIndex("COCO JSON", train, _coco_split(root, files.val, options), notes)
+    train, val = _divide(train, hold_out)
+    rule = "by hashes of their names" if hold_out == "by_hash" else "in the order of their names"
+    note = f"there is one split, {name}: every 5th of its images with people is held out for validation, {rule}{tests}"
+    return DatasetIndex("COCO JSON", train, val, (note,))
+
+
+def _coco_split(root: Path, annotations: AnnotationFile, options: CocoOptions) -> SplitIndex:
+    return index_coco(annotations.file, ImageFinder(root, image_folders(root, annotations)), options)
+
+
+def _divide(split: SplitIndex, hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
+    """The split without a fifth of its scenes, and that fifth; problems and doubts stay with the first."""
+    names = [base_name(scene.name) for scene in split.scenes]
+    held = held_out(names, hold_out)
+    places = [name in held for name in names]
+    kept = tuple(scene for scene, is_held in zip(split.scenes, places, strict=True) if not is_held)
+    val = tuple(scene for scene, is_held in zip(split.scenes, places, strict=True) if is_held)
+    return replace(split, scenes=kept, num_images=split.num_images - len(val)), SplitIndex(val, num_images=len(val))

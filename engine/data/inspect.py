@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.coco import CocoOptions
 from engine.data.contact_sheet import claim_directory, write_sheets
 from engine.data.doubts import Look, shared_doubts
 from engine.data.index import index_dataset
@@ -55,10 +56,16 @@ class DatasetReport:
     is_usable: bool
     verdict: str
     pictures: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def inspect_dataset(
-    path: Path, *, min_pixels: int = 16, max_read: int = MAX_READ, pictures: Path | None = None
+    path: Path,
+    *,
+    min_pixels: int = 16,
+    max_read: int = MAX_READ,
+    pictures: Path | None = None,
+    options: CocoOptions | None = None,
 ) -> DatasetReport:
     """Look at every annotation, decode up to `max_read` images of each split, and list what cannot be used.
 
@@ -68,7 +75,7 @@ def inspect_dataset(
     """
     if pictures:
         claim_directory(pictures, path)
-    index = index_dataset(path)
+    index = index_dataset(path, options=options)
     looks = Look(), Look()
     train = _inspect_split("train", index.train, looks[0], min_pixels=min_pixels, max_read=max_read)
     val = _inspect_split("val", index.val, looks[1], min_pixels=min_pixels, max_read=max_read)
@@ -76,12 +83,12 @@ def inspect_dataset(
     splits = train, replace(val, doubts=(*val.doubts, *shared))
     is_usable, verdict = _judge(splits)
     sheets = write_sheets(index, pictures, min_pixels) if pictures else ()
-    return DatasetReport(path, index.layout, splits, is_usable, verdict, pictures=sheets)
+    return DatasetReport(path, index.layout, splits, is_usable, verdict, sheets, index.notes)
 
 
 def report_lines(report: DatasetReport) -> list[str]:
     """The report as plain lines; control characters in file names are written out."""
-    lines = [f"{report.path}: {report.layout}"]
+    lines = [f"{report.path}: {report.layout}", *(f"  {note}" for note in report.notes)]
     for split in report.splits:
         lines += ["", *_split_lines(split)]
     if report.pictures:

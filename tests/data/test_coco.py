@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.data.coco import index_coco
+from engine.data.coco import CocoOptions, index_coco
+from engine.data.image_lookup import ImageFinder
 from engine.data.rejections import UnusableSample
 from engine.data.scenes import SplitIndex
 from tests.data.builders import document, gradient, image_entry, person
@@ -18,7 +19,7 @@ from tests.data.builders import document, gradient, image_entry, person
 def index(root: Path, content: object) -> SplitIndex:
     file = root / "instances_train.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
-    return index_coco(file, [root / "nowhere", root])
+    return index_coco(file, ImageFinder(root, [root / "nowhere", root]), CocoOptions())
 
 
 def one_image(root: Path, *annotations: dict[str, Any], name: str = "a.png") -> SplitIndex:
@@ -88,7 +89,7 @@ def test_a_missing_image_is_reported_by_name_and_the_others_are_used(tmp_path: P
     images = [image_entry(1, "a.png"), image_entry(2, "b.png")]
     split = index(tmp_path, document(images, [person(n, n, (5, 5, 30, 45)) for n in (1, 2)]))
     assert [scene.name for scene in split.scenes] == ["b.png"]
-    assert errors(split) == [("a.png", "the image file is missing")]
+    assert errors(split) == [("a.png", "the image file is missing (looked for in all folders of the data)")]
 
 
 def test_annotations_of_unknown_images_are_counted_in_one_problem(tmp_path: Path) -> None:

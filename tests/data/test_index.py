@@ -57,13 +57,6 @@ def test_of_several_years_the_latest_counts(tmp_path: Path) -> None:
     assert len(index_dataset(tmp_path).train.scenes) == 3
 
 
-def test_a_missing_split_is_a_problem_that_names_the_file(tmp_path: Path) -> None:
-    write_coco(tmp_path)
-    (tmp_path / "instances_val.json").unlink()
-    (problem,) = index_dataset(tmp_path).val.problems
-    assert (problem.file, problem.error) == ("instances_val.json", "there is no such annotation file")
-
-
 def test_a_path_that_is_not_there_or_no_directory_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere does not exist.*instances_train2017.json.*PedMasks"):
         index_dataset(tmp_path / "nowhere")
@@ -74,7 +67,7 @@ def test_a_path_that_is_not_there_or_no_directory_is_a_users_error(tmp_path: Pat
 
 def test_an_unknown_layout_is_a_users_error_that_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(UserError, match=r"no layout that is known.*instances_train.json.*PNGImages"):
+    with pytest.raises(UserError, match=r"no layout that is known.*instances_train2017.json.*PNGImages"):
         index_dataset(tmp_path)
 
 

@@ -66,7 +66,6 @@ def test_a_degenerate_polygon_is_left_out_beside_a_good_one() -> None:
         ["a", "b", "c", "d", "e", "f"],
         "polygon",
         None,
-        [[1, 1], [5, 5], [9, 1]] * 2,
     ],
 )
 def test_a_polygon_without_area_or_numbers_is_reported(polygon: object) -> None:
