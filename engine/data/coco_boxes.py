@@ -15,6 +15,7 @@ AGREES: Final = 0.9
 """Share of common area (IoU) from which a box and the bounds of an outline are taken for the same."""
 
 _CLEARLY_BETTER: Final = 0.1
+_ROUNDING: Final = 1.5
 
 
 def corners(values: Four) -> Box:
@@ -59,8 +60,8 @@ def read_box(bbox: object) -> Four | None:
 
 def other_convention(values: Four, bounds: Box, size: Size) -> str:
     """Return the convention in which a box is that of its outline, where it is not in COCO's; else ''."""
-    as_coco = _overlap(corners(values), bounds)
-    if as_coco >= AGREES:
+    box = corners(values)
+    if _is_near(box, bounds) or (as_coco := _overlap(box, bounds)) >= AGREES:
         return ""
     overlaps = {name: _overlap(read(values, size), bounds) for name, read in CONVENTIONS.items()}
     best = max(overlaps, key=lambda name: overlaps[name])
@@ -69,14 +70,23 @@ def other_convention(values: Four, bounds: Box, size: Size) -> str:
 
 def is_exact(values: Four, bounds: Box, size: Size, convention: str) -> bool:
     """Return whether a box in `convention` is the outline's bounds but for rounding."""
-    box = CONVENTIONS[convention](values, size)
-    return all(abs(edge - bound) <= 1.5 for edge, bound in zip(box, bounds, strict=True))
+    return _is_near(CONVENTIONS[convention](values, size), bounds)
 
 
 def cut_box(box: Box, size: Size) -> Box | None:
     """Return the part of the box that lies in the image, or `None` where there is none."""
     left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], size[0]), min(box[3], size[1])
     return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _is_near(box: Box, bounds: Box) -> bool:
+    """Whether no edge differs by more than rounding makes it."""
+    return (
+        abs(box[0] - bounds[0]) <= _ROUNDING
+        and abs(box[1] - bounds[1]) <= _ROUNDING
+        and abs(box[2] - bounds[2]) <= _ROUNDING
+        and abs(box[3] - bounds[3]) <= _ROUNDING
+    )
 
 
 def _overlap(one: Box, other: Box) -> float:

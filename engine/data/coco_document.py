@@ -68,11 +68,11 @@ class AnnotationBody(msgspec.Struct):
 
 
 class PolygonBody(msgspec.Struct):
-    """An annotation whose segmentation is what COCO asks for: polygons of numbers, checked by the decoder."""
+    """An annotation whose box and segmentation are what COCO asks for, numbers and polygons, checked by the decoder."""
 
     segmentation: list[list[float]]
+    bbox: tuple[float, float, float, float]
     id: Any = None
-    bbox: Any = None
 
 
 _DECODERS: Final[dict[type, Any]] = {

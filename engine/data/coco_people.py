@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from engine.data.coco_boxes import Four, corners, cut_box, is_exact, other_convention, read_box
+from engine.data.coco_boxes import corners, cut_box, is_exact, other_convention, read_box
 from engine.data.coco_document import AnnotationBody, PolygonBody
 from engine.data.coco_values import shown
 from engine.data.outline_forms import BYTES_TEXT
@@ -31,14 +31,13 @@ NUM_NAMED: Final = 3
 class CocoPerson:
     """One annotation that can be drawn; `box` is None where the person can be no target.
 
-    `given` is the box as annotated, not cut to the image, or None where there is none; `bounds` is the outline's.
+    `given` is the box as annotated, not cut to the image, or None where there is none.
     """
 
     id: str
     box: Box | None
     outline: Outline
     given: Box | None
-    bounds: Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +107,22 @@ class PeopleReader:
 
     def read(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> CocoPerson | None:
         """Return the person of an annotation on image `name`, or `None` where it has no outline to draw."""
-        place = f"annotation {shown(body.id)}"
         try:
-            outline = self._outline(body, f"{place} of {name}", size)
-            bounds = outline_bounds(outline, size)
+            outline, bounds = self._outline(body, name, size)
             _check_bounds(bounds, size)
         except UnusableSample as error:
-            self.faults.add(name, place, str(error))
+            self.faults.add(name, f"annotation {shown(body.id)}", str(error))
             return None
-        values = read_box(body.bbox)
-        box = cut_box(self._judge(values, bounds, f"{place} of {name}", size), size)
-        if box is None:
-            self.faults.add(name, place, "has a box outside the image")
-        given = corners(values) if values else None
-        return CocoPerson(shown(body.id), box, outline, box if given == box else given, bounds)
+        values = body.bbox if isinstance(body, PolygonBody) else read_box(body.bbox)
+        if values is None or values[2] <= 0 or values[3] <= 0:
+            return self._person(body, name, cut_box(bounds, size), outline, None)
+        given = corners(values)
+        self.num_compared += 1
+        convention = other_convention(values, bounds, size)
+        if convention:
+            self.conventions.setdefault(convention, []).append(f"annotation {shown(body.id)} of {name}")
+        is_certain = convention and is_exact(values, bounds, size, convention)
+        return self._person(body, name, cut_box(bounds if is_certain else given, size), outline, given)
 
     def doubts(self) -> Iterator[Doubt]:
         """Give what was read otherwise than COCO means it."""
@@ -143,25 +144,22 @@ class PeopleReader:
         most = max(self.conventions, key=lambda name: len(self.conventions[name]), default="")
         return most if most and 2 * len(self.conventions[most]) > self.num_compared else ""
 
-    def _outline(self, body: AnnotationBody | PolygonBody, place: str, size: Size) -> Outline:
+    def _outline(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> tuple[Outline, Box]:
         if isinstance(body, PolygonBody):
             return polygon_outline(body.segmentation, size)
         outline = parse_outline(body.segmentation, size)
         counts = cast(dict[str, Any], body.segmentation).get("counts") if isinstance(body.segmentation, dict) else None
         if isinstance(counts, str) and BYTES_TEXT.fullmatch(counts.strip()):
-            self.bytes_texts.append(place)
-        return outline
+            self.bytes_texts.append(f"annotation {shown(body.id)} of {name}")
+        return outline, outline_bounds(outline, size)
 
-    def _judge(self, values: Four | None, bounds: Box, place: str, size: Size) -> Box:
-        """The annotated box, or the outline's bounds where there is none or it is of another convention."""
-        if values is None:
-            return bounds
-        self.num_compared += 1
-        convention = other_convention(values, bounds, size)
-        if not convention:
-            return corners(values)
-        self.conventions.setdefault(convention, []).append(place)
-        return bounds if is_exact(values, bounds, size, convention) else corners(values)
+    def _person(
+        self, body: AnnotationBody | PolygonBody, name: str, box: Box | None, outline: Outline, given: Box | None
+    ) -> CocoPerson:
+        identity = shown(body.id)
+        if box is None:
+            self.faults.add(name, f"annotation {identity}", "has a box outside the image")
+        return CocoPerson(identity, box, outline, box if given == box else given)
 
 
 def _check_bounds(bounds: Box, size: Size) -> None:

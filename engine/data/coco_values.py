@@ -54,6 +54,8 @@ def as_flag(value: object) -> bool | None:
 
 def as_id(value: object) -> Id | None:
     """Return an id such that 1, 1.0 and '1' are equal; text that is no number stays text."""
+    if type(value) is int:
+        return value
     whole = as_integer(value)
     if whole is not None:
         return whole
@@ -73,6 +75,8 @@ def id_reader(ids: Iterable[object]) -> Callable[[object], Hashable]:
 def shown(value: object) -> str:
     """Return a value for a message: printable and short."""
     text = value if isinstance(value, str) else _digits(value)
+    if len(text) <= MAX_SHOWN and text.isprintable():
+        return text
     text = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 

@@ -50,15 +50,21 @@ def parse_outline(segmentation: object, size: Size) -> Outline:
         raise UnusableSample("has an outline that is neither polygons nor run lengths with counts and size")
     if not isinstance(segmentation, list) or not segmentation:
         raise UnusableSample("has no outline")
-    return polygon_outline(polygon_lists(cast(list[object], segmentation)), size)
+    return polygon_outline(polygon_lists(cast(list[object], segmentation)), size)[0]
 
 
-def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> Outline:
-    """The outline of polygons given as flat lists of x and y; raises UnusableSample when none has an area."""
-    kept = tuple(polygon for part in polygons if (polygon := _parse_polygon(part, size)) is not None)
-    if not kept:
+def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> tuple[Outline, Box]:
+    """The outline of polygons (flat lists of x and y) and its bounds; raises UnusableSample when none has an area."""
+    kept: list[Polygon] = []
+    bounds: Box | None = None
+    for part in polygons:
+        found = _parse_polygon(part, size)
+        if found is not None:
+            kept.append(found[0])
+            bounds = found[1] if bounds is None else _around(bounds, found[1])
+    if bounds is None:
         raise UnusableSample("has an outline without area")
-    return Outline(kept)
+    return Outline(tuple(kept)), bounds
 
 
 def outline_bounds(outline: Outline, size: Size) -> Box:
@@ -84,18 +90,23 @@ def _rle(outline: Outline, size: Size) -> Any:
     return {"size": [height, width], "counts": outline.run_lengths}
 
 
-def _parse_polygon(part: Sequence[float], size: Size) -> Polygon | None:
-    """The polygon with far-off corners pulled to one image size from the image, or None where it has no area."""
+def _parse_polygon(part: Sequence[float], size: Size) -> tuple[Polygon, Box] | None:
+    """The polygon with far-off corners pulled to one image size from the image, and its bounds; None without area."""
     if len(part) < 6 or len(part) % 2:
         return None
     width, height = size
     xs, ys = part[0::2], part[1::2]
-    if min(xs) < -width or min(ys) < -height or max(xs) > 2 * width or max(ys) > 2 * height:
+    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    if left < -width or top < -height or right > 2 * width or bottom > 2 * height:
         limits = np.array(size, dtype=np.float64)
-        part = np.clip(np.array(part, dtype=np.float64).reshape(-1, 2), -limits, 2 * limits).reshape(-1).tolist()
-        xs, ys = part[0::2], part[1::2]
+        return _parse_polygon(np.clip(np.reshape(part, (-1, 2)), -limits, 2 * limits).reshape(-1).tolist(), size)
     twice_area = sum(map(mul, xs, (*ys[1:], ys[0]))) - sum(map(mul, ys, (*xs[1:], xs[0])))
-    return np.array(part, dtype=np.float64) if abs(twice_area) > _NO_AREA else None
+    return (np.array(part, dtype=np.float64), (left, top, right, bottom)) if abs(twice_area) > _NO_AREA else None
+
+
+def _around(one: Box, other: Box) -> Box:
+    """The smallest box around both."""
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
 def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Any:

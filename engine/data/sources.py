@@ -30,7 +30,8 @@ class Splits:
 def open_splits(config: DataConfig, model: ModelConfig, seed: int, say: Say = quiet) -> Splits:
     """The splits that `config` names; without a path, people drawn by the generator, the same for every seed.
 
-    `say` is given a line about the progress now and then. Raises UserError when the path or its layout is unknown, or a split holds no usable person.
+    `say` is given a line about the progress now and then. Raises UserError when the path or its layout is unknown, or a
+    split holds no usable person.
     """
     index = _index(config, say)
     train = RoiDataset(
