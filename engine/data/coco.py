@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -152,7 +152,7 @@ class _Reading:
         self._count_orphans(images)
         faults = (tally.rejections(self.json_name) for tally in (reader.faults, self.odd_heads))
         problems = (*self.problems, *(rejection for part in faults for rejection in part))
-        doubts = (*reader.doubts(), *self._doubt_sizes(), *self._doubt_files(scenes))
+        doubts = (*reader.doubts(), *self._doubt_sizes())
         return SplitIndex(tuple(scenes), problems, len(document.images), self.num_crowds, doubts)
 
     def _is_person(self, head: AnnotationHead, category: PersonCategory) -> bool:
@@ -200,14 +200,6 @@ class _Reading:
             first = next(iter(self.odd_sizes.first.values()))[0]
             text = f"{count} images have a width or height that is no number of pixels, the files' own are used"
             yield Doubt(self.json_name, f"{text}; the first is {first.file} with {first.what}")
-
-    def _doubt_files(self, scenes: Sequence[CocoScene]) -> Iterator[Doubt]:
-        """Doubt images that are listed more than once, each time with a part of their people."""
-        counts = Counter(scene.file for scene in scenes)
-        several = [file for file, count in counts.items() if count > 1]
-        if several:
-            text = f"{len(several)} image files are listed more than once, under several ids"
-            yield Doubt(self.json_name, f"{text}: in each, the people of the others are background; {several[0].name}")
 
     def _count_odd(self, head: AnnotationHead, what: str) -> None:
         self.odd_heads.add(self.json_name, f"annotation {shown(head.id)}", what)
