@@ -14,7 +14,7 @@ Four = tuple[float, float, float, float]
 AGREES: Final = 0.9
 """Share of common area (IoU) from which a box and the bounds of an outline are taken for the same."""
 
-_CLEARLY_BETTER: Final = 0.1
+_CLEARLY_BETTER: Final = 0.3
 _ROUNDING: Final = 1.5
 
 
@@ -65,7 +65,8 @@ def other_convention(values: Four, bounds: Box, size: Size) -> str:
         return ""
     overlaps = {name: _overlap(read(values, size), bounds) for name, read in CONVENTIONS.items()}
     best = max(overlaps, key=lambda name: overlaps[name])
-    return best if overlaps[best] > max(as_coco + _CLEARLY_BETTER, 0.5) else ""
+    is_better = overlaps[best] > as_coco + _CLEARLY_BETTER or is_exact(values, bounds, size, best)
+    return best if is_better else ""
 
 
 def is_exact(values: Four, bounds: Box, size: Size, convention: str) -> bool:

@@ -21,6 +21,9 @@ from engine.data.scenes import Box, Picture, cut_mask
 _LEAST_SIDE: Final = 8
 """Images below that side are not asked whether outlines in their first pixel mean shares of their size."""
 
+_POINT: Final = 2
+"""Numbers of a point: a list of them is one polygon, not several."""
+
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 NUM_NAMED: Final = 3
@@ -145,7 +148,7 @@ class PeopleReader:
         return most if most and 2 * len(self.conventions[most]) > self.num_compared else ""
 
     def _outline(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> tuple[Outline, Box]:
-        if isinstance(body, PolygonBody):
+        if isinstance(body, PolygonBody) and body.segmentation and len(body.segmentation[0]) != _POINT:
             return polygon_outline(body.segmentation, size)
         outline = parse_outline(body.segmentation, size)
         counts = cast(dict[str, Any], body.segmentation).get("counts") if isinstance(body.segmentation, dict) else None
