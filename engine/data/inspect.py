@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -21,9 +22,14 @@ from engine.data.scenes import Scene, SplitIndex, check_target, targets_of
 MAX_READ: Final = 1000
 """At most so many images of a split are decoded, evenly spaced; the rest is judged by its annotations."""
 
+MAX_PIXELS: Final = 250_000_000
+"""No more pixels of images and masks are drawn for a split, but for the first `MIN_READ` images."""
+
+MIN_READ: Final = 100
 NUM_LISTED: Final = 10
 PERCENTILES: Final = (5, 25, 50, 75, 95)
 
+_NUM_TRIED: Final = 5
 _LABEL_SIZE: Final = 64
 
 
@@ -99,10 +105,9 @@ def report_lines(report: DatasetReport) -> list[str]:
 def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int, max_read: int) -> SplitReport:
     targets = targets_of(split.scenes, min_pixels)
     reading = _read_some(split.scenes, targets, max_read, look)
-    boxes_B4 = np.array([split.scenes[scene].boxes[person] for scene, person in targets], dtype=np.float64).reshape(
-        -1, 4
-    )
-    num_people = sum(len(scene.boxes) for scene in split.scenes)
+    boxes = [scene.boxes for scene in split.scenes]
+    boxes_B4 = np.array([boxes[scene][person] for scene, person in targets], dtype=np.float64).reshape(-1, 4)
+    num_people = sum(map(len, boxes))
     return SplitReport(
         name=name,
         num_images=split.num_images,
@@ -164,11 +169,21 @@ def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_
     for scene, person in targets:
         people_of.setdefault(scene, []).append(person)
     reading = _Reading(look)
-    num_read = min(len(scenes), max_read)
+    num_read = min(len(scenes), max_read, _num_affordable(scenes))
     for turn in range(num_read):
         number = turn * len(scenes) // num_read
         reading.read(scenes[number], people_of.get(number, []))
     return reading
+
+
+def _num_affordable(scenes: Sequence[Scene]) -> int:
+    """How many images stay within MAX_PIXELS, judged by the size of the first: each is drawn once for each person."""
+    for scene in scenes[:_NUM_TRIED]:
+        with suppress(UnusableSample):
+            width, height = scene.read().image.size
+            people = sum(len(each.boxes) for each in scenes) / len(scenes)
+            return max(MIN_READ, int(MAX_PIXELS / (width * height * (1 + people))))
+    return len(scenes)
 
 
 def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
