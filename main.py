@@ -135,7 +135,7 @@ def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
 
 
 def _resumed(options: TrainOptions) -> Path | None:
-    return find_run(options.runs_dir, options.resume) if options.resume else None
+    return find_run(options.runs_dir, options.resume, to_write=True) if options.resume else None
 
 
 def _config_name(options: TrainOptions, resumed: Path | None) -> str:

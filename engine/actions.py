@@ -15,9 +15,9 @@ from engine.checkpoint import (
     Written,
     checkpoint_name,
     list_checkpoints,
-    load_checkpoint,
     set_aside,
 )
+from engine.checkpoint_content import load_resumable
 from engine.config import Config
 from engine.config_files import dump_config
 from engine.evaluate import Validation, ValidationPlan, evaluate, preview_grid
@@ -178,7 +178,7 @@ class Actions:
         """The newest good checkpoint older than `name`, '' where there is none; what cannot be read is not good."""
         for path in reversed(list_checkpoints(self.directory)):
             with suppress(CheckpointDamagedError):
-                if path.name < name and load_checkpoint(path).get("good"):
+                if path.name < name and load_resumable(path, self.config)["good"]:
                     return path.name
         return ""
 
@@ -189,7 +189,7 @@ class Actions:
         """
         self.wait_for_checkpoints()
         try:
-            payload = load_checkpoint(self.directory / name)
+            payload = load_resumable(self.directory / name, self.config)
         except CheckpointDamagedError as error:
             self.ledger.note(CheckpointDamaged(name, str(error)))
             raise

@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import threading
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,16 @@ from typing import Any
 
 import torch
 
-from engine.errors import UserError
-
 FORMAT = 1
 KEPT_KINDS = ("asked", "promotion")
 """Checkpoints that somebody may want to come back to: never pruned."""
 BEST, LAST_GOOD = "best.pt", "last-good.pt"
+_LONGEST_CHECKSUM = 1000
+"""Characters that are read of a checksum file."""
+_PLAIN_TYPES = frozenset(
+    {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+    | {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +76,12 @@ def copy_to_host(value: Any) -> Any:
 
 def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
     """Write `snapshot` so that after any crash the file is whole or absent. Raises OSError where the disk refuses."""
-    directory.mkdir(parents=True, exist_ok=True)
+    _own(directory)
     path = directory / checkpoint_name(snapshot.step)
     partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # a link of that name is an error, not a way out of the directory
             torch.save({"format": FORMAT, **snapshot.payload}, file)
             file.flush()
             os.fsync(file.fileno())
@@ -94,16 +100,25 @@ def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
     return path
 
 
+def _own(directory: Path) -> None:
+    """Make `directory` unless it is there. Raises OSError where it is a link: what it leads to is not this run's."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if directory.is_symlink():
+        raise OSError(f"{directory} is a link: nothing is written or deleted through it")
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, tensors on the CPU. Loads with `weights_only`: nothing in it is executed.
 
     Raises CheckpointDamagedError for a file that does not match its checksum, cannot be read or is not ours.
     """
     sidecar = checksum_path(path)
-    if not sidecar.is_file():
-        raise CheckpointDamagedError(f"{path.name} has no checksum beside it ({sidecar.name})")
+    if not sidecar.is_file() or not path.is_file():
+        raise CheckpointDamagedError(f"{path.name} has no checksum beside it ({sidecar.name}), or is no file")
     try:
-        expected, actual = sidecar.read_text().split()[0], _sha256(path)
+        with sidecar.open() as file:
+            expected = file.read(_LONGEST_CHECKSUM).split()[0]
+        actual = _sha256(path)
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointDamagedError(f"{path.name} cannot be verified: {error}") from error
     if actual != expected:
@@ -112,38 +127,78 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """As `load_checkpoint`, for a file that may have come without its checksum."""
+    """As `load_checkpoint`, for a file that may have come without its checksum.
+
+    Shapes are read first, without their numbers: what claims more room than the file has is never allocated.
+    """
     try:
+        _check_archive(path)
+        size = path.stat().st_size
+        _check_tensors(torch.load(path, map_location="meta", weights_only=True), "meta", size)
         payload = torch.load(path, map_location="cpu", weights_only=True)
+        _check_tensors(payload, "cpu", size)
     except Exception as error:  # torch.load raises whatever the damaged byte happened to hit
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {reason}") from error
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT or "model" not in payload:
+    if not isinstance(payload, dict) or not _is_format(payload.get("format")) or "model" not in payload:
         raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program (format {FORMAT})")
+    if not _are_weights(payload["model"]):
+        raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program: its model is no named weights")
     return payload
 
 
-def newest_checkpoint(
-    directory: Path, on_damage: Callable[[str, str], None] = lambda name, error: None
-) -> dict[str, Any]:
-    """The newest checkpoint that is whole; `on_damage(name, error)` hears of those passed over.
+def _is_format(value: object) -> bool:
+    return type(value) is int and value == FORMAT
 
-    Raises UserError when none is left.
-    """
-    paths = list_checkpoints(directory)
-    for path in reversed(paths):
-        try:
-            return load_checkpoint(path)
-        except CheckpointDamagedError as error:
-            on_damage(path.name, str(error))
-    found = f"all {len(paths)} in it are damaged" if paths else "it holds none"
-    raise UserError(f"no usable checkpoint in {directory}: {found}; start anew, or take weights with --init-from")
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError unless the file is an archive as torch writes it, which stores everything uncompressed."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+        raise ValueError("it is compressed, which torch never does")
+    if sum(m.file_size for m in members) > path.stat().st_size:
+        raise ValueError("it claims to hold more than it does")
+
+
+def _check_tensors(payload: object, device: str, size: int) -> None:
+    """Raise ValueError where a tensor is no plain, dense one on `device`, or all need more than `size` bytes."""
+    waiting: list[object] = [payload]
+    seen: set[int] = set()
+    needed = 0
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            if not _is_plain(value, device):
+                raise ValueError("it holds tensors that are sparse, quantized, complex or otherwise not plain")
+            needed += value.numel() * value.element_size()
+        elif isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set)):
+            waiting += value
+    if needed > size:
+        raise ValueError(f"its tensors would take {needed} bytes, and the file has {size}")
+
+
+def _is_plain(value: torch.Tensor, device: str) -> bool:
+    dense = value.device.type == device and value.layout == torch.strided
+    return dense and type(value) in (torch.Tensor, torch.nn.Parameter) and value.dtype in _PLAIN_TYPES
+
+
+def _are_weights(model: object) -> bool:
+    if not isinstance(model, dict) or not model:
+        return False
+    return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in model.items())
 
 
 def prune(directory: Path, keep_last: int) -> None:
     """Delete all but the newest `keep_last` step checkpoints, those that best.pt and last-good.pt name, and those
     that were asked for or taken before a promotion.
     """
+    _own(directory)
     kept = {_identity(directory / alias) for alias in (BEST, LAST_GOOD)}
     for path in list_checkpoints(directory)[:-keep_last]:
         if _identity(path) not in kept and not _keep_marker(path).exists():
@@ -156,7 +211,7 @@ def set_aside(directory: Path, *, after_step: int) -> None:
     for path in list_checkpoints(directory):
         if path.name > checkpoint_name(after_step):
             target = directory / "superseded"
-            target.mkdir(exist_ok=True)
+            _own(target)
             for moved in (path, checksum_path(path), _keep_marker(path)):
                 if moved.exists():
                     moved.replace(target / moved.name)
@@ -185,7 +240,8 @@ def _sha256(path: Path) -> str:
 
 def _write_checksum(path: Path, digest: str) -> None:
     partial = path.with_suffix(".sha256.partial")
-    with partial.open("w") as file:
+    partial.unlink(missing_ok=True)
+    with partial.open("x") as file:
         file.write(f"{digest}  {path.name}\n")
         file.flush()
         os.fsync(file.fileno())

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.protocol.names import CLASSES
+from engine.runs import PREVIEWS
 
-PREVIEWS: Final = "previews"
 _NAME: Final = re.compile(r"step-(\d{8,})\.npz")
 _DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 

@@ -13,13 +13,8 @@ from typing import Any
 import torch
 
 from engine.actions import Actions
-from engine.checkpoint import (
-    CheckpointDamagedError,
-    checkpoint_name,
-    list_checkpoints,
-    newest_checkpoint,
-    read_checkpoint,
-)
+from engine.checkpoint import CheckpointDamagedError, checkpoint_name, list_checkpoints, read_checkpoint
+from engine.checkpoint_content import newest_resumable
 from engine.config import Config
 from engine.control import Control
 from engine.council import TrainingDivergedError
@@ -81,8 +76,10 @@ def _read_start(request: RunRequest) -> Start | None:
     if not list_checkpoints(request.directory / CHECKPOINTS) and never_saved(request.directory):
         return None
     damaged: list[e.CheckpointDamaged] = []
-    payload = newest_checkpoint(
-        request.directory / CHECKPOINTS, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))
+    payload = newest_resumable(
+        request.directory / CHECKPOINTS,
+        request.config,
+        lambda name, error: damaged.append(e.CheckpointDamaged(name, error)),
     )
     training, (epoch, _) = request.config.training, payload["position"]
     out_of_steps = 0 < training.max_steps <= payload["step"]
@@ -251,12 +248,19 @@ def _inherit(model: HierarchicalUNet, path: Path) -> e.WeightsInherited:
         weights = read_checkpoint(path)["model"]
     except CheckpointDamagedError as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
+    odd = next((name for name, value in weights.items() if not _are_numbers(value)), None)
+    if odd is not None:
+        raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
     loaded, missing, unexpected = inherit_weights(model, weights)
     if not loaded:
         raise UserError(
             f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
         )
     return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
+
+
+def _are_numbers(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and bool(torch.isfinite(value).all())
 
 
 def _chance(splits: Splits) -> dict[str, Json]:

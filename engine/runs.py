@@ -11,18 +11,20 @@ from typing import Final
 from engine.errors import UserError, did_you_mean
 from engine.journal.content import took_a_step
 from engine.journal.lock import Lock, try_lock
-from engine.journal.store import JOURNAL_FILE
+from engine.journal.plain_files import check_plain_directory, check_plain_file
+from engine.journal.store import JOURNAL_FILE, SIDE_FILES
 
 CONFIG_FILE: Final = "config.yaml"
 CHECKPOINTS: Final = "checkpoints"
 TENSORBOARD: Final = "tensorboard"
 FORENSICS: Final = "forensics"
+PREVIEWS: Final = "previews"
 CONSOLE_LOG: Final = "console.log"
 LOCK_FILE: Final = "run.lock"
 LATEST: Final = "latest"
 MAX_NAME: Final = 100
 
-_JOURNAL_FILES: Final = (JOURNAL_FILE, *(f"{JOURNAL_FILE}-{suffix}" for suffix in ("wal", "shm", "journal")))
+_JOURNAL_FILES: Final = tuple(f"{JOURNAL_FILE}{suffix}" for suffix in ("", *SIDE_FILES))
 _BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
 """Files that a run makes before its first step."""
 _made_here: Final[set[tuple[int, int]]] = set()
@@ -129,17 +131,64 @@ def _check_name(name: str) -> None:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """The directories in `runs_dir` that hold a journal, the one started last first."""
-    if not runs_dir.is_dir():
-        return []
-    found = [path for path in runs_dir.iterdir() if (path / JOURNAL_FILE).is_file()]
+    """The directories in `runs_dir` that hold a journal, the one started last first; private ones are left out.
+
+    Raises UserError where `runs_dir` itself may not be read.
+    """
+    found = [path for path in _entries(runs_dir) if _holds_journal(path)]
     return sorted(found, key=lambda path: (started_at(path), path.name), reverse=True)
 
 
+def private_runs(runs_dir: Path) -> dict[str, str]:
+    """The directories in `runs_dir` that may hold runs and cannot be looked into, each with a sentence on it."""
+    return {path.name: _no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
+
+
+def _entries(runs_dir: Path) -> list[Path]:
+    try:
+        return [*runs_dir.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot list the runs in {runs_dir}: {error.strerror}") from error
+
+
+def _holds_journal(path: Path) -> bool:
+    """Whether a journal is there that can be seen; what cannot be looked into holds none for this user."""
+    try:
+        return (path / JOURNAL_FILE).is_file()
+    except (OSError, ValueError):  # no permission, a name that is too long, a null byte
+        return False
+
+
+def _is_private(path: Path) -> bool:
+    try:
+        (path / JOURNAL_FILE).stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return not _may(path, os.R_OK)
+
+
+def _may(run: Path, access: int) -> bool:
+    return os.access(run / JOURNAL_FILE, access, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _no_permission(path: Path) -> str:
+    try:
+        owner = path.owner()
+    except (OSError, KeyError):  # a user without a name
+        owner = "another user"
+    return f"no permission to read the run {path.name!r}: it belongs to {owner}, who can share it with chmod"
+
+
 def started_at(path: Path) -> float:
-    """When the run in `path` was last started or resumed, in seconds since 1970."""
-    lock = path / LOCK_FILE
-    return (lock if lock.exists() else path / JOURNAL_FILE).stat().st_mtime
+    """When the run in `path` was last started or resumed, in seconds since 1970; 0 where that cannot be told."""
+    for name in (LOCK_FILE, JOURNAL_FILE):
+        with suppress(OSError):
+            return (path / name).lstat().st_mtime
+    return 0.0
 
 
 class StartWatch:
@@ -163,27 +212,38 @@ class StartWatch:
             return 0
 
 
-def find_run(runs_dir: Path, name: str) -> Path:
+def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     """The directory of the run called `name`: its name, a path to it, or 'latest' for the one started last.
 
-    Raises UserError with the nearest match.
+    'latest' passes over runs that this user may not read or, `to_write`, not write to. Raises UserError with the
+    nearest match.
     """
     runs = list_runs(runs_dir)
     if name == LATEST:
-        if not runs:
-            raise UserError(f"there is no run in {runs_dir} yet")
-        return runs[0]
+        return _latest(runs_dir, runs, os.R_OK | os.W_OK if to_write else os.R_OK)
     path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
     for candidate in (runs_dir / name, path):
-        if name and (candidate / JOURNAL_FILE).is_file():
+        if name and _holds_journal(candidate):
             return candidate if candidate.name else candidate.absolute()
-    raise UserError(f"there is no run {name!r} in {runs_dir}: {did_you_mean(name, (run.name for run in runs))}")
+        if name and _is_private(candidate):
+            raise UserError(_no_permission(candidate))
+    shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
+    raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
+
+
+def _latest(runs_dir: Path, runs: list[Path], access: int) -> Path:
+    usable = next((run for run in runs if _may(run, access)), None)
+    if usable is not None:
+        return usable
+    if runs or private_runs(runs_dir):
+        raise UserError(f"there is no run in {runs_dir} that you may {'write to' if access & os.W_OK else 'read'}")
+    raise UserError(f"there is no run in {runs_dir} yet")
 
 
 def lock_run(path: Path) -> Lock:
     """Take the run at `path` for this process until the lock is released or the process dies.
 
-    Raises UserError when another process holds it.
+    Raises UserError when another process holds it, or something in it is not the run's own: a link that leads out.
     """
     lock = _locked(path, os.O_RDWR | os.O_CREAT)
     try:
@@ -199,7 +259,8 @@ def hold_run(path: Path) -> Lock:
 
     Raises UserError when another process holds it.
     """
-    if not (path / LOCK_FILE).exists():
+    if not os.path.lexists(path / LOCK_FILE):
+        check_own_files(path)
         return Lock(-1)
     return _locked(path, os.O_RDWR)
 
@@ -215,11 +276,30 @@ def claim_run(path: Path, lock: Lock) -> None:
 
 
 def _locked(path: Path, flags: int) -> Lock:
+    check_own_files(path)
     file = path / LOCK_FILE
     try:
-        lock = try_lock(file, flags=flags)
+        lock = try_lock(file, flags=flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise UserError(f"cannot lock the run {path}: {error.strerror}") from error
     if lock is None:
-        raise UserError(f"the run {path.name!r} is in use by process {file.read_text().strip() or '?'}: stop it first")
+        raise UserError(f"the run {path.name!r} is in use by process {_holder(file)}: stop it first")
     return lock
+
+
+def _holder(file: Path) -> str:
+    """The process that a lock file names, '?' where it names none."""
+    try:
+        with file.open("rb") as held:
+            text = held.read(20).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return "?"
+    return text if text.isdigit() else "?"
+
+
+def check_own_files(path: Path) -> None:
+    """Raise UserError where writing into the run at `path` would write or delete something elsewhere."""
+    for name in (LOCK_FILE, CONFIG_FILE, CONSOLE_LOG, *_JOURNAL_FILES):
+        check_plain_file(path / name)
+    for name in (CHECKPOINTS, TENSORBOARD, FORENSICS, PREVIEWS):
+        check_plain_directory(path / name, depth=1)

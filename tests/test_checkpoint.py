@@ -20,13 +20,11 @@ from engine.checkpoint import (
     copy_to_host,
     list_checkpoints,
     load_checkpoint,
-    newest_checkpoint,
     prune,
     read_checkpoint,
     save_checkpoint,
     set_aside,
 )
-from engine.errors import UserError
 
 
 def _snapshot(step: int, *, good: bool = False, best: bool = False, kind: str = "step") -> Snapshot:
@@ -75,20 +73,11 @@ def _empty_the_checksum(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, _lose_the_checksum, _empty_the_checksum])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path: Path, damage) -> None:
-    _, newest = _saved(tmp_path, 10, 20)
-    damage(newest)
-    told: list[str] = []
-    payload = newest_checkpoint(tmp_path, lambda name, error: told.append(f"{name}: {error}"))
-    assert payload["step"] == 10
-    assert len(told) == 1 and newest.name in told[0]
-
-
-def test_with_every_checkpoint_damaged_the_user_is_told_what_to_do(tmp_path: Path) -> None:
-    for path in _saved(tmp_path, 10, 20):
-        _truncate(path)
-    with pytest.raises(UserError, match="all 2 in it are damaged"):
-        newest_checkpoint(tmp_path)
+def test_a_damaged_checkpoint_is_not_loaded_and_is_named(tmp_path: Path, damage) -> None:
+    (path,) = _saved(tmp_path, 10)
+    damage(path)
+    with pytest.raises(CheckpointDamagedError, match=path.name):
+        load_checkpoint(path)
 
 
 class _Bomb:
@@ -144,7 +133,7 @@ def test_a_better_best_lets_the_former_one_go(tmp_path: Path) -> None:
 def test_a_rollback_takes_later_checkpoints_out_of_a_resumes_way_without_deleting_them(tmp_path: Path) -> None:
     _saved(tmp_path, 1, 2, 3)
     set_aside(tmp_path, after_step=1)
-    assert newest_checkpoint(tmp_path)["step"] == 1
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(1)]
     assert load_checkpoint(tmp_path / "superseded" / checkpoint_name(3))["step"] == 3
 
 

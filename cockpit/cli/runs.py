@@ -11,20 +11,22 @@ from cockpit.cli.status import read_status
 from cockpit.console.text import number, whole
 from engine.errors import UserError
 from engine.protocol.codec import Json
-from engine.runs import list_runs, started_at
+from engine.runs import list_runs, private_runs, started_at
 
 
 def run_runs(arguments: argparse.Namespace) -> int:
-    """Print one line per run; one whose journal cannot be read is listed with the reason."""
-    paths = list_runs(arguments.runs_dir)
-    statuses = [_status(path) for path in paths]
+    """Print one line per run; one that cannot be read is listed with the reason."""
+    private = private_runs(arguments.runs_dir)
+    statuses = [_status(path) for path in list_runs(arguments.runs_dir) if path.name not in private]
+    statuses += [_unreadable(name, reason) for name, reason in private.items()]
     if arguments.json:
         print_json([*statuses])
-    elif not paths:
+    elif not statuses:
         print_lines([f"no runs in {whole(str(arguments.runs_dir))} yet"])
     else:
         head = ["run", "state", "step", "of", "phase", "best mIoU", "started"]
-        print_lines(table([head, *(_row(path, status) for path, status in zip(paths, statuses, strict=True))]))
+        rows = table([head, *(_row(arguments.runs_dir / str(status["run"]), status) for status in statuses)])
+        print_lines([*rows, *(whole(str(status["reason"])) for status in statuses if status["state"] == "unreadable")])
     return 0
 
 
@@ -32,7 +34,11 @@ def _status(path: Path) -> dict[str, Json]:
     try:
         return read_status(path)
     except UserError as error:
-        return {"run": path.name, "state": "unreadable", "reason": str(error)}
+        return _unreadable(path.name, str(error))
+
+
+def _unreadable(name: str, reason: str) -> dict[str, Json]:
+    return {"run": name, "state": "unreadable", "reason": reason}
 
 
 def _row(path: Path, status: dict[str, Json]) -> list[str]:
@@ -42,5 +48,5 @@ def _row(path: Path, status: dict[str, Json]) -> list[str]:
         str(status["state"]),
         *(str(status.get(key, "-")) for key in ("step", "total_steps", "phase")),
         number(best) if isinstance(best, float) else "-",
-        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at(path))),
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if (started := started_at(path)) else "-",
     ]

@@ -29,7 +29,7 @@ def run_send(arguments: argparse.Namespace) -> int:
     """Send a command, or with --dry-run only decide it. Raises UserError for wrong words and runs that do not run."""
     words = [*arguments.words, *(["--force"] if arguments.force else [])]
     command = parse_command(words)
-    path = find_run(arguments.runs_dir, arguments.run)
+    path = find_run(arguments.runs_dir, arguments.run, to_write=not arguments.dry_run)
     if arguments.dry_run:
         return _foretell(path, command, arguments)
     number = send(path, command, arguments.actor or f"cli:{_user()}")

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from engine.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
-from engine.checkpoint import LAST_GOOD, CheckpointDamagedError, list_checkpoints, load_checkpoint, newest_checkpoint
+from engine.checkpoint import LAST_GOOD, CheckpointDamagedError, list_checkpoints
+from engine.checkpoint_content import load_resumable, newest_resumable
 from engine.config import Config
 from engine.config_files import read_resolved
 from engine.data.sources import Splits, open_splits
@@ -39,8 +40,8 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
     UserError where there is no checkpoint or it cannot be read.
     """
     started = time.perf_counter()
-    payload, name = _start(request.run_dir / CHECKPOINTS, request.checkpoint)
     config = _alone(read_resolved(request.run_dir / CONFIG_FILE))
+    payload, name = _start(request.run_dir / CHECKPOINTS, request.checkpoint, config)
     state = state_from_text(payload["state"])
     device = choose_device(request.device)
     with kept_random_state(device):
@@ -55,17 +56,17 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
     return Ablation(name, int(payload["step"]), control, variants, blamed, words, time.perf_counter() - started)
 
 
-def _start(directory: Path, wanted: str) -> tuple[dict[str, Any], str]:
+def _start(directory: Path, wanted: str, config: Config) -> tuple[dict[str, Any], str]:
     """The checkpoint asked for, else the last good one, else the newest that is whole, and its name."""
     known = [path.name for path in list_checkpoints(directory)]
     if wanted and (Path(wanted).name != wanted or not (directory / wanted).is_file()):
         raise UserError(f"there is no checkpoint {wanted!r} in this run: {did_you_mean(wanted, known)}")
     name = wanted or LAST_GOOD
     if not wanted and not (directory / name).is_file():
-        payload = newest_checkpoint(directory)
+        payload = newest_resumable(directory, config)
         return payload, f"the newest, of step {payload['step']}"
     try:
-        return load_checkpoint(directory / name), name
+        return load_resumable(directory / name, config), name
     except CheckpointDamagedError as error:
         raise UserError(f"{error}; give another one with --checkpoint") from error
 

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
+from engine.journal.plain_files import check_plain_file
 
 JOURNAL_FILE: Final = "run.sqlite"
 FORMAT: Final = 1
 """Kept in the file's user_version; a file of another format is refused."""
+
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+"""What SQLite adds to the file's name for the files that it keeps next to it."""
 
 BUSY_SECONDS: Final = 5.0
 
@@ -66,7 +71,8 @@ def create_journal(path: Path) -> sqlite3.Connection:
     file = journal_file(path)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        _check_plain(file)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
     except OSError as error:
         raise UserError(f"cannot write the journal {file}: {error.strerror}") from error
     return _opened(file, _connect_writable, create=True)
@@ -77,7 +83,9 @@ def open_writable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.C
 
     A statement waits at most `busy_seconds` for another writer (None: long).
     """
-    return _opened(_existing(path), lambda file: _connect_writable(file, busy_seconds))
+    existing = _existing(path)
+    _check_plain(existing)
+    return _opened(existing, lambda file: _connect_writable(file, busy_seconds))
 
 
 def open_readable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.Connection:
@@ -106,9 +114,21 @@ def open_at_rest(path: Path) -> sqlite3.Connection:
 
 def _existing(path: Path) -> Path:
     file = journal_file(path)
-    if not file.is_file():
+    try:
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        status = None
+    except OSError as error:
+        raise UserError(f"cannot open {file}: {error.strerror}") from error
+    if status is None or not stat.S_ISREG(status.st_mode):
         raise UserError(f"there is no journal at {file}")
     return file
+
+
+def _check_plain(file: Path) -> None:
+    """Raise UserError where writing to the journal would write to a file elsewhere."""
+    for suffix in ("", *SIDE_FILES):
+        check_plain_file(file.with_name(file.name + suffix))
 
 
 def _connect_writable(file: Path, busy_seconds: float | None = None) -> sqlite3.Connection:

@@ -140,6 +140,21 @@ FAULTS: Final = (
         "faults/test_files.py::test_a_resume_passes_over_a_bad_checkpoint_and_ends_the_same",
     ),
     Fault(
+        "a checkpoint that is whole but not ours: fields missing or odd, sparse, complex or huge tensors",
+        "passed over at a resume; no beginning for `--init-from`: one sentence, nothing allocated",
+        "test_checkpoint_content.py::test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before",
+    ),
+    Fault(
+        "another user's private run in a shared directory",
+        "one sentence for that run; the others are listed and usable, `latest` too",
+        "faults/test_shared_directories.py::test_a_private_run_is_one_sentence_for_every_command",
+    ),
+    Fault(
+        "links, pipes and hard links planted in a run's directory",
+        "never followed for writing or deleting: one sentence, exit code 2",
+        "faults/test_shared_directories.py::test_nothing_is_written_or_deleted_behind_a_linked_directory",
+    ),
+    Fault(
         "a pickle bomb as a checkpoint",
         "refused (weights_only), nothing executed",
         "faults/test_files.py::test_a_run_is_not_begun_from_a_bad_checkpoint",
