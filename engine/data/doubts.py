@@ -138,7 +138,7 @@ def _listed_twice(split: SplitIndex) -> Doubt | None:
     again = [each[0] for each in names.values() if len(each) > 1]
     if not again:
         return None
-    return Doubt(again[0], f"{len(again)} images are listed twice, each time with people of its own")
+    return Doubt(again[0], f"{len(again)} images are listed twice: the people of the one are background in the other")
 
 
 def _equal_files(train: Sequence[Scene], val: Sequence[Scene]) -> Iterator[tuple[Scene, Scene]]:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Final
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""What image files end in, in any case; the first are preferred for masks."""
+"""What image files end in, in any case."""
+
+MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".webp", ".jpg", ".jpeg")
+"""What mask files end in; the first are preferred."""
 
 _JUNK: Final = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found")
 
@@ -19,9 +22,9 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _JUNK
 
 
-def image_files(folder: Path) -> list[str]:
+def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
     """The images in a folder and the folders below it, as sorted relative paths; links are followed, once each."""
-    return sorted(name for name in _walk(folder) if name.lower().endswith(IMAGE_SUFFIXES))
+    return sorted(name for name in _walk(folder) if name.lower().endswith(suffixes))
 
 
 def plain_name(name: str) -> str:

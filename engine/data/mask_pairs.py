@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.data.image_files import IMAGE_SUFFIXES, image_files, plain_name
+from engine.data.image_files import MASK_SUFFIXES, image_files, plain_name
 from engine.data.rejections import Rejection
 
 _ENDINGS: Final = (
@@ -60,7 +60,7 @@ class Pairing:
 
 def pair_up(images: Path, masks: Path) -> Pairing:
     """Pair each image in and below a folder with its mask: in the folder of the same name, else the only one."""
-    files = image_files(masks)
+    files = image_files(masks, MASK_SUFFIXES)
     known, anywhere = _by_plain_stem(files), _by_lone_stem(files)
     pairs: list[Pair] = []
     problems: list[Rejection] = []
@@ -82,7 +82,7 @@ def _by_plain_stem(names: Iterable[str]) -> dict[str, str]:
     """The masks by folder and stem as they are compared; of equal stems the one that keeps its numbers exactly."""
 
     def worth(name: str) -> int:
-        return IMAGE_SUFFIXES.index(Path(name).suffix.lower())
+        return MASK_SUFFIXES.index(Path(name).suffix.lower())
 
     return {plain_name(_stem(name)): name for name in sorted(names, key=lambda name: (-worth(name), name))}
 

@@ -15,6 +15,8 @@ from engine.data.rejections import UnusableSample
 Size = tuple[int, int]
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _LOSSY = ("JPEG", "MPO", "JPEG2000")
+_WEBP_HEAD = 4096
+"""A WebP without losses names its coding there."""
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSING = (5, 6, 7, 8)
 
@@ -70,7 +72,7 @@ def read_ids(file: Path) -> NDArray[np.int64]:
     """
     try:
         with Image.open(file) as opened:
-            if opened.format in _LOSSY:
+            if opened.format in _LOSSY or (opened.format == "WEBP" and b"VP8L" not in file.read_bytes()[:_WEBP_HEAD]):
                 raise UnusableSample(f"a {opened.format} mask does not keep its numbers exactly: save masks as PNG")
             if getattr(opened, "n_frames", 1) > 1:
                 raise UnusableSample("the mask has several pages: save one PNG with a number for each person")
@@ -79,7 +81,7 @@ def read_ids(file: Path) -> NDArray[np.int64]:
     except _UNREADABLE as error:
         raise UnusableSample(f"the mask cannot be decoded: {error}") from error
     if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.number) or ids.dtype == np.bool_):
-        raise UnusableSample("the mask is not one channel of instance numbers")
+        raise UnusableSample("the mask is not one channel of instance numbers, but colours: number the people")
     whole = ids.astype(np.int64)
     if np.issubdtype(ids.dtype, np.floating) and not (whole == ids).all():
         raise UnusableSample("the mask is not one channel of instance numbers: it has fractions")
@@ -87,7 +89,7 @@ def read_ids(file: Path) -> NDArray[np.int64]:
 
 
 def _one_channel(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Equal channels as one; opaque alpha is dropped; where colours are constant, alpha is the mask."""
+    """Equal channels as one, 0 where they are cut out by alpha; where colours are constant, alpha is the mask."""
     if values.ndim != 3:
         return values
     colours, alpha = (values[..., :-1], values[..., -1]) if values.shape[2] in (2, 4) else (values, None)
@@ -96,7 +98,10 @@ def _one_channel(values: NDArray[np.generic]) -> NDArray[np.generic]:
         return values
     if alpha is None or alpha.min() == alpha.max():
         return first
-    return alpha if first.min() == first.max() else values
+    if first.min() == first.max():
+        return alpha
+    is_cut_out = ((alpha == alpha.min()) | (alpha == alpha.max())).all()
+    return np.where(alpha == alpha.max(), first, 0) if is_cut_out else values
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -190,7 +190,8 @@ def test_an_image_listed_twice_is_doubted(tmp_path: Path) -> None:
     content["images"][1]["file_name"] = "1.png"
     write_annotations(root, "train", content)
     (doubt,) = open_splits(data_config(root), SMALL_MODEL, 0).doubts
-    assert (doubt.file, doubt.message) == ("1.png", "1 images are listed twice, each time with people of its own")
+    assert doubt.file == "1.png"
+    assert doubt.message.startswith("1 images are listed twice")
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])

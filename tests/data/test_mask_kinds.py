@@ -82,6 +82,7 @@ CERTAIN: dict[str, Callable[[NDArray[np.uint16]], Image.Image | Ids]] = {
     "16 bits": lambda ids: ids * 300,
     "grey as RGB": lambda ids: np.stack([ids.astype(np.uint8)] * 3, axis=-1),
     "grey with alpha": lambda ids: np.stack([ids.astype(np.uint8)] * 3 + [np.full(ids.shape, 255, np.uint8)], axis=-1),
+    "grey with a cut-out": lambda ids: np.dstack([ids, ids, ids, np.where(ids > 0, 255, 0)]).astype(np.uint8),
     "palette": palette,
     "palette with void": lambda ids: palette(ringed(ids)),
 }
@@ -199,6 +200,20 @@ def test_a_jpeg_mask_is_refused(tmp_path: Path) -> None:
     assert not found(index)
     assert all("JPEG mask does not keep its numbers" in problem for problem in problems(index))
     assert len(problems(index)) == 5
+
+
+def test_a_webp_mask_is_read_if_it_is_without_losses_and_else_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, lambda ids: np.stack([ids.astype(np.uint8)] * 3, axis=-1))
+    for file in sorted((root / "masks").iterdir()):
+        Image.open(file).save(file.with_suffix(".webp"), lossless=file.stem != "img0")
+        file.unlink()
+    index = index_dataset(root)
+    assert found(index) == {name: boxes for name, boxes in expected().items() if name != "img0.jpg"}
+    assert "WEBP mask does not keep its numbers" in problems(index)[0]
+
+
+def test_gif_masks_are_palettes(tmp_path: Path) -> None:
+    assert found(index_dataset(write(tmp_path, palette, suffix=".gif"))) == expected()
 
 
 SMOOTHED: dict[str, Callable[[Image.Image], Image.Image]] = {

@@ -80,6 +80,16 @@ FAULTS: Final = (
         "faults/test_files.py::test_an_image_that_goes_bad_in_the_middle_of_a_run_costs_its_samples",
     ),
     Fault(
+        "masks that are lossy, smoothed or in colours",
+        "refused by name; what the numbers of the others mean is decided for all masks together, and said where in doubt",
+        "data/test_mask_kinds.py::test_a_smoothed_mask_is_refused",
+    ),
+    Fault(
+        "data that can be read but may mean something else: boxes, masks, rotations, the same images in both splits",
+        "an alert at the start and a line of `data inspect`, with an example each",
+        "data/test_doubts.py::test_masks_that_are_something_else_are_doubted_with_an_example",
+    ),
+    Fault(
         "a data worker killed",
         "replaced; the run is the same bit for bit",
         "faults/test_files.py::test_a_data_worker_that_is_killed_changes_no_bit_of_the_run",
