@@ -81,7 +81,7 @@ FAULTS: Final = (
     ),
     Fault(
         "masks that are lossy, smoothed or in colours",
-        "refused by name; what the numbers of the others mean is decided for all masks together, and said where in doubt",
+        "refused by name; what the numbers of the others mean is decided for all masks together",
         "data/test_mask_kinds.py::test_a_smoothed_mask_is_refused",
     ),
     Fault(
