@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.data.image_lookup import walk_folders
 from engine.errors import UserError
 
 MAX_DEPTH: Final = 2
@@ -86,14 +87,12 @@ def image_folders(root: Path, annotations: AnnotationFile) -> list[Path]:
 
 
 def _json_files(root: Path) -> Iterator[Path]:
-    for folder, subfolders, files in os.walk(root):
-        is_deep = len(Path(folder).relative_to(root).parts) >= MAX_DEPTH
-        subfolders[:] = [] if is_deep else sorted(name for name in subfolders if not _PASSED_OVER.fullmatch(name))
+    for folder, files in walk_folders(root, MAX_DEPTH, _PASSED_OVER):
         for name in sorted(files):
             stem, suffix = os.path.splitext(name)
-            is_passed_over = name.startswith(".") or _OTHER_TASKS.fullmatch(stem)
-            if suffix.lower() == ".json" and not is_passed_over and _is_annotation_file(Path(folder) / name):
-                yield Path(folder) / name
+            is_other = name.startswith(".") or _OTHER_TASKS.fullmatch(stem)
+            if suffix.lower() == ".json" and not is_other and _is_annotation_file(folder / name):
+                yield folder / name
 
 
 def _is_annotation_file(file: Path) -> bool:

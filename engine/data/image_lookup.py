@@ -145,16 +145,26 @@ def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:
     return count
 
 
+def walk_folders(root: Path, depth: int, passed_over: re.Pattern[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Give every folder from `root` down to `depth` with the names of its files; links are followed, once each."""
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        is_end = real in seen or len(Path(folder).relative_to(root).parts) >= depth
+        subfolders[:] = [] if is_end else sorted(name for name in subfolders if not passed_over.fullmatch(name))
+        if real not in seen:
+            seen.add(real)
+            yield Path(folder), files
+
+
 def _read_tree(root: Path) -> dict[str, list[Path]]:
     """Every image below `root` by its folded name; hidden files, resource forks and mask folders are left out."""
     tree: dict[str, list[Path]] = {}
     num_files = 0
-    for folder, subfolders, files in os.walk(root):
-        is_deep = len(Path(folder).relative_to(root).parts) >= MAX_DEPTH
-        subfolders[:] = [] if is_deep else sorted(name for name in subfolders if not _NO_IMAGES.fullmatch(name))
+    for folder, files in walk_folders(root, MAX_DEPTH, _NO_IMAGES):
         for name in files:
             if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                tree.setdefault(fold(name), []).append(Path(folder) / name)
+                tree.setdefault(fold(name), []).append(folder / name)
                 num_files += 1
         if num_files > MAX_FILES:
             break

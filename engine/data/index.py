@@ -48,7 +48,8 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
     if files and files.train.is_surely_coco:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     if folders := find_mask_folders(root):
-        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out))
+        notes = (f"there is one split: {_held_out(hold_out)}",) if len(folders) == 1 else ()
+        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), notes)
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     raise UserError(f"The data path {path} has no layout that is known; known are: {KNOWN_LAYOUTS}.")
@@ -76,9 +77,12 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
         notes = (f"the train split is read from {name}, the val split from {val_name}{tests}",)
         return DatasetIndex("COCO JSON", train, _coco_split(root, files.val, options), notes)
     train, val = _divide(train, hold_out)
+    return DatasetIndex("COCO JSON", train, val, (f"there is one split, {name}: {_held_out(hold_out)}{tests}",))
+
+
+def _held_out(hold_out: HoldOut) -> str:
     rule = "by hashes of their names" if hold_out == "by_hash" else "in the order of their names"
-    note = f"there is one split, {name}: every 5th of its images with people is held out for validation, {rule}{tests}"
-    return DatasetIndex("COCO JSON", train, val, (note,))
+    return f"every 5th of its images is held out for validation, {rule}"
 
 
 def _coco_split(root: Path, annotations: AnnotationFile, options: CocoOptions) -> SplitIndex:

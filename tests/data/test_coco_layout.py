@@ -145,3 +145,13 @@ def test_an_archive_unpacked_into_a_folder_of_its_own_is_found(tmp_path: Path) -
     write_split(tmp_path / "project", "train/_annotations.coco.json", "train", ["a.png", "b.png"])
     (tmp_path / "__MACOSX" / "project").mkdir(parents=True)
     assert counts(index_dataset(tmp_path)) == (1, 1)
+
+
+def test_links_to_folders_are_followed_and_circles_of_links_end(tmp_path: Path) -> None:
+    write_split(tmp_path / "far", "json/instances_train.json", "pictures", ["a.png", "b.png"])
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "annotations").symlink_to(tmp_path / "far" / "json")
+    (root / "photographs").symlink_to(tmp_path / "far" / "pictures")
+    (root / "again").symlink_to(root)
+    assert counts(index_dataset(root)) == (1, 1)

@@ -291,3 +291,33 @@ def test_numbers_that_are_none_cost_only_their_own_annotation(tmp_path: Path, nu
     split = read(tmp_path, text)
     assert [scene.name for scene in split.scenes] == ["b.png"]
     assert errors(split) == ["annotation 1 has an outline without area"]
+
+
+def test_what_is_read_is_said_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.data.coco._SAY_EVERY", 0.0)
+    said: list[str] = []
+    read(tmp_path, two_images(), CocoOptions(say=said.append))
+    assert said[0].startswith("reading instances_train.json (0.0 MB)")
+    assert said[-1] == "reading instances_train.json: 1 of 2 images with people"
+
+
+def test_the_regions_of_a_well_formed_file_are_those_of_pycocotools(tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+
+    rng = np.random.default_rng(0)
+    people: list[dict[str, Any]] = []
+    for number in range(30):
+        corners = rng.uniform((-5, -5), (65, 55), size=(int(rng.integers(3, 9)), 2)).round(2)
+        fields = {"bbox": [*corners.min(0).tolist(), *np.ptp(corners, axis=0).tolist()]}
+        people.append(person(number, number % 2 + 1, BOX, segmentation=[corners.reshape(-1).tolist()], **fields))
+    images = [image_entry(1, "a.png"), image_entry(2, "b.png")]
+    split = read(tmp_path, document(images, people))
+    reference = COCO(str(tmp_path / "instances_train.json"))
+    for image, scene in enumerate(split.scenes, 1):
+        annotations = reference.imgToAnns[image]
+        assert [p.id for p in scene.read().people] == [str(annotation["id"]) for annotation in annotations]
+        for drawn, annotation in zip(scene.read().people, annotations, strict=True):
+            whole = np.zeros((50, 60), dtype=bool)
+            height, width = drawn.mask_HW.shape
+            whole[drawn.row : drawn.row + height, drawn.column : drawn.column + width] = drawn.mask_HW
+            assert np.array_equal(whole, reference.annToMask(annotation).astype(bool))

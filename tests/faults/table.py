@@ -90,6 +90,16 @@ FAULTS: Final = (
         "data/test_doubts.py::test_masks_that_are_something_else_are_doubted_with_an_example",
     ),
     Fault(
+        "a COCO file changed in 2,000 ways: values of other types, cut short, bytes replaced",
+        "what is certain is read; the rest is named, counted and left out",
+        "data/test_coco_mutations.py::test_no_mutation_of_a_coco_file_ends_in_a_traceback",
+    ),
+    Fault(
+        "an image id that several images have, an image file that could be one of several",
+        "named; those images are left out",
+        "data/test_coco_types.py::test_images_with_a_repeated_id_are_named_and_refused",
+    ),
+    Fault(
         "a data worker killed",
         "replaced; the run is the same bit for bit",
         "faults/test_files.py::test_a_data_worker_that_is_killed_changes_no_bit_of_the_run",
