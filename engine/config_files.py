@@ -117,7 +117,9 @@ def _find(name_or_path: str, beside: Path, asked_at: str) -> Path:
 def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     """The settings of a file laid over those of the files it extends; `below` are the files that led here."""
     source = _shown_path(path)
-    settings = _as_of_then(read_settings(_read_text(path, source), source), source)
+    settings = read_settings(_read_text(path, source), source)
+    if path.parent != CONFIGS_DIR:
+        settings = _as_of_then(settings, source)
     parent = settings.pop(_EXTENDS, None)
     _check_keys(settings)
     if parent is None:

@@ -81,6 +81,14 @@ class _Images:
     read_id: Callable[[object], Hashable]
     by_id: Mapping[Hashable, ImageEntry]
     repeated: frozenset[Hashable]
+    by_name: Mapping[str, Hashable]
+
+    def key_of(self, image_id: object) -> Hashable:
+        """The key of the image that an annotation belongs to, which may give its file's name for its id."""
+        key = self.read_id(image_id)
+        if key in self.by_id or not isinstance(image_id, str):
+            return key
+        return self.by_name.get(image_id, key)
 
 
 @dataclass(slots=True)
@@ -110,7 +118,8 @@ class _Reading:
             text = f"image id {shown(same[0].id)} is repeated, {len(same)} images have it ({names})"
             self._reject(f"{text}: their people cannot be told apart and are left out")
         by_id = {key: same[0] for key, same in entries.items() if key not in repeated}
-        return _Images(read_id, by_id, frozenset(repeated))
+        by_name = {entry.name: key for key, entry in by_id.items() if entry.name}
+        return _Images(read_id, by_id, frozenset(repeated), by_name)
 
     def group_people(self, document: CocoDocument, images: _Images) -> None:
         """Sort the person annotations by image id, leaving crowds out."""
@@ -129,7 +138,7 @@ class _Reading:
             elif is_crowd and not self.options.use_crowds:
                 self.num_crowds += 1
             else:
-                self.people[images.read_id(head.image_id)].append(entry)
+                self.people[images.key_of(head.image_id)].append(entry)
         if num_people and self.num_crowds == num_people:
             self._reject(
                 f"all {num_people} person annotations are crowds (iscrowd=1), which are left out; CVAT exports masks "

@@ -29,7 +29,8 @@ class PersonCategory:
         """What is wrong with the list of categories; '' where it has a person."""
         if any(self._is_person.values()):
             return ""
-        return f"there is no category 'person', only: {', '.join(self._names[:8]) or 'none'}"
+        names = ", ".join(self._names[:8]) or "none"
+        return f"there is no category 'person', only: {names}; call that of the people so"
 
     def is_person(self, category_id: object) -> bool | None:
         """Return whether an annotation is of a person, `None` where its category is not listed."""

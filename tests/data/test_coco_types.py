@@ -321,3 +321,11 @@ def test_the_regions_of_a_well_formed_file_are_those_of_pycocotools(tmp_path: Pa
             height, width = drawn.mask_HW.shape
             whole[drawn.row : drawn.row + height, drawn.column : drawn.column + width] = drawn.mask_HW
             assert np.array_equal(whole, reference.annToMask(annotation).astype(bool))
+
+
+def test_annotations_may_name_the_file_of_their_image(tmp_path: Path) -> None:
+    content = two_images()
+    for annotation, name in zip(content["annotations"], ("a.png", "b.png"), strict=True):
+        annotation["image_id"] = name
+    split = read(tmp_path, content)
+    assert [scene.name for scene in split.scenes] == ["a.png", "b.png"] and not split.problems
