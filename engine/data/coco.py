@@ -23,7 +23,8 @@ from engine.data.rejections import Doubt, Rejection, UnusableSample
 from engine.data.scenes import SplitIndex
 
 MAX_SIDE: Final = 100_000
-"""No image is wider or higher: a size beyond it is taken for an error, and the image file is asked."""
+MAX_PIXELS: Final = 2**31
+"""No image is larger (pycocotools counts to 2**32): a size beyond it is an error, and the image file is asked."""
 
 _SAY_EVERY: Final = 0.5
 _MAX_NAME: Final = 300
@@ -188,7 +189,7 @@ class _Reading:
 
     def _size(self, entry: ImageEntry, file: Path, name: str) -> Size:
         width, height = as_integer(entry.width), as_integer(entry.height)
-        if width is not None and height is not None and 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE:
+        if width and height and 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS:
             return width, height
         if entry.width is not None or entry.height is not None:
             given = f"{shown(entry.width)} x {shown(entry.height)}"

@@ -96,7 +96,9 @@ def _json_files(root: Path) -> Iterator[Path]:
 
 
 def _is_annotation_file(file: Path) -> bool:
-    """Whether its name says so, or it holds the two keys of a COCO file."""
+    """Whether its name says so, or it holds the two keys of a COCO file; a pipe or a device is none."""
+    if file.exists() and not file.is_file():
+        return False
     if _SURE.fullmatch(file.stem):
         return True
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,16 @@ def test_links_to_folders_are_followed_and_circles_of_links_end(tmp_path: Path) 
     (root / "photographs").symlink_to(tmp_path / "far" / "pictures")
     (root / "again").symlink_to(root)
     assert counts(index_dataset(root)) == (1, 1)
+
+
+def test_a_pipe_is_no_annotation_file_and_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    write_split(tmp_path, "instances_val.json", "images", ["a.png", "b.png"])
+    os.mkfifo(tmp_path / "instances_train.json")
+    assert counts(index_dataset(tmp_path)) == (1, 1)
+    (tmp_path / "instances_train.json").unlink()
+    (tmp_path / "instances_train.json").symlink_to(tmp_path / "nowhere.json")
+    (problem,) = index_dataset(tmp_path).train.problems
+    assert (problem.file, problem.error) == (
+        "instances_train.json",
+        "the file cannot be read: No such file or directory",
+    )

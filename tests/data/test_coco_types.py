@@ -192,6 +192,14 @@ def test_an_outline_in_any_form_covers_the_same_pixels(tmp_path: Path, segmentat
     assert masks(split) == [25 * 40] * 2 and not split.problems
 
 
+def test_a_size_beyond_what_pycocotools_counts_is_none(tmp_path: Path) -> None:
+    content = two_images(segmentation={"size": [99_999, 99_999], "counts": [99_999**2]})
+    for entry in content["images"]:
+        entry.update(width=99_999, height=99_999)
+    split = read(tmp_path, content)
+    assert not split.scenes and "run lengths for size [99999, 99999]" in errors(split)[0]
+
+
 def test_text_of_bytes_is_read_and_said(tmp_path: Path) -> None:
     split = read(tmp_path, two_images(segmentation={"size": [50, 60], "counts": repr(PACKED.encode())}))
     (doubt,) = split.doubts
