@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from cockpit.console.closed_streams import open_closed_streams
+from engine.start_signals import end_on_signals, unwind_on_signals
+
+if __name__ == "__main__":  # before anything that takes time is imported
+    end_on_signals()
+    open_closed_streams()
+
 import gc
 import sys
 from argparse import Namespace
@@ -17,7 +24,7 @@ from cockpit.terminal import why_no_screen
 from engine.errors import UserError
 from engine.interrupt import Interrupt, signals_to
 from engine.preflight import check_data, check_weights
-from engine.runs import CONFIG_FILE, CONSOLE_LOG, create_run, discard_run, find_run
+from engine.runs import CONFIG_FILE, CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
 
 if TYPE_CHECKING:
     from engine.ablation_report import Ablation, AblationRequest
@@ -35,6 +42,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     arguments = parse_arguments(sys.argv[1:] if words is None else words)
     try:
+        if arguments.command in ("diagnose", "redrive"):
+            unwind_on_signals()
         if arguments.command == "diagnose":
             return diagnose(arguments)
         if arguments.command == "redrive":
@@ -67,23 +76,24 @@ def _train_headless(options: TrainOptions) -> int:
     config = _load(options, resumed, name)
     check_data(config.data.path)
     check_weights(options.init_from)
-    directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
-    reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
-    is_final = False
-    try:
-        interrupt = Interrupt()
-        with signals_to(interrupt):
+    interrupt = Interrupt()
+    with signals_to(interrupt, keep_running=options.keep_running):
+        directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
+        reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
+        is_final = False
+        try:
             reporter.start()
             code = _run(lambda _: _request(options, directory, config, script), name, interrupt)
-        is_final = True
-    except UserError:
-        discard_run(directory)
-        raise
-    finally:
-        reporter.stop(final=is_final)
+            is_final = True
+        except UserError:
+            discard_run(directory)
+            raise
+        finally:
+            reporter.stop(final=is_final)
+        _discard_unbegun(directory, interrupt)
     if code == 1:
         print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
-    return code
+    return code or interrupt.exit_code()
 
 
 def _train_on_screen(options: TrainOptions) -> int:
@@ -103,7 +113,6 @@ def _train_on_screen(options: TrainOptions) -> int:
     name = named or likely_config()
     check_data(data_named(options))
     check_weights(options.init_from)
-    directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
     interrupt = Interrupt()
 
     def request_for(name: str) -> RunRequest:
@@ -112,18 +121,21 @@ def _train_on_screen(options: TrainOptions) -> int:
         return _request(options, directory, config, script)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named)), interrupt)
-    try:
-        ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
-    except UserError:
-        discard_run(directory)
-        raise
+    with signals_to(interrupt):
+        directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
+        try:
+            ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+        except UserError:
+            discard_run(directory)
+            raise
+        _discard_unbegun(directory, interrupt)
     if ending.code == 2:
         discard_run(directory)
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
         print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
-    return ending.code
+    return ending.code or interrupt.exit_code()
 
 
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
@@ -173,6 +185,8 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     from engine.launch import initial_state, open_ledger  # noqa: PLC0415
 
     request = request_for(name)
+    if interrupt.is_set():
+        return interrupt.exit_code()
     with open_ledger(request) as ledger:
         from engine.run import train_with  # noqa: PLC0415
 
@@ -180,6 +194,12 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
             request = request_for(right)
             ledger.state = initial_state(request.directory.name, request.config)
         return train_with(ledger, request, interrupt)
+
+
+def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
+    """Remove the directory of a run that was stopped before it had a journal."""
+    if interrupt.is_set() and not (directory / JOURNAL_FILE).exists():
+        discard_run(directory)
 
 
 def _sum_up(directory: Path) -> None:

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -40,11 +41,7 @@ _HOPELESS: Final = 8
 
 
 class Signalled(Message):
-    """The process was sent signal `number`."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__()
+    """The process was sent a signal."""
 
 
 class CockpitApp(App[None], inherit_bindings=False):
@@ -82,6 +79,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         self._departure = Departure(self, training)
         self._terminal = terminal
         self._cabin: Cabin | None = None
+        self._heard: deque[int] = deque()
         self._num_faults = 0
         self._own_filters: list[LineFilter] = []
         if settings.marker == "ascii":
@@ -103,7 +101,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         for key in self.settings.keys:
             if key.keys:
                 self.bind(bindings_of(key), f"dispatch('{key.action}')", description=key.label, show=False)
-        self.bind("ctrl+c", "dispatch('quit')", show=False)
+        self.bind("ctrl+c", "dispatch('interrupt')", show=False)
         self.bind("ctrl+z", "suspend_process", show=False)
 
     # --- opening ------------------------------------------------------------------------
@@ -140,6 +138,7 @@ class CockpitApp(App[None], inherit_bindings=False):
             self.push_screen(self._furnish(session).screen)
         self._departure.begin()
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
+        self._answer_signals()
         self._poll()  # so that the main screen's first picture has charts in it
 
     def _furnish(self, session: Session) -> Cabin:
@@ -152,6 +151,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def _tick(self) -> None:
         """Look now, or as soon as there is time: the tick after that would make what is on screen older."""
+        self._answer_signals()
         self._poll()
         if self._cabin is not None and 0 < (wait := self._cabin.due_in()) < 1 / self.settings.poll_rate:
             self.set_timer(wait, self._poll)
@@ -175,6 +175,8 @@ class CockpitApp(App[None], inherit_bindings=False):
         match action:
             case "quit":
                 self._departure.ask()
+            case "interrupt":
+                self._departure.interrupt()
             case "theme":
                 at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
                 self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
@@ -202,13 +204,18 @@ class CockpitApp(App[None], inherit_bindings=False):
     # --- the end ------------------------------------------------------------------------
 
     def signalled(self, number: int) -> None:
-        """The process was sent a signal; for its handler, at any moment."""
+        """The process was sent a signal; for its handler, at any moment: one that comes too early is answered later."""
+        self._heard.append(number)
         if self._loop is not None and self.is_running:
-            self._loop.call_soon_threadsafe(self.post_message, Signalled(number))
+            self._loop.call_soon_threadsafe(self.post_message, Signalled())
 
-    def on_signalled(self, message: Signalled) -> None:
-        """In the turn of the screen's own messages: what the signal asks for."""
-        self._departure.on_signal(message.number)
+    def on_signalled(self) -> None:
+        """In the turn of the screen's own messages: what the signals ask for."""
+        self._answer_signals()
+
+    def _answer_signals(self) -> None:
+        while self._heard:
+            self._departure.on_signal(self._heard.popleft())
 
     # --- faults -------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ class Departure:
         self._training = training
         self._ending: Ending | None = None
         self._is_leaving = False
+        self._has_begun = False
+        self._was_asked = False
 
     @property
     def awaits_start(self) -> bool:
@@ -28,9 +30,12 @@ class Departure:
         return self._training is not None and self._training.ending() is None
 
     def begin(self) -> None:
-        """Start the training, if there is one."""
+        """Start the training, if there is one; ask what a key asked for before there was a screen to ask it on."""
+        self._has_begun = True
         if self._training is not None:
             self._training.start()
+        if self._was_asked:
+            self.ask()
 
     def watch(self) -> None:
         """Look whether the training has ended: leave where that was waited for, else say how it ended, and stay."""
@@ -45,19 +50,26 @@ class Departure:
             self.cabin.say_ended(ending)
 
     def on_signal(self, number: int) -> None:
-        """Ctrl+C from outside asks like the key; a closed terminal leaves; SIGTERM waits for the checkpoint."""
-        if number == signal.SIGINT:
-            self.ask()
-        elif number == signal.SIGHUP:
+        """Leave when the training has its checkpoint: immediately if it has ended or the terminal was closed."""
+        if number == signal.SIGHUP or self._ending is not None or self._training is None:
             self._app.exit()
         else:
             self._wait()
+
+    def interrupt(self) -> None:
+        """Ctrl+C: ask, take a second one for yes, and end the process at a third one."""
+        if self._is_leaving and self._ending is None:
+            for _ in range(2):  # the first one alone would only ask for the checkpoint again
+                signal.raise_signal(signal.SIGINT)
+        self.ask()
 
     def ask(self) -> None:
         """Leave at once where no training would end by it; else ask, and take a second time for yes."""
         from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
 
-        if self._training is None or self._ending is not None:
+        if not self._has_begun:
+            self._was_asked = True
+        elif self._training is None or self._ending is not None:
             self._app.exit()
         elif isinstance(self._app.screen, QuitScreen):
             self._app.screen.dismiss(True)

@@ -18,29 +18,34 @@ from cockpit.settings import Settings
 from cockpit.terminal import Terminal
 from cockpit.training import Ending, Training
 from engine.runs import CONSOLE_LOG
+from engine.start_signals import heeded_signals
 
-_AT_ONCE: Final = 3
-"""The interrupt (SIGINT) that ends the process where the first opened the dialog and the second stopped the run."""
+_AT_ONCE: Final = 2
+"""The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
 
 
 def run_on_screen(directory: Path, training: Training, settings: Settings, *, keep_running: bool) -> Ending:
     """Open the screen on the run in `directory` and stay until the training has ended; says how.
 
     A closed terminal stops the training with a checkpoint, unless `keep_running`. A screen that fails is replaced by
-    the console reporter.
+    the console reporter. A signal that comes before the screen opens ends the training before it begins.
     """
-    with Terminal(directory / CONSOLE_LOG) as terminal:
+    terminal = Terminal(directory / CONSOLE_LOG)
+    signals = _Signals(training, terminal, keep_running=keep_running)
+    with signals, terminal:
         app = CockpitApp(directory, settings=settings, training=training, terminal=terminal)
-        signals = _Signals(app, training, terminal, keep_running=keep_running)
+        signals.app = app
         faulthandler.enable(2)
-        with signals, _polite_switching():
-            _run(app)
+        with _polite_switching():
+            if not (training.is_stopped() or signals.hung_up):
+                _run(app)
             if signals.hung_up:
                 terminal.leave_to_log()
-                return _wait(training)
-            terminal.release()
-            if app.gave_up and training.ending() is None:
+            else:
+                terminal.release()
+            if app.gave_up and training.ending() is None and not signals.hung_up:
                 return _follow_on_console(directory, training)
+            training.start()  # one that is to go on without a screen may not have begun
             return _wait(training)
 
 
@@ -87,18 +92,22 @@ def _wait(training: Training) -> Ending:
 
 
 class _Signals:
-    """Handles SIGINT, SIGTERM and SIGHUP while there is a screen, and after it. For the main thread."""
+    """Handles SIGINT, SIGTERM and SIGHUP from before there is a screen until after it. For the main thread.
 
-    def __init__(self, app: CockpitApp, training: Training, terminal: Terminal, *, keep_running: bool) -> None:
+    What was ignored when the process started stays ignored, but that a closed terminal ends the screen.
+    """
+
+    def __init__(self, training: Training, terminal: Terminal, *, keep_running: bool) -> None:
         self.hung_up = False
-        self._app = app
+        self.app: CockpitApp | None = None
         self._training = training
         self._terminal = terminal
         self._keep_running = keep_running
+        self._ignores_hang_up = signal.SIGHUP not in heeded_signals()
         self._num_interrupts = 0
 
     def __enter__(self) -> None:
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = {*heeded_signals(), signal.SIGHUP}
         self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
 
     def __exit__(self, *error: object) -> None:
@@ -106,22 +115,20 @@ class _Signals:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT:
-            self._interrupt()
-        elif number == signal.SIGHUP:
+        if number == signal.SIGHUP:
+            if self._ignores_hang_up and not self._terminal.is_gone():
+                return
             self.hung_up = True
-            if not self._keep_running:
-                self._training.stop(number)
-        else:
+        if number == signal.SIGINT:
+            self._count_interrupt()
+        if number != signal.SIGHUP or not (self._keep_running or self._ignores_hang_up):
             self._training.stop(number)
-        self._app.signalled(number)
+        if self.app is not None:
+            self.app.signalled(number)
 
-    def _interrupt(self) -> None:
-        """Whether the screen still asks or not: the third one in all ends the process."""
+    def _count_interrupt(self) -> None:
         self._num_interrupts += 1
         if self._num_interrupts >= _AT_ONCE:
             if self._terminal.is_taken:
                 self._terminal.restore()
             os._exit(128 + signal.SIGINT)
-        if not self._app.is_running:
-            self._training.stop(signal.SIGINT)

@@ -47,10 +47,12 @@ class Terminal:
         self._log = log
         self.is_taken = False
         """Whether a screen has set modes on the terminal that it has not ended itself."""
+        self._screen = 1
+        self._attributes: list[Any] = []
         self._saved: tuple[int, int] | None = None
 
     def __enter__(self) -> Terminal:
-        self._attributes = termios.tcgetattr(0)
+        self._attributes = _attributes_of(0)
         self._screen = _copy_of(1)
         self._guard = TerminalGuard(self._screen, GIVE_BACK.encode(), self._attributes)
         self.stream = open(self._screen, "w", encoding="utf-8", errors="replace", closefd=False)
@@ -87,12 +89,14 @@ class Terminal:
     def leave_to_log(self) -> None:
         """The terminal is gone for good: 1 and 2 lead to the log for as long as the process lives."""
         saved, self._saved = self._saved, None
+        if self.is_taken:
+            self.restore()  # for a terminal that is there after all: SIGHUP can be sent by hand
         for copy in saved or ():
             os.close(copy)
         self._guard.dismiss()
 
     def is_gone(self) -> bool:
-        """Whether the terminal was closed; microseconds."""
+        """Whether the terminal was closed; microseconds. For any time, also before it is entered."""
         poll = select.poll()
         poll.register(self._screen, 0)
         return any(seen & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, seen in poll.poll(0))
@@ -114,7 +118,16 @@ def give_back(descriptor: int, attributes: list[Any]) -> None:
     """End every mode that a screen sets on the terminal behind `descriptor`; what is gone is left alone."""
     with suppress(OSError, termios.error):
         os.write(descriptor, GIVE_BACK.encode())
-        termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+        if attributes:
+            termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+
+
+def _attributes_of(descriptor: int) -> list[Any]:
+    """Return the attributes of a terminal, an empty list if it is gone."""
+    try:
+        return termios.tcgetattr(descriptor)
+    except termios.error:
+        return []
 
 
 def _copy_of(descriptor: int) -> int:

@@ -57,6 +57,7 @@ def _watch(watched: int, terminal: int, give_back: bytes, attributes: list[Any])
         if not os.read(watched, 1):
             with suppress(OSError, termios.error):
                 os.write(terminal, give_back)
-                termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+                if attributes:
+                    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
     finally:
         os._exit(0)

@@ -30,6 +30,10 @@ class Training(Protocol):
         """Ask for the end at the next step boundary, with a checkpoint; `signal` is the number of the one that asks."""
         ...
 
+    def is_stopped(self) -> bool:
+        """Whether the end was asked for."""
+        ...
+
     def ending(self) -> Ending | None:
         """How it ended; None while it goes on."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 
 from engine.errors import UserError
 from engine.interrupt import Interrupt
@@ -26,6 +26,7 @@ class BackgroundRun:
         self._train = train
         self._interrupt = interrupt
         self._ended: Ended | None = None
+        self._over = Event()
         self._thread = Thread(target=self._work, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -33,7 +34,7 @@ class BackgroundRun:
         if self._ended is not None or self._thread.is_alive():
             return
         if self._interrupt.is_set():
-            self._ended = Ended(128 + self._interrupt.signal if self._interrupt.signal else 0)
+            self._end(Ended(self._interrupt.exit_code()))
         else:
             self._thread.start()
 
@@ -44,14 +45,17 @@ class BackgroundRun:
         else:
             self._interrupt.stop = True
 
+    def is_stopped(self) -> bool:
+        """Whether the end was asked for."""
+        return self._interrupt.is_set()
+
     def ending(self) -> Ended | None:
         """How it ended; None while it goes on."""
         return self._ended
 
     def wait(self, seconds: float | None = None) -> Ended | None:
-        """How it ended, after `seconds` at most; signals are handled meanwhile."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+        """How it ended, after `seconds` at most; one that never began does not end. Signals are handled meanwhile."""
+        self._over.wait(seconds)
         return self._ended
 
     def _work(self) -> None:
@@ -63,4 +67,8 @@ class BackgroundRun:
         except BaseException as error:
             logging.getLogger(__name__).error("the engine could not run: %s", error, exc_info=error)
             ended = Ended(1, f"{type(error).__name__}: {error}")
+        self._end(ended)
+
+    def _end(self, ended: Ended) -> None:
         self._ended = ended
+        self._over.set()

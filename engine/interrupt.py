@@ -9,6 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from engine.start_signals import heeded_signals
+
+
+class StoppedEarlyError(Exception):
+    """The run was asked to end before its first step: nothing was trained, nothing needs a checkpoint."""
+
 
 @dataclass(slots=True)
 class Interrupt:
@@ -24,12 +30,22 @@ class Interrupt:
         """Whether the run is asked to end."""
         return self.stop or bool(self.signal)
 
+    def check(self) -> None:
+        """Raise StoppedEarlyError if the run is asked to end; for the stages of its start."""
+        if self.is_set():
+            raise StoppedEarlyError
+
+    def exit_code(self) -> int:
+        """Return the exit code of a run that ended well: 128 + n after signal n, else 0."""
+        return 128 + self.signal if self.signal else 0
+
 
 @contextmanager
-def signals_to(interrupt: Interrupt) -> Generator[None]:
-    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends at once.
+def signals_to(interrupt: Interrupt, *, keep_running: bool = False) -> Generator[None]:
+    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends immediately.
 
-    Only the main thread may enter this.
+    What was ignored when the process started stays ignored; with `keep_running` SIGHUP is ignored too. Only the main
+    thread may enter this.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -37,8 +53,9 @@ def signals_to(interrupt: Interrupt) -> Generator[None]:
             os._exit(128 + number)
         interrupt.signal = interrupt.signal or number
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    before = {number: signal.signal(number, on_signal) for number in heeded_signals()}
+    if keep_running:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:

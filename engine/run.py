@@ -21,7 +21,7 @@ from engine.council import TrainingDivergedError
 from engine.data.sources import Splits, open_splits
 from engine.device import choose_device, describe
 from engine.errors import UserError
-from engine.interrupt import Interrupt
+from engine.interrupt import Interrupt, StoppedEarlyError
 from engine.journal.mailbox import Mailbox
 from engine.launch import RunRequest, limits_of, open_ledger
 from engine.ledger import Ledger
@@ -57,7 +57,13 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 
 def train_with(ledger: Ledger, request: RunRequest, interrupt: Interrupt) -> int:
     """As `train`, in a ledger that is open already."""
-    return _train(request, _read_start(request) if request.resume else None, ledger, interrupt)
+    started = time.perf_counter()
+    try:
+        interrupt.check()
+        return _train(request, _read_start(request) if request.resume else None, ledger, interrupt)
+    except StoppedEarlyError:
+        ledger.note(e.RunFinished("stopped", time.perf_counter() - started))
+        return interrupt.exit_code()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,9 @@ def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: 
         run = opened[0]
         reason = run.loop.train()
         _finish(run, ledger, reason, started)
-        return 128 + interrupt.signal if interrupt.signal else 0
+        return interrupt.exit_code()
+    except StoppedEarlyError:
+        raise
     except UserError as error:
         if not opened:
             ledger.note(e.RunFailed(str(error)))
@@ -137,7 +145,7 @@ def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt
 
     A resumed run is not touched until data, weights and options are known to fit. Raises UserError before that.
     """
-    parts = _fit(request, start, ledger)
+    parts = _fit(request, start, ledger, interrupt)
     try:
         return _begin(parts, request, ledger, interrupt)
     except BaseException:
@@ -156,8 +164,8 @@ class _Parts:
     said: tuple[e.Event, ...]
 
 
-def _fit(request: RunRequest, start: Start | None, ledger: Ledger) -> _Parts:
-    """Build the parts of a run, restored from its checkpoint; nothing on the disk changes."""
+def _fit(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> _Parts:
+    """Build the parts of a run, restored from its checkpoint; nothing on the disk changes. Raises StoppedEarlyError."""
     config, device = request.config, choose_device(request.device)
     said: list[e.Event] = []
     if start and request.init_from:
@@ -167,7 +175,14 @@ def _fit(request: RunRequest, start: Start | None, ledger: Ledger) -> _Parts:
         said += [*start.damaged, *changed_settings(start.payload["config"], config)]
     torch.manual_seed(config.training.seed)
     ledger.observe(doing="indexing the data")
-    splits = open_splits(config.data, config.model, config.training.seed, lambda text: ledger.observe(doing=text))
+    interrupt.check()
+
+    def on_progress(text: str) -> None:
+        interrupt.check()
+        ledger.observe(doing=text)
+
+    splits = open_splits(config.data, config.model, config.training.seed, on_progress)
+    interrupt.check()
     said += [e.NoteAdded(note) for note in splits.notes]
     said += [e.SampleRejected(problem.file, problem.error) for problem in splits.problems]
     said += [
@@ -181,6 +196,7 @@ def _fit(request: RunRequest, start: Start | None, ledger: Ledger) -> _Parts:
         said.append(_inherit(model, Path(init_from)))
     if start:
         check_fit(model, start.payload)
+    interrupt.check()
     trainer = Trainer(config, model, splits, ledger.state)
     if start:
         trainer.restore(start.payload, ledger.state)
