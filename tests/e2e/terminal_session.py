@@ -64,7 +64,11 @@ class TerminalSession:
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**_clean(), "XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+            env={
+                **clean_environment(),
+                "XDG_CONFIG_HOME": str(folder / "config"),
+                "XDG_STATE_HOME": str(folder / "state"),
+            }
             | dict(environment or {}),
             stdin=self.slave,
             stdout=self.slave,
@@ -186,7 +190,7 @@ def program(*words: str) -> list[str]:
     return [sys.executable, str(ROOT / "main.py"), *words]
 
 
-def _clean() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The environment of a plain terminal."""
     unwanted = ("NO_COLOR", "TMUX", "COLUMNS", "LINES", "COLORTERM", "TEXTUAL")
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}

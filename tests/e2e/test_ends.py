@@ -109,12 +109,12 @@ def test_the_terminal_is_given_back_even_after_sigkill(folder: Path) -> None:
         assert_given_back(terminal)
 
 
-def test_the_third_interrupt_ends_at_once_and_gives_the_terminal_back(folder: Path) -> None:
+def test_the_second_interrupt_ends_at_once_and_gives_the_terminal_back(folder: Path) -> None:
     with TerminalSession(program(*WORDS), folder) as terminal:
         terminal.wait_for("one")
         terminal.process.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
-        for _ in range(3):
+        for _ in range(2):
             terminal.process.send_signal(signal.SIGCONT)
             terminal.process.send_signal(signal.SIGINT)
             time.sleep(0.15)

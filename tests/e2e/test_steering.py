@@ -125,9 +125,9 @@ def test_a_refused_key_says_why(folder: Path) -> None:
         running(terminal)
         terminal.press("u")
         terminal.wait_for("undo: refused")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.press("\x03")
         terminal.wait_for("Stop the training?")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.press("\x03")
         assert terminal.wait() == 0
     entries = [entry for entry in events_of(folder / "runs/one") if isinstance(entry, e.StopRequested)]
     assert len(entries) == 1

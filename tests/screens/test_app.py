@@ -60,6 +60,9 @@ class FakeTraining:
     def stop(self, signal: int = 0) -> None:
         self.stopped.append(signal)
 
+    def is_stopped(self) -> bool:
+        return bool(self.stopped)
+
     def ending(self) -> Ended | None:
         return self.ended
 
