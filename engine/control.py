@@ -66,6 +66,7 @@ class Control:
 
     def stop_is_waiting(self) -> bool:
         """Whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
+        self._ledger.watch_losses()
         self._waiting.extend(self._mailbox.poll())
         return self._interrupt.is_set() or any(isinstance(r.command, c.Stop) for r in self._waiting)
 

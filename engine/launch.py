@@ -6,6 +6,7 @@ import logging
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -132,9 +133,10 @@ def save_config(directory: Path, config: Config) -> None:
         raise UserError(f"cannot write {directory / CONFIG_FILE}: {error.strerror}") from error
 
 
-class _LogFile(logging.FileHandler):
+class _LogFile(WatchedFileHandler):
     """A log on a disk that may be full: a record that it does not take is dropped, as a traceback of the logging
-    itself would only spoil the screen. That the disk is full is said by the journal's alerts.
+    itself would only spoil the screen. That the disk is full is said by the journal's alerts. One that was
+    deleted is begun again.
 
     Records before `begin` wait in memory.
     """

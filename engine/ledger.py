@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event
 from engine.protocol.rules import Outcome
 from engine.protocol.state import RunState, evolve
 from engine.tensorboard import TensorboardWriter
+
+VANISHED: Final = "vanished"
+"""The kind of an alert about files of the run that were deleted while it trained."""
 
 
 class Ledger:
@@ -104,6 +108,11 @@ class Ledger:
         if self._tensorboard:
             self._tensorboard.record_images(self.state.step, tag, image_HWC)
 
+    def watch_losses(self) -> None:
+        """Raise an alert for each time that the journal's files vanished and were written again."""
+        for loss in self.journal.take_losses():
+            self.note(AlertRaised(VANISHED, loss))
+
     def watch_writers(self) -> None:
         """Turn a writer's failure (a full disk, say) into an alert; training goes on."""
         if self.journal.failure:
@@ -120,3 +129,5 @@ class Ledger:
         if self._tensorboard:
             self._tensorboard.close()
         self.journal.close()
+        for loss in self.journal.take_losses():  # too late for an alert
+            logging.getLogger(__name__).warning("%s", loss)

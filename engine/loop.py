@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 from engine.actions import Actions
@@ -19,6 +20,7 @@ from engine.plan import plan_for
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.step import PendingReport
 from engine.trainer import Trainer
+from engine.upkeep import Upkeep
 
 _PAUSE_POLL_SECONDS = 0.02
 
@@ -43,6 +45,7 @@ class Loop:
         self._control = control
         council = Council(config, trainer, ledger, actions.books, control)
         self._judge = Judge(config, trainer, ledger, actions.books, council)
+        self._upkeep = Upkeep(actions)
         self._in_flight: deque[Launched] = deque()
         self._lag = 1 if trainer.device.type == "cuda" else 0
         self._last_end = time.perf_counter()
@@ -52,7 +55,7 @@ class Loop:
         """Run to the end; returns why it ended. Raises TrainingDivergedError."""
         self._judge.show_gate()
         self._ledger.turn_to(Activity.RUNNING)
-        with self._judge.load.watched():
+        with self._judge.load.watched(), closing(self._upkeep):
             while not (ended := self.turn()):
                 pass
         return ended
@@ -63,6 +66,7 @@ class Loop:
         Reports still on their way from the device are taken in before a command: it may roll back what they tell of.
         """
         self._actions.note_written()
+        self._upkeep.look()
         if self._control.is_waiting():
             self._settle(0)
             self._control.drain()

@@ -317,4 +317,5 @@ def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
                 f"the run is {reason} at step {ledger.state.step}, but its last checkpoint could not be written "
                 f"({last.error}): free the disk, then --resume it from {ledger.state.last_checkpoint or 'its start'}"
             )
+    ledger.watch_losses()
     ledger.note(e.RunFinished(reason, time.perf_counter() - started))

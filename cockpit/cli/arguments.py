@@ -110,7 +110,7 @@ def _add_where_to_train(parser: Parser) -> None:
     group.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (config and time)")
     group.add_argument("--resume", default="", metavar="RUN", help="go on with a run: its name, a path, or latest")
     group.add_argument("--no-ui", action="store_true", help="no screen: report on the console")
-    group.add_argument("--keep-running", action="store_true", help="go on without a screen when the terminal is closed")
+    group.add_argument("--keep-running", action="store_true", help="go on when the terminal is closed (SIGHUP)")
     group.add_argument("--autopilot", action="store_true", help="promote through the phases by their gates alone")
     group.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
     group.add_argument(

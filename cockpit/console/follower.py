@@ -53,6 +53,7 @@ class Follower:
         self._pulse = Pulse(run_dir / CHECKPOINTS)
         self._clock = clock
         self._last_event = after_event
+        self._shown_until = 0.0
         self._stale = stale
         self._newest: Newest | None = None
         self._opened_at = clock()
@@ -67,6 +68,7 @@ class Follower:
 
     def look(self) -> News | None:
         """What is new, or None before the run has said anything. Raises UserError when the journal cannot be read."""
+        self._follow_file()
         state = self.reader.state()
         if state is None or repr(state) == self._stale:
             return None
@@ -77,6 +79,16 @@ class Follower:
         self._pulse.observe(state, now)
         return News(tuple(entries), self._view(state, now))
 
+    def _follow_file(self) -> None:
+        """Read the journal that is in its place now; in one that was written from memory events have other numbers."""
+        if not self.reader.is_replaced():
+            return
+        former, self.reader = self.reader, JournalReader(self.reader.path)
+        former.close()
+        if self.reader.newest_ids().event < self._last_event:
+            shown = [entry.id for entry in self.reader.events() if entry.time <= self._shown_until]
+            self._last_event = max(shown, default=0)
+
     def _read_events(self, newest: Newest) -> list[Entry]:
         if newest.event <= self._last_event:
             return []
@@ -85,6 +97,7 @@ class Follower:
             self._incidents.add(entry for entry in self.reader.events() if entry.id <= self._last_event)
         entries = self.reader.events(after_id=self._last_event)
         self._last_event = newest.event if not entries else entries[-1].id
+        self._shown_until = entries[-1].time if entries else self._shown_until
         self._incidents.add(entries)
         if any(isinstance(entry.event, e.ValidationCompleted | e.RolledBack | e.RunStarted) for entry in entries):
             self._best = best_validation(self.reader)

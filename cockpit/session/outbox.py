@@ -103,6 +103,8 @@ class Outbox:
             self._sender = None
 
     def _try(self, command: Command) -> int | None:
+        if self._sender is not None and self._sender.is_replaced():
+            self.close()
         if self._sender is None:
             self._sender = Sender(self._run_dir, busy_seconds=BUSY_SECONDS)
         return self._sender.send(command, self._actor)

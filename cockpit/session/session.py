@@ -191,15 +191,22 @@ class Session:
         return replace(news, answers=(*lost, *news.answers)) if lost else news
 
     def _follow_file(self, now: float) -> tuple[Answer, ...]:
-        """Have the journal open that is there now: a run that was made anew has another file of the same name.
+        """Have the journal open that is there now: the run's own one put back, or that of a run made again.
 
         Returns refusals for commands that lie in the file that is gone.
         """
-        if self._tail is not None and self._life.due(now) and self._inode_now() != self._inode:
-            self.close()
-        if self._tail is not None:
+        if self._tail is not None and (not self._life.due(now) or self._inode_now() == self._inode):
             return ()
-        self._tail, self._inode = self._open(), self._inode_now()
+        former, self._tail, self._inode = self._tail, self._open(), self._inode_now()
+        if former is not None:
+            former.close()
+        with self._tail.snapshot():
+            is_same_run = former is not None and self._life.is_of(self._tail.session())
+        if is_same_run:
+            self._version = -1
+            return ()
+        self._feed.close()
+        self._outbox.close()
         self._forget()
         return self._outbox.abandon("the run was made anew")
 

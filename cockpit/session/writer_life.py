@@ -27,6 +27,15 @@ class WriterLife:
             self._checked_at, self.is_gone = now - _CHECK_SECONDS, False
         self._session = session
 
+    def is_of(self, session: Session | None) -> bool:
+        """Whether `session` is the one that is watched, in whatever file it was found."""
+        watched = self._session
+        return (
+            watched is not None
+            and session is not None
+            and ((watched.id, watched.started, watched.pid) == (session.id, session.started, session.pid))
+        )
+
     def due(self, now: float) -> bool:
         """True about once a second: time for checks that need not be made at every look."""
         if now < self._due_at:

@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.errors import UserError
+from engine.journal.files import identity_of
 from engine.journal.sessions import UNANSWERED, CommandRow, newest_session, refuse
-from engine.journal.store import open_writable
+from engine.journal.store import journal_file, open_writable
 from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Request
@@ -20,6 +22,8 @@ class Mailbox:
     """Polled by the engine thread at every step boundary; open it after the writer has started its session."""
 
     def __init__(self, path: Path):
+        self._file = journal_file(path)
+        self._identity = identity_of(self._file)
         self._connection = open_writable(path)
         session = newest_session(self._connection)
         self._before = session.commands_before if session else 0
@@ -33,12 +37,13 @@ class Mailbox:
         One that cannot be read is refused here. When the file cannot be read, `failure` says why and nothing is lost.
         """
         try:
+            self._follow_file()
             version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
             if version == self._seen_version:
                 return []
             rows = self._arrived()
             requests = self._readable(rows)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UserError) as error:
             self.failure = str(error)
             return []
         self.failure = None
@@ -56,6 +61,15 @@ class Mailbox:
     def close(self) -> None:
         """Give the file back."""
         self._connection.close()
+
+    def _follow_file(self) -> None:
+        """Read the journal that is in its place now: the writer puts another one there if the former was deleted."""
+        identity = identity_of(self._file)
+        if identity is None or identity == self._identity:
+            return
+        former, self._connection = self._connection, open_writable(self._file)
+        former.close()
+        self._identity, self._seen_version = identity, -1
 
     def _arrived(self) -> list[CommandRow]:
         query = f"{UNANSWERED} LIMIT {MAX_REQUESTS}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from engine.errors import UserError
+from engine.journal.files import identity_of
 from engine.journal.series import Series, Window, lineage_of, read_series
 from engine.journal.sessions import Session, newest_session
 from engine.journal.store import POINT_TABLES, journal_file, open_at_rest, open_readable
@@ -64,7 +65,13 @@ class JournalReader:
 
     def __init__(self, path: Path, *, at_rest: bool = False):
         self.path = journal_file(path)
+        self._identity = identity_of(self.path)
         self._connection = open_at_rest(path) if at_rest else open_readable(path)
+
+    def is_replaced(self) -> bool:
+        """Whether another file is in the journal's place: its writer puts one there if the former was deleted."""
+        found = identity_of(self.path)
+        return found is not None and found != self._identity
 
     def close(self) -> None:
         """Give the file back."""

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.journal.files import identity_of
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sessions import newest_session
 from engine.journal.store import journal_file, open_writable, storable
@@ -22,7 +23,12 @@ class Sender:
 
     def __init__(self, path: Path, *, busy_seconds: float | None = None) -> None:
         self._path = path
+        self._identity = identity_of(journal_file(path))
         self._connection = open_writable(path, busy_seconds=busy_seconds)
+
+    def is_replaced(self) -> bool:
+        """Whether another file is in the journal's place: what is sent here would not be read."""
+        return identity_of(journal_file(self._path)) != self._identity
 
     def send(self, command: Command, actor: str) -> int | None:
         """Put `command` into the mailbox and return its number; None when the journal was busy all the time.
@@ -73,10 +79,16 @@ def _insert(connection: sqlite3.Connection, path: Path, actor: str, body: str) -
 def await_outcome(path: Path, command_id: int, timeout: float) -> Entry | None:
     """How the command ended, or None when `timeout` seconds passed or the run died without an answer."""
     deadline = time.monotonic() + timeout
-    with closing(JournalReader(path)) as reader:
+    reader = JournalReader(path)
+    try:
         while True:
+            if reader.is_replaced():
+                former, reader = reader, JournalReader(path)
+                former.close()
             alive = reader.is_alive()
             outcome = reader.outcome(command_id)
             if outcome is not None or not alive or time.monotonic() >= deadline:
                 return outcome
             time.sleep(POLL_SECONDS)
+    finally:
+        reader.close()

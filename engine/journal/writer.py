@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.journal.batch import Barrier, Batch, Branch, EventRow, Item, Meta, Point, newest_branch, write_batch
-from engine.journal.lock import Lock, try_lock
-from engine.journal.sessions import begin_session, end_session
-from engine.journal.store import create_journal, journal_file, storable
+from engine.journal.batch import Barrier, Branch, EventRow, Item, Meta, Point
+from engine.journal.home import JournalHome
+from engine.journal.store import journal_file, storable
 from engine.protocol import codec, wire
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
@@ -57,22 +56,16 @@ class JournalWriter:
         self._closing = False
         self._last_commit = 0.0
         self._thread: threading.Thread | None = None
-        self._lock: Lock | None = None
+        self._home = JournalHome(self.path)
 
     def start(self) -> None:
         """Open (or make) the journal and begin a session.
 
         Raises UserError when the file cannot be used or another writer has it.
         """
-        self._connection = create_journal(self.path)
-        self._lock = try_lock(self.path.parent)
         try:
-            if self._lock is None:
-                raise UserError("another process writes it; stop that run first")
-            self._session = begin_session(self._connection)
-            self._branch = newest_branch(self._connection)
-        except (UserError, sqlite3.Error) as error:
-            self._give_back()
+            self._home.open()
+        except sqlite3.Error as error:
             raise UserError(f"cannot write to {self.path}: {error}") from error
         self._thread = threading.Thread(target=self._work, name="journal-writer", daemon=True)
         self._thread.start()
@@ -140,17 +133,17 @@ class JournalWriter:
         self._hurry.set()
         self._wake.set()
         thread.join()
-        self._give_back()
+        self._home.close()
+
+    def take_losses(self) -> list[str]:
+        """Return a sentence for each time that the journal's files were lost and mended since the last call."""
+        losses = self._home.losses
+        return [losses.popleft() for _ in range(len(losses))]
 
     def _add(self, item: Item) -> None:
         self._pending.append(item)
         if not self._wake.is_set():
             self._wake.set()
-
-    def _give_back(self) -> None:
-        self._connection.close()
-        if self._lock is not None:
-            self._lock.release()
 
     def _work(self) -> None:
         """The writer thread: a commit soon after something is recorded until `close`, then the last ones."""
@@ -186,8 +179,8 @@ class JournalWriter:
     def _commit(self) -> bool:
         items, state = self._take()
         try:
-            self._branch = write_batch(self._connection, Batch(items, state, self._session, self._branch))
-        except sqlite3.Error as error:
+            self._home.write(items, state)
+        except (sqlite3.Error, OSError, UserError) as error:
             self.failure = str(error)
             self._pending.extendleft(item for item in reversed(items) if not isinstance(item, Barrier))
         else:
@@ -204,7 +197,6 @@ class JournalWriter:
 
     def _end_session(self) -> None:
         try:
-            end_session(self._connection, self._session)
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
+            self._home.end(self._state)
+        except (sqlite3.Error, OSError, UserError) as error:
             self.failure = str(error)

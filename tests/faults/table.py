@@ -125,6 +125,16 @@ FAULTS: Final = (
         "test_main.py::test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up",
     ),
     Fault(
+        "the same at any moment of the first three seconds, or after the end",
+        "the same exit codes; terminal as before, no process left",
+        "e2e/test_signals.py::test_a_signal_ends_a_run_at_every_moment_of_its_first_three_seconds",
+    ),
+    Fault(
+        "SIGHUP under `nohup`, or with `--keep-running`",
+        "the run goes on",
+        "e2e/test_signals.py::test_a_hang_up_that_is_ignored_at_the_start_stays_ignored",
+    ),
+    Fault(
         "SIGINT twice",
         "the end at once; the terminal is restored",
         "test_main.py::test_a_second_interrupt_ends_at_once",

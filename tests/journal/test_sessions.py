@@ -108,6 +108,6 @@ def test_each_writer_is_a_session(run_dir: Path) -> None:
 
 def test_a_journal_that_never_had_a_writer_is_not_alive(run_dir: Path, writer: JournalWriter) -> None:
     with closing(JournalReader(run_dir)) as reader:
-        writer._connection.execute("DELETE FROM sessions")  # pyright: ignore[reportPrivateUsage]
+        writer._home.connection.execute("DELETE FROM sessions")  # pyright: ignore[reportPrivateUsage]
         assert reader.heartbeat() is None
         assert not reader.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,6 +233,25 @@ async def test_q_asks_before_it_ends_a_training_here(recorded):
         training.ended = Ended(0)
         await pilot.pause(0.3)
         assert not app.is_running
+
+
+async def test_a_third_interrupt_by_key_ends_the_process_as_the_signal_would(recorded, monkeypatch):
+    raised = []
+    monkeypatch.setattr("cockpit.departure.signal.raise_signal", raised.append)
+    async with cockpit(recorded, training=FakeTraining()) as (_, pilot):
+        await pilot.press("ctrl+c", "ctrl+c")
+        await pilot.pause(0.1)
+        assert raised == []
+        await pilot.press("ctrl+c")
+        assert raised == [signal.SIGINT, signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_closes_the_screen_of_a_training_that_has_ended(recorded, number):
+    async with cockpit(recorded, training=FakeTraining(Ended(0))) as (app, pilot):
+        assert app.is_running
+        app.signalled(number)
+        await until(pilot, lambda: not app.is_running)
 
 
 async def test_a_living_run_is_stopped_by_a_command(tmp_path):
