@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cockpit.console.closed_streams import open_closed_streams
+from cockpit.console.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
 from engine.start_signals import end_on_signals, unwind_on_signals
 
 if __name__ == "__main__":  # before anything that takes time is imported
@@ -40,8 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
     0 well, 1 a fault or a diverged run, 2 a mistake in what was asked, 128 + n ended by signal n.
     """
-    arguments = parse_arguments(sys.argv[1:] if words is None else words)
     try:
+        arguments = parse_arguments(sys.argv[1:] if words is None else words)
         if arguments.command in ("diagnose", "redrive"):
             unwind_on_signals()
         if arguments.command == "diagnose":
@@ -52,8 +52,14 @@ def main(words: Sequence[str] | None = None) -> int:
             return run_subcommand(arguments)
         return train(train_options(arguments))
     except UserError as error:
-        print(f"error: {whole(str(error))}", file=sys.stderr)
+        complain(f"error: {whole(str(error))}")
         return 2
+    except OSError as error:
+        if not (reason := why_unwritten(error)):
+            raise
+        lead_nowhere(1)
+        complain(f"error: cannot write to standard output: {reason}")
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -62,7 +68,7 @@ def train(options: TrainOptions) -> int:
     """Train as asked, on a screen or with reports on the console. Raises UserError where nothing can be trained."""
     reason = "" if options.no_ui else why_no_screen()
     if reason:
-        print(f"{reason}: going on as with --no-ui", file=sys.stderr)
+        complain(f"{reason}: going on as with --no-ui")
     return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
 
 
@@ -92,7 +98,7 @@ def _train_headless(options: TrainOptions) -> int:
             reporter.stop(final=is_final)
         _discard_unbegun(directory, interrupt)
     if code == 1:
-        print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
+        complain(f"error: the run failed; {directory / CONSOLE_LOG} says why")
     return code or interrupt.exit_code()
 
 
@@ -134,7 +140,7 @@ def _train_on_screen(options: TrainOptions) -> int:
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
-        print(f"error: the run failed; {directory / CONSOLE_LOG} says why", file=sys.stderr)
+        complain(f"error: the run failed; {directory / CONSOLE_LOG} says why")
     return ending.code or interrupt.exit_code()
 
 

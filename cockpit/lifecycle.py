@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Final
 
 from cockpit.app import CockpitApp
+from cockpit.console.standard_streams import complain
 from cockpit.settings import Settings
 from cockpit.terminal import Terminal
 from cockpit.training import Ending, Training
@@ -74,7 +75,7 @@ def _follow_on_console(directory: Path, training: Training) -> Ending:
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     log = directory / CONSOLE_LOG
-    print(f"the screen failed ({log} says why); the training goes on and is reported here", file=sys.stderr)
+    complain(f"the screen failed ({log} says why); the training goes on and is reported here")
     reporter = ConsoleReporter(directory)
     reporter.start()
     training.start()

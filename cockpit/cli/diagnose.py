@@ -6,12 +6,12 @@ What needs torch is handed in by `main.py`, and called only once it is clear tha
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cockpit.cli.output import print_json, print_lines, table
+from cockpit.console.standard_streams import complain
 from cockpit.console.text import number, whole
 from engine.ablation_report import Ablation, AblationRequest, Variant
 from engine.forensics_report import Diagnosis, diagnosis_lines, find_folder, folders_of, read_report
@@ -60,7 +60,7 @@ def _ablate(run_dir: Path, arguments: argparse.Namespace, instruments: Instrumen
 
 
 def _announce(without: str) -> None:
-    print(f"running with {'every refinement on' if not without else f'{without} off'} ...", file=sys.stderr)
+    complain(f"running with {'every refinement on' if not without else f'{without} off'} ...")
 
 
 def ablation_lines(result: Ablation) -> list[str]:

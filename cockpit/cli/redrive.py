@@ -6,10 +6,10 @@ What needs torch is handed in by `main.py`, and called only once it is clear tha
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 
 from cockpit.cli.output import print_json, print_lines
+from cockpit.console.standard_streams import complain
 from cockpit.console.text import whole
 from engine.protocol.codec import to_json
 from engine.redrive_report import RedriveReport, RedriveRequest, report_lines
@@ -22,7 +22,7 @@ def run_redrive(arguments: argparse.Namespace, redrive: Callable[[RedriveRequest
     Raises UserError where there is no such run, it still goes on, or its journal does not say how to drive it again.
     """
     run_dir = find_run(arguments.runs_dir, arguments.run)
-    print(whole(f"driving {run_dir.name} again ..."), file=sys.stderr)
+    complain(whole(f"driving {run_dir.name} again ..."))
     report = redrive(RedriveRequest(run_dir, arguments.runs_dir, arguments.run_name))
     if arguments.json:
         fields = to_json(report)

@@ -1,0 +1,57 @@
+"""Standard streams that are closed, full or broken: the run trains, a command says so in one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engine.checkpoint import list_checkpoints
+from tests.e2e.terminal_session import clean_environment, program
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def in_shell(folder: Path, redirections: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program under a shell's redirections; what is left of both outputs is captured."""
+    return subprocess.run(
+        ["bash", "-c", f'"$@" {redirections}; exit ${{PIPESTATUS[0]}}', "bash", *program(*words)],
+        cwd=folder,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "redirections",
+    [">&-", "<&- >&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full", "| head -n 1"],
+    ids=["closed", "all closed", "full", "both full", "a reader that ends"],
+)
+def test_a_run_trains_without_a_console(folder: Path, redirections: str) -> None:
+    done = in_shell(folder, redirections, "--config", "small.yaml", "--run", "one", "--max-steps", "2")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert list_checkpoints(folder / "runs/one/checkpoints")[-1].name == "step-00000002.pt"
+
+
+@pytest.mark.parametrize("words", [("configs",), ("configs", "--show", "tiny"), ("--version",)])
+def test_a_command_that_cannot_print_says_so_in_one_sentence(folder: Path, words: tuple[str, ...]) -> None:
+    done = in_shell(folder, ">/dev/full", *words)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: cannot write to standard output: No space left on device"]
+
+
+@pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-"])
+def test_a_mistake_has_its_exit_code_also_where_it_cannot_be_said(folder: Path, redirections: str) -> None:
+    assert in_shell(folder, redirections, "--no-ui", "--config", "smal.yaml").returncode == 2
+
+
+def test_a_closed_output_gets_nothing_of_the_files_that_are_opened_later(folder: Path) -> None:
+    """Descriptor 1 is the next number that is free: without care it would be that of the first file."""
+    done = in_shell(folder, ">&-", "configs", "--show", "tiny")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
