@@ -37,6 +37,9 @@ BUSY_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 0.5
 """After a look that failed."""
 
+_HALF_MADE_SECONDS: Final = 5.0
+"""So long after the screen has opened a journal that cannot be read yet is taken for one that is being made."""
+
 EVENTS_PER_LOOK: Final = 1_000
 
 _STARTING: Final = "starting"
@@ -104,7 +107,7 @@ class Session:
         self._journal = journal_file(run_dir)
         self._tail: JournalTail | None = None
         self._inode = 0
-        self._retry_at = clock()
+        self._opened_at = self._retry_at = clock()
         self._troubles: list[str] = []
         self._forget()
 
@@ -182,13 +185,17 @@ class Session:
             news = self._news(now)
         except UserError as error:
             news, lost = News(), ()
-            self._troubles = [str(error) if self._journal.exists() or self.state is not None else _STARTING]
+            self._troubles = [_STARTING if self._is_beginning(now) else str(error)]
         if self._troubles:
             self._version = -1
             self._retry_at = now + RETRY_SECONDS if self.state is not None else now
         quiet = self._feed.failure or ("" if self.state is not None else _STARTING)
         self.notice = self._troubles[0] if self._troubles else quiet
         return replace(news, answers=(*lost, *news.answers)) if lost else news
+
+    def _is_beginning(self, now: float) -> bool:
+        """Whether the journal may be half made: none was read, and there is none or the screen has just opened."""
+        return self.state is None and (not self._journal.exists() or now - self._opened_at < _HALF_MADE_SECONDS)
 
     def _follow_file(self, now: float) -> tuple[Answer, ...]:
         """Have the journal open that is there now: the run's own one put back, or that of a run made again.

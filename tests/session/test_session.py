@@ -219,14 +219,50 @@ def test_a_run_in_another_process_is_followed_to_its_last_step(tmp_path: Path, w
     assert session.heartbeat_age is not None and session.heartbeat_age < 10
 
 
+@pytest.mark.parametrize("lost", [JOURNAL_FILE, f"{JOURNAL_FILE}-wal", "."])
+def test_a_journal_that_its_writer_put_back_is_followed_without_a_break(
+    run: RecordedRun, watch: Watch, clock: FakeClock, lost: str
+) -> None:
+    session = watch(run.directory)
+    run.begin()
+    run.train(10)
+    seen = {entry.id for entry in session.poll().entries}
+    assert session.send(c.AddNote("on its way")).status is not Status.REFUSED
+    path = run.directory / lost
+    shutil.rmtree(path) if lost == "." else path.unlink()
+    run.note(e.NoteAdded("after"))
+    clock.advance(2)
+    news = session.poll()
+
+    assert [entry.event for entry in news.entries] == [e.NoteAdded("after")]
+    assert seen and not seen & {entry.id for entry in news.entries}
+    assert session.notice == "" and session.history.last_step == 10
+    assert news.answers == () and len(session.pending) == 1
+    assert session.send(c.Pause()).status is not Status.REFUSED
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3"])
+def test_nothing_is_said_of_a_journal_that_is_just_being_made(tmp_path: Path, watch: Watch, content: bytes) -> None:
+    session = watch(tmp_path)
+    session.poll()
+    (tmp_path / JOURNAL_FILE).write_bytes(content)
+    session.poll()
+    assert session.notice == "starting"
+
+
 @pytest.mark.parametrize("content", [b"", b"this is no database" * 100, b"SQLite format 3\0" + b"\1" * 5000])
-def test_a_file_that_is_no_journal_is_told_and_not_raised(tmp_path: Path, watch: Watch, content: bytes) -> None:
+def test_a_file_that_is_no_journal_is_told_and_not_raised(
+    tmp_path: Path, watch: Watch, clock: FakeClock, content: bytes
+) -> None:
     (tmp_path / JOURNAL_FILE).write_bytes(content)
     session = watch(tmp_path)
 
     for _ in range(3):
         assert not session.poll().state
-    assert session.notice and session.state is None
+        assert session.notice == "starting"  # it may be half made
+    clock.advance(6)
+    session.poll()
+    assert str(tmp_path / JOURNAL_FILE) in session.notice and session.state is None
 
 
 def test_a_damaged_journal_is_told_and_what_was_read_stays(tmp_path: Path, watch: Watch, clock: FakeClock) -> None:
@@ -240,8 +276,8 @@ def test_a_damaged_journal_is_told_and_what_was_read_stays(tmp_path: Path, watch
         other.execute("UPDATE state SET time = 0")
         other.execute("SELECT count(*) FROM events").fetchone()
     fresh = watch(tmp_path / "run")
+    clock.advance(6)
     fresh.poll()
-    clock.advance(2)
     session.poll()
 
     assert "cannot" in fresh.notice and fresh.state is None
