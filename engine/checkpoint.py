@@ -19,6 +19,8 @@ FORMAT = 1
 KEPT_KINDS = ("asked", "promotion")
 """Checkpoints that somebody may want to come back to: never pruned."""
 BEST, LAST_GOOD = "best.pt", "last-good.pt"
+SUPERSEDED = "superseded"
+"""The folder beside the checkpoints for those that a rollback has left behind."""
 _LONGEST_CHECKSUM = 1000
 """Characters that are read of a checksum file."""
 _PLAIN_TYPES = frozenset(
@@ -210,7 +212,7 @@ def set_aside(directory: Path, *, after_step: int) -> None:
     """Move checkpoints newer than `after_step` to `superseded/`: a resume after a rollback must not pick them up."""
     for path in list_checkpoints(directory):
         if path.name > checkpoint_name(after_step):
-            target = directory / "superseded"
+            target = directory / SUPERSEDED
             _own(target)
             for moved in (path, checksum_path(path), _keep_marker(path)):
                 if moved.exists():

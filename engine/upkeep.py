@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from engine.actions import Actions
-from engine.checkpoint import list_checkpoints
+from engine.checkpoint import SUPERSEDED, list_checkpoints
 from engine.errors import UserError
-from engine.journal.files import Identity, identity_of
 from engine.journal.lock import Lock
 from engine.launch import save_config
 from engine.ledger import VANISHED
@@ -31,7 +32,7 @@ class Upkeep:
         self._ledger = actions.ledger
         self._directory = actions.directory.parent
         self._lock: Lock | None = None
-        self._checkpoints: Identity | None = None
+        self._known: Sequence[str] = ()
         self._due = 0.0
 
     def look(self) -> None:
@@ -61,19 +62,30 @@ class Upkeep:
                 self._lock = lock_run(self._directory)
 
     def _keep_checkpoints(self) -> None:
-        """Checkpoints that were deleted are no longer offered, and a new one is written now."""
+        """Checkpoints that were deleted are no longer offered; where the newest is among them, another is written."""
         state, directory = self._ledger.state, self._actions.directory
-        former, self._checkpoints = self._checkpoints, identity_of(directory) or self._checkpoints
-        left = list_checkpoints(directory)
-        if not state.checkpoints or (left and former in (None, self._checkpoints)):
+        left = [path.name for path in list_checkpoints(directory)]
+        aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)}
+        known = sorted({*self._known, *state.checkpoints} - aside)
+        lost = lost_checkpoints(known, left, self._actions.config.checkpoint.keep_last)
+        self._known = left
+        if not lost:
             return
-        self._checkpoints = None  # whichever directory comes now is the right one
-        self._ledger.observe(checkpoints=tuple(path.name for path in left), good_checkpoint="")
-        self._ledger.note(
-            AlertRaised(
-                VANISHED,
-                f"the checkpoints in {directory}, up to {state.checkpoints[-1]}, were deleted while the run trained; "
-                f"step {state.step} is saved there now",
-            )
-        )
-        self._actions.checkpoint("step")
+        good = state.good_checkpoint if state.good_checkpoint in left else ""
+        self._ledger.observe(checkpoints=tuple(left), good_checkpoint=good)
+        self._ledger.note(AlertRaised(VANISHED, _said(directory, lost, state.step)))
+        if known[-1] in lost:
+            self._actions.checkpoint("step")
+
+
+def lost_checkpoints(known: Sequence[str], left: Sequence[str], keep_last: int) -> tuple[str, ...]:
+    """Return the known checkpoints that are gone although fewer than `keep_last` newer ones are left: not pruned."""
+    return tuple(name for name in known if name not in left and sum(newer > name for newer in left) < keep_last)
+
+
+def _said(directory: Path, lost: Sequence[str], step: int) -> str:
+    names = lost[-1] if len(lost) == 1 else f"{len(lost)} checkpoints up to {lost[-1]}"
+    return (
+        f"{names} {'was' if len(lost) == 1 else 'were'} deleted from {directory} while the run trained; "
+        f"step {step} goes on, and is saved there next"
+    )

@@ -16,6 +16,7 @@ from engine.data.batch import Batch
 from engine.protocol import events as e
 from engine.runs import CHECKPOINTS, CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
 from engine.step import Stepper
+from engine.upkeep import lost_checkpoints
 from tests.faults.planted import Plant, plant
 from tests.faulty import entries, long_config, run, state_of
 
@@ -71,7 +72,7 @@ def test_checkpoints_that_are_deleted_are_said_and_one_is_written_in_their_place
     plant(monkeypatch, {10: deleting(gone(directory / CHECKPOINTS))})
     assert run(directory, config()) == 0
     (message,) = alerts(directory)
-    assert "deleted while the run trained" in message and str(directory / CHECKPOINTS) in message
+    assert "while the run trained" in message and str(directory / CHECKPOINTS) in message
     saved = [entry for entry in entries(directory, e.CheckpointSaved) if entry.step >= 11]
     assert saved[0].step <= 12
     assert_whole(directory)
@@ -93,7 +94,7 @@ def test_a_run_directory_that_is_deleted_is_made_again_with_all_that_a_resume_ne
     plant(monkeypatch, {10: deleting(gone(directory))})
     assert run(directory, config()) == 0
     said = "\n".join(alerts(directory))
-    assert "was deleted or moved away" in said and "checkpoints in" in said
+    assert "was deleted or moved away" in said and "deleted from" in said
     assert directory.stat().st_mode & 0o777 == 0o700
     assert_whole(directory)
 
@@ -105,3 +106,14 @@ def test_a_directory_that_vanishes_twice_is_made_twice(tmp_path: Path, monkeypat
     assert run(directory, config()) == 0
     assert sum("was deleted or moved away" in message for message in alerts(directory)) == 2
     assert_whole(directory)
+
+
+def test_what_was_pruned_is_not_lost() -> None:
+    names = ["a", "b", "c", "d"]
+    assert lost_checkpoints(names, names, 2) == ()
+    assert lost_checkpoints(names, ["b", "c", "d"], 2) == ()
+    assert lost_checkpoints(names, ["c", "d", "e"], 2) == ()
+    assert lost_checkpoints(names, ["e"], 1) == ()
+    assert lost_checkpoints(names, ["a", "b", "d"], 2) == ("c",)
+    assert lost_checkpoints(names, ["e"], 2) == ("a", "b", "c", "d")
+    assert lost_checkpoints(names, [], 1) == ("a", "b", "c", "d")
