@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -79,7 +78,6 @@ class CockpitApp(App[None], inherit_bindings=False):
         self._departure = Departure(self, training)
         self._terminal = terminal
         self._cabin: Cabin | None = None
-        self._heard: deque[int] = deque()
         self._num_faults = 0
         self._own_filters: list[LineFilter] = []
         if settings.marker == "ascii":
@@ -138,7 +136,7 @@ class CockpitApp(App[None], inherit_bindings=False):
             self.push_screen(self._furnish(session).screen)
         self._departure.begin()
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
-        self._answer_signals()
+        self._departure.answer()
         self._poll()  # so that the main screen's first picture has charts in it
 
     def _furnish(self, session: Session) -> Cabin:
@@ -151,7 +149,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def _tick(self) -> None:
         """Look now, or as soon as there is time: the tick after that would make what is on screen older."""
-        self._answer_signals()
+        self._departure.answer()
         self._poll()
         if self._cabin is not None and 0 < (wait := self._cabin.due_in()) < 1 / self.settings.poll_rate:
             self.set_timer(wait, self._poll)
@@ -205,17 +203,13 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def signalled(self, number: int) -> None:
         """The process was sent a signal; for its handler, at any moment: one that comes too early is answered later."""
-        self._heard.append(number)
+        self._departure.hear(number)
         if self._loop is not None and self.is_running:
             self._loop.call_soon_threadsafe(self.post_message, Signalled())
 
     def on_signalled(self) -> None:
         """In the turn of the screen's own messages: what the signals ask for."""
-        self._answer_signals()
-
-    def _answer_signals(self) -> None:
-        while self._heard:
-            self._departure.on_signal(self._heard.popleft())
+        self._departure.answer()
 
     # --- faults -------------------------------------------------------------------------
 

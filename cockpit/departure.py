@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Departure:
         self._ending: Ending | None = None
         self._is_leaving = False
         self._has_begun = False
+        self._heard: deque[int] = deque()
         self._was_asked = False
 
     @property
@@ -49,7 +51,16 @@ class Departure:
         elif self.cabin is not None:
             self.cabin.say_ended(ending)
 
-    def on_signal(self, number: int) -> None:
+    def hear(self, number: int) -> None:
+        """Remember a signal until `answer`; for its handler, at any moment."""
+        self._heard.append(number)
+
+    def answer(self) -> None:
+        """Do what the signals ask for that were heard."""
+        while self._heard:
+            self._on_signal(self._heard.popleft())
+
+    def _on_signal(self, number: int) -> None:
         """Leave when the training has its checkpoint: immediately if it has ended or the terminal was closed."""
         if number == signal.SIGHUP or self._ending is not None or self._training is None:
             self._app.exit()

@@ -77,6 +77,8 @@ class JournalHome:
         if not (lost or self._is_broken):
             return
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._file.parent in lost:
+            self._file.parent.chmod(0o700)  # a checkpoint may have made it first, as part of its path
         self._take_place()
         copy = None if self._is_broken else self._copied()
         kept = self._files.make_room(is_broken=copy is None)
