@@ -80,6 +80,8 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
     kept = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}
     if "data.hold_out" not in named:
         kept["hold_out"] = data.hold_out
+    if "data.use_crowds" not in named:
+        kept["use_crowds"] = data.use_crowds
     return config.model_copy(update={"data": config.data.model_copy(update=kept)})
 
 

@@ -9,7 +9,15 @@ import pytest
 
 from engine import config_files
 from engine.config import Config
-from engine.config_files import dump_config, list_configs, load_config, read_resolved, resolve_config, show_config
+from engine.config_files import (
+    dump_config,
+    list_configs,
+    load_config,
+    load_for_resume,
+    read_resolved,
+    resolve_config,
+    show_config,
+)
 from engine.config_keys import config_keys
 from engine.errors import UserError
 
@@ -348,3 +356,10 @@ def test_a_run_from_before_the_hold_out_by_hash_keeps_its_split(tmp_path: Path) 
     assert load_config(str(file), ["training.epochs=9"]).data.hold_out == "in_order"
     file.write_text("data:\n  augment: 0.25\n")
     assert load_config(str(file)).data.hold_out == "by_hash"
+
+
+def test_a_resume_takes_crowds_as_the_run_did_unless_told_otherwise(tmp_path: Path) -> None:
+    former = tmp_path / "config.yaml"
+    former.write_text(dump_config(load_config("tiny", ["data.path=somewhere", "data.use_crowds=true"])))
+    assert load_for_resume("tiny", [], former).data.use_crowds
+    assert not load_for_resume("tiny", ["data.use_crowds=false"], former).data.use_crowds
