@@ -25,6 +25,7 @@ from engine.ledger import Ledger
 from engine.previews import PreviewWriter
 from engine.protocol.events import (
     Activity,
+    AlertRaised,
     CheckpointDamaged,
     CheckpointFailed,
     CheckpointSaved,
@@ -56,14 +57,28 @@ class Actions:
     # --- validation ---------------------------------------------------------------------
 
     def validate(self) -> ValidationCompleted | None:
-        """Measure the validation split now; None where the run was told to stop on the way."""
+        """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
         before = self.ledger.state.activity
         self.ledger.turn_to(Activity.VALIDATING)
-        done = evaluate(self.trainer.model, self.trainer.validation, self._validation_plan(), self.should_stop)
-        self.ledger.turn_to(before)
+        try:
+            done = evaluate(self.trainer.model, self.trainer.validation, self._validation_plan(), self._should_abort)
+        finally:
+            self.ledger.turn_to(before)
         if done is not None:
             self._record(done)
         return None if done is None else done.summary
+
+    def _should_abort(self) -> bool:
+        self.report_stuck_readers()
+        return self.should_stop()
+
+    def report_stuck_readers(self) -> None:
+        """Raise an alert for each data worker that was taken for stuck."""
+        for stream in (self.trainer.stream, self.trainer.validation):
+            for complaint in stream.take_complaints():
+                self.ledger.note(
+                    AlertRaised("data worker", f"{complaint}: it is replaced", "look at the disk that holds the data")
+                )
 
     def _validation_plan(self) -> ValidationPlan:
         state, settings = self.ledger.state, self.config.validation

@@ -194,6 +194,10 @@ class DataConfig(_Section):
     """Take COCO annotations with iscrowd=1 as people: CVAT exports masks of single people so."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that prepare batches; 0 for a thread of the training process. The batches are the same."""
+    timeout_seconds: Positive = 120.0
+    """Seconds without a batch after which a data worker is taken for stuck: an alert names it, another takes over."""
+    wait_seconds: NonNegative = 600.0
+    """Seconds to wait for data that cannot be reached (a disk unmounted) before the run ends with a checkpoint."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
 

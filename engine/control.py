@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from engine.actions import Actions
 from engine.checkpoint import CheckpointDamagedError
+from engine.data.rejections import DataGoneError
 from engine.interrupt import Interrupt
 from engine.journal.mailbox import Mailbox
 from engine.ledger import Ledger
@@ -117,7 +118,11 @@ class Control:
             self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
 
     def _validate(self, request: Request, outcome: Outcome) -> None:
-        done = self._actions.validate()
+        try:
+            done = self._actions.validate()
+        except DataGoneError as error:
+            self._refuse(request, refused(f"the data cannot be reached now: {error}"))
+            return
         if done is None:
             self._refuse(request, refused("the run was told to stop meanwhile"))
         else:

@@ -142,7 +142,7 @@ def evaluate(
     model.eval()
     try:
         with torch.no_grad():
-            while not abort():
+            while not abort() and stream.wait(abort):
                 batch = stream.next()
                 _add(sums, model, batch, plan, device)
                 if batch.ends_epoch:

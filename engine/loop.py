@@ -12,14 +12,15 @@ from engine.actions import Actions
 from engine.config import Config
 from engine.control import Control
 from engine.council import Council, TrainingDivergedError
-from engine.data.rejections import Rejection
+from engine.data.rejections import DataGoneError, Rejection
 from engine.forensics.evidence import Evidence
 from engine.judge import Judge, Launched
 from engine.ledger import Ledger
 from engine.plan import plan_for
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.step import PendingReport
-from engine.trainer import Trainer
+from engine.supply import Supply
+from engine.trainer import Drawn, Trainer
 from engine.upkeep import Upkeep
 
 _PAUSE_POLL_SECONDS = 0.02
@@ -46,6 +47,7 @@ class Loop:
         council = Council(config, trainer, ledger, actions.books, control)
         self._judge = Judge(config, trainer, ledger, actions.books, council)
         self._upkeep = Upkeep(actions)
+        self._supply = Supply(config.data, ledger, actions, control)
         self._in_flight: deque[Launched] = deque()
         self._lag = 1 if trainer.device.type == "cuda" else 0
         self._last_end = time.perf_counter()
@@ -97,10 +99,10 @@ class Loop:
     def _advance(self) -> None:
         """The next step; none where only the rest of an epoch was left and all of it is excluded."""
         state = self._ledger.state
-        if not self._trainer.stream.is_ready():
-            self._ledger.observe(doing="waiting for a batch")
         begins_epoch = self._trainer.position.index == 0
-        drawn = self._trainer.draw(state.accumulation, excluded=state.excluded_samples)
+        drawn = self._draw()
+        if drawn is None:
+            return
         self._report_rejections(drawn.rejections)
         if begins_epoch and not drawn.batches:
             raise TrainingDivergedError(
@@ -122,6 +124,23 @@ class Loop:
             self._actions.validation_due = True
         elif drawn.batches and self._checkpoint_is_due():
             self._actions.checkpoint("step")
+
+    def _draw(self) -> Drawn | None:
+        """The batches of the next step; None where a command comes first or the data cannot be reached now."""
+        state = self._ledger.state
+        if not self._trainer.stream.is_ready():
+            self._ledger.observe(doing="waiting for a batch")
+        try:
+            drawn = self._trainer.draw(
+                state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
+            )
+        except DataGoneError as error:
+            self._settle(0)
+            self._supply.wait(error)
+            return None
+        if drawn is not None:
+            self._supply.has_come()
+        return drawn
 
     def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> Launched:
         return Launched(
@@ -169,9 +188,13 @@ class Loop:
         best = False
         if done % self._config.validation.every_epochs == 0 or self._is_complete():
             before = self._ledger.state.best_miou
-            summary = self._actions.validate()
+            try:
+                summary = self._actions.validate()
+            except DataGoneError as error:
+                return self._supply.wait(error)
             if summary is None:
-                return
+                return None
+            self._supply.has_come()
             self._ledger.note(summary)
             self._judge.note_validation(summary)
             best = self._ledger.state.best_miou != before

@@ -111,7 +111,7 @@ def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: 
         if not opened:
             ledger.note(e.RunFailed(str(error)))
             raise
-        return _failed(ledger, str(error))
+        return _failed(ledger, f"{error}{_saved(opened[0], ledger)}")
     except (TrainingDivergedError, RunNotSavedError) as error:
         return _failed(ledger, str(error))
     except Exception as error:  # the engine's root: whatever it was ends in an event and a traceback in console.log
@@ -122,6 +122,16 @@ def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: 
         for run in opened:
             run.actions.close()
             run.trainer.close()
+
+
+def _saved(run: OpenRun, ledger: Ledger) -> str:
+    """Write a checkpoint for a run that has to end by no fault of its own; returns what to add where it cannot."""
+    run.actions.wait_for_checkpoints()
+    if not ledger.state.step or run.actions.has_checkpoint_of(ledger.state.step):
+        return ""
+    last = run.actions.checkpoint_now("final")
+    ledger.note(last)
+    return f"; its last checkpoint could not be written ({last.error})" if isinstance(last, e.CheckpointFailed) else ""
 
 
 def _failed(ledger: Ledger, sentence: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from engine.checkpoint import copy_to_host
 from engine.config import Config
 from engine.data.batch import Batch, Position
-from engine.data.rejections import Rejection
+from engine.data.dataset import RoiDataset
+from engine.data.rejections import DataGoneError, Rejection
 from engine.data.sources import Splits
 from engine.data.stream import BatchStream
 from engine.guards.adaptive_clip import ZClip
@@ -50,9 +51,9 @@ class Trainer:
         self.model = model
         self.num_train = len(splits.train)
         self.position = Position()
-        workers = config.data.num_workers
-        self.stream = BatchStream(splits.train, batch_size=state.batch_size, num_workers=workers)
-        self.validation = BatchStream(splits.val, batch_size=config.validation.batch_size, num_workers=workers)
+        self.stream = _stream(splits.train, config, state.batch_size)
+        self.validation = _stream(splits.val, config, config.validation.batch_size)
+        self._owed: tuple[Rejection, ...] = ()
         optimizer = build_optimizer(state.optimizer, model.parts(), config.training.weight_decay)
         self.stepper = Stepper(model, optimizer, amp=amp_dtype(config))
         if config.model.compile:
@@ -84,21 +85,36 @@ class Trainer:
         """The epoch (from 0) that the last step belongs to; between two epochs the one that ended."""
         return max(self.position.epoch - (self.position.index == 0), 0)
 
-    def draw(self, accumulation: int, *, excluded: Set[str] = frozenset()) -> Drawn:
+    def draw(
+        self, accumulation: int, *, excluded: Set[str] = frozenset(), give_up: Callable[[], bool] = lambda: False
+    ) -> Drawn | None:
         """The next `accumulation` batches, fewer where the epoch ends; one with an excluded sample is passed over.
 
         Moves `position`. The batches, the generators and the rest of the order do not depend on what is passed over.
+        None where `give_up` became true while a batch was waited for; then, and where DataGoneError is raised, nothing
+        was drawn.
         """
-        batches: list[Batch] = []
-        rejections: list[Rejection] = []
-        ends_epoch = False
-        while len(batches) < accumulation and not ends_epoch:
-            batch = self.stream.next()
-            rejections += batch.rejections
-            if excluded.isdisjoint(batch.sample_ids):
-                batches.append(self._to_device(batch))
-            self.position, ends_epoch = batch.after, batch.ends_epoch
-        return Drawn(batches, tuple(rejections), ends_epoch)
+        start, batches, ends_epoch = self.position, list[Batch](), False
+        try:
+            while len(batches) < accumulation and not ends_epoch:
+                if not self.stream.wait(give_up):
+                    return self._put_back(start)
+                batch = self.stream.next()
+                self._owed += batch.rejections
+                if excluded.isdisjoint(batch.sample_ids):
+                    batches.append(self._to_device(batch))
+                self.position, ends_epoch = batch.after, batch.ends_epoch
+        except DataGoneError:
+            self._put_back(start, again=True)
+            raise
+        rejections, self._owed = self._owed, ()
+        return Drawn(batches, rejections, ends_epoch)
+
+    def _put_back(self, start: Position, *, again: bool = False) -> None:
+        """Be at `start` again; `again` has what lies ahead read once more, although nothing was drawn."""
+        if again or self.position != start:
+            self.position = start
+            self.stream.reseat(start, self.stream.batch_size)
 
     def _to_device(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":
@@ -169,6 +185,13 @@ class Trainer:
 
 
 _TENSORS = ("image_N3HW", "label_NHW", "distance_N1HW")
+
+
+def _stream(samples: RoiDataset, config: Config, batch_size: int) -> BatchStream:
+    data = config.data
+    return BatchStream(
+        samples, batch_size=batch_size, num_workers=data.num_workers, timeout_seconds=data.timeout_seconds
+    )
 
 
 def inherit_weights(model: HierarchicalUNet, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:

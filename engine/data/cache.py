@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from engine.data.rejections import UnusableSample
+from engine.data.rejections import UnreachableSample, UnusableSample
 from engine.data.scenes import Picture, Scene
 
 
@@ -21,7 +21,10 @@ class PictureCache:
         self._forget()
 
     def read(self, index: int) -> Picture:
-        """The picture of scene `index`; raises UnusableSample when it cannot be read, each time the same."""
+        """The picture of scene `index`; raises UnusableSample when it cannot be read, each time the same.
+
+        An UnreachableSample is forgotten: the file may be back the next time, unless `note_missing` says otherwise.
+        """
         with self._lock:
             if index in self._failed:
                 raise UnusableSample(self._failed[index])
@@ -30,11 +33,17 @@ class PictureCache:
                 return self._pictures[index]
         try:
             picture = self._scenes[index].read()
+        except UnreachableSample:
+            raise
         except UnusableSample as error:
             self._failed[index] = str(error)
             raise
         self._keep(index, picture)
         return picture
+
+    def note_missing(self, index: int, error: str) -> None:
+        """Take scene `index` for lost from now on."""
+        self._failed[index] = error
 
     @property
     def num_bytes(self) -> int:

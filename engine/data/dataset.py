@@ -17,13 +17,16 @@ from engine.data.crop import crop_region
 from engine.data.labels import label_region
 from engine.data.order import epoch_order
 from engine.data.regions import jitter_box, pad_box, square_box
-from engine.data.rejections import Rejection, UnusableSample
+from engine.data.rejections import DataGoneError, Rejection, UnreachableSample, UnusableSample
 from engine.data.scenes import Box, Scene, check_target, targets_of
 from engine.errors import UserError
 from engine.losses.distance import signed_distance
 
 CACHE_BYTES: Final = 256 * 2**20
 """Decoded pictures kept in memory by each process, for each split."""
+
+_PROBED: Final = 8
+"""About so many other files are tried where one cannot be reached: is it alone, or is the disk gone?"""
 
 _SAMPLE_STREAM: Final = 1
 """Sets the samples' random numbers apart from those of the epoch's order."""
@@ -85,7 +88,7 @@ class RoiDataset:
         """The sample at place `index` (0 .. len - 1) of the order of `epoch`; equal arguments give equal bits.
 
         Where it cannot be used the next usable one in that order stands in, and the sample says what was wrong.
-        Raises UserError when nothing in the split can be used.
+        Raises UserError when nothing in the split can be used, DataGoneError when hardly a file can be reached.
         """
         rejections: list[Rejection] = []
         for place in range(len(self)):
@@ -93,9 +96,21 @@ class RoiDataset:
             try:
                 return self._cut(target, epoch, tuple(rejections))
             except UnusableSample as error:
-                rejections.append(Rejection(self._scenes[self._targets[target][0]].name, str(error)))
+                scene, _ = self._targets[target]
+                if isinstance(error, UnreachableSample):
+                    self._take_for_lost(scene, error)
+                rejections.append(Rejection(self._scenes[scene].name, str(error)))
         reason = f": {rejections[0].file}: {rejections[0].error}" if rejections else ""
         raise UserError(f"No person in the split can be used{reason}.")
+
+    def _take_for_lost(self, scene: int, error: UnreachableSample) -> None:
+        """Take one file that cannot be reached for lost; raise DataGoneError where most others cannot either."""
+        others = [other for index, other in enumerate(self._scenes) if index != scene]
+        probed = others[:: max(1, len(others) // _PROBED)]
+        num_gone = sum(not _is_reachable(other) for other in probed)
+        if 2 * num_gone > len(probed) or not probed:
+            raise DataGoneError(f"{self._scenes[scene].name}: {error}, and so {num_gone} of {len(probed)} others")
+        self._cache.note_missing(scene, str(error))
 
     def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> RoiSample:
         recipe = self._recipe
@@ -120,6 +135,16 @@ class RoiDataset:
             scenes = [scene for scene, _ in self._targets]
             known = self._order = epoch, epoch_order(scenes, seed=self._recipe.seed, epoch=epoch)
         return int(known[1][index])
+
+
+def _is_reachable(scene: Scene) -> bool:
+    try:
+        scene.read()
+    except UnreachableSample:
+        return False
+    except UnusableSample:
+        return True
+    return True
 
 
 def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:

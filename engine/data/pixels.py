@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from engine.data.rejections import UnusableSample
+from engine.data.rejections import UnreachableSample, UnusableSample
 
 Size = tuple[int, int]
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -33,9 +33,9 @@ def read_image(file: Path, annotated_size: Size | None = None) -> Image.Image:
             opened.load()
             return _fit(_to_rgb(opened), opened, annotated_size)
     except FileNotFoundError as error:
-        raise UnusableSample("the image file is missing") from error
+        raise UnreachableSample("the image file is missing") from error
     except _UNREADABLE as error:
-        raise UnusableSample(f"the image cannot be decoded: {error}") from error
+        raise _unusable("the image cannot be decoded", error) from error
 
 
 def stored_size(file: Path) -> Size:
@@ -79,13 +79,19 @@ def read_ids(file: Path) -> NDArray[np.int64]:
             opened.load()
             ids = _one_channel(np.asarray(opened))
     except _UNREADABLE as error:
-        raise UnusableSample(f"the mask cannot be decoded: {error}") from error
+        raise _unusable("the mask cannot be decoded", error) from error
     if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.number) or ids.dtype == np.bool_):
         raise UnusableSample("the mask is not one channel of instance numbers, but colours: number the people")
     whole = ids.astype(np.int64)
     if np.issubdtype(ids.dtype, np.floating) and not (whole == ids).all():
         raise UnusableSample("the mask is not one channel of instance numbers: it has fractions")
     return whole
+
+
+def _unusable(said: str, error: Exception) -> UnusableSample:
+    """An error with a number is the system's, not that of what is in the file."""
+    is_of_the_system = isinstance(error, OSError) and error.errno is not None
+    return (UnreachableSample if is_of_the_system else UnusableSample)(f"{said}: {error}")
 
 
 def _one_channel(values: NDArray[np.generic]) -> NDArray[np.generic]:

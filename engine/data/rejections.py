@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -23,3 +25,11 @@ class Doubt:
 
 class UnusableSample(Exception):
     """A file or a person in it cannot be used; the message says why in one sentence without a full stop."""
+
+
+class UnreachableSample(UnusableSample):
+    """A file is missing or the system cannot read it: this says nothing about what is in it."""
+
+
+class DataGoneError(UserError):
+    """The data set as a whole cannot be reached, as when its disk was unmounted; it may come back."""

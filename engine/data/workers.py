@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.process
 import pickle
 import queue
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, cast
 
+import psutil
 import torch
 
 from engine.data.assembly import Samples, Span, assemble
@@ -20,7 +24,9 @@ MAX_DEATHS: Final = 5
 """So many workers may die in a row on one batch before that is an error."""
 
 _PRELOADED: Final = ["torch", "kornia.enhance", "kornia.geometry", "scipy.ndimage", "PIL.Image", "pycocotools.mask"]
-_PATIENCE: Final = 0.5
+_PATIENCE: Final = 0.2
+"""Seconds between looks at whether a wait has become pointless."""
+_SECONDS_TO_CLOSE: Final = 3.0
 _TENSORS: Final = ("image_N3HW", "label_NHW", "distance_N1HW")
 
 
@@ -47,18 +53,31 @@ class WorkerPool:
         finally:
             self._idle.put(worker)
 
+    def end_stuck(self, seconds: float) -> list[str]:
+        """End each worker that has been busy with one batch for `seconds`; another will take over. Says which."""
+        stuck = [worker for worker in self._workers if worker.busy_seconds > seconds and not worker.is_ended]
+        for worker in stuck:
+            worker.kill()
+        return [
+            f"data worker {worker.process_id} has given nothing for {worker.busy_seconds:.0f} s" for worker in stuck
+        ]
+
     def close(self) -> None:
-        """End every worker, also one that is busy or stuck; who waits for a batch gets a RuntimeError."""
+        """End every worker, also one that is busy or stuck; who waits for a batch gets a RuntimeError.
+
+        One that not even SIGKILL ends, for it waits for a disk, is left to the system after 3 s.
+        """
         self._is_closed = True
+        deadline = time.monotonic() + _SECONDS_TO_CLOSE
         num_stopped = 0
-        while num_stopped < len(self._workers):
+        while num_stopped < len(self._workers) and time.monotonic() < deadline:
             for worker in self._workers:
                 worker.kill()
-            try:
+            with suppress(queue.Empty):
                 self._idle.get(timeout=_PATIENCE).stop()
                 num_stopped += 1
-            except queue.Empty:
-                continue
+        if num_stopped < len(self._workers):
+            _wake_helpers()
 
     @property
     def process_ids(self) -> tuple[int, ...]:
@@ -87,6 +106,15 @@ class _Worker:
         self._samples = samples
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._busy_since: float | None = None
+        self.is_ended = False
+        """Whether its process was killed; a new one is started for the next span."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long it has been at its batch, 0 where it has none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def process_id(self) -> int | None:
@@ -94,22 +122,32 @@ class _Worker:
         return process.pid if process is not None else None
 
     def answer(self, span: Span) -> _Packed | _Failed:
-        """Have the process assemble a span; EOFError or OSError when it is dead."""
+        """Have the process assemble a span; EOFError or OSError when it is dead or was ended."""
         pipe = self._pipe or self._start()
-        pipe.send(span)
-        return cast("_Packed | _Failed", pickle.loads(pipe.recv_bytes()))
+        self._busy_since = time.monotonic()
+        try:
+            pipe.send(span)
+            while not pipe.poll(_PATIENCE):
+                if self.is_ended:
+                    raise EOFError
+            return cast("_Packed | _Failed", pickle.loads(pipe.recv_bytes()))
+        finally:
+            self._busy_since = None
 
     def kill(self) -> None:
         """End the process without waiting; any thread may call this."""
         process = self._process
         if process is not None:
             process.kill()
+            self.is_ended = True
 
     def stop(self) -> None:
-        """End the process and forget it; the next span starts another."""
+        """End the process and forget it, dead or not; the next span starts another."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            self._process.join(_PATIENCE)
+            if self._process.is_alive():
+                _forget(self._process)
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
@@ -119,7 +157,7 @@ class _Worker:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._samples), name="data-worker", daemon=True)
         process.start()
-        self._process, self._pipe = process, ours
+        self._process, self._pipe, self.is_ended = process, ours, False
         theirs.close()
         return ours
 
@@ -145,6 +183,19 @@ class _Failed:
     def unpack(self) -> Batch:
         """Raise it here."""
         raise self.error
+
+
+def _forget(process: BaseProcess) -> None:
+    """Let Python not wait for a process at its end that even SIGKILL has not ended: it waits for a disk."""
+    children: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
+    children.discard(process)
+
+
+def _wake_helpers() -> None:
+    """Let multiprocessing's own processes go on if they were stopped: at its end Python waits for them."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            child.resume()
 
 
 def _context() -> Any:

@@ -109,6 +109,7 @@ class _Bench:
             reports: list[StepReport] = []
             for _ in range(self.request.num_steps):
                 drawn = trainer.draw(state.accumulation, excluded=state.excluded_samples)
+                assert drawn is not None, "nobody gave up waiting"
                 if drawn.batches:
                     plan = plan_for(trainer.progress, state, self.config)
                     reports.append(trainer.stepper.run(drawn.batches, plan).resolve())

@@ -1,0 +1,241 @@
+"""Data that go away while a run trains on them: an alert, a wait, and either the same run as ever or a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.checkpoint import list_checkpoints, load_checkpoint
+from engine.config import Config
+from engine.data.cache import PictureCache
+from engine.interrupt import Interrupt
+from engine.journal.sender import await_outcome, send
+from engine.launch import RunRequest
+from engine.loop import Loop
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.run import train
+from engine.runs import CHECKPOINTS
+from engine.supply import Supply
+from tests.data.builders import write_coco, write_mask_folders
+from tests.faulty import entries, run, same_weights, state_of
+from tests.small import small_config
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """People on the disk, of whom nothing is kept in memory."""
+    monkeypatch.setattr(PictureCache, "_keep", lambda cache, index, picture: None)
+    yield write_coco(tmp_path / "data")
+    pipes = [file for file in tmp_path.rglob("*.png") if file.is_fifo()]
+    held = [os.open(pipe, os.O_RDWR | os.O_NONBLOCK) for pipe in pipes]
+    for pipe, descriptor in zip(pipes, held, strict=True):
+        pipe.unlink()
+        os.close(descriptor)  # and the thread that hangs on it ends
+
+
+def config_of(data: Path, **more: object) -> Config:
+    settings = {"path": str(data), "min_person_pixels": 8, "wait_seconds": 30.0, **more}
+    return small_config(training={"epochs": 40, "max_steps": 8, "batch_size": 2}, data=settings)
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[Loop], object]) -> None:
+    """Have `action` done once, at the boundary before `step`."""
+    turn, done = Loop.turn, list[int]()
+
+    def turn_with_action(loop: Loop) -> str:
+        if loop._ledger.state.step == step and not done:
+            done.append(step)
+            action(loop)
+        return turn(loop)
+
+    monkeypatch.setattr(Loop, "turn", turn_with_action)
+
+
+def on_first_wait(monkeypatch: pytest.MonkeyPatch, action: Callable[[Supply], object]) -> None:
+    """Have `action` done the first time that the run waits for data that are gone."""
+    wait, done = Supply.wait, list[int]()
+
+    def wait_with_action(supply: Supply, error: object) -> None:
+        if not done:
+            done.append(1)
+            action(supply)
+        wait(supply, error)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Supply, "wait", wait_with_action)
+
+
+def images_gone(data: Path) -> None:
+    (data / "images").rename(data / "elsewhere")
+
+
+def images_back(data: Path) -> None:
+    (data / "elsewhere").rename(data / "images")
+
+
+def alerts(directory: Path, kind: str) -> list[e.AlertRaised]:
+    found = [entry.event for entry in entries(directory, e.AlertRaised)]
+    return [event for event in found if isinstance(event, e.AlertRaised) and event.kind == kind]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_come_back_cost_nothing_but_the_time(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    assert run(tmp_path / "calm", config_of(data)) == 0
+
+    def unmount(loop: Loop) -> None:
+        images_gone(data)
+        for process in loop._trainer.stream.worker_ids:
+            os.kill(process, signal.SIGKILL)
+
+    at_step(monkeypatch, 3, unmount)
+    on_first_wait(monkeypatch, lambda supply: images_back(data))
+    assert run(tmp_path / "run", config_of(data, num_workers=workers)) == 0
+    assert same_weights(tmp_path / "run", tmp_path / "calm")
+    (alert,) = alerts(tmp_path / "run", "data")
+    assert "the data cannot be reached" in alert.message and str(data) in alert.message
+    (note,) = entries(tmp_path / "run", e.NoteAdded)
+    assert "the data are there again" in repr(note.event)
+
+
+def test_data_that_stay_away_end_the_run_with_a_checkpoint_and_it_goes_on_from_there(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path / "calm", config_of(data)) == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, 4, lambda loop: images_gone(data))
+        assert run(tmp_path / "run", config_of(data, wait_seconds=0.2)) == 1
+    state = state_of(tmp_path / "run")
+    assert state.step >= 4
+    assert load_checkpoint(list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1])["step"] == state.step
+    (failed,) = entries(tmp_path / "run", e.RunFailed)
+    assert "the data could not be reached" in repr(failed.event) and "--resume" in repr(failed.event)
+    assert "Traceback" not in (tmp_path / "run" / "console.log").read_text()
+    images_back(data)
+    assert run(tmp_path / "run", config_of(data), resume=True) == 0
+    assert same_weights(tmp_path / "run", tmp_path / "calm")
+
+
+@pytest.mark.parametrize("how", ["empty", "root", "masks"])
+def test_every_way_of_going_away_is_one_of_the_whole(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "masks":
+        data = write_mask_folders(tmp_path / "folders", 10)
+
+    def vanish(loop: Loop) -> None:
+        if how == "root":
+            data.rename(tmp_path / "unmounted")
+        else:
+            for file in [*data.rglob("*.png")]:
+                file.unlink()
+
+    at_step(monkeypatch, 3, vanish)
+    assert run(tmp_path / "run", config_of(data, wait_seconds=0.0)) == 1
+    assert len(alerts(tmp_path / "run", "data")) == 1
+    assert list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1].name != "step-00000000.pt"
+
+
+def test_one_file_of_many_that_goes_away_costs_its_samples_alone(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(monkeypatch, 2, lambda loop: (data / "images" / "2.png").unlink())
+    assert run(tmp_path / "run", config_of(data)) == 0
+    (rejected,) = entries(tmp_path / "run", e.SampleRejected)
+    assert "2.png" in repr(rejected.event) and not alerts(tmp_path / "run", "data")
+
+
+def test_data_that_are_gone_at_a_validation_are_waited_for_too(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path / "calm", config_of(data)) == 0
+    end_epoch, done = Loop._end_epoch, list[int]()
+
+    def end_without_data(loop: Loop) -> None:
+        if not done:
+            done.append(1)
+            images_gone(data)
+        end_epoch(loop)
+
+    monkeypatch.setattr(Loop, "_end_epoch", end_without_data)
+    on_first_wait(monkeypatch, lambda supply: images_back(data))
+    assert run(tmp_path / "run", config_of(data)) == 0
+    assert same_weights(tmp_path / "run", tmp_path / "calm")
+    assert len(entries(tmp_path / "run", e.ValidationCompleted)) == len(
+        entries(tmp_path / "calm", e.ValidationCompleted)
+    )
+
+
+def test_a_run_without_its_data_can_be_paused_and_stopped(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: dict[str, int] = {}
+
+    def steer(supply: Supply) -> None:
+        sent["pause"] = send(tmp_path / "run", c.Pause(), actor="person")
+        sent["stop"] = send(tmp_path / "run", c.Stop("no data"), actor="person")
+
+    at_step(monkeypatch, 3, lambda loop: images_gone(data))
+    on_first_wait(monkeypatch, steer)
+    assert run(tmp_path / "run", config_of(data)) == 0
+    assert all(await_outcome(tmp_path / "run", number, 1).status is e.Status.APPLIED for number in sent.values())
+    assert entries(tmp_path / "run", e.RunFinished)
+
+
+@pytest.mark.parametrize(("workers", "step"), [(0, 3), (1, 4)], ids=["thread-in-validation", "worker-in-training"])
+def test_a_signal_is_heard_while_a_reader_hangs(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, workers: int, step: int
+) -> None:
+    interrupt = Interrupt()
+
+    def hang(loop: Loop) -> None:
+        for file in [*(data / "images").iterdir()]:
+            file.unlink()
+            os.mkfifo(file)  # who opens it waits for ever
+        for process in loop._trainer.stream.worker_ids:
+            os.kill(process, signal.SIGKILL)
+        threading.Timer(0.5, lambda: setattr(interrupt, "signal", signal.SIGTERM)).start()
+
+    at_step(monkeypatch, step, hang)
+    (tmp_path / "run").mkdir()
+    request = RunRequest(tmp_path / "run", config_of(data, num_workers=workers), device="cpu")
+    assert train(request, interrupt) == 143
+    assert load_checkpoint(list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1])["step"] >= step
+
+
+def test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path / "calm", config_of(data)) == 0
+    stopped: list[int] = []
+
+    def stop_workers(loop: Loop) -> None:
+        stopped.extend(loop._trainer.stream.worker_ids)
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
+
+    at_step(monkeypatch, 3, stop_workers)
+    assert run(tmp_path / "run", config_of(data, num_workers=1, timeout_seconds=1.0)) == 0
+    assert same_weights(tmp_path / "run", tmp_path / "calm")
+    named = [alert.message for alert in alerts(tmp_path / "run", "data worker")]
+    assert any(f"data worker {stopped[0]} has given nothing" in message for message in named)
+
+
+def test_a_thread_that_is_stuck_ends_as_data_that_are_gone(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(loop: Loop) -> None:
+        for file in [*(data / "images").iterdir()]:
+            file.unlink()
+            os.mkfifo(file)
+
+    at_step(monkeypatch, 3, hang)
+    assert run(tmp_path / "run", config_of(data, timeout_seconds=0.2, wait_seconds=0.0)) == 1
+    (alert,) = alerts(tmp_path / "run", "data")
+    assert "reading has given nothing" in alert.message
