@@ -75,6 +75,8 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
     named = {key for key, origin in resolved.origins.items() if origin == COMMAND_LINE}
     if config.data.path or "data.path" in named:
         return config
+    if not former.is_file():
+        raise UserError(f"{former} is gone, and nothing else says which data the run was trained on: give --data")
     data = read_resolved(former).data
     drawn = {name: value for name, value in config.data.synthetic if f"data.synthetic.{name}" in named}
     kept = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}

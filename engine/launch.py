@@ -20,7 +20,7 @@ from engine.ledger import Ledger
 from engine.past import Redone
 from engine.protocol.phases import phase_of
 from engine.protocol.state import Limits, RunState
-from engine.runs import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, claim_run, hold_run, start_over
+from engine.runs import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, claim_run, has_journal, hold_run, start_over
 from engine.script import ScriptedCommand
 from engine.tensorboard import TensorboardWriter
 
@@ -95,7 +95,7 @@ def open_ledger(request: RunRequest) -> Generator[Ledger]:
             log.begin()
             return _tensorboard(request)
 
-        if request.resume:
+        if request.resume and has_journal(directory):
             _check_journal(directory)
         ledger = Ledger(initial_state(directory.name, request.config), journal, begin=begin)
         try:

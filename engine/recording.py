@@ -78,10 +78,12 @@ def read_segments(run_dir: Path) -> tuple[Segment, ...]:
             sessions = [from_json(Conditions, session) for session in kept]
         except WireError as error:
             raise UserError(f"the journal of {run_dir.name!r} cannot be understood: {error}") from None
-    starts = sum(isinstance(entry.event, e.RunStarted) for entry in entries)
+    starts = [entry.event for entry in entries if isinstance(entry.event, e.RunStarted)]
     if not steps.size:
         raise UserError(f"the run {run_dir.name!r} has taken no step: there is nothing to drive again")
-    if not sessions or starts != len(sessions):
+    if starts and starts[0].resumed_from:
+        raise UserError(f"the journal of {run_dir.name!r} begins at {starts[0].resumed_from}: an earlier one was lost")
+    if not sessions or len(starts) != len(sessions):
         raise UserError(f"the journal of {run_dir.name!r} does not say under which conditions it was trained")
     return segments_of(entries, sessions, last_step=int(steps[-1]))
 

@@ -19,6 +19,7 @@ from engine.checkpoint import CheckpointDamagedError, list_checkpoints, load_che
 from engine.config import Config
 from engine.config_files import read_resolved
 from engine.device import choose_device
+from engine.errors import UserError
 from engine.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
@@ -26,7 +27,7 @@ from engine.launch import RunRequest
 from engine.recording import Segment, read_segments
 from engine.redrive_report import Difference, RedriveReport, RedriveRequest
 from engine.run import train
-from engine.runs import CHECKPOINTS, CONFIG_FILE, create_run
+from engine.runs import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
 
 BY_THE_CLOCK = ("samples_per_second", "data_wait")
 """Metrics of the machine rather than of the training; `system/...` are others."""
@@ -40,10 +41,13 @@ def redrive(request: RedriveRequest, interrupt: Interrupt) -> RedriveReport:
     choose_device(first.device)
     directory = create_run(request.runs_dir, request.name, stem=f"{request.run_dir.name}-redrive")
     notes = [_version_note(first.torch_version)]
-    for index, segment in enumerate(segments):
-        if _drive(directory, segment, interrupt, resume=index > 0):
-            notes.append(f"the redriven run failed or was interrupted; {directory.name}'s console.log says why")
-            break
+    try:
+        ended_well = all(_drive(directory, segment, interrupt, resume=i > 0) == 0 for i, segment in enumerate(segments))
+    except UserError:
+        discard_run(directory)
+        raise
+    if not ended_well:
+        notes.append(f"the redriven run failed or was interrupted; {directory.name}'s console.log says why")
     difference, num_steps, num_metrics = compare_traces(request.run_dir, directory)
     checkpoint, tensor = compare_weights(request.run_dir / CHECKPOINTS, directory / CHECKPOINTS)
     return RedriveReport(

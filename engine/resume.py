@@ -10,11 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
 import yaml
 
 from engine.config import Config
-from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
 from engine.launch import INIT_FROM, RunRequest
 from engine.past import Redone
@@ -114,23 +112,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _shown(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def check_fit(model: torch.nn.Module, payload: Mapping[str, Any]) -> None:
-    """Raise UserError unless the checkpoint's weights are those of `model`, by name and by shape."""
-    own, kept = model.state_dict(), payload["model"]
-    name = next((name for name in own if name not in kept or kept[name].shape != own[name].shape), "")
-    name = name or next((name for name in kept if name not in own), "")
-    if name:
-        raise UserError(
-            f"the network of this configuration is not the one that the run was trained with: {name} is "
-            f"{_size(kept.get(name))} in its checkpoint of step {payload['step']} and {_size(own.get(name))} here; "
-            "resume it with its own model settings, or begin a new run with --init-from"
-        )
-
-
-def _size(tensor: torch.Tensor | None) -> str:
-    return "not there" if tensor is None else " x ".join(map(str, tensor.shape)) or "one number"
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

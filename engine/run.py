@@ -35,8 +35,8 @@ from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.recording import remember_conditions
-from engine.resume import changed_settings, check_fit, first_weights, last_reached, never_saved, redo_list, revise_state
-from engine.runs import CHECKPOINTS
+from engine.resume import changed_settings, first_weights, last_reached, never_saved, redo_list, revise_state
+from engine.runs import CHECKPOINTS, has_journal
 from engine.trainer import Trainer, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -204,8 +204,6 @@ def _fit(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: In
     init_from = "" if start else request.init_from or first_weights(request)
     if init_from:
         said.append(_inherit(model, Path(init_from)))
-    if start:
-        check_fit(model, start.payload)
     interrupt.check()
     trainer = Trainer(config, model, splits, ledger.state)
     if start:
@@ -217,9 +215,12 @@ def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interr
     """Take the run up on the disk: from here on it is this process's."""
     start, trainer, config = parts.start, parts.trainer, request.config
     chance = _chance(parts.splits)
+    is_lost = request.resume and not has_journal(request.directory)
     ledger.begin()
     if request.resume:
         ledger.open_branch(ledger.state.step)
+    if is_lost:
+        ledger.note(_lost_journal(ledger.state.step))
     for event in parts.said:
         ledger.note(event)
     actions = Actions(request.directory, config, trainer, ledger)
@@ -236,6 +237,14 @@ def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interr
         actions.checkpoint("start")
     ledger.observe(doing="waiting for the first batch")
     return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))
+
+
+def _lost_journal(step: int) -> e.AlertRaised:
+    return e.AlertRaised(
+        "journal",
+        f"the journal of this run was gone: a new one begins at step {step}, what was recorded before is lost",
+        "keep run.sqlite with the run's directory",
+    )
 
 
 def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:

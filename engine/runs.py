@@ -82,6 +82,13 @@ def _is_beginning(entry: Path) -> bool:
     return pattern is not None and all(held.is_file() and held.match(pattern) for held in entry.iterdir())
 
 
+def _is_dead(path: Path) -> bool:
+    try:
+        return path.parent.is_dir() and path.is_dir() and not holds_work(path)
+    except (OSError, ValueError):
+        return False
+
+
 def start_over(path: Path) -> None:
     """Remove the journal of a run that was cut off before its first step; the run is locked by the caller.
 
@@ -131,11 +138,11 @@ def _check_name(name: str) -> None:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """The directories in `runs_dir` that hold a journal, the one started last first; private ones are left out.
+    """The directories in `runs_dir` with a journal or checkpoints, the one started last first; private ones are left out.
 
     Raises UserError where `runs_dir` itself may not be read.
     """
-    found = [path for path in _entries(runs_dir) if _holds_journal(path)]
+    found = [path for path in _entries(runs_dir) if _holds_run(path)]
     return sorted(found, key=lambda path: (started_at(path), path.name), reverse=True)
 
 
@@ -153,11 +160,19 @@ def _entries(runs_dir: Path) -> list[Path]:
         raise UserError(f"cannot list the runs in {runs_dir}: {error.strerror}") from error
 
 
-def _holds_journal(path: Path) -> bool:
-    """Whether a journal is there that can be seen; what cannot be looked into holds none for this user."""
+def _holds_run(path: Path) -> bool:
+    """Whether a journal or a checkpoint can be seen there; what cannot be looked into holds none for this user."""
     try:
-        return (path / JOURNAL_FILE).is_file()
+        return (path / JOURNAL_FILE).is_file() or any((path / CHECKPOINTS).glob("step-*.pt"))
     except (OSError, ValueError):  # no permission, a name that is too long, a null byte
+        return False
+
+
+def has_journal(path: Path) -> bool:
+    """Return whether the run at `path` has a journal in which anything was written."""
+    try:
+        return (path / JOURNAL_FILE).stat().st_size > 0
+    except OSError:
         return False
 
 
@@ -172,7 +187,9 @@ def _is_private(path: Path) -> bool:
 
 
 def _may(run: Path, access: int) -> bool:
-    return os.access(run / JOURNAL_FILE, access, effective_ids=os.access in os.supports_effective_ids)
+    """Whether this user may read or write the run, which may have lost its journal."""
+    journal = run / JOURNAL_FILE
+    return os.access(journal if journal.exists() else run, access, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _no_permission(path: Path) -> str:
@@ -223,10 +240,12 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
         return _latest(runs_dir, runs, os.R_OK | os.W_OK if to_write else os.R_OK)
     path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
     for candidate in (runs_dir / name, path):
-        if name and _holds_journal(candidate):
+        if name and _holds_run(candidate):
             return candidate if candidate.name else candidate.absolute()
         if name and _is_private(candidate):
             raise UserError(_no_permission(candidate))
+    if name and _is_dead(runs_dir / name):
+        raise UserError(f"the run {name!r} was cut off before its first step: begin it again with --run {name}")
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
     raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
 

@@ -105,8 +105,7 @@ def test_a_network_of_another_size_is_one_sentence_that_names_both_sizes(
 ) -> None:
     assert main([*PLAIN, "--resume", "trained", "--max-steps", "9", *words]) == 2
     said = capsys.readouterr().err
-    assert "is not the one that the run was trained with" in said
-    assert "4 x " in said and "8 x " in said and "--init-from" in said
+    assert "does not fit the configured network" in said and "--init-from" in said
 
 
 def test_a_plain_resume_goes_on_after_any_number_of_refused_ones(runs: Path) -> None:
@@ -172,3 +171,48 @@ def test_every_change_of_the_configuration_is_listed_before_the_first_step(
     said = capsys.readouterr().out
     assert "training.max_steps: 5 -> 7" in said
     assert said.index("training.max_steps: 5 -> 7") < said.index("6 training and 4 validation samples")
+
+
+def _lose_the_journal(directory: Path) -> None:
+    for file in directory.glob("run.sqlite*"):
+        file.unlink()
+
+
+def _empty_the_journal(directory: Path) -> None:
+    _lose_the_journal(directory)
+    (directory / "run.sqlite").touch()
+
+
+@pytest.mark.parametrize("lose", [_lose_the_journal, _empty_the_journal])
+def test_a_run_without_its_journal_is_listed_and_goes_on_from_its_checkpoints(
+    runs: Path, capsys: pytest.CaptureFixture[str], lose: Callable[[Path], None]
+) -> None:
+    lose(runs / "trained")
+    assert main(["runs"]) == 0
+    said = capsys.readouterr().out
+    assert "no journal" in said and "--resume trained goes on from its checkpoints" in said
+    assert main([*PLAIN, "--resume", "latest", "--max-steps", "5"]) == 2  # done already: nothing is made
+    assert not any(file.stat().st_size for file in (runs / "trained").glob("run.sqlite*"))
+    assert main([*PLAIN, "--resume", "latest", "--max-steps", "9"]) == 0
+    (alert,) = [entry.event for entry in entries(runs / "trained", e.AlertRaised) if "gone" in repr(entry.event)]
+    assert isinstance(alert, e.AlertRaised) and "a new one begins at step 5" in alert.message
+    assert main(["redrive", "trained"]) == 2
+    assert "begins at step 5" in capsys.readouterr().err
+
+
+def test_a_run_that_was_cut_off_before_its_first_step_is_begun_again(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "dead").mkdir()
+    (runs / "dead" / LOCK_FILE).touch()
+    assert main([*PLAIN, "--resume", "dead"]) == 2
+    assert "begin it again with --run dead" in capsys.readouterr().err
+    words = ["--config", "small.yaml", "--set", "data.synthetic.num_train_scenes=4"]
+    assert main([*PLAIN, *words, "--run", "dead"]) == 0
+
+
+def test_what_is_refused_is_refused_before_anything_is_made(runs: Path) -> None:
+    before = contents(runs.parent)
+    for words in (["--data", "/nope"], ["--init-from", "nothing.pt"], ["--set", "data.path=small.yaml"]):
+        assert main([*PLAIN, "--config", "small.yaml", "--runs-dir", "others", *words]) == 2
+    assert contents(runs.parent) == before and not Path("others").exists()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Final
 
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.cli.status import read_status
 from cockpit.console.text import number, whole
 from engine.errors import UserError
 from engine.protocol.codec import Json
-from engine.runs import list_runs, private_runs, started_at
+from engine.runs import has_journal, list_runs, private_runs, started_at
+
+_LOST: Final = "no journal"
+_EXPLAINED: Final = ("unreadable", _LOST)
+"""States that a sentence below the table explains."""
 
 
 def run_runs(arguments: argparse.Namespace) -> int:
@@ -26,11 +31,14 @@ def run_runs(arguments: argparse.Namespace) -> int:
     else:
         head = ["run", "state", "step", "of", "phase", "best mIoU", "started"]
         rows = table([head, *(_row(arguments.runs_dir / str(status["run"]), status) for status in statuses)])
-        print_lines([*rows, *(whole(str(status["reason"])) for status in statuses if status["state"] == "unreadable")])
+        print_lines([*rows, *(whole(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED)])
     return 0
 
 
 def _status(path: Path) -> dict[str, Json]:
+    if not has_journal(path):
+        reason = f"the journal of {path.name} is gone: --resume {path.name} goes on from its checkpoints"
+        return {"run": path.name, "state": _LOST, "reason": reason}
     try:
         return read_status(path)
     except UserError as error:
