@@ -138,7 +138,7 @@ def _check_name(name: str) -> None:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """The directories in `runs_dir` with a journal or checkpoints, the one started last first; private ones are left out.
+    """The directories in `runs_dir` with a journal or checkpoints, the one started last first, private ones left out.
 
     Raises UserError where `runs_dir` itself may not be read.
     """

@@ -100,6 +100,36 @@ FAULTS: Final = (
         "data/test_coco_types.py::test_images_with_a_repeated_id_are_named_and_refused",
     ),
     Fault(
+        "the data go away (a disk unmounted) and come back",
+        "an alert; the run waits, can be steered, and is the same bit for bit",
+        "faults/test_data_gone.py::test_data_that_come_back_cost_nothing_but_the_time",
+    ),
+    Fault(
+        "the data stay away for `data.wait_seconds`",
+        "a checkpoint, one sentence, exit code 1; `--resume` goes on from there",
+        "faults/test_data_gone.py::test_data_that_stay_away_end_the_run_with_a_checkpoint_and_it_goes_on_from_there",
+    ),
+    Fault(
+        "a data worker stopped, or stuck on a disk",
+        "named in an alert and replaced after `data.timeout_seconds`; signals and commands are heard meanwhile",
+        "faults/test_data_gone.py::test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes",
+    ),
+    Fault(
+        "a resume that cannot start: data, weights, options, device",
+        "one sentence, exit code 2; not a byte of the run is changed",
+        "test_resume.py::test_a_resume_that_cannot_start_changes_no_byte_of_the_run",
+    ),
+    Fault(
+        "a run whose journal was deleted",
+        "listed as such; `--resume` goes on from its checkpoints with a new journal",
+        "test_resume.py::test_a_run_without_its_journal_is_listed_and_goes_on_from_its_checkpoints",
+    ),
+    Fault(
+        "a start cut off before the first step",
+        "its name can be used again",
+        "test_resume.py::test_a_run_that_was_cut_off_before_its_first_step_is_begun_again",
+    ),
+    Fault(
         "a data worker killed",
         "replaced; the run is the same bit for bit",
         "faults/test_files.py::test_a_data_worker_that_is_killed_changes_no_bit_of_the_run",

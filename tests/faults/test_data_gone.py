@@ -187,6 +187,7 @@ def test_a_run_without_its_data_can_be_paused_and_stopped(
     assert entries(tmp_path / "run", e.RunFinished)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PIL leaves a pipe open
 @pytest.mark.parametrize(("workers", "step"), [(0, 3), (1, 4)], ids=["thread-in-validation", "worker-in-training"])
 def test_a_signal_is_heard_while_a_reader_hangs(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, workers: int, step: int
@@ -226,6 +227,7 @@ def test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes(
     assert any(f"data worker {stopped[0]} has given nothing" in message for message in named)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PIL leaves a pipe open
 def test_a_thread_that_is_stuck_ends_as_data_that_are_gone(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
