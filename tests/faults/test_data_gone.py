@@ -13,6 +13,8 @@ import pytest
 from engine.checkpoint import list_checkpoints, load_checkpoint
 from engine.config import Config
 from engine.data.cache import PictureCache
+from engine.data.coco import CocoScene
+from engine.data.scenes import Picture
 from engine.interrupt import Interrupt
 from engine.journal.sender import await_outcome, send
 from engine.launch import RunRequest
@@ -28,15 +30,26 @@ from tests.small import small_config
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """People on the disk, of whom nothing is kept in memory."""
     monkeypatch.setattr(PictureCache, "_keep", lambda cache, index, picture: None)
-    yield write_coco(tmp_path / "data")
-    pipes = [file for file in tmp_path.rglob("*.png") if file.is_fifo()]
-    held = [os.open(pipe, os.O_RDWR | os.O_NONBLOCK) for pipe in pipes]
-    for pipe, descriptor in zip(pipes, held, strict=True):
-        pipe.unlink()
-        os.close(descriptor)  # and the thread that hangs on it ends
+    return write_coco(tmp_path / "data")
+
+
+@pytest.fixture
+def hung() -> Iterator[threading.Event]:
+    """Set when reading in this process begins to hang, as on a network that does not answer; it ends with the test."""
+    hung, is_over, read = threading.Event(), threading.Event(), CocoScene.read
+
+    def read_or_hang(scene: CocoScene) -> Picture:
+        if hung.is_set():
+            is_over.wait()
+        return read(scene)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(CocoScene, "read", read_or_hang)
+        yield hung
+        is_over.set()
 
 
 def config_of(data: Path, **more: object) -> Config:
@@ -187,19 +200,21 @@ def test_a_run_without_its_data_can_be_paused_and_stopped(
     assert entries(tmp_path / "run", e.RunFinished)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PIL leaves a pipe open
 @pytest.mark.parametrize(("workers", "step"), [(0, 3), (1, 4)], ids=["thread-in-validation", "worker-in-training"])
 def test_a_signal_is_heard_while_a_reader_hangs(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, workers: int, step: int
+    tmp_path: Path,
+    data: Path,
+    hung: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    step: int,
 ) -> None:
     interrupt = Interrupt()
 
     def hang(loop: Loop) -> None:
-        for file in [*(data / "images").iterdir()]:
-            file.unlink()
-            os.mkfifo(file)  # who opens it waits for ever
+        hung.set()
         for process in loop._trainer.stream.worker_ids:
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, signal.SIGSTOP)
         threading.Timer(0.5, lambda: setattr(interrupt, "signal", signal.SIGTERM)).start()
 
     at_step(monkeypatch, step, hang)
@@ -227,16 +242,10 @@ def test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes(
     assert any(f"data worker {stopped[0]} has given nothing" in message for message in named)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PIL leaves a pipe open
 def test_a_thread_that_is_stuck_ends_as_data_that_are_gone(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: Path, hung: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hang(loop: Loop) -> None:
-        for file in [*(data / "images").iterdir()]:
-            file.unlink()
-            os.mkfifo(file)
-
-    at_step(monkeypatch, 3, hang)
+    at_step(monkeypatch, 4, lambda loop: hung.set())
     assert run(tmp_path / "run", config_of(data, timeout_seconds=0.2, wait_seconds=0.0)) == 1
     (alert,) = alerts(tmp_path / "run", "data")
     assert "reading has given nothing" in alert.message
