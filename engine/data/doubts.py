@@ -60,8 +60,10 @@ class Look:
             self._turned.append(Doubt(scene.name, turned))
 
     def doubts(self) -> tuple[Doubt, ...]:
-        """What there is to be said, with an example each."""
-        said = [doubt for suspicion in SUSPICIONS if (doubt := self._doubt(suspicion))]
+        """What there is to be said, with an example each; of people one thing, as the others mostly follow from it."""
+        found = [(suspicion.of, doubt) for suspicion in SUSPICIONS if (doubt := self._doubt(suspicion))]
+        of_people = [doubt for of, doubt in found if of == "people"]
+        said = of_people[:1] + [doubt for of, doubt in found if of != "people"]
         if self._turned:
             first, total = self._turned[0], self._totals["images"]
             text = (

@@ -19,7 +19,7 @@ KNOWN_LAYOUTS: Final = (
     "COCO JSON of any tool (annotations/instances_train2017.json, instances_val2017.json, train2017/, val2017/; "
     "instances_train.json, instances_val.json, images/; train/_annotations.coco.json, valid/; result.json, images/; "
     "data/, labels.json; one JSON file with its images), "
-    "mask folders (PNGImages/ with PedMasks/, or images/ with masks/)"
+    "mask folders (PNGImages/ with PedMasks/, or images/ with masks/, with train/ and val/ in or around them or not)"
 )
 
 _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")

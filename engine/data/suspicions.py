@@ -15,6 +15,8 @@ from engine.data.scenes import Box, PersonMask, Picture
 MIN_SIDE: Final = 8
 """Of smaller people nothing can be said."""
 
+_MANY_PARTS: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
@@ -52,7 +54,8 @@ def _other_box(picture: Picture) -> Iterator[str]:
 
 def _scattered(picture: Picture) -> Iterator[str]:
     for person in sizeable(picture):
-        if any(fact.is_dust for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id):
+        is_dust = any(fact.is_dust for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id)
+        if is_dust and label(person.mask_HW)[1] >= _MANY_PARTS:  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue]
             yield f"person {person.id}, {int(person.mask_HW.sum())} pixels within {_shown(bounds(person))}"
 
 

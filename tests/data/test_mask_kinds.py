@@ -297,6 +297,7 @@ def test_folders_of_splits_are_the_splits(tmp_path: Path, layout: str) -> None:
     root = write(tmp_path, lambda ids: ids.astype(np.uint8))
     move(root, layout)
     index = index_dataset(root)
+    assert index.notes == ()
     assert [Path(scene.name).name for scene in index.train.scenes] == ["img0.jpg", "img1.jpg", "img2.jpg"]
     assert [Path(scene.name).name for scene in index.val.scenes] == ["img3.jpg", "img4.jpg"]
 
@@ -308,6 +309,7 @@ def test_a_train_folder_alone_and_folders_that_are_no_splits_are_split_by_names(
         (root / folder).mkdir()
         (root / "all").rename(root / folder / "train")
     assert [split.num_images for split in (index_dataset(root).train, index_dataset(root).val)] == [4, 1]
+    assert "every 5th of its images is held out" in index_dataset(root).notes[0]
     for folder in ("images", "masks"):
         (root / folder / "train").rename(root / folder / "Tuesday")
     index = index_dataset(root)
