@@ -106,7 +106,7 @@ class _Reading:
     people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
 
     def list_images(self, document: CocoDocument) -> _Images:
-        """Sort the images by id, leaving out those whose id is missing or stands for several files."""
+        """Sort the images by id, leaving out those whose id is missing or that of several files."""
         read_id = id_reader(entry.id for entry in document.images)
         entries: dict[Hashable, list[ImageEntry]] = defaultdict(list)
         for entry in document.images:

@@ -38,7 +38,7 @@ class ImageFinder:
         self._folders.sort(key=lambda folder: -sum(self._is_in(folder, name) for name in names))
 
     def find(self, name: str) -> Path:
-        """Return the file that `name` stands for; raises UnusableSample when there is none, or no single one."""
+        """Return the file that `name` means; raises UnusableSample when there is none, or no single one."""
         for folder in self._folders:
             if self._is_in(folder, name):
                 return folder / name

@@ -12,7 +12,8 @@ from engine.data.coco_layout import AnnotationFile, CocoFiles, find_coco_files, 
 from engine.data.holdout import HoldOut, held_out
 from engine.data.image_lookup import ImageFinder, base_name
 from engine.data.mask_folders import find_mask_folders, index_mask_folders
-from engine.data.scenes import SplitIndex
+from engine.data.rejections import Rejection
+from engine.data.scenes import Scene, SplitIndex
 from engine.errors import UserError
 
 KNOWN_LAYOUTS: Final = (
@@ -75,9 +76,32 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
     if files.val:
         val_name = files.val.file.relative_to(root).as_posix()
         notes = (f"the train split is read from {name}, the val split from {val_name}{tests}",)
-        return DatasetIndex("COCO JSON", train, _coco_split(root, files.val, options), notes)
+        val = _coco_split(root, files.val, options)
+        of_train, of_val = (set(image_folders(root, split)) for split in (files.train, files.val))
+        train = _without_namesakes(train, of_val - of_train, val)
+        val = _without_namesakes(val, of_train - of_val, train)
+        return DatasetIndex("COCO JSON", train, val, notes)
     train, val = _divide(train, hold_out)
     return DatasetIndex("COCO JSON", train, val, (f"there is one split, {name}: {_held_out(hold_out)}{tests}",))
+
+
+def _without_namesakes(split: SplitIndex, foreign: set[Path], other: SplitIndex) -> SplitIndex:
+    """The split without scenes whose image was found by name alone in a folder of the other split, which has it too.
+
+    Numbered images are called alike in every split: where one is missing, its namesake is another picture.
+    """
+    taken = {scene.file for scene in other.scenes}
+    lost = {scene.name for scene in split.scenes if scene.file in taken and _is_namesake(scene, foreign)}
+    if not lost:
+        return split
+    says = "the image file is missing, the only one of that name belongs to the other split"
+    problems = (*split.problems, *(Rejection(name, says) for name in sorted(lost)))
+    return replace(split, scenes=tuple(scene for scene in split.scenes if scene.name not in lost), problems=problems)
+
+
+def _is_namesake(scene: Scene, foreign: set[Path]) -> bool:
+    """Whether the image lies in a folder that is not the split's and that its annotations do not name."""
+    return scene.file is not None and scene.file.parent in foreign and scene.file.parent.name not in scene.name
 
 
 def _held_out(hold_out: HoldOut) -> str:

@@ -68,7 +68,7 @@ def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: Dat
 
 
 def _lack(split: SplitIndex, config: DataConfig) -> str:
-    """Why a split has no sample: what is wrong with it, or that everybody measured is too small."""
+    """Why a split has no sample: what is wrong with it, or that all people measured are too small."""
     problems = [f"{problem.file}: {problem.error}" for problem in split.problems]
     found = [f"{len(problems)} problems, the first in {problems[0]}"] if problems else []
     boxes = [box for scene in split.scenes for box in scene.boxes if box is not None]

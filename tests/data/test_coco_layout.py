@@ -169,3 +169,30 @@ def test_a_pipe_is_no_annotation_file_and_a_link_to_nowhere_is_named(tmp_path: P
         "instances_train.json",
         "the file cannot be read: No such file or directory",
     )
+
+
+def test_a_missing_image_is_not_replaced_by_its_namesake_of_the_other_split(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_split(tmp_path, f"instances_{split}.json", split, ["0001.png", "0002.png"])
+    (tmp_path / "train" / "0002.png").unlink()
+    index = index_dataset(tmp_path)
+    assert [scene.name for scene in index.train.scenes] == ["0001.png"]
+    assert len(index.val.scenes) == 2
+    (problem,) = index.train.problems
+    assert problem.file == "0002.png" and "belongs to the other split" in problem.error
+
+
+def test_images_of_one_split_in_the_folder_of_the_other_are_found(tmp_path: Path) -> None:
+    write_split(tmp_path, "instances_train.json", "images/train", ["a.png", "b.png"])
+    write_split(tmp_path, "instances_val.json", "images/val", ["c.png"])
+    (tmp_path / "images/train/b.png").rename(tmp_path / "images/val/b.png")
+    assert counts(index_dataset(tmp_path)) == (2, 1)
+
+
+def test_images_that_both_splits_name_are_doubted_and_not_missing(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_split(tmp_path, f"instances_{split}.json", "val", ["a.png", "b.png"])
+    for split in ("train", "val"):
+        file = tmp_path / f"instances_{split}.json"
+        file.write_text(file.read_text().replace('"a.png"', '"val/a.png"').replace('"b.png"', '"val/b.png"'))
+    assert counts(index_dataset(tmp_path)) == (2, 2)
