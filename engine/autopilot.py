@@ -14,9 +14,9 @@ from engine.config import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.phases import LAST_PHASE
-from engine.protocol.state import RunState
+from engine.protocol.state import VALIDATION, RunState
 
-PROMOTE, WAIT, GIVE_UP, TUNE, DONE = "promotes", "waits", "gives up", "tunes", "is done"
+PROMOTE, WAIT, VALIDATE, GIVE_UP, TUNE, DONE = "promotes", "waits", "validates", "gives up", "tunes", "is done"
 SAID_EVERY: Final = 100
 """Steps between two sayings of the same decision for another reason."""
 
@@ -80,6 +80,8 @@ def _next_phase(memory: AutopilotMemory, state: RunState, settings: AutopilotCon
         why = f"phase {phase} failed its probation {_times(failed)}, the next try is at step {memory.retry_at}"
         return Decision(WAIT, why, f"retry {phase} {failed}")
     red = [check for check in state.gate if not check.passed]
+    if red and all(check.name == VALIDATION and not check.measured for check in red):
+        return Decision(VALIDATE, f"for phase {phase}: it has no validation yet", f"validation {phase}", c.Validate())
     if red or not state.gate:
         why = "; ".join(f"{check.name} is {check.value}, must be {check.bound}" for check in red) or "nothing measured"
         return Decision(WAIT, f"for phase {phase}: {why}", f"phase {phase}: {', '.join(check.name for check in red)}")

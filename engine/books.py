@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from engine.autopilot import AutopilotMemory
 from engine.config import Config
 from engine.guardian.sight import GuardianMemory
+from engine.guards.baseline import UNKNOWN, Baseline, Level
 from engine.guards.gate import GateWindow
 from engine.guards.watch import Watch, WatchMemory
 from engine.protocol.codec import from_json, from_text, to_text
+from engine.protocol.events import ValidationCompleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class _Page:
     grad_norms: tuple[float, ...] = ()
     skipped: tuple[bool, ...] = ()
     mious: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
+    level: Level = UNKNOWN
     guardian: GuardianMemory = field(default_factory=GuardianMemory)
     autopilot: AutopilotMemory = field(default_factory=AutopilotMemory)
     watch: WatchMemory | None = None
@@ -31,17 +36,23 @@ class _Page:
 class Books:
     """What has to be known of the steps before to judge the next: the gate's window, and who remembers what.
 
-    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is the one that the window tells of.
+    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is the one that the window tells of; `baseline`
+    is what a run that has learned nothing would cost.
     """
 
     def __init__(self, config: Config):
         self.window = GateWindow(config.gate.window_steps)
         self.watch = Watch(config)
+        self.baseline = Baseline({}, {})
         self.phase = -1
         self.clean_steps = 0
         self.skipped_in_a_row = 0
         self.guardian = GuardianMemory()
         self.autopilot = AutopilotMemory()
+
+    def note_validation(self, summary: ValidationCompleted) -> None:
+        """What a validation came to, for the gate; the mIoU of one that was not finite says nothing."""
+        self.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
 
     def to_text(self) -> str:
         """The books as a checkpoint keeps them."""
@@ -53,6 +64,8 @@ class Books:
             grad_norms=tuple(self.window.grad_norms),
             skipped=tuple(self.window.skipped),
             mious=tuple(self.window.mious),
+            margins=tuple(self.window.margins),
+            level=self.window.level,
             guardian=self.guardian,
             autopilot=self.autopilot,
             watch=self.watch.memory(),
@@ -68,6 +81,8 @@ class Books:
         self.window.grad_norms.extend(page.grad_norms)
         self.window.skipped.extend(page.skipped)
         self.window.mious.extend(page.mious)
+        self.window.margins.extend(page.margins)
+        self.window.level = page.level
 
     def open_again(self, text: str) -> None:
         """Become what `to_text` gave, in another process."""

@@ -127,6 +127,7 @@ class Control:
             self._refuse(request, refused("the run was told to stop meanwhile"))
         else:
             self._answer(request, outcome, done)
+            self._actions.books.note_validation(done)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
         """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from engine.books import Books
@@ -67,7 +66,7 @@ class Judge:
         else:
             sight = self._look_into(sight, step, report, later)
         self._council.see(sight)
-        self._look_through_gate(report)
+        self._look_through_gate(report, step.pending.plan.weights)
         return report
 
     def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
@@ -142,21 +141,24 @@ class Judge:
 
     # --- the gate -------------------------------------------------------------------------
 
-    def _look_through_gate(self, report: StepReport) -> None:
+    def _look_through_gate(self, report: StepReport, weights: Mapping[str, float]) -> None:
         if self._books.phase != self._ledger.state.phase:
             self._books.phase = self._ledger.state.phase
             self._books.window.clear()
-        self._books.window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite)
+        level = self._books.baseline.total(weights)
+        self._books.window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite, level=level)
         if report.index % _GATE_EVERY == 0:
             self.measure_gate()
 
     def note_validation(self, summary: ValidationCompleted) -> None:
-        """What an epoch's validation came to; the mIoU of one that was not finite says nothing."""
-        self._books.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
+        """What an epoch's validation came to."""
+        self._books.note_validation(summary)
 
     def show_gate(self) -> None:
         """Hold the window against the gate, for all to see."""
-        self._ledger.observe(gate=gate_checks(self._books.window, self._ledger.state, self._config.gate))
+        state, gate = self._ledger.state, self._config.gate
+        ill = self._books.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
+        self._ledger.observe(gate=gate_checks(self._books.window, state, gate, ill))
 
     def measure_gate(self) -> None:
         """Show the gate as it is now; the autopilot may want to pass it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine.actions import Actions
 from engine.checkpoint import CheckpointDamagedError, checkpoint_name, list_checkpoints, read_checkpoint
@@ -21,16 +22,16 @@ from engine.council import TrainingDivergedError
 from engine.data.sources import Splits, open_splits
 from engine.device import choose_device, describe
 from engine.errors import UserError
+from engine.guards.baseline import Baseline
 from engine.interrupt import Interrupt, StoppedEarlyError
 from engine.journal.mailbox import Mailbox
 from engine.launch import RunRequest, limits_of, open_ledger
 from engine.ledger import Ledger
 from engine.loop import Loop
-from engine.losses.chance import chance_levels
+from engine.losses.chance import blind_levels, chance_levels
 from engine.model.network import HierarchicalUNet
 from engine.past import Redone
 from engine.protocol import events as e
-from engine.protocol.codec import Json
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
@@ -214,7 +215,7 @@ def _fit(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: In
 def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
     """Take the run up on the disk: from here on it is this process's."""
     start, trainer, config = parts.start, parts.trainer, request.config
-    chance = _chance(parts.splits)
+    labels, distances = _samples(parts.splits)
     is_lost = request.resume and not has_journal(request.directory)
     ledger.begin()
     if request.resume:
@@ -226,7 +227,9 @@ def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interr
     actions = Actions(request.directory, config, trainer, ledger)
     if start:
         actions.take_up(start.payload)
-    ledger.journal.set_meta("chance_levels", chance)
+    chance = chance_levels(labels, distances)
+    ledger.journal.set_meta("chance_levels", {**chance})
+    actions.books.baseline = Baseline(blind_levels(labels, distances, config.loss.class_weights), chance)
     ledger.observe(device=describe(trainer.device), total_steps=trainer.total_steps(ledger.state))
     control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
     control.refuse_stale()
@@ -298,12 +301,12 @@ def _are_numbers(value: torch.Tensor) -> bool:
     return value.is_floating_point() and bool(torch.isfinite(value).all())
 
 
-def _chance(splits: Splits) -> dict[str, Json]:
-    """What an uninformed network would score in each loss term, from the labels of the first samples."""
-    samples = [splits.train.sample(0, index) for index in range(min(_CHANCE_SAMPLES, len(splits.train)))]
+def _samples(splits: Splits) -> tuple[Tensor, Tensor]:
+    """Labels and distances of some training samples from all over the split, to compute chance levels from."""
+    count, total = min(_CHANCE_SAMPLES, len(splits.train)), len(splits.train)
+    samples = [splits.train.sample(0, index * total // count) for index in range(count)]
     labels = torch.stack([sample.label_HW for sample in samples])
-    distances = torch.stack([sample.distance_1HW for sample in samples])
-    return {**chance_levels(labels, distances)}
+    return labels, torch.stack([sample.distance_1HW for sample in samples])
 
 
 def _started(trainer: Trainer, splits: Splits, ledger: Ledger, resumed: bool) -> e.RunStarted:

@@ -69,6 +69,7 @@ class Redoing:
             case e.ValidationCompleted():
                 if summary := self._actions.validate():
                     self._note(past, summary)
+                    self._actions.books.note_validation(summary)
             case e.CheckpointSaved():
                 self._note(past, self._actions.checkpoint_now("asked"))
             case event:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.guards.baseline import Level
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.script import ScriptedCommand
@@ -106,12 +107,13 @@ def lenient(**overrides: object) -> object:
 
 @pytest.fixture
 def level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses that are taken for level, so that four noisy steps pass the gate."""
+    """Losses that are taken for level and far below chance, so that four noisy steps pass the gate."""
 
     def no_slope(values: list[float]) -> tuple[float, float]:
         return 0.0, float(len(values))
 
     monkeypatch.setattr("engine.guards.gate.slope_with_error", no_slope)
+    monkeypatch.setattr("engine.guards.baseline.Baseline.total", lambda self, weights: Level(1e6, 0.0, 1e6))
 
 
 @pytest.mark.usefixtures("level")

@@ -109,9 +109,12 @@ def _reason(plan: Plan) -> str:
 
 def _gate(situation: Situation) -> str:
     state = situation.state
-    red = [check.name for check in state.gate if not check.passed]
-    if red:
-        return f"the gate to phase {state.phase + 1} is shut: {names(red)}"
+    red = [check.name for check in state.gate if not check.passed and check.measured]
+    pending = [check.name for check in state.gate if not check.measured]
+    if red or pending:
+        waits = f"not measured yet {names(pending)}" if pending else ""
+        shut = "; ".join(text for text in (names(red) if red else "", waits) if text)
+        return f"the gate to phase {state.phase + 1} is shut: {shut}"
     return foretold(decide(state, c.PromotePhase()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -20,6 +20,9 @@ from engine.protocol.events import Status
 from engine.protocol.names import REFINEMENT_OF_TERM
 from engine.protocol.phases import LAST_PHASE, PHASES
 from engine.protocol.state import GateCheck, RunState
+
+_PENDING: Final = "-"
+"""Before a check that was not measured yet: it has neither passed nor failed."""
 
 
 class GateDialog(Dialog):
@@ -57,15 +60,15 @@ class GateDialog(Dialog):
         if state is None or not isinstance(event, e.PhasePromoted):
             self._shut(outcome.reason)
             return
-        red = sum(not check.passed for check in state.gate)
-        self._armed = self._armed and bool(red)
-        self._pressed_on_red = self._pressed_on_red and bool(red)
+        shut = verdict(state.gate)
+        self._armed = self._armed and bool(shut)
+        self._pressed_on_red = self._pressed_on_red and bool(shut)
         self.say("phase", f"Phase {state.phase} {PHASES[state.phase].title}, since step {state.phase_started_at}")
         self.say("checks", _checks(state.gate))
         self.say("adds", _adds(self.session, state, event))
         self.say("around", _around(state))
-        self.say("press", self._press(red))
-        self._show_buttons(red=bool(red))
+        self.say("press", self._press(shut))
+        self._show_buttons(red=bool(shut))
 
     def action_promote(self) -> None:
         """Enter the next phase, unless a check is red."""
@@ -86,15 +89,14 @@ class GateDialog(Dialog):
         if self._armed and self.session.decide(c.PromotePhase(force=True)).status is not Status.REFUSED:
             self.dismiss((c.PromotePhase(force=True),))
 
-    def _press(self, red: int) -> Content:
-        if not red:
+    def _press(self, shut: str) -> Content:
+        if not shut:
             return Content.assemble((f"{PASS} the gate is open: ", "$text-success"), "enter promotes")
-        what = f"{red} check{' is' if red == 1 else 's are'} red"
         if self._armed:
-            armed = f"{CARE} {what}: F promotes all the same, and it is recorded as forced"
+            armed = f"{CARE} {shut}: F promotes all the same, and it is recorded as forced"
             return Content.styled(armed, "$text-error bold")
         nothing = "enter does nothing, " if self._pressed_on_red else ""
-        return Content.assemble((f"{FAIL} {what}: ", "$text-error"), f"{nothing}f goes on to a forced promotion")
+        return Content.assemble((f"{FAIL} {shut}: ", "$text-error"), f"{nothing}f goes on to a forced promotion")
 
     def _show_buttons(self, *, red: bool) -> None:
         self.query_one("#promote", Button).disabled = red
@@ -116,11 +118,28 @@ def _checks(gate: tuple[GateCheck, ...]) -> Content:
     width, values = max(len(check.name) for check in gate), max(len(check.value) for check in gate)
     return Content("\n").join(
         Content.assemble(
-            (f"{PASS} " if check.passed else f"{FAIL} ", "$text-success" if check.passed else "$text-error"),
+            _mark(check),
             f"{check.name:{width}}  {check.value:>{values}}  {check.bound}",
         )
         for check in gate
     )
+
+
+def verdict(gate: tuple[GateCheck, ...]) -> str:
+    """Why a gate is shut: '1 check is red, 2 are pending'; '' where it is open."""
+    red = sum(check.measured and not check.passed for check in gate)
+    pending = sum(not check.measured for check in gate)
+    said = [f"{red} check{' is' if red == 1 else 's are'} red"] if red else []
+    if pending:
+        checks = "" if red else " check" if pending == 1 else " checks"
+        said.append(f"{pending}{checks} {'is' if pending == 1 else 'are'} pending")
+    return ", ".join(said)
+
+
+def _mark(check: GateCheck) -> tuple[str, str]:
+    if check.passed:
+        return f"{PASS} ", "$text-success"
+    return (f"{FAIL} ", "$text-error") if check.measured else (f"{_PENDING} ", "$text-muted")
 
 
 def _adds(session: Session, state: RunState, event: e.PhasePromoted) -> str:

@@ -89,15 +89,18 @@ class Phases(TitledLines):
         if state.phase >= LAST_PHASE:
             yield Content.styled("no gate: this is the last phase", LABEL)
             return
-        red = sum(not check.passed for check in state.gate)
-        verdict = (
+        red = sum(check.measured and not check.passed for check in state.gate)
+        pending = sum(not check.measured for check in state.gate)
+        said = (
             part("", "not measured yet", LABEL)
             if not state.gate
             else part("", f"{self.signs.failed} shut, {red} of {len(state.gate)} red", BAD)
             if red
+            else part("", f"- shut, {pending} of {len(state.gate)} pending", WARN)
+            if pending
             else part("", f"{self.signs.passed} open", f"bold {GOOD}")
         )
-        yield from flow([part(f"gate to phase {state.phase + 1}", ""), verdict, Part(link("[p]", "promote"))], width)
+        yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, Part(link("[p]", "promote"))], width)
         yield from self._checks(state.gate, width)
 
     def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
@@ -106,7 +109,8 @@ class Phases(TitledLines):
         names, values, bounds = (max((len(row[at]) for row in rows), default=0) for at in (0, 1, 2))
         is_table = 8 + names + values + bounds <= width
         for check, (name, value, bound) in zip(checks, rows, strict=True):
-            sign, style = (self.signs.passed, GOOD) if check.passed else (self.signs.failed, BAD)
+            pending = ("-", LABEL) if not check.measured else (self.signs.failed, BAD)
+            sign, style = (self.signs.passed, GOOD) if check.passed else pending
             title = Content.styled(f"  {sign} {padded(name, names) if is_table else name}  ", style)
             measured = Content.assemble((padded(value, values) if is_table else value, STRONG), (f"  {bound}", LABEL))
             if title.cell_length + measured.cell_length <= width:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from engine.guards.seen import Latch, Seen
 from engine.protocol.events import AlertRaised
 from engine.protocol.names import REFINEMENT_OF_TERM, REFINEMENTS
+from engine.protocol.state import RunState
 
 _FAST, _SLOW = 0.1, 0.002
 """Weights of the newest logarithm in the mean of some 10 steps and in that of some 500, a part's history."""
@@ -46,9 +49,49 @@ class _Part:
         self.fast += max(_FAST, 1 / self.count) * (level - self.fast)
         self.slow += max(_SLOW, 1 / self.count) * (level - self.slow)
 
+    @property
+    def _latches(self) -> tuple[Latch, ...]:
+        return self.dead, self.exploding, self.vanishing, self.swelling
+
+    def ails(self, num_steps: int) -> Iterator[str]:
+        """The kinds of trouble that it has now; without a gradient for `num_steps` it is called dead."""
+        if self.dead.is_up or self.idle >= num_steps:
+            yield "dead"
+        if self.exploding.is_up or self.swelling.is_up:
+            yield "exploding"
+        if self.vanishing.is_up:
+            yield "vanishing"
+
+    def memory(self) -> PartMemory:
+        """What a checkpoint keeps; a latch that never rose did so at -1."""
+        up = tuple(latch.is_up for latch in self._latches)
+        rose_at = tuple(-1 if latch.rose_at is None else latch.rose_at for latch in self._latches)
+        return PartMemory(self.fast, self.slow, self.count, self.idle, self.weight_at_first, up, rose_at)
+
+    @classmethod
+    def of(cls, kept: PartMemory) -> _Part:
+        """The part that `kept` tells of."""
+        part = cls(kept.fast, kept.slow, kept.count, kept.idle, kept.weight_at_first)
+        for latch, is_up, rose_at in zip(part._latches, kept.up, kept.rose_at, strict=False):
+            latch.is_up, latch.rose_at = is_up, None if rose_at < 0 else rose_at
+        return part
+
     def forget(self) -> None:
         """The past says nothing any more."""
         self.fast, self.slow, self.count, self.idle, self.weight_at_first = 0.0, 0.0, 0, 0, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartMemory:
+    """One part as a checkpoint keeps it: means and counts, and for each kind of alert whether it is up, since when."""
+
+    fast: float
+    slow: float
+    count: int
+    idle: int
+    weight_at_first: float
+    up: tuple[bool, ...]
+    rose_at: tuple[int, ...]
 
 
 class ModuleMonitor:
@@ -77,6 +120,23 @@ class ModuleMonitor:
                 alerts += self._look_at(name, 0.0, seen)
         return tuple(alerts)
 
+    def ill(self, state: RunState, num_steps: int) -> frozenset[str]:
+        """Each part whose alert is open, or that had no gradient in the newest `num_steps`, with what ails it."""
+        return frozenset(
+            f"{name} {kind}"
+            for name, part in self._parts.items()
+            if name not in REFINEMENTS or name in state.refinements
+            for kind in part.ails(max(num_steps, 1))
+        )
+
+    def memory(self) -> Mapping[str, PartMemory]:
+        """What a checkpoint keeps."""
+        return MappingProxyType({name: part.memory() for name, part in self._parts.items()})
+
+    def recall(self, memory: Mapping[str, PartMemory]) -> None:
+        """Become what `memory` tells of."""
+        self._parts = {name: _Part.of(kept) for name, kept in memory.items()}
+
     def _look_at(self, name: str, norm: float, seen: Seen) -> list[AlertRaised]:
         part = self._parts.setdefault(name, _Part())
         term = _TERM_OF_MODULE.get(name, "")
@@ -93,12 +153,12 @@ class ModuleMonitor:
         found: list[tuple[str, str, str]] = []
         gap = part.fast - part.slow if part.count >= _HISTORY else 0.0
         if part.dead.rises(seen.number, on=part.idle >= self._dead_steps, off=part.idle == 0):
-            found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _REVIVE))
+            found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _revive(name)))
         explodes = gap > _GROWTH and part.fast > self._least_explosion
         if part.exploding.rises(seen.number, on=explodes, off=gap < _GROWTH / 2):
-            found.append(("exploding", _beside(name, norm, part), _CALM))
+            found.append(("exploding", _beside(name, norm, part), _calm(name)))
         if part.vanishing.rises(seen.number, on=gap < -_LOSS, off=gap > -_LOSS / 2):
-            found.append(("vanishing", _beside(name, norm, part), _REVIVE))
+            found.append(("vanishing", _beside(name, norm, part), _revive(name)))
         return found + self._swelling(name, part, seen)
 
     def _swelling(self, name: str, part: _Part, seen: Seen) -> list[tuple[str, str, str]]:
@@ -109,7 +169,7 @@ class ModuleMonitor:
             return []
         before = part.weight_at_first
         message = f"the weights of {name} have the norm {weight:.3g}, {growth:.1f} times that of {before:.3g} before"
-        return [("exploding", message, _CALM)]
+        return [("exploding", message, _calm(name))]
 
     def disturb(self) -> None:
         """See `Monitor.disturb`."""
@@ -124,5 +184,15 @@ def _beside(name: str, norm: float, part: _Part) -> str:
     )
 
 
-_REVIVE = "visualize the gradients of this module; raise its loss weight, or disable it and enable it anew"
-_CALM = "reduce the learning rate, clip the gradient at less, or disable the refinement until the rest trains stably"
+def _revive(name: str) -> str:
+    """What wakes a module: only one with a loss of its own has a weight to raise, only a refinement can go off."""
+    if name in _TERM_OF_MODULE:
+        return f"raise the loss weight of {_TERM_OF_MODULE[name]}, or disable {name} and enable it anew"
+    if name in REFINEMENTS:
+        return f"disable {name} and enable it anew, or roll back to before it died"
+    return "roll back to a checkpoint from before, and lower the learning rate; a dead module does not wake by itself"
+
+
+def _calm(name: str) -> str:
+    off = f", or disable {name} until the rest trains stably" if name in REFINEMENTS else ""
+    return f"reduce the learning rate, clip the gradient at less{off}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from engine.config import Config
-from engine.guards.modules import ModuleMonitor
+from engine.guards.modules import ModuleMonitor, PartMemory
 from engine.guards.plateau import PlateauMonitor
 from engine.guards.seen import Monitor, Seen
 from engine.guards.shares import ShareWindow, share_monitors
@@ -24,7 +25,8 @@ class WatchMemory:
     """What the guardian acts on must be seen alike after a resume: spikes, and gradient norms that stay over the bound.
 
     `steering` is what was steered, as JSON; `over` says of the newest steps whether their norm was over the bound,
-    `over_since` at which step that was last called an alert and `is_over` whether it has not cleared since.
+    `over_since` at which step that was last called an alert and `is_over` whether it has not cleared since. The gate
+    asks for the `parts` of the network.
     """
 
     last: int
@@ -36,6 +38,7 @@ class WatchMemory:
     over: tuple[bool, ...]
     over_since: int | None
     is_over: bool
+    parts: Mapping[str, PartMemory] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Watch:
@@ -48,11 +51,12 @@ class Watch:
         guard, max_grad_norm = config.guard, config.gate.max_grad_norm
         self._rules = {name: MedianRule() for name in (_LOSS, _NORM)}
         self._spikes = SpikeDetector(self._rules, Tolerance(score=guard.spike_score))
+        self._modules = ModuleMonitor(guard.dead_steps, max_grad_norm)
         self._over, *others = share_monitors(max_grad_norm)
         self._monitors: list[Monitor] = [
             self._over,
             *others,
-            ModuleMonitor(guard.dead_steps, max_grad_norm),
+            self._modules,
         ]
         if guard.plateau_steps:
             self._monitors.append(PlateauMonitor(guard.plateau_steps))
@@ -84,6 +88,10 @@ class Watch:
             events.insert(0, SpikeDetected(metric, number, reading.value, reading.centre, reading.score))
         return tuple(events)
 
+    def ill(self, state: RunState, num_steps: int) -> frozenset[str] | None:
+        """The modules with an open alert or no gradient in the newest `num_steps`; None before the first step."""
+        return self._modules.ill(state, num_steps) if self._last else None
+
     def _notice(self, number: int, steering: tuple[object, ...]) -> None:
         """Was anything steered since the last step, or before the resume?"""
         changed = bool(self._steering) and steering != self._steering
@@ -104,6 +112,7 @@ class Watch:
             over=self._over.window.newest,
             over_since=self._over.latch.rose_at,
             is_over=self._over.latch.is_up,
+            parts=self._modules.memory(),
         )
 
     def recall(self, memory: WatchMemory) -> None:
@@ -116,6 +125,7 @@ class Watch:
         for held in memory.over:
             self._over.window.add(held=held)
         self._over.latch.rose_at, self._over.latch.is_up = memory.over_since, memory.is_over
+        self._modules.recall(memory.parts)
 
     def _disturb(self) -> None:
         self._spikes.disturb()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
@@ -30,14 +30,22 @@ class Limits:
     max_gradient_clip: float = 1000.0
 
 
+VALIDATION: Final = "validation mIoU"
+"""The name of the gate's check that a validation measures; all others are measured by training on."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateCheck:
-    """One condition for a promotion, with the value measured and the bound it is held against."""
+    """One condition for a promotion, with the value measured and the bound it is held against.
+
+    What was not `measured` yet is pending: it has not passed, and has not failed either.
+    """
 
     name: str
     value: str
     bound: str
     passed: bool
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)

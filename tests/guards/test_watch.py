@@ -87,9 +87,9 @@ def test_a_spike_of_the_loss_is_told_with_its_centre_and_score() -> None:
             "boundary_aware losses lie over the clamp, the last at 37",
             "disable boundary_aware_loss",
         ),
-        (_from(150, grad_norm__gate=0.0), "dead module", "no gradient has reached gate for 30 steps", "visualize"),
+        (_from(150, grad_norm__gate=0.0), "dead module", "no gradient has reached gate for 30 steps", "roll back"),
         (_from(250, grad_norm__gate=40.0), "exploding module", "gate is 40", "clip the gradient at less"),
-        (_from(250, grad_norm__gate=1e-7), "vanishing module", "gate is 1e-07", "loss weight"),
+        (_from(250, grad_norm__gate=1e-7), "vanishing module", "gate is 1e-07", "roll back"),
         (_from(250, weight_norm__gate=200.0), "exploding module", "20.0 times that of 10 before", "learning rate"),
     ],
 )
