@@ -89,7 +89,7 @@ def _train_headless(options: TrainOptions) -> int:
         is_final = False
         try:
             reporter.start()
-            code = _run(lambda _: _request(options, directory, config, script), name, interrupt)
+            code = _run(lambda _: _request(options, directory, config, script, name), name, interrupt)
             is_final = True
         except UserError:
             discard_run(directory)
@@ -124,7 +124,7 @@ def _train_on_screen(options: TrainOptions) -> int:
     def request_for(name: str) -> RunRequest:
         config = _load(options, resumed, name)
         check_data(config.data.path)
-        return _request(options, directory, config, script)
+        return _request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named)), interrupt)
     with signals_to(interrupt):
@@ -170,7 +170,11 @@ def _load(options: TrainOptions, resumed: Path | None, name: str) -> Config:
     return load_config(name, overrides(options))
 
 
-def _request(options: TrainOptions, directory: Path, config: Config, script: tuple[ScriptedCommand, ...]) -> RunRequest:
+def _request(
+    options: TrainOptions, directory: Path, config: Config, script: tuple[ScriptedCommand, ...], name: str
+) -> RunRequest:
+    from engine.config_files import usual_config  # noqa: PLC0415
+    from engine.departures import departures  # noqa: PLC0415
     from engine.launch import RunRequest  # noqa: PLC0415
 
     return RunRequest(
@@ -180,6 +184,7 @@ def _request(options: TrainOptions, directory: Path, config: Config, script: tup
         resume=bool(options.resume),
         init_from=options.init_from,
         script=script,
+        unusual=() if options.resume else departures(config, usual_config(name)),
     )
 
 

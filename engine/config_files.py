@@ -60,6 +60,20 @@ def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved
     return Resolved(config, origins | {".".join(path): setting.where for path, setting in settings.items()})
 
 
+def usual_config(name_or_path: str) -> Config:
+    """The config in configs/ that the one named was made from, or itself; the defaults where there is none.
+
+    Raises UserError as `load_config` does.
+    """
+    path = _find(name_or_path, Path(), COMMAND_LINE)
+    while path.parent.resolve() != CONFIGS_DIR:
+        parent = read_settings(_read_text(path, _shown_path(path)), _shown_path(path)).get(_EXTENDS)
+        if parent is None:
+            return Config()
+        path = _find(str(parent.value), path.parent, parent.where)
+    return _validated(_read_chain(path, ()))
+
+
 def read_resolved(path: Path) -> Config:
     """The config that a run resolved and left in its directory. Raises UserError as `load_config` does."""
     return _validated(_read_chain(path, ()))

@@ -18,6 +18,7 @@ from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.ledger import Ledger
 from engine.past import Redone
+from engine.protocol.facts import Departure
 from engine.protocol.phases import phase_of
 from engine.protocol.state import Limits, RunState
 from engine.runs import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, claim_run, has_journal, hold_run, start_over
@@ -33,7 +34,8 @@ INIT_FROM: Final = "init_from"
 class RunRequest:
     """What to train: a directory that exists, a resolved configuration, and where the weights come from.
 
-    With `past` a recorded run is driven again: exactly this is done, and nothing that anybody decides now.
+    `unusual` says what of the configuration lies far from that of its named config. With `past` a recorded run is
+    driven again: exactly this is done, and nothing that anybody decides now.
     """
 
     directory: Path
@@ -43,6 +45,7 @@ class RunRequest:
     init_from: str = ""
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[Redone, ...] | None = None
+    unusual: tuple[Departure, ...] = ()
 
 
 def initial_state(run: str, config: Config) -> RunState:

@@ -13,10 +13,12 @@ from typing import Any
 import yaml
 
 from engine.config import Config
+from engine.departures import shown
 from engine.journal.reader import Entry, JournalReader
 from engine.launch import INIT_FROM, RunRequest
 from engine.past import Redone
 from engine.protocol import events as e
+from engine.protocol.facts import Departure
 from engine.protocol.phases import phase_of
 from engine.protocol.state import RunState
 
@@ -35,6 +37,19 @@ def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
         elif isinstance(entry.event, e.LASTING_EVENTS):
             lasting.append(Redone(entry.step, entry.actor, entry.event, _AGAIN))
     return sorted((done for done in lasting if done.step >= from_step), key=lambda done: done.step)
+
+
+def still_unusual(journal: Path, config: Config) -> tuple[Departure, ...]:
+    """What lay far from the named config when the run began or was last resumed, and is configured as it was then."""
+    began = [entry.event for entry in _entries(journal) if isinstance(entry.event, e.RunStarted)]
+    tree = config.model_dump(mode="json")
+    return tuple(x for x in began[-1].unusual if shown(_value(tree, x.key)) == x.value) if began else ()
+
+
+def _value(tree: Any, key: str) -> object:
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
 
 
 def never_saved(journal: Path) -> bool:

@@ -36,7 +36,15 @@ from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.recording import remember_conditions
-from engine.resume import changed_settings, first_weights, last_reached, never_saved, redo_list, revise_state
+from engine.resume import (
+    changed_settings,
+    first_weights,
+    last_reached,
+    never_saved,
+    redo_list,
+    revise_state,
+    still_unusual,
+)
 from engine.runs import CHECKPOINTS, has_journal
 from engine.trainer import Trainer, inherit_weights
 
@@ -235,7 +243,7 @@ def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interr
     control.refuse_stale()
     _schedule(control, request, ledger)
     remember_conditions(ledger, request, device=trainer.device.type, init_from=parts.init_from)
-    ledger.note(_started(trainer, parts.splits, ledger, request.resume))
+    ledger.note(_started(trainer, parts.splits, ledger, request))
     if not start:
         actions.checkpoint("start")
     ledger.observe(doing="waiting for the first batch")
@@ -309,14 +317,16 @@ def _samples(splits: Splits) -> tuple[Tensor, Tensor]:
     return labels, torch.stack([sample.distance_1HW for sample in samples])
 
 
-def _started(trainer: Trainer, splits: Splits, ledger: Ledger, resumed: bool) -> e.RunStarted:
+def _started(trainer: Trainer, splits: Splits, ledger: Ledger, request: RunRequest) -> e.RunStarted:
     return e.RunStarted(
         device=ledger.state.device,
         num_parameters=sum(p.numel() for p in trainer.model.parameters()),
         num_train_samples=len(splits.train),
         num_val_samples=len(splits.val),
         total_steps=ledger.state.total_steps,
-        resumed_from=f"step {ledger.state.step}" if resumed else "",
+        resumed_from=f"step {ledger.state.step}" if request.resume else "",
+        learning_rate=request.config.training.learning_rate,
+        unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
     )
 
 
