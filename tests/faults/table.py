@@ -165,6 +165,21 @@ FAULTS: Final = (
         "e2e/test_signals.py::test_a_hang_up_that_is_ignored_at_the_start_stays_ignored",
     ),
     Fault(
+        "journal, its log, or the run directory deleted, moved or replaced while it trains",
+        "an alert; the journal is written again with all its rows, another's file is kept, the run goes on",
+        "journal/test_vanished.py::test_the_journal_is_written_again_with_its_rows_and_the_run_goes_on",
+    ),
+    Fault(
+        "checkpoints deleted while it trains",
+        "an alert; those that are gone are no longer offered, a new one is written",
+        "faults/test_vanished.py::test_checkpoints_that_are_deleted_are_said_and_one_is_written_in_their_place",
+    ),
+    Fault(
+        "standard streams closed, full, or a pipe whose reader ends",
+        "the run trains without a console; a command says so, exit code 1",
+        "e2e/test_standard_streams.py::test_a_run_trains_without_a_console",
+    ),
+    Fault(
         "SIGINT twice",
         "the end at once; the terminal is restored",
         "test_main.py::test_a_second_interrupt_ends_at_once",
