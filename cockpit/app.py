@@ -159,6 +159,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             os.kill(os.getpid(), signal.SIGHUP)
             self._terminal = None
             return
+        if self._terminal is not None:
+            self._terminal.keep_log()
         assert self._cabin is not None
         news = self._cabin.poll()
         escape = self._cabin.escape_of(news)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, TextIO
 
 from cockpit.terminal_guard import TerminalGuard
+from engine.journal.files import identity_of
 
 DUMB: Final = ("", "dumb", "unknown")
 
@@ -57,11 +58,7 @@ class Terminal:
         self._guard = TerminalGuard(self._screen, GIVE_BACK.encode(), self._attributes)
         self.stream = open(self._screen, "w", encoding="utf-8", errors="replace", closefd=False)
         self._saved = _copy_of(1), _copy_of(2)
-        _flush()
-        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
+        self._lead_to_log()
         return self
 
     def __exit__(
@@ -94,6 +91,19 @@ class Terminal:
         for copy in saved or ():
             os.close(copy)
         self._guard.dismiss()
+
+    def keep_log(self) -> None:
+        """Lead 1 and 2 to the log that is there now: one that was deleted is begun again; microseconds otherwise."""
+        if self._saved is not None and identity_of(self._log) != identity_of(1):
+            with suppress(OSError):  # its directory is not there yet
+                self._lead_to_log()
+
+    def _lead_to_log(self) -> None:
+        _flush()
+        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
 
     def is_gone(self) -> bool:
         """Whether the terminal was closed; microseconds. For any time, also before it is entered."""

@@ -15,8 +15,8 @@ _BESIDE: Final = ("", "-wal", "-shm")
 """What SQLite's names for a database and its two companions end in."""
 
 
-def identity_of(path: Path) -> Identity | None:
-    """Return what tells the file at `path` apart from any other, None if there is none."""
+def identity_of(path: Path | int) -> Identity | None:
+    """Return what tells the file at `path`, or behind a descriptor, apart from any other; None if there is none."""
     try:
         found = os.stat(path)
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -186,3 +187,19 @@ def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
         terminal.wait_for("[charts]")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait() == 128 + signal.SIGTERM
+
+
+def test_a_run_directory_that_is_deleted_under_the_screen_is_said_on_it_and_made_again(folder: Path) -> None:
+    directory = folder / "runs/one"
+    with TerminalSession(program(*WORDS), folder, size=(120, 40)) as terminal:
+        running(terminal)
+        shutil.rmtree(directory.rename(folder / "deleted"))
+        terminal.wait_for("ALERT", "vanished")
+        until(lambda: (directory / "checkpoints").is_dir() and list_checkpoints(directory / "checkpoints"))
+        before = step_of(folder)
+        until(lambda: step_of(folder) > before + 5)
+        terminal.wait_for("▶ running")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+    assert state_of(directory).activity is Activity.FINISHED
+    assert (directory / "console.log").exists()
