@@ -71,8 +71,9 @@ class EventFile:
         self.num_dropped = 0
         self._log_dir = log_dir
         self._max_pending_bytes = max_pending_bytes
-        self._pending = deque([framed(first)])
-        self._num_pending_bytes = len(self._pending[0])
+        self._first = framed(first)
+        self._pending = deque([self._first])
+        self._num_pending_bytes = len(self._first)
         self._descriptor: int | None = None
         self._num_good_bytes = 0
 
@@ -92,6 +93,7 @@ class EventFile:
         """Write what is queued. Raises OSError when the disk refuses; nothing is lost by that, call again later."""
         if not self._pending:
             return
+        self._forget_deleted()
         if self._descriptor is None:
             self._descriptor = _create(self._log_dir)
         try:
@@ -102,6 +104,15 @@ class EventFile:
         self._num_good_bytes += self._num_pending_bytes
         self._pending.clear()
         self._num_pending_bytes = 0
+
+    def _forget_deleted(self) -> None:
+        """Where the file was deleted, go on in a new one, which needs the first record too."""
+        if self._descriptor is None or os.fstat(self._descriptor).st_nlink > 0:
+            return
+        os.close(self._descriptor)
+        self._descriptor, self._num_good_bytes = None, 0
+        self._pending.appendleft(self._first)
+        self._num_pending_bytes += len(self._first)
 
     def close(self) -> None:
         """Close the file; what was not flushed is counted as dropped."""

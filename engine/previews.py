@@ -66,7 +66,7 @@ class PreviewWriter:
 def write_previews(run_dir: Path, step: int, previews: tuple[Preview, ...]) -> None:
     """Write the file beside and rename it, then drop the oldest ones. Raises OSError."""
     path = preview_path(run_dir, step)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **_stacks(previews))

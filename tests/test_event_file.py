@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +134,16 @@ def test_what_never_reached_the_disk_is_counted(tmp_path: Path) -> None:
     file.close()
 
     assert file.num_dropped == 2
+
+
+def test_a_file_that_is_deleted_is_gone_on_with_in_a_new_one(tmp_path: Path) -> None:
+    file = EventFile(tmp_path / "logs", first=b"first")
+    file.append(b"one")
+    file.flush()
+    shutil.rmtree(tmp_path / "logs")
+    file.append(b"two")
+    file.flush()
+    file.append(b"three")
+    file.flush()
+    file.close()
+    assert records_in(tmp_path / "logs") == [b"first", b"two", b"three"]
