@@ -10,6 +10,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from cockpit.console.output import SafeStream
 from cockpit.terminal import Terminal
+from cockpit.terminal_input import read_input
 
 
 def driver_on(terminal: Terminal) -> type[Driver]:
@@ -30,6 +31,9 @@ def driver_on(terminal: Terminal) -> type[Driver]:
         def close(self) -> None:
             super().close()
             terminal.is_taken = False
+
+        def run_input_thread(self) -> None:
+            read_input(self.fileno, self.exit_event, self.process_message)
 
         def _get_terminal_size(self) -> tuple[int, int]:
             return terminal.size()
