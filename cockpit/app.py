@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from rich.console import Console
 from textual.app import App
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
@@ -144,6 +146,20 @@ class CockpitApp(App[None], inherit_bindings=False):
 
         self._cabin = self._departure.cabin = Cabin(self, session, self.settings)
         return self._cabin
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """Return the screen as an SVG, made without terminal codes.
+
+        Textual writes it in true colour first. Rich keeps a style's codes, so all that is on the screen would be in
+        true colour from then on, on a terminal of 256 colours too.
+        """
+        width, height = self.size
+        console = Console(
+            width=width, height=height, file=io.StringIO(), color_system=None, record=True, legacy_windows=False
+        )
+        compositor = self.screen._compositor  # pyright: ignore[reportPrivateUsage]
+        console.print(compositor.render_update(full=True, screen_stack=self._background_screens, simplify=simplify))
+        return console.export_svg(title=title or self.title)
 
     # --- news ---------------------------------------------------------------------------
 
