@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from cockpit.keys import KEYS, Key, remap
+from cockpit.terminal_encoding import shows_unicode
 from engine.errors import UserError, did_you_mean
 
 Marker = Literal["braille", "block", "ascii"]
@@ -49,12 +50,13 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in the file `path`; the defaults where there is none.
+    """The settings in the file `path`; the defaults where there is none. A terminal of few characters gets few.
 
     Raises UserError with file and line for a key that does not exist or a value that cannot be.
     """
+    marker: Marker = "braille" if shows_unicode() else "ascii"
     if not path.is_file():
-        return Settings()
+        return Settings(marker=marker)
     # YAML costs 30 ms of a start, and most people have no such file.
     from engine.config_yaml import read_settings  # noqa: PLC0415
 
@@ -62,7 +64,7 @@ def load_settings(path: Path) -> Settings:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', 'not UTF-8 text')})") from None
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"marker": marker}
     keys: dict[str, tuple[str, ...]] = {}
     where_keys = ""
     for (name, *below), setting in read_settings(text, str(path)).items():

@@ -17,10 +17,19 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_without_a_file_everything_is_as_it_comes(tmp_path):
+def test_without_a_file_everything_is_as_it_comes(tmp_path, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("TERM", "xterm")
     assert load_settings(tmp_path / "none.yaml") == Settings()
     assert load_settings(written(tmp_path, "")) == Settings()
     assert Settings().keys == KEYS
+
+
+def test_a_terminal_without_utf_8_gets_ascii_unless_a_marker_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "POSIX")
+    assert load_settings(tmp_path / "none.yaml").marker == "ascii"
+    assert load_settings(written(tmp_path, "bell: true")).marker == "ascii"
+    assert load_settings(written(tmp_path, "marker: block")).marker == "block"
 
 
 def test_every_setting_is_read(tmp_path):
