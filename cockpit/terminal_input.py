@@ -8,7 +8,7 @@ import re
 import select
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from threading import Event
 from typing import Final
@@ -85,7 +85,7 @@ def read_input(fileno: int, ended: Event, take: Callable[[Message], None]) -> No
 
 
 @contextmanager
-def _faults_logged() -> Iterator[None]:
+def _faults_logged() -> Generator[None]:
     """Log what goes wrong and go on: the next key is another one."""
     try:
         yield
@@ -203,7 +203,7 @@ class InputParser:
         if extended and f"{extended[1] or 1}{extended[2]}" not in FUNCTIONAL_KEYS:
             return
         try:
-            keys = list(self._xterm._sequence_to_key_events(code, alt=alt))
+            keys = list(self._xterm._sequence_to_key_events(code, alt=alt))  # pyright: ignore[reportPrivateUsage]
         except (ValueError, OverflowError):  # a code point beyond Unicode, the release of a key
             return
         for key in keys:

@@ -10,13 +10,15 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.catalogue import Spec, chance_of, is_sparse, label_of, letter_of, levels_of, slot_of, total_chance
+from cockpit.charts.catalogue import Spec, chance_of, is_sparse, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns import Columns, Window
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.heat import heat_scale, scale_key
 from cockpit.charts.inks import Ink
 from cockpit.charts.layout import Layout, num_panes
+from cockpit.charts.levels import levels_of, placed
 from cockpit.charts.marks import Marks
+from cockpit.charts.past import GRADIENT_BOUND, InForce, Past, at_step
 from cockpit.charts.scene import Body, Curve, Heat, HeatRow, LegendItem, Lines, Pane, Scene, Stack
 from cockpit.charts.ticks import compact, narrow
 from cockpit.charts.view import Extent, View, whole_run
@@ -54,6 +56,15 @@ class Feed:
     chance: Mapping[str, float]
     state: RunState | None = None
     recent: bool = False
+    past: Past = ()
+    """What was in force, oldest first; without it what `state` says is taken to have held all the time."""
+    bound: float = GRADIENT_BOUND
+    """The configured bound on the gradient norm."""
+
+    @property
+    def in_force(self) -> Past:
+        """What curves are held against, over the run."""
+        return self.past or (() if self.state is None else (InForce.of(self.state),))
 
     @property
     def extent(self) -> Extent:
@@ -93,7 +104,8 @@ def build(spec: Spec, options: Options, feed: Feed, layout: Layout, glyphs: Glyp
     per_cell = glyphs.across if spec.kind == "lines" else 1
     panes: list[Pane] = []
     for plot, window in zip(layout.plots, _windows(feed, layout, glyphs), strict=False):
-        body = _body(spec, options, feed, metrics, _Columns(feed.source, window, plot.width * per_cell, layout.gutter))
+        columns = _Columns(feed.source, window, plot.width, per_cell, layout.gutter)
+        body = _body(spec, options, feed, metrics, columns)
         panes.append(Pane(window, body, feed.marks, feed.view.cursor))
     scene = Scene(_title(spec, options, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
     if feed.source.last_step == 0 or not metrics:
@@ -121,8 +133,14 @@ class _Columns:
 
     source: Source
     window: Window
-    count: int
+    width: int
+    per_cell: int
     gutter: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.width * self.per_cell
 
     def of(self, metrics: Sequence[str]) -> Mapping[str, Columns]:
         return self.source.buckets_of(metrics, first=self.window.first, last=self.window.end, columns=self.count)
@@ -149,7 +167,11 @@ def _body(spec: Spec, options: Options, feed: Feed, metrics: tuple[str, ...], co
     )
     if spec.kind == "stack":
         return Stack(curves)
-    levels = levels_of(spec, metrics, feed.state, feed.chance)
+    placed_levels = (
+        placed(level, columns.window, columns.width)
+        for level in levels_of(spec, metrics, feed.in_force, feed.chance, feed.bound)
+    )
+    levels = tuple(level for level in placed_levels if level is not None)
     return Lines(curves, levels, log=options.log, smoothing=options.smoothing, bounds=spec.bounds)
 
 
@@ -159,31 +181,40 @@ def _value(feed: Feed, metric: str) -> float | None:
 
 
 def _heat_label(metric: str, metrics: tuple[str, ...], feed: Feed, width: int) -> str:
-    """A module's name and, where there is room, its value."""
+    """A module's name and, where there is room for both, its value; a short name before none."""
+    labels = [label_of(other, metrics) for other in metrics]
     name, value = label_of(metric, metrics), _value(feed, metric)
+    short = short_label(name, labels)
     shown = "" if value is None else narrow(value, 6)
     room = width - 7
-    return f"{name[:room]:<{room}} {shown:>6}" if room >= 6 else name
+    fitting = next((text for text in (name, short) if len(text) <= room), None)
+    if fitting is not None:
+        return f"{fitting:<{room}} {shown:>6}"
+    return name if len(name) <= width else short
 
 
 def _legend(spec: Spec, feed: Feed, metrics: tuple[str, ...]) -> tuple[LegendItem, ...]:
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
+    labels = [label_of(metric, metrics) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
         slot = slot_of(metric, position)
         chance = _chance(spec, feed, metric)
         shown = "-" if value is None else narrow(value)
         if spec.kind == "stack" and value is not None and math.isfinite(value) and total > 0:
             shown = f"{abs(value) / total:.1%}"
-        label = label_of(metric, metrics)
-        items.append(LegendItem(letter_of(slot), slot, label, shown, "" if chance is None else narrow(chance)))
+        label = labels[position]
+        known = "" if chance is None else narrow(chance)
+        items.append(LegendItem(letter_of(slot), slot, label, shown, known, short_label(label, labels)))
     return tuple(items)
 
 
 def _chance(spec: Spec, feed: Feed, metric: str) -> float | None:
     if metric == "loss/total":
-        return total_chance(feed.state, feed.chance)
+        cursor = feed.view.cursor
+        then = at_step(feed.in_force, feed.extent.last if cursor is None else cursor)
+        return None if then is None else then.total_chance(feed.chance)
     return chance_of(metric, feed.chance) if spec.kind == "lines" else None
 
 

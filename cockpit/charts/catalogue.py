@@ -6,14 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cockpit.charts.inks import Ink
-from cockpit.charts.scene import Level
-from cockpit.charts.ticks import compact
-from engine.protocol.names import LOSS_TERMS, active_terms
-from engine.protocol.state import RunState
-
-GRADIENT_BOUND: Final = 10.0
-"""A sound gradient norm stays below this."""
+from engine.protocol.names import LOSS_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +34,7 @@ class Spec:
         return tuple(dict.fromkeys([*named, *rest]))
 
 
+_LETTERS: Final = "abcdefghijklmnpqrstuwyzABCDEFGHIJKLMNPQRSTUWYZ"
 _NOT_PARTS: Final = ("grad_norm/total", "loss/total", "weight_norm/total")
 _VALIDATION: Final = ("val/miou", "val/iou_background", "val/iou_target", "val/iou_other")
 _TERMS: Final = tuple(f"loss/{term}" for term in LOSS_TERMS)
@@ -82,6 +76,12 @@ def label_of(metric: str, metrics: tuple[str, ...]) -> str:
     return last.replace("_", " ") if lasts.count(last) <= 1 and metric != "val/loss" else metric
 
 
+def short_label(label: str, labels: Iterable[str]) -> str:
+    """The first word of a label that is in no other of `labels`; the whole label where each is in another, too."""
+    others = {word for other in labels if other != label for word in other.split()}
+    return next((word for word in label.split() if word not in others), label)
+
+
 def slot_of(metric: str, position: int) -> int:
     """The colour slot of a curve: a loss term has the same in every chart, others go by their position."""
     root, _, last = metric.partition("/")
@@ -89,36 +89,11 @@ def slot_of(metric: str, position: int) -> int:
 
 
 def letter_of(number: int) -> str:
-    """The letter of a colour slot or position: a to z, then A to Z, and again."""
-    number %= 52
-    return chr(ord("a") + number) if number < 26 else chr(ord("A") + number - 26)
+    """The letter of a colour slot or position: a to z, then A to Z, and again; o, v and x are signs in a plot."""
+    return _LETTERS[number % len(_LETTERS)]
 
 
 def chance_of(metric: str, chance: Mapping[str, float]) -> float | None:
     """The chance level of a raw loss term, or None."""
     root, _, term = metric.partition("/")
     return chance.get(term) if root == "loss_raw" else None
-
-
-def levels_of(
-    spec: Spec, metrics: tuple[str, ...], state: RunState | None, chance: Mapping[str, float]
-) -> tuple[Level, ...]:
-    """The constant lines of a chart: the total loss at chance, and the gradient norm's bound and clip."""
-    if "loss/total" in metrics and (total := total_chance(state, chance)) is not None:
-        return (Level(total, f"chance {compact(total, 3)}", Ink.CHANCE),)
-    if "grad_norm/total" not in metrics or spec.kind != "lines":
-        return ()
-    bound = Level(GRADIENT_BOUND, f"bound {compact(GRADIENT_BOUND)}", Ink.BOUND)
-    if state is None or "clip/threshold" in metrics:
-        return (bound,)
-    return (bound, Level(state.gradient_clip, f"clip {compact(state.gradient_clip, 3)}", Ink.CLIP))
-
-
-def total_chance(state: RunState | None, chance: Mapping[str, float]) -> float | None:
-    """What the total loss is at chance with the weights in force; None while a weight or a level is not known."""
-    if state is None:
-        return None
-    terms = active_terms(state.refinements)
-    if not all(term in chance and term in state.loss_weights for term in terms):
-        return None
-    return sum(chance[term] * state.loss_weights[term] for term in terms)

@@ -27,7 +27,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """Single characters with a meaning; no two that can stand in the same place are alike."""
+    """Single characters with a meaning; no two that can stand in the same place are alike, and none names a curve."""
 
     above: str
     below: str
@@ -121,7 +121,7 @@ ASCII: Final = Glyphs(
         above="^",
         below="v",
         nan="x",
-        inf="i",
+        inf="8",
         nan_and_inf="%",
         rug="_",
         point="o",
@@ -130,13 +130,13 @@ ASCII: Final = Glyphs(
         intervention="*",
         phase=">",
         rollback="<",
-        checkpoint="c",
+        checkpoint="=",
         alert="!",
-        note="n",
-        lines="|:.",
+        note='"',
+        lines=";,`",
     ),
     shades=" .:*#",
     eighths="#",
-    fills="#=+:*-.o",
+    fills="#=+:*-.%",
 )
 MARKERS: Final[dict[Marker, Glyphs]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}

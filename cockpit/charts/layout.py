@@ -54,7 +54,7 @@ def arrange(width: int, height: int, *, legend_rows: int, panes: int = 1, wide_g
 
 def legend_rows(height: int) -> int:
     """How many rows the legend of a chart of that height may take."""
-    return 1 if height < 13 else (2 if height < 20 else 3)
+    return 1 if height < 10 else (2 if height < 17 else 3)
 
 
 def _gutter(width: int, *, wide: bool) -> int:

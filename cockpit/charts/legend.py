@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from cockpit.charts.canvas import Area, Canvas
 from cockpit.charts.glyphs import Glyphs
@@ -38,9 +40,10 @@ def draw_title(canvas: Canvas, scene: Scene, glyphs: Glyphs, *, framed: bool) ->
 
 
 def draw_legend(canvas: Canvas, area: Area, items: Sequence[LegendItem], key: Sequence[Piece] = ()) -> None:
-    """Every curve's letter, name, value and chance; names are cut before curves are left out, and those are counted.
+    """Every curve's letter, name, value and chance, in the fullest form in which all fit.
 
-    A `key` stands in the first row instead.
+    Chance levels go first, then values; no name is shorter than the one that tells its curve from the others. Where
+    not even those fit, the curves without a name are counted. A `key` stands in the first row instead.
     """
     if not area.height:
         return
@@ -51,8 +54,8 @@ def draw_legend(canvas: Canvas, area: Area, items: Sequence[LegendItem], key: Se
 
 def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None:
     rows: list[list[list[Piece]]] = []
-    for name_width in (24, 16, 12, 8, 5, 0):
-        rows = _flowed([_item(item, name_width) for item in items], area.width, area.height)
+    for form in _FORMS:
+        rows = _flowed([_item(item, form) for item in items], area.width, area.height)
         if sum(map(len, rows)) == len(items):
             break
     shown = sum(map(len, rows))
@@ -64,28 +67,55 @@ def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None
         canvas.write(area.x + area.width - len(more), area.y + area.height - 1, more, Ink.LABEL)
 
 
-def _item(item: LegendItem, name_width: int) -> list[Piece]:
-    pieces: list[Piece] = [(f"{item.letter} ", curve_ink(item.slot))]
-    if name_width:
-        pieces.append((f"{item.label[:name_width]} ", Ink.LABEL))
-    pieces.append((item.value, Ink.VALUE))
-    if item.chance:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How much of each curve a legend says."""
+
+    short: bool
+    value: bool = True
+    chance: bool = True
+
+
+_FORMS: Final = (
+    _Form(short=False),
+    _Form(short=True),
+    _Form(short=False, chance=False),
+    _Form(short=True, chance=False),
+    _Form(short=False, value=False, chance=False),
+    _Form(short=True, value=False, chance=False),
+)
+
+
+def _item(item: LegendItem, form: _Form) -> list[Piece]:
+    name = (item.short or item.label) if form.short else item.label
+    pieces: list[Piece] = [(f"{item.letter} ", curve_ink(item.slot)), (name, Ink.LABEL)]
+    if form.value:
+        pieces.append((f" {item.value}", Ink.VALUE))
+    if item.chance and form.chance:
         pieces.append((f"/{item.chance}", Ink.CHANCE))
     return pieces
 
 
 def _flowed(items: list[list[Piece]], width: int, max_rows: int) -> list[list[list[Piece]]]:
-    """The items in rows no wider than `width`, with room to count the others where not all of them fit."""
+    """The items in rows no wider than `width`, with room to count the others where not all of them fit.
+
+    A single curve's name may be cut: nothing has to be told apart.
+    """
     rows: list[list[list[Piece]]] = [[]]
     used = 1
     for number, pieces in enumerate(items):
-        length = sum(len(text) for text, _ in pieces) + 2
-        room = width - (4 if len(rows) == max_rows and number < len(items) - 1 else 0)
-        if rows[-1] and used + length - 2 > room:
-            if len(rows) == max_rows:
-                return rows
+        length = sum(len(text) for text, _ in pieces)
+        is_last = number == len(items) - 1
+        if rows[-1] and used + length > _room(width, rows, max_rows, is_last) and len(rows) < max_rows:
             rows.append([])
             used = 1
+        if used + length > _room(width, rows, max_rows, is_last) and len(items) > 1:
+            return rows
         rows[-1].append(pieces)
-        used += length
+        used += length + 2
     return rows
+
+
+def _room(width: int, rows: list[list[list[Piece]]], max_rows: int, is_last: bool) -> int:
+    """How far the newest row may go: in the last one there may be others to count behind it."""
+    return width if is_last or len(rows) < max_rows else width - 4

@@ -14,7 +14,7 @@ from cockpit.charts.canvas import SPACE, Area, Canvas
 from cockpit.charts.columns import Band, band, bridged
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.inks import Ink, curve_ink, raw_ink
-from cockpit.charts.raster import bits, dot_rows, per_cell, runs
+from cockpit.charts.raster import bits, dot_rows, per_cell, runs, thinned
 from cockpit.charts.scale import Scale, robust_scale
 from cockpit.charts.scene import Curve, Level, Lines
 from cockpit.charts.smoothing import smoothed
@@ -49,7 +49,7 @@ def draw_lines(canvas: Canvas, area: Area, body: Lines, glyphs: Glyphs) -> Drawn
     if part.rug_C.any() and area.height > 1:
         inner = Area(area.x, area.y, area.width, area.height - 1)
         _draw_rug(canvas, Area(area.x, area.y + area.height - 1, area.width, 1), part, glyphs)
-    levels = [level.value for level in body.levels]
+    levels = [value for level in body.levels for value in level.values]
     plot = _Plot(canvas, inner, robust_scale(part, log=body.log, levels=levels, bounds=body.bounds), glyphs)
     _draw_curves(plot, body, part)
     _draw_points(plot, body, part)
@@ -81,7 +81,11 @@ def _draw_curves(plot: _Plot, body: Lines, part: Band) -> None:
         return
     text_YX, style_YX = plot.canvas.cells(plot.area)
     cells_YX = np.zeros((plot.area.height, plot.area.width), np.uint8)
-    raw_KYX = bits(_raw_dots(plot, body, part), plot.glyphs)
+    dots = _raw_dots(plot, body, part)
+    if body.smoothing:
+        behind = np.array([not curve.sparse for curve in body.curves])
+        dots[behind] = thinned(dots[behind], plot.glyphs)
+    raw_KYX = bits(dots, plot.glyphs)
     thin: list[tuple[NDArray[np.uint8], int]] = []
     for curve, raw_YX in zip(body.curves, raw_KYX, strict=True):
         if curve.sparse:
@@ -183,21 +187,37 @@ def _draw_letters(plot: _Plot, body: Lines, part: Band) -> None:
 
 
 def _draw_level(plot: _Plot, level: Level) -> None:
-    """A dashed line behind the curves with its name at the end that is free; a name with an arrow where it is off."""
+    """A dashed line behind the curves, each piece where it held; its name at the end of the last one that is free."""
+    text_YX, _ = plot.canvas.cells(plot.area)
+    empty_YX = text_YX == SPACE
+    pieces = level.pieces or ((0, level.value),)
+    ends = [*(start for start, _ in pieces[1:]), plot.area.width]
+    for (start, value), end in zip(pieces, ends, strict=True):
+        _draw_piece(plot, slice(start, end), plot.scale.height(value), level.ink)
+    if pieces[-1][1] == level.value:
+        _name_level(plot, level, pieces[-1][0], empty_YX)
+
+
+def _draw_piece(plot: _Plot, columns: slice, place: float, ink: Ink) -> None:
+    """A dash in every empty cell of some columns; none where the place is off the axis."""
+    if not 0 <= place <= 1:
+        return
+    text_YX, style_YX = plot.canvas.cells(plot.area)
+    text_X, style_X = text_YX[plot.row(place), columns], style_YX[plot.row(place), columns]
+    free = text_X == SPACE
+    text_X[free], style_X[free] = ord(plot.glyphs.signs.dash), ink
+
+
+def _name_level(plot: _Plot, level: Level, first: int, empty_YX: NDArray[np.bool_]) -> None:
+    """Write a level's name over its line where no curve is, from column `first` on; with an arrow where it is off."""
     place, signs = plot.scale.height(level.value), plot.glyphs.signs
     if math.isnan(place):
         return
-    text_YX, style_YX = plot.canvas.cells(plot.area)
-    if 0 <= place <= 1:
-        row, name = plot.row(place), f" {level.text} "
-        free = text_YX[row] == SPACE
-        text_YX[row, free], style_YX[row, free] = ord(signs.dash), level.ink
-    else:
-        row = 0 if place > 1 else plot.area.height - 1
-        name = f" {level.text} {signs.above if place > 1 else signs.below} "
-        free = text_YX[row] == SPACE
-    for start in (plot.area.width - len(name) - 1, 1):
-        if start >= 0 and free[start : start + len(name)].all():
+    row, name = (plot.row(place), f" {level.text} ") if 0 <= place <= 1 else (0, f" {level.text} {signs.above} ")
+    if place < 0:
+        row, name = plot.area.height - 1, f" {level.text} {signs.below} "
+    for start in (plot.area.width - len(name) - 1, first + 1):
+        if start >= first and empty_YX[row, start : start + len(name)].all():
             plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)
             return
 

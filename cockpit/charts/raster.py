@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,9 @@ from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.scale import Scale
 
 Rows = NDArray[np.int64]
+
+_TALL: Final = 3
+"""A column whose run has more dots than this is a band, not a line."""
 
 
 def dot_rows(values: Floats, scale: Scale, num_rows: int) -> Rows:
@@ -36,6 +41,20 @@ def runs(low_KC: Floats, high_KC: Floats, scale: Scale, num_rows: int) -> NDArra
     last[~drawn] = -1
     row = np.arange(num_rows)[None, :, None]
     return (row >= first[:, None, :]) & (row <= last[:, None, :])
+
+
+def thinned(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.bool_]:
+    """Dots [K, rows, C] with tall runs as their ends and a sparse pattern between.
+
+    What is drawn over such a band is seen without colours, too.
+    """
+    tall_K1C = dots.sum(axis=1, keepdims=True) > _TALL
+    row, column = np.arange(dots.shape[1])[:, None], np.arange(dots.shape[2])[None, :]
+    step = 2 if glyphs.across > 1 else glyphs.down  # one dot a cell is all that ASCII can tell from a line
+    pattern = (row % step == step - 1) & ((column + row // step) % 2 == 0)
+    inside = np.zeros_like(dots)
+    inside[:, 1:-1] = dots[:, :-2] & dots[:, 2:]
+    return dots & ~(inside & tall_K1C & ~pattern)
 
 
 def bits(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.uint8]:

@@ -30,11 +30,20 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A constant line across a plot with a name."""
+    """A line across a plot with a name: constant at `value`, or in `pieces` of (from where on, value), the last of now.
+
+    From where on is a step in a run's history and a column in a plot.
+    """
 
     value: float
     text: str
     ink: Ink
+    pieces: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Where the line lies, from left to right."""
+        return tuple(value for _, value in self.pieces) or (self.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +95,17 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class LegendItem:
-    """A curve's letter, colour slot and name, its value at the cursor or its newest, and its chance level or ''."""
+    """A curve's letter, colour slot and name, its value at the cursor or its newest, and its chance level or ''.
+
+    `short` is the shortest name that tells it from the others; '' for `label`.
+    """
 
     letter: str
     slot: int
     label: str
     value: str
     chance: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)

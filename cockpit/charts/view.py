@@ -38,7 +38,7 @@ class View:
         if self.follow:
             end = extent.last + 1.0
             return Window(end - self.window.span, end)
-        return self.window
+        return _inside(self.window, extent)
 
     def zoomed(self, extent: Extent, factor: float, around: float | None = None) -> View:
         """`factor` times closer (below 1: further away) around a step: the given one, the cursor, or the middle.
@@ -55,7 +55,7 @@ class View:
         point = (shown.first + shown.end) / 2 if point is None else point
         share = min(max((point - shown.first) / shown.span, 0.0), 1.0)
         return replace(
-            self, window=_inside(Window(point - share * span, point + (1 - share) * span), everything), follow=False
+            self, window=_inside(Window(point - share * span, point + (1 - share) * span), extent), follow=False
         )
 
     def panned(self, extent: Extent, share: float) -> View:
@@ -64,7 +64,7 @@ class View:
             return self
         shown = self.shown(extent)
         moved = Window(shown.first + share * shown.span, shown.end + share * shown.span)
-        return replace(self, window=_inside(moved, whole_run(extent)), follow=False)
+        return replace(self, window=_inside(moved, extent), follow=False)
 
     def followed(self, extent: Extent) -> View:
         """Following switched on or off; a window that is let go of stays where it is."""
@@ -85,7 +85,7 @@ class View:
         if self.window is None or shown.first <= step < shown.end:
             return replace(self, cursor=step)
         window = Window(step - shown.span / 2, step + shown.span / 2)
-        return replace(self, cursor=step, window=_inside(window, whole_run(extent)), follow=False)
+        return replace(self, cursor=step, window=_inside(window, extent), follow=False)
 
     def moved(self, extent: Extent, columns: int, *, of: int) -> View:
         """The cursor `columns` to the right (below 0: left) in a plot `of` columns wide, at least that many steps."""
@@ -112,8 +112,15 @@ def whole_run(extent: Extent) -> Window:
     return Window(float(extent.first), extent.first + math.ceil(span / grain - 1e-9) * grain)
 
 
-def _inside(window: Window, everything: Window) -> Window:
-    """The window moved so that it shows nothing beyond the run."""
+def recorded(window: Window, extent: Extent) -> tuple[int, int]:
+    """The first and the last recorded step that a window shows, which may be the same one."""
+    first = min(max(math.ceil(window.first), extent.first), extent.last)
+    return first, max(min(math.ceil(window.end) - 1, extent.last), first)
+
+
+def _inside(window: Window, extent: Extent) -> Window:
+    """The window moved so that it shows nothing beyond the run, and the last step at least."""
+    everything = whole_run(extent)
     span = min(window.span, everything.span)
-    first = min(max(window.first, everything.first), everything.end - span)
+    first = min(max(window.first, everything.first), everything.end - span, float(max(extent.last, extent.first)))
     return Window(first, first + span)

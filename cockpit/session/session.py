@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.console.text import duration
-from cockpit.session.facts import Best, best_of, levels_of
+from cockpit.session.facts import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.feed import Feed
 from cockpit.session.history import History
 from cockpit.session.incidents import Incident, Incidents
@@ -24,7 +24,7 @@ from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
-from engine.protocol.events import Status
+from engine.protocol.events import RunStarted, Status
 from engine.protocol.rules import Outcome, decide, refused
 from engine.protocol.state import RunState
 from engine.runs import CHECKPOINTS, StartWatch
@@ -71,6 +71,7 @@ EVERYTHING: Final = News(state=True, steps=True, time=True, rewound=True)
 class Session:
     """The run in `run_dir`, which need not exist yet. Poll it about ten times a second, always from one thread.
 
+    `gradient_bound` is `gate.max_grad_norm`, None where the journal does not say;
     `elapsed` and `remaining` are seconds; `heartbeat_age` seconds since the writer's last sign of life, None where
     none is expected; `notice` says why there is nothing to show, '' where there is. With `awaits_start` the journal
     is left alone until a process takes the run up: what it says of the time before is not true of the run now.
@@ -92,6 +93,7 @@ class Session:
         self.state: RunState | None = None
         self.history = History()
         self.chance: Mapping[str, float] = {}
+        self.gradient_bound: float | None = None
         self.pulse = _STARTING
         self.steps_per_second: float | None = None
         self.remaining: float | None = None
@@ -163,6 +165,7 @@ class Session:
         """The journal is another than before, or was never read."""
         self.state = None
         self.chance = {}
+        self.gradient_bound = None
         self._version = -1
         self._state_text = StateText()
         self._last_event = 0
@@ -241,6 +244,8 @@ class Session:
             events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
+            if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
+                self.gradient_bound = gradient_bound_of(tail.meta("sessions"))
         changed = self._take_state(text)
         self._last_event = events.last_id
         self._unread = events.num_read == EVENTS_PER_LOOK

@@ -15,6 +15,7 @@ from cockpit.charts.glyphs import MARKERS, Marker
 from cockpit.charts.marks import NO_MARKS, Marks, marks_of
 from cockpit.charts.moves import MOVES
 from cockpit.charts.paging import Shape
+from cockpit.charts.past import GRADIENT_BOUND, Past, past_of
 from cockpit.charts.smoothing import stronger
 from cockpit.charts.view import View
 from cockpit.session.session import News, Session
@@ -51,6 +52,7 @@ class ChartGrid(Panel):
         self._status = ChartStatus()
         self._session: Session | None = None
         self._marks, self._num_entries = NO_MARKS, 0
+        self._past: Past = ()
         self._is_due = False
         self._said_at = -_STATUS_SECONDS
 
@@ -74,6 +76,7 @@ class ChartGrid(Panel):
         if new or len(session.entries) != self._num_entries:
             self._num_entries = len(session.entries)
             self._marks = Marks.of(marks_of(session.entries))
+            self._past = past_of(session.entries, session.state)
         if new or news.rewound or news.entries:
             self.board.offer(session.history.names)
             self._show(all_charts=True)
@@ -125,7 +128,16 @@ class ChartGrid(Panel):
         session = self._session
         if session is None:
             return None
-        return Feed(session.history, self.view, self._marks, session.chance, session.state, self.recent)
+        return Feed(
+            session.history,
+            self.view,
+            self._marks,
+            session.chance,
+            session.state,
+            self.recent,
+            self._past,
+            session.gradient_bound or GRADIENT_BOUND,
+        )
 
     def _look(self, view: View) -> None:
         if view != self.view:

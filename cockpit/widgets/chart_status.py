@@ -11,6 +11,7 @@ from cockpit.charts.build import Feed
 from cockpit.charts.glyphs import Glyphs
 from cockpit.charts.marks import Mark, head
 from cockpit.charts.ticks import step_label
+from cockpit.charts.view import recorded
 
 
 class ChartStatus(Static):
@@ -67,8 +68,7 @@ def facts(feed: Feed) -> tuple[str, ...]:
     """Which steps are shown, whether they follow the run, and how much of an old journal is read in."""
     extent, view = feed.extent, feed.view
     loading = feed.source.loading
-    shown = view.shown(extent)
-    first, last = max(shown.first, extent.first), min(shown.end - 1, extent.last)
+    first, last = recorded(view.shown(extent), extent)
     steps = "" if extent.last == 0 else f"steps {step_label(first)}-{step_label(last)}"
     follow = "following" if view.follow else "standing still"
     return (f"reading the journal, {loading:.0%}" if loading < 1 else "", steps, follow)

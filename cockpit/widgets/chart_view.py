@@ -151,9 +151,5 @@ class ChartView(BareRows, ChartMouse):
 
 def _shown_of(feed: Feed) -> tuple[object, ...]:
     """What a chart's picture depends on, so that equal means that nothing has changed."""
-    state = feed.state
-    held_against = (
-        None if state is None else (state.gradient_clip, state.refinements, tuple(state.loss_weights.items()))
-    )
-    source = feed.source
-    return (id(source), source.version, feed.extent, feed.view, feed.marks, feed.chance, held_against, feed.recent)
+    held_against, source = (feed.chance, tuple(feed.in_force), feed.bound), feed.source
+    return (id(source), source.version, feed.extent, feed.view, feed.marks, held_against, feed.recent)

@@ -80,7 +80,7 @@ def picture(spec: Spec, feed: Feed, size: tuple[int, int], marker: Marker = "bra
     width, height = size
     options, glyphs = Options.of(spec), MARKERS[marker]
     several = len(metrics_of(spec, options, feed.source.names)) > 3
-    rows = legend_rows(height) if several else 1
+    rows = legend_rows(height) if several and spec.kind != "heat" else 1
     wide = spec.kind == "heat"
     layout = arrange(width, height, legend_rows=rows, panes=panes_of(feed, width), wide_gutter=wide)
     return draw(build(spec, options, feed, layout, glyphs), width, height, layout, glyphs)

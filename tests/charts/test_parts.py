@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 
 from cockpit.charts.canvas import Area, Canvas, ink_of, paper_of
-from cockpit.charts.catalogue import DEFAULTS, Spec, charts_of, label_of, levels_of, slot_of, total_chance
+from cockpit.charts.catalogue import DEFAULTS, Spec, charts_of, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns import Window
 from cockpit.charts.glyphs import ASCII, BRAILLE
 from cockpit.charts.inks import Ink
 from cockpit.charts.legend import draw_legend
-from cockpit.charts.marks import Kind, Mark, Marks, marks_of
+from cockpit.charts.levels import levels_of
+from cockpit.charts.marks import Kind, Mark, Marks, head, line, marks_of
 from cockpit.charts.paging import Shape, page_of, shape_for
+from cockpit.charts.past import InForce
 from cockpit.charts.scene import LegendItem
 from cockpit.charts.stack import shares
 from engine.journal.reader import Entry
@@ -153,25 +157,77 @@ STATE = RunState(run="r", refinements=refinements_of(0), gradient_clip=0.5)
 
 
 def test_chance_of_the_total_needs_every_weight_and_every_level() -> None:
-    from dataclasses import replace
-
     weights = {"cross_entropy": 1.0, "dice": 0.5, "auxiliary": 0.25}
     chance = {"cross_entropy": 1.1, "dice": 0.6, "auxiliary": 0.4}
-    assert total_chance(STATE, chance) is None
-    assert total_chance(None, chance) is None
-    assert total_chance(replace(STATE, loss_weights=weights), chance) == pytest.approx(1.5)
+    assert InForce.of(STATE).total_chance(chance) is None
+    weighed = replace(STATE, loss_weights=weights)
+    assert InForce.of(weighed).total_chance(chance) == pytest.approx(1.5)
+    assert InForce.of(weighed).total_chance({"dice": 0.6}) is None
 
 
-def test_the_gradient_norm_is_held_against_its_bound_and_the_clip() -> None:
+def test_the_gradient_norm_is_held_against_the_configured_bound_and_the_clip() -> None:
     spec = next(spec for spec in DEFAULTS if spec.id == "norm")
-    fixed = levels_of(spec, ("grad_norm/total",), STATE, {})
-    adaptive = levels_of(spec, ("grad_norm/total", "clip/threshold"), STATE, {})
-    assert [level.value for level in fixed] == [10.0, 0.5]
-    assert [level.value for level in adaptive] == [10.0]
+    past = (InForce.of(STATE),)
+    fixed = levels_of(spec, ("grad_norm/total",), past, {}, 3.0)
+    adaptive = levels_of(spec, ("grad_norm/total", "clip/threshold"), past, {}, 3.0)
+    assert [(level.value, level.text) for level in fixed] == [(3.0, "bound 3"), (0.5, "clip 0.5")]
+    assert [level.value for level in adaptive] == [3.0]
+
+
+def test_no_sign_of_the_ascii_set_names_a_curve_or_is_drawn_by_one() -> None:
+    signs = {sign for field in fields(ASCII.signs) for sign in getattr(ASCII.signs, field.name)}
+    assert not signs & {letter_of(number) for number in range(200)}
+    dots = {chr(code) for code in ASCII.table.tolist()}
+    marks = {head(kind, ASCII.signs) for kind in Kind} | {line(kind, ASCII.signs) for kind in Kind}
+    assert not marks & (dots - {" "})
+    assert not any(fill.isalpha() for fill in ASCII.fills + ASCII.shades)
+
+
+LABELS = ("cross entropy", "dice", "boundary aware", "active contour", "contour", "iou target", "iou other", "m", "m n")
+
+
+def test_a_short_label_is_a_word_that_no_other_label_has() -> None:
+    short = [short_label(label, LABELS) for label in LABELS]
+    assert short == ["cross", "dice", "boundary", "active", "contour", "target", "other", "m", "n"]
+
+
+TERMS = ("cross entropy", "dice", "auxiliary", "boundary aware", "active contour", "contour", "distance")
+
+
+def terms_legend(width: int, rows: int) -> str:
+    items = [
+        LegendItem(letter_of(at), at, name, f"0.12{at}4", "1.099", short_label(name, TERMS))
+        for at, name in enumerate(TERMS)
+    ]
+    canvas = Canvas(width, rows)
+    draw_legend(canvas, Area(0, 0, width, rows), items)
+    return " ".join(line.strip() for line in canvas.lines())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_every_curve_has_a_name_that_tells_it_apart_or_is_counted(rows: int) -> None:
+    whole = [
+        (f"{letter_of(at)} {name}", f"{letter_of(at)} {short_label(name, TERMS)}") for at, name in enumerate(TERMS)
+    ]
+    for width in range(4, 200):
+        text = f" {terms_legend(width, rows)} "
+        named = [names for names in whole if any(f" {name} " in text for name in names)]
+        more = int(text.rpartition("+")[2] or 0) if "+" in text else 0
+        assert len(named) + more == len(TERMS), text
+
+
+def test_levels_go_before_values_and_values_before_names() -> None:
+    assert terms_legend(200, 1).count("/1.099") == 7
+    assert terms_legend(135, 1).count("/1.099") == 0
+    assert terms_legend(135, 1).count("0.12") == 7
+    assert terms_legend(100, 1).count("0.12") == 0
+    assert "cross entropy" in terms_legend(110, 1)
+    assert "a cross  b dice" in terms_legend(88, 1)
+    assert terms_legend(40, 1).endswith("+4")
 
 
 def test_names_are_cut_before_curves_are_left_out_of_the_legend() -> None:
-    items = [LegendItem(letter, 0, "a long name of a curve", "0.5", "1.1") for letter in "abc"]
+    items = [LegendItem(letter, 0, f"a long name of {letter}", "0.5", "1.1", letter * 6) for letter in "abc"]
     canvas = Canvas(60, 1)
     draw_legend(canvas, Area(0, 0, 60, 1), items)
     assert canvas.lines()[0].count("/1.1") == 3

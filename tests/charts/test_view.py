@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from cockpit.charts.columns import Window
 from cockpit.charts.moves import MOVES
-from cockpit.charts.view import Extent, View, whole_run
+from cockpit.charts.view import Extent, View, recorded, whole_run
 from cockpit.keys import KEYS
 
 RUN = Extent(1, 1000)
@@ -94,3 +96,46 @@ def test_home_and_end_go_to_the_edges_of_what_is_shown() -> None:
 
 def test_a_cut_run_takes_the_cursor_back_when_it_moves() -> None:
     assert View(cursor=900).moved(Extent(1, 500), 1, of=100).cursor == 500
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 3, 7, 19, 20, 21, 1000])
+def test_whatever_is_done_to_the_view_it_shows_recorded_steps_in_their_order(last: int) -> None:
+    chance = random.Random(last)
+    for _ in range(60):
+        view, extent = View(), Extent(min(last, 1), last)
+        for _ in range(40):
+            extent = _grown_or_cut(extent, chance)
+            view = _moved_somehow(view, extent, chance)
+            window = view.shown(extent)
+            assert window.first < window.end
+            assert window.first <= extent.last
+            assert window.end > extent.first
+            first, end = recorded(window, extent)
+            assert extent.first <= first <= end <= extent.last
+
+
+def _grown_or_cut(extent: Extent, chance: random.Random) -> Extent:
+    """Steps come, or a rollback takes some back; or neither."""
+    if chance.random() < 0.7:
+        return extent
+    return Extent(extent.first, max(extent.last + chance.randrange(-extent.last // 2 - 1, 9), extent.first))
+
+
+def _moved_somehow(view: View, extent: Extent, chance: random.Random) -> View:
+    match chance.randrange(4):
+        case 0:  # the wheel, anywhere in the plot
+            window = view.shown(extent)
+            around = window.first + chance.random() * window.span
+            return view.zoomed(extent, chance.choice((0.5, 2**-0.5, 2**0.5, 2.0)), around)
+        case 1:
+            return view.panned(extent, chance.uniform(-1.5, 1.5))
+        case 2:
+            return view.at(extent, chance.choice((None, chance.randrange(-3, extent.last + 5))))
+        case _:
+            return chance.choice([*MOVES.values()])(view, extent, 60)
+
+
+def test_a_wheel_beyond_the_last_of_two_steps_shows_both_ends_in_order() -> None:
+    extent = Extent(1, 2)
+    view = View().zoomed(extent, 2**0.5, around=18.0).zoomed(extent, 2**0.5, around=12.0)
+    assert recorded(view.shown(extent), extent) == (2, 2)

@@ -31,6 +31,7 @@ class ArraySession:
         self.history = history
         self.entries: list[Entry] = []
         self.chance = dict.fromkeys(TERMS, 1.0)
+        self.gradient_bound: float | None = None
         self.state = RunState(run="r", refinements=refinements_of(1), loss_weights=MappingProxyType(TERMS))
 
     def happen(self, step: int, event: e.Event) -> News:
