@@ -22,10 +22,10 @@ from engine.data.scenes import Scene, SplitIndex, check_target, targets_of
 MAX_READ: Final = 1000
 """At most so many images of a split are decoded, evenly spaced; the rest is judged by its annotations."""
 
-MAX_PIXELS: Final = 250_000_000
-"""No more pixels of images and masks are drawn for a split, but for the first `MIN_READ` images."""
+MAX_PIXELS: Final = 120_000_000
+"""Of a split of more than MAX_READ images no more pixels of images and masks are drawn, but of MIN_READ images."""
 
-MIN_READ: Final = 100
+MIN_READ: Final = 50
 NUM_LISTED: Final = 10
 PERCENTILES: Final = (5, 25, 50, 75, 95)
 
@@ -178,7 +178,7 @@ def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_
 
 def _num_affordable(scenes: Sequence[Scene]) -> int:
     """How many images stay within MAX_PIXELS, judged by the size of the first: each is drawn once for each person."""
-    for scene in scenes[:_NUM_TRIED]:
+    for scene in scenes[:_NUM_TRIED] if len(scenes) > MAX_READ else ():
         with suppress(UnusableSample):
             width, height = scene.read().image.size
             people = sum(len(each.boxes) for each in scenes) / len(scenes)
