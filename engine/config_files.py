@@ -93,7 +93,7 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
         raise UserError(f"{former} is gone, and nothing else says which data the run was trained on: give --data")
     data = read_resolved(former).data
     drawn = {name: value for name, value in config.data.synthetic if f"data.synthetic.{name}" in named}
-    kept = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}
+    kept: dict[str, object] = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}
     if "data.hold_out" not in named:
         kept["hold_out"] = data.hold_out
     if "data.use_crowds" not in named:
