@@ -1,0 +1,51 @@
+"""The keyboard of the real program, whatever else arrives on its terminal."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.test_steering import running
+
+pytestmark = pytest.mark.timeout(240)
+
+NOISE = (
+    b"\xe9",  # a Latin-1 paste
+    b"\x1b[M \xe9\xa9",  # an X10 mouse report
+    b"\x1b[200~caf\xe9 q l 1 2",  # a paste without an end
+    b"\x1b[200~" + b"q1l\n" * 20_000 + b"\x1b[201~",
+    b"\x1b]11;rgb:1111/llll/qqqq\x1b\\\x1bP1+r544e=71\x1b\\\x1b[?64;1;2c\x1b[113;1R",  # replies
+    b"\x1b[97;1:3u\x1b[1114112u\x1b[48;99999;99999;0;0t",
+    b"\x00\xff\xfe\xf0\x9f",
+    b"\x1b]0;a title without an end",
+)
+"""Nothing of it may act as keys or end the reading of keys."""
+
+
+def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder: Path) -> None:
+    with TerminalSession(program("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
+        running(terminal)
+        for noise in NOISE:
+            send(terminal, noise)
+            terminal.press(" ")
+            terminal.wait_for("‖ paused", seconds=20)
+            terminal.press(" ")
+            running(terminal)
+        assert "alert" not in terminal.text()
+        send(terminal, random.Random(5).randbytes(2000).replace(b"q", b"").replace(b"\x03", b""))
+        terminal.press("\x1b")
+        time.sleep(0.5)
+        terminal.press("\x1b[17~")  # F6
+        terminal.wait_for("[log]", seconds=20)
+
+
+def send(terminal: TerminalSession, data: bytes) -> None:
+    """Write bytes to the program as fast as it reads them, and wait until a paste without an end is over."""
+    while data:
+        data = data[os.write(terminal.master, data[:1024]) :]
+    time.sleep(0.7)
