@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -103,7 +104,10 @@ class Actions:
             "val/iou_other": summary.iou_other,
             "val/boundary_f": summary.boundary_f,
         }
-        self.ledger.record_validation(self.trainer.progress, tuple(metrics), tuple(metrics.values()))
+        # A class that occurs nowhere has no IoU: its point is absent, not a number that went wrong.
+        absent = {name for name, value in metrics.items() if name.startswith("val/iou_") and math.isnan(value)}
+        held = {name: value for name, value in metrics.items() if name not in absent}
+        self.ledger.record_validation(self.trainer.progress, tuple(held), tuple(held.values()))
         doubt = done.doubt(self.ledger.state.step)
         if doubt is not None and not self._is_doubted:
             self.ledger.note(doubt)

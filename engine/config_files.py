@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from engine.errors import UserError, did_you_mean, nearest
 CONFIGS_DIR: Final = Path(__file__).resolve().parent.parent / "configs"
 SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
+_MOST: Final = 2**53
+"""No whole number in a config is larger: beyond it floats are not exact."""
 _HOLD_OUT: Final = ("data", "hold_out")
 
 Settings = dict[KeyPath, Setting]
@@ -120,8 +123,8 @@ def _find(name_or_path: str, beside: Path, asked_at: str) -> Path:
     """The file that a name in configs/, or a path relative to `beside`, stands for; `asked_at` asked for it."""
     text = name_or_path
     if "\0" not in text and (text.endswith(SUFFIXES) or "/" in text):
-        path = beside / Path(text).expanduser()
-        if path.is_file():
+        path = beside / os.path.expanduser(text)
+        if _is_file(path):
             return path
         match = nearest(Path(text).stem, [config.name for config in list_configs()])
         hint = f"; did you mean the named config {match!r}?" if match else "; give a YAML file or a name in configs/"
@@ -130,6 +133,13 @@ def _find(name_or_path: str, beside: Path, asked_at: str) -> Path:
     if text not in names:
         raise UserError(f"{asked_at}: there is no config {text!r} in configs/; {did_you_mean(text, names)}")
     return names[text]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no permission, or a name that is too long
+        return False
 
 
 def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
@@ -256,6 +266,8 @@ def _nearest_key(word: str, section: str) -> str:
 def _validated(settings: Settings) -> Config:
     tree: dict[str, Any] = {}
     for path, setting in settings.items():
+        if isinstance(setting.value, int) and abs(setting.value) > _MOST:
+            raise UserError(f"{setting.where}: {'.'.join(path)} is too large a number: at most {_MOST}")
         section = tree
         for name in path[:-1]:
             section = section.setdefault(name, {})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +76,16 @@ def confusion_matrix(label: Tensor, predicted: Tensor) -> Tensor:
 
 
 def class_iou(confusion_KK: Tensor) -> list[float]:
-    """Intersection over union of each class over the whole data set; 0 for a class neither present nor predicted."""
+    """Intersection over union of each class over the whole data set; NaN for a class neither present nor predicted."""
     hit_K = confusion_KK.diagonal()
     union_K = confusion_KK.sum(0) + confusion_KK.sum(1) - hit_K
-    return (hit_K / union_K.clamp(min=1)).tolist()
+    return (hit_K / union_K).tolist()
+
+
+def mean_iou(iou: Sequence[float]) -> float:
+    """The mean over the classes that occur, in the labels or in what is predicted."""
+    there = [value for value in iou if not math.isnan(value)]
+    return sum(there) / len(there) if there else math.nan
 
 
 def mask_boundary(mask_N1HW: Tensor) -> Tensor:
@@ -191,7 +197,7 @@ def _summarise(sums: _Sums, terms: tuple[str, ...], plan: ValidationPlan, second
     iou = class_iou(sums.confusion_KK)
     summary = ValidationCompleted(
         loss=sum(plan.weights[term] * mean for term, mean in means.items()),
-        miou=sum(iou) / len(iou),
+        miou=mean_iou(iou),
         iou_background=iou[0],
         iou_target=iou[1],
         iou_other=iou[2],

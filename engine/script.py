@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from engine.errors import UserError
 from engine.protocol.commands import Command
 from engine.protocol.words import parse_command
+
+_DIGITS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ def _read_line(text: str, where: str, number: int) -> ScriptedCommand:
     step, colon, words = text.partition(":")
     if not colon or not step.strip().isdecimal():
         raise UserError(f"{where}: {text!r} names no step; write it like `120: lower-lr 0.5`")
+    if len(step.strip()) > _DIGITS:
+        raise UserError(f"{where}: the step has more than {_DIGITS} digits")
     try:
         return ScriptedCommand(int(step), parse_command(words.split()), number)
     except UserError as error:

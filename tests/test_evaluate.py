@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from engine.evaluate import Preview, boundary_f, class_iou, confusion_matrix, mask_boundary, preview_grid
+from engine.evaluate import Preview, boundary_f, class_iou, confusion_matrix, mask_boundary, mean_iou, preview_grid
 
 
 def _masks(seed: int) -> torch.Tensor:
@@ -29,9 +31,19 @@ def test_rows_of_the_confusion_matrix_are_the_truth() -> None:
     assert confusion_matrix(label, predicted).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
-def test_a_class_that_is_absent_and_never_predicted_scores_nothing_rather_than_one() -> None:
+def test_a_class_that_occurs_nowhere_has_no_iou_and_is_left_out_of_the_mean() -> None:
     label = torch.tensor([[0, 1]])
-    assert class_iou(confusion_matrix(label, label)) == [1.0, 1.0, 0.0]
+    *there, absent = class_iou(confusion_matrix(label, label))
+    assert there == [1.0, 1.0] and math.isnan(absent)
+    assert mean_iou([*there, absent]) == 1.0
+
+
+def test_a_class_that_is_only_predicted_or_only_there_scores_nothing_and_counts() -> None:
+    label, predicted = torch.tensor([[0, 1]]), torch.tensor([[0, 2]])
+    iou = class_iou(confusion_matrix(label, predicted))
+    assert iou == [1.0, 0.0, 0.0]
+    assert mean_iou(iou) == pytest.approx(1 / 3)
+    assert math.isnan(mean_iou([math.nan] * 3))
 
 
 def test_the_boundary_is_mask_minus_cross_shaped_erosion() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,10 @@ from engine.protocol.words import COMMAND_WORDS, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 DEFAULT_RUNS_DIR: Final = Path("runs")
+_MOST: Final = 2**53
+"""No number of steps or samples is larger: beyond it floats are not exact."""
+_SHOWN: Final = 40
+"""Characters of a wrong value that are said again."""
 
 _EXAMPLES: Final = """
 without a command, train:
@@ -128,13 +133,16 @@ def _add_readers(commands: Any) -> None:  # argparse's type of a group of subcom
     status.add_argument("--json", action="store_true", help="one JSON object")
     metrics = _reader(commands, "metrics", "a run's numbers: an overview, or rows with --around, --csv or --json")
     metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/miou")
-    metrics.add_argument("--around", type=int, metavar="STEP", help="only steps near STEP")
+    metrics.add_argument("--around", type=_count, metavar="STEP", help="only steps near STEP")
     metrics.add_argument("--window", type=_count, default=10, metavar="N", help="how near: N steps on each side (10)")
     form = metrics.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help='{"step": [...], "<key>": [...]}, null where absent')
     form.add_argument("--csv", action="store_true", help="one row per step, empty where absent")
     events = _reader(commands, "events", "what happened in a run: interventions, validations, checkpoints, alerts")
-    events.add_argument("--json", action="store_true", help="a JSON array")
+    events.add_argument("--kind", type=_keys, metavar="A,B", help="these kinds only, such as alert_raised,lr_scaled")
+    events.add_argument("--tail", type=_some, metavar="N", help="only the newest N")
+    events.add_argument("--follow", action="store_true", help="go on with what happens, until the run ends")
+    events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "a run's curves, drawn in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
     runs = commands.add_parser("runs", help="every run, the latest first", description="Every run, the latest first.")
@@ -198,9 +206,12 @@ def _add_configs_and_data(commands: Any) -> None:
 
 def _count(text: str) -> int:
     try:
-        return int(text)
+        count = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a whole number") from None
+    if abs(count) > _MOST:
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is too large a number: at most {_MOST}")
+    return count
 
 
 def _some(text: str) -> int:
@@ -222,6 +233,9 @@ def _keys(text: str) -> tuple[str, ...]:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a number")
+    return value

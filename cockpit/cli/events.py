@@ -1,30 +1,82 @@
-"""`main.py events RUN`: what happened in a run, oldest first."""
+"""`main.py events RUN`: what happened in a run, oldest first, and what happens while it goes on."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from typing import Final
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.console.sentences import sentence
 from cockpit.console.text import whole
-from cockpit.session.incidents import incident_numbers
+from cockpit.session.incidents import Incidents
+from engine.errors import UserError, did_you_mean
 from engine.journal.reader import Entry, JournalReader
+from engine.protocol.codec import Json
 from engine.protocol.events import Status
+from engine.protocol.wire import EVENT_KINDS, kind_of
 from engine.runs import find_run
+
+_SECONDS_BETWEEN_LOOKS: Final = 0.25
 
 
 def run_events(arguments: argparse.Namespace) -> int:
-    """Print the events of one run. Raises UserError."""
+    """Print the events of one run, with --follow until it has ended. Raises UserError."""
+    kinds = _checked(arguments.kind)
+    incidents = Incidents()
     with closing(JournalReader(find_run(arguments.runs_dir, arguments.run))) as reader:
+        is_over = not arguments.follow or _has_ended(reader)
         entries = reader.events()
-    alerts = incident_numbers(entries)
-    if arguments.json:
-        print_json([{**entry_to_json(entry), "alert": alerts.get(entry.id)} for entry in entries])
-    else:
-        print_lines(entry_line(entry, alerts.get(entry.id)) for entry in entries)
+        incidents.add(entries)
+        wanted = _of(entries, kinds)
+        wanted = wanted if arguments.tail is None else wanted[-arguments.tail :]
+        if arguments.json and not arguments.follow:
+            print_json([_json(entry, incidents) for entry in wanted])
+            return 0
+        _print(wanted, incidents, as_json=arguments.json)
+        last = entries[-1].id if entries else 0
+        while not is_over:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            is_over = _has_ended(reader)  # asked first: what is written before the end is printed
+            entries = reader.events(after_id=last)
+            incidents.add(entries)
+            last = entries[-1].id if entries else last
+            _print(_of(entries, kinds), incidents, as_json=arguments.json)
     return 0
+
+
+def _checked(kinds: Sequence[str] | None) -> frozenset[str] | None:
+    """The kinds asked for, None for all. Raises UserError for one that there is not."""
+    unknown = next((kind for kind in kinds or () if kind not in EVENT_KINDS), None)
+    if unknown is not None:
+        raise UserError(f"there is no kind of event {unknown!r}: {did_you_mean(unknown, EVENT_KINDS)}")
+    return None if kinds is None else frozenset(kinds)
+
+
+def _of(entries: Sequence[Entry], kinds: frozenset[str] | None) -> list[Entry]:
+    return [entry for entry in entries if kinds is None or kind_of(entry.event) in kinds]
+
+
+def _has_ended(reader: JournalReader) -> bool:
+    """Whether no process writes the journal any more; one that is silent may go on."""
+    session = reader.heartbeat()
+    return session is None or session.ended is not None or not session.process_exists()
+
+
+def _print(entries: Sequence[Entry], incidents: Incidents, *, as_json: bool) -> None:
+    for entry in entries:
+        if as_json:
+            print_json(_json(entry, incidents))
+        else:
+            print_lines([entry_line(entry, incidents.numbers.get(entry.id))])
+    sys.stdout.flush()
+
+
+def _json(entry: Entry, incidents: Incidents) -> dict[str, Json]:
+    return {**entry_to_json(entry), "alert": incidents.numbers.get(entry.id)}
 
 
 def entry_line(entry: Entry, alert: int | None = None) -> str:

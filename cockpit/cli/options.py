@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
         "training.batch_size": options.batch_size,
         "training.seed": options.seed,
         "autopilot.enabled": "true" if options.autopilot else None,
-        "data.path": str(Path(options.data).expanduser().absolute()) if options.data else None,
+        "data.path": str(Path(os.path.expanduser(options.data)).absolute()) if options.data else None,
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings

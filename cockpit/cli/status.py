@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
-from cockpit.console.text import whole
+from cockpit.console.summary import Outcome, command_for, ending, fact_lines, read_outcome, way_on
+from cockpit.console.text import duration, whole
 from cockpit.session.incidents import num_incidents
+from engine.forensics_report import folders_of
 from engine.journal.reader import JournalReader
 from engine.journal.sessions import Session
 from engine.protocol.codec import Json
@@ -20,15 +24,16 @@ from engine.protocol.wire import state_to_json
 from engine.runs import find_run
 
 _OVER: Final = (Activity.FINISHED, Activity.FAILED)
+_WIDTH: Final = 80
 
 
 def run_status(arguments: argparse.Namespace) -> int:
     """Print the status of one run. Raises UserError."""
-    status = read_status(find_run(arguments.runs_dir, arguments.run))
+    path = find_run(arguments.runs_dir, arguments.run)
     if arguments.json:
-        print_json(status)
+        print_json(read_status(path))
     else:
-        print_lines(_lines(status))
+        _print_status(path)
     return 0
 
 
@@ -82,25 +87,51 @@ def _ending(reader: JournalReader) -> str:
             return ""
 
 
-def _lines(status: dict[str, Json]) -> list[str]:
-    """One `key: value` line per field."""
-    width = max(map(len, status))
-    return [f"{key:<{width}}  {_timed(value) if key == 'started' else _shown(value)}" for key, value in status.items()]
+def _print_status(path: Path) -> None:
+    """Print what the summary at a run's end prints, and what can be done next, within 80 columns."""
+    status = read_status(path)
+    with closing(JournalReader(path)) as reader:
+        outcome = read_outcome(reader, path)
+    lines = [_head(status, outcome)]
+    if outcome is not None:
+        lines += [line.plain for line in fact_lines(outcome)]
+    wrapped = [piece for line in lines for piece in _wrapped(line)]
+    # A path or a command that is broken over two lines cannot be copied.
+    print_lines([*wrapped, *(f"  {whole(line)}" for line in _next(path, status, outcome))])
 
 
-def _timed(value: Json) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if isinstance(value, float) else "-"
+def _head(status: dict[str, Json], outcome: Outcome | None) -> str:
+    """The run, what it is doing or how it ended, and how fresh that is."""
+    said, reason = str(status["state"]), str(status["reason"])
+    if status["alive"]:
+        doing = f" ({status['doing']})" if status.get("doing") else ""
+        said += f"{doing}, process {status['pid']}, heard from {duration(_number(status['heartbeat_age']))} ago"
+    elif outcome is not None and outcome.state.activity in _OVER:
+        said = ending(outcome)
+    elif reason:
+        said += f": {reason}"
+    started = _number(status["started"])
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if started else ""
+    return whole(f"{status['run']}: {said}" + (f"; started {when}" if when else ""))
 
 
-def _shown(value: Json) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(held)}" for key, held in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join(map(_shown, value)) or "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return whole(str(value)) or "-"
+def _number(value: Json) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _next(path: Path, status: dict[str, Json], outcome: Outcome | None) -> Iterator[str]:
+    """What can be done with the run now, as commands."""
+    if status["alive"]:
+        yield f"steer it: {command_for(path, 'send', 'pause')}"
+        yield f"watch it: {command_for(path, 'events', '--follow')}"
+    else:
+        yield from way_on(outcome) if outcome is not None else ()
+        yield f"what happened: {command_for(path, 'events', '--tail', '20')}"
+    if folders_of(path):
+        yield f"what broke: {command_for(path, 'diagnose')}"
+
+
+def _wrapped(line: str) -> list[str]:
+    """`line` broken between words where it is wider than 80 columns, what follows indented further."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -21,14 +22,15 @@ _STYLES: Final = {Weight.ALERT: "bold red", Weight.RESULT: "bold", Weight.INTERV
 
 
 class LogLines:
-    """Turns entries into lines. `quiet` keeps results and alerts only.
+    """Turns entries into lines, `timed` ones for a log. `quiet` keeps results and alerts only.
 
     Of the kinds that can come in thousands, the first ten are printed and then every tenth, hundredth and so on.
     An alert that an incident grows by is said in short: what it says beyond that is known.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, timed: bool = False) -> None:
         self._quiet = quiet
+        self._timed = timed
         self._counts: Counter[type[Any]] = Counter()
         self._incidents = Incidents()
 
@@ -37,7 +39,8 @@ class LogLines:
         for entry in entries:
             began = self._incidents.add((entry,))
             if self._is_wanted(entry):
-                yield self._line(entry, began)
+                line = self._line(entry, began)
+                yield with_time(line, entry.time) if self._timed else line
 
     def _line(self, entry: Entry, began: Sequence[Incident]) -> Text:
         """Which incident an alert began, and why, or which one it only adds to."""
@@ -61,6 +64,11 @@ class LogLines:
     def _thinning(self, entry: Entry) -> str:
         count = self._counts[type(entry.event)]
         return f" (number {count})" if isinstance(entry.event, _FLOODS) and count >= _IN_FULL else ""
+
+
+def with_time(line: Text, when: float) -> Text:
+    """`line` after the time of day `when` (seconds since 1970): 14:03:59."""
+    return Text(time.strftime("%H:%M:%S  ", time.localtime(when)), "dim").append_text(line)
 
 
 def entry_line(entry: Entry, *, note: str = "") -> Text:

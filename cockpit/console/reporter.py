@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cockpit.console.follower import Follower, News
-from cockpit.console.log_lines import LogLines
+from cockpit.console.log_lines import LogLines, with_time
 from cockpit.console.output import is_live, open_console
 from cockpit.console.panel import panel, progress_line
 from cockpit.console.summary import curves_text, read_outcome, summary_lines
@@ -62,7 +62,7 @@ class ConsoleReporter:
         self._live = is_live(self._console) and not quiet
         self._ascii_only = not self._console.encoding.startswith("utf")
         self._started_at = clock()
-        self._log = LogLines(quiet=quiet)
+        self._log = LogLines(quiet=quiet, timed=not is_live(self._console))
         self._plain = _PlainPace()
         self._past = _Past(run_dir)
         self._follower: Follower | None = None
@@ -125,7 +125,7 @@ class ConsoleReporter:
         if self._live:
             self._redraw(panel(news.view, width=self._console.width - 1, ascii_only=self._ascii_only))
         elif not self._quiet and self._plain.is_due(news, self._clock()):
-            self._print(Text(progress_line(news.view)))
+            self._print(with_time(Text(progress_line(news.view)), time.time()))
 
     def _redraw(self, picture: Text) -> None:
         if self._display is None:

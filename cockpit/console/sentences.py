@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -74,13 +75,18 @@ def _promoted(event: e.PhasePromoted) -> str:
 def _validated(event: e.ValidationCompleted) -> str:
     parts = (
         f"validation: mIoU {event.miou:.4f}",
-        f"background {event.iou_background:.4f}",
-        f"target {event.iou_target:.4f}",
-        f"other {event.iou_other:.4f}",
+        f"background {_iou(event.iou_background)}",
+        f"target {_iou(event.iou_target)}",
+        f"other {_iou(event.iou_other)}",
         f"boundary F {event.boundary_f:.4f}",
         f"loss {number(event.loss)}",
     )
     return f"{', '.join(parts)} ({duration(event.seconds)})"
+
+
+def _iou(value: float) -> str:
+    """The IoU of a class, 'absent' if the class occurs nowhere."""
+    return "absent" if math.isnan(value) else f"{value:.4f}"
 
 
 def _saved(event: e.CheckpointSaved) -> str:

@@ -56,15 +56,22 @@ def read_outcome(reader: JournalReader, run_dir: Path) -> Outcome | None:
 def summary_lines(outcome: Outcome) -> list[Text]:
     """The summary without its curves."""
     return [
-        Text(f"{whole(outcome.state.run)}: {_ending(outcome)}", "bold"),
+        Text(f"{whole(outcome.state.run)}: {ending(outcome)}", "bold"),
+        *fact_lines(outcome),
+        # A path or a command that is broken over two lines cannot be copied.
+        *(Text(f"  {line}", no_wrap=True) for line in way_on(outcome)),
+    ]
+
+
+def fact_lines(outcome: Outcome) -> list[Text]:
+    """How far the run is, what it reached, what went wrong and what was done to it."""
+    return [
         Text(f"  {_where(outcome.state)}"),
         Text(f"  {_reached(outcome)}"),
         *_terms(outcome),
         *_troubles(outcome),
         *_listed("interventions", [entry_line(entry) for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [_incident(incident) for incident in incidents_of(outcome.entries)]),
-        # A path or a command that is broken over two lines cannot be copied.
-        *(Text(f"  {line}", no_wrap=True) for line in _way_on(outcome)),
     ]
 
 
@@ -81,11 +88,17 @@ def is_intervention(entry: Entry) -> bool:
 
 def resume_command(run_dir: Path) -> str:
     """The command that goes on with the run in `run_dir`, as one would type it from the project's root."""
-    words = ["python", "main.py", "--resume", run_dir.name]
+    return command_for(run_dir, "--resume")
+
+
+def command_for(run_dir: Path, word: str, *rest: str) -> str:
+    """The command `word` (such as 'send' or '--resume') for the run in `run_dir`, with what comes after the name."""
+    words = ["python", "main.py", word, run_dir.name, *rest]
     return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
 
 
-def _ending(outcome: Outcome) -> str:
+def ending(outcome: Outcome) -> str:
+    """How the run ended, or that it was left in the middle."""
     last = next((x.event for x in reversed(outcome.entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
     match outcome.state.activity, last:
         case Activity.FINISHED, e.RunFinished(reason=reason, seconds=seconds):
@@ -153,7 +166,8 @@ def _incident(incident: Incident) -> Text:
     return Text(f"{incident.number}  {steps}  {incident_line(incident)}", "bold red")
 
 
-def _way_on(outcome: Outcome) -> Iterable[str]:
+def way_on(outcome: Outcome) -> Iterable[str]:
+    """The last checkpoint and the command that goes on from it."""
     state, run_dir = outcome.state, outcome.run_dir
     if not state.last_checkpoint:
         yield "no checkpoint was written: the run cannot be resumed"

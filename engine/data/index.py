@@ -41,8 +41,12 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
 
     Raises UserError when there is no such directory or its layout is not known.
     """
-    if not path.is_dir():
-        kind = "is a file, not a directory" if path.exists() else "does not exist"
+    try:
+        is_there, is_directory = path.exists(), path.is_dir()
+    except OSError as error:
+        raise UserError(f"The data path {str(path)[:100]} cannot be looked into: {error.strerror}.") from error
+    if not is_directory:
+        kind = "is a file, not a directory" if is_there else "does not exist"
         raise UserError(f"The data path {path} {kind}: give a directory with one of these layouts: {KNOWN_LAYOUTS}.")
     root = _inner(path)
     files = find_coco_files(root)

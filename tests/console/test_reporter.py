@@ -40,7 +40,8 @@ def reporter(run: ScriptedRun, clock: FakeClock, target: io.StringIO) -> Console
 
 
 def said(target: io.StringIO) -> list[str]:
-    lines = target.getvalue().splitlines()
+    """The lines of a log so far, without their times of day."""
+    lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in target.getvalue().splitlines()]
     target.seek(0)
     target.truncate()
     return lines
@@ -51,6 +52,19 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "nothing happened for 30 s"
         time.sleep(0.01)
+
+
+def test_each_line_of_a_log_begins_with_the_time_of_day(
+    run: ScriptedRun, reporter: ConsoleReporter, target: io.StringIO, clock: FakeClock
+) -> None:
+    run.begin()
+    reporter.tick()
+    run.train(10)
+    clock.advance(PLAIN_SECONDS)
+    reporter.tick()
+    lines = target.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(re.match(r"\d\d:\d\d:\d\d  step ", line) for line in lines)
 
 
 def test_a_log_gets_the_start_the_events_and_a_line_every_ten_seconds(
