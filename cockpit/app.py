@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
-from textual.app import App
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
+from cockpit.answering import AnsweringApp
 from cockpit.departure import Departure
 from cockpit.keys import bindings_of
 from cockpit.screens.opening import OpeningScreen
@@ -45,7 +45,7 @@ class Signalled(Message):
     """The process was sent a signal."""
 
 
-class CockpitApp(App[None], inherit_bindings=False):
+class CockpitApp(AnsweringApp, inherit_bindings=False):
     """The screen on `session`; or, given a run's directory, on the session that is opened after the first frame.
 
     `training` is the one in this process, started with the session; `terminal` the one to draw on. `gave_up` says
@@ -95,10 +95,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.theme = settings.theme
         if settings.reduced_motion:
             self.animation_level = "none"
-        self._bind_keys()
-
-    def _bind_keys(self) -> None:
-        for key in self.settings.keys:
+        for key in settings.keys:
             if key.keys:
                 self.bind(bindings_of(key), f"dispatch('{key.action}')", description=key.label, show=False)
         self.bind("ctrl+c", "dispatch('interrupt')", show=False)
@@ -177,7 +174,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             return
         if self._terminal is not None:
             self._terminal.keep_log()
-        assert self._cabin is not None
+        if self._cabin is None or not self.screen_stack:  # on the way out
+            return
         news = self._cabin.poll()
         escape = self._cabin.escape_of(news)
         if escape and self._driver is not None:
@@ -196,6 +194,7 @@ class CockpitApp(App[None], inherit_bindings=False):
             case "theme":
                 at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
                 self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
+                self.notify(f"theme {self.theme}, {(at + 1) % len(IN_TURN) + 1} of {len(IN_TURN)}", markup=False)
             case _ if self._cabin is not None:
                 self._cabin.dispatch(action)
             case _:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
-from cockpit.console.sentences import sentence
 from cockpit.console.text import whole
+from cockpit.console.ways_on import End, ways_on
 from cockpit.frame_pace import FramePace
+from cockpit.keys import KEYS, lookup, shown
 from cockpit.notifications import escape_of
 from cockpit.screens.faults import Faults, told
 from cockpit.screens.held_news import HeldNews
@@ -23,8 +25,9 @@ from cockpit.screens.palette import Actions
 from cockpit.screens.tab_bar import TABS
 from cockpit.session.session import News, Session
 from cockpit.steering.steering import Steering
+from cockpit.widgets.config_values import ConfigValues
 from engine.protocol.commands import Stop
-from engine.protocol.events import RunFailed, RunFinished, Status
+from engine.protocol.events import Status
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 
 _HIDDEN_SECONDS: Final = 3.0
 """How often the screen behind a dialog is brought up to date while the run only goes on."""
+
+_CHART_ACTIONS: Final = frozenset(key.action for key in KEYS if key.group == "charts")
+_MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "cursor_last", "clear_cursor"})
+"""Keys that a list or a picture takes for itself: where nothing does, they are no question to answer."""
 
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
@@ -53,6 +60,7 @@ class Cabin:
         # Behind a dialog Textual puts the whole screen together, dimmed, for every change of it.
         self._for_hidden = HeldNews(_HIDDEN_SECONDS)
         self._is_settled = False
+        self._ending: Ending | None = None
 
     def poll(self) -> News:
         """One look at the journal, handed to everything that is on screen; none where the last one was dear.
@@ -68,6 +76,8 @@ class Cabin:
             self._settle()
         if news:
             self.steering.take(news)
+            if self._ending is not None:
+                self._say_end()
         is_hidden = isinstance(self._app.screen, ModalScreen)
         self.screen.tick(self._for_hidden.give(news, at_once=not is_hidden))
         return news
@@ -106,9 +116,22 @@ class Cabin:
             self._screenshot()
         elif action == "acknowledge":
             self._acknowledge()
+        elif action in _CHART_ACTIONS:
+            self._on_charts(action)
         else:
-            return self.screen.tab == "charts" and self.screen.charts.dispatch(action)
+            return False
         return True
+
+    def _on_charts(self, action: str) -> None:
+        """Keys of the charts act on what is seen; those that move something on every tab say nothing elsewhere."""
+        if self.screen.tab == "charts":
+            self.screen.charts.dispatch(action)
+        elif action not in _MOVES:
+            label = lookup(action, self._settings.keys).label
+            self._app.notify(f"{label} is for the charts: {self._key_of('show_charts')} shows them", markup=False)
+
+    def _key_of(self, action: str) -> str:
+        return shown(lookup(action, self._settings.keys)) or "the palette"
 
     def stop(self) -> bool:
         """Ask the run to stop with a checkpoint; False where it cannot be asked."""
@@ -116,18 +139,36 @@ class Cabin:
 
     def say_stopping(self) -> None:
         """The screen goes when the run has stopped."""
-        self.screen.say_ended("stopping: the checkpoint is written, then the screen closes", failed=False)
+        self.screen.say_ended(["stopping: the checkpoint is written, then the screen closes"])
 
     def say_ended(self, ending: Ending) -> None:
         """The training has ended by itself: keep the last screen; a failure shows its traceback."""
-        failed = ending.code == 1
-        last = next(
-            (x.event for x in reversed(self.session.entries) if isinstance(x.event, RunFinished | RunFailed)), None
-        )
-        said = whole(ending.error) or (sentence(last) if last else "the run has ended")
-        self.screen.say_ended(f"{'✗' if failed else '✓'} {said}; q leaves, the summary follows", failed=failed)
-        if failed:
+        self._ending = ending
+        self._say_end()
+        if ending.code == 1:
             self.screen.show_tab("log")
+
+    def _say_end(self) -> None:
+        """How it ended, its best value, and what can be done next; the journal's last words may come a look later."""
+        if self._ending is None:
+            return
+        state, best, failed = self.session.state, self.session.best, self._ending.code == 1
+        if state is None:
+            why = whole(self._ending.error) or "it ended before it began, the log may say why"
+            self.screen.say_ended([f"✗ {why}; q leaves"], failed=True)
+            return
+        end = self.session.end or End("failed" if failed else "ended", "", None)
+        if self._ending.error:
+            end = replace(end, why=whole(self._ending.error))
+        parts = [
+            f"{'✗' if failed else '✓'} {end.said}",
+            f"best mIoU {best.miou:.4f} at step {best.step}" if best else "never validated",
+            "q leaves",
+        ]
+        run_dir = self.session.run_dir
+        max_steps = int(ConfigValues().number(run_dir, "training.max_steps") or 0)
+        ways = [f"  {what}: {command}" for what, command in ways_on(run_dir, state, end, max_steps=max_steps)]
+        self.screen.say_ended(["; ".join(parts), *ways], failed=failed)
 
     def note_fault(self, error: Exception, panel: Panel | None) -> None:
         """Say that a part of the screen failed; switch a panel off that does so again and again."""
@@ -163,6 +204,8 @@ class Cabin:
     def _acknowledge(self) -> None:
         if self.screen.banner.acknowledge() is None:
             self._app.notify("there is no alert to acknowledge", severity="warning", markup=False)
+            return
+        self.screen.take(News())
 
     def _end_hint(self) -> None:
         if self.screen.has_class("-hinted"):

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
-from cockpit.console.summary import Outcome, command_for, ending, fact_lines, read_outcome, way_on
+from cockpit.console.summary import Outcome, ending, fact_lines, read_outcome, way_on
 from cockpit.console.text import duration, whole
+from cockpit.console.ways_on import command_for
 from cockpit.session.incidents import num_incidents
 from engine.forensics_report import folders_of
 from engine.journal.reader import JournalReader

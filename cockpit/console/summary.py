@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from cockpit.console.incident_text import incident_line
 from cockpit.console.log_lines import entry_line
 from cockpit.console.panel import loss_style, phase_title
 from cockpit.console.text import duration, number, rate, whole
+from cockpit.console.ways_on import resume_command
 from cockpit.session.incidents import Incident, incidents_of
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
@@ -84,17 +84,6 @@ def curves_text(reader: JournalReader, outcome: Outcome, *, width: int, ascii_on
 def is_intervention(entry: Entry) -> bool:
     """A command that was carried out, clamped or refused, or something done in another's name than the engine's."""
     return entry.status is not Status.NOTED or entry.actor != "engine"
-
-
-def resume_command(run_dir: Path) -> str:
-    """The command that goes on with the run in `run_dir`, as one would type it from the project's root."""
-    return command_for(run_dir, "--resume")
-
-
-def command_for(run_dir: Path, word: str, *rest: str) -> str:
-    """The command `word` (such as 'send' or '--resume') for the run in `run_dir`, with what comes after the name."""
-    words = ["python", "main.py", word, run_dir.name, *rest]
-    return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
 
 
 def ending(outcome: Outcome) -> str:

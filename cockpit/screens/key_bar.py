@@ -1,8 +1,9 @@
-"""The bottom line: the keys that matter most, as many as fit, each a button for the mouse."""
+"""The bottom line: the keys that matter most now, as many as fit, each a button for the mouse."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from textual import events
@@ -11,33 +12,34 @@ from textual.widgets import Static
 
 from cockpit.keys import Key, shown_key
 
-_FIRST: Final = (
-    "quit",
-    "key_map",
-    "pause",
-    "lower_lr",
-    "raise_lr",
-    "promote",
-    "help",
-    "rollback",
-    "checkpoint",
-    "undo",
-)
-"""What a narrow terminal keeps, the most needed first; everything else with `footer` follows in the table's order."""
+_ALWAYS: Final = ("quit", "key_map", "pause")
+_ALERTED: Final = ("acknowledge", "remedies")
+_USUAL: Final = ("lower_lr", "raise_lr", "promote", "help", "rollback", "checkpoint", "undo")
+_PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint", "raise_lr")
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What the keys depend on: the tab that is shown, whether the run is paused, open to steering, or has an alert."""
+
+    tab: str = "charts"
+    paused: bool = False
+    steerable: bool = True
+    alerted: bool = False
 
 
 class KeyBar(Static):
-    """Keys and labels on one line; `paused` turns the label of the space bar to what it does now."""
+    """Keys and labels on one line, chosen for what the run does and for what is shown."""
 
     def __init__(self, keys: Sequence[Key], *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
-        self._keys = [key for key in keys if key.footer and key.keys]
-        self._paused = False
+        self._keys = keys
+        self._present = Present()
 
-    def show(self, *, paused: bool) -> None:
-        """Say what the keys do now."""
-        if paused != self._paused:
-            self._paused = paused
+    def show(self, present: Present) -> None:
+        """Offer the keys that matter in `present`."""
+        if present != self._present:
+            self._present = present
             self._write()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -45,30 +47,49 @@ class KeyBar(Static):
         self._write()
 
     def _write(self) -> None:
-        chosen = fitting(self._keys, self.size.width, self._label)
+        present = self._present
+        chosen = fitting(wanted(self._keys, present), self.size.width, lambda key: label_of(key, present))
         parts = [
-            Content.assemble((shown_key(key.keys[0]), "$text-accent bold"), (f" {self._label(key)}", "$text-muted"))
-            .stylize(f"@click=app.dispatch('{key.action}')")
-            for key in chosen
-        ]  # fmt: skip
+            Content.assemble(
+                (shown_key(key.keys[0]), "$text-accent bold"), (f" {label_of(key, present)}", "$text-muted")
+            ).stylize(f"@click=app.dispatch('{key.action}')")
+            for key in self._keys
+            if key in chosen
+        ]
         self.update(Content("  ").join(parts), layout=False)
 
-    def _label(self, key: Key) -> str:
-        if key.action == "pause":
-            return "resume" if self._paused else "pause"
-        return key.label
+
+def label_of(key: Key, present: Present) -> str:
+    """What `key` does in `present`."""
+    if key.action == "pause":
+        return "resume" if present.paused else "pause"
+    return key.label
+
+
+def wanted(keys: Sequence[Key], present: Present) -> list[Key]:
+    """The keys worth a place in the bottom line, the most needed first; none that would only be refused."""
+    alerted, step = _ALERTED if present.alerted else (), ("step",) if present.paused else ()
+    first = (*_ALWAYS, *alerted[:1], *step, *alerted[1:], *(_PAUSED if present.paused else _USUAL))
+    offered = [key for key in keys if key.keys and (key.footer or key.action in alerted) and _acts(key, present)]
+    ranks = {action: rank for rank, action in enumerate(first)}
+    return sorted(offered, key=lambda key: ranks.get(key.action, len(ranks)))
+
+
+def _acts(key: Key, present: Present) -> bool:
+    """Whether `key` does anything now. An alert can be acknowledged after the end too; nothing can be done about it."""
+    if key.group == "steer":
+        return present.steerable or key.action == "acknowledge"
+    return key.group != "charts" or present.tab == "charts"
 
 
 def fitting(keys: Sequence[Key], width: int, label: Callable[[Key], str]) -> list[Key]:
-    """The keys whose texts fit into `width` columns, the most needed first to be chosen, in the table's order."""
-    order = [key for action in _FIRST for key in keys if key.action == action]
-    order += [key for key in keys if key not in order]
+    """The first of `keys` whose texts fit into `width` columns together."""
     chosen: list[Key] = []
     left = width
-    for key in order:
+    for key in keys:
         needed = len(shown_key(key.keys[0])) + 1 + len(label(key))
         if needed > left:
             break
         chosen.append(key)
         left -= needed + 2
-    return [key for key in keys if key in chosen]
+    return chosen

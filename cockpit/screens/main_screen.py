@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from textual import events
 from textual.app import ComposeResult
@@ -15,15 +15,17 @@ from textual.widgets import ContentSwitcher, Input, Static
 
 from cockpit.console.text import whole
 from cockpit.frame_pace import FramePace
+from cockpit.screens.answer_strip import AnswerStrip
 from cockpit.screens.compositor import FrugalCompositor
 from cockpit.screens.faults import PanelFailed
 from cockpit.screens.held_news import HeldNews
 from cockpit.screens.hints import HINT
-from cockpit.screens.key_bar import KeyBar
+from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.tab_bar import TABS, TabBar
-from cockpit.screens.tabs import column, tab_of
+from cockpit.screens.tabs import beside_charts, tab_of
 from cockpit.session.session import EVERYTHING, News, Session
 from cockpit.settings import Settings
+from cockpit.steering.actions import blocked
 from cockpit.steering.pending import PendingStrip
 from cockpit.widgets.banner import Banner
 from cockpit.widgets.chart_grid import ChartGrid
@@ -42,6 +44,9 @@ _COLUMN_SECONDS = 2.0
 
 _TABS_AFTER = 0.3
 """Seconds between the first picture and the next tabs, so that a tab is there when somebody wants it."""
+
+_ROOMY_HEIGHT, _FEW_LINES = 34, 3
+"""Below this height an ended run has only so many lines for how it ended and what can be done next."""
 
 _SIZES = (("large", 170, 42), ("medium", 110, 34))
 """From which size on there is a side column, and from which a wide one."""
@@ -73,6 +78,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.charts = ChartGrid(marker=settings.marker, has_time=(pace or FramePace()).has_time, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
+        self.answers = AnswerStrip(marker=settings.marker, id="answers")
         self._body = ContentSwitcher(self.charts, initial="charts", id="body")
         self.tab = "charts"
         """The name of the tab that is shown, or about to be."""
@@ -90,8 +96,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
             yield self._tab_bar
             with Horizontal(id="middle"):
                 yield self._body
-                yield VerticalScroll(*column(marker), id="side", can_focus=False)
+                yield VerticalScroll(*beside_charts(marker), id="side", can_focus=False)
             yield self._pending
+            yield self.answers
             yield Static(id="ending", markup=False)
             yield Static(HINT, id="hint", markup=False)
             yield self._key_bar
@@ -102,7 +109,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
         # Ten queries a second over the whole tree would cost more than all the rest of a quiet screen.
         self._panels = tuple(panel for panel in self.query(Panel) if not _shows_itself(panel))
         self._column_panels = frozenset(self.query_one("#side").query(Panel))
-        self.call_after_refresh(self.show_tab, "charts")
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """Show the charts, or the tab whose key was faster than the first layout."""
+        self.show_tab(self.tab)
 
     def show_tab(self, name: str) -> None:
         """Show the tab of that name, as soon as it is made; its panels get everything at once."""
@@ -113,7 +124,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._tab_bar.show(name)  # first, so that one picture shows it together with the tab
         self._body.current = name
         # A class would have every panel in it styled and drawn again when it comes back.
-        self.query_one("#side").styles.display = "none" if name == "run" else None
+        self.query_one("#side").styles.display = None if name == "charts" else "none"
         self._focus_on(name)
         self.take(News())
         if self._pictures.is_held:
@@ -197,8 +208,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._told |= visible
         for panel in (self.banner, self._pending):
             self.hand(panel, news)
-        state = self._session.state
-        self._key_bar.show(paused=state is not None and state.activity is Activity.PAUSED)
+        self._key_bar.show(_present(self._session, self.tab, alerted=bool(self.banner.num_open)))
 
     def hand(self, panel: Panel, news: News) -> None:
         """Let `panel` take `news`; what goes wrong in it is the panel's affair, not the screen's."""
@@ -216,10 +226,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
         panel.display = False
         self._off.add(panel)
 
-    def say_ended(self, text: str, *, failed: bool) -> None:
-        """Keep a line about how the training ended."""
+    def say_ended(self, lines: Sequence[str], *, failed: bool = False) -> None:
+        """Keep some lines about how the training ended; of ways on, as many as a low terminal has room for."""
         ending = self.query_one("#ending", Static)
-        ending.update(text)
+        ending.update("\n".join(lines if self.size.height >= _ROOMY_HEIGHT else lines[:_FEW_LINES]))
         ending.set_class(failed, "failed")
         self.add_class("-ended")
 
@@ -228,9 +238,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
         width, height = event.size
         self._fit(event.size)
         if self.has_class("-too-small"):
+            end = self._session.end
+            goes_on = "the training goes on" if end is None else f"the run has {end.word}"
             self.query_one("#too-small", Static).update(
-                f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; "
-                "the training goes on."
+                f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
             )
         self.call_after_refresh(self.take, News())
 
@@ -249,9 +260,16 @@ class MainScreen(Screen[None], inherit_bindings=False):
                 yield panel
 
 
+def _present(session: Session, tab: str, *, alerted: bool) -> Present:
+    """What the keys depend on, as it stands now."""
+    state = session.state
+    paused = state is not None and state.activity is Activity.PAUSED
+    return Present(tab=tab, paused=paused, steerable=state is None or not blocked(session), alerted=alerted)
+
+
 def _shows_itself(panel: Panel) -> bool:
     """Whether the panel hides while it has nothing to say: it must hear everything, or it would never come back."""
-    return isinstance(panel, Banner | PendingStrip)
+    return isinstance(panel, Banner | PendingStrip | AnswerStrip)
 
 
 def _is_displayed(widget: Widget) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 
@@ -32,9 +33,10 @@ class Actions(Provider):
         self._dispatch = dispatch
 
     async def discover(self) -> Hits:
-        """All of them, before a letter is typed."""
-        for key in self._keys:
-            yield DiscoveryHit(self._title(key), partial(self._dispatch, key.action), help=self._says(key))
+        """All of them, before a letter is typed; those that would do nothing come last."""
+        for key in sorted(self._keys, key=lambda key: bool(self._why_not(key))):
+            shown_title, do = self._shown(key, Content(self._title(key))), partial(self._dispatch, key.action)
+            yield DiscoveryHit(shown_title, do, text=self._title(key), help=self._says(key))
 
     async def search(self, query: str) -> Hits:
         """Those that match, the best first."""
@@ -43,14 +45,26 @@ class Actions(Provider):
             title = self._title(key)
             score = max(matcher.match(title), 0.8 * matcher.match(key.help))
             if score > 0:
-                yield Hit(score, matcher.highlight(title), partial(self._dispatch, key.action), help=self._says(key))
+                score *= 0.5 if self._why_not(key) else 1.0
+                found, do = self._shown(key, matcher.highlight(title)), partial(self._dispatch, key.action)
+                yield Hit(score, found, do, text=title, help=self._says(key))
 
     def _title(self, key: Key) -> str:
         keys = shown(key)
         return f"{key.label}  ({keys})" if keys else key.label
 
-    def _says(self, key: Key) -> str:
+    def _shown(self, key: Key, title: Content) -> Content:
+        return title.stylize("$foreground 45%") + Content(" - not now") if self._why_not(key) else title
+
+    def _why_not(self, key: Key) -> str:
+        """Why the action would do nothing now, '' where it does something."""
         if not self._steering.handles(key.action):
-            return key.help
+            return ""
         effect = self._steering.effect(key.action)
-        return whole(f"{key.help}: {effect.text}" if effect.enabled else f"{key.help} - not now: {effect.text}")
+        return "" if effect.enabled else effect.text or "the run has not said anything yet"
+
+    def _says(self, key: Key) -> str:
+        if why := self._why_not(key):
+            return whole(f"{key.help} - not now: {why}")
+        foretold = f": {self._steering.effect(key.action).text}" if self._steering.handles(key.action) else ""
+        return whole(f"{key.help}{foretold}")

@@ -11,8 +11,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 _TEXT: Final = """\
-enter, y     finish the step, write a checkpoint, end the run
-escape, n    stay; the training goes on"""
+enter, y     write a checkpoint and end the run
+escape, n    stay: nothing changes"""
 
 
 class QuitScreen(ModalScreen[bool], inherit_bindings=False):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
 from cockpit.keys import Key, shown_key
+from cockpit.widgets.panel_lines import cut
 
 TABS: Mapping[str, str] = {
     "show_charts": "charts",
@@ -29,14 +31,25 @@ class TabBar(Static):
     def __init__(self, keys: Sequence[Key], *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
         self._keys = {key.action: key.keys for key in keys}
+        self._current = ""
 
     def show(self, current: str) -> None:
         """Mark the tab of that name."""
+        self._current = current
+        lines = (self._line(with_keys=True, pad=" "), self._line(with_keys=True), self._line(with_keys=False))
+        width = self.size.width
+        self.update(next((line for line in lines if line.cell_length <= width), cut(lines[-1], width)), layout=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A narrow line gives up blanks first, then the keys: no name is cut."""
+        self.show(self._current)
+
+    def _line(self, *, with_keys: bool, pad: str = "") -> Content:
         parts: list[Content] = []
         for action, name in TABS.items():
-            key = next(iter(self._keys.get(action, ())), "")
-            label = f"[{name}]" if name == current else f" {name} "
-            style = "$text-primary bold" if name == current else "$text-muted"
-            text = Content.assemble((f"{shown_key(key)}" if key else "", "$text-secondary"), (label, style))
+            key = next(iter(self._keys.get(action, ())), "") if with_keys else ""
+            label = f"[{name}]" if name == self._current else f" {name}{pad}"
+            style = "$text-primary bold" if name == self._current else "$text-muted"
+            text = Content.assemble((shown_key(key) if key else "", "$text-secondary"), (label, style))
             parts.append(text.stylize(f"@click=app.dispatch('{action}')"))
-        self.update(Content(" ").join(parts), layout=False)
+        return Content(" ").join(parts)

@@ -14,7 +14,14 @@ from cockpit.widgets.phases import Phases
 from cockpit.widgets.safety import Safety
 
 
-def column(marker: Marker) -> Iterator[Panel]:
+def beside_charts(marker: Marker) -> Iterator[Panel]:
+    """What is below the others may be out of sight: safety comes first."""
+    yield Safety(marker=marker)
+    yield Phases(marker=marker)
+    yield Modules(marker=marker)
+
+
+def _column(marker: Marker) -> Iterator[Panel]:
     """Phases, modules and safety, one below the other."""
     yield Phases(marker=marker)
     yield Modules(marker=marker)
@@ -31,7 +38,7 @@ def tab_of(name: str, marker: Marker) -> Widget:
 def _tab_of(name: str, marker: Marker) -> Widget:
     match name:
         case "run":
-            return VerticalScroll(*column(marker), id=name)
+            return VerticalScroll(*_column(marker), id=name)
         case "preview":
             from cockpit.widgets.preview import Preview  # noqa: PLC0415
 

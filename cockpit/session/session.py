@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.console.text import duration
+from cockpit.console.ways_on import End, end_of
 from cockpit.session.facts import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.feed import Feed
 from cockpit.session.history import History
@@ -17,6 +18,7 @@ from cockpit.session.incidents import Incident, Incidents
 from cockpit.session.outbox import Answer, Outbox, Pending
 from cockpit.session.pulse import OVER, Pulse
 from cockpit.session.state_text import StateText
+from cockpit.session.troubles import Troubles
 from cockpit.session.writer_life import WriterLife
 from engine.errors import UserError
 from engine.journal.reader import Entry
@@ -110,13 +112,18 @@ class Session:
         self._tail: JournalTail | None = None
         self._inode = 0
         self._opened_at = self._retry_at = clock()
-        self._troubles: list[str] = []
+        self._troubles = Troubles()
         self._forget()
 
     @property
     def entries(self) -> Sequence[Entry]:
         """Every event so far, oldest first."""
         return self._entries
+
+    @property
+    def end(self) -> End | None:
+        """How the run ended, None while it goes on."""
+        return None if self.state is None else end_of(self.state, self._entries)
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -140,6 +147,8 @@ class Session:
             return refused("this screen only watches")
         if self.state is None:
             return refused("the run has not said anything yet")
+        if (end := self.end) is not None:
+            return refused(f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}")
         return decide(self.state, command)
 
     def send(self, command: Command) -> Outcome:
@@ -180,7 +189,7 @@ class Session:
         return JournalTail(self.run_dir, busy_seconds=BUSY_SECONDS)
 
     def _look(self, now: float) -> News:
-        self._troubles = []
+        self._troubles.found.clear()
         if self._start is not None and not self._start.has_begun():
             return News()
         try:
@@ -188,17 +197,17 @@ class Session:
             news = self._news(now)
         except UserError as error:
             news, lost = News(), ()
-            self._troubles = [_STARTING if self._is_beginning(now) else str(error)]
-        if self._troubles:
+            is_new = now - self._opened_at < _HALF_MADE_SECONDS
+            if self.state is not None or (self._journal.exists() and not is_new):
+                self._troubles.add(error)
+        if self._troubles.found:
             self._version = -1
             self._retry_at = now + RETRY_SECONDS if self.state is not None else now
-        quiet = self._feed.failure or ("" if self.state is not None else _STARTING)
-        self.notice = self._troubles[0] if self._troubles else quiet
+        if self._feed.failure:
+            self._troubles.add_plain("the steps before these cannot be read", detail=self._feed.failure)
+        quiet = "" if self.state is not None else _STARTING
+        self.notice = self._troubles.found[0] if self._troubles.found else quiet
         return replace(news, answers=(*lost, *news.answers)) if lost else news
-
-    def _is_beginning(self, now: float) -> bool:
-        """Whether the journal may be half made: none was read, and there is none or the screen has just opened."""
-        return self.state is None and (not self._journal.exists() or now - self._opened_at < _HALF_MADE_SECONDS)
 
     def _follow_file(self, now: float) -> tuple[Answer, ...]:
         """Have the journal open that is there now: the run's own one put back, or that of a run made again.
@@ -260,14 +269,15 @@ class Session:
             with tail.snapshot():
                 return self._feed.look(tail)
         except UserError as error:
-            self._troubles.append(str(error))
+            self._troubles.add(error)
             return False
 
     def _take_state(self, text: str | None) -> bool:
         try:
             state = None if text is None else self._state_text.decode(text)
         except WireError as error:
-            self._troubles.append(f"{self._journal} holds what this program does not know: {error}")
+            detail = f"{self._journal} holds what this program does not know: {error}"
+            self._troubles.add_plain("the journal holds what this program does not know", detail=detail)
             return False
         self.state = state or self.state
         return state is not None
@@ -290,7 +300,7 @@ class Session:
         over = self.state.activity in OVER
         lifeless = "" if over else self._life.complaint(now)
         self.pulse = lifeless or self._watch.text(self.state, now)
-        self.steps_per_second = self._watch.pace.steps_per_second()
+        self.steps_per_second = None if over or lifeless else self._watch.pace.steps_per_second()
         self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
 
     def _beat(self) -> int:

@@ -82,8 +82,7 @@ class Dialog(ModalScreen[Answer]):
         return (button("Leave", "leave", "escape"),)
 
     def on_mount(self) -> None:
-        """Say how things stand, with no toast of what was before over it: the events panel has all of them."""
-        self.app.clear_notifications()
+        """Say how things stand."""
         self.renew()
 
     def take(self, session: Session, news: News) -> None:

@@ -41,8 +41,8 @@ class GateDialog(Dialog):
         self._pressed_on_red = False
 
     def body(self) -> Iterable[Widget]:
-        """The checks, what the phase adds, what happens around the promotion, and what to press."""
-        return line("phase"), line("checks"), line("adds"), line("around", hint=True), line("press")
+        """What to press, which a low terminal must not cut; the checks, what the phase adds, what happens around it."""
+        return line("press"), line("phase"), line("checks"), line("adds"), line("around", hint=True)
 
     def buttons(self) -> Iterable[Button]:
         """Promote; force in two presses of different buttons; leave."""

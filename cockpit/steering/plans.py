@@ -13,11 +13,11 @@ from cockpit.session.session import Session
 from cockpit.steering.checkpoints import Checkpoint, checkpoints_of, way_back
 from cockpit.steering.confirm import ConfirmDialog
 from cockpit.steering.dialog import PASS, Dialog
-from cockpit.steering.foretell import foretold, title
+from cockpit.steering.foretell import foretold
 from cockpit.steering.gate import GateDialog
 from cockpit.steering.menu import Choice, MenuDialog
 from cockpit.steering.remedies import remedies_of
-from cockpit.steering.undo import NoUndo, Undo, plan_undo
+from cockpit.steering.undo import NoUndo, Undo, named, plan_undo
 from cockpit.steering.values import Field, ValueDialog, real, whole_number
 from cockpit.steering.weights import WeightDialog
 from cockpit.widgets.banner_incidents import account
@@ -174,15 +174,17 @@ def undo(situation: Situation) -> Plan:
     if isinstance(plan, NoUndo):
         return Reason(plan.reason, plan.entry)
     if isinstance(plan.entry.event, PhaseDemoted):
-        return Open(lambda: GateDialog(session, "Undo the demotion: through the gate again"), asked=True, undo=True)
+        heading = f"Undo: {_taken_back(plan)}, through the gate again"
+        return Open(lambda: GateDialog(session, heading), asked=True, undo=True)
     outcome = session.decide(plan.command)
     if outcome.status is Status.REFUSED:
         return Reason(f"{sentence(plan.entry.event)}: cannot be taken back, {outcome.reason}", plan.entry)
     explained = tuple(text for text in (_done(plan.entry), plan.caution and f"{plan.caution}.") if text)
-    heading = f"Undo: {title(plan.command)}"
 
     def make() -> Dialog:
-        return ConfirmDialog(session, plan.command, lambda now: explained, heading=heading, danger=False)
+        return ConfirmDialog(
+            session, plan.command, lambda now: explained, heading=f"Undo: {_taken_back(plan)}", danger=False
+        )
 
     return Open(make, asked=True, undo=True)
 
@@ -192,7 +194,7 @@ def undo_says(situation: Situation) -> str:
     plan = _undo_plan(situation)
     if isinstance(plan, NoUndo):
         return plan.reason
-    return f"{title(plan.command)}: {foretold(situation.session.decide(plan.command))}"
+    return f"{_taken_back(plan)}: {foretold(situation.session.decide(plan.command))}"
 
 
 def remedies(situation: Situation) -> Plan:
@@ -227,6 +229,10 @@ def _explained(incident: Incident) -> str:
 
 def _undo_plan(situation: Situation) -> Undo | NoUndo:
     return plan_undo(situation.session.entries, undone_by=situation.undone_by, passed=situation.passed)
+
+
+def _taken_back(plan: Undo) -> str:
+    return f"{named(plan.entry.event)} at step {plan.entry.step}"
 
 
 def _done(entry: Entry) -> str:

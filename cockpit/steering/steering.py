@@ -1,4 +1,4 @@
-"""Steering a run by actions: commands are foretold, asked about, sent, and answered by a toast."""
+"""Steering a run by actions: commands are foretold, asked about, sent, and answered in a line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Opener(Protocol):
         ...
 
     def notify(self, message: str, *, title: str, severity: Severity, markup: bool) -> None:
-        """Show a toast."""
+        """Answer the person, in a line of its own."""
         ...
 
 
@@ -123,14 +123,14 @@ class Steering:
                 self._refuse(what, entry.reason)
             case Status.CLAMPED:
                 text = f"{sentence(entry.event)}: {entry.reason}"
-                self._toast(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
+                self._say(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
             case _:
-                self._toast(sentence(entry.event), f"{PASS} {what}: applied at step {entry.step}", "information")
+                self._say(sentence(entry.event), f"{PASS} {what}: applied at step {entry.step}", "information")
 
     def _refuse(self, what: str, reason: str) -> None:
-        self._toast(reason, f"{FAIL} {what}: refused", "warning")
+        self._say(reason, f"{FAIL} {what}: refused", "warning")
 
-    def _toast(self, text: str, heading: str, severity: Severity) -> None:
+    def _say(self, text: str, heading: str, severity: Severity) -> None:
         self._opener.notify(text, title=heading, severity=severity, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Taking back the last intervention of a person: which one that is, and the command that reverses it."""
+"""Taking back the last intervention of a person: which one that is, what it was, and the command that reverses it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cockpit.console.sentences import sentence
+from cockpit.console.text import number, whole
+from cockpit.steering.foretell import title
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Event, Status
+
+_PASSED_OVER: Final = (
+    e.Paused,
+    e.Resumed,
+    e.StepsGranted,
+    e.CheckpointRequested,
+    e.CheckpointSaved,
+    e.ValidationRequested,
+    e.ValidationCompleted,
+    e.NoteAdded,
+)
+"""What a person did that changed nothing in how the run trains: there is nothing in it to take back."""
 
 MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal"})
 """Actors that are no person: what they did is not for `undo`, only for whoever reads the events."""
@@ -49,12 +64,43 @@ def plan_undo(entries: Sequence[Entry], *, undone_by: Collection[int], passed: C
             num_undone -= 1
         elif not num_undone:
             return _undo_of(entry)
-    return NoUndo("nobody has intervened yet" if not passed and not undone_by else "nothing is left to take back")
+    return NoUndo("nothing is left to take back" if passed or undone_by else "no change by hand to take back yet")
 
 
 def is_intervention(entry: Entry) -> bool:
-    """Whether a person did this: the answer to a command that was not refused."""
-    return entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in MACHINES
+    """Whether a person changed the run by this: the answer to a command that was not refused."""
+    is_answer = entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in MACHINES
+    return is_answer and not isinstance(entry.event, _PASSED_OVER) and not _changed_nothing(entry.event)
+
+
+def _changed_nothing(event: Event) -> bool:
+    before = getattr(event, "before", None)
+    return before is not None and before == getattr(event, "after", None)
+
+
+def named(event: Event) -> str:
+    """What was done, as an imperative: 'lower LR', 'switch on contour_detection', 'weight of dice to 0.9'."""
+    match event:
+        case e.LrScaled(before=before, after=after):
+            return title(c.ScaleLr(after / before))
+        case e.LrSet(after=after):
+            return title(c.SetLr(after))
+        case e.PhasePromoted(after=after):
+            return f"promote to phase {after}"
+        case e.PhaseDemoted(after=after):
+            return f"demote to phase {after}"
+        case e.RefinementEnabled(name=name):
+            return title(c.EnableRefinement(name))
+        case e.RefinementDisabled(name=name):
+            return title(c.DisableRefinement(name))
+        case e.LossWeightSet(term=term, after=after):
+            return f"weight of {whole(term)} to {number(after)}"
+        case e.GuardianSet(after=after):
+            return title(c.SetGuardian(after))
+        case e.AutopilotSet(after=after):
+            return title(c.SetAutopilot(after))
+        case _:
+            return sentence(event)
 
 
 def _undo_of(entry: Entry) -> Undo | NoUndo:
@@ -69,10 +115,6 @@ def _undo_of(entry: Entry) -> Undo | NoUndo:
 def _inverse(event: Event) -> tuple[Command, str] | str:  # noqa: C901, PLR0912
     """The command that reverses `event` and what to know about it, or why there is none."""
     match event:
-        case e.Paused():
-            return c.Resume(), ""
-        case e.Resumed():
-            return c.Pause(), ""
         case e.LrScaled(before=before, after=after):
             return c.ScaleLr(before / after), ""
         case e.LrSet(before=before) if before > 0:
@@ -109,14 +151,6 @@ def _why_not(event: Event) -> str:
             return "no learning rate was in effect before this one"
         case e.RolledBack():
             return "a rollback is not taken back: the steps it gave up are gone; roll back further instead"
-        case e.ValidationCompleted():
-            return "a validation changed nothing that could be taken back"
-        case e.CheckpointSaved():
-            return "a checkpoint that was written stays"
-        case e.NoteAdded():
-            return "a note that was written stays"
-        case e.StepsGranted():
-            return "steps that were taken stay taken: roll back instead"
         case e.SamplesExcluded():
             return "no command takes excluded samples in again"
         case _:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.content import Content
 
 from cockpit.session.incidents import Incident, Incidents
+from cockpit.session.pulse import OVER
 from cockpit.session.session import News, Session
 from cockpit.steering.remedies import remedies_of
 from cockpit.widgets.banner_incidents import Account, account
@@ -36,6 +37,7 @@ class Banner(Lines):
         self._incidents = Incidents()
         self._session: Session | None = None
         self._shown: Incident | None = None
+        self._was_over = False
 
     @property
     def incident(self) -> Incident | None:
@@ -50,7 +52,8 @@ class Banner(Lines):
     def take(self, session: Session, news: News) -> None:
         """Show the newest incident of the session, as it has grown."""
         self._incidents, self._session = session.incidents, session
-        if self.incident != self._shown:
+        if self.incident != self._shown or self._was_over is not self._is_over():
+            self._was_over = self._is_over()
             self._show()
 
     def acknowledge(self) -> Incident | None:
@@ -80,7 +83,7 @@ class Banner(Lines):
 
     def _remedy(self, incident: Incident, told: Account) -> str:
         """The recommended command, then what the newest alert says of it."""
-        state = self._session.state if self._session is not None else None
+        state = self._session.state if self._session is not None and not self._is_over() else None
         found = remedies_of(incident, state) if state is not None else ()
         return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
 
@@ -97,8 +100,14 @@ class Banner(Lines):
         else:
             pieces.append(Part(jump("show", incident.last_step)))
         pieces.append(Part(link("[a] acknowledge", "acknowledge")))
-        pieces.append(Part(link("[A] remedies", "remedies")))
+        if not self._is_over():
+            pieces.append(Part(link("[A] remedies", "remedies")))
         return pieces
+
+    def _is_over(self) -> bool:
+        """Whether the run is beyond any remedy."""
+        state = self._session.state if self._session is not None else None
+        return state is not None and state.activity in OVER
 
     def _title(self, incident: Incident) -> str:
         """Which one of the run's incidents, how many alerts it has grown to, and how many others wait."""

@@ -94,11 +94,13 @@ class Config(SearchedList):
         )
 
     def on_line_list_chosen(self, event: LineList.Chosen) -> None:
-        """Take the charts to where the key was changed."""
+        """Take the charts to where the key was changed, or say that it never was."""
         event.stop()
-        change = self._rows[event.index].change
-        if change is not None:
-            self.post_message(JumpTo(change.step))
+        row = self._rows[event.index]
+        if row.change is not None:
+            self.post_message(JumpTo(row.change.step))
+        elif row.key:
+            self.notify(f"{whole(row.key)} is as it was at the start", markup=False)
 
 
 def _matching(rows: list[_Row], sought: str) -> list[_Row]:

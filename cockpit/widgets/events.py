@@ -108,7 +108,7 @@ class Events(SearchedList):
             text = Content.styled(f"[{kind}]" if chosen else f" {kind} ", f"bold {ACTIVE}" if chosen else LABEL)
             pieces.append(text.stylize(Style.from_meta({"kind": kind})))
         searching = "" if self._filter.is_done else self._signs.dots
-        count = Content.styled(f" {len(self._filter.found)}/{self._filter.total}{searching}", LABEL)
+        count = Content.styled(f" {len(self._filter.found)} of {self._filter.total}{searching}", LABEL)
         self.status.update(Content("").join([*pieces, count]))
 
     def line(self, index: int) -> Content:

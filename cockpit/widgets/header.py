@@ -10,6 +10,7 @@ from textual.content import Content
 
 from cockpit.console.panel import phase_title
 from cockpit.console.text import duration, number, rate, whole
+from cockpit.session.pulse import OVER
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import foreseen
 from cockpit.widgets.panel_lines import Lines, Part, flow, part
@@ -92,7 +93,8 @@ class Header(Lines):
     def _identity(self, session: Session, state: RunState, soon: RunState) -> Iterable[Part]:
         name = whole(state.run)
         yield part("", name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + self.signs.dots[:1])
-        yield self._heart(session)
+        if state.activity not in OVER:
+            yield self._heart(session)
         yield self._activity(session, state, soon)
         if session.notice:
             yield part("", whole(session.notice), BAD)
@@ -111,7 +113,10 @@ class Header(Lines):
                 yield Part(_waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
 
     def _activity(self, session: Session, state: RunState, soon: RunState) -> Part:
-        """What it does as a sign and a word, for how long, and what it was told to do next."""
+        """What it does as a sign and a word, for how long, and what it was told to do next; or how it ended."""
+        end = session.end
+        if end is not None and end.word == "stopped":
+            return part("", f"{self.signs.activities[Activity.STOPPING]} {end.word}", _STYLES[Activity.STOPPING])
         word = state.activity.value
         style = _STYLES[state.activity]
         text = Content.styled(f"{self.signs.activities[state.activity]} {word}", style)
@@ -126,7 +131,7 @@ class Header(Lines):
         """Beats with the journal's writer; says so when that is silent."""
         age = session.heartbeat_age
         if age is None:
-            return part("", "no writer", LABEL, rank=1)
+            return part("", "")
         if age >= STALE_SECONDS:
             return part("", f"{self.signs.silent} silent for {duration(age)}", BAD)
         beat = self.signs.beats[0 if self._reduced_motion else self._num_beats % len(self.signs.beats)]
@@ -137,11 +142,7 @@ class Header(Lines):
         done = state.step / state.total_steps if state.total_steps else math.nan
         percent = f" {100 * done:.1f} %" if state.total_steps else ""
         said = Content.assemble((f"{state.step}/{state.total_steps or '-'}", STRONG), (percent, LABEL))
-        pace = [part("", f"{number(session.steps_per_second, 3)} steps/s", STRONG, rank=1)]
-        if state.samples_per_second:
-            pace.append(part("", f"{number(state.samples_per_second, 3)} ROIs/s", LABEL, rank=3))
-        pace.append(part("left", duration(session.remaining), rank=1))
-        pace.append(part("elapsed", duration(session.elapsed), LABEL, rank=2))
+        pace = list(_pace(session, state))
         room = width - said.cell_length - 4 - _MIN_BAR
         (beside, *_) = flow(pace, room, 1) if room >= _MIN_BAR else [Content()]
         length = min(width - said.cell_length - beside.cell_length - (3 if beside else 1), _MAX_BAR)
@@ -170,6 +171,20 @@ class Header(Lines):
         if soon.lr == state.lr:
             return part("lr", now)
         return Part(part("lr", f"{now} ").content + _waiting("", rate(soon.lr), self.signs.dots))
+
+
+def _pace(session: Session, state: RunState) -> Iterable[Part]:
+    """How fast the run goes and how long it takes, as far as it is known; after its end how long it took."""
+    if (end := session.end) is not None:
+        yield part("took", duration(session.elapsed if end.seconds is None else end.seconds), rank=1)
+        return
+    if session.steps_per_second is not None:
+        yield part("", f"{number(session.steps_per_second, 3)} steps/s", STRONG, rank=1)
+    if state.samples_per_second and state.activity is not Activity.PAUSED:
+        yield part("", f"{number(state.samples_per_second, 3)} ROIs/s", LABEL, rank=3)
+    if session.remaining is not None:
+        yield part("left", duration(session.remaining), rank=1)
+    yield part("elapsed", duration(session.elapsed), LABEL, rank=2)
 
 
 def total_chance(session: Session, state: RunState) -> float | None:

@@ -75,7 +75,7 @@ class Log(SearchedList):
     def seek(self, text: str) -> None:
         """Go to the newest line that holds `text`."""
         self._sought, self._hit = text.lower(), -1
-        self.action_next_hit()
+        self._go_to_older_hit()
         self.listing.refresh()
         if self._tail is not None:
             self._say()
@@ -85,9 +85,14 @@ class Log(SearchedList):
         return [number for number, line in enumerate(lines) if self._sought in line.lower()]
 
     def action_next_hit(self) -> None:
-        """Go to the hit before the one that was shown last, and round again."""
+        """Go to the hit before the one that was shown last, and round again; say so where there is none."""
+        if not self._go_to_older_hit():
+            self.notify("nothing is found" if self._sought else "/ searches, enter goes from hit to hit", markup=False)
+
+    def _go_to_older_hit(self) -> bool:
         hits = self._hits() if self._sought else []
         if hits:
             older = [hit for hit in hits if self._hit < 0 or hit < self._hit]
             self._hit = (older or hits)[-1]
             self.listing.go_to(self._hit)
+        return bool(hits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -87,7 +87,26 @@ class Modules(TitledLines):
         if width >= _WIDE:
             heading = "".join(padded(title, size) for title, size in _HEADINGS) + "over the run"[:spark]
             return [Content.styled(heading, LABEL), *(cut(self._wide(row), width) for row in rows)]
-        return [cut(line, width) for row in rows for line in self._narrow(row, width)]
+        on = [row for row in rows if row.on or row.on_soon]
+        off = [row for row in rows if row not in on]
+        return [*(cut(line, width) for row in on for line in self._narrow(row, width)), *self._folded(off, width)]
+
+    def _folded(self, rows: Sequence[Row], width: int) -> list[Content]:
+        """The refinements that are off on one line, each still a button: by name, by the first word, or by key."""
+        if not rows:
+            return []
+        full = [f" {row.name}" for row in rows]
+        short = [name.partition("_")[0] for name in full]
+        spelled = [full, *([short] if len(set(short)) == len(short) else []), [""] * len(rows)]
+        lines = [self._off(rows, names) for names in spelled]
+        return [next((line for line in lines if line.cell_length <= width), cut(lines[-1], width))]
+
+    def _off(self, rows: Sequence[Row], names: Sequence[str]) -> Content:
+        pieces = [Content.styled(f"{self.signs.off} off:", FAINT)]
+        for row, name in zip(rows, names, strict=True):
+            text = Content.assemble((str(row.key), f"bold {ACTIVE}"), (name, FAINT))
+            pieces.append(text.stylize(Style.from_meta({"ask": "toggle", "argument": row.name})))
+        return Content("  ").join(pieces)
 
     def _rows(self, session: Session, state: RunState, spark: int) -> list[Row]:
         soon = foreseen(state, (pending.command for pending in session.pending))

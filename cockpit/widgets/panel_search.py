@@ -43,7 +43,7 @@ class SearchedList(Panel):
         """The parts from top to bottom."""
         with Horizontal():
             yield self.status
-            yield Input(placeholder="/ search", compact=True, select_on_focus=False)
+            yield Input(placeholder="/ searches", compact=True, select_on_focus=False)
         yield self.listing
         yield self._detail
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from textual.content import Content
 
 from cockpit.console.text import whole
+from cockpit.session.pulse import OVER
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import foreseen
 from cockpit.widgets.config_values import ConfigValues
@@ -100,7 +101,7 @@ class Phases(TitledLines):
             if pending
             else part("", f"{self.signs.passed} open", f"bold {GOOD}")
         )
-        yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, Part(link("[p]", "promote"))], width)
+        yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote")], width)
         yield from self._checks(state.gate, width)
 
     def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
@@ -146,7 +147,8 @@ class Phases(TitledLines):
 
     def _autopilot(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
         word = "on" if state.autopilot else "off"
-        pieces = [part("autopilot", word, f"bold {GOOD}" if state.autopilot else LABEL), Part(link("[T]", "autopilot"))]
+        style = f"bold {GOOD}" if state.autopilot else LABEL
+        pieces = [part("autopilot", word, style), *_key(state, "[T]", "autopilot")]
         if soon.autopilot is not state.autopilot:
             pieces.append(part("", f"-> {'on' if soon.autopilot else 'off'} {self.signs.dots}", WAITING))
         yield from flow(pieces, width)
@@ -154,3 +156,8 @@ class Phases(TitledLines):
             event = self._decided.event
             said = f"  step {self._decided.step}: {whole(event.decision)}, {whole(event.why)}"
             yield from wrapped(said, width, LABEL, most=3)
+
+
+def _key(state: RunState, text: str, action: str) -> list[Part]:
+    """The key of `action` as a link, none where the run is over."""
+    return [] if state.activity in OVER else [Part(link(text, action))]

@@ -10,6 +10,7 @@ import numpy as np
 from textual.content import Content
 
 from cockpit.console.text import duration, number, whole
+from cockpit.session.pulse import OVER
 from cockpit.session.session import News, Session
 from cockpit.steering.foretell import foreseen
 from cockpit.widgets.panel_lines import TitledLines, cut, jump, link, padded, since
@@ -86,7 +87,7 @@ class Safety(TitledLines):
         )
         if soon.guardian is not state.guardian:
             text += Content.styled(f" -> {'on' if soon.guardian else 'off'} {self.signs.dots}", WAITING)
-        return text + Content(" ") + link("[G]", "guardian")
+        return text if state.activity in OVER else text + Content(" ") + link("[G]", "guardian")
 
     def _clipped(self, session: Session, state: RunState) -> Content:
         share = Content.styled(

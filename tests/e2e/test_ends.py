@@ -180,7 +180,7 @@ def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
     with TerminalSession(program(*WORDS), folder) as terminal:
         running(terminal)
         terminal.resize(200, 50)
-        terminal.wait_for("autopilot", "subpixel_conv")
+        terminal.wait_for("autopilot", "boundary_refinement")
         terminal.resize(50, 12)
         terminal.wait_for("50 x 12 is too small", "the training goes on")
         terminal.resize(80, 24)

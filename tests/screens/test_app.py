@@ -25,6 +25,7 @@ from cockpit.widgets.phases import Phases
 from engine.errors import UserError
 from engine.protocol import commands as c
 from engine.protocol.commands import AddNote
+from engine.protocol.events import RunFinished
 from tests.recorded_run import RecordedRun, record_run
 
 
@@ -94,8 +95,8 @@ def main_of(app: CockpitApp) -> MainScreen:
     return next(screen for screen in app.screen_stack if isinstance(screen, MainScreen))
 
 
-def toasts(app: CockpitApp) -> str:
-    return "\n".join(f"{toast.title} {toast.message}" for toast in app._notifications)
+def answer(app: CockpitApp) -> str:
+    return main_of(app).answers.text
 
 
 def shown(app: CockpitApp) -> str:
@@ -119,7 +120,7 @@ async def test_a_side_column_stands_where_there_is_room(recorded, size, has_side
     async with cockpit(recorded, size=size) as (app, pilot):
         side = main_of(app).query_one("#side")
         assert side.display is has_side
-        await until(pilot, lambda: ("gate to phase" in shown(app)) is has_side)
+        await until(pilot, lambda: ("skipped steps" in shown(app)) is has_side)
 
 
 async def test_the_layout_follows_the_terminal_down_to_too_small_and_back(recorded):
@@ -207,7 +208,7 @@ async def test_a_screenshot_lies_beside_the_run(recorded):
         await pilot.pause(0.1)
         (picture,) = recorded.glob("screen-*-charts.svg")
         assert picture.read_text().startswith("<svg")
-        assert picture.name in toasts(app)
+        assert picture.name in answer(app)
         picture.unlink()
 
 
@@ -275,13 +276,33 @@ async def test_the_end_of_training_keeps_the_screen_and_q_leaves(recorded):
         assert not app.is_running
 
 
+@pytest.mark.parametrize(("size", "num_ways"), [((80, 24), 2), ((120, 40), 4), ((200, 50), 4)], ids=str)
+async def test_the_end_says_how_it_was_its_best_value_and_what_can_be_done(tmp_path, size, num_ways):
+    with closing(live_run(tmp_path / "live")) as run:
+        run.validate()
+        run.save(good=True)
+        training = FakeTraining()
+        async with cockpit(run.directory, size=size, training=training) as (app, pilot):
+            run.note(RunFinished("complete", 65.0))
+            training.ended = Ended(0)
+            await until(pilot, lambda: "steps are done" in shown(app))
+            said = str(main_of(app).query_one("#ending").render())
+            assert "steps are done; best mIoU 0." in said and "q leaves" in said
+            ways = ("--resume live", "plot live", "events live", "redrive live")
+            assert [way in said for way in ways] == [number < num_ways for number in range(4)]
+            assert "took 1 min 05 s" in shown(app)
+            for word in ("no writer", "unknown", "steps/s", "[p]", "[T]", "[G]", "space pause"):
+                assert word not in shown(app)
+            await pilot.press("l")
+            assert answer(app) == "✗ lower LR: refused: the run is finished"
+
+
 async def test_a_failed_training_shows_the_log(recorded):
     training = FakeTraining()
     async with cockpit(recorded, training=training) as (app, pilot):
         training.ended = Ended(1, "RuntimeError: \x1b[31mout of memory")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "RuntimeError: \\x1b[31mout of memory" in shown(app))
         assert main_of(app).tab == "log"
-        assert "RuntimeError: \\x1b[31mout of memory" in shown(app)
 
 
 async def test_a_mistake_of_the_user_closes_the_screen(recorded):
@@ -345,7 +366,7 @@ async def test_a_key_whose_action_fails_leaves_the_screen_alive(recorded, monkey
     async with cockpit(recorded) as (app, pilot):
         await pilot.press("g")
         await pilot.pause(0.1)
-        assert "no such move" in toasts(app)
+        assert "no such move" in answer(app)
         await pilot.press("f5")
         assert main_of(app).tab == "events"
         app._exception = None

@@ -31,7 +31,7 @@ def lines_of(app: CockpitApp) -> list[str]:
 @pytest.mark.parametrize("key", OPENED)
 async def test_every_screen_and_dialog_is_ascii(live, key: str) -> None:
     app = CockpitApp(Session(live), settings=Settings(reduced_motion=True, marker="ascii"))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         if key:
             await pilot.press(key)
@@ -39,9 +39,9 @@ async def test_every_screen_and_dialog_is_ascii(live, key: str) -> None:
         assert [line for line in lines_of(app) if not line.isascii()] == []
 
 
-async def test_so_is_a_notification(live) -> None:
+async def test_so_is_an_answer(live) -> None:
     app = CockpitApp(Session(live), settings=Settings(reduced_motion=True, marker="ascii"))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         app.notify("something happened", title="✗ refused", severity="error")
         await pilot.pause(0.2)

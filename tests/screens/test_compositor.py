@@ -44,11 +44,11 @@ async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=str)
 async def test_leaving_out_what_is_covered_changes_no_cell(tmp_path, monkeypatch, size):
     app = CockpitApp(Session(record_run(tmp_path / "done", steps=60)), settings=Settings(reduced_motion=True))
-    async with app.run_test(size=size, notifications=True) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.pause(0.3)
         for key in ("f2", "f3", "f4", "f5", "f6", "f7"):
             await pilot.press(key)
-            app.notify("something over everything else")
+            app.notify("something that moves what is above it")
             await pilot.pause(0.2)
             compositor = app.screen._compositor
             ours = compositor.render_strips()

@@ -1,27 +1,68 @@
-"""The bottom line keeps what is needed most, in the order of the key table."""
+"""The bottom line keeps what is needed most in the present state, at every width."""
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
-from cockpit.keys import KEYS, shown_key
-from cockpit.screens.key_bar import fitting
+from cockpit.keys import KEYS, Key, shown_key
+from cockpit.screens.key_bar import Present, fitting, label_of, wanted
+from cockpit.screens.main_screen import MIN_WIDTH
+from cockpit.screens.tab_bar import TABS
 
-FOOTER = [key for key in KEYS if key.footer]
+PRESENTS = [
+    Present(tab, paused, steerable, alerted)
+    for tab, paused, steerable, alerted in product(TABS.values(), *[(True, False)] * 3)
+]
+GROUPS = {key.action: key.group for key in KEYS}
+
+
+def chosen_for(present: Present, width: int) -> list[Key]:
+    return fitting(wanted(KEYS, present), width, lambda key: label_of(key, present))
+
+
+def offered(present: Present, width: int) -> set[str]:
+    return {key.action for key in chosen_for(present, width)}
 
 
 @pytest.mark.parametrize("width", [0, 5, 20, 58, 78, 118, 198])
-def test_no_line_is_wider_than_the_terminal(width):
-    chosen = fitting(FOOTER, width, lambda key: key.label)
-    text = "  ".join(f"{shown_key(key.keys[0])} {key.label}" for key in chosen)
-    assert len(text) <= width
-    assert chosen == [key for key in FOOTER if key in chosen]
+@pytest.mark.parametrize("present", PRESENTS, ids=str)
+def test_no_line_is_wider_than_the_terminal(width, present):
+    chosen = chosen_for(present, width)
+    assert len("  ".join(f"{shown_key(key.keys[0])} {label_of(key, present)}" for key in chosen)) <= width
+    assert len(set(chosen)) == len(chosen)
 
 
-def test_the_way_out_and_the_map_of_keys_are_the_last_to_go():
-    assert [key.action for key in fitting(FOOTER, 14, lambda key: key.label)] == ["key_map", "quit"]
+@pytest.mark.parametrize("present", PRESENTS, ids=str)
+def test_the_way_out_and_the_map_of_keys_are_the_last_to_go(present):
+    assert offered(present, 14) == {"key_map", "quit"}
+
+
+@pytest.mark.parametrize("width", [MIN_WIDTH - 2, 78, 118, 198])
+def test_a_paused_run_offers_to_go_on_and_to_take_one_step(width):
+    assert {"pause", "step"} <= offered(Present(paused=True), width)
+
+
+@pytest.mark.parametrize("width", [MIN_WIDTH - 2, 78, 118, 198])
+@pytest.mark.parametrize("paused", [True, False])
+def test_an_alert_brings_its_keys_and_leaves_the_pause(width, paused):
+    actions = offered(Present(paused=paused, alerted=True), width)
+    assert {"acknowledge", "step" if paused else "remedies", "pause"} <= actions
+    assert "acknowledge" not in offered(Present(paused=paused), 198)
+
+
+def test_a_run_that_is_over_offers_no_steering():
+    over = offered(Present(steerable=False), 198)
+    assert "steer" not in {GROUPS[action] for action in over} and "zoom_in" in over
+    assert "acknowledge" in offered(Present(steerable=False, alerted=True), 78)
+
+
+@pytest.mark.parametrize("tab", [tab for tab in TABS.values() if tab != "charts"])
+def test_keys_of_the_charts_are_offered_where_there_are_charts(tab):
+    assert "charts" not in {GROUPS[action] for action in offered(Present(tab), 198)}
 
 
 def test_eighty_columns_hold_the_steering_that_matters():
-    actions = {key.action for key in fitting(FOOTER, 78, lambda key: key.label)}
-    assert {"pause", "lower_lr", "raise_lr", "promote", "help", "key_map", "quit"} <= actions
+    wanted_here = {"pause", "lower_lr", "raise_lr", "promote", "help", "key_map", "quit"}
+    assert wanted_here <= offered(Present(), 78)

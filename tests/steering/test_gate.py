@@ -97,3 +97,12 @@ async def test_the_last_phase_has_no_gate(run, open_screen):
         await press(pilot, "p")
         assert len(screen.screen_stack) == 1
         assert screen.toasts == ["✗ promote: refused: phase 4 is the last"]
+
+
+async def test_what_to_press_is_in_sight_on_the_smallest_terminal(run, open_screen):
+    run.observe(gate=RED)
+    screen = open_screen()
+    async with screen.run_test(size=(60, 18)) as pilot:
+        await press(pilot, "p")
+        box, said = screen.screen.query_one("#box").region, screen.screen.query_one("#press").region
+        assert said.height and box.contains_region(said)

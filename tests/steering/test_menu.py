@@ -109,7 +109,7 @@ async def test_an_alert_that_no_command_mends_says_what_does(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "A")
-        assert screen.toasts == ["✗ remedies: refused: the run is failed"]
+        assert screen.toasts == ["✗ remedies: refused: the run has failed"]
 
 
 async def test_the_optimizer_menu_names_the_remedy_and_refuses_the_one_that_is_on(run, open_screen):

@@ -247,7 +247,7 @@ async def test_a_run_that_died_is_the_reason(run, open_screen):
         ("optimizer", "adamw now"),
         ("batch", "1 batches per update, 4 regions per batch now"),
         ("clip", "1 now"),
-        ("undo", "gradient clip: 0.25 -> 1"),
+        ("undo", "gradient clip 1 -> 0.25 at step 60: 0.25 -> 1"),
         ("guardian", "on -> off"),
         ("remedies", "loss/total spiked"),
     ],
@@ -275,7 +275,7 @@ def test_an_action_that_would_do_nothing_says_why(run, open_screen):
     run.observe(phase=4)
     steering = open_screen().steering
     assert (steering.effect("promote").enabled, steering.effect("promote").text) == (False, "phase 4 is the last")
-    assert steering.effect("undo").text == "nobody has intervened yet"
+    assert steering.effect("undo").text == "no change by hand to take back yet"
     assert steering.effect("remedies").text == "there is no alert to find a remedy for"
     assert not steering.effect("undo").enabled
 

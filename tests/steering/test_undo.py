@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.steering.undo import NoUndo, Undo, plan_undo
+from cockpit.steering.undo import NoUndo, Undo, named, plan_undo
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -13,7 +13,6 @@ from engine.protocol.state import Limits, RunState, evolve
 from tests.steering.entries import Ledger
 
 UNDONE = [
-    (c.Pause(), c.Resume()),
     (c.ScaleLr(0.5), c.ScaleLr(2.0)),
     (c.ScaleLr(2.0), c.ScaleLr(0.5)),
     (c.SetLr(1e-6), c.SetLr(3e-3)),
@@ -63,11 +62,51 @@ def test_the_inverse_brings_back_what_was(done, inverse):
         assert getattr(back, name) == getattr(START, name)
 
 
-def test_a_resume_is_taken_back_by_a_pause():
+@pytest.mark.parametrize(
+    "event",
+    [
+        e.Paused("running"),
+        e.Resumed("paused"),
+        e.StepsGranted(0, 1),
+        e.CheckpointRequested(),
+        e.CheckpointSaved("step-00000008.pt", "asked", 1.0, 0.4, True),
+        e.ValidationRequested(),
+        e.ValidationCompleted(1.0, 0.4, 0.5, 0.4, 0.3, 0.5, 2.0),
+        e.NoteAdded("looks good"),
+        e.LrScaled(3e-3, 3e-3, 1.0),
+        e.GradientClipSet(1.0, 1.0),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_changed_nothing_in_the_training_is_passed_over(event):
     ledger = Ledger()
-    ledger.write(e.Resumed("paused"))
+    clip = ledger.write(e.GradientClipSet(1.0, 0.5))
+    ledger.write(event)
     plan = plan_undo(ledger.entries, undone_by=())
-    assert isinstance(plan, Undo) and plan.command == c.Pause()
+    assert isinstance(plan, Undo) and plan.entry == clip
+    assert isinstance(plan_undo(ledger.entries[1:], undone_by=()), NoUndo)
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (e.LrScaled(3e-3, 1.5e-3, 0.5), "lower LR"),
+        (e.LrScaled(3e-3, 6e-3, 2.0), "raise LR"),
+        (e.LrSet(3e-3, 1e-6, 0.0), "set LR to 1.00e-06"),
+        (e.PhasePromoted(1, 2, ()), "promote to phase 2"),
+        (e.PhaseDemoted(2, 1, ()), "demote to phase 1"),
+        (e.RefinementEnabled("contour_detection"), "switch on contour_detection"),
+        (e.RefinementDisabled("contour_detection"), "switch off contour_detection"),
+        (e.LossWeightSet("dice", 0.5, 0.9), "weight of dice to 0.9"),
+        (e.GradientClipSet(1.0, 0.5), "gradient clip 1 -> 0.5"),
+        (e.OptimizerSet("adamw", "adam"), "optimizer adamw -> adam"),
+        (e.GuardianSet(True, False), "guardian off"),
+        (e.AutopilotSet(False, True), "autopilot on"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_taken_back_is_named_by_what_was_done(event, said):
+    assert named(event) == said
 
 
 @pytest.mark.parametrize(
@@ -75,10 +114,6 @@ def test_a_resume_is_taken_back_by_a_pause():
     [
         (e.LrSet(0.0, 1e-6, 0.0), "no learning rate was in effect"),
         (e.RolledBack("step-00000008.pt", 20, 8), "a rollback is not taken back"),
-        (e.ValidationCompleted(1.0, 0.4, 0.5, 0.4, 0.3, 0.5, 2.0), "a validation changed nothing"),
-        (e.CheckpointSaved("step-00000008.pt", "asked", 1.0, 0.4, True), "a checkpoint that was written stays"),
-        (e.NoteAdded("looks good"), "a note that was written stays"),
-        (e.StepsGranted(0, 1), "steps that were taken stay taken"),
         (e.SamplesExcluded(("a#1",), 0, 1), "no command takes excluded samples in again"),
     ],
     ids=lambda value: type(value).__name__,
@@ -95,8 +130,8 @@ def test_what_cannot_be_taken_back_says_why_and_names_the_entry(event, reason):
 def test_what_stands_in_the_way_can_be_passed_over():
     ledger = Ledger()
     clip = ledger.write(e.GradientClipSet(1.0, 0.5))
-    note = ledger.write(e.NoteAdded("looks good"))
-    plan = plan_undo(ledger.entries, undone_by=(), passed={note.id})
+    back = ledger.write(e.RolledBack("step-00000008.pt", 20, 8))
+    plan = plan_undo(ledger.entries, undone_by=(), passed={back.id})
     assert isinstance(plan, Undo) and plan.entry == clip
 
 
@@ -125,9 +160,9 @@ def test_an_undo_does_not_count_for_a_note_between():
     ledger = Ledger()
     first = ledger.write(e.GradientClipSet(1.0, 0.5))
     ledger.write(e.LossWeightSet("dice", 0.5, 0.9))
-    note = ledger.write(e.NoteAdded("hm"))
+    ledger.write(e.NoteAdded("hm"))
     undo = ledger.write(e.LossWeightSet("dice", 0.9, 0.5))
-    plan = plan_undo(ledger.entries, undone_by={undo.command_id}, passed={note.id})
+    plan = plan_undo(ledger.entries, undone_by={undo.command_id})
     assert isinstance(plan, Undo) and plan.entry == first
 
 
@@ -135,7 +170,7 @@ def test_an_undo_does_not_count_for_a_note_between():
 def test_what_no_person_did_is_left_alone(actor):
     ledger = Ledger()
     ledger.write(e.GradientClipSet(1.0, 0.5), actor=actor)
-    assert plan_undo(ledger.entries, undone_by=()) == NoUndo("nobody has intervened yet")
+    assert plan_undo(ledger.entries, undone_by=()) == NoUndo("no change by hand to take back yet")
 
 
 def test_another_persons_intervention_counts_too():
@@ -149,7 +184,7 @@ def test_refused_commands_and_facts_are_no_interventions():
     ledger.write(e.CommandRefused("promote", {}), status=Status.REFUSED)
     ledger.write(e.CheckpointSaved("step-00000008.pt", "step", 1.0, None, True), status=Status.NOTED, answers=False)
     ledger.write(e.GradientClipSet(1.0, 0.5), status=Status.NOTED, answers=False)
-    assert plan_undo(ledger.entries, undone_by=()) == NoUndo("nobody has intervened yet")
+    assert plan_undo(ledger.entries, undone_by=()) == NoUndo("no change by hand to take back yet")
 
 
 def test_a_clamped_command_is_taken_back_like_any():

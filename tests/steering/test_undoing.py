@@ -6,7 +6,7 @@ from cockpit.session.outbox import Outbox
 from cockpit.steering.gate import GateDialog
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.events import Activity, Status
+from engine.protocol.events import Status
 from tests.steering.conftest import RED
 from tests.steering.screen import SIZE, press
 
@@ -19,6 +19,7 @@ async def test_undoing_twice_walks_back_through_what_was_sent(run, open_screen):
         await press(pilot, "o", "1")
         assert screen.answer() == [c.SetOptimizer("adam")]
         await press(pilot, "u")
+        assert pilot.app.screen.query_one("#box").border_title == "Undo: optimizer adamw -> adam at step 60"
         assert "Takes back what cockpit did at step 60: optimizer adamw -> adam." in screen.box
         await press(pilot, "enter")
         assert screen.answer() == [c.SetOptimizer("adamw")]
@@ -59,28 +60,39 @@ async def test_an_undo_that_the_journal_takes_late_still_counts_as_one(run, open
         assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
 
 
-async def test_a_note_refuses_and_the_next_press_goes_past_it(run, open_screen):
+async def test_what_cannot_be_taken_back_refuses_and_the_next_press_goes_past_it(run, open_screen):
+    run.note(e.GradientClipSet(1.0, 0.25), status=Status.APPLIED, actor="ada")
+    run.note(e.SamplesExcluded(("a#1",), 0, 1), status=Status.APPLIED, actor="ada")
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
-        await press(pilot, "l")
-        screen.answer()
-        await press(pilot, "N", "x", "enter")
-        screen.answer()
         await press(pilot, "u")
         assert screen.toasts[-1] == (
-            "✗ undo: refused: a note that was written stays (once more: the intervention before it)"
+            "✗ undo: refused: no command takes excluded samples in again (once more: the intervention before it)"
         )
         await press(pilot, "u", "enter")
+        assert screen.answer() == [c.SetGradientClip(1.0)]
+
+
+async def test_a_pause_between_is_no_intervention_to_take_back(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        for key in ("l", "space", "n", "space"):
+            await press(pilot, key)
+            screen.answer()
+        await press(pilot, "u")
+        assert pilot.app.screen.query_one("#box").border_title == "Undo: lower LR at step 60"
+        assert "LR 1.50e-03 -> 3.00e-03" in screen.box
+        await press(pilot, "enter")
         assert screen.answer() == [c.ScaleLr(2.0)]
 
 
 async def test_an_undo_that_the_rule_book_refuses_says_why(run, open_screen):
-    run.note(e.Paused("running"), status=Status.APPLIED, actor="ada")
-    run.observe(activity=Activity.RUNNING)
+    run.note(e.RefinementEnabled("subpixel_conv"), status=Status.APPLIED, actor="ada")
+    run.observe(refinements=frozenset())
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "u")
-        assert screen.toasts[-1].startswith("✗ undo: refused: paused: cannot be taken back, not paused")
+        assert screen.toasts[-1].startswith("✗ undo: refused: subpixel_conv on: cannot be taken back, ")
 
 
 async def test_a_demotion_is_taken_back_through_the_gate(run, open_screen):

@@ -82,6 +82,17 @@ async def test_enter_on_a_change_takes_the_charts_there(configured: RecordedRun,
         assert stage.jumped == [180]
 
 
+async def test_enter_on_a_key_that_never_changed_says_so(configured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(Config(), open_session())
+    async with stage.run_test(size=(80, 20)) as pilot:
+        await pilot.pause()
+        stage.panel.query_one(LineList).focus()
+        await pilot.press("end", "enter")
+        await pilot.pause()
+        (said,) = (note.message for note in stage._notifications)
+        assert said.endswith("is as it was at the start") and stage.jumped == []
+
+
 async def test_without_a_config_it_says_so(run: RecordedRun, open_session: Open) -> None:
     stage = Stage(Config(), open_session())
     async with stage.run_test(size=(80, 10)) as pilot:

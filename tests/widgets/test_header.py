@@ -10,7 +10,7 @@ import pytest
 from cockpit.session.session import EVERYTHING, Session
 from cockpit.widgets.header import Header
 from engine.protocol import commands as c
-from engine.protocol.events import Activity, ActivityChanged, Paused
+from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished
 from tests.console.scripted import FakeClock
 from tests.recorded_run import RecordedRun
 from tests.widgets.stage import Stage
@@ -26,7 +26,7 @@ async def test_everything_is_told_in_three_lines_of_eighty(told: RecordedRun, op
         assert stage.panel.size.height == 3
         for word in ("calm", "running", "phase 2", "epoch 9"):
             assert word in lines[0]
-        for word in ("400/1000", "40.0 %", "steps/s", "8.56 ROIs/s", "left", "elapsed"):
+        for word in ("400/1000", "40.0 %", "8.56 ROIs/s", "elapsed"):
             assert word in lines[1]
         for word in ("loss 0.9828", "chance 1.815", "grad 1.248", "lr 2.50e-06", "mIoU 0.589", "best 0.589"):
             assert word in lines[2]
@@ -143,6 +143,27 @@ async def test_a_hostile_name_is_shown_literally(run: RecordedRun, open_session:
         await pilot.pause()
         assert r"[red]x\x1b[31m\u202e\n" in stage.shown
         assert r"[b]cpu[/b]\x07" in stage.shown
+
+
+async def test_a_stopped_run_says_so_and_how_long_it_took(run: RecordedRun, open_session: Open) -> None:
+    run.begin()
+    run.train(20)
+    run.note(RunFinished("stopped", 125.0))
+    stage = Stage(Header(), open_session())
+    async with stage.run_test(size=(80, 4)) as pilot:
+        await pilot.pause()
+        first, second, *_ = stage.shown.splitlines()
+        assert "■ stopped" in first and "finished" not in first and "no writer" not in first
+        assert second.rstrip().endswith("took 2 min 05 s") and "unknown" not in second
+
+
+async def test_what_is_not_known_yet_is_left_out(run: RecordedRun, open_session: Open) -> None:
+    run.begin()
+    stage = Stage(Header(), open_session())
+    async with stage.run_test(size=(100, 4)) as pilot:
+        await pilot.pause()
+        second = stage.shown.splitlines()[1]
+        assert "elapsed" in second and "left" not in second and "steps/s" not in second
 
 
 async def test_a_paused_run_says_for_how_long(told: RecordedRun, open_session: Open, clock: FakeClock) -> None:

@@ -23,9 +23,27 @@ async def test_every_refinement_has_its_key_and_switch(told: RecordedRun, open_s
     async with stage.run_test(size=(width, 40)) as pilot:
         await pilot.pause()
         for key, name in enumerate(REFINEMENTS, start=1):
-            sign = "●" if key <= 3 else "○"
-            assert f"{key} {sign} {name}" in stage.shown
+            if key <= 3 or width >= 92:
+                assert f"{key} {'●' if key <= 3 else '○'} {name}" in stage.shown
+            else:
+                assert f"  {key}" in stage.shown.splitlines()[stage.find("off:")[1]]
         assert all(line.cell_length <= width for line in stage.panel.lines(width))
+
+
+@pytest.mark.parametrize(
+    ("width", "folded"),
+    [
+        (76, "○ off:  4 contour  5 distance  6 progressive  7 subpixel"),
+        (36, "○ off:  4  5  6  7"),
+    ],
+)
+async def test_what_is_off_takes_one_line(told: RecordedRun, open_session: Open, width: int, folded: str) -> None:
+    stage = Stage(Modules(), open_session())
+    async with stage.run_test(size=(110, 40)) as pilot:
+        await pilot.pause()
+        lines = [line.plain for line in stage.panel.lines(width)]
+        assert lines[-1] == folded
+        assert not any("contour_detection" in line for line in lines[:-1])
 
 
 async def test_a_wide_panel_is_a_table_of_everything(told: RecordedRun, open_session: Open) -> None:
@@ -76,7 +94,8 @@ async def test_a_click_on_a_refinement_asks_for_its_switch(told: RecordedRun, op
     stage = Stage(Modules(), open_session())
     async with stage.run_test(size=(width, 30)) as pilot:
         await pilot.pause()
-        await pilot.click(offset=stage.find("contour_detection"))
+        column, row = stage.find("contour_detection" if width >= 92 else "off:  4")
+        await pilot.click(offset=(column if width >= 92 else column + 6, row))
         await pilot.click(offset=stage.find("0.05"))
         await pilot.pause()
         assert stage.asked == [("toggle", "contour_detection"), ("weight", "active_contour")]

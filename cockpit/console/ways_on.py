@@ -1,0 +1,92 @@
+"""How a run ended, and the commands that go on from there, as one would type them from the project's root."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cockpit.console.text import whole
+from engine.journal.reader import Entry
+from engine.protocol import events as e
+from engine.protocol.events import Activity
+from engine.protocol.state import RunState
+from engine.runs import FORENSICS
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended: 'finished', 'stopped' or 'failed', why, and the seconds its last process trained."""
+
+    word: str
+    why: str
+    seconds: float | None
+
+    @property
+    def said(self) -> str:
+        """It in one line: 'stopped at step 120 by ada (seen enough)', 'failed: the disk is full'."""
+        joint = " " if self.word == "stopped" else ": "
+        return f"{self.word}{joint}{self.why}" if self.why else self.word
+
+
+def end_of(state: RunState, entries: Sequence[Entry]) -> End | None:
+    """How the run in `state` ended, by its `entries`, oldest first; None while it goes on."""
+    if state.activity not in (Activity.FINISHED, Activity.FAILED):
+        return None
+    last = next((x for x in reversed(entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
+    match last.event if last else None:
+        case e.RunFinished(reason="complete", seconds=seconds):
+            return End("finished", f"all {state.step} steps are done", seconds)
+        case e.RunFinished(reason="stopped", seconds=seconds):
+            return End("stopped", f"at step {state.step}{_by_whom(entries)}", seconds)
+        case e.RunFinished(reason=reason, seconds=seconds):
+            return End("finished", whole(reason), seconds)
+        case e.RunFailed(error=error):
+            return End("failed", whole(error), _lasted(entries))
+        case _:
+            return End(state.activity.value, "", None)
+
+
+def _by_whom(entries: Sequence[Entry]) -> str:
+    """Who asked for the end since the newest start, and why."""
+    asked = next((x for x in reversed(entries) if isinstance(x.event, e.StopRequested | e.RunStarted)), None)
+    if asked is None or not isinstance(asked.event, e.StopRequested):
+        return ""
+    reason = f" ({whole(asked.event.reason)})" if asked.event.reason else ""
+    return f" by {whole(asked.actor)}{reason}"
+
+
+def _lasted(entries: Sequence[Entry]) -> float | None:
+    """Seconds from the newest start to the last event."""
+    began = next((entry.time for entry in reversed(entries) if isinstance(entry.event, e.RunStarted)), None)
+    return None if began is None else max(entries[-1].time - began, 0.0)
+
+
+def resume_command(run_dir: Path, *more: str) -> str:
+    """The command that goes on with the run in `run_dir`; `more` are words behind its name."""
+    return command_for(run_dir, "--resume", *more)
+
+
+def command_for(run_dir: Path, word: str, *rest: str) -> str:
+    """The command `word` (such as 'send' or '--resume') for the run in `run_dir`, with what comes after the name."""
+    words = ["python", "main.py", word, run_dir.name, *rest]
+    return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
+
+
+def ways_on(run_dir: Path, state: RunState, end: End, *, max_steps: int = 0) -> Iterator[tuple[str, str]]:
+    """What can be done with a run that ended as `end` says, each with its command; the most needed first.
+
+    `max_steps` is the run's own limit, 0 where its epochs are the limit.
+    """
+    if end.word == "failed" and any((run_dir / FORENSICS).glob("step-*")):
+        yield "find the cause", command_for(run_dir, "diagnose")
+    if state.last_checkpoint:
+        is_done = 0 < state.total_steps <= state.step
+        longer = ("--max-steps", str(2 * max_steps)) if max_steps else ("--epochs", str(2 * (state.epoch + 1)))
+        more = longer if is_done else ()
+        yield "train further" if is_done else "go on", resume_command(run_dir, *more)
+    yield "its curves", command_for(run_dir, "plot")
+    yield "what happened", command_for(run_dir, "events")
+    if end.word == "finished":
+        yield "again, bit by bit", command_for(run_dir, "redrive")

@@ -1,0 +1,57 @@
+"""The strip that answers: what became of a command or a key, for a few seconds, covering nothing."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from textual.content import Content
+from textual.timer import Timer
+
+from cockpit.console.text import whole
+from cockpit.steering.steering import Severity
+from cockpit.widgets.panel_lines import Lines, wrapped
+
+_SECONDS: Final[dict[Severity, float]] = {"information": 5.0, "warning": 8.0, "error": 15.0}
+_MOST_LINES: Final = 3
+
+
+class AnswerStrip(Lines):
+    """One answer at a time, the newest. It takes lines of its own while it is shown, and none otherwise."""
+
+    TITLE: ClassVar[str] = "Answer"
+    DEFAULT_CSS = """
+    AnswerStrip {
+        display: none;
+        padding: 0 1;
+        background: $success-muted;
+        color: $text-success;
+
+        &.-warning { background: $warning-muted; color: $text-warning; }
+        &.-error { background: $error-muted; color: $text-error; }
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
+        super().__init__(marker=marker, id=id)
+        self.text = ""
+        """What is said now; '' for nothing."""
+        self._timer: Timer | None = None
+
+    def say(self, text: str, severity: Severity = "information", *, seconds: float | None = None) -> None:
+        """Show `text` (never markup) for `seconds`, or for as long as one of its severity deserves."""
+        self.text = whole(text)
+        self.set_class(severity == "warning", "-warning")
+        self.set_class(severity == "error", "-error")
+        self.display = True
+        self.repaint()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(seconds or _SECONDS[severity], self.clear)
+
+    def clear(self) -> None:
+        """Take the answer away."""
+        self.text, self.display = "", False
+
+    def lines(self, width: int) -> list[Content]:
+        """The answer between words, on a few lines at most."""
+        return wrapped(self.text, width, most=_MOST_LINES) if self.text else []

@@ -1,0 +1,33 @@
+"""Looks at a journal that failed, in words for a screen; what a library said of them goes to the log, once each."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from engine.errors import UserError
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Troubles:
+    """What went wrong in one look at a journal."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        """In plain words, the first one first."""
+        self._logged: set[str] = set()
+
+    def add(self, error: UserError) -> None:
+        """A read failed. An error without a cause is a sentence for people already."""
+        if error.__cause__ is None:
+            self.found.append(str(error))
+        else:
+            self.add_plain("the journal cannot be read, trying again", detail=str(error))
+
+    def add_plain(self, said: str, *, detail: str) -> None:
+        """Something went wrong that `said` tells a person, and `detail` who reads the log."""
+        self.found.append(said)
+        if detail not in self._logged:
+            self._logged.add(detail)
+            _LOG.warning("%s", detail)

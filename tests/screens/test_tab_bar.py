@@ -1,0 +1,44 @@
+"""The line of tabs names all of them at every width."""
+
+from __future__ import annotations
+
+import pytest
+from textual.app import App, ComposeResult
+
+from cockpit.keys import KEYS, remap
+from cockpit.screens.main_screen import MIN_WIDTH
+from cockpit.screens.tab_bar import TABS, TabBar
+
+
+class Bar(App[None]):
+    """Nothing but the line."""
+
+    CSS = "TabBar { height: 1; padding: 0 1; color: $text-primary; }"
+
+    def __init__(self, keys=KEYS) -> None:
+        super().__init__()
+        self.bar = TabBar(keys)
+
+    def compose(self) -> ComposeResult:
+        yield self.bar
+
+
+@pytest.mark.parametrize("width", [MIN_WIDTH, 80, 200])
+@pytest.mark.parametrize("current", TABS.values())
+async def test_every_tab_is_named_in_full_with_its_key(width: int, current: str) -> None:
+    app = Bar()
+    async with app.run_test(size=(width, 3)) as pilot:
+        app.bar.show(current)
+        await pilot.pause()
+        said = str(app.bar.render())
+        assert len(said) <= width - 2 and f"[{current}]" in said
+        for number, name in enumerate(TABS.values(), start=2):
+            assert f"F{number}[{name}]" in said or f"F{number} {name}" in said
+
+
+async def test_long_keys_give_way_to_the_names() -> None:
+    app = Bar(remap({action: [f"ctrl+alt+f{number}"] for number, action in enumerate(TABS, start=2)}))
+    async with app.run_test(size=(MIN_WIDTH, 3)) as pilot:
+        app.bar.show("log")
+        await pilot.pause()
+        assert str(app.bar.render()).split() == ["charts", "run", "preview", "events", "[log]", "config"]
