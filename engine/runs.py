@@ -27,8 +27,13 @@ MAX_NAME: Final = 100
 _JOURNAL_FILES: Final = tuple(f"{JOURNAL_FILE}{suffix}" for suffix in ("", *SIDE_FILES))
 _BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
 """Files that a run makes before its first step."""
-_made_here: Final[set[tuple[int, int]]] = set()
-"""Device and inode of each directory that this process made for a run."""
+_MADE_HERE: Final = 8
+"""Directories of runs, the newest, that this process knows to be its own."""
+_made_here: Final[dict[tuple[int, int], int]] = {}
+"""Device and inode of each directory that this process made for a run, and a descriptor that keeps its inode in use.
+
+Without it another process's directory might get the number of one that is gone.
+"""
 
 
 def create_run(runs_dir: Path, name: str = "", *, stem: str = "run") -> Path:
@@ -54,8 +59,15 @@ def _made(path: Path, *, must: bool) -> bool:
         if must:
             _take_over(path)
         return must
-    _made_here.add(_identity(path))
+    _remember(path)
     return True
+
+
+def _remember(path: Path) -> None:
+    """Note that this process made the directory `path`, and forget the oldest of too many."""
+    _made_here[_identity(path)] = os.open(path, os.O_RDONLY)
+    for known in list(_made_here)[:-_MADE_HERE]:
+        os.close(_made_here.pop(known))
 
 
 def _take_over(path: Path) -> None:
