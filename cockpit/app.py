@@ -252,5 +252,5 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         if self._cabin is None or self._num_faults > _HOPELESS:
             self.gave_up = True
             self.exit()
-        else:
+        elif self.screen_stack:  # else on the way out: there is nothing left to say it on
             self._cabin.note_fault(error, panel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,8 @@ from cockpit.charts.smoothing import smoothed
 from cockpit.charts.ticks import narrow, value_ticks
 
 _MAX_TICKS: Final = 6
+_LETTER_SHIFT: Final = 2
+"""A curve's letter stands at most so many rows from its end; one that would stand farther off is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +172,33 @@ def _write_beside(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
 
 
 def _draw_letters(plot: _Plot, body: Lines, part: Band) -> None:
-    """Each curve's letter behind its newest point, a row up or down where another stands there already."""
-    taken: set[tuple[int, int]] = set()
+    """Each curve's letter behind its newest point; those that would share a cell one below the other, as the curves."""
+    wanted: dict[int, list[tuple[int, Curve]]] = {}
     known_KC = ~np.isnan(part.mean_KC)
     for number, curve in enumerate(body.curves):
         drawn = np.flatnonzero(known_KC[number])
-        if not drawn.size:
-            continue
-        x = min(int(drawn[-1]) // plot.glyphs.across + 1, plot.area.width - 1)
-        last = part.mean_KC[number, drawn[-1:]]
-        row = int(dot_rows(last, plot.scale, plot.num_rows)[0]) // plot.glyphs.down
-        for y in (row, row + 1, row - 1, row + 2, row - 2):
-            if 0 <= y < plot.area.height and (x, y) not in taken:
-                taken.add((x, y))
+        if drawn.size:
+            x = min(int(drawn[-1]) // plot.glyphs.across + 1, plot.area.width - 1)
+            dot = int(dot_rows(part.mean_KC[number, drawn[-1:]], plot.scale, plot.num_rows)[0])
+            wanted.setdefault(x, []).append((dot, curve))
+    for x, found in wanted.items():
+        places = sorted(found[: plot.area.height], key=lambda place: place[0])
+        rows = [dot // plot.glyphs.down for dot, _ in places]
+        for (_, curve), row, y in zip(places, rows, _spread(rows, plot.area.height), strict=True):
+            if abs(y - row) <= _LETTER_SHIFT:
                 plot.canvas.write(plot.area.x + x, plot.area.y + y, curve.letter, curve_ink(curve.slot))
-                break
+
+
+def _spread(rows: Sequence[int], height: int) -> list[int]:
+    """Rising `rows`, at most `height` of them, each moved down, or up from the end, until no two are the same."""
+    spread: list[int] = []
+    for row in rows:
+        spread.append(max(row, spread[-1] + 1) if spread else row)
+    lowest = height - 1
+    for at in reversed(range(len(spread))):
+        spread[at] = min(spread[at], lowest)
+        lowest = spread[at] - 1
+    return spread
 
 
 def _draw_level(plot: _Plot, level: Level) -> None:

@@ -66,7 +66,7 @@ class MenuDialog(Dialog):
         """List the choices anew where they changed, and say what the one under the cursor would do now."""
         self.say("explained", self._explain())
         self._choices = tuple(self._list())
-        rows = tuple(self._row(number, choice) for number, choice in enumerate(self._choices, 1))
+        rows = self._listed()
         if rows != self._rows:
             self._rows, listed = rows, self.query_one(OptionList)
             at = listed.highlighted or 0
@@ -108,9 +108,19 @@ class MenuDialog(Dialog):
             return
         self.say("effect", "" if self._inline else told(self.session.decide(self._choices[at].command)))
 
-    def _row(self, number: int, choice: Choice) -> Content:
-        width = max(len(other.label) for other in self._choices)
-        label = f"{number if number < 10 else ' '}  {choice.label:{width}}"
+    def _listed(self) -> tuple[Content, ...]:
+        """A row for each choice. The effects are a column where all fit in it, else each is a line below its label."""
+        labels = [f"{number if number < 10 else ' '}  {choice.label}" for number, choice in enumerate(self._choices, 1)]
         if not self._inline:
-            return Content(label)
-        return Content.assemble(label, "   ", told(self.session.decide(choice.command), brief=True))
+            return tuple(map(Content, labels))
+        effects = [told(self.session.decide(choice.command), brief=True) for choice in self._choices]
+        width = max(map(len, labels), default=0)
+        is_table = width + 3 + max((effect.cell_length for effect in effects), default=0) <= self._room()
+        return tuple(
+            Content.assemble(f"{label:{width}}   " if is_table else f"{label}\n     ", effect)
+            for label, effect in zip(labels, effects, strict=True)
+        )
+
+    def _room(self) -> int:
+        """Columns of a row beside the list's scroll bar; the box is as wide as its style says."""
+        return min(74, self.app.size.width * 96 // 100) - 6

@@ -62,7 +62,7 @@ class Phases(TitledLines):
 
     def _ladder(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
         for rung in PHASES:
-            yield cut(self._rung(rung, state, soon, width), width)
+            yield from self._rung(rung, state, soon, width)
             if width < _WIDE and rung.number == state.phase + 1:
                 yield from wrapped(f"    adds {', '.join(rung.adds)}", width, LABEL)
         steps = max(state.step - state.phase_started_at, 0)
@@ -70,7 +70,7 @@ class Phases(TitledLines):
         since_step = f", since step {state.phase_started_at}"
         yield cut(Content.styled(f"  {here}{since_step if width >= _WIDE else ''}", LABEL), width)
 
-    def _rung(self, rung: Phase, state: RunState, soon: RunState, width: int) -> Content:
+    def _rung(self, rung: Phase, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
         number = rung.number
         if number == state.phase:
             sign, style = self.signs.here, f"bold {ACTIVE}"
@@ -81,10 +81,14 @@ class Phases(TitledLines):
         text = Content.styled(f"{sign} {number} {rung.title}", style)
         if number == soon.phase and soon.phase != state.phase:
             text += Content.styled(f" <- {self.signs.dots}", WAITING)
-        if width >= _WIDE and rung.adds:
-            adds = ("adds " if number == state.phase + 1 else "") + ", ".join(rung.adds)
-            text = text.pad_right(max(26 - text.cell_length, 2)) + Content.styled(adds, LABEL if style else STRONG)
-        return text
+        if width < _WIDE or not rung.adds:
+            yield cut(text, width)
+            return
+        adds = ("adds " if number == state.phase + 1 else "") + ", ".join(rung.adds)
+        text = text.pad_right(max(26 - text.cell_length, 2))
+        for line in Content.styled(adds, LABEL if style else STRONG).wrap(max(width - text.cell_length, 1)):
+            yield cut(text + line, width)
+            text = Content(" " * text.cell_length)
 
     def _gate(self, state: RunState, width: int) -> Iterable[Content]:
         if state.phase >= LAST_PHASE:

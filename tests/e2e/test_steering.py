@@ -70,6 +70,7 @@ def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Pat
         assert isinstance(promoted, e.PhasePromoted) and promoted.forced
         terminal.press("n")
         terminal.wait_until(lambda _: state_of(directory).step == paused_at + 1, "one step")
+        terminal.wait_for(f" {paused_at + 1}/", "‖ paused")
         terminal.press("q")
         terminal.wait_for("Stop the training?")
         terminal.press("\x1b")

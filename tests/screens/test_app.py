@@ -326,6 +326,14 @@ async def test_messages_of_panels_are_obeyed(tmp_path):
             assert main_of(app).tab == "charts"
 
 
+async def test_a_fault_on_the_way_out_is_logged_and_raises_no_other(recorded, caplog):
+    async with cockpit(recorded) as (app, _):
+        pass
+    assert not app.screen_stack
+    app._fault(ZeroDivisionError("too late"))
+    assert "too late" in caplog.text and not app.gave_up
+
+
 async def test_a_panel_that_cannot_take_news_is_switched_off_after_three_times(recorded, monkeypatch):
     def take(self, session, news):
         raise ZeroDivisionError("a broken header [red]")

@@ -86,6 +86,18 @@ async def test_remedies_stand_with_their_effect_the_recommended_one_marked_impos
         assert screen.answer() == []
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+async def test_effects_that_do_not_fit_beside_their_labels_stand_below_them(run, open_screen, width):
+    raise_alert(run, term="boundary_aware")
+    screen = open_screen()
+    async with screen.run_test(size=(width, 40)) as pilot:
+        await press(pilot, "A")
+        listed = [row.split("\n") for row in rows(screen)]
+        room = screen.screen.query_one("OptionList").scrollable_content_region.width
+        assert listed[0] == ["1  switch off boundary_aware_loss (recommended)", "     ✓ boundary_aware_loss off"]
+        assert all(len(line) <= room and len(row) == 2 for row in listed for line in row)
+
+
 async def test_remedies_are_for_the_newest_alert_that_was_not_acknowledged(run, open_screen):
     raise_alert(run, term="boundary_aware")
     run.train(70)

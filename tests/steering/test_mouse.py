@@ -63,7 +63,7 @@ async def test_a_click_on_a_row_chooses_it(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "A")
-        await pilot.click(OptionList, offset=(4, 1))
+        await pilot.click(OptionList, offset=(4, 2))  # the effects stand below their labels: two lines each
         await pilot.pause()
         assert screen.answer() == [c.SetAccumulation(2)]
 

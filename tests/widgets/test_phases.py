@@ -34,6 +34,20 @@ async def test_the_ladder_the_next_rung_and_the_gate_are_told(
         assert all(line.cell_length <= width for line in stage.panel.lines(width))
 
 
+@pytest.mark.parametrize("width", [56, 60, 80])
+async def test_what_a_rung_adds_is_written_out_on_as_many_lines_as_it_needs(
+    told: RecordedRun, open_session: Open, width: int
+) -> None:
+    stage = Stage(Phases(), open_session())
+    async with stage.run_test(size=(width, 40)) as pilot:
+        await pilot.pause()
+        lines = stage.shown.splitlines()
+        at = next(number for number, line in enumerate(lines) if "1 stable" in line)
+        assert "boundary_refinement," in lines[at]
+        assert "boundary_aware_loss" in lines[at + 1 if width < 70 else at]
+        assert "2 + active contour" in lines[at + 2 if width < 70 else at + 1]
+
+
 async def test_an_open_gate_says_so_and_can_be_clicked(run: RecordedRun, open_session: Open) -> None:
     run.observe(gate=(GateCheck("steps in phase", "220", ">= 200", True),))
     stage = Stage(Phases(), open_session())
