@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cockpit.console.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
-from engine.start_signals import end_on_signals, unwind_on_signals
+from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
+from engine.host.start_signals import end_on_signals, unwind_on_signals
 
 if __name__ == "__main__":  # before anything that takes time is imported
     end_on_signals()
@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
-from cockpit.cli.subcommands import run_subcommand
-from cockpit.console.text import whole
-from cockpit.terminal import why_no_screen
+from cockpit.terminal.terminal import why_no_screen
+from cockpit.text.format import whole
 from engine.errors import UserError
-from engine.interrupt import Interrupt, signals_to
-from engine.preflight import check_data, check_weights
-from engine.runs import CONFIG_FILE, CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
+from engine.host.interrupt import Interrupt, signals_to
+from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
+from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
-    from engine.ablation_report import Ablation, AblationRequest
-    from engine.config import Config
-    from engine.forensics_report import Diagnosis
-    from engine.launch import RunRequest
-    from engine.redrive_report import RedriveReport, RedriveRequest
-    from engine.script import ScriptedCommand
+    from engine.config.tree import Config
+    from engine.outputs.ablation_report import Ablation, AblationRequest
+    from engine.outputs.fault_report import Diagnosis
+    from engine.outputs.reproduction_report import RedriveReport, RedriveRequest
+    from engine.protocol.script import ScriptedCommand
+    from engine.runtime.start.bootstrap import RunRequest
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -105,10 +105,10 @@ def _train_headless(options: TrainOptions) -> int:
 def _train_on_screen(options: TrainOptions) -> int:
     """The screen opens before even the configuration is read; what is wrong with that is said after it has closed."""
     gc.disable()  # what imports make stays: to look through it again and again takes a third of them
-    from cockpit.lifecycle import run_on_screen  # noqa: PLC0415
-    from cockpit.settings import load_settings, settings_file  # noqa: PLC0415
-    from engine.background import BackgroundRun  # noqa: PLC0415
-    from engine.defaults import likely_config  # noqa: PLC0415
+    from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
+    from engine.host.background import BackgroundRun  # noqa: PLC0415
+    from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
@@ -147,7 +147,7 @@ def _train_on_screen(options: TrainOptions) -> int:
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
     if not options.script:
         return ()
-    from engine.script import read_script  # noqa: PLC0415
+    from engine.protocol.script import read_script  # noqa: PLC0415
 
     return read_script(options.script)
 
@@ -163,7 +163,7 @@ def _config_name(options: TrainOptions, resumed: Path | None) -> str:
 
 def _load(options: TrainOptions, resumed: Path | None, name: str) -> Config:
     """The resolved configuration; a resumed run keeps its data where only another configuration is named."""
-    from engine.config_files import load_config, load_for_resume  # noqa: PLC0415
+    from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
     if resumed and options.config:
         return load_for_resume(name, overrides(options), resumed / CONFIG_FILE)
@@ -173,9 +173,9 @@ def _load(options: TrainOptions, resumed: Path | None, name: str) -> Config:
 def _request(
     options: TrainOptions, directory: Path, config: Config, script: tuple[ScriptedCommand, ...], name: str
 ) -> RunRequest:
-    from engine.config_files import usual_config  # noqa: PLC0415
-    from engine.departures import departures  # noqa: PLC0415
-    from engine.launch import RunRequest  # noqa: PLC0415
+    from engine.config.load import usual_config  # noqa: PLC0415
+    from engine.config.unusual import departures  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
 
     return RunRequest(
         directory=directory,
@@ -193,13 +193,13 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
     Unless `is_sure`, the name was likely before torch could be asked for a GPU, and is put right now that it can.
     """
-    from engine.launch import initial_state, open_ledger  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import initial_state, open_ledger  # noqa: PLC0415
 
     request = request_for(name)
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_ledger(request) as ledger:
-        from engine.run import train_with  # noqa: PLC0415
+        from engine.runtime.train import train_with  # noqa: PLC0415
 
         if not is_sure and (right := _default_config()) != name:
             request = request_for(right)
@@ -221,10 +221,10 @@ def _sum_up(directory: Path) -> None:
 
 def redrive(arguments: Namespace) -> int:
     """Train a run again and compare. Torch is imported once there is such a run."""
-    from cockpit.cli.redrive import run_redrive  # noqa: PLC0415
+    from cockpit.cli.commands.reproduce import run_redrive  # noqa: PLC0415
 
     def drive(request: RedriveRequest) -> RedriveReport:
-        from engine.redrive import redrive as drive_again  # noqa: PLC0415
+        from engine.runtime.reproduce.reproduce import redrive as drive_again  # noqa: PLC0415
 
         interrupt = Interrupt()
         with signals_to(interrupt):
@@ -235,10 +235,10 @@ def redrive(arguments: Namespace) -> int:
 
 def diagnose(arguments: Namespace) -> int:
     """Look into a run's faults. Torch is imported once there is evidence: that there is none is said at once."""
-    from cockpit.cli.diagnose import Instruments, run_diagnose  # noqa: PLC0415
+    from cockpit.cli.commands.diagnose import Instruments, run_diagnose  # noqa: PLC0415
 
     def replay(folder: Path, device: str) -> Diagnosis:
-        from engine.forensics.diagnosis import diagnose as take_again  # noqa: PLC0415
+        from engine.forensics.offline import diagnose as take_again  # noqa: PLC0415
 
         return take_again(folder, device)
 
@@ -252,7 +252,7 @@ def diagnose(arguments: Namespace) -> int:
 
 def _default_config() -> str:
     """What a GPU, or none, suggests. Imports torch."""
-    from engine.device import default_config  # noqa: PLC0415
+    from engine.training.device import default_config  # noqa: PLC0415
 
     return default_config()
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.step
-from engine.checkpoint import list_checkpoints, load_checkpoint
-from engine.config import Config
-from engine.data.batch import Batch
-from engine.interrupt import Interrupt
+import engine.training.step
+from engine.config.tree import Config
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
-from engine.launch import RunRequest
-from engine.plan import StepPlan
 from engine.protocol.state import RunState
-from engine.run import train
-from engine.runs import CHECKPOINTS
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from engine.training.data.batch import Batch
+from engine.training.step_plan import StepPlan
 from tests.small import small_config
 
 Rule = Callable[[StepPlan, Batch], bool]
@@ -28,11 +28,13 @@ Rule = Callable[[StepPlan, Batch], bool]
 
 def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
     """Make the loss term NaN in every training step, replays aside, that `rule` holds for."""
-    backward: Callable[..., torch.Tensor] = getattr(engine.step.Stepper, "_backward")  # noqa: B009
-    values = engine.step.term_values
+    backward: Callable[..., torch.Tensor] = getattr(engine.training.step.Stepper, "_backward")  # noqa: B009
+    values = engine.training.step.term_values
     bad = [False]
 
-    def poisoned_backward(stepper: engine.step.Stepper, batch: Batch, plan: StepPlan, *rest: object) -> torch.Tensor:
+    def poisoned_backward(
+        stepper: engine.training.step.Stepper, batch: Batch, plan: StepPlan, *rest: object
+    ) -> torch.Tensor:
         bad[0] = rule(plan, batch)
         try:
             return backward(stepper, batch, plan, *rest)
@@ -45,8 +47,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
             found[term] = found[term] * math.nan
         return found
 
-    monkeypatch.setattr(engine.step.Stepper, "_backward", poisoned_backward)
-    monkeypatch.setattr(engine.step, "term_values", poisoned_values)
+    monkeypatch.setattr(engine.training.step.Stepper, "_backward", poisoned_backward)
+    monkeypatch.setattr(engine.training.step, "term_values", poisoned_values)
 
 
 def long_config(**overrides: Mapping[str, object]) -> Config:

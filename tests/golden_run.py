@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from engine.interrupt import Interrupt
+from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
-from engine.launch import RunRequest
-from engine.run import train
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
 from tests.small import small_config
 
 

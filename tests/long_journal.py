@@ -12,9 +12,8 @@ import numpy as np
 
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol.events import Activity
-from engine.protocol.names import LOSS_TERMS
-from engine.protocol.phases import refinements_of
 from engine.protocol.state import RunState
+from engine.tasks.person.spec import LOSS_TERMS, refinements_of
 from tests.recorded import writing
 
 PARTS: Final = ("backbone", "roi_align", "decoder", "instance_head")

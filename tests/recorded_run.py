@@ -10,17 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from engine.journal.mailbox import Mailbox
+from engine.journal.inbox import Mailbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.commands import Request, Rollback
+from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.names import LOSS_TERMS, REFINEMENT_OF_TERM, active_terms
-from engine.protocol.phases import refinements_of
-from engine.protocol.rules import decide
 from engine.protocol.state import GateCheck, RunState, evolve
 from engine.protocol.wire import refusal_of
+from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, active_terms, refinements_of
 
 EPOCH_SECONDS: Final = 1_760_000_000.0
 """The fixed moment at which the recorded run began, in seconds since 1970."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from engine.config import Config
-from engine.data.batch import Batch, Position
+from engine.config.tree import Config
+from engine.training.data.batch import Batch, Position
 
 SECTIONS: Mapping[str, Mapping[str, object]] = {
     "model": {

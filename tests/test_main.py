@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import list_checkpoints, load_checkpoint
-from engine.config_files import dump_config
+from engine.config.load import dump_config
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol.events import RunFinished
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.small import small_config
 
 ROOT = Path(__file__).parent.parent
@@ -117,7 +117,7 @@ def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
-    program = "import signal, time\nfrom engine.interrupt import Interrupt, signals_to\n"
+    program = "import signal, time\nfrom engine.host.interrupt import Interrupt, signals_to\n"
     program += "with signals_to(Interrupt()):\n    print('ready', flush=True)\n    time.sleep(60); time.sleep(60)\n"
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:

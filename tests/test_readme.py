@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.arguments import build_parser
-from engine.config import Config
-from engine.config_files import list_configs, load_config
-from engine.config_keys import Key, config_keys
-from engine.protocol.words import COMMAND_WORDS, usage
+from engine.config.keys import Key, config_keys
+from engine.config.load import list_configs, load_config
+from engine.config.tree import Config
+from engine.protocol.command_syntax import COMMAND_WORDS, usage
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

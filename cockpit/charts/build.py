@@ -10,15 +10,15 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.catalogue import Spec, chance_of, is_sparse, label_of, letter_of, short_label, slot_of
+from cockpit.charts.annotations.levels import levels_of, placed
+from cockpit.charts.annotations.marks import Marks
+from cockpit.charts.annotations.past import GRADIENT_BOUND, InForce, Past, at_step
+from cockpit.charts.chart_specs import Spec, chance_of, is_sparse, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns import Columns, Window
-from cockpit.charts.glyphs import Glyphs
-from cockpit.charts.heat import heat_scale, scale_key
+from cockpit.charts.draw.glyphs import Glyphs
+from cockpit.charts.draw.heat import heat_scale, scale_key
+from cockpit.charts.draw.layout import Layout, num_panes
 from cockpit.charts.inks import Ink
-from cockpit.charts.layout import Layout, num_panes
-from cockpit.charts.levels import levels_of, placed
-from cockpit.charts.marks import Marks
-from cockpit.charts.past import GRADIENT_BOUND, InForce, Past, at_step
 from cockpit.charts.scene import Body, Curve, Heat, HeatRow, LegendItem, Lines, Pane, Scene, Stack
 from cockpit.charts.ticks import compact, narrow
 from cockpit.charts.view import Extent, View, whole_run

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cockpit.charts.annotations.marks import NO_MARKS, Marks
 from cockpit.charts.columns import Columns, Window
 from cockpit.charts.inks import Ink
-from cockpit.charts.marks import NO_MARKS, Marks
 from cockpit.charts.scale import Scale
 
 

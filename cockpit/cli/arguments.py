@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cockpit.cli.parser import Parser, first_word
-from engine.protocol.words import COMMAND_WORDS, usage
+from engine.protocol.command_syntax import COMMAND_WORDS, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 DEFAULT_RUNS_DIR: Final = Path("runs")

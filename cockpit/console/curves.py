@@ -14,7 +14,7 @@ import plotext
 from numpy.typing import NDArray
 
 from cockpit.console.axis import Axis
-from cockpit.console.text import number, whole
+from cockpit.text.format import number, whole
 
 _PLOTEXT: Final = Lock()
 """plotext keeps one figure for the whole process."""

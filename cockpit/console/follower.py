@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cockpit.session.facts import Best, best_validation, chance_levels, last_terms
-from cockpit.session.incidents import Incident, Incidents
-from cockpit.session.pulse import Pulse
+from cockpit.session.activity_text import Pulse
+from cockpit.session.incidents.incidents import Incident, Incidents
+from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader, Newest
 from engine.protocol import events as e
 from engine.protocol.state import RunState
-from engine.runs import CHECKPOINTS
 
 
 @dataclass(frozen=True, slots=True)

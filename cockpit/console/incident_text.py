@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cockpit.console.sentences import sentence
-from cockpit.console.text import whole
-from cockpit.session.incidents import NOT_FINITE, Incident, Tally
+from cockpit.session.incidents.incidents import NOT_FINITE, Incident, Tally
+from cockpit.text.event_text import sentence
+from cockpit.text.format import whole
 from engine.protocol import events as e
 
 

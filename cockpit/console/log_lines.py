@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from cockpit.console.sentences import Weight, sentence, weight
-from cockpit.console.text import whole
-from cockpit.session.incidents import Incident, Incidents
+from cockpit.session.incidents.incidents import Incident, Incidents
+from cockpit.text.event_text import Weight, sentence, weight
+from cockpit.text.format import whole
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status

@@ -15,15 +15,15 @@ from rich.live import Live
 from rich.text import Text
 
 from cockpit.console.follower import Follower, News
+from cockpit.console.live_panel import panel, progress_line
 from cockpit.console.log_lines import LogLines, with_time
-from cockpit.console.output import is_live, open_console
-from cockpit.console.panel import panel, progress_line
 from cockpit.console.summary import curves_text, read_outcome, summary_lines
-from cockpit.console.text import duration, whole
+from cockpit.terminal.safe_stream import is_live, open_console
+from cockpit.text.format import duration, whole
 from engine.errors import UserError
+from engine.journal.disk.run_dir import StartWatch
 from engine.journal.reader import JournalReader
 from engine.protocol import events as e
-from engine.runs import StartWatch
 
 MIN_SECONDS: Final = 0.25
 """The screen is redrawn at most four times a second."""

@@ -11,17 +11,17 @@ from rich.text import Text
 from cockpit.console.charts import SUMMARY_KEYS, chart_lines, marked_steps, read_curves
 from cockpit.console.follower import Best, best_validation, chance_levels, last_terms
 from cockpit.console.incident_text import incident_line
+from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
-from cockpit.console.panel import loss_style, phase_title
-from cockpit.console.text import duration, number, rate, whole
 from cockpit.console.ways_on import resume_command
-from cockpit.session.incidents import Incident, incidents_of
+from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.text.format import duration, number, rate, whole
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
-from engine.protocol.names import LOSS_TERMS
 from engine.protocol.state import RunState
-from engine.runs import CHECKPOINTS
+from engine.tasks.person.spec import LOSS_TERMS
 
 _MAX_LISTED = 20
 

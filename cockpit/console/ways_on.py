@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cockpit.console.text import whole
+from cockpit.text.format import whole
+from engine.journal.disk.run_dir import FORENSICS
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
-from engine.runs import FORENSICS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 from textual.content import Content
 from textual.timer import Timer
 
-from cockpit.console.text import whole
-from cockpit.steering.steering import Severity
-from cockpit.widgets.panel_lines import Lines, wrapped
+from cockpit.dialogs.dispatcher import Severity
+from cockpit.panels.toolkit.line_panel import Lines, wrapped
+from cockpit.text.format import whole
 
 _SECONDS: Final[dict[Severity, float]] = {"information": 5.0, "warning": 8.0, "error": 15.0}
 _MOST_LINES: Final = 3

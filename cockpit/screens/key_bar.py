@@ -10,7 +10,7 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from cockpit.keys import Key, shown_key
+from cockpit.preferences.keymap import Key, shown_key
 
 _ALWAYS: Final = ("quit", "key_map", "pause")
 _ALERTED: Final = ("acknowledge", "remedies")

@@ -13,24 +13,24 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
-from cockpit.console.text import whole
-from cockpit.frame_pace import FramePace
+from cockpit.dialogs.action_table import blocked
+from cockpit.panels.charts.grid import ChartGrid
+from cockpit.panels.status.alert_banner import Banner
+from cockpit.panels.status.header import Header
+from cockpit.panels.status.pending_commands import PendingStrip
+from cockpit.panels.toolkit.panel import Panel
+from cockpit.preferences.first_run import HINT
+from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
 from cockpit.screens.compositor import FrugalCompositor
-from cockpit.screens.faults import PanelFailed
-from cockpit.screens.held_news import HeldNews
-from cockpit.screens.hints import HINT
 from cockpit.screens.key_bar import KeyBar, Present
+from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
 from cockpit.screens.tabs import beside_charts, tab_of
+from cockpit.screens.update_throttle import HeldNews
+from cockpit.session.poll_budget import FramePace
 from cockpit.session.session import EVERYTHING, News, Session
-from cockpit.settings import Settings
-from cockpit.steering.actions import blocked
-from cockpit.steering.pending import PendingStrip
-from cockpit.widgets.banner import Banner
-from cockpit.widgets.chart_grid import ChartGrid
-from cockpit.widgets.header import Header
-from cockpit.widgets.panel import Panel
+from cockpit.text.format import whole
 from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18

@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 
-from cockpit.console.text import whole
-from cockpit.keys import Key, shown
-from cockpit.steering.steering import Steering
+from cockpit.dialogs.dispatcher import Steering
+from cockpit.preferences.keymap import Key, shown
+from cockpit.text.format import whole
 
 
 class Actions(Provider):

@@ -9,8 +9,8 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from cockpit.keys import Key, shown_key
-from cockpit.widgets.panel_lines import cut
+from cockpit.panels.toolkit.line_panel import cut
+from cockpit.preferences.keymap import Key, shown_key
 
 TABS: Mapping[str, str] = {
     "show_charts": "charts",

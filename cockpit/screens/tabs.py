@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
-from cockpit.charts.glyphs import Marker
-from cockpit.widgets.modules import Modules
-from cockpit.widgets.panel import Panel
-from cockpit.widgets.phases import Phases
-from cockpit.widgets.safety import Safety
+from cockpit.charts.draw.glyphs import Marker
+from cockpit.panels.status.components import Modules
+from cockpit.panels.status.phases import Phases
+from cockpit.panels.status.safety import Safety
+from cockpit.panels.toolkit.panel import Panel
 
 
 def beside_charts(marker: Marker) -> Iterator[Panel]:
@@ -40,19 +40,19 @@ def _tab_of(name: str, marker: Marker) -> Widget:
         case "run":
             return VerticalScroll(*_column(marker), id=name)
         case "preview":
-            from cockpit.widgets.preview import Preview  # noqa: PLC0415
+            from cockpit.panels.preview.panel import Preview  # noqa: PLC0415
 
             return Preview(marker=marker, id=name)
         case "events":
-            from cockpit.widgets.events import Events  # noqa: PLC0415
+            from cockpit.panels.records.events import Events  # noqa: PLC0415
 
             return Events(marker=marker, id=name)
         case "log":
-            from cockpit.widgets.log import Log  # noqa: PLC0415
+            from cockpit.panels.records.log import Log  # noqa: PLC0415
 
             return Log(id=name)
         case "config":
-            from cockpit.widgets.config import Config  # noqa: PLC0415
+            from cockpit.panels.records.config import Config  # noqa: PLC0415
 
             return Config(id=name)
         case _:

@@ -9,27 +9,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from cockpit.console.text import duration
 from cockpit.console.ways_on import End, end_of
-from cockpit.session.facts import Best, best_of, gradient_bound_of, levels_of
-from cockpit.session.feed import Feed
-from cockpit.session.history import History
-from cockpit.session.incidents import Incident, Incidents
+from cockpit.session.activity_text import OVER, Pulse
+from cockpit.session.heartbeat import WriterLife
+from cockpit.session.history.history import History
+from cockpit.session.history.loader import Feed
+from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.outbox import Answer, Outbox, Pending
-from cockpit.session.pulse import OVER, Pulse
-from cockpit.session.state_text import StateText
+from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
+from cockpit.session.state_decoder import StateText
 from cockpit.session.troubles import Troubles
-from cockpit.session.writer_life import WriterLife
+from cockpit.text.format import duration
 from engine.errors import UserError
+from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
+from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import RunStarted, Status
-from engine.protocol.rules import Outcome, decide, refused
 from engine.protocol.state import RunState
-from engine.runs import CHECKPOINTS, StartWatch
 
 __all__ = ["EVERYTHING", "Answer", "News", "Pending", "Session"]
 

@@ -12,25 +12,25 @@ from typing import Any
 
 import torch
 
-from engine.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
-from engine.checkpoint import LAST_GOOD, CheckpointDamagedError, list_checkpoints
-from engine.checkpoint_content import load_resumable, newest_resumable
-from engine.config import Config
-from engine.config_files import read_resolved
-from engine.data.sources import Splits, open_splits
-from engine.device import choose_device
+from engine.config.load import read_resolved
+from engine.config.tree import Config
 from engine.errors import UserError, did_you_mean
-from engine.forensics.diagnosis import load_folder
-from engine.forensics.evidence import Evidence, kept_random_state
+from engine.forensics.capture import Evidence, kept_random_state
+from engine.forensics.offline import load_folder
 from engine.forensics.replay import replay
-from engine.model.network import HierarchicalUNet
-from engine.plan import plan_for
-from engine.protocol.names import BASE_TERMS, active_terms
+from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
+from engine.outputs.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.runs import CHECKPOINTS, CONFIG_FILE
-from engine.step import StepReport
-from engine.trainer import Trainer
+from engine.tasks.person.data.sources import Splits, open_splits
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import BASE_TERMS, active_terms
+from engine.training.checkpoint.content import load_resumable, newest_resumable
+from engine.training.checkpoint.file import LAST_GOOD, CheckpointDamagedError, list_checkpoints
+from engine.training.device import choose_device
+from engine.training.step import StepReport
+from engine.training.step_plan import plan_for
+from engine.training.train_state import Trainer
 
 
 def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda name: None) -> Ablation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.forensics_report import NOT_REPLAYED, ONLY_MIXED, VANISHED, Fault
+from engine.outputs.fault_report import NOT_REPLAYED, ONLY_MIXED, VANISHED, Fault
 
 _GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumulation, or try Adam instead of AdamW"
 

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine import step
-from engine.data.batch import Batch
-from engine.forensics.evidence import TENSORS, Evidence, kept_random_state, set_random_state
-from engine.forensics.tracing import Origin, Tracer, is_finite, reaches
-from engine.guards.governor import GradientTaps
-from engine.losses.clamp import clamp_loss
-from engine.model.network import HierarchicalUNet
-from engine.model.taps import Tap, untapped
-from engine.plan import StepPlan
-from engine.protocol.names import REFINEMENT_OF_TERM
+from engine.forensics.capture import TENSORS, Evidence, kept_random_state, set_random_state
+from engine.forensics.nan_tracer import Origin, Tracer, is_finite, reaches
+from engine.task import Tap, untapped
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import REFINEMENT_OF_TERM
+from engine.training import step
+from engine.training.data.batch import Batch
+from engine.training.grad_share import GradientTaps
+from engine.training.loss_sum import clamp_loss
+from engine.training.step_plan import StepPlan
 
 _INPUTS = {"image_N3HW": "image", "label_NHW": "label", "distance_N1HW": "distance"}
 

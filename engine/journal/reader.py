@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from engine.errors import UserError
-from engine.journal.files import identity_of
+from engine.journal.disk.open_files import identity_of
 from engine.journal.series import Series, Window, lineage_of, read_series
 from engine.journal.sessions import Session, newest_session
 from engine.journal.store import POINT_TABLES, journal_file, open_at_rest, open_readable

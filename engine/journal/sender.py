@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.journal.files import identity_of
+from engine.journal.disk.open_files import identity_of
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sessions import newest_session
 from engine.journal.store import journal_file, open_writable, storable

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.journal.batch import newest_branch
 from engine.journal.store import POINT_TABLES
+from engine.journal.transaction import newest_branch
 
 ROWS_PER_CHUNK = 20_000
 """Rows unpacked together, so that a long history needs memory for the metrics asked for only."""

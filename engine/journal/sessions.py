@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.journal.batch import insert_events, newest_branch
+from engine.journal.transaction import insert_events, newest_branch
 from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity, CommandRefused, Status

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
-from engine.journal.plain_files import check_plain_file
+from engine.journal.disk.plain_files import check_plain_file
 
 JOURNAL_FILE: Final = "run.sqlite"
 FORMAT: Final = 1

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.journal.batch import Barrier, Branch, EventRow, Item, Meta, Point
-from engine.journal.home import JournalHome
 from engine.journal.store import journal_file, storable
+from engine.journal.transaction import Barrier, Branch, EventRow, Item, Meta, Point
+from engine.journal.writer_home import JournalHome
 from engine.protocol import codec, wire
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState

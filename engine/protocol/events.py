@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from engine.protocol.facts import (
+from engine.protocol.engine_events import (
     Activity,
     ActivityChanged,
     AlertRaised,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.protocol.phases import phase_of
+from engine.tasks.person.spec import phase_of
 
 
 @dataclass(frozen=True, slots=True)

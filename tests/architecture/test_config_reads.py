@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from engine.config import Config
+from engine.config.tree import Config
 from tests.architecture.config_reads import unread_keys
 
 ROOT = Path(__file__).resolve().parents[2]

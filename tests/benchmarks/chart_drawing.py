@@ -17,11 +17,11 @@ import numpy as np
 import plotext
 from numpy.typing import NDArray
 
-from cockpit.session.history import History
+from cockpit.session.history.history import History
 from cockpit.session.session import EVERYTHING, Session
 from engine.journal.tail import Part, Rows
-from engine.protocol.names import LOSS_TERMS
-from tests.widgets.chart_stage import ArraySession, ChartStage
+from engine.tasks.person.spec import LOSS_TERMS
+from tests.panels.charts.chart_stage import ArraySession, ChartStage
 
 SIZE: Final = (200, 50)
 NUM_CHARTS: Final = 6

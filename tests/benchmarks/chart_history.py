@@ -41,11 +41,11 @@ history = session.history
 history.buckets("loss/total", first=history.first_step, last=history.last_step + 1, columns=156)
 times = {"first columns": time.time() - started}
 from cockpit.charts.build import Feed, Options, build
-from cockpit.charts.catalogue import DEFAULTS
-from cockpit.charts.glyphs import BRAILLE
-from cockpit.charts.layout import arrange
-from cockpit.charts.marks import NO_MARKS
-from cockpit.charts.plot import draw
+from cockpit.charts.chart_specs import DEFAULTS
+from cockpit.charts.draw.glyphs import BRAILLE
+from cockpit.charts.draw.layout import arrange
+from cockpit.charts.annotations.marks import NO_MARKS
+from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 layout = arrange(78, 18, legend_rows=1, panes=1, wide_gutter=False)
 scene = build(DEFAULTS[0], Options.of(DEFAULTS[0]), Feed(history, View(), NO_MARKS, {}, session.state), layout, BRAILLE)
@@ -74,8 +74,8 @@ SCREEN: Final = """
 import gc, sys
 gc.disable()  # as main.py does while the screen is imported
 from pathlib import Path
-from cockpit.app import CockpitApp
-from cockpit.settings import Settings
+from cockpit.app.app import CockpitApp
+from cockpit.preferences.settings import Settings
 CockpitApp(Path(sys.argv[2]), settings=Settings()).run()
 """
 

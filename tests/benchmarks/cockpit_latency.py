@@ -56,9 +56,9 @@ while True:
 VIEWER = """
 import sys
 from pathlib import Path
-from cockpit.app import CockpitApp
+from cockpit.app.app import CockpitApp
 from cockpit.session.session import Session
-from cockpit.settings import Settings
+from cockpit.preferences.settings import Settings
 CockpitApp(Session(Path(sys.argv[1])), settings=Settings()).run()
 """
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.data.builders import gradient
+from tests.tasks.person.data.builders import gradient
 
 PEOPLE_PER_IMAGE = 5
 CORNERS = (20, 50)
@@ -35,8 +35,8 @@ print(*seconds, peak / 1024)
 """
 READERS = {
     "json.load": "import json; json.load(open(Path(sys.argv[1]) / 'annotations/instances_train2017.json', 'rb'))",
-    "data inspect": "from engine.data.inspect import inspect_dataset; inspect_dataset(Path(sys.argv[1]))",
-    "index": "from engine.data.index import index_dataset; index_dataset(Path(sys.argv[1]))",
+    "data inspect": "from engine.tasks.person.data.readers.inspect import inspect_dataset; inspect_dataset(Path(sys.argv[1]))",
+    "index": "from engine.tasks.person.data.readers.index import index_dataset; index_dataset(Path(sys.argv[1]))",
 }
 
 

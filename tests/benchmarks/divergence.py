@@ -101,11 +101,11 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
     """Take the steps, skipping what is not finite, and measure the validation split."""
     import torch
 
-    from engine.data.sources import open_splits
-    from engine.launch import initial_state
-    from engine.model.network import HierarchicalUNet
-    from engine.plan import plan_for
-    from engine.trainer import Trainer
+    from engine.runtime.start.bootstrap import initial_state
+    from engine.tasks.person.data.sources import open_splits
+    from engine.tasks.person.model.network import HierarchicalUNet
+    from engine.training.step_plan import plan_for
+    from engine.training.train_state import Trainer
 
     config = chosen(options)
     state = initial_state("divergence", config)
@@ -136,8 +136,8 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
 
 def chosen(options: argparse.Namespace) -> Any:
     """The configuration: all of the refined recipe's refinements, in full precision."""
-    from engine.config_files import load_config
-    from engine.protocol.names import REFINEMENTS
+    from engine.config.load import load_config
+    from engine.tasks.person.spec import REFINEMENTS
 
     on = {name: name != "subpixel_conv" for name in REFINEMENTS}
     settings = [f"model.refinements.{name}={str(value).lower()}" for name, value in on.items()]
@@ -149,21 +149,21 @@ def chosen(options: argparse.Namespace) -> Any:
 
 def published_model(config: Any, patches: ExitStack) -> Any:
     """The published network, with its edge map and its losses in place of ours until `patches` closes."""
-    import engine.evaluate
-    import engine.step
-    from engine.model.boundary_refinement import BoundaryRefinement
+    import engine.training.evaluate
+    import engine.training.step
+    from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
     from tests.benchmarks import published_losses
     from tests.benchmarks.published_refined import PublishedRefined
 
     patches.enter_context(mock.patch.object(BoundaryRefinement, "forward", published_losses.refined))
-    for module in (engine.step, engine.evaluate):
+    for module in (engine.training.step, engine.training.evaluate):
         patches.enter_context(mock.patch.object(module, "term_values", published_losses.term_values))
     return PublishedRefined(config.model)
 
 
 def measured(trainer: Any, config: Any) -> tuple[float, tuple[float, float, float]]:
     """mIoU and the three classes' IoU over the validation split."""
-    from engine.evaluate import ValidationPlan, evaluate
+    from engine.training.evaluate import ValidationPlan, evaluate
 
     plan = ValidationPlan(
         active=config.model.refinements.active(), weights=config.loss.weights, class_weights=config.loss.class_weights,
@@ -195,13 +195,13 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
     """One trial: weights, batch, tied pixels and their region all follow from `seed`."""
     import torch
 
-    from engine.data.sources import open_splits
-    from engine.forensics.investigation import Forensics
-    from engine.launch import initial_state
-    from engine.model.boundary_refinement import BoundaryRefinement
-    from engine.model.network import HierarchicalUNet
-    from engine.plan import plan_for
-    from engine.trainer import Trainer
+    from engine.forensics.investigate import Forensics
+    from engine.runtime.start.bootstrap import initial_state
+    from engine.tasks.person.data.sources import open_splits
+    from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
+    from engine.tasks.person.model.network import HierarchicalUNet
+    from engine.training.step_plan import plan_for
+    from engine.training.train_state import Trainer
 
     base = chosen(options)
     config = base.model_copy(update={"training": base.training.model_copy(update={"seed": seed})})

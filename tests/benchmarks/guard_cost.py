@@ -21,19 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.config import Config
-from engine.config_files import load_config
-from engine.data.batch import Batch
-from engine.forensics.evidence import Evidence, RandomState
-from engine.interrupt import Interrupt
+from engine.config.load import load_config
+from engine.config.tree import Config
+from engine.forensics.capture import Evidence, RandomState
+from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
-from engine.launch import RunRequest, initial_state
-from engine.ledger import Ledger
-from engine.plan import StepPlan
 from engine.protocol.events import Activity, Event
 from engine.protocol.state import RunState
-from engine.run import OpenRun, open_run
-from engine.step import Stepper, _Measured
+from engine.runtime.recorder import Ledger
+from engine.runtime.start.bootstrap import RunRequest, initial_state
+from engine.runtime.train import OpenRun, open_run
+from engine.training.data.batch import Batch
+from engine.training.step import Stepper, _Measured
+from engine.training.step_plan import StepPlan
 
 TURN = 10
 """Steps in a turn: each has one check of weights and moments and one measurement of shares."""

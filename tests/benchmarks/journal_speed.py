@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from engine.journal.mailbox import Mailbox
+from engine.journal.inbox import Mailbox
 from engine.journal.reader import JournalReader
 from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter

@@ -55,11 +55,10 @@ def train_step(variant: Variant, *, num_rois: int) -> Callable[[], None]:
     """Builds the variant's network and returns a function that takes one step."""
     import torch
 
-    from engine.config import LossConfig, ModelConfig
-    from engine.losses.terms import term_values
-    from engine.model.network import HierarchicalUNet
-    from engine.protocol.names import active_terms
-    from engine.protocol.phases import refinements_of
+    from engine.config.tree import LossConfig, ModelConfig
+    from engine.tasks.person.losses.terms import term_values
+    from engine.tasks.person.model.network import HierarchicalUNet
+    from engine.tasks.person.spec import active_terms, refinements_of
     from tests.benchmarks.published_network import PublishedNetwork
 
     torch.manual_seed(0)

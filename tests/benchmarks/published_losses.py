@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import engine.evaluate
-import engine.model.boundary_refinement
-import engine.model.network
-import engine.step
-from engine.losses.auxiliary import auxiliary_loss
-from engine.model.outputs import Outputs
-from engine.model.taps import Tap, untapped
+import engine.tasks.person.model.boundary_refinement
+import engine.tasks.person.model.network
+import engine.training.evaluate
+import engine.training.step
+from engine.task import Tap, untapped
+from engine.tasks.person.losses.class_losses import auxiliary_loss
+from engine.tasks.person.model.network import Outputs
 
 _branches: list[Tensor] = []
 """The logits of the two branches of the last forward pass, which the published losses look at beside the classes."""
@@ -46,7 +46,10 @@ def edge_map(probs_N3HW: Tensor) -> Tensor:
 
 
 def refined(
-    self: engine.model.boundary_refinement.BoundaryRefinement, log_probs: Tensor, image: Tensor, tap: Tap = untapped
+    self: engine.tasks.person.model.boundary_refinement.BoundaryRefinement,
+    log_probs: Tensor,
+    image: Tensor,
+    tap: Tap = untapped,
 ) -> Tensor:
     """The boundary refiner with the gradient of its edge map let through."""
     probs = tap("boundary_refinement", log_probs).exp()
@@ -148,7 +151,7 @@ def install(*, epsilon: float = 0.0) -> None:
     """Put the published mathematics in place of ours, in this process; `epsilon` repairs the root alone."""
     global _epsilon  # noqa: PLW0603  (a benchmark's process runs one variant)
     _epsilon = epsilon
-    engine.model.network.composed_log_probs = composed
-    engine.model.boundary_refinement.BoundaryRefinement.forward = refined
-    engine.step.term_values = term_values
-    engine.evaluate.term_values = term_values
+    engine.tasks.person.model.network.composed_log_probs = composed
+    engine.tasks.person.model.boundary_refinement.BoundaryRefinement.forward = refined
+    engine.training.step.term_values = term_values
+    engine.training.evaluate.term_values = term_values

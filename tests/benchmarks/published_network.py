@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config import ModelConfig
-from engine.model.boundary_refinement import BoundaryRefinement
-from engine.model.extractor import RgbExtractor, shared_features
-from engine.model.foreground import ForegroundGate
-from engine.model.norms import ChannelNorm, SampleNorm
-from engine.model.outputs import Outputs
-from engine.model.target_branch import TargetBranch
-from engine.model.unet import UNet
+from engine.config.tree import ModelConfig
+from engine.tasks.person.model.blocks import ChannelNorm, SampleNorm
+from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
+from engine.tasks.person.model.extractor import RgbExtractor, shared_features
+from engine.tasks.person.model.foreground import ForegroundGate
+from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.target_branch import TargetBranch
+from engine.tasks.person.model.unet import UNet
 
 
 class FivePassNorm(nn.Module):

@@ -9,12 +9,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config import ModelConfig
-from engine.model.contour_detection import contour_head
-from engine.model.distance_transform import distance_head
-from engine.model.outputs import Outputs
-from engine.model.progressive_upsampling import progressive_decoder
-from engine.model.taps import Tap, untapped
+from engine.config.tree import ModelConfig
+from engine.task import Tap, untapped
+from engine.tasks.person.model.heads import contour_head, distance_head, progressive_decoder
+from engine.tasks.person.model.network import Outputs
 from tests.benchmarks.published_losses import composed
 from tests.benchmarks.published_network import PublishedNetwork
 

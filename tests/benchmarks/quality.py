@@ -37,10 +37,10 @@ def train_and_print(options: argparse.Namespace) -> None:
     """Run the engine as `main.py --no-ui` does, without its reporter."""
     import torch
 
-    from engine.config_files import load_config
-    from engine.control import Interrupt
-    from engine.launch import RunRequest
-    from engine.run import train
+    from engine.config.load import load_config
+    from engine.runtime.command_processor import Interrupt
+    from engine.runtime.start.bootstrap import RunRequest
+    from engine.runtime.train import train
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -64,7 +64,7 @@ def start_wrong(logit: float) -> None:
     """Let every network begin sure of the background: most persons' pixels then cost about `logit` nats."""
     import torch
 
-    from engine.model.network import HierarchicalUNet
+    from engine.tasks.person.model.network import HierarchicalUNet
 
     build = HierarchicalUNet.__init__
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.guards.spikes import MedianRule, Reading, Rule, SpikeDetector, Tolerance, ZScoreRule
+from engine.supervision.spikes import MedianRule, Reading, Rule, SpikeDetector, Tolerance, ZScoreRule
 
 RECORDED = Path(__file__).parent / "spike_traces.npz"
 METRICS = ("loss/total", "grad_norm/total")

@@ -57,19 +57,19 @@ def build(
     import torch
     from torch import nn
 
-    from engine.config_files import load_config
-    from engine.data.sources import open_splits
-    from engine.data.stream import BatchStream
-    from engine.interrupt import Interrupt
+    from engine.config.load import load_config
+    from engine.host.interrupt import Interrupt
     from engine.journal.writer import JournalWriter
-    from engine.launch import RunRequest, initial_state
-    from engine.ledger import Ledger
-    from engine.losses.terms import term_values
-    from engine.model.network import HierarchicalUNet
+    from engine.outputs.tensorboard import TensorboardWriter
     from engine.protocol.events import Activity
-    from engine.protocol.names import active_terms
-    from engine.run import open_run
-    from engine.tensorboard import TensorboardWriter
+    from engine.runtime.recorder import Ledger
+    from engine.runtime.start.bootstrap import RunRequest, initial_state
+    from engine.runtime.train import open_run
+    from engine.tasks.person.data.sources import open_splits
+    from engine.tasks.person.losses.terms import term_values
+    from engine.tasks.person.model.network import HierarchicalUNet
+    from engine.tasks.person.spec import active_terms
+    from engine.training.data.stream import BatchStream
 
     quiet = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
     config = load_config(name, [*quiet, *settings])

@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cockpit.charts.annotations.marks import NO_MARKS, Kind, Mark, Marks
 from cockpit.charts.build import Feed, Options, build, metrics_of, panes_of
-from cockpit.charts.canvas import Canvas
-from cockpit.charts.catalogue import Spec
-from cockpit.charts.glyphs import MARKERS, Marker
-from cockpit.charts.layout import arrange, legend_rows
-from cockpit.charts.marks import NO_MARKS, Kind, Mark, Marks
-from cockpit.charts.plot import draw
+from cockpit.charts.chart_specs import Spec
+from cockpit.charts.draw.canvas import Canvas
+from cockpit.charts.draw.glyphs import MARKERS, Marker
+from cockpit.charts.draw.layout import arrange, legend_rows
+from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 from tests.charts.array_history import ArrayHistory
 

@@ -5,23 +5,23 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from cockpit.charts.canvas import Area, Canvas, ink_of, paper_of
-from cockpit.charts.catalogue import DEFAULTS, Spec, charts_of, label_of, letter_of, short_label, slot_of
+from cockpit.charts.annotations.levels import levels_of
+from cockpit.charts.annotations.marks import Kind, Mark, Marks, head, line, marks_of
+from cockpit.charts.annotations.past import InForce
+from cockpit.charts.chart_specs import DEFAULTS, Spec, charts_of, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns import Window
-from cockpit.charts.glyphs import ASCII, BRAILLE
+from cockpit.charts.draw.canvas import Area, Canvas, ink_of, paper_of
+from cockpit.charts.draw.glyphs import ASCII, BRAILLE
+from cockpit.charts.draw.legend import draw_legend
+from cockpit.charts.draw.stack import shares
 from cockpit.charts.inks import Ink
-from cockpit.charts.legend import draw_legend
-from cockpit.charts.levels import levels_of
-from cockpit.charts.marks import Kind, Mark, Marks, head, line, marks_of
 from cockpit.charts.paging import Shape, page_of, shape_for
-from cockpit.charts.past import InForce
 from cockpit.charts.scene import LegendItem
-from cockpit.charts.stack import shares
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.phases import refinements_of
 from engine.protocol.state import RunState
+from engine.tasks.person.spec import refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
 

@@ -5,9 +5,8 @@ import random
 import pytest
 
 from cockpit.charts.columns import Window
-from cockpit.charts.moves import MOVES
-from cockpit.charts.view import Extent, View, recorded, whole_run
-from cockpit.keys import KEYS
+from cockpit.charts.view import MOVES, Extent, View, recorded, whole_run
+from cockpit.preferences.keymap import KEYS
 
 RUN = Extent(1, 1000)
 

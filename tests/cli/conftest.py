@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.arguments import parse_arguments
-from cockpit.cli.subcommands import run_subcommand
+from cockpit.cli.dispatch import run_subcommand
+from engine.journal.disk.run_dir import create_run
 from engine.journal.writer import JournalWriter
-from engine.runs import create_run
 from tests.recorded import writing
 
 Call = Callable[..., tuple[int, str]]

@@ -10,7 +10,7 @@ import pytest
 
 from cockpit.cli.arguments import build_parser, parse_arguments, version
 from cockpit.cli.options import TrainOptions, overrides, train_options
-from engine.protocol.words import COMMAND_WORDS
+from engine.protocol.command_syntax import COMMAND_WORDS
 from tests.recorded import ROOT
 
 NOTHING = TrainOptions(

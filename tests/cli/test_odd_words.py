@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.journal.writer import JournalWriter
+from engine.protocol.command_syntax import COMMAND_WORDS
 from engine.protocol.state import RunState
-from engine.protocol.words import COMMAND_WORDS
 from main import main
 
 ODD = (

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, ActivityChanged, Event, RunStarted, Status, ValidationCompleted
-from engine.protocol.phases import refinements_of
 from engine.protocol.state import RunState, evolve
+from engine.tasks.person.spec import refinements_of
 
 CHANCE = {"cross_entropy": 1.0986, "dice": 0.6667, "auxiliary": 0.6931, "boundary_aware": 1.3}
 WEIGHTS = {"cross_entropy": 1.0, "dice": 0.5, "auxiliary": 0.3, "boundary_aware": 0.1}

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from cockpit.cli.plot import run_plot, terminal_width
+from cockpit.cli.commands.plot import run_plot, terminal_width
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -110,7 +110,7 @@ def test_an_output_without_braille_gets_ascii(trained: ScriptedRun, monkeypatch:
 
 
 def test_neither_plot_nor_the_reporter_needs_torch_or_textual() -> None:
-    code = "import sys, cockpit.cli.plot, cockpit.console.reporter; print({'torch', 'textual'} & set(sys.modules))"
+    code = "import sys, cockpit.cli.commands.plot, cockpit.console.reporter; print({'torch', 'textual'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 
     assert done.stdout == "set()\n"

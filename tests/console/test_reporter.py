@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cockpit.console.output import open_console
 from cockpit.console.reporter import PLAIN_SECONDS, ConsoleReporter
+from cockpit.terminal.safe_stream import open_console
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from tests.console.scripted import FakeClock, ScriptedRun

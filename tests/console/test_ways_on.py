@@ -12,7 +12,7 @@ from cockpit.console.ways_on import End, end_of, ways_on
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
-from tests.steering.entries import Ledger
+from tests.dialogs.entries import Ledger
 
 STATE = RunState(run="calm", step=120, total_steps=240, last_checkpoint="step-00000120.pt")
 DONE = replace(STATE, step=240, activity=Activity.FINISHED)

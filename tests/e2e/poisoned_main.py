@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from torch import Tensor
 
-from engine.losses import terms
-from engine.losses.dice import soft_dice
+from engine.tasks.person.losses import terms
+from engine.tasks.person.losses.class_losses import soft_dice
 
 _calls = 0
 
@@ -49,7 +49,7 @@ def _chatter(value: Tensor) -> Tensor:
 
 
 def _break_header() -> None:
-    from cockpit.widgets.header import Header
+    from cockpit.panels.status.header import Header
 
     def take(self: Header, *news: object) -> None:
         raise ZeroDivisionError("a broken header")
@@ -58,7 +58,7 @@ def _break_header() -> None:
 
 
 def _break_screen() -> None:
-    from cockpit.cabin import Cabin
+    from cockpit.app.controller import Cabin
 
     def poll(self: Cabin) -> None:
         raise ZeroDivisionError("a broken screen")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import list_checkpoints, load_checkpoint
 from engine.errors import UserError
 from engine.protocol.events import Activity
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.e2e.terminal_session import TerminalSession, program
 from tests.e2e.test_steering import assert_given_back, poisoned, running, state_of
 

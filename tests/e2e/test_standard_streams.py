@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import list_checkpoints
+from engine.training.checkpoint.file import list_checkpoints
 from tests.e2e.terminal_session import clean_environment, program
 
 pytestmark = pytest.mark.timeout(240)

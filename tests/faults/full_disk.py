@@ -9,10 +9,10 @@ import resource
 import sys
 from pathlib import Path
 
-from engine.interrupt import Interrupt
-from engine.launch import RunRequest
-from engine.loop import Loop
-from engine.run import train
+from engine.host.interrupt import Interrupt
+from engine.runtime.loop import Loop
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
 from tests.small import small_config
 
 _HARDLY_ANYTHING = 512

@@ -19,10 +19,10 @@ import torch
 import torch._dynamo  # an optimizer imports it when it is first made, which takes seconds
 
 from engine.errors import UserError
-from engine.interrupt import Interrupt
+from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
-from engine.launch import RunRequest
-from engine.run import train
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
 from tests.small import small_config
 
 _IN_A_CHECKPOINT = 3

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import engine.step
-from engine.data.batch import Batch
-from engine.plan import StepPlan
-from engine.step import PendingReport, Stepper
+import engine.training.step
+from engine.training.data.batch import Batch
+from engine.training.step import PendingReport, Stepper
+from engine.training.step_plan import StepPlan
 
 Plant = Callable[[Stepper, Sequence[Batch]], AbstractContextManager[None]]
 """What goes wrong while one step is taken, and is right again afterwards where it is not the run's own state."""
@@ -38,7 +38,7 @@ def in_term(term: str, value: float) -> Plant:
 
     @contextmanager
     def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
-        honest = engine.step.term_values
+        honest = engine.training.step.term_values
 
         def spoilt(*args: object) -> dict[str, Tensor]:
             found = honest(*args)  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def in_term(term: str, value: float) -> Plant:
             return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine.step, "term_values", spoilt)
+            patch.setattr(engine.training.step, "term_values", spoilt)
             yield
 
     return planted

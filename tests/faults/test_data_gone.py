@@ -10,23 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import list_checkpoints, load_checkpoint
-from engine.config import Config
-from engine.data.cache import PictureCache
-from engine.data.coco import CocoScene
-from engine.data.scenes import Picture
-from engine.interrupt import Interrupt
+from engine.config.tree import Config
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.sender import await_outcome, send
-from engine.launch import RunRequest
-from engine.loop import Loop
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.run import train
-from engine.runs import CHECKPOINTS
-from engine.supply import Supply
-from tests.data.builders import write_coco, write_mask_folders
+from engine.runtime.loop import Loop
+from engine.runtime.outages.data_supply import Supply
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
+from engine.tasks.person.data.cache import PictureCache
+from engine.tasks.person.data.readers.coco.reader import CocoScene
+from engine.tasks.person.data.readers.scenes import Picture
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.faulty import entries, run, same_weights, state_of
 from tests.small import small_config
+from tests.tasks.person.data.builders import write_coco, write_mask_folders
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.checkpoint import list_checkpoints, load_checkpoint
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
-from engine.runs import CHECKPOINTS
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.conftest import ROOT
 from tests.faulty import entries, run, same_weights, series, state_of
 from tests.small import small_config

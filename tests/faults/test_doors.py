@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.interrupt import Interrupt
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import create_run
 from engine.journal.reader import JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.journal.store import JOURNAL_FILE
-from engine.launch import RunRequest
-from engine.loop import Loop
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.run import train
-from engine.runs import create_run
+from engine.runtime.loop import Loop
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
 from tests.faulty import entries, run, series, state_of
 from tests.small import small_config
 

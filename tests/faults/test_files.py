@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint import checksum_path, list_checkpoints
 from engine.errors import UserError
-from engine.loop import Loop
+from engine.journal.disk.run_dir import CHECKPOINTS, create_run
 from engine.protocol import events as e
-from engine.runs import CHECKPOINTS, create_run
+from engine.runtime.loop import Loop
+from engine.training.checkpoint.file import checksum_path, list_checkpoints
 from main import main
-from tests.data.builders import write_coco
 from tests.faulty import entries, run, same_weights, series
 from tests.small import small_config
+from tests.tasks.person.data.builders import write_coco
 
 SHORT, LONG = ({"epochs": 40, "max_steps": steps} for steps in (9, 18))
 EVERY_THREE = {"every_steps": 3, "keep_last": 10}

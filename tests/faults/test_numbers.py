@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import Config
+from engine.config.tree import Config
 from engine.protocol import events as e
-from engine.protocol.names import LOSS_TERMS, REFINEMENTS
+from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
 from tests.faults.planted import Plant, in_gradient, in_input, in_moment, in_term, in_weight, plant
 from tests.faulty import entries, recovery, run, series, state_of, weights_of
 from tests.small import PARTS, small_config

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.evaluate
-import engine.step
-from engine.checkpoint import BEST
-from engine.config import Config
-from engine.data.sources import open_splits
+import engine.training.evaluate
+import engine.training.step
+from engine.config.tree import Config
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.runs import CHECKPOINTS
-from engine.script import ScriptedCommand
+from engine.protocol.script import ScriptedCommand
+from engine.tasks.person.data.sources import open_splits
+from engine.training.checkpoint.file import BEST
 from tests.faults.planted import in_moment, plant
 from tests.faulty import entries, long_config, run, state_of
 
@@ -33,13 +33,13 @@ def _validations(directory: Path) -> list[e.AlertRaised]:
 
 
 def _spoil_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = engine.evaluate.term_values
+    honest = engine.training.evaluate.term_values
 
     def spoilt(*args: object) -> dict[str, torch.Tensor]:
         found = honest(*args)  # type: ignore[arg-type]
         return {**found, "dice": found["dice"] * math.nan}
 
-    monkeypatch.setattr(engine.evaluate, "term_values", spoilt)
+    monkeypatch.setattr(engine.training.evaluate, "term_values", spoilt)
 
 
 def test_a_validation_that_is_not_finite_is_an_alert_is_never_the_best_and_closes_the_gate(
@@ -85,13 +85,13 @@ def test_a_run_whose_samples_are_all_excluded_does_not_end_well(tmp_path: Path) 
 def test_a_run_that_only_skips_steps_names_the_place_and_what_to_disable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = engine.step.term_values
+    honest = engine.training.step.term_values
 
     def spoilt(*args: object) -> dict[str, torch.Tensor]:
         found = honest(*args)  # type: ignore[arg-type]
         return {**found, "boundary_aware": found["boundary_aware"] * math.nan}
 
-    monkeypatch.setattr(engine.step, "term_values", spoilt)
+    monkeypatch.setattr(engine.training.step, "term_values", spoilt)
     guard = {"max_skipped_in_a_row": 6, "recovery": {"enabled": False}}
     assert run(tmp_path / "run", long_config(guard=guard)) == 1
     assert _reason(tmp_path / "run") == (

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import cockpit.cli.plot  # noqa: F401  # imported before the tests become another user
-import engine.run  # noqa: F401
-from engine.checkpoint import Snapshot, prune, save_checkpoint
+import cockpit.cli.commands.plot  # noqa: F401  # imported before the tests become another user
+import engine.runtime.train  # noqa: F401
 from engine.errors import UserError
-from engine.runs import LOCK_FILE, find_run, list_runs, lock_run
+from engine.journal.disk.run_dir import LOCK_FILE, find_run, list_runs, lock_run
+from engine.training.checkpoint.file import Snapshot, prune, save_checkpoint
 from main import main
 from tests.faulty import run
 from tests.small import small_config

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import list_checkpoints, load_checkpoint
-from engine.config import Config
-from engine.data.batch import Batch
+from engine.config.tree import Config
+from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
 from engine.protocol import events as e
-from engine.runs import CHECKPOINTS, CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
-from engine.step import Stepper
-from engine.upkeep import lost_checkpoints
+from engine.runtime.outages.run_directory import lost_checkpoints
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from engine.training.data.batch import Batch
+from engine.training.step import Stepper
 from tests.faults.planted import Plant, plant
 from tests.faulty import entries, long_config, run, state_of
 

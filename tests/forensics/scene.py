@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import engine.losses.terms
-from engine.config import Config
-from engine.data.batch import Batch
-from engine.forensics.evidence import Evidence, evidence_of
-from engine.forensics.naming import name_fault
-from engine.forensics_report import Fault
-from engine.model.network import HierarchicalUNet
-from engine.optim import build_optimizer, moments_of
-from engine.plan import StepPlan, plan_for
-from engine.protocol.phases import refinements_of
+import engine.tasks.person.losses.terms
+from engine.config.tree import Config
+from engine.forensics.capture import Evidence, evidence_of
+from engine.forensics.diagnose import name_fault
+from engine.outputs.fault_report import Fault
 from engine.protocol.state import RunState
-from engine.step import Stepper, StepReport
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import refinements_of
+from engine.training.data.batch import Batch
+from engine.training.optimizer import build_optimizer, moments_of
+from engine.training.step import Stepper, StepReport
+from engine.training.step_plan import StepPlan, plan_for
 from tests.small import random_batch, small_config
 
 ALL = refinements_of(4) | {"progressive_upsampling"}
@@ -119,7 +119,7 @@ def first_convolution(model: nn.Module, part: str) -> tuple[str, nn.Module]:
 
 def spoil_term(monkeypatch: pytest.MonkeyPatch, term: str, change: Callable[[Tensor], Tensor]) -> None:
     """Let `change` have its way with the value of a loss term."""
-    terms = engine.losses.terms
+    terms = engine.tasks.person.losses.terms
     if term == "cross_entropy":
         real: Any = terms.cross_entropy
         monkeypatch.setattr(terms, "cross_entropy", lambda *inputs: change(real(*inputs)))

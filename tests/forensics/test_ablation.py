@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.ablation_report import FINITE, NOT_FINITE, AblationRequest
-from engine.checkpoint import checkpoint_name
 from engine.errors import UserError
 from engine.forensics.ablation import ablate
-from engine.interrupt import Interrupt
-from engine.launch import RunRequest
-from engine.run import train
+from engine.host.interrupt import Interrupt
+from engine.outputs.ablation_report import FINITE, NOT_FINITE, AblationRequest
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
+from engine.training.checkpoint.file import checkpoint_name
 from tests.forensics.scene import SpoiltGradient, build_scene, spoil_term
-from tests.forensics.test_diagnosis import recorded
+from tests.forensics.test_offline import recorded
 from tests.small import small_config
 
 ON = ("boundary_refinement", "boundary_aware_loss", "active_contour_loss")

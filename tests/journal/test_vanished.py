@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.journal.lock import try_lock
-from engine.journal.mailbox import Mailbox
+from engine.journal.disk.lock import try_lock
+from engine.journal.inbox import Mailbox
 from engine.journal.reader import JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.journal.store import JOURNAL_FILE

@@ -9,8 +9,8 @@ import pytest
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.protocol.phases import refinements_of
 from engine.protocol.state import LrPin, Probation, RunState, evolve
+from engine.tasks.person.spec import refinements_of
 
 BEFORE = RunState(
     run="r",

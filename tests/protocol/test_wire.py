@@ -16,7 +16,7 @@ from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Event
 from engine.protocol.state import GateCheck, Limits, LrPin, RunState
-from tests.protocol.test_rules import ONE_OF_EACH
+from tests.protocol.test_decide import ONE_OF_EACH
 from tests.protocol.test_state import CHANGES, WITHOUT_EFFECT
 
 COMMANDS: list[Command] = [*ONE_OF_EACH, c.AddNote("tab\tand \x1b[31m"), c.Rollback("best.pt"), c.SetLr(math.nan)]

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from cockpit.app import CockpitApp
-from cockpit.keys import KEYS, remap
+from cockpit.app.app import CockpitApp
+from cockpit.panels.charts.grid import ChartGrid
+from cockpit.panels.status.header import Header
+from cockpit.panels.status.phases import Phases
+from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
+from cockpit.preferences.keymap import KEYS, remap
+from cockpit.preferences.settings import Settings
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.quit import QuitScreen
 from cockpit.screens.tab_bar import TABS
 from cockpit.session.session import EVERYTHING, News, Session
-from cockpit.settings import Settings
-from cockpit.widgets.chart_grid import ChartGrid
-from cockpit.widgets.header import Header
-from cockpit.widgets.panel import Ask, JumpTo, Panel, Steer
-from cockpit.widgets.phases import Phases
 from engine.errors import UserError
 from engine.protocol import commands as c
 from engine.protocol.commands import AddNote
@@ -238,7 +238,7 @@ async def test_q_asks_before_it_ends_a_training_here(recorded):
 
 async def test_a_third_interrupt_by_key_ends_the_process_as_the_signal_would(recorded, monkeypatch):
     raised = []
-    monkeypatch.setattr("cockpit.departure.signal.raise_signal", raised.append)
+    monkeypatch.setattr("cockpit.app.shutdown.signal.raise_signal", raised.append)
     async with cockpit(recorded, training=FakeTraining()) as (_, pilot):
         await pilot.press("ctrl+c", "ctrl+c")
         await pilot.pause(0.1)

@@ -6,10 +6,10 @@ import pytest
 from rich.segment import Segment
 from textual.color import Color
 
-from cockpit.app import CockpitApp
-from cockpit.ascii_filter import AsciiFilter
+from cockpit.app.app import CockpitApp
+from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
-from cockpit.settings import Settings
+from cockpit.terminal.ascii_filter import AsciiFilter
 from tests.recorded_run import RecordedRun
 
 OPENED = ("", "f3", "f4", "f5", "f6", "f7", "f1", "question_mark", "colon", "q", "r", "p", "o", "w", "b", "k", "N", "v")

@@ -8,10 +8,10 @@ import pyte
 import pytest
 from textual._compositor import Compositor
 
-from cockpit.app import CockpitApp
+from cockpit.app.app import CockpitApp
+from cockpit.preferences.settings import Settings
 from cockpit.screens.compositor import FrugalCompositor
 from cockpit.session.session import EVERYTHING, Session
-from cockpit.settings import Settings
 from tests.recorded_run import RecordedRun, record_run
 
 

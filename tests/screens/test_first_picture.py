@@ -6,10 +6,10 @@ import gc
 
 import pytest
 
-from cockpit.app import CockpitApp
+from cockpit.app.app import CockpitApp
+from cockpit.preferences.settings import Settings
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.tab_bar import TABS
-from cockpit.settings import Settings
 from tests.recorded_run import record_run
 
 
@@ -81,7 +81,7 @@ async def test_tabs_that_are_turned_faster_than_they_are_made_are_not_lost(recor
 
 
 async def test_garbage_is_collected_again_once_the_screen_is_gone(recorded, monkeypatch):
-    monkeypatch.setattr("cockpit.app._OPENED_AFTER", 600)
+    monkeypatch.setattr("cockpit.app.app._OPENED_AFTER", 600)
     app = CockpitApp(recorded, settings=Settings(reduced_motion=True))
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, pilot)

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from cockpit.keys import KEYS, Key, shown_key
+from cockpit.preferences.keymap import KEYS, Key, shown_key
 from cockpit.screens.key_bar import Present, fitting, label_of, wanted
 from cockpit.screens.main_screen import MIN_WIDTH
 from cockpit.screens.tab_bar import TABS

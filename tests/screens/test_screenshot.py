@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.color import ColorSystem
 from textual.app import App
 
-from cockpit.app import CockpitApp
+from cockpit.app.app import CockpitApp
+from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
-from cockpit.settings import Settings
 from tests.recorded_run import record_run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 
-from cockpit.keys import KEYS, remap
+from cockpit.preferences.keymap import KEYS, remap
 from cockpit.screens.main_screen import MIN_WIDTH
 from cockpit.screens.tab_bar import TABS, TabBar
 

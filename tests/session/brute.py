@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.session.buckets import Buckets
+from cockpit.session.history.queries import Buckets
 from engine.journal.tail import Part, Rows
 
 Points = Mapping[int, float]

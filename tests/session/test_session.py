@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.session.facts import Best
+from cockpit.session.run_summary import Best
 from cockpit.session.session import EVENTS_PER_LOOK, EVERYTHING, News, Session
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol import commands as c

@@ -12,11 +12,11 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Input
 
-from cockpit.app import CockpitApp
-from cockpit.settings import Settings
-from cockpit.steering.steering import Steering
-from cockpit.training import Training
-from cockpit.widgets.log import Log
+from cockpit.app.app import CockpitApp
+from cockpit.app.training_handle import Training
+from cockpit.dialogs.dispatcher import Steering
+from cockpit.panels.records.log import Log
+from cockpit.preferences.settings import Settings
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining
 from tests.snapshots.pictures import draw_previews

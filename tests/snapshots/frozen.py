@@ -7,8 +7,8 @@ from typing import Any
 
 from cockpit.session.session import EVERYTHING, News, Pending, Session
 from engine.protocol.commands import Command
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Status
-from engine.protocol.rules import Outcome
 
 
 class FrozenSession(Session):

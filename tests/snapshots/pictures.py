@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.preview_file import Preview
-from engine.previews import write_previews
+from engine.outputs.preview_file import Preview
+from engine.outputs.preview_writer import write_previews
 
 SIDE = 64
 

@@ -1,0 +1,223 @@
+"""What belongs to one session on the screen: the main screen, the steering, and what is said about them."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from textual.command import CommandPalette
+from textual.screen import ModalScreen
+
+from cockpit.app.notifications import escape_of
+from cockpit.console.ways_on import End, ways_on
+from cockpit.dialogs.dispatcher import Steering
+from cockpit.panels.records.config_values import ConfigValues
+from cockpit.preferences.first_run import is_first_time, remember
+from cockpit.preferences.keymap import KEYS, lookup, shown
+from cockpit.screens.help import HelpScreen, KeyMapScreen
+from cockpit.screens.main_screen import MainScreen
+from cockpit.screens.palette import Actions
+from cockpit.screens.panel_faults import Faults, told
+from cockpit.screens.tab_bar import TABS
+from cockpit.screens.update_throttle import HeldNews
+from cockpit.session.poll_budget import FramePace
+from cockpit.session.session import News, Session
+from cockpit.text.format import whole
+from engine.protocol.commands import Stop
+from engine.protocol.events import Status
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from cockpit.app.training_handle import Ending
+    from cockpit.panels.toolkit.panel import Panel
+    from cockpit.preferences.settings import Settings
+
+_HIDDEN_SECONDS: Final = 3.0
+"""How often the screen behind a dialog is brought up to date while the run only goes on."""
+
+_CHART_ACTIONS: Final = frozenset(key.action for key in KEYS if key.group == "charts")
+_MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "cursor_last", "clear_cursor"})
+"""Keys that a list or a picture takes for itself: where nothing does, they are no question to answer."""
+
+_ENDS_HINT: Final = ("help", "key_map", "palette")
+
+
+class Cabin:
+    """Session, steering and main screen, as the app drives them."""
+
+    def __init__(self, app: App[Any], session: Session, settings: Settings) -> None:
+        self.session = session
+        self.steering = Steering(session, app)
+        self._pace = FramePace()
+        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time())
+        self._app = app
+        self._settings = settings
+        self._faults = Faults()
+        # Behind a dialog Textual puts the whole screen together, dimmed, for every change of it.
+        self._for_hidden = HeldNews(_HIDDEN_SECONDS)
+        self._is_settled = False
+        self._ending: Ending | None = None
+
+    def poll(self) -> News:
+        """One look at the journal, handed to everything that is on screen; none where the last one was dear.
+
+        While a command is on its way every tick looks: its answer is waited for.
+        """
+        if not self._pace.is_due(urgent=bool(self.session.pending)):
+            self.screen.charts.board.catch_up()
+            return News()
+        news = self.session.poll()
+        is_under_way = self.session.history.last_step > self.session.history.first_step
+        if is_under_way and not self._is_settled and gc.isenabled():
+            self._settle()
+        if news:
+            self.steering.take(news)
+            if self._ending is not None:
+                self._say_end()
+        is_hidden = isinstance(self._app.screen, ModalScreen)
+        self.screen.tick(self._for_hidden.give(news, at_once=not is_hidden))
+        return news
+
+    def due_in(self) -> float:
+        """Seconds until the next poll looks at the journal, 0 where it does."""
+        return self._pace.due_in()
+
+    def _settle(self) -> None:
+        """Steps are taken: all modules are loaded, and what lives now will live on.
+
+        A full collection over torch and everything else takes a tenth of a second from the training, again and again;
+        after this it looks at what came later only.
+        """
+        self._is_settled = True
+        gc.collect()
+        gc.freeze()
+
+    def escape_of(self, news: News) -> str:
+        """What `news` gives a person to hear, or to see on the desktop."""
+        return escape_of(news, self._settings, self.session.run_dir.name)
+
+    def dispatch(self, action: str, argument: str = "") -> bool:
+        """Do what the key of `action` stands for; False where it is an affair of the app."""
+        if action in _ENDS_HINT:
+            self._end_hint()
+        if self.steering.handles(action):
+            self.steering.dispatch(action, argument)
+        elif action in TABS:
+            self.screen.show_tab(TABS[action])
+        elif action in ("next_tab", "previous_tab"):
+            self.screen.turn_tab(1 if action == "next_tab" else -1)
+        elif action in ("help", "key_map", "palette"):
+            self._open(action)
+        elif action == "screenshot":
+            self._screenshot()
+        elif action == "acknowledge":
+            self._acknowledge()
+        elif action in _CHART_ACTIONS:
+            self._on_charts(action)
+        else:
+            return False
+        return True
+
+    def _on_charts(self, action: str) -> None:
+        """Keys of the charts act on what is seen; those that move something on every tab say nothing elsewhere."""
+        if self.screen.tab == "charts":
+            self.screen.charts.dispatch(action)
+        elif action not in _MOVES:
+            label = lookup(action, self._settings.keys).label
+            self._app.notify(f"{label} is for the charts: {self._key_of('show_charts')} shows them", markup=False)
+
+    def _key_of(self, action: str) -> str:
+        return shown(lookup(action, self._settings.keys)) or "the palette"
+
+    def stop(self) -> bool:
+        """Ask the run to stop with a checkpoint; False where it cannot be asked."""
+        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
+
+    def say_stopping(self) -> None:
+        """The screen goes when the run has stopped."""
+        self.screen.say_ended(["stopping: the checkpoint is written, then the screen closes"])
+
+    def say_ended(self, ending: Ending) -> None:
+        """The training has ended by itself: keep the last screen; a failure shows its traceback."""
+        self._ending = ending
+        self._say_end()
+        if ending.code == 1:
+            self.screen.show_tab("log")
+
+    def _say_end(self) -> None:
+        """How it ended, its best value, and what can be done next; the journal's last words may come a look later."""
+        if self._ending is None:
+            return
+        state, best, failed = self.session.state, self.session.best, self._ending.code == 1
+        if state is None:
+            why = whole(self._ending.error) or "it ended before it began, the log may say why"
+            self.screen.say_ended([f"✗ {why}; q leaves"], failed=True)
+            return
+        end = self.session.end or End("failed" if failed else "ended", "", None)
+        if self._ending.error:
+            end = replace(end, why=whole(self._ending.error))
+        parts = [
+            f"{'✗' if failed else '✓'} {end.said}",
+            f"best mIoU {best.miou:.4f} at step {best.step}" if best else "never validated",
+            "q leaves",
+        ]
+        run_dir = self.session.run_dir
+        max_steps = int(ConfigValues().number(run_dir, "training.max_steps") or 0)
+        ways = [f"  {what}: {command}" for what, command in ways_on(run_dir, state, end, max_steps=max_steps)]
+        self.screen.say_ended(["; ".join(parts), *ways], failed=failed)
+
+    def note_fault(self, error: Exception, panel: Panel | None) -> None:
+        """Say that a part of the screen failed; switch a panel off that does so again and again."""
+        screen = self._app.screen
+        if isinstance(screen, ModalScreen) and panel is None:
+            with suppress(Exception):  # a dialog that failed may be half closed already
+                self._app.pop_screen()
+        part = self._faults.part_to_switch_off(error, panel)
+        if part is not None:
+            self.screen.switch_off(part, told(error))
+        self._app.notify(
+            f"{whole(told(error))}; console.log has the traceback. The training goes on.",
+            title=f"! A fault in the screen: {part.TITLE if part else 'noted'}",
+            severity="error",
+            markup=False,
+        )
+
+    def _open(self, action: str) -> None:
+        match action:
+            case "help":
+                self._app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), self._settings.keys))
+            case "key_map":
+                self._app.push_screen(KeyMapScreen(self._settings.keys))
+            case _:
+                actions = partial(
+                    Actions,
+                    keys=self._settings.keys,
+                    steering=self.steering,
+                    dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
+                )
+                self._app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
+
+    def _acknowledge(self) -> None:
+        if self.screen.banner.acknowledge() is None:
+            self._app.notify("there is no alert to acknowledge", severity="warning", markup=False)
+            return
+        self.screen.take(News())
+
+    def _end_hint(self) -> None:
+        if self.screen.has_class("-hinted"):
+            self.screen.remove_class("-hinted")
+            remember()
+
+    def _screenshot(self) -> None:
+        state = self.session.state
+        name = f"screen-{state.step if state else 0:08d}-{self.screen.tab}.svg"
+        try:
+            path = self._app.save_screenshot(name, str(self.session.run_dir))
+        except OSError as error:
+            self._app.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
+        else:
+            self._app.notify(whole(path), title="✓ screenshot", markup=False)

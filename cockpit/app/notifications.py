@@ -1,0 +1,57 @@
+"""Telling a person who looks elsewhere: the terminal's bell, and a notification of the desktop by OSC 9 or 777."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from cockpit.console.incident_text import incident_line
+from cockpit.preferences.settings import Settings
+from cockpit.session.incidents.incidents import Incident
+from cockpit.session.session import News
+from cockpit.text.event_text import sentence
+from cockpit.text.format import whole
+from engine.protocol import events as e
+
+BELL: Final = "\a"
+_ENDS: Final = (e.RunFinished, e.RunFailed)
+_LONGEST: Final = 200
+
+
+def escape_of(news: News, settings: Settings, run: str) -> str:
+    """What to write to the terminal for `news`; '' where nobody asked to be told.
+
+    Once for each incident that began, not for every alert that it grows by, and for the end of the run.
+    """
+    began = [f"alert {incident.number}: {incident_line(incident)}" for incident in news.began if not _is_end(incident)]
+    ends = [sentence(entry.event) for entry in news.entries if isinstance(entry.event, _ENDS)]
+    return "".join(
+        (BELL if settings.bell else "") + notification(whole(f"{run}: {text}")[:_LONGEST], settings.notifications)
+        for text in (*began, *ends)
+    )
+
+
+def _is_end(incident: Incident) -> bool:
+    return isinstance(incident.entries[0].event, e.RunFailed)
+
+
+def notification(text: str, kind: str) -> str:
+    """The sequence that shows `text` (one line, no controls) on the desktop; '' for the kind 'off'.
+
+    Semicolons separate the fields of such a sequence and become commas.
+    """
+    plain = whole(text).replace(";", ",")
+    match kind:
+        case "osc9":
+            return _through_tmux(f"\x1b]9;{plain}\x1b\\")
+        case "osc777":
+            return _through_tmux(f"\x1b]777;notify;Training Cockpit;{plain}\x1b\\")
+        case _:
+            return ""
+
+
+def _through_tmux(sequence: str) -> str:
+    """tmux keeps such sequences for itself unless they are wrapped (and allow-passthrough is on)."""
+    if not os.environ.get("TMUX"):
+        return sequence
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

@@ -1,0 +1,135 @@
+"""A training with a screen, from the first frame to the exit code, whatever happens to the screen on the way."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from cockpit.app.app import CockpitApp
+from cockpit.app.training_handle import Ending, Training
+from cockpit.preferences.settings import Settings
+from cockpit.terminal.standard_streams import complain
+from cockpit.terminal.terminal import Terminal
+from engine.host.start_signals import heeded_signals
+from engine.journal.disk.run_dir import CONSOLE_LOG
+
+_AT_ONCE: Final = 2
+"""The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
+
+
+def run_on_screen(directory: Path, training: Training, settings: Settings, *, keep_running: bool) -> Ending:
+    """Open the screen on the run in `directory` and stay until the training has ended; says how.
+
+    A closed terminal stops the training with a checkpoint, unless `keep_running`. A screen that fails is replaced by
+    the console reporter. A signal that comes before the screen opens ends the training before it begins.
+    """
+    terminal = Terminal(directory / CONSOLE_LOG)
+    signals = _Signals(training, terminal, keep_running=keep_running)
+    with signals, terminal:
+        app = CockpitApp(directory, settings=settings, training=training, terminal=terminal)
+        signals.app = app
+        faulthandler.enable(2)
+        with _polite_switching():
+            if not (training.is_stopped() or signals.hung_up):
+                _run(app)
+            if signals.hung_up:
+                terminal.leave_to_log()
+            else:
+                terminal.release()
+            if app.gave_up and training.ending() is None and not signals.hung_up:
+                return _follow_on_console(directory, training)
+            training.start()  # one that is to go on without a screen may not have begun
+            return _wait(training)
+
+
+@contextmanager
+def _polite_switching() -> Generator[None]:
+    """Let threads take turns every millisecond: by Python's own five a training waits for whole pictures."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _run(app: CockpitApp) -> None:
+    """Run the screen; an app that falls over has given up, and that is no reason to end the training."""
+    try:
+        app.run()
+    except Exception as error:
+        logging.getLogger(__name__).error("the screen failed: %s", error, exc_info=error)
+        app.gave_up = True
+
+
+def _follow_on_console(directory: Path, training: Training) -> Ending:
+    # Only a screen that has failed needs it.
+    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+
+    log = directory / CONSOLE_LOG
+    complain(f"the screen failed ({log} says why); the training goes on and is reported here")
+    reporter = ConsoleReporter(directory)
+    reporter.start()
+    training.start()
+    try:
+        return _wait(training)
+    finally:
+        reporter.stop(final=False)
+
+
+def _wait(training: Training) -> Ending:
+    """Wait for the end, in short turns: signals are handled between them."""
+    while (ending := training.wait(0.5)) is None:
+        pass
+    return ending
+
+
+class _Signals:
+    """Handles SIGINT, SIGTERM and SIGHUP from before there is a screen until after it. For the main thread.
+
+    What was ignored when the process started stays ignored, but that a closed terminal ends the screen.
+    """
+
+    def __init__(self, training: Training, terminal: Terminal, *, keep_running: bool) -> None:
+        self.hung_up = False
+        self.app: CockpitApp | None = None
+        self._training = training
+        self._terminal = terminal
+        self._keep_running = keep_running
+        self._ignores_hang_up = signal.SIGHUP not in heeded_signals()
+        self._num_interrupts = 0
+
+    def __enter__(self) -> None:
+        numbers = {*heeded_signals(), signal.SIGHUP}
+        self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            if self._ignores_hang_up and not self._terminal.is_gone():
+                return
+            self.hung_up = True
+        if number == signal.SIGINT:
+            self._count_interrupt()
+        if number != signal.SIGHUP or not (self._keep_running or self._ignores_hang_up):
+            self._training.stop(number)
+        if self.app is not None:
+            self.app.signalled(number)
+
+    def _count_interrupt(self) -> None:
+        self._num_interrupts += 1
+        if self._num_interrupts >= _AT_ONCE:
+            if self._terminal.is_taken:
+                self._terminal.restore()
+            os._exit(128 + signal.SIGINT)

@@ -1,0 +1,55 @@
+"""The lines that curves are held against: the total loss at chance, the gradient norm's bound and its clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+from cockpit.charts.annotations.past import InForce, Past
+from cockpit.charts.chart_specs import Spec
+from cockpit.charts.columns import Window
+from cockpit.charts.inks import Ink
+from cockpit.charts.scene import Level
+from cockpit.charts.ticks import compact
+
+Levelled = Callable[[InForce], float | None]
+
+
+def levels_of(
+    spec: Spec, metrics: tuple[str, ...], past: Past, chance: Mapping[str, float], bound: float
+) -> tuple[Level, ...]:
+    """The lines of a chart, with the steps from which on they lie where."""
+    if "loss/total" in metrics:
+        return _level(past, "chance", Ink.CHANCE, lambda then: then.total_chance(chance))
+    if "grad_norm/total" not in metrics or spec.kind != "lines":
+        return ()
+    held = Level(bound, f"bound {compact(bound)}", Ink.BOUND)
+    if "clip/threshold" in metrics:
+        return (held,)
+    return (held, *_level(past, "clip", Ink.CLIP, lambda then: then.gradient_clip))
+
+
+def placed(level: Level, window: Window, width: int) -> Level | None:
+    """The level with columns of a plot instead of steps: what is shown of it, from the plot's first column on.
+
+    None where none of it is shown.
+    """
+    if not level.pieces:
+        return level
+    ends = [*(step for step, _ in level.pieces[1:]), window.end]
+    shown = [
+        (max(window.column(step, width), 0), value)
+        for (step, value), end in zip(level.pieces, ends, strict=True)
+        if end > window.first and step < window.end
+    ]
+    kept = [piece for piece, after in pairwise([*shown, (width, 0.0)]) if after[0] > piece[0]]
+    return Level(level.value, level.text, level.ink, tuple(kept)) if kept else None
+
+
+def _level(past: Past, name: str, ink: Ink, value_of: Levelled) -> tuple[Level, ...]:
+    """The level as it is now, with where it was before; none while it is not known now."""
+    known = [(then.step, value) for then in past if (value := value_of(then)) is not None]
+    if not past or (now := value_of(past[-1])) is None:
+        return ()
+    pieces = [known[0], *(piece for before, piece in pairwise(known) if piece[1] != before[1])]
+    return (Level(now, f"{name} {compact(now, 3)}", ink, tuple(pieces) if len(pieces) > 1 or pieces[0][0] else ()),)

@@ -1,0 +1,90 @@
+"""Axes: labels of values beside a plot, and the line below it with its steps and every value that is not a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cockpit.charts.columns import Flags, Window
+from cockpit.charts.draw.canvas import Area, Canvas
+from cockpit.charts.draw.glyphs import Glyphs
+from cockpit.charts.draw.layout import Layout
+from cockpit.charts.inks import Ink
+from cockpit.charts.scene import Pane
+from cockpit.charts.ticks import round_values, step_label
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a plot has left for its axes: (row, label) beside it, and the cells that hold a NaN or an infinity."""
+
+    labels: tuple[tuple[int, str], ...]
+    nan_X: Flags
+    inf_X: Flags
+    ink: Ink = Ink.LABEL
+
+
+def draw_axes(canvas: Canvas, area: Area, drawn: Drawn, layout: Layout, glyphs: Glyphs) -> None:
+    """The vertical axis with its labels, and the horizontal line with a sign in every cell that holds NaN or Inf."""
+    frame = glyphs.frame
+    if layout.gutter:
+        x = area.x - 1
+        canvas.column(x, area.y, area.height, frame.down, Ink.FAINT)
+        for row, label in drawn.labels:
+            text = label[: layout.gutter - 1]
+            canvas.write(x - len(text), area.y + row, text, drawn.ink)
+            canvas.write(x, area.y + row, frame.tick_y, Ink.FAINT)
+    y = area.y + area.height
+    if layout.axis:
+        canvas.write(area.x, y, frame.across * area.width, Ink.FAINT)
+        if layout.gutter:
+            canvas.write(area.x - 1, y, frame.corner, Ink.FAINT)
+    for x in np.flatnonzero(drawn.nan_X | drawn.inf_X).tolist():
+        sign = _sign(bool(drawn.nan_X[x]), bool(drawn.inf_X[x]), glyphs)
+        canvas.write(area.x + x, y if layout.axis else y - 1, sign, Ink.ALERT)
+
+
+def _sign(nan: bool, inf: bool, glyphs: Glyphs) -> str:
+    signs = glyphs.signs
+    if nan and inf:
+        return signs.nan_and_inf
+    return signs.nan if nan else signs.inf
+
+
+def draw_steps(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: Glyphs) -> None:
+    """Ticks on the horizontal line where it is free, and the steps below them."""
+    y = area.y + area.height
+    free_until = area.x - layout.gutter
+    taken = cursor_label(pane, area, layout)
+    for step in step_ticks(pane.window, max(area.width // (len(step_label(pane.window.end)) + 3), 2)):
+        column = pane.window.column(step, area.width)
+        if not 0 <= column < area.width:
+            continue
+        if canvas.text_YX[y, area.x + column] == ord(glyphs.frame.across):
+            canvas.write(area.x + column, y, glyphs.frame.tick_x, Ink.FAINT)
+        text = step_label(step)
+        x = centred(text, column, area, layout)
+        clear = taken is None or x >= taken[0] + len(taken[1]) or x + len(text) <= taken[0]
+        if layout.labels and x >= free_until and clear:
+            free_until = canvas.write(x, y + 1, text, Ink.LABEL) + 2
+
+
+def centred(text: str, column: int, area: Area, layout: Layout) -> int:
+    """Where `text` begins that stands below a column of a plot, held within the plot and its gutter."""
+    return min(max(area.x + column - len(text) // 2, area.x - layout.gutter), area.x + area.width - len(text))
+
+
+def cursor_label(pane: Pane, area: Area, layout: Layout) -> tuple[int, str] | None:
+    """Where the cursor's step is written, and the text; None while the plot does not show the cursor."""
+    column = -1 if pane.cursor is None else pane.window.column(pane.cursor, area.width)
+    if pane.cursor is None or not 0 <= column < area.width:
+        return None
+    text = f" {step_label(pane.cursor)} "
+    return centred(text, column, area, layout), text
+
+
+def step_ticks(window: Window, count: int) -> list[float]:
+    """Round whole steps inside the window, at most about `count`."""
+    values = round_values(window.first, window.end, count)
+    return sorted({float(round(value)) for value in values if window.first <= round(value) < window.end})

@@ -1,0 +1,142 @@
+"""The characters that charts are made of: braille, block elements, or ASCII alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cockpit.charts.draw.canvas import Cells
+
+Marker = Literal["braille", "block", "ascii"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A box, an axis and its ticks: corners clockwise from the upper left, then lines and their crossings."""
+
+    corners: str
+    across: str
+    down: str
+    corner: str
+    tick_x: str
+    tick_y: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Single characters with a meaning; no two that can stand in the same place are alike, and none names a curve."""
+
+    above: str
+    below: str
+    nan: str
+    inf: str
+    nan_and_inf: str
+    rug: str
+    point: str
+    cursor: str
+    dash: str
+    intervention: str
+    phase: str
+    rollback: str
+    checkpoint: str
+    alert: str
+    note: str
+    lines: str
+    """The vertical lines of a marker, one after the other: strong, light, sparse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """A marker set. A cell holds `across` x `down` dots; `table` maps the sum of their `weights` to a character."""
+
+    name: Marker
+    across: int
+    down: int
+    weights: NDArray[np.uint8]
+    table: Cells
+    frame: Frame
+    signs: Signs
+    shades: str
+    """Five fills from nothing to full."""
+    eighths: str
+    """Fills of a cell from below, evenly spaced, the last one full."""
+    fills: str
+    """Solid fills that differ without colour, one per curve."""
+
+
+_BOX: Final = Frame("╭╮╯╰", "─", "│", "╰", "┴", "┤")
+_SIGNS: Final = Signs(
+    above="▲",
+    below="▼",
+    nan="\N{MULTIPLICATION SIGN}",
+    inf="∞",
+    nan_and_inf="※",
+    rug="▾",
+    point="●",
+    cursor="│",
+    dash="╌",
+    intervention="◆",
+    phase="▶",
+    rollback="◀",
+    checkpoint="▪",
+    alert="!",
+    note="◇",
+    lines="┃┊·",
+)
+BRAILLE: Final = Glyphs(
+    name="braille",
+    across=2,
+    down=4,
+    weights=np.array([[1, 8], [2, 16], [4, 32], [64, 128]], np.uint8),
+    table=np.array([32, *range(0x2801, 0x2900)], np.uint32),
+    frame=_BOX,
+    signs=_SIGNS,
+    shades=" ░▒▓█",
+    eighths="▁▂▃▄▅▆▇█",
+    fills="█" * 8,
+)
+BLOCK: Final = Glyphs(
+    name="block",
+    across=2,
+    down=2,
+    weights=np.array([[1, 2], [4, 8]], np.uint8),
+    table=np.array([ord(glyph) for glyph in " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"], np.uint32),
+    frame=_BOX,
+    signs=_SIGNS,
+    shades=" ░▒▓█",
+    eighths="▁▂▃▄▅▆▇█",
+    fills="█" * 8,
+)
+ASCII: Final = Glyphs(
+    name="ascii",
+    across=1,
+    down=3,
+    weights=np.array([[1], [2], [4]], np.uint8),
+    table=np.array([ord(glyph) for glyph in " '-|.:||"], np.uint32),
+    frame=Frame("++++", "-", "|", "+", "+", "+"),
+    signs=Signs(
+        above="^",
+        below="v",
+        nan="x",
+        inf="8",
+        nan_and_inf="%",
+        rug="_",
+        point="o",
+        cursor="|",
+        dash="~",
+        intervention="*",
+        phase=">",
+        rollback="<",
+        checkpoint="=",
+        alert="!",
+        note='"',
+        lines=";,`",
+    ),
+    shades=" .:*#",
+    eighths="#",
+    fills="#=+:*-.%",
+)
+MARKERS: Final[dict[Marker, Glyphs]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}

@@ -1,0 +1,121 @@
+"""The title in a chart's frame, and the line that names every curve with its value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cockpit.charts.draw.canvas import Area, Canvas
+from cockpit.charts.draw.glyphs import Glyphs
+from cockpit.charts.inks import Ink, curve_ink
+from cockpit.charts.scene import LegendItem, Scene
+
+Piece = tuple[str, Ink]
+"""Text in one colour."""
+
+
+def draw_title(canvas: Canvas, scene: Scene, glyphs: Glyphs, *, framed: bool) -> None:
+    """The frame with the title at the left of its upper edge and the tags at the right; without frame a title."""
+    width, height = canvas.width, canvas.height
+    if not framed:
+        if height and not scene.legend:
+            canvas.write(0, 0, scene.title[:width], Ink.TITLE)
+        return
+    ink = Ink.FRAME_FOCUS if scene.focused else Ink.FRAME
+    frame = glyphs.frame
+    left, right, low_right, low_left = frame.corners
+    canvas.write(0, 0, left + frame.across * (width - 2) + right, ink)
+    canvas.write(0, height - 1, low_left + frame.across * (width - 2) + low_right, ink)
+    canvas.column(0, 1, height - 2, frame.down, ink)
+    canvas.column(width - 1, 1, height - 2, frame.down, ink)
+    title = f" {scene.title[: width - 6]} "
+    end = canvas.write(2, 0, title, Ink.TITLE)
+    x = width - 2
+    for tag in reversed(scene.tags):
+        x -= len(tag) + 3
+        if x <= end:
+            break
+        canvas.write(x, 0, f" {tag} ", Ink.LABEL)
+
+
+def draw_legend(canvas: Canvas, area: Area, items: Sequence[LegendItem], key: Sequence[Piece] = ()) -> None:
+    """Every curve's letter, name, value and chance, in the fullest form in which all fit.
+
+    Chance levels go first, then values; no name is shorter than the one that tells its curve from the others. Where
+    not even those fit, the curves without a name are counted. A `key` stands in the first row instead.
+    """
+    if not area.height:
+        return
+    canvas.write_pieces(area.x + 1, area.y, key, area.width - 1)
+    if items and not key:
+        _draw_items(canvas, area, items)
+
+
+def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None:
+    rows: list[list[list[Piece]]] = []
+    for form in _FORMS:
+        rows = _flowed([_item(item, form) for item in items], area.width, area.height)
+        if sum(map(len, rows)) == len(items):
+            break
+    shown = sum(map(len, rows))
+    for y, row in enumerate(rows):
+        pieces = [piece for item in row for piece in (*item, ("  ", Ink.BLANK))]
+        canvas.write_pieces(area.x + 1, area.y + y, pieces, area.width - 1)
+    if shown < len(items):
+        more = f" +{len(items) - shown}"
+        canvas.write(area.x + area.width - len(more), area.y + area.height - 1, more, Ink.LABEL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How much of each curve a legend says."""
+
+    short: bool
+    value: bool = True
+    chance: bool = True
+
+
+_FORMS: Final = (
+    _Form(short=False),
+    _Form(short=True),
+    _Form(short=False, chance=False),
+    _Form(short=True, chance=False),
+    _Form(short=False, value=False, chance=False),
+    _Form(short=True, value=False, chance=False),
+)
+
+
+def _item(item: LegendItem, form: _Form) -> list[Piece]:
+    name = (item.short or item.label) if form.short else item.label
+    pieces: list[Piece] = [(f"{item.letter} ", curve_ink(item.slot)), (name, Ink.LABEL)]
+    if form.value:
+        pieces.append((f" {item.value}", Ink.VALUE))
+    if item.chance and form.chance:
+        pieces.append((f"/{item.chance}", Ink.CHANCE))
+    return pieces
+
+
+def _flowed(items: list[list[Piece]], width: int, max_rows: int) -> list[list[list[Piece]]]:
+    """The items in rows no wider than `width`, with room to count the others where not all of them fit.
+
+    A single curve's name may be cut: nothing has to be told apart.
+    """
+    rows: list[list[list[Piece]]] = [[]]
+    used = 1
+    for number, pieces in enumerate(items):
+        length = sum(len(text) for text, _ in pieces)
+        is_last = number == len(items) - 1
+        if rows[-1] and used + length > _room(width, rows, max_rows, is_last) and len(rows) < max_rows:
+            rows.append([])
+            used = 1
+        if used + length > _room(width, rows, max_rows, is_last) and len(items) > 1:
+            return rows
+        rows[-1].append(pieces)
+        used += length + 2
+    return rows
+
+
+def _room(width: int, rows: list[list[list[Piece]]], max_rows: int, is_last: bool) -> int:
+    """How far the newest row may go: in the last one there may be others to count behind it."""
+    return width if is_last or len(rows) < max_rows else width - 4

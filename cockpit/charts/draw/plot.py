@@ -1,0 +1,55 @@
+"""A chart as a canvas: frame, legend, plots, axes, marks and cursor."""
+
+from __future__ import annotations
+
+from cockpit.charts.draw.axes import draw_axes, draw_steps
+from cockpit.charts.draw.canvas import Area, Canvas
+from cockpit.charts.draw.glyphs import Glyphs
+from cockpit.charts.draw.heat import draw_heat
+from cockpit.charts.draw.layout import Layout
+from cockpit.charts.draw.legend import draw_legend, draw_title
+from cockpit.charts.draw.lines import draw_lines
+from cockpit.charts.draw.overlay import draw_cursor, draw_marks
+from cockpit.charts.draw.stack import draw_stack
+from cockpit.charts.inks import Ink
+from cockpit.charts.scene import Heat, Lines, Pane, Scene
+
+
+def draw(scene: Scene, width: int, height: int, layout: Layout, glyphs: Glyphs) -> Canvas:
+    """The picture of `scene`; never raises for any size or any values."""
+    canvas = Canvas(width, height)
+    draw_title(canvas, scene, glyphs, framed=layout.framed)
+    draw_legend(canvas, layout.legend, scene.legend, scene.key)
+    for pane, area in zip(scene.panes, layout.plots, strict=False):
+        if area.width > 0 and area.height > 0:
+            _draw_pane(canvas, pane, area, layout, glyphs)
+            _draw_note(canvas, scene.note, area)
+    return canvas
+
+
+def _draw_pane(canvas: Canvas, pane: Pane, area: Area, layout: Layout, glyphs: Glyphs) -> None:
+    body = pane.body
+    if isinstance(body, Lines):
+        drawn = draw_lines(canvas, area, body, glyphs)
+        draw_marks(canvas, area, pane, glyphs)
+        draw_axes(canvas, area, drawn, layout, glyphs)
+    else:  # these fill their area: what happened stands in a row above
+        rows = 1 if area.height > 2 and pane.marks.marks else 0
+        draw_marks(canvas, Area(area.x, area.y, area.width, rows), pane, glyphs)
+        below = Area(area.x, area.y + rows, area.width, area.height - rows)
+        drawn = (
+            draw_heat(canvas, below, body, glyphs)
+            if isinstance(body, Heat)
+            else draw_stack(canvas, below, body, glyphs)
+        )
+        draw_axes(canvas, below, drawn, layout, glyphs)
+    if layout.axis:
+        draw_steps(canvas, area, pane, layout, glyphs)
+    if pane.cursor is not None:
+        draw_cursor(canvas, area, pane, layout, glyphs)
+
+
+def _draw_note(canvas: Canvas, note: str, area: Area) -> None:
+    if note:
+        text = note[: area.width]
+        canvas.write(area.x + (area.width - len(text)) // 2, area.y + area.height // 2, text, Ink.FAINT)

@@ -1,0 +1,82 @@
+"""`main.py diagnose RUN`: replays a recorded fault in this process, or reruns steps with each refinement off in turn.
+
+What needs torch is handed in by `main.py`, and called only once it is clear that there is something to look into.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cockpit.cli.output import print_json, print_lines, table
+from cockpit.terminal.standard_streams import complain
+from cockpit.text.format import number, whole
+from engine.journal.disk.run_dir import find_run
+from engine.outputs.ablation_report import Ablation, AblationRequest, Variant
+from engine.outputs.fault_report import Diagnosis, diagnosis_lines, find_folder, folders_of, read_report
+from engine.protocol.codec import to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What looks into a run: `replay(folder, device)`, and `ablate(request, on_variant)`, which says what is next."""
+
+    replay: Callable[[Path, str], Diagnosis]
+    ablate: Callable[[AblationRequest, Callable[[str], None]], Ablation]
+
+
+def run_diagnose(arguments: argparse.Namespace, instruments: Instruments) -> int:
+    """Print what is found. 0 where the replay finds what was recorded (or after an ablation), 1 where it does not.
+
+    Raises UserError where there is no such run, no evidence or no checkpoint, or it cannot be read.
+    """
+    run_dir = find_run(arguments.runs_dir, arguments.run)
+    return (_ablate if arguments.ablate else _replay)(run_dir, arguments, instruments)
+
+
+def _replay(run_dir: Path, arguments: argparse.Namespace, instruments: Instruments) -> int:
+    folder = find_folder(run_dir, arguments.step)
+    read_report(folder)
+    diagnosis = instruments.replay(folder, arguments.device)
+    if arguments.json:
+        print_json(to_json(diagnosis))
+    else:
+        print_lines(diagnosis_lines(diagnosis))
+    return 0 if diagnosis.same else 1
+
+
+def _ablate(run_dir: Path, arguments: argparse.Namespace, instruments: Instruments) -> int:
+    wanted = arguments.step is not None
+    folder = find_folder(run_dir, arguments.step) if wanted or folders_of(run_dir) else None
+    request = AblationRequest(run_dir, arguments.steps, arguments.checkpoint, folder, arguments.device)
+    result = instruments.ablate(request, lambda name: None if arguments.json else _announce(name))
+    if arguments.json:
+        print_json(to_json(result))
+    else:
+        print_lines(ablation_lines(result))
+    return 0
+
+
+def _announce(without: str) -> None:
+    complain(f"running with {'every refinement on' if not without else f'{without} off'} ...")
+
+
+def ablation_lines(result: Ablation) -> list[str]:
+    """The table, the guiltiest refinement first, and the verdict."""
+    rows = [["variant", "not finite", "base loss", "norm median", "norm max", "recorded batch"]]
+    rows += [_row("all on", result.control), *(_row(f"{v.without} off", v) for v in result.variants)]
+    start = f"{result.control.num_steps} steps from step {result.from_step} ({result.checkpoint})"
+    return [whole(start), *table(rows), whole(result.words), f"took {result.seconds:.1f} s; the run was not touched"]
+
+
+def _row(name: str, variant: Variant) -> list[str]:
+    return [
+        whole(name),
+        f"{variant.num_not_finite}/{variant.num_steps}",
+        number(variant.base_loss),
+        number(variant.norm_median),
+        number(variant.norm_max),
+        variant.bad_batch or "-",
+    ]

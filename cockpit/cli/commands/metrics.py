@@ -1,0 +1,84 @@
+"""`main.py metrics RUN`: a run's numbers as an overview, a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cockpit.cli.metric_names import known_keys
+from cockpit.cli.output import float_texts, float_values, print_json, print_lines, table
+from cockpit.text.format import number, whole
+from engine.journal.disk.run_dir import find_run
+from engine.journal.reader import JournalReader
+from engine.journal.series import Series
+from engine.protocol.codec import Json
+
+
+def run_metrics(arguments: argparse.Namespace) -> int:
+    """Print metrics of one run. Raises UserError."""
+    series = _read(find_run(arguments.runs_dir, arguments.run), arguments)
+    if arguments.json:
+        columns: dict[str, Json] = {key: float_values(series.values[key], series.present[key]) for key in series.values}
+        print_json({"step": series.steps.tolist(), **columns})
+    elif arguments.csv:
+        print_lines(_csv_lines(series))
+    elif arguments.around is not None:
+        print_lines(_rows(series))
+    else:
+        print_lines(_overview(series))
+    return 0
+
+
+def _read(path: Path, arguments: argparse.Namespace) -> Series:
+    """The rows asked for: all of them, or those at most `window` steps from `around`."""
+    with closing(JournalReader(path)) as reader:
+        known = reader.metric_names()
+        keys: Sequence[str] = known if arguments.keys is None else known_keys(arguments.keys, known, path.name)
+        around, window = arguments.around, arguments.window
+        if around is None:
+            return reader.series(keys)
+        return reader.series(keys, first=around - window, last=around + window)
+
+
+def _cells(series: Series, absent: str) -> Iterator[list[str]]:
+    """One list of texts per step: the step, then each metric, `absent` where it was not recorded."""
+    columns = [
+        [text if there else absent for text, there in zip(float_texts(values), series.present[key], strict=True)]
+        for key, values in series.values.items()
+    ]
+    for step, *cells in zip(series.steps.tolist(), *columns, strict=True):
+        yield [str(step), *cells]
+
+
+def _csv_lines(series: Series) -> Iterator[str]:
+    for cells in chain([["step", *series.values]], _cells(series, "")):
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="").writerow(cells)
+        yield buffer.getvalue()
+
+
+def _rows(series: Series) -> list[str]:
+    """A table with one row per step."""
+    return table([["step", *map(whole, series.values)], *_cells(series, "-")])
+
+
+def _overview(series: Series) -> list[str]:
+    """One line per metric: the last value, the least, the greatest, how many, and how many were not finite."""
+    head = ["metric", "last", "min", "max", "points", "not finite"]
+    body = [_summary(key, series.values[key][series.present[key]]) for key in series.values]
+    return table([head, *body]) if body else ["no metrics yet"]
+
+
+def _summary(key: str, values: NDArray[np.float32]) -> list[str]:
+    finite = values[np.isfinite(values)]
+    ends = [float(end) for end in (finite.min(), finite.max())] if finite.size else [None, None]
+    shown = [number(value, 6) for value in (float(values[-1]) if values.size else None, *ends)]
+    return [whole(key), *shown, str(values.size), str(values.size - finite.size)]

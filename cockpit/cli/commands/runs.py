@@ -1,0 +1,60 @@
+"""`main.py runs`: every run, the one started last first."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Final
+
+from cockpit.cli.commands.status import read_status
+from cockpit.cli.output import print_json, print_lines, table
+from cockpit.text.format import number, whole
+from engine.errors import UserError
+from engine.journal.disk.run_dir import has_journal, list_runs, private_runs, started_at
+from engine.protocol.codec import Json
+
+_LOST: Final = "no journal"
+_EXPLAINED: Final = ("unreadable", _LOST)
+"""States that a sentence below the table explains."""
+
+
+def run_runs(arguments: argparse.Namespace) -> int:
+    """Print one line per run; one that cannot be read is listed with the reason."""
+    private = private_runs(arguments.runs_dir)
+    statuses = [_status(path) for path in list_runs(arguments.runs_dir) if path.name not in private]
+    statuses += [_unreadable(name, reason) for name, reason in private.items()]
+    if arguments.json:
+        print_json([*statuses])
+    elif not statuses:
+        print_lines([f"no runs in {whole(str(arguments.runs_dir))} yet"])
+    else:
+        head = ["run", "state", "step", "of", "phase", "best mIoU", "started"]
+        rows = table([head, *(_row(arguments.runs_dir / str(status["run"]), status) for status in statuses)])
+        print_lines([*rows, *(whole(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED)])
+    return 0
+
+
+def _status(path: Path) -> dict[str, Json]:
+    if not has_journal(path):
+        reason = f"the journal of {path.name} is gone: --resume {path.name} goes on from its checkpoints"
+        return {"run": path.name, "state": _LOST, "reason": reason}
+    try:
+        return read_status(path)
+    except UserError as error:
+        return _unreadable(path.name, str(error))
+
+
+def _unreadable(name: str, reason: str) -> dict[str, Json]:
+    return {"run": name, "state": "unreadable", "reason": reason}
+
+
+def _row(path: Path, status: dict[str, Json]) -> list[str]:
+    best = status.get("best_miou")
+    return [
+        whole(path.name),
+        str(status["state"]),
+        *(str(status.get(key, "-")) for key in ("step", "total_steps", "phase")),
+        number(best) if isinstance(best, float) else "-",
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if (started := started_at(path)) else "-",
+    ]

@@ -1,0 +1,99 @@
+"""`main.py send RUN COMMAND ...`: steer a running run, or ask what it would do."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from contextlib import closing
+from pathlib import Path
+
+from cockpit.cli.output import entry_to_json, print_json, print_lines
+from cockpit.text.event_text import sentence
+from cockpit.text.format import whole
+from engine.errors import UserError
+from engine.journal.disk.run_dir import find_run
+from engine.journal.reader import Entry, JournalReader
+from engine.journal.sender import await_outcome, send
+from engine.protocol.codec import Json
+from engine.protocol.command_syntax import parse_command
+from engine.protocol.commands import Command
+from engine.protocol.decide import Outcome, decide
+from engine.protocol.events import Event, Status
+from engine.protocol.wire import event_to_json, kind_of
+
+REFUSED, UNANSWERED = 1, 3
+"""Exit codes beside 0; wrong words and a run that is not running raise UserError, which is 2."""
+
+
+def run_send(arguments: argparse.Namespace) -> int:
+    """Send a command, or with --dry-run only decide it. Raises UserError for wrong words and runs that do not run."""
+    words = [*arguments.words, *(["--force"] if arguments.force else [])]
+    command = parse_command(words)
+    path = find_run(arguments.runs_dir, arguments.run, to_write=not arguments.dry_run)
+    if arguments.dry_run:
+        return _foretell(path, command, arguments)
+    number = send(path, command, arguments.actor or f"cli:{_user()}")
+    if not arguments.wait:
+        _say(arguments, {"command_id": number}, f"sent as command {number}")
+        return 0
+    return _await(path, number, arguments)
+
+
+def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> int:
+    """Say what the run would do in its present state."""
+    with closing(JournalReader(path)) as reader:
+        state = reader.state() if reader.is_alive() else None
+    if state is None:
+        raise UserError(f"the run {path.name!r} is not running: nobody would read the command")
+    outcome = decide(state, command, at_epoch=float(state.epoch))
+    found: dict[str, Json] = {"status": outcome.status.value, "step": state.step, "reason": outcome.reason}
+    if outcome.event is not None:
+        found |= {"kind": kind_of(outcome.event), "event": event_to_json(outcome.event)}
+    _say(arguments, {"dry_run": True, **found}, f"would be {_words(outcome, outcome.event, state.step)}")
+    return REFUSED if outcome.status is Status.REFUSED else 0
+
+
+def _await(path: Path, number: int, arguments: argparse.Namespace) -> int:
+    entry = await_outcome(path, number, arguments.timeout)
+    if entry is None:
+        _say(arguments, {"command_id": number, "status": None}, _unanswered(path, number, arguments.timeout))
+        return UNANSWERED
+    _say(arguments, entry_to_json(entry), _words(entry, entry.event, entry.step))
+    return REFUSED if entry.status is Status.REFUSED else 0
+
+
+def _unanswered(path: Path, number: int, timeout: float) -> str:
+    with closing(JournalReader(path)) as reader:
+        alive = reader.is_alive()
+    why = f"within {timeout:g} s and stays in line" if alive else "before the run's process died"
+    return f"command {number} was not answered {why}"
+
+
+def _words(outcome: Outcome | Entry, event: Event | None, step: int) -> str:
+    """How a command ended, in one sentence: status, step, what changed from what to what, and why."""
+    said = [f"{outcome.status.value} at step {step}"]
+    if outcome.status is not Status.REFUSED and event is not None:
+        said.append(sentence(event) + _change(event))
+    if outcome.reason:
+        said.append(whole(outcome.reason))
+    return ": ".join(said)
+
+
+def _change(event: Event) -> str:
+    """' (before 0.001, after 0.0005)' for an event that has both."""
+    before, after = getattr(event, "before", None), getattr(event, "after", None)
+    return "" if before is None or after is None else f" (before {before}, after {after})"
+
+
+def _say(arguments: argparse.Namespace, fields: dict[str, Json], words: str) -> None:
+    if arguments.json:
+        print_json(fields)
+    else:
+        print_lines([words])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

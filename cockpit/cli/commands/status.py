@@ -1,0 +1,138 @@
+"""`main.py status RUN`: what a run is doing, or how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from cockpit.cli.output import print_json, print_lines
+from cockpit.console.summary import Outcome, ending, fact_lines, read_outcome, way_on
+from cockpit.console.ways_on import command_for
+from cockpit.session.incidents.incidents import num_incidents
+from cockpit.text.format import duration, whole
+from engine.journal.disk.run_dir import find_run
+from engine.journal.reader import JournalReader
+from engine.journal.sessions import Session
+from engine.outputs.fault_report import folders_of
+from engine.protocol.codec import Json
+from engine.protocol.events import Activity, RunFailed, RunFinished
+from engine.protocol.state import RunState
+from engine.protocol.wire import state_to_json
+
+_OVER: Final = (Activity.FINISHED, Activity.FAILED)
+_WIDTH: Final = 80
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Print the status of one run. Raises UserError."""
+    path = find_run(arguments.runs_dir, arguments.run)
+    if arguments.json:
+        print_json(read_status(path))
+    else:
+        _print_status(path)
+    return 0
+
+
+def read_status(path: Path) -> dict[str, Json]:
+    """The status of the run at `path` as a JSON object: the named fields first, then the whole state.
+
+    A run whose process is gone without an end is 'failed', with the reason beside it; one that is merely silent
+    keeps its state, with `alive` false. Raises UserError.
+    """
+    with closing(JournalReader(path)) as reader:
+        state = reader.state() or RunState(run=path.name)
+        session = reader.heartbeat()
+        activity, reason = _activity(state, session)
+        if activity in _OVER and not reason:
+            reason = _ending(reader)
+        alerts = num_incidents(reader.events())
+    head: dict[str, Json] = {
+        "run": path.name,
+        "state": activity.value,
+        "reason": reason,
+        "alive": session is not None and session.is_alive(),
+        "pid": None if session is None else session.pid,
+        "heartbeat_age": None if session is None else round(session.age, 3),
+        "started": None if session is None else session.started,
+    }
+    rest = state_to_json(state)
+    del rest["activity"]
+    rest["alerts"] = alerts  # the state counts what was raised, people and scripts are told of incidents
+    return {**head, **{key: value for key, value in rest.items() if key not in head}}
+
+
+def _activity(state: RunState, session: Session | None) -> tuple[Activity, str]:
+    """What the run is doing, and why that is not what its journal says last ('' where it is)."""
+    if state.activity in _OVER or session is None or session.is_alive():
+        return state.activity, ""
+    if session.ended is not None:
+        return Activity.FAILED, f"process {session.pid} left without finishing the run"
+    if not session.process_exists():
+        return Activity.FAILED, f"process {session.pid} is gone without a word"
+    return state.activity, f"process {session.pid} has been silent for {session.age:.0f} s"
+
+
+def _ending(reader: JournalReader) -> str:
+    entries = reader.events(kinds=("run_finished", "run_failed"))
+    match entries[-1].event if entries else None:
+        case RunFinished(reason=reason):
+            return reason
+        case RunFailed(error=error):
+            return error
+        case _:
+            return ""
+
+
+def _print_status(path: Path) -> None:
+    """Print what the summary at a run's end prints, and what can be done next, within 80 columns."""
+    status = read_status(path)
+    with closing(JournalReader(path)) as reader:
+        outcome = read_outcome(reader, path)
+    lines = [_head(status, outcome)]
+    if outcome is not None:
+        lines += [line.plain for line in fact_lines(outcome)]
+    wrapped = [piece for line in lines for piece in _wrapped(line)]
+    # A path or a command that is broken over two lines cannot be copied.
+    print_lines([*wrapped, *(f"  {whole(line)}" for line in _next(path, status, outcome))])
+
+
+def _head(status: dict[str, Json], outcome: Outcome | None) -> str:
+    """The run, what it is doing or how it ended, and how fresh that is."""
+    said, reason = str(status["state"]), str(status["reason"])
+    if status["alive"]:
+        doing = f" ({status['doing']})" if status.get("doing") else ""
+        said += f"{doing}, process {status['pid']}, heard from {duration(_number(status['heartbeat_age']))} ago"
+    elif outcome is not None and outcome.state.activity in _OVER:
+        said = ending(outcome)
+    elif reason:
+        said += f": {reason}"
+    started = _number(status["started"])
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if started else ""
+    return whole(f"{status['run']}: {said}" + (f"; started {when}" if when else ""))
+
+
+def _number(value: Json) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _next(path: Path, status: dict[str, Json], outcome: Outcome | None) -> Iterator[str]:
+    """What can be done with the run now, as commands."""
+    if status["alive"]:
+        yield f"steer it: {command_for(path, 'send', 'pause')}"
+        yield f"watch it: {command_for(path, 'events', '--follow')}"
+    else:
+        yield from way_on(outcome) if outcome is not None else ()
+        yield f"what happened: {command_for(path, 'events', '--tail', '20')}"
+    if folders_of(path):
+        yield f"what broke: {command_for(path, 'diagnose')}"
+
+
+def _wrapped(line: str) -> list[str]:
+    """`line` broken between words where it is wider than 80 columns, what follows indented further."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]

@@ -1,0 +1,172 @@
+"""The live panel: how a run stands, in a handful of lines of any width from 40 columns on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from cockpit.console.follower import View
+from cockpit.console.incident_text import incident_line
+from cockpit.text.format import duration, number, rate, whole
+from engine.protocol.events import Activity
+from engine.protocol.state import RunState
+from engine.tasks.person.spec import LOSS_TERMS, PHASES
+
+_CELL = 40
+_MIN_BAR, _MAX_BAR = 8, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a line that is never broken: a label, a value, and the value's style."""
+
+    label: str
+    value: str
+    style: str = "bold"
+
+
+def panel(view: View, *, width: int, ascii_only: bool = False) -> Text:
+    """The panel as one text, every line of it at most `width` cells wide."""
+    lines = [
+        *flowing(_identity(view), width),
+        _progress(view, width, ascii_only),
+        *flowing(_measures(view), width),
+        *_terms(view, width),
+    ]
+    if view.alert is not None:
+        lines.append(_alert(view, width))
+    return Text("\n", end="").join(lines)
+
+
+def progress_line(view: View) -> str:
+    """The same in one plain line, for logs."""
+    state = view.state
+    if state.activity is Activity.STARTING:
+        return view.pulse
+    parts = [
+        f"step {state.step}/{state.total_steps} ({_percent(state)})",
+        f"epoch {state.epoch + 1}",
+        *(f"{part.label} {part.value}".strip() for part in _measures(view) if part.value != "-"),
+        f"left {duration(view.remaining)}",
+    ]
+    if view.pulse != "running":
+        parts.append(view.pulse)
+    return "  ".join(parts)
+
+
+def flowing(parts: Iterable[Part], width: int) -> list[Text]:
+    """Parts two blanks apart on as many lines as they need; a part wider than a line is cut."""
+    lines = [Text()]
+    for part in parts:
+        text = Text(f"{part.label} " if part.label else "", "dim")
+        text.append(part.value, part.style)
+        text.truncate(width, overflow="ellipsis")
+        if lines[-1] and lines[-1].cell_len + 2 + text.cell_len > width:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "")
+        lines[-1].append_text(text)
+    return [line for line in lines if line]
+
+
+def loss_style(value: float | None, chance: float | None) -> str:
+    """How a loss is shown: red where it is not finite, yellow above what guessing would score."""
+    if value is not None and not math.isfinite(value):
+        return "bold red"
+    return "yellow" if value is not None and chance is not None and value > chance else "bold"
+
+
+def phase_title(phase: int) -> str:
+    """A phase by its number and what it stands for."""
+    return f"{phase} {PHASES[phase].title}" if 0 <= phase < len(PHASES) else str(phase)
+
+
+def _identity(view: View) -> Iterable[Part]:
+    state = view.state
+    yield Part("", whole(state.run))
+    yield Part("phase", phase_title(state.phase))
+    yield Part("epoch", str(state.epoch + 1))
+    yield Part("on", whole(state.device) or "-", "")
+    yield Part("", view.pulse, "bold" if view.pulse.startswith("running") else "bold yellow")
+
+
+def _percent(state: RunState) -> str:
+    return f"{100 * state.step / state.total_steps:.1f} %" if state.total_steps else "-"
+
+
+def _progress(view: View, width: int, ascii_only: bool) -> Text:
+    """The bar and what stands beside it; the bar gives way first."""
+    state = view.state
+    said = f" {state.step}/{state.total_steps} {_percent(state)}"
+    times = f"  {duration(view.elapsed)} gone  {duration(view.remaining)} left"
+    room = width - cell_len(said)
+    if room - len(times) >= _MIN_BAR:
+        said, room = said + times, room - len(times)
+    done = min(state.step / state.total_steps, 1.0) if state.total_steps else 0.0
+    length = max(min(room, _MAX_BAR), 0)
+    full = round(done * length)
+    line = Text(("#" if ascii_only else "━") * full, "green")
+    line.append(("." if ascii_only else "━") * (length - full), "dim")
+    line.append(said)
+    line.truncate(width)
+    return line
+
+
+def _measures(view: View) -> Iterable[Part]:
+    state, speed = view.state, view.steps_per_second
+    chance = total_chance(state, view)
+    yield Part("loss", number(state.loss), loss_style(state.loss, chance))
+    if chance is not None:
+        yield Part("chance", number(chance), "")
+    yield Part("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
+    yield Part("lr", rate(state.lr) if state.lr else "-")
+    yield Part("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.4f}")
+    if view.best is not None:
+        yield Part("best", f"{view.best.miou:.4f} at step {view.best.step}")
+    if speed:
+        yield Part("", f"{number(speed, 3)} steps/s", "")
+    if state.samples_per_second:
+        yield Part("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
+    for label, count in (
+        ("skipped", state.skipped_steps),
+        ("clamp hits", state.clamp_hits),
+        ("unusable files", state.rejected_samples),
+        ("alerts", view.alerts),
+    ):
+        if count:
+            yield Part(label, str(count), "bold yellow" if label == "clamp hits" else "bold red")
+
+
+def total_chance(state: RunState, view: View) -> float | None:
+    """The weighted sum of the chance levels of the terms that count now; None while they are unknown."""
+    weighed = [state.loss_weights.get(term, 0.0) * view.chance[term] for term in view.terms if term in view.chance]
+    return math.fsum(weighed) if weighed else None
+
+
+def _terms(view: View, width: int) -> list[Text]:
+    """The raw loss terms, each beside its chance level, in as many columns as fit."""
+    cells = [_term(view, term) for term in LOSS_TERMS if term in view.terms]
+    per_line = max(width // _CELL, 1)
+    lines = [Text("  ").join(cells[start : start + per_line]) for start in range(0, len(cells), per_line)]
+    for line in lines:
+        line.truncate(width)
+    return lines
+
+
+def _term(view: View, term: str) -> Text:
+    value, chance = view.terms[term], view.chance.get(term)
+    cell = Text(f"{term:<14} ", "dim")
+    cell.append(f"{number(value):>9}", loss_style(value, chance))
+    cell.append(f" chance {number(chance)}", "dim")
+    cell.truncate(_CELL - 2, pad=True)
+    return cell
+
+
+def _alert(view: View, width: int) -> Text:
+    assert view.alert is not None
+    said = f"! step {view.alert.last_step}: {incident_line(view.alert)}"
+    fitting = said if cell_len(said) <= width else set_cell_size(said, max(width - 3, 0)) + "..."
+    return Text(fitting, "bold red")

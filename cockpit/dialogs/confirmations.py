@@ -1,0 +1,84 @@
+"""Which commands are asked about once more before they are sent, and what is said then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cockpit.dialogs.confirm_dialog import ConfirmDialog
+from cockpit.session.checkpoints import way_back
+from cockpit.session.session import Session
+from engine.protocol import commands as c
+from engine.protocol.commands import Command
+from engine.protocol.state import RunState
+from engine.tasks.person.spec import PHASES, phase_of, refinements_of
+
+
+def asked_first(session: Session, command: Command) -> ConfirmDialog | None:
+    """The dialog that stands between a person and `command`; None where the command may go at once."""
+    state = session.state
+    if state is None:
+        return None
+    match command:
+        case c.DemotePhase():
+            return ConfirmDialog(session, command, _demotion, heading=f"Demote from phase {state.phase}")
+        case c.Rollback(checkpoint=name):
+            return ConfirmDialog(session, command, lambda now: _rollback(now, name))
+        case c.EnableRefinement(name=name) if name not in refinements_of(state.phase):
+            return ConfirmDialog(session, command, lambda now: _early(now, name))
+        case c.DisableRefinement(name=name) if phase_of(state.refinements - {name}) != state.phase:
+            return ConfirmDialog(session, command, lambda now: _drop(now, name))
+        case c.SetGuardian(enabled=False):
+            return ConfirmDialog(session, command, _unguarded)
+        case c.SetAutopilot(enabled=True):
+            return ConfirmDialog(session, command, _autopilot, danger=False)
+        case _:
+            return None
+
+
+def _demotion(state: RunState) -> Sequence[str]:
+    return (
+        "What goes off costs nothing from the next step on, and its parameters are kept. Coming back, it starts with "
+        "fresh moments and is blended in.",
+        "The learning rate and the loss weights stay as they are.",
+    )
+
+
+def _rollback(state: RunState, name: str) -> Sequence[str]:
+    return (
+        f"It goes {way_back(state, name or state.good_checkpoint)}. Weights, moments, random state and data position "
+        "are those of the checkpoint again.",
+        "Steering is kept: learning rate, loss weights, clip, refinements.",
+        "This is not undone: the steps after the checkpoint leave the curves, the checkpoints after it are set aside.",
+    )
+
+
+def _early(state: RunState, name: str) -> Sequence[str]:
+    phase = next((phase for phase in PHASES if name in phase.adds), None)
+    of = f"belongs to phase {phase.number}" if phase else "is in no phase"
+    return (
+        f"{name} {of}, the run is in phase {state.phase}: it has passed no gate. It starts with fresh moments and is "
+        "blended in.",
+        "No checkpoint is written first and no probation follows: c writes one, p goes through the gate.",
+    )
+
+
+def _drop(state: RunState, name: str) -> Sequence[str]:
+    after = phase_of(state.refinements - {name})
+    return (
+        f"Without {name} the run stands in phase {after} instead of {state.phase}.",
+        "Its parameters are kept. Coming back, it starts with fresh moments and is blended in.",
+    )
+
+
+def _unguarded(state: RunState) -> Sequence[str]:
+    return (
+        "A step that is not finite still changes nothing and is named, but nothing lowers the learning rate or rolls "
+        "the run back by itself any more.",
+    )
+
+
+def _autopilot(state: RunState) -> Sequence[str]:
+    return (
+        f"From phase {state.phase} on it promotes whenever the gate is green, each time with a checkpoint first and a "
+        "probation after. It never forces a gate.",
+    )

@@ -1,0 +1,139 @@
+"""Steering a run by actions: commands are foretold, asked about, sent, and answered in a line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from cockpit.dialogs import dialog as dialogs
+from cockpit.dialogs.action_table import ACTIONS, Effect, blocked, effect
+from cockpit.dialogs.confirmations import asked_first
+from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog
+from cockpit.dialogs.openers import Open, Reason, Send, Situation
+from cockpit.session.session import Answer, News, Session
+from cockpit.text.command_text import title
+from cockpit.text.event_text import sentence
+from engine.protocol.commands import Command, PromotePhase
+from engine.protocol.events import Status
+
+Severity = Literal["information", "warning", "error"]
+
+
+class Opener(Protocol):
+    """What steering needs of an app; Textual's has it."""
+
+    def push_screen(self, screen: Dialog, callback: Callable[[dialogs.Answer | None], None]) -> object:
+        """Open a dialog; `callback` takes what it is closed with."""
+        ...
+
+    def notify(self, message: str, *, title: str, severity: Severity, markup: bool) -> None:
+        """Answer the person, in a line of its own."""
+        ...
+
+
+class Steering:
+    """Turns actions into commands. Give it every news of the session; `wall_clock` tells seconds since 1970."""
+
+    def __init__(self, session: Session, opener: Opener, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self.session = session
+        self._opener = opener
+        self._wall_clock = wall_clock
+        self._memory = Situation(session)
+        self._dialog: Dialog | None = None
+
+    def handles(self, action: str) -> bool:
+        """Whether the action is one of those that steer."""
+        return action in ACTIONS
+
+    def dispatch(self, action: str, argument: str = "") -> None:
+        """Do what the key of `action` does; where nothing happens it says why. Raises KeyError for no such action."""
+        chosen, reason = ACTIONS[action], blocked(self.session)
+        if reason or self.session.state is None:
+            self._refuse(_named(action), reason)
+            return
+        match chosen.plan(self._situation(argument)):
+            case Send(command=command):
+                self.steer(command)
+            case Open(make=make, asked=asked, undo=undo):
+                self._open(make(), asked=asked, undo=undo)
+            case Reason(text=text, entry=entry):
+                if entry is not None:
+                    self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
+                    text += " (once more: the intervention before it)"
+                self._refuse(_named(action), text)
+
+    def steer(self, command: Command) -> None:
+        """Give `command`, after asking once more where it is dangerous; a refusal is said at once, nothing is sent."""
+        if isinstance(command, PromotePhase):
+            self.dispatch("promote")
+            return
+        outcome, dialog = self.session.decide(command), asked_first(self.session, command)
+        if dialog is None or outcome.status is Status.REFUSED:
+            self._send(command)
+        else:
+            self._open(dialog, asked=True)
+
+    def effect(self, action: str, argument: str = "") -> Effect:
+        """What `action` would do now, or why it would do nothing. Raises KeyError for one that does not steer."""
+        return effect(action, self.session, self._situation(argument))
+
+    def take(self, news: News) -> None:
+        """Say how commands ended, and keep an open dialog true."""
+        for answer in news.answers:
+            self._tell(answer)
+            self._settle(answer)
+        if self._dialog is not None:
+            self._dialog.take(self.session, news)
+
+    def _situation(self, argument: str) -> Situation:
+        return replace(self._memory, argument=argument, now=self._wall_clock())
+
+    def _open(self, dialog: Dialog, *, asked: bool, undo: bool = False) -> None:
+        def answered(commands: dialogs.Answer | None) -> None:
+            self._dialog = None
+            for command in commands or ():
+                if asked:
+                    self._send(command, undo=undo)
+                else:
+                    self.steer(command)
+
+        self._dialog = dialog
+        self._opener.push_screen(dialog, answered)
+
+    def _send(self, command: Command, *, undo: bool = False) -> None:
+        outcome = self.session.send(command)
+        if outcome.status is Status.REFUSED:
+            self._refuse(title(command), outcome.reason)
+        elif undo:
+            self._memory = replace(self._memory, undos=(*self._memory.undos, command))
+
+    def _settle(self, answer: Answer) -> None:
+        """An undo that was answered has its number in the journal, by which it is known as one from now on."""
+        left = tuple(command for command in self._memory.undos if command is not answer.pending.command)
+        if len(left) < len(self._memory.undos):
+            done = self._memory.undone_by | {answer.entry.command_id or 0}
+            self._memory = replace(self._memory, undos=left, undone_by=done)
+
+    def _tell(self, answer: Answer) -> None:
+        entry, what = answer.entry, title(answer.pending.command)
+        match entry.status:
+            case Status.REFUSED:
+                self._refuse(what, entry.reason)
+            case Status.CLAMPED:
+                text = f"{sentence(entry.event)}: {entry.reason}"
+                self._say(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
+            case _:
+                self._say(sentence(entry.event), f"{PASS} {what}: applied at step {entry.step}", "information")
+
+    def _refuse(self, what: str, reason: str) -> None:
+        self._say(reason, f"{FAIL} {what}: refused", "warning")
+
+    def _say(self, text: str, heading: str, severity: Severity) -> None:
+        self._opener.notify(text, title=heading, severity=severity, markup=False)
+
+
+def _named(action: str) -> str:
+    """An action in words: 'lower LR'."""
+    return action.replace("_", " ").replace("lr", "LR")

@@ -1,0 +1,158 @@
+"""The gate to the next phase: its checks as they stand, what the phase adds, and how to enter it all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Button
+
+from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog, button, line
+from cockpit.session.session import Session
+from cockpit.text.command_text import names
+from cockpit.text.format import number
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.events import Status
+from engine.protocol.state import GateCheck, RunState
+from engine.tasks.person.spec import LAST_PHASE, PHASES, REFINEMENT_OF_TERM
+
+_PENDING: Final = "-"
+"""Before a check that was not measured yet: it has neither passed nor failed."""
+
+
+class GateDialog(Dialog):
+    """Enter promotes while every check is green; past a red one it takes f, and then another key: F."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "promote", "promote", show=False),
+        Binding("f", "arm", "force", show=False),
+        Binding("F", "force", "promote, forced", show=False),
+    ]
+
+    def __init__(self, session: Session, heading: str = "") -> None:
+        phase = session.state.phase + 1 if session.state else ""
+        super().__init__(session, heading or f"The gate to phase {phase}", keys="escape leaves")
+        self._armed = False
+        self._pressed_on_red = False
+
+    def body(self) -> Iterable[Widget]:
+        """What to press, which a low terminal must not cut; the checks, what the phase adds, what happens around it."""
+        return line("press"), line("phase"), line("checks"), line("adds"), line("around", hint=True)
+
+    def buttons(self) -> Iterable[Button]:
+        """Promote; force in two presses of different buttons; leave."""
+        return (
+            button("Promote", "promote", "enter"),
+            button("Force", "arm", "f", danger=True),
+            button("Promote, forced", "force", "F", danger=True),
+            button("Leave", "leave", "escape"),
+        )
+
+    def renew(self) -> None:
+        """The gate as it stands: a check that turned green meanwhile opens it."""
+        state, outcome = self.session.state, self.session.decide(c.PromotePhase(force=True))
+        event = outcome.event
+        if state is None or not isinstance(event, e.PhasePromoted):
+            self._shut(outcome.reason)
+            return
+        shut = verdict(state.gate)
+        self._armed = self._armed and bool(shut)
+        self._pressed_on_red = self._pressed_on_red and bool(shut)
+        self.say("phase", f"Phase {state.phase} {PHASES[state.phase].title}, since step {state.phase_started_at}")
+        self.say("checks", _checks(state.gate))
+        self.say("adds", _adds(self.session, state, event))
+        self.say("around", _around(state))
+        self.say("press", self._press(shut))
+        self._show_buttons(red=bool(shut))
+
+    def action_promote(self) -> None:
+        """Enter the next phase, unless a check is red."""
+        if self.session.decide(c.PromotePhase()).status is Status.REFUSED:
+            self._pressed_on_red = True
+            self.renew()
+            return
+        self.dismiss((c.PromotePhase(),))
+
+    def action_arm(self) -> None:
+        """The first of the two keys past a red check."""
+        if self.session.decide(c.PromotePhase()).status is Status.REFUSED:
+            self._armed = self.session.decide(c.PromotePhase(force=True)).status is not Status.REFUSED
+            self.renew()
+
+    def action_force(self) -> None:
+        """The second key: enter the phase against the red check."""
+        if self._armed and self.session.decide(c.PromotePhase(force=True)).status is not Status.REFUSED:
+            self.dismiss((c.PromotePhase(force=True),))
+
+    def _press(self, shut: str) -> Content:
+        if not shut:
+            return Content.assemble((f"{PASS} the gate is open: ", "$text-success"), "enter promotes")
+        if self._armed:
+            armed = f"{CARE} {shut}: F promotes all the same, and it is recorded as forced"
+            return Content.styled(armed, "$text-error bold")
+        nothing = "enter does nothing, " if self._pressed_on_red else ""
+        return Content.assemble((f"{FAIL} {shut}: ", "$text-error"), f"{nothing}f goes on to a forced promotion")
+
+    def _show_buttons(self, *, red: bool) -> None:
+        self.query_one("#promote", Button).disabled = red
+        self.query_one("#arm", Button).display = red and not self._armed
+        self.query_one("#force", Button).display = self._armed
+
+    def _shut(self, reason: str) -> None:
+        for place in ("phase", "checks", "adds", "around"):
+            self.say(place, "")
+        self.say("press", Content.assemble((f"{FAIL} refused: ", "$text-error"), reason))
+        self._armed = False
+        self._show_buttons(red=True)
+        self.query_one("#arm", Button).display = False
+
+
+def _checks(gate: tuple[GateCheck, ...]) -> Content:
+    if not gate:
+        return Content("no check has been measured yet")
+    width, values = max(len(check.name) for check in gate), max(len(check.value) for check in gate)
+    return Content("\n").join(
+        Content.assemble(
+            _mark(check),
+            f"{check.name:{width}}  {check.value:>{values}}  {check.bound}",
+        )
+        for check in gate
+    )
+
+
+def verdict(gate: tuple[GateCheck, ...]) -> str:
+    """Why a gate is shut: '1 check is red, 2 are pending'; '' where it is open."""
+    red = sum(check.measured and not check.passed for check in gate)
+    pending = sum(not check.measured for check in gate)
+    said = [f"{red} check{' is' if red == 1 else 's are'} red"] if red else []
+    if pending:
+        checks = "" if red else " check" if pending == 1 else " checks"
+        said.append(f"{pending}{checks} {'is' if pending == 1 else 'are'} pending")
+    return ", ".join(said)
+
+
+def _mark(check: GateCheck) -> tuple[str, str]:
+    if check.passed:
+        return f"{PASS} ", "$text-success"
+    return (f"{FAIL} ", "$text-error") if check.measured else (f"{_PENDING} ", "$text-muted")
+
+
+def _adds(session: Session, state: RunState, event: e.PhasePromoted) -> str:
+    terms = [term for term, refinement in REFINEMENT_OF_TERM.items() if refinement in event.enabled]
+    weights = "; ".join(
+        f"loss {term}: weight {number(state.loss_weights.get(term))}, chance {number(session.chance.get(term))}"
+        for term in terms
+    )
+    adds = f"Phase {event.after} of {LAST_PHASE} adds {names(event.enabled)}"
+    return f"{adds}\n  {weights}" if weights else adds
+
+
+def _around(state: RunState) -> str:
+    saved = "A checkpoint is written first. What comes on is blended in; then the phase is on probation: "
+    if state.guardian:
+        return f"{saved}a fault takes the run back to that checkpoint and to phase {state.phase} by itself."
+    return f"{saved}the guardian is off, so a fault is named but nothing goes back by itself."

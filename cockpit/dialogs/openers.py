@@ -1,0 +1,257 @@
+"""The dialogs behind the steering keys: which one opens for which situation, or why none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cockpit.console.incident_text import incident_line
+from cockpit.dialogs.choice_dialog import Choice, MenuDialog
+from cockpit.dialogs.confirm_dialog import ConfirmDialog
+from cockpit.dialogs.dialog import PASS, Dialog
+from cockpit.dialogs.gate_dialog import GateDialog
+from cockpit.dialogs.remedies import remedies_of
+from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
+from cockpit.dialogs.value_dialog import Field, ValueDialog, real, whole_number
+from cockpit.dialogs.weight_dialog import WeightDialog
+from cockpit.panels.status.incidents import account
+from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back
+from cockpit.session.incidents.incidents import Incident
+from cockpit.session.session import Session
+from cockpit.text.command_text import foretold
+from cockpit.text.event_text import sentence
+from cockpit.text.format import duration, number
+from engine.journal.reader import Entry
+from engine.protocol import commands as c
+from engine.protocol.commands import Command
+from engine.protocol.decide import OPTIMIZERS
+from engine.protocol.events import PhaseDemoted, Status
+from engine.protocol.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a plan depends on. `argument` says for what; `now` is the time in seconds since 1970.
+
+    The rest is what this screen remembers: undos that were sent and are not answered, the numbers of those that were,
+    and entries that undo goes past.
+    """
+
+    session: Session
+    argument: str = ""
+    undos: tuple[Command, ...] = ()
+    undone_by: frozenset[int] = field(default_factory=frozenset[int])
+    passed: frozenset[int] = field(default_factory=frozenset[int])
+    now: float = 0.0
+
+    @property
+    def state(self) -> RunState:
+        """The newest state; a plan is only asked for once there is one."""
+        assert self.session.state is not None
+        return self.session.state
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give this command, after asking once more where it is dangerous."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open the dialog that `make` makes; what it answers is sent. `asked` where it has shown the effect itself."""
+
+    make: Callable[[], Dialog]
+    asked: bool = False
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Nothing happens, because; undo goes past `entry` the next time."""
+
+    text: str
+    entry: Entry | None = None
+
+
+Plan = Send | Open | Reason
+
+
+def promote(situation: Situation) -> Plan:
+    """The gate, unless there is no further phase."""
+    outcome = situation.session.decide(c.PromotePhase(force=True))
+    return (
+        Reason(outcome.reason)
+        if outcome.status is Status.REFUSED
+        else Open(lambda: GateDialog(situation.session), asked=True)
+    )
+
+
+def weight(situation: Situation) -> Plan:
+    """The loss terms; the argument is the one to begin with."""
+    return Open(lambda: WeightDialog(situation.session, situation.argument))
+
+
+def optimizer(situation: Situation) -> Plan:
+    """Adam or AdamW."""
+    session = situation.session
+    explain = "Where training is still unstable: try Adam instead of AdamW. The moments are kept."
+    choices = tuple(Choice(name, c.SetOptimizer(name)) for name in OPTIMIZERS)
+    return Open(lambda: MenuDialog(session, "Optimizer", lambda: choices, explain=lambda: explain))
+
+
+def batch(situation: Situation) -> Plan:
+    """Batches per update and regions per batch."""
+    state = situation.state
+    fields = (
+        Field(
+            "batches per update (accumulation; no more memory)",
+            str(state.accumulation),
+            lambda text: c.SetAccumulation(whole_number(text)),
+        ),
+        Field(
+            "regions of interest per batch (more memory)",
+            str(state.batch_size),
+            lambda text: c.SetBatchSize(whole_number(text)),
+        ),
+    )
+    explain = "Where training is still unstable: a batch of 4; accumulation where the memory does not allow it."
+    return Open(lambda: ValueDialog(situation.session, "Batch", fields, explain=explain))
+
+
+def clip(situation: Situation) -> Plan:
+    """The bound on the gradient norm."""
+    state, newest = situation.state, situation.session.state
+    norm = number(newest.grad_norm) if newest else "-"
+    clipped = f"The newest norm is {norm}; {100 * state.clip_rate:.0f} % of the newest steps were clipped."
+    field = Field("gradient norm at most", f"{state.gradient_clip:g}", lambda text: c.SetGradientClip(real(text)))
+    return Open(lambda: ValueDialog(situation.session, "Gradient clip", (field,), explain=clipped))
+
+
+def note(situation: Situation) -> Plan:
+    """A line for the journal."""
+    field = Field(f"at step {situation.state.step}", situation.argument, c.AddNote)
+    return Open(lambda: ValueDialog(situation.session, "Note", (field,)))
+
+
+def rollback(situation: Situation) -> Plan:
+    """The checkpoints to go back to; the argument names one right away."""
+    session = situation.session
+    if situation.argument:
+        return Send(c.Rollback(situation.argument))
+    if not situation.state.checkpoints:
+        return Reason("no checkpoint exists yet: c writes one")
+
+    def choices() -> Sequence[Choice]:
+        state = session.state or situation.state
+        found = checkpoints_of(state, session.entries)
+        return tuple(
+            Choice(_checkpoint_row(checkpoint, state, situation.now), c.Rollback(checkpoint.name))
+            for checkpoint in found
+        )
+
+    explain = f"   {'step':>8} {'back':>7} {'loss':>8} {'mIoU':>7}  {'kind':10} {'good':6} age"
+    return Open(
+        lambda: MenuDialog(
+            session, "Roll back: what was steered is kept", choices, explain=lambda: explain, inline=False
+        )
+    )
+
+
+def rollback_says(situation: Situation) -> str:
+    """What the key leads to."""
+    good = situation.state.good_checkpoint
+    return f"last good: {way_back(situation.state, good)}" if good else "no checkpoint is known to be good yet"
+
+
+def undo(situation: Situation) -> Plan:
+    """The last intervention of a person, shown before it is taken back."""
+    session = situation.session
+    if situation.undos:
+        return Reason("the undo before is still on its way")
+    plan = _undo_plan(situation)
+    if isinstance(plan, NoUndo):
+        return Reason(plan.reason, plan.entry)
+    if isinstance(plan.entry.event, PhaseDemoted):
+        heading = f"Undo: {_taken_back(plan)}, through the gate again"
+        return Open(lambda: GateDialog(session, heading), asked=True, undo=True)
+    outcome = session.decide(plan.command)
+    if outcome.status is Status.REFUSED:
+        return Reason(f"{sentence(plan.entry.event)}: cannot be taken back, {outcome.reason}", plan.entry)
+    explained = tuple(text for text in (_done(plan.entry), plan.caution and f"{plan.caution}.") if text)
+
+    def make() -> Dialog:
+        return ConfirmDialog(
+            session, plan.command, lambda now: explained, heading=f"Undo: {_taken_back(plan)}", danger=False
+        )
+
+    return Open(make, asked=True, undo=True)
+
+
+def undo_says(situation: Situation) -> str:
+    """What would be taken back."""
+    plan = _undo_plan(situation)
+    if isinstance(plan, NoUndo):
+        return plan.reason
+    return f"{_taken_back(plan)}: {foretold(situation.session.decide(plan.command))}"
+
+
+def remedies(situation: Situation) -> Plan:
+    """What helps against the newest incident that nobody has acknowledged, the recommended remedy first."""
+    session, incident = situation.session, _incident(situation)
+    if incident is None:
+        return Reason("there is no alert to find a remedy for")
+    if not remedies_of(incident, session.state or situation.state):
+        return Reason(account(incident).remedy or "no command helps against this alert")
+
+    def choices() -> Sequence[Choice]:
+        found = remedies_of(_incident(situation) or incident, session.state or situation.state)
+        return tuple(
+            Choice(remedy.label if number else f"{remedy.label} (recommended)", remedy.command)
+            for number, remedy in enumerate(found)
+        )
+
+    return Open(lambda: MenuDialog(session, "Remedies", choices, explain=lambda: _explained(incident)))
+
+
+def remedies_says(situation: Situation) -> str:
+    """Which incident the menu is for."""
+    incident = _incident(situation)
+    return incident_line(incident) if incident else ""
+
+
+def _explained(incident: Incident) -> str:
+    told = account(incident)
+    cause = f"likely cause: {told.cause}" if told.cause else ""
+    return "\n".join(text for text in (told.what, cause, told.where, told.evidence) if text)
+
+
+def _undo_plan(situation: Situation) -> Undo | NoUndo:
+    return plan_undo(situation.session.entries, undone_by=situation.undone_by, passed=situation.passed)
+
+
+def _taken_back(plan: Undo) -> str:
+    return f"{named(plan.entry.event)} at step {plan.entry.step}"
+
+
+def _done(entry: Entry) -> str:
+    return f"Takes back what {entry.actor} did at step {entry.step}: {sentence(entry.event)}."
+
+
+def _incident(situation: Situation) -> Incident | None:
+    """The newest open one, or the one that the event belongs to whose id is the argument."""
+    incidents, argument = situation.session.incidents, situation.argument
+    if argument.isdigit():
+        number = incidents.numbers.get(int(argument))
+        return incidents.all[number - 1] if number is not None else None
+    return next(iter(reversed(incidents.open)), None)
+
+
+def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float) -> str:
+    step = "?" if checkpoint.step is None else str(checkpoint.step)
+    back = "?" if checkpoint.step is None else str(state.step - checkpoint.step)
+    good = f"{PASS} last" if checkpoint.name == state.good_checkpoint else PASS if checkpoint.good else "-"
+    age = "-" if checkpoint.saved_at is None else duration(max(now - checkpoint.saved_at, 0.0))
+    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.miou, 3):>7}"
+    return f"{step:>8} {back:>7} {measured}  {checkpoint.kind or '-':10} {good:6} {age}"

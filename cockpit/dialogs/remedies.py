@@ -1,0 +1,255 @@
+"""What can be done about an incident: each kind ranks its own remedies, and only those that would change something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cockpit.session.checkpoints import step_of
+from cockpit.session.incidents.incidents import NOT_FINITE, UNSTABLE, Incident
+from cockpit.text.command_text import changes_nothing, title
+from cockpit.text.format import number, rate
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.commands import Command
+from engine.protocol.decide import decide
+from engine.protocol.events import Event, Status
+from engine.protocol.state import RunState
+from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, REFINEMENTS
+
+VERY_LOW_LR: Final = 1e-6
+"""SEED.md's learning rate for a run that is still unstable."""
+
+_KNOWN: Final = frozenset((*REFINEMENTS, *REFINEMENT_OF_TERM))
+_TERM_OF: Final = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One way out: in words, and the command. The first of several is the recommended one."""
+
+    label: str
+    command: Command
+
+
+def remedies_of(incident: Incident, state: RunState) -> tuple[Remedy, ...]:
+    """The remedies for `incident`, the likeliest to help first; what would be refused or change nothing is left out."""
+    found: dict[Command, Remedy] = {}
+    for remedy in _ranked(incident, state):
+        if remedy.command not in found and _would_help(remedy.command, state):
+            found[remedy.command] = remedy
+    return tuple(found.values())
+
+
+def blamed_refinement(incident: Incident) -> str:
+    """The refinement that the incident points at; '' for none. What names a fault knows best."""
+    faults = [entry.event for entry in incident.entries if isinstance(entry.event, e.FaultNamed)]
+    others = [entry.event for entry in incident.entries if not isinstance(entry.event, e.FaultNamed)]
+    named = (_of_places(_places(event)) for event in (*reversed(faults), *reversed(others)))
+    return next((name for name in named if name), "")
+
+
+def _would_help(command: Command, state: RunState) -> bool:
+    outcome = decide(state, command)
+    return outcome.status is not Status.REFUSED and not changes_nothing(outcome)
+
+
+# --- what helps against which kind --------------------------------------------------------
+
+
+def _ranked(incident: Incident, state: RunState) -> Iterator[Remedy]:
+    """What took the run there is taken back first; then what helps against the gravest kind that was seen."""
+    if incident.cause is not None and incident.cause.undo is not None:
+        yield Remedy(f"take back the likely cause: {title(incident.cause.undo)}", incident.cause.undo)
+    yield from _against(incident, state)
+
+
+def _against(incident: Incident, state: RunState) -> Iterable[Remedy]:
+    kinds = incident.kinds
+    match next((kind for kind in _GRAVEST_FIRST if kind in kinds), ""):
+        case "guardian is off":
+            return _join([Remedy("guardian on", c.SetGuardian(True))], _back(state), _calmer(state))
+        case "not finite" | "skipped steps" | "RolledBack":
+            return _not_finite(incident, state)
+        case "dead module" | "vanishing module":
+            return _dead(incident, state)
+        case "exploding module" | "gradient norm":
+            return _exploding(incident, state)
+        case "loss clamp":
+            return _join([_halved_rate()], _disabled(incident), _weights(incident, state, 0.5), _lowest(state))
+        case "validation":
+            return _join([Remedy("validate again", c.Validate())], _back(state), [_halved_rate()])
+        case "plateau":
+            return _plateau(state)
+        case _ if any(kind.startswith("spike") for kind in kinds):
+            return _join([_halved_rate(), *_tighter_clip(state), _accumulated(state)], _back(state), _adam())
+        case _ if incident.family == UNSTABLE:
+            return _not_finite(incident, state)
+        case _:
+            return _of_files(incident)
+
+
+_GRAVEST_FIRST: Final = (
+    "guardian is off",
+    NOT_FINITE,
+    "skipped steps",
+    "RolledBack",
+    "dead module",
+    "exploding module",
+    "vanishing module",
+    "gradient norm",
+    "loss clamp",
+    "validation",
+    "plateau",
+)
+
+
+def _not_finite(incident: Incident, state: RunState) -> Iterable[Remedy]:
+    """By where it began: pixels, weights, half precision, a refinement, or anywhere."""
+    faults = [entry.event for entry in incident.entries if isinstance(entry.event, e.FaultNamed)]
+    direction = faults[-1].direction if faults else ""
+    if direction == "input":
+        samples = faults[-1].sample_ids
+        return _join([Remedy(f"exclude {len(samples)} samples", c.ExcludeSamples(samples))], _back(state))
+    if direction in ("weight", "moment"):
+        return _join(_back(state), [_halved_rate()], _disabled(incident), _lowest(state))
+    if faults and "mixed precision" in faults[-1].verdict:
+        return _join([_halved_rate(), *_tighter_clip(state)], _disabled(incident), _back(state))
+    by_place = _join(_disabled(incident), _weights(incident, state, 0.5))
+    return _join(by_place, _calmer(state), _back(state), _lowest(state), _adam())
+
+
+def _dead(incident: Incident, state: RunState) -> Iterable[Remedy]:
+    """A lower rate wakes no dead module: weights from before do, or the module's own loss, where it has one."""
+    revived = [
+        *_weights(incident, state, 2.0),
+        *(Remedy(f"switch {name} off, and on again later", c.DisableRefinement(name)) for name in _names(incident)),
+    ]
+    return _join(_before(incident, state), revived, [_halved_rate()], _lowest(state), _adam())
+
+
+def _exploding(incident: Incident, state: RunState) -> Iterable[Remedy]:
+    lighter = _weights(incident, state, 0.5)
+    calmer = [_halved_rate(), *_tighter_clip(state)]
+    return _join(calmer, _before(incident, state), _disabled(incident), lighter, [_accumulated(state)], _lowest(state))
+
+
+def _plateau(state: RunState) -> Iterable[Remedy]:
+    """A rate that was lowered goes up again; else the next phase, where its gate is open, or a finer search."""
+    configured = state.limits.lr_configured
+    lowered = state.lr_scale < 1 or state.lr_pin is not None
+    if lowered and state.lr < configured / 2:
+        yield Remedy(f"learning rate back to {rate(configured)}", c.SetLr(configured))
+        yield Remedy("double the learning rate", c.ScaleLr(2.0))
+    yield Remedy("promote to the next phase", c.PromotePhase())
+    yield _halved_rate()
+    yield Remedy("validate now", c.Validate())
+
+
+def _of_files(incident: Incident) -> Iterable[Remedy]:
+    """Nothing that is commanded mends a disk or data: the run can wait, and what is good can be saved."""
+    if incident.kinds & {"CheckpointFailed", "CheckpointDamaged", "journal", "tensorboard"}:
+        yield Remedy("write a checkpoint now, once there is room", c.SaveCheckpoint())
+    if "RunFailed" not in incident.kinds:
+        yield Remedy("pause until it is mended", c.Pause())
+
+
+# --- single remedies ----------------------------------------------------------------------
+
+
+def _join(*parts: Iterable[Remedy]) -> Iterator[Remedy]:
+    for part in parts:
+        yield from part
+
+
+def _halved_rate() -> Remedy:
+    return Remedy("halve the learning rate", c.ScaleLr(0.5))
+
+
+def _calmer(state: RunState) -> Sequence[Remedy]:
+    return _halved_rate(), _accumulated(state)
+
+
+def _accumulated(state: RunState) -> Remedy:
+    return Remedy("twice the batches per update", c.SetAccumulation(state.accumulation * 2))
+
+
+def _lowest(state: RunState) -> Sequence[Remedy]:
+    return (Remedy("LR to 1e-6", c.SetLr(VERY_LOW_LR)),) if state.lr > VERY_LOW_LR else ()
+
+
+def _adam() -> Sequence[Remedy]:
+    return (Remedy("Adam, not AdamW", c.SetOptimizer("adam")),)
+
+
+def _tighter_clip(state: RunState) -> Sequence[Remedy]:
+    half = state.gradient_clip / 2
+    return (Remedy(f"clip the gradient at {number(half, 3)}", c.SetGradientClip(half)),)
+
+
+def _back(state: RunState) -> Sequence[Remedy]:
+    """To the last good checkpoint: every weight in it is finite."""
+    if not state.good_checkpoint:
+        return ()
+    return (Remedy("roll back to last good", c.Rollback()),)
+
+
+def _before(incident: Incident, state: RunState) -> Sequence[Remedy]:
+    """To the newest checkpoint from before it began: one that is finite may hold the trouble already."""
+    earlier = [(step, name) for name in state.checkpoints if (step := step_of(name)) is not None]
+    earlier = [(step, name) for step, name in earlier if 0 < step < incident.first_step]
+    if not earlier:
+        return ()
+    step, name = max(earlier)
+    return (Remedy(f"roll back to step {step}, before it began", c.Rollback(name)),)
+
+
+def _disabled(incident: Incident) -> Sequence[Remedy]:
+    name = blamed_refinement(incident)
+    return (Remedy(f"switch off {name}", c.DisableRefinement(name)),) if name else ()
+
+
+def _weights(incident: Incident, state: RunState, factor: float) -> Sequence[Remedy]:
+    """Another weight for the loss terms of the places that are named and have one."""
+    terms = [_TERM_OF.get(place, place) for place in (*_all_places(incident), blamed_refinement(incident))]
+    return [
+        Remedy(
+            f"{'raise' if factor > 1 else 'lower'} the loss weight of {term}",
+            c.SetLossWeight(term, state.loss_weights[term] * factor),
+        )
+        for term in dict.fromkeys(terms)
+        if term in LOSS_TERMS and state.loss_weights.get(term, 0.0) > 0
+    ]
+
+
+# --- what an incident names ---------------------------------------------------------------
+
+
+def _all_places(incident: Incident) -> tuple[str, ...]:
+    return tuple(place for tally in incident.tallies for place in tally.places)
+
+
+def _names(incident: Incident) -> tuple[str, ...]:
+    """The refinements among the modules that an incident names."""
+    return tuple(place for place in dict.fromkeys(_all_places(incident)) if place in REFINEMENTS)
+
+
+def _places(event: Event) -> tuple[str, ...]:
+    """Names of refinements, terms, modules or metrics that an event speaks of, the surest first."""
+    match event:
+        case e.FaultNamed(refinement=refinement, term=term, module=module):
+            return refinement, term, module
+        case e.AlertRaised(term=term, module=module):
+            return term, module
+        case e.StepSkipped(terms=terms, modules=modules):
+            return *terms, *modules
+        case e.SpikeDetected(metric=metric):
+            return (metric.replace("/", "."),)
+        case _:
+            return ()
+
+
+def _of_places(places: Iterable[str]) -> str:
+    parts = [part for place in places for part in place.split(".")]
+    return next((REFINEMENT_OF_TERM.get(part, part) for part in parts if part in _KNOWN), "")

@@ -1,0 +1,124 @@
+"""Typing values: each is judged by the rule book while it is typed, and enter sends those that change something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Button, Input
+
+from cockpit.dialogs.dialog import FAIL, Dialog, button, field, is_open_to, line, told
+from cockpit.session.session import Session
+from engine.errors import UserError
+from engine.protocol.commands import Command
+from engine.protocol.events import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value: what it is, what it is now, and how a text becomes the command; `read` raises UserError."""
+
+    label: str
+    value: str
+    read: Callable[[str], Command]
+
+
+class ValueDialog(Dialog):
+    """One input for each field; `explain` says what to know above them."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "send", show=False)]
+
+    def __init__(self, session: Session, title: str, fields: Sequence[Field], *, explain: str = "") -> None:
+        moves = "tab next field   " if len(fields) > 1 else ""
+        super().__init__(session, title, keys=f"{moves}enter sends   escape leaves")
+        self._fields = tuple(fields)
+        self._explain = explain
+
+    def body(self) -> Iterable[Widget]:
+        """The explanation, then label, input and verdict of every field."""
+        if self._explain:
+            explained = line("explained", hint=True)
+            explained.update(Content(self._explain))
+            yield explained
+        for index, value in enumerate(self._fields):
+            label = line(f"label{index}")
+            label.update(Content(value.label))
+            yield label
+            yield field(f"value{index}", value.value)
+            yield line(f"verdict{index}")
+        yield line("complaint")
+
+    def buttons(self) -> Iterable[Button]:
+        """Send, or leave."""
+        return button("Send", "submit", "enter"), button("Leave", "leave", "escape")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Judge while it is typed."""
+        event.stop()
+        self.renew()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in an input."""
+        event.stop()
+        self.action_submit()
+
+    def renew(self) -> None:
+        """The verdict on every value as it stands; a field that was empty and still is has none."""
+        for index, value in enumerate(self._fields):
+            is_untouched = not value.value and not self._typed(index)
+            self.say(f"verdict{index}", "" if is_untouched else self._judged(index))
+        self.say("complaint", "")
+
+    def action_submit(self) -> None:
+        """Send every value that changes something; one that cannot be sent keeps the box open."""
+        commands: list[Command] = []
+        for index in range(len(self._fields)):
+            command = self._command(index)
+            outcome = None if isinstance(command, str) else self.session.decide(command)
+            if isinstance(command, str) or outcome is None or outcome.status is Status.REFUSED:
+                self.say(f"verdict{index}", self._judged(index))
+                self.query_one(f"#value{index}", Input).focus()
+                return
+            if is_open_to(outcome):
+                commands.append(command)
+        if commands:
+            self.dismiss(tuple(commands))
+        else:
+            self.say("complaint", f"{FAIL} nothing is changed: type another value")
+
+    def _command(self, index: int) -> Command | str:
+        """The command that field `index` spells, or why it spells none."""
+        try:
+            return self._fields[index].read(self._typed(index))
+        except UserError as error:
+            return str(error)
+
+    def _typed(self, index: int) -> str:
+        return self.query_one(f"#value{index}", Input).value
+
+    def _judged(self, index: int) -> Content:
+        command = self._command(index)
+        if isinstance(command, str):
+            return Content.assemble((f"{FAIL} ", "$text-error"), command)
+        return told(self.session.decide(command))
+
+
+def real(text: str) -> float:
+    """The number in `text`. Raises UserError."""
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{text.strip()!r} is not a number" if text.strip() else "type a number") from None
+
+
+def whole_number(text: str) -> int:
+    """The whole number in `text`. Raises UserError."""
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{text.strip()!r} is not a whole number" if text.strip() else "type a whole number") from None

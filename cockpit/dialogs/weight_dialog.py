@@ -1,0 +1,125 @@
+"""Giving a loss term another weight: every term with its weight, raw loss and chance level, and the value typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Button, Input, OptionList
+from textual.widgets.option_list import Option
+
+from cockpit.dialogs.dialog import FAIL, Dialog, button, field, is_open_to, line, told
+from cockpit.dialogs.value_dialog import real
+from cockpit.session.session import Session
+from cockpit.text.format import number
+from engine.errors import UserError
+from engine.protocol import commands as c
+from engine.tasks.person.spec import LOSS_TERMS, active_terms
+
+_COLUMNS = f"   {'term':16}{'weight':>9}{'raw loss':>11}{'chance':>9}"
+
+
+class WeightDialog(Dialog):
+    """Up and down choose the term, also while the value is typed; `term` is the one to begin with."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "term above", show=False),
+        Binding("down", "move(1)", "term below", show=False),
+        Binding("enter", "submit", "send", show=False),
+    ]
+
+    def __init__(self, session: Session, term: str = "") -> None:
+        super().__init__(session, "Weight of a loss term", keys="up/down term   enter sends   escape leaves")
+        self._at = LOSS_TERMS.index(term) if term in LOSS_TERMS else 0
+        self._rows: tuple[str, ...] = ()
+
+    def body(self) -> Iterable[Widget]:
+        """The terms, the value, and the verdict on it."""
+        columns = line("columns", hint=True)
+        columns.update(Content(_COLUMNS))
+        return columns, OptionList(id="terms", markup=False), field("value"), line("effect")
+
+    def buttons(self) -> Iterable[Button]:
+        """Send, or leave."""
+        return button("Send", "submit", "enter"), button("Leave", "leave", "escape")
+
+    def on_mount(self) -> None:
+        """The weight of the first term stands in the input."""
+        self.renew()
+        self._show_term()
+
+    def renew(self) -> None:
+        """The terms as they stand now, and the verdict on what is typed."""
+        rows = tuple(map(self._row, LOSS_TERMS))
+        if rows != self._rows:
+            self._rows = rows
+            terms = self.query_one(OptionList)
+            with self.prevent(OptionList.OptionHighlighted):
+                terms.set_options(Option(Content(row)) for row in rows)
+                terms.highlighted = self._at
+        self._judge()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Another term, another weight to change."""
+        event.stop()
+        if event.option_index != self._at:
+            self._at = event.option_index
+            self._show_term()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click or enter on a term goes on to its value."""
+        event.stop()
+        self._at = event.option_index
+        self._show_term()
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Judge while it is typed."""
+        event.stop()
+        self._judge()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in the input."""
+        event.stop()
+        self.action_submit()
+
+    def action_move(self, by: int) -> None:
+        """The term above or below."""
+        self.query_one(OptionList).highlighted = (self._at + by) % len(LOSS_TERMS)
+
+    def action_submit(self) -> None:
+        """Close with the command, unless it would be refused or change nothing: the box says so."""
+        command = self._command()
+        if isinstance(command, c.SetLossWeight) and is_open_to(self.session.decide(command)):
+            self.dismiss((command,))
+
+    def _command(self) -> c.SetLossWeight | str:
+        try:
+            return c.SetLossWeight(LOSS_TERMS[self._at], real(self.query_one(Input).value))
+        except UserError as error:
+            return str(error)
+
+    def _judge(self) -> None:
+        command = self._command()
+        bad = Content.assemble((f"{FAIL} ", "$text-error"), str(command))
+        said = bad if isinstance(command, str) else told(self.session.decide(command))
+        self.say("effect", Content.assemble(f"{LOSS_TERMS[self._at]}: ", said))
+
+    def _show_term(self) -> None:
+        typed = self.query_one(Input)
+        typed.value = f"{self._weight(LOSS_TERMS[self._at]):g}"
+        typed.action_select_all()
+        self._judge()
+
+    def _weight(self, term: str) -> float:
+        return self.session.state.loss_weights.get(term, 0.0) if self.session.state else 0.0
+
+    def _row(self, term: str) -> str:
+        state, history = self.session.state, self.session.history
+        is_on = state is not None and term in active_terms(state.refinements)
+        raw = number(history.newest(f"loss_raw/{term}")) if is_on else "off"
+        return f"{term:16}{self._weight(term):>9.4g}{raw:>11}{number(self.session.chance.get(term)):>9}"

@@ -1,0 +1,214 @@
+"""The charts of a run side by side, linked: one view, one cursor, one set of marks for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, Final
+
+from textual import events
+from textual.app import ComposeResult
+
+from cockpit.charts.annotations.marks import NO_MARKS, Marks, marks_of
+from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
+from cockpit.charts.build import Feed, metrics_of
+from cockpit.charts.draw.glyphs import MARKERS, Marker
+from cockpit.charts.paging import Shape
+from cockpit.charts.smoothing import stronger
+from cockpit.charts.view import MOVES, View
+from cockpit.panels.charts.board import ChartBoard
+from cockpit.panels.charts.chart import ChartView
+from cockpit.panels.charts.metric_chooser import MetricChooser
+from cockpit.panels.charts.mouse import ChartMouse
+from cockpit.panels.charts.status_line import ChartStatus
+from cockpit.panels.toolkit.panel import Panel
+from cockpit.session.session import News, Session
+
+_STATUS_SECONDS: Final = 1.0
+"""How often the status line counts on while nothing but steps comes."""
+
+_STATUS_FROM: Final = 12
+"""Lower grids give the status line's row to the charts."""
+
+
+class ChartGrid(Panel):
+    """As many charts as the size allows; the others are a page further and cost nothing."""
+
+    TITLE: ClassVar[str] = "Charts"
+    DEFAULT_CSS = """
+    ChartGrid { layout: vertical; width: 1fr; height: 1fr; }
+    """
+
+    def __init__(
+        self, *, marker: Marker = "braille", has_time: Callable[[], bool] = lambda: True, id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self.view = View()
+        self.recent = False
+        self.board = ChartBoard(marker, has_time=has_time)
+        self._glyphs = MARKERS[marker]
+        self._status = ChartStatus()
+        self._session: Session | None = None
+        self._marks, self._num_entries = NO_MARKS, 0
+        self._past: Past = ()
+        self._is_due = False
+        self._said_at = -_STATUS_SECONDS
+
+    def compose(self) -> ComposeResult:
+        """The charts, and a line that says what they show."""
+        yield self.board
+        yield self._status
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A low grid has no line to spare."""
+        self._status.display = event.size.height >= _STATUS_FROM
+        self._draw_soon()
+
+    def take(self, session: Session, news: News) -> None:
+        """Redraw the visible charts when steps, events or what curves are held against are new.
+
+        With nothing but new steps one is drawn now, and the others while `has_time` says that there is time for it.
+        """
+        new = self._session is not session
+        self._session = session
+        if new or len(session.entries) != self._num_entries:
+            self._num_entries = len(session.entries)
+            self._marks = Marks.of(marks_of(session.entries))
+            self._past = past_of(session.entries, session.state)
+        if new or news.rewound or news.entries:
+            self.board.offer(session.history.names)
+            self._show(all_charts=True)
+        elif news.steps or news.state:
+            self.board.offer(session.history.names)
+            self._show(all_charts=False)
+
+    def dispatch(self, action: str) -> bool:
+        """Do what a key of the group "charts" stands for; False where `action` is none of them."""
+        if action in MOVES:
+            if (feed := self.feed()) is not None:
+                self._look(MOVES[action](self.view, feed.extent, self.board.current.plot_width))
+            return True
+        match action:
+            case "next_chart" | "previous_chart":
+                self.board.turn(1 if action == "next_chart" else -1)
+            case "maximise":
+                self.maximise(on=not self.board.maximised)
+            case "recent":
+                self.recent = not self.recent
+            case "log_scale" | "smoothing":
+                self._change(self.board.current, action)
+            case "choose_metrics":
+                self._ask_for_metrics(self.board.current)
+            case _:
+                return False
+        self._draw_soon()
+        return True
+
+    def jump(self, step: int) -> None:
+        """Put the cursor on `step` and show it."""
+        if (feed := self.feed()) is not None:
+            self._look(self.view.at(feed.extent, step))
+
+    def maximise(self, *, on: bool) -> None:
+        """Give the current chart the whole area, or go back to its page."""
+        self.board.maximised = on
+        self.board.lay_out()
+        self._draw_soon()
+
+    def set_layout(self, columns: int | None = None, rows: int | None = None) -> None:
+        """Show that many charts (both at least 1); without numbers as many as the size allows."""
+        self.board.wanted = Shape(columns, rows or 1) if columns else None
+        self.board.lay_out()
+        self._draw_soon()
+
+    def feed(self) -> Feed | None:
+        """What the charts are drawn from; None before the panel was given anything."""
+        session = self._session
+        if session is None:
+            return None
+        return Feed(
+            session.history,
+            self.view,
+            self._marks,
+            session.chance,
+            session.state,
+            self.recent,
+            self._past,
+            session.gradient_bound or GRADIENT_BOUND,
+        )
+
+    def _look(self, view: View) -> None:
+        if view != self.view:
+            self.view = view
+            self._draw_soon()
+
+    def _draw_soon(self) -> None:
+        """Draw once for everything that happens before the next message is handled."""
+        if not self._is_due:
+            self._is_due = True
+            self.call_later(self._draw)
+
+    def _draw(self) -> None:
+        self._is_due = False
+        feed = self.feed()
+        if feed is not None:
+            self.board.show_from_current(feed)
+            self._say(feed)
+
+    def _show(self, *, all_charts: bool) -> None:
+        feed = self.feed()
+        if feed is None:
+            return
+        if all_charts:
+            self.board.show(feed)
+            self._say(feed)
+        else:
+            self.board.show_some(feed)
+            if time.monotonic() - self._said_at >= _STATUS_SECONDS:
+                self._say(feed)
+
+    def _say(self, feed: Feed) -> None:
+        self._said_at = time.monotonic()
+        if self._status.display:
+            self._status.show(feed, self._glyphs, self.board.place)
+
+    def _change(self, chart: ChartView, action: str) -> None:
+        options = chart.options
+        if action == "log_scale":
+            chart.set_options(replace(options, log=not options.log))
+        else:
+            chart.set_options(replace(options, smoothing=stronger(options.smoothing)))
+
+    def _ask_for_metrics(self, chart: ChartView) -> None:
+        if self._session is None:
+            return
+        names = self._session.history.names
+
+        def choose(chosen: tuple[str, ...] | None) -> None:
+            if chosen is not None:
+                chart.set_options(replace(chart.options, metrics=chosen or None))
+
+        self.app.push_screen(
+            MetricChooser(chart.spec.title, names, metrics_of(chart.spec, chart.options, names)), choose
+        )
+
+    def on_chart_mouse_pointed(self, event: ChartMouse.Pointed) -> None:
+        """The cursor goes where the mouse pointed."""
+        self.jump(event.step)
+
+    def on_chart_mouse_zoomed(self, event: ChartMouse.Zoomed) -> None:
+        """The wheel zooms around the pointer."""
+        if (feed := self.feed()) is not None:
+            self._look(self.view.zoomed(feed.extent, event.factor, event.step))
+
+    def on_chart_mouse_dragged(self, event: ChartMouse.Dragged) -> None:
+        """The run moves with the mouse."""
+        if (feed := self.feed()) is not None:
+            self._look(self.view.panned(feed.extent, event.share))
+
+    def on_chart_mouse_enlarged(self, event: ChartMouse.Enlarged) -> None:
+        """A double click is maximise."""
+        if isinstance(event.chart, ChartView):
+            self.board.go_to(event.chart)
+        self.maximise(on=not self.board.maximised)

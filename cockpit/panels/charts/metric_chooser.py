@@ -1,0 +1,133 @@
+"""Choosing the metrics of one chart: type to filter, space ticks, enter takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.fuzzy import FuzzySearch
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, OptionList
+from textual.widgets.option_list import Option
+
+from cockpit.text.format import whole
+
+_HINT: Final = "up/down move   space ticks   enter takes them   escape leaves   none ticked: the default ones"
+
+
+class Filter(Input):
+    """A line for a part of a name; no name has a space, so that space is left to the list."""
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Whether the key is text."""
+        return key != "space" and super().check_consume_key(key, character)
+
+
+class MetricChooser(ModalScreen[tuple[str, ...] | None]):
+    """Answers with the metrics that are ticked, in the order of ticking; with None when it was left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave", show=False),
+        Binding("up", "move(-1)", "up", show=False, priority=True),
+        Binding("down", "move(1)", "down", show=False, priority=True),
+        Binding("space", "tick", "tick", show=False, priority=True),
+        Binding("enter", "accept", "take", show=False, priority=True),
+    ]
+    DEFAULT_CSS = """
+    MetricChooser {
+        align: center middle;
+
+        & > Vertical {
+            width: 64;
+            max-width: 90%;
+            height: 70%;
+            max-height: 32;
+            padding: 0 1;
+            border: round $primary;
+            background: $surface;
+        }
+        & OptionList { height: 1fr; border: none; background: $surface; }
+        & Filter:focus { border: none; }
+        & Filter { border: none; height: 1; padding: 0; background: $boost; }
+        & Label { width: 100%; color: $foreground 62%; }
+    }
+    """
+
+    def __init__(self, title: str, names: Sequence[str], chosen: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._names = tuple(names)
+        self._chosen = [name for name in chosen if name in self._names]
+        self._search = FuzzySearch()
+        self._listed: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        """A filter above the list of what it leaves."""
+        with Vertical() as box:
+            box.border_title = Content(f"Metrics of {whole(self._title)}")
+            yield Filter(placeholder="filter", id="filter")
+            yield OptionList(id="metrics", markup=False)
+            yield Label(_HINT, markup=False)
+
+    def on_mount(self) -> None:
+        """Every metric to begin with."""
+        self._list("")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The list holds what the filter finds, the best first."""
+        self._list(event.value)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click ticks."""
+        event.stop()
+        self._tick(event.option_index)
+
+    def action_move(self, by: int) -> None:
+        """The bar up or down."""
+        options = self.query_one(OptionList)
+        if self._listed:
+            options.highlighted = ((options.highlighted or 0) + by) % len(self._listed)
+
+    def action_tick(self) -> None:
+        """Tick or untick the metric below the bar."""
+        at = self.query_one(OptionList).highlighted
+        if at is not None:
+            self._tick(at)
+
+    def action_accept(self) -> None:
+        """Take what is ticked."""
+        self.dismiss(tuple(self._chosen))
+
+    def action_leave(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)
+
+    def _tick(self, at: int) -> None:
+        name = self._listed[at]
+        if name in self._chosen:
+            self._chosen.remove(name)
+        else:
+            self._chosen.append(name)
+        self.query_one(OptionList).replace_option_prompt_at_index(at, self._prompt(name))
+
+    def _list(self, query: str) -> None:
+        options = self.query_one(OptionList)
+        self._listed = found(self._search, query, self._names)
+        options.clear_options()
+        options.add_options([Option(self._prompt(name)) for name in self._listed])
+        options.highlighted = 0 if self._listed else None
+
+    def _prompt(self, name: str) -> Content:
+        return Content(f"[{'x' if name in self._chosen else ' '}] {whole(name)}")
+
+
+def found(search: FuzzySearch, query: str, names: Sequence[str]) -> list[str]:
+    """The names that match, the best first and in their own order where equal; all for an empty query."""
+    if not query.strip():
+        return list(names)
+    scores = {name: search.match(query.strip(), name)[0] for name in names}
+    return sorted((name for name in names if scores[name] > 0), key=lambda name: -scores[name])

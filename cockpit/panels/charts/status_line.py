@@ -1,0 +1,74 @@
+"""The line below the charts: where the cursor is, what happened near it, and what part of the run is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.widgets import Static
+
+from cockpit.charts.annotations.marks import Mark, head
+from cockpit.charts.build import Feed
+from cockpit.charts.draw.glyphs import Glyphs
+from cockpit.charts.ticks import step_label
+from cockpit.charts.view import recorded
+
+
+class ChartStatus(Static):
+    """One row of text, rewritten only when it says something else."""
+
+    DEFAULT_CSS = """
+    ChartStatus {
+        height: 1;
+        padding: 0 1;
+        color: $foreground 62%;
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__("", markup=False)
+        self._shown: tuple[str, str, int] | None = None
+
+    def show(self, feed: Feed, glyphs: Glyphs, pages: str) -> None:
+        """The mark nearest to the cursor, or the newest, at the left; what is shown at the right."""
+        width, left = self.content_size.width, marked(feed, glyphs)
+        right = fitting([part for part in (*facts(feed), pages) if part], width - len(left) - 2)
+        if (left, right, width) == self._shown:
+            return
+        self._shown = (left, right, width)
+        room = width - len(right) - 2
+        if room < 12:
+            self.update(Content(right if len(right) <= width else left[:width]), layout=False)
+            return
+        left = left if len(left) <= room else f"{left[: room - 3]}..."
+        self.update(Content(f"{left:<{room}}  {right}"), layout=False)
+
+
+def fitting(parts: Sequence[str], room: int) -> str:
+    """The parts in one line, the last ones left out where they do not fit; the first one stays."""
+    for count in range(len(parts), 1, -1):
+        if len(line := "  ".join(parts[:count])) <= room:
+            return line
+    return "".join(parts[:1])
+
+
+def marked(feed: Feed, glyphs: Glyphs) -> str:
+    """The cursor's step, and what happened nearest to it."""
+    cursor = feed.view.cursor
+    mark = feed.marks.nearest(feed.extent.last if cursor is None else cursor, feed.view.shown(feed.extent))
+    at = "" if cursor is None else f"step {step_label(cursor)}  "
+    return at if mark is None else at + _sentence(mark, glyphs)
+
+
+def _sentence(mark: Mark, glyphs: Glyphs) -> str:
+    return f"{head(mark.kind, glyphs.signs)} {step_label(mark.step)}: {mark.text}"
+
+
+def facts(feed: Feed) -> tuple[str, ...]:
+    """Which steps are shown, whether they follow the run, and how much of an old journal is read in."""
+    extent, view = feed.extent, feed.view
+    loading = feed.source.loading
+    first, last = recorded(view.shown(extent), extent)
+    steps = "" if extent.last == 0 else f"steps {step_label(first)}-{step_label(last)}"
+    follow = "following" if view.follow else "standing still"
+    return (f"reading the journal, {loading:.0%}" if loading < 1 else "", steps, follow)

@@ -1,0 +1,133 @@
+"""Pictures drawn with half blocks, two pixels to a cell, or with letters where there is no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from cockpit.panels.preview.layers import Layer, scaled
+
+MIN_COLUMNS: Final = 16
+"""A picture of fewer columns shows nothing."""
+_GAP: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How pictures are laid out: columns and rows of pictures, and the cells of each, its title left out."""
+
+    across: int
+    down: int
+    width: int
+    height: int
+
+
+def grid_for(count: int, width: int, height: int, aspect: float) -> Grid:
+    """The largest layout of `count` pictures in so many cells; of fewer, where that many would be too small.
+
+    `aspect` is a picture's height by its width in pixels; a cell is two pixels high.
+    """
+    for wanted in range(max(count, 1), 1, -1):
+        found = max((_grid(wanted, down, width, height, aspect) for down in (1, 2, 3)), key=lambda grid: grid.width)
+        if found.width >= MIN_COLUMNS:
+            return found
+    return _grid(1, 1, width, height, aspect)
+
+
+def _grid(count: int, down: int, width: int, height: int, aspect: float) -> Grid:
+    across = -(-count // down)
+    columns = (width + _GAP) // across - _GAP
+    lines = height // down - 1
+    columns = max(min(columns, int(2 * lines / aspect)), 1)
+    return Grid(across, down, columns, max(round(columns * aspect / 2), 1))
+
+
+class Pictures(Widget):
+    """Layers side by side, as many as fit, each under its name."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    Pictures {
+        height: 1fr;
+        background: transparent;
+    }
+    """
+
+    def __init__(self, *, letters: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._letters = letters
+        self._layers: Sequence[Layer] = ()
+        self._drawn: tuple[tuple[int, int, int], list[Strip]] | None = None
+        self._version = 0
+
+    def show(self, layers: Sequence[Layer]) -> None:
+        """Draw these from now on."""
+        self._layers = layers
+        self._version += 1
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Row `y` of the drawing, which is made anew for another size or other layers."""
+        key = (self._version, self.size.width, self.size.height)
+        if self._drawn is None or self._drawn[0] != key:
+            self._drawn = key, self._draw(*self.size)
+        rows = self._drawn[1]
+        width = self.size.width
+        return (rows[y] if y < len(rows) else Strip.blank(width, self.rich_style)).adjust_cell_length(
+            width, self.rich_style
+        )
+
+    def _draw(self, width: int, height: int) -> list[Strip]:
+        if not self._layers or not width or not height:
+            return []
+        pixels = self._layers[0].picture_HWC.shape
+        grid = grid_for(len(self._layers), width, height, pixels[0] / pixels[1])
+        shown = self._layers[: grid.across * grid.down]
+        rows: list[Strip] = []
+        for start in range(0, len(shown), grid.across):
+            band = shown[start : start + grid.across]
+            titles = "".join(f"{layer.name[: grid.width]:<{grid.width + _GAP}}" for layer in band)
+            rows.append(Strip([Segment(titles[:width], self.rich_style)]))
+            drawn = [self._picture(layer, grid) for layer in band]
+            gap = Segment(" " * _GAP, self.rich_style)
+            for line in zip(*drawn, strict=True):
+                rows.append(Strip([segment for cells in line for segment in (*cells, gap)]))
+        return rows
+
+    def _picture(self, layer: Layer, grid: Grid) -> list[list[Segment]]:
+        if self._letters:
+            letters = nearest_letters(layer.letters_HW, grid.height, grid.width)
+            return [[Segment(line, self.rich_style)] for line in letters]
+        return half_blocks(scaled(layer.picture_HWC, (2 * grid.height, grid.width)))
+
+
+def nearest_letters(letters_HW: NDArray[np.str_], height: int, width: int) -> list[str]:
+    """One letter for each cell, that of the pixel at its middle."""
+    rows = ((np.arange(height) + 0.5) * letters_HW.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * letters_HW.shape[1] / width).astype(np.intp)
+    return ["".join(line) for line in letters_HW[rows[:, None], columns]]
+
+
+def half_blocks(picture_HWC: NDArray[np.uint8]) -> list[list[Segment]]:
+    """Lines of cells for a picture of an even number of rows; neighbours of one colour share a segment."""
+    lines: list[list[Segment]] = []
+    for upper, lower in zip(picture_HWC[::2], picture_HWC[1::2], strict=True):
+        pairs = np.concatenate([upper, lower], axis=1)
+        (starts,) = np.nonzero(np.r_[True, (pairs[1:] != pairs[:-1]).any(axis=1)])
+        ends = np.r_[starts[1:], len(pairs)]
+        lines.append([_cell(pairs[start], int(end - start)) for start, end in zip(starts, ends, strict=True)])
+    return lines
+
+
+def _cell(pair: NDArray[np.uint8], count: int) -> Segment:
+    red, green, blue, *lower = (int(value) for value in pair)
+    return Segment("▀" * count, Style(color=Color.from_rgb(red, green, blue), bgcolor=Color.from_rgb(*lower)))

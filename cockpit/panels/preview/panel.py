@@ -1,0 +1,210 @@
+"""The preview panel: regions of a validation with what the network predicts, beside the truth and the errors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.style import Style
+from textual.widgets import Static
+
+from cockpit.panels.preview.gallery import Gallery
+from cockpit.panels.preview.graphics_support import Protocol, cell_size, image_widget, protocol_of
+from cockpit.panels.preview.half_blocks import Pictures
+from cockpit.panels.preview.layers import (
+    CLASS_COLOURS,
+    CLASS_LETTERS,
+    ERROR_COLOURS,
+    ERROR_LETTERS,
+    Layer,
+    Rgb,
+    layers_of,
+)
+from cockpit.panels.toolkit.line_panel import Part, flow, part
+from cockpit.panels.toolkit.panel import Panel
+from cockpit.panels.toolkit.symbols import ACTIVE, BAD, LABEL
+from cockpit.session.session import News, Session
+from cockpit.text.format import whole
+from engine.outputs.preview_file import sample_ious
+from engine.tasks.person.spec import CLASSES
+
+if TYPE_CHECKING:
+    from cockpit.panels.preview.pixels import GraphicPictures
+
+_SECONDS_BETWEEN_LOOKS: Final = 1.0
+ALL: Final = "all"
+
+
+class Preview(Panel, can_focus=True):
+    """Left and right go through the regions, up and down through the validations, enter through the layers.
+
+    `graphics` is how pictures are drawn: 'kitty', 'sixel', '' for half blocks, None for what the terminal is known for.
+    """
+
+    TITLE: ClassVar[str] = "Preview"
+    HELP = (
+        "Left and right: the region before and after. Up and down: the validation before and after. "
+        "Enter: one layer after the other, then all of them. End: the newest validation."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "sample(-1)", show=False),
+        Binding("right", "sample(1)", show=False),
+        Binding("up", "validation(1)", show=False),
+        Binding("down", "validation(-1)", show=False),
+        Binding("end", "newest", show=False),
+        Binding("enter", "layer(1)", show=False),
+    ]
+    DEFAULT_CSS = """
+    Preview {
+        layout: vertical;
+        height: 1fr;
+
+        & > Static { height: auto; padding: 0 1; }
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", graphics: Protocol | None = None, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._gallery = Gallery()
+        self._layer = ALL
+        self._facts = Static(markup=False)
+        self._legend = Static(markup=False)
+        self._marker = marker
+        self._graphics: Protocol | None = graphics
+        self._pictures: Pictures | GraphicPictures | None = None
+
+    def compose(self) -> ComposeResult:
+        """What is shown, the pictures, the legend."""
+        yield self._facts
+        self._pictures = self._drawer()
+        yield self._pictures
+        yield self._legend
+
+    def _drawer(self) -> Pictures | GraphicPictures:
+        """Real pixels where the terminal has them, else half blocks, or letters without colour."""
+        letters = self.app.no_color or self._marker == "ascii"
+        protocol = protocol_of(os.environ) if self._graphics is None else self._graphics
+        if protocol and not letters and not self.app.is_headless:
+            # Pillow and textual-image are for the few terminals that can show what they make.
+            from cockpit.panels.preview.pixels import GraphicPictures  # noqa: PLC0415
+
+            # The driver is the only way to the terminal while a screen runs.
+            driver: Any = self.app._driver  # pyright: ignore[reportPrivateUsage]
+            return GraphicPictures(lambda: image_widget(protocol, cell_size(driver.fileno), driver.write))
+        return Pictures(letters=letters)
+
+    def on_mount(self) -> None:
+        """The files come a moment after the journal tells of a validation: look by the clock, while somebody looks."""
+        self.set_interval(_SECONDS_BETWEEN_LOOKS, self._look)
+
+    def on_show(self) -> None:
+        """The arrow keys are for the pictures while they are what somebody looks at."""
+        if self.screen.focused is None:
+            self.focus()
+
+    def take(self, session: Session, news: News) -> None:
+        """Look for pictures of this run."""
+        if self._gallery.open(session.run_dir):
+            self._show()
+
+    def _look(self) -> None:
+        if self.is_on_screen and self._gallery.look():
+            self._show()
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        preview = self._gallery.preview
+        layers = layers_of(preview) if preview is not None else ()
+        if self._layer not in (ALL, *(layer.name for layer in layers)):
+            self._layer = ALL
+        chosen = layers if self._layer == ALL else [layer for layer in layers if layer.name == self._layer]
+        if self._pictures is not None:
+            self._pictures.show(chosen)
+        width = max(self.size.width - 2, 1)
+        self._facts.update(Content("\n").join([*self._said(width), *self._switch(layers, width)]))
+        self._legend.update(Content("\n").join(flow(_legend(), width, 2) if layers else []))
+
+    def _said(self, width: int) -> list[Content]:
+        """Which region of which validation, and how well it was seen."""
+        gallery = self._gallery
+        if gallery.preview is None:
+            return flow([part("", whole(gallery.notice), BAD if gallery.steps else LABEL)], width)
+        ious = sample_ious(gallery.preview)
+        return flow(
+            [
+                part("validation at step", str(gallery.step)),
+                part("", f"{gallery.steps.index(gallery.step) + 1} of {len(gallery.steps)}", LABEL, rank=2),
+                part("region", f"{gallery.number + 1} of {len(gallery.previews)}"),
+                part("", whole(gallery.preview.sample_id), LABEL, rank=3),
+                *(
+                    part(f"IoU {name}", "-" if iou is None else f"{iou:.3f}")
+                    for name, iou in zip(CLASSES, ious, strict=True)
+                ),
+            ],
+            width,
+            3,
+        )
+
+    def _switch(self, layers: tuple[Layer, ...], width: int) -> list[Content]:
+        """The layers to choose from, the chosen one in brackets."""
+        pieces: list[Part] = []
+        for name in (ALL, *(layer.name for layer in layers)) if layers else ():
+            chosen = name == self._layer
+            text = Content.styled(f"[{name}]" if chosen else f" {name} ", f"bold {ACTIVE}" if chosen else LABEL)
+            pieces.append(Part(text.stylize(Style.from_meta({"layer": name}))))
+        return flow(pieces, width, 2)
+
+    def on_resize(self) -> None:
+        """The lines are laid out for a width."""
+        self._show()
+
+    # --- browsing -----------------------------------------------------------------------------
+
+    def action_sample(self, by: int) -> None:
+        """The region `by` places further, round and round."""
+        self._gallery.turn(by)
+        self._show()
+
+    def action_validation(self, by: int) -> None:
+        """The validation `by` places further, as far as there are any."""
+        self._gallery.go(by)
+        self._show()
+
+    def action_newest(self) -> None:
+        """The newest validation, and those that come."""
+        self._gallery.go(len(self._gallery.steps))
+        self._show()
+
+    def action_layer(self, by: int) -> None:
+        """The next layer, or all of them."""
+        preview = self._gallery.preview
+        if preview is not None:
+            names = [ALL, *(layer.name for layer in layers_of(preview))]
+            self._layer = names[(names.index(self._layer) + by) % len(names)]
+            self._show()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a layer's name chooses it; anywhere else it gives the panel the arrow keys."""
+        name = event.style.meta.get("layer")
+        if isinstance(name, str):
+            event.stop()
+            self._layer = name
+            self._show()
+        self.focus()
+
+
+def _legend() -> list[Part]:
+    """Colours and letters of the classes and of the errors, with their names."""
+    names = [*zip(CLASSES[1:], CLASS_COLOURS[1:], CLASS_LETTERS[1:], strict=True)]
+    wrong = [*zip(("missed", "invented", "wrong person"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
+    return [_key(*row) for row in (*names, *wrong)]
+
+
+def _key(name: str, colour: Rgb, letter: str) -> Part:
+    red, green, blue = (int(value) for value in colour)
+    return Part(Content.assemble((f" {letter} ", f"bold #101010 on rgb({red},{green},{blue})"), (f" {name}", LABEL)))

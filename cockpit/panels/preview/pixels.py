@@ -1,0 +1,71 @@
+"""Pictures in real pixels, drawn by textual-image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PIL import Image
+from textual.containers import Grid, Vertical
+from textual.widget import Widget
+from textual.widgets import Static
+
+from cockpit.panels.preview.half_blocks import grid_for
+from cockpit.panels.preview.layers import Layer
+
+
+class GraphicPictures(Grid):
+    """Layers side by side, as many as fit, each under its name. `load` gives the class of textual-image to use."""
+
+    DEFAULT_CSS = """
+    GraphicPictures {
+        height: 1fr;
+        grid-gutter: 0 2;
+
+        & Vertical { height: auto; width: auto; }
+        & Static { height: 1; width: auto; }
+    }
+    """
+
+    def __init__(self, load: Callable[[], type[Widget]], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._load = load
+        self._layers: Sequence[Layer] = ()
+        self._class: type[Widget] | None = None
+
+    def show(self, layers: Sequence[Layer]) -> None:
+        """Draw these from now on."""
+        self._layers = layers
+        self._rebuild()
+
+    def on_resize(self) -> None:
+        """Another size has another layout."""
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        if self.is_attached:
+            self.run_worker(self._mounted(), exclusive=True)
+
+    async def _mounted(self) -> None:
+        """Put the widgets of the newest layers in place of those before."""
+        layers, size = self._layers, self.size
+        await self.remove_children()
+        if not layers or not size.area:
+            return
+        pixels = layers[0].picture_HWC.shape
+        grid = grid_for(len(layers), size.width, size.height, pixels[0] / pixels[1])
+        self.styles.grid_size_columns = grid.across
+        self.styles.grid_size_rows = grid.down
+        cells = [self._cell(layer, grid.width, grid.height) for layer in layers[: grid.across * grid.down]]
+        await self.mount_all(cells)
+
+    def _cell(self, layer: Layer, width: int, height: int) -> Widget:
+        picture: Any = self._image_class()()  # textual-image's classes take their picture as an attribute
+        picture.image = Image.fromarray(layer.picture_HWC)
+        picture.styles.width, picture.styles.height = width, height
+        return Vertical(Static(layer.name, markup=False), picture)
+
+    def _image_class(self) -> type[Widget]:
+        if self._class is None:
+            self._class = self._load()
+        return self._class

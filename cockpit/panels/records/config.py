@@ -1,0 +1,118 @@
+"""The config panel: what was changed since the start on top, then the resolved config, searched fuzzily."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from textual.content import Content
+from textual.fuzzy import FuzzySearch
+
+from cockpit.panels.records.config_changes import Change, Changes
+from cockpit.panels.records.config_values import ConfigValues
+from cockpit.panels.toolkit.line_list import LineList
+from cockpit.panels.toolkit.line_panel import since
+from cockpit.panels.toolkit.panel import JumpTo
+from cockpit.panels.toolkit.search_panel import SearchedList
+from cockpit.panels.toolkit.symbols import LABEL, STRONG, WARN
+from cockpit.session.session import News, Session
+from cockpit.text.format import whole
+
+_KEY_WIDTH: Final = 42
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line: a heading without a key, or a key with its value and perhaps its change."""
+
+    key: str
+    value: str = ""
+    change: Change | None = None
+
+
+class Config(SearchedList):
+    """One key a line. Enter on a changed one takes the charts to the step of the change."""
+
+    TITLE: ClassVar[str] = "Config"
+    HELP = "/ searches keys and values, letters may be left out; enter on a changed key takes the charts to its step."
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.listing.follows = False
+        self._values = ConfigValues()
+        self._changes = Changes()
+        self._last_id = 0
+        self._rows: list[_Row] = []
+        self._session: Session | None = None
+
+    def take(self, session: Session, news: News) -> None:
+        """Read the config and what was changed."""
+        self._session = session
+        for entry in since(session.entries, self._last_id):
+            self._last_id = entry.id
+            self._changes.add(entry)
+        self._fill()
+
+    def seek(self, text: str) -> None:
+        """Keep the keys that match."""
+        self._fill()
+
+    def _fill(self) -> None:
+        if self._session is None:
+            return
+        values = self._values.all(self._session.run_dir)
+        changes = self._changes.all()
+        by_key = {change.key: change for change in changes}
+        changed = [_Row(change.key, change.now, change) for change in changes]
+        held = [_Row(key, _shown(value), by_key.get(key)) for key, value in values.items()]
+        changed, held = _matching(changed, self.sought), _matching(held, self.sought)
+        rows = [*([_Row("", "changed since the start"), *changed, _Row("", "")] if changed else ()), *held]
+        if rows != self._rows or not self.listing.count:
+            self._rows = rows
+            self.listing.follows = False
+            self.listing.show(len(rows))
+        self.status.update(whole(self._values.notice) or f"{len(values)} keys, {len(changes)} changed")
+
+    def line(self, index: int) -> Content:
+        """A key, its value, and what became of it."""
+        row = self._rows[index]
+        if not row.key:
+            return Content.styled(row.value, f"bold {WARN}")
+        key = whole(row.key)
+        room = min(_KEY_WIDTH, max(self.listing.size.width // 2, 12))
+        gap = " " * max(room - len(key), 2)
+        if row.change is None:
+            return Content.assemble((key, LABEL), gap, (whole(row.value), STRONG))
+        change = row.change
+        return Content.assemble(
+            (key, f"bold {WARN}"),
+            gap,
+            (whole(change.was), LABEL),
+            " -> ",
+            (whole(change.now), f"bold {WARN}"),
+            (f"  step {change.step}, {whole(change.actor)}", LABEL),
+        )
+
+    def on_line_list_chosen(self, event: LineList.Chosen) -> None:
+        """Take the charts to where the key was changed, or say that it never was."""
+        event.stop()
+        row = self._rows[event.index]
+        if row.change is not None:
+            self.post_message(JumpTo(row.change.step))
+        elif row.key:
+            self.notify(f"{whole(row.key)} is as it was at the start", markup=False)
+
+
+def _matching(rows: list[_Row], sought: str) -> list[_Row]:
+    """The rows whose key and value hold the letters of `sought` in their order."""
+    if not sought.strip():
+        return rows
+    search = FuzzySearch()
+    wanted = sought.replace(" ", "")
+    return [row for row in rows if search.match(wanted, f"{row.key} {row.value}")[0] > 0]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

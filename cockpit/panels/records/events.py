@@ -1,0 +1,141 @@
+"""The events panel: everything that happened, the newest at the bottom; a press takes the charts to its step."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar, Final
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.style import Style
+
+from cockpit.panels.records.events_filter import KINDS, EventsFilter, weight_of
+from cockpit.panels.toolkit.line_list import LineList
+from cockpit.panels.toolkit.panel import JumpTo
+from cockpit.panels.toolkit.search_panel import SearchedList
+from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, LABEL, STRONG, WARN, signs_for
+from cockpit.session.session import News, Session
+from cockpit.text.event_text import Weight, sentence
+from cockpit.text.format import whole
+from engine.journal.reader import Entry
+from engine.protocol.events import Status
+
+_STYLES: Final = {
+    Weight.ALERT: BAD,
+    Weight.RESULT: STRONG,
+    Weight.INTERVENTION: ACTIVE,
+    Weight.PROGRESS: "",
+    Weight.SILENT: FAINT,
+}
+_ENDINGS: Final = {
+    Status.APPLIED: ("applied", ACTIVE),
+    Status.CLAMPED: ("clamped", f"bold {WARN}"),
+    Status.REFUSED: ("refused", BAD),
+}
+_TIME_FROM: Final = 60
+"""From this width on a line begins with the time of day, and all kinds are named."""
+_SECONDS_BETWEEN_TURNS: Final = 0.02
+
+
+class Events(SearchedList):
+    """The list, searched a few milliseconds at a time, so that no length of it holds up the screen."""
+
+    TITLE: ClassVar[str] = "Events"
+    HELP = (
+        "Up and down choose an event, enter or a click takes the charts to its step. / searches, left and right choose "
+        "the kind of events, end follows the newest."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "kind(-1)", show=False),
+        Binding("right", "kind(1)", show=False),
+    ]
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._signs = signs_for(marker)
+        self._filter = EventsFilter()
+        self._is_searching = False
+
+    def take(self, session: Session, news: News) -> None:
+        """List what came since."""
+        self._filter.watch(session.entries)
+        if not self._filter.is_done or not self._filter.total:
+            self._search()
+
+    def seek(self, text: str) -> None:
+        """List what holds every word of `text`."""
+        self._look_for(self._filter.kind, text)
+
+    def action_kind(self, by: int) -> None:
+        """Choose the next kind of events."""
+        self._look_for(KINDS[(KINDS.index(self._filter.kind) + by) % len(KINDS)], self.sought)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a kind chooses it."""
+        kind = event.style.meta.get("kind")
+        if kind in KINDS:
+            event.stop()
+            self._look_for(kind, self.sought)
+
+    def on_resize(self) -> None:
+        """How many kinds are named depends on the width."""
+        self._show_kinds()
+
+    def _look_for(self, kind: str, text: str) -> None:
+        self._filter.look_for(kind, text)
+        self.listing.follows = True
+        self._search()
+
+    def _search(self) -> None:
+        """Look for a few milliseconds, and again soon where that was not enough."""
+        older = self._filter.search()
+        self.listing.show(len(self._filter.found), shifted=-older)
+        self._show_kinds()
+        if not self._filter.is_done and not self._is_searching:
+            self._is_searching = True
+            self.set_timer(_SECONDS_BETWEEN_TURNS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_searching = False
+        self._search()
+
+    def _show_kinds(self) -> None:
+        """The kinds, the chosen one in brackets, and how many events are listed of how many there are."""
+        pieces: list[Content] = []
+        for kind in (self._filter.kind,) if self.size.width < _TIME_FROM else KINDS:
+            chosen = kind == self._filter.kind
+            text = Content.styled(f"[{kind}]" if chosen else f" {kind} ", f"bold {ACTIVE}" if chosen else LABEL)
+            pieces.append(text.stylize(Style.from_meta({"kind": kind})))
+        searching = "" if self._filter.is_done else self._signs.dots
+        count = Content.styled(f" {len(self._filter.found)} of {self._filter.total}{searching}", LABEL)
+        self.status.update(Content("").join([*pieces, count]))
+
+    def line(self, index: int) -> Content:
+        """The event at `index` of those that were found."""
+        return event_line(self._filter.found[index], self.listing.size.width, self._signs.alert)
+
+    def on_line_list_chosen(self, event: LineList.Chosen) -> None:
+        """Take the charts to the step of the event."""
+        event.stop()
+        entry = self._filter.found[event.index]
+        self.post_message(JumpTo(getattr(entry.event, "at_step", 0) or entry.step))
+
+
+def event_line(entry: Entry, width: int, alert_sign: str) -> Content:
+    """One event: when, at which step, who asked, how a command ended, what, and why."""
+    matter = weight_of(entry)
+    when = time.strftime("%H:%M:%S ", time.localtime(entry.time)) if width >= _TIME_FROM else ""
+    sign = alert_sign if matter is Weight.ALERT else " "
+    actor = "" if entry.actor == "engine" else f"[{whole(entry.actor)}] "
+    word, style = _ENDINGS.get(entry.status, ("", ""))
+    reason = f" ({whole(entry.reason)})" if entry.reason else ""
+    return Content.assemble(
+        (when, FAINT),
+        (f"{entry.step:>7} ", LABEL),
+        (f"{sign} ", BAD),
+        (actor, LABEL),
+        (f"{word}: " if word else "", style),
+        (sentence(entry.event), _STYLES[matter]),
+        (reason, LABEL),
+    )

@@ -1,0 +1,98 @@
+"""Which events are listed: by how much they matter and by words in them, for a hundred thousand of them at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cockpit.text.event_text import Weight, sentence, weight
+from cockpit.text.format import whole
+from engine.journal.reader import Entry
+from engine.protocol.events import Status
+
+KINDS: Final = ("all", "interventions", "alerts", "results")
+"""What can be listed: everything but what another event says better, or one kind of it."""
+
+_WEIGHTS: Final = {"interventions": Weight.INTERVENTION, "alerts": Weight.ALERT, "results": Weight.RESULT}
+_BUDGET: Final = 0.006
+"""Seconds of one turn: the search gives way to keys and charts."""
+
+
+def weight_of(entry: Entry) -> Weight:
+    """What a person asked for is an intervention, unless it is a result or an alert."""
+    matter = weight(entry.event)
+    if entry.status is not Status.NOTED and matter in (Weight.PROGRESS, Weight.SILENT):
+        return Weight.INTERVENTION
+    return matter
+
+
+def searched_text(entry: Entry) -> str:
+    """What a search looks through, in small letters."""
+    return (
+        f"step {entry.step} {whole(entry.actor)} {entry.status} {sentence(entry.event)} {whole(entry.reason)}".lower()
+    )
+
+
+class EventsFilter:
+    """Finds the entries that are wanted, the newest first, a few milliseconds at a time."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.kind = "all"
+        self.words: tuple[str, ...] = ()
+        self.found: deque[Entry] = deque()
+        """What was found so far, oldest first."""
+        self._clock = clock
+        self._entries: Sequence[Entry] = ()
+        self._next_older = 0
+        self._next_newer = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything was looked through."""
+        return self._next_older == 0 and self._next_newer == len(self._entries)
+
+    @property
+    def total(self) -> int:
+        """How many entries there are, wanted or not."""
+        return len(self._entries)
+
+    def look_for(self, kind: str, text: str) -> None:
+        """Look for one of `KINDS`, each word of `text` in it somewhere; the search begins anew."""
+        self.kind, self.words = kind, tuple(text.lower().split())
+        self.found = deque()
+        self._next_older = self._next_newer = len(self._entries)
+
+    def watch(self, entries: Sequence[Entry]) -> None:
+        """The entries are these now: the former ones and newer ones behind them."""
+        another = self._entries[:1] != entries[:1] or len(entries) < len(self._entries)
+        self._entries = entries
+        if another:
+            self.look_for(self.kind, " ".join(self.words))
+
+    def search(self) -> int:
+        """Look for a few milliseconds: at what is new, then further back. Returns how many lines came on top."""
+        until = self._clock() + _BUDGET
+        while self._next_newer < len(self._entries) and self._clock() < until:
+            entry = self._entries[self._next_newer]
+            self._next_newer += 1
+            if self._is_wanted(entry):
+                self.found.append(entry)
+        older = 0
+        while self._next_older > 0 and self._clock() < until:
+            self._next_older -= 1
+            entry = self._entries[self._next_older]
+            if self._is_wanted(entry):
+                self.found.appendleft(entry)
+                older += 1
+        return older
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        matter = weight_of(entry)
+        if matter is Weight.SILENT or (self.kind in _WEIGHTS and matter is not _WEIGHTS[self.kind]):
+            return False
+        if not self.words:
+            return True
+        text = searched_text(entry)
+        return all(word in text for word in self.words)

@@ -1,0 +1,118 @@
+"""The alert banner: stays until somebody acknowledges it, says what, where and why, and what can be done."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+
+from cockpit.dialogs.remedies import remedies_of
+from cockpit.panels.status.incidents import Account, account
+from cockpit.panels.toolkit.line_panel import Lines, Part, flow, jump, link, wrapped
+from cockpit.panels.toolkit.symbols import LABEL, STRONG
+from cockpit.session.activity_text import OVER
+from cockpit.session.incidents.incidents import Incident, Incidents
+from cockpit.session.session import News, Session
+
+
+class Banner(Lines):
+    """The newest incident that nobody acknowledged. Give it every news, hidden or not: it shows and hides itself."""
+
+    TITLE: ClassVar[str] = "Alert"
+    HELP = "Alerts of one cause are one incident. It stays here until it is acknowledged; the one before it shows then."
+    DEFAULT_CSS = """
+    Banner {
+        display: none;
+        padding: 0 1;
+        background: $error-muted;
+        color: $foreground;
+        border-left: thick $error;
+
+        &.-ascii { border-left: ascii $error; }
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
+        super().__init__(marker=marker, id=id)
+        self._incidents = Incidents()
+        self._session: Session | None = None
+        self._shown: Incident | None = None
+        self._was_over = False
+
+    @property
+    def incident(self) -> Incident | None:
+        """The incident that is shown; None where there is none."""
+        return self._incidents.open[-1] if self._incidents.open else None
+
+    @property
+    def num_open(self) -> int:
+        """How many incidents wait for somebody."""
+        return len(self._incidents.open)
+
+    def take(self, session: Session, news: News) -> None:
+        """Show the newest incident of the session, as it has grown."""
+        self._incidents, self._session = session.incidents, session
+        if self.incident != self._shown or self._was_over is not self._is_over():
+            self._was_over = self._is_over()
+            self._show()
+
+    def acknowledge(self) -> Incident | None:
+        """Somebody has seen the incident that is shown: show the one before. Returns it, None where there was none."""
+        seen = self._incidents.acknowledge()
+        self._show()
+        return seen
+
+    def _show(self) -> None:
+        self._shown = self.incident
+        self.display = self._shown is not None
+        self.repaint()
+
+    def lines(self, width: int) -> list[Content]:
+        """What and where on one line, the likely cause, the places and the evidence on at most two each, the remedy."""
+        incident = self.incident
+        if incident is None:
+            return []
+        told = account(incident)
+        return [
+            *flow(self._headline(incident, told), width),
+            *(wrapped(f"likely cause: {told.cause}", width, STRONG, most=2) if told.cause else ()),
+            *(wrapped(told.where, width, STRONG, most=2) if told.where else ()),
+            *(wrapped(told.evidence, width, most=2) if told.evidence else ()),
+            *(wrapped(f"remedy: {remedy}", width, LABEL, most=3) if (remedy := self._remedy(incident, told)) else ()),
+        ]
+
+    def _remedy(self, incident: Incident, told: Account) -> str:
+        """The recommended command, then what the newest alert says of it."""
+        state = self._session.state if self._session is not None and not self._is_over() else None
+        found = remedies_of(incident, state) if state is not None else ()
+        return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
+
+    def _headline(self, incident: Incident, told: Account) -> list[Part]:
+        pieces = [
+            Part(
+                Content.assemble(
+                    (f"{self.signs.alert} {self._title(incident)} ", "bold $text-error"), (told.what, STRONG)
+                )
+            )
+        ]
+        if str(incident.last_step) not in told.what:
+            pieces.append(Part(Content.assemble(("step ", LABEL), jump(str(incident.last_step), incident.last_step))))
+        else:
+            pieces.append(Part(jump("show", incident.last_step)))
+        pieces.append(Part(link("[a] acknowledge", "acknowledge")))
+        if not self._is_over():
+            pieces.append(Part(link("[A] remedies", "remedies")))
+        return pieces
+
+    def _is_over(self) -> bool:
+        """Whether the run is beyond any remedy."""
+        state = self._session.state if self._session is not None else None
+        return state is not None and state.activity in OVER
+
+    def _title(self, incident: Incident) -> str:
+        """Which one of the run's incidents, how many alerts it has grown to, and how many others wait."""
+        title = f"ALERT {incident.number} of {len(self._incidents)}" if len(self._incidents) > 1 else "ALERT"
+        if self._incidents.was_seen(incident):
+            title += ", grown since it was acknowledged"
+        others = self.num_open - 1
+        return title + (f" ({others} more open)" if others else "")

@@ -1,0 +1,258 @@
+"""The modules panel: each refinement with its key, whether it is on, and what it does to the loss and the gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+from textual.content import Content
+from textual.style import Style
+
+from cockpit.panels.status.header import value_style
+from cockpit.panels.toolkit.line_panel import Part, TitledLines, cut, flow, link, padded, part
+from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, Signs, sparkline
+from cockpit.session.history.history import History
+from cockpit.session.session import News, Session
+from cockpit.text.command_text import foreseen
+from cockpit.text.format import number
+from engine.protocol.state import RunState
+from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, PHASES, REFINEMENT_OF_TERM, REFINEMENTS
+
+_WIDE: Final = 92
+"""From here on a refinement has one row of a table; below, two or three lines."""
+_TERM_OF: Final = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
+_PHASE_OF: Final = {name: phase.number for phase in PHASES for name in phase.adds}
+_HEADINGS: Final = (
+    ("", 4),
+    ("refinement", 24),
+    ("weight", 8),
+    ("raw loss", 10),
+    ("chance", 8),
+    ("weighted", 10),
+    ("share", 8),
+    ("clamped", 8),
+)
+_SPARK: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one refinement; None for what it does not have or nobody has measured."""
+
+    key: int
+    name: str
+    term: str
+    on: bool
+    on_soon: bool
+    weight: float | None
+    weight_soon: float | None
+    raw: float | None
+    weighted: float | None
+    chance: float | None
+    share: float | None
+    hits: int
+    spark: str
+
+
+class Modules(TitledLines):
+    """The seven refinements. A click on one is its number key; a click on its weight is the key of weights."""
+
+    TITLE: ClassVar[str] = "Modules"
+    HELP = "The number key switches a refinement. Share: its part of the gradient where it meets the shared network."
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
+        super().__init__(marker=marker, id=id)
+        self._session: Session | None = None
+        self._curves: dict[str, tuple[tuple[float, ...], str]] = {}
+        self._tallies = {term: Tally(f"clamp_hits/{term}") for term in REFINEMENT_OF_TERM}
+
+    def take(self, session: Session, news: News) -> None:
+        """Show the refinements as they are now."""
+        self._session = session
+        self.repaint_for(session, news)
+
+    def lines(self, width: int) -> list[Content]:
+        """A table where there is room, else a few lines for each."""
+        session = self._session
+        if session is None or session.state is None:
+            return [Content.styled("no refinements before the run has begun", LABEL)]
+        spark = (
+            min(_SPARK, max(width - sum(size for _, size in _HEADINGS), 0)) if width >= _WIDE else min(width - 4, 12)
+        )
+        rows = self._rows(session, session.state, spark)
+        if width >= _WIDE:
+            heading = "".join(padded(title, size) for title, size in _HEADINGS) + "over the run"[:spark]
+            return [Content.styled(heading, LABEL), *(cut(self._wide(row), width) for row in rows)]
+        on = [row for row in rows if row.on or row.on_soon]
+        off = [row for row in rows if row not in on]
+        return [*(cut(line, width) for row in on for line in self._narrow(row, width)), *self._folded(off, width)]
+
+    def _folded(self, rows: Sequence[Row], width: int) -> list[Content]:
+        """The refinements that are off on one line, each still a button: by name, by the first word, or by key."""
+        if not rows:
+            return []
+        full = [f" {row.name}" for row in rows]
+        short = [name.partition("_")[0] for name in full]
+        spelled = [full, *([short] if len(set(short)) == len(short) else []), [""] * len(rows)]
+        lines = [self._off(rows, names) for names in spelled]
+        return [next((line for line in lines if line.cell_length <= width), cut(lines[-1], width))]
+
+    def _off(self, rows: Sequence[Row], names: Sequence[str]) -> Content:
+        pieces = [Content.styled(f"{self.signs.off} off:", FAINT)]
+        for row, name in zip(rows, names, strict=True):
+            text = Content.assemble((str(row.key), f"bold {ACTIVE}"), (name, FAINT))
+            pieces.append(text.stylize(Style.from_meta({"ask": "toggle", "argument": row.name})))
+        return Content("  ").join(pieces)
+
+    def _rows(self, session: Session, state: RunState, spark: int) -> list[Row]:
+        soon = foreseen(state, (pending.command for pending in session.pending))
+        return [self._row(session, (state, soon), name, key, spark) for key, name in enumerate(REFINEMENTS, start=1)]
+
+    def _row(self, session: Session, states: tuple[RunState, RunState], name: str, key: int, spark: int) -> Row:
+        (state, soon), history = states, session.history
+        term, on = _TERM_OF.get(name, ""), name in state.refinements
+        measured = on and bool(term)
+        curve = f"loss_raw/{term}" if term else f"grad_norm/{name}"
+        return Row(
+            key=key,
+            name=name,
+            term=term,
+            on=on,
+            on_soon=name in soon.refinements,
+            weight=state.loss_weights.get(term) if term else None,
+            weight_soon=soon.loss_weights.get(term) if term else None,
+            raw=history.newest(f"loss_raw/{term}") if measured else None,
+            weighted=history.newest(f"loss/{term}") if measured else None,
+            chance=session.chance.get(term) if measured else None,
+            share=_share(history, name) if on else None,
+            hits=self._tallies[term].count(history) if term else 0,
+            spark=self._curve(history, curve, spark) if on else "",
+        )
+
+    def _curve(self, history: History, name: str, columns: int) -> str:
+        """The whole run of a metric, drawn anew when it is a quarter of a column longer."""
+        first, last = history.first_step, history.last_step
+        if columns < 4 or last < first or name not in history.names:
+            return ""
+        grain = max((last - first + 1) // (4 * columns), 1)
+        key = (columns, first, last // grain, history.loading)
+        if self._curves.get(name, ((), ""))[0] != key:
+            self._curves[name] = key, _drawn(history, name, columns, self.signs)
+        return self._curves[name][1]
+
+    def _switch(self, row: Row) -> Content:
+        """Sign and word: on, off, and what it will be."""
+        sign, style = (self.signs.on, f"bold {GOOD}") if row.on else (self.signs.off, FAINT)
+        text = Content.assemble((f"{row.key} ", f"bold {ACTIVE}"), (sign, style))
+        if row.on is not row.on_soon:
+            text += Content.styled(f" -> {'on' if row.on_soon else 'off'} {self.signs.dots}", WAITING)
+        return text
+
+    def _wide(self, row: Row) -> Content:
+        name_width = _HEADINGS[1][1]
+        switch = self._switch(row)
+        room = max(_HEADINGS[0][1] + name_width - switch.cell_length - 1, 8)
+        name = Content.styled(f" {padded(row.name, room)}", STRONG if row.on else FAINT)
+        toggle = (switch + name).stylize(Style.from_meta({"ask": "toggle", "argument": row.name}))
+        if not row.on:
+            return toggle + Content.styled(_absence(row.name), FAINT)
+        cells = (
+            self._weight(row),
+            Content.styled(number(row.raw), value_style(row.raw, row.chance)),
+            Content.styled(number(row.chance, 3), LABEL),
+            Content.styled(number(row.weighted), STRONG),
+            Content.styled(_percent(row.share), _share_style(row.share)),
+            Content.styled(str(row.hits) if row.term else "-", WARN if row.hits else LABEL),
+        )
+        columns = zip(cells, _HEADINGS[2:], strict=True)
+        spaced = [piece for cell, (_, size) in columns for piece in (cell, " " * max(size - cell.cell_length, 1))]
+        return Content.assemble(toggle, *spaced, (row.spark, ACTIVE))
+
+    def _narrow(self, row: Row, width: int) -> Iterable[Content]:
+        name = Content.styled(f" {row.name}", STRONG if row.on else FAINT)
+        toggle = (self._switch(row) + name).stylize(Style.from_meta({"ask": "toggle", "argument": row.name}))
+        if not row.on:
+            yield toggle
+            return
+        first = [Part(toggle), part("share", _percent(row.share), _share_style(row.share))]
+        used = sum(piece.content.cell_length + 2 for piece in first)
+        pieces: list[Part] = []
+        (first if used + len(row.spark) <= width else pieces).append(part("", row.spark, ACTIVE))
+        yield from flow(first, width)
+        if row.term:
+            pieces.append(Part(part("raw", number(row.raw), value_style(row.raw, row.chance)).content))
+            pieces.append(part("chance", number(row.chance, 3), LABEL))
+            pieces.append(
+                Part(Content.assemble(("x ", LABEL), self._weight(row), (" = ", LABEL), (number(row.weighted), STRONG)))
+            )
+            if row.hits:
+                pieces.append(part("clamped", str(row.hits), WARN))
+        yield from (Content("   ") + line for line in flow(pieces, max(width - 3, 1)))
+
+    def _weight(self, row: Row) -> Content:
+        if not row.term:
+            return Content.styled("-", LABEL)
+        text = link(number(row.weight, 3), "weight", row.term, STRONG)
+        if row.weight_soon != row.weight:
+            text += Content.styled(f" -> {number(row.weight_soon, 3)} {self.signs.dots}", WAITING)
+        return text
+
+
+def _absence(name: str) -> str:
+    """What there is to say of a refinement that is off."""
+    if name in _PHASE_OF:
+        return f"off, comes with phase {_PHASE_OF[name]}"
+    (rival,) = (other for other in EXCLUSIVE_REFINEMENTS if other != name)
+    return f"off, in no phase, excludes {rival}"
+
+
+def _share(history: History, name: str) -> float | None:
+    """The refinement's part (0..1) of the gradient; of its own module's norm where the share was not measured."""
+    share = history.newest(f"grad_share/{name}")
+    if share is not None:
+        return share
+    own, total = history.newest(f"grad_norm/{name}"), history.newest("grad_norm/total")
+    return own / total if own is not None and total else None
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "-"
+    return f"{100 * share:.0f} %" if math.isfinite(share) else number(share)
+
+
+def _share_style(share: float | None) -> str:
+    if share is None:
+        return LABEL
+    return BAD if not math.isfinite(share) else f"bold {WARN}" if share > 0.5 else STRONG
+
+
+def _drawn(history: History, name: str, columns: int, signs: Signs) -> str:
+    """The whole run of a metric in `columns` characters, a sign of its own where a value was not finite."""
+    first, last = history.first_step, history.last_step
+    held = history.buckets(name, first=first, last=last + 1, columns=min(columns, last - first + 1))
+    means = np.where(held.nan_C | held.inf_C, np.inf, held.mean_C)
+    return sparkline(means.tolist(), signs)
+
+
+class Tally:
+    """The sum of a counting metric over the whole history, at the cost of what is new."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._range = (0, 0)
+        self._loading = 0.0
+        self._sum = 0.0
+
+    def count(self, history: History) -> int:
+        """The sum of every value recorded, NaN and Inf left out."""
+        first, last = history.first_step, history.last_step
+        grown = first == self._range[0] and last >= self._range[1] and history.loading == self._loading
+        start = self._range[1] + 1 if grown else first
+        _, values = history.rows(self._name, start, last)
+        self._sum = (self._sum if grown else 0.0) + float(values[np.isfinite(values)].sum())
+        self._range, self._loading = (first, last), history.loading
+        return round(self._sum)

@@ -1,0 +1,211 @@
+"""The header: which run this is, what it is doing and for how long, how far it is, and how well it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from textual.content import Content
+
+from cockpit.console.live_panel import phase_title
+from cockpit.panels.toolkit.line_panel import Lines, Part, flow, part
+from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
+from cockpit.session.activity_text import OVER
+from cockpit.session.session import News, Session
+from cockpit.text.command_text import foreseen
+from cockpit.text.format import duration, number, rate, whole
+from engine.protocol.events import Activity
+from engine.protocol.state import RunState
+from engine.tasks.person.spec import active_terms
+
+STALE_SECONDS: Final = 5.0
+"""A writer beats about once a second: after so many seconds its silence is told."""
+_FULL_WIDTH: Final = 76
+"""Cells inside 80 columns: from here on each group of facts has one line, below it wraps."""
+_MIN_BAR, _MAX_BAR = 8, 60
+_MAX_NAME: Final = 30
+
+_STYLES: Final = {
+    Activity.RUNNING: f"bold {GOOD}",
+    Activity.VALIDATING: f"bold {ACTIVE}",
+    Activity.STARTING: f"bold {ACTIVE}",
+    Activity.PAUSED: f"bold {WARN}",
+    Activity.STOPPING: f"bold {WARN}",
+    Activity.FINISHED: f"bold {GOOD}",
+    Activity.FAILED: BAD,
+}
+
+
+class Header(Lines):
+    """The run at a glance. `reduced_motion` keeps the heart from beating; its silence is told all the same."""
+
+    TITLE: ClassVar[str] = "Run"
+    DEFAULT_CSS = """
+    Header {
+        padding: 0 1;
+        background: $panel;
+        color: $foreground;
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", reduced_motion: bool = False, id: str | None = None) -> None:
+        super().__init__(marker=marker, id=id)
+        self._session: Session | None = None
+        self._reduced_motion = reduced_motion
+        self._num_beats = 0
+        self._last_beat = -math.inf
+
+    def take(self, session: Session, news: News) -> None:
+        """Show how the run stands now."""
+        self._session = session
+        if session.heartbeat_age is not None:
+            beat_at = session.elapsed - session.heartbeat_age
+            if beat_at > self._last_beat + 0.2:
+                self._last_beat = beat_at
+                self._num_beats += 1
+        self.repaint()
+
+    def lines(self, width: int) -> list[Content]:
+        """Three lines from 80 columns on: what it is doing, how far it is, how well it does."""
+        session = self._session
+        if session is None or session.state is None:
+            return flow(self._beginning(session), width, 3)
+        state = session.state
+        soon = foreseen(state, (pending.command for pending in session.pending))
+        most = 1 if width >= _FULL_WIDTH else 3
+        return [
+            *flow(self._identity(session, state, soon), width, most),
+            self._progress(session, state, width),
+            *flow(self._measures(session, state, soon), width, most),
+        ]
+
+    def _beginning(self, session: Session | None) -> Iterable[Part]:
+        """Before the run has said anything."""
+        sign = self.signs.activities[Activity.STARTING]
+        yield part("", f"{sign} starting", _STYLES[Activity.STARTING])
+        if session is not None:
+            yield part("", whole(session.run_dir.name))
+            yield part("", whole(session.pulse.removeprefix("starting, ")), LABEL)
+            if session.notice not in ("", "starting"):
+                yield part("", whole(session.notice), BAD)
+
+    def _identity(self, session: Session, state: RunState, soon: RunState) -> Iterable[Part]:
+        name = whole(state.run)
+        yield part("", name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + self.signs.dots[:1])
+        if state.activity not in OVER:
+            yield self._heart(session)
+        yield self._activity(session, state, soon)
+        if session.notice:
+            yield part("", whole(session.notice), BAD)
+        if soon.phase != state.phase:
+            yield Part(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
+        else:
+            yield part("phase", str(state.phase), rank=1)
+            yield part("", phase_title(state.phase).partition(" ")[2], LABEL, rank=3)
+        yield part("epoch", str(state.epoch + 1), rank=2)
+        yield part("on", whole(state.device) or "-", LABEL, rank=4)
+        for word, now, then in (
+            ("guardian", state.guardian, soon.guardian),
+            ("autopilot", state.autopilot, soon.autopilot),
+        ):
+            if now is not then:
+                yield Part(_waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
+
+    def _activity(self, session: Session, state: RunState, soon: RunState) -> Part:
+        """What it does as a sign and a word, for how long, and what it was told to do next; or how it ended."""
+        end = session.end
+        if end is not None and end.word == "stopped":
+            return part("", f"{self.signs.activities[Activity.STOPPING]} {end.word}", _STYLES[Activity.STOPPING])
+        word = state.activity.value
+        style = _STYLES[state.activity]
+        text = Content.styled(f"{self.signs.activities[state.activity]} {word}", style)
+        said = whole(session.pulse)
+        if said not in ("", word):
+            text += Content.styled(said.removeprefix(word) if said.startswith(word) else f"  {said}", style)
+        if soon.activity is not state.activity:
+            text += _waiting(" ", soon.activity.value, self.signs.dots)
+        return Part(text)
+
+    def _heart(self, session: Session) -> Part:
+        """Beats with the journal's writer; says so when that is silent."""
+        age = session.heartbeat_age
+        if age is None:
+            return part("", "")
+        if age >= STALE_SECONDS:
+            return part("", f"{self.signs.silent} silent for {duration(age)}", BAD)
+        beat = self.signs.beats[0 if self._reduced_motion else self._num_beats % len(self.signs.beats)]
+        return part("", beat, GOOD)
+
+    def _progress(self, session: Session, state: RunState, width: int) -> Content:
+        """The bar and what stands beside it; the bar gives way first, then the times."""
+        done = state.step / state.total_steps if state.total_steps else math.nan
+        percent = f" {100 * done:.1f} %" if state.total_steps else ""
+        said = Content.assemble((f"{state.step}/{state.total_steps or '-'}", STRONG), (percent, LABEL))
+        pace = list(_pace(session, state))
+        room = width - said.cell_length - 4 - _MIN_BAR
+        (beside, *_) = flow(pace, room, 1) if room >= _MIN_BAR else [Content()]
+        length = min(width - said.cell_length - beside.cell_length - (3 if beside else 1), _MAX_BAR)
+        full, empty = bar(done, length, self.signs)
+        gap = "  " if beside else ""
+        return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, beside)
+
+    def _measures(self, session: Session, state: RunState, soon: RunState) -> Iterable[Part]:
+        chance = total_chance(session, state)
+        yield part("loss", number(state.loss), value_style(state.loss, chance))
+        if chance is not None:
+            yield part("chance", number(chance), LABEL, rank=2)
+        yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
+        yield self._lr(state, soon)
+        yield part("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.3f}", rank=1)
+        if session.best is not None:
+            yield part("best", f"{session.best.miou:.3f}", rank=3)
+            yield part("at", str(session.best.step), LABEL, rank=5)
+        alerts = len(session.incidents)
+        for word, count in (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", alerts)):
+            if count:
+                yield part(word, str(count), BAD, rank=4)
+
+    def _lr(self, state: RunState, soon: RunState) -> Part:
+        now = rate(state.lr) if state.lr else "-"
+        if soon.lr == state.lr:
+            return part("lr", now)
+        return Part(part("lr", f"{now} ").content + _waiting("", rate(soon.lr), self.signs.dots))
+
+
+def _pace(session: Session, state: RunState) -> Iterable[Part]:
+    """How fast the run goes and how long it takes, as far as it is known; after its end how long it took."""
+    if (end := session.end) is not None:
+        yield part("took", duration(session.elapsed if end.seconds is None else end.seconds), rank=1)
+        return
+    if session.steps_per_second is not None:
+        yield part("", f"{number(session.steps_per_second, 3)} steps/s", STRONG, rank=1)
+    if state.samples_per_second and state.activity is not Activity.PAUSED:
+        yield part("", f"{number(state.samples_per_second, 3)} ROIs/s", LABEL, rank=3)
+    if session.remaining is not None:
+        yield part("left", duration(session.remaining), rank=1)
+    yield part("elapsed", duration(session.elapsed), LABEL, rank=2)
+
+
+def total_chance(session: Session, state: RunState) -> float | None:
+    """The weighted sum of the chance levels of the terms that are on; None while one of them is unknown."""
+    terms = active_terms(state.refinements)
+    if any(term not in session.chance for term in terms):
+        return None
+    return math.fsum(state.loss_weights.get(term, 0.0) * session.chance[term] for term in terms)
+
+
+def value_style(value: float | None, chance: float | None) -> str:
+    """How a measurement is shown: as bad where it is not finite, as a warning above what guessing would score."""
+    if value is not None and not math.isfinite(value):
+        return BAD
+    return f"bold {WARN}" if value is not None and chance is not None and value > chance else STRONG
+
+
+def _waiting(before: str, after: str, dots: str) -> Content:
+    """A value that was asked for: '3.00e-03 -> 1.50e-03 …'."""
+    return Content.assemble((before, STRONG), (f"-> {after} {dots}", WAITING))
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"

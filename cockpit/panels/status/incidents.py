@@ -1,0 +1,99 @@
+"""Incidents in words, as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cockpit.console.incident_text import what_of
+from cockpit.session.incidents.incidents import NOT_FINITE, Incident
+from cockpit.text.format import number, whole
+from engine.protocol import events as e
+
+_FEW = 6
+"""So many modules are named; of more the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An incident in words: what, its likely cause, where, the evidence, the remedy; '' for what is not known.
+
+    All of it printable.
+    """
+
+    what: str
+    where: str = ""
+    evidence: str = ""
+    remedy: str = ""
+    cause: str = ""
+
+
+def account(incident: Incident) -> Account:
+    """The incident in words, from everything that tells of it."""
+    what = what_of(incident)
+    cause = incident.cause.text if incident.cause is not None else ""
+    told = _not_finite(incident) if incident.tally(NOT_FINITE) is not None else _newest(incident)
+    return Account(what, told.where, told.evidence, told.remedy, cause)
+
+
+def _newest(incident: Incident) -> Account:
+    """Where, why and what to do, by the newest event."""
+    match incident.entries[-1].event:
+        case e.AlertRaised() as alert:
+            return Account("", _places(incident) or _place(alert), whole(alert.message), whole(alert.remedy))
+        case e.SpikeDetected() as spike:
+            height = f"{number(spike.score, 3)} deviations above {number(spike.centre)}"
+            return Account("", "", f"{number(spike.value)} at step {spike.at_step}, {height}")
+        case e.RunFailed(error=error):
+            return Account("", "", whole(error), "the traceback is in the log; resume from a checkpoint")
+        case _:
+            return Account("")
+
+
+def _places(incident: Incident) -> str:
+    """The modules of an incident that has several, by kind: 'exploding module gate, unet; dead module shared'."""
+    tallies = [tally for tally in incident.tallies if tally.places]
+    if sum(len(tally.places) for tally in tallies) < 2:
+        return ""
+    return "; ".join(f"{whole(tally.kind)} {_listed(tally.places)}" for tally in tallies)
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [whole(name) for name in names]
+    more = len(shown) - _FEW
+    return ", ".join(shown[:_FEW]) + (f" and {more} more" if more > 0 else "")
+
+
+def _not_finite(incident: Incident) -> Account:
+    told = {type(entry.event): entry.event for entry in incident.entries if _is_of_step(entry.event)}
+    skipped, fault, alert = told.get(e.StepSkipped), told.get(e.FaultNamed), told.get(e.AlertRaised)
+    where = evidence = remedy = ""
+    if isinstance(skipped, e.StepSkipped):
+        where = ", ".join(
+            [*(f"term {term}" for term in skipped.terms), *(f"module {part}" for part in skipped.modules)]
+        )
+        evidence = whole(skipped.reason)
+    if isinstance(alert, e.AlertRaised):
+        where = _place(alert) or where
+        evidence, remedy = whole(alert.message), whole(alert.remedy)
+    if isinstance(fault, e.FaultNamed):
+        blame = (("operation", fault.operation), ("module", fault.module), ("term", fault.term))
+        # A replay that names nothing leaves what the skipped step itself has told.
+        named = ", ".join(f"{word} {name}" for word, name in blame if name) or where
+        how = ", ".join(said for said in (fault.direction, fault.verdict) if said and said not in evidence)
+        where = f"{named} ({how})" if named and how else named or how
+        where += f", refinement {fault.refinement}" if fault.refinement else ""
+    where = whole(where)
+    others = _places(incident)
+    where = "" if where in evidence else where
+    return Account("", "; ".join(part for part in (where, others) if part), evidence, remedy)
+
+
+def _is_of_step(event: e.Event) -> bool:
+    """Whether it tells of a step that was not finite, not of what came with it."""
+    return not isinstance(event, e.AlertRaised) or event.kind == "fault" or "finite" in event.kind
+
+
+def _place(alert: e.AlertRaised) -> str:
+    places = (("operation", alert.operation), ("module", alert.module), ("term", alert.term))
+    return whole(", ".join(f"{word} {name}" for word, name in places if name))

@@ -1,0 +1,76 @@
+"""The strip that shows what was sent and is not answered yet."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from cockpit.panels.toolkit.panel import Panel
+from cockpit.session.session import News, Pending, Session
+from cockpit.text.command_text import change, foreseen, title, waits_for
+from cockpit.text.format import duration
+from engine.protocol.decide import decide
+
+
+class PendingStrip(Panel):
+    """One line for each command on its way, gone when there is none. Give it every news, hidden or not."""
+
+    TITLE = "Pending"
+    MOST = 3
+    """Lines at most; the rest is counted."""
+    DEFAULT_CSS = """
+    PendingStrip {
+        height: auto;
+        display: none;
+        padding: 0 1;
+        background: $warning-muted;
+        color: $text-warning;
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._since: dict[tuple[float, int], float] = {}
+        self._lines: tuple[str, ...] = ()
+
+    def take(self, session: Session, news: News) -> None:
+        """Seconds count by the session's clock from when the strip first saw the command."""
+        known = set(map(_identity, session.pending))
+        self._since = {
+            **dict.fromkeys(known, session.elapsed),
+            **{known_one: at for known_one, at in self._since.items() if known_one in known},
+        }
+        lines = self._written(session) if session.pending else ()
+        if lines != self._lines:
+            self._lines = lines
+            self.display = bool(lines)
+            self.refresh(layout=True)
+
+    def render(self) -> Content:
+        """What is on its way, the oldest first."""
+        return Content("\n".join(self._lines))
+
+    def _written(self, session: Session) -> tuple[str, ...]:
+        commands = [pending.command for pending in session.pending]
+        waits = waits_for(session.state)
+        lines: list[str] = []
+        for number, pending in enumerate(session.pending[: self.MOST]):
+            waited = duration(session.elapsed - self._since[_identity(pending)])
+            lines.append(f"… {_effect(session, number)} … sent, {waits}, {waited}")
+        if len(commands) > self.MOST:
+            lines.append(f"… and {len(commands) - self.MOST} more")
+        return tuple(lines)
+
+
+def _identity(pending: Pending) -> tuple[float, int]:
+    """What stays the same while the journal gives a command its number."""
+    return pending.sent_at, id(pending.command)
+
+
+def _effect(session: Session, number: int) -> str:
+    """Pending command `number` in words, with what it adds to those before it."""
+    commands = [pending.command for pending in session.pending]
+    command = commands[number]
+    if session.state is None:
+        return title(command)
+    event = decide(foreseen(session.state, commands[:number]), command).event
+    return title(command) if event is None else f"{title(command)}: {change(event)}"

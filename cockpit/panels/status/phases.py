@@ -1,0 +1,167 @@
+"""The phases panel: where the run is on the ladder, what the next rung adds, and whether its gate is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final
+
+from textual.content import Content
+
+from cockpit.panels.records.config_values import ConfigValues
+from cockpit.panels.toolkit.line_panel import Part, TitledLines, cut, flow, link, padded, part, since, wrapped
+from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
+from cockpit.session.activity_text import OVER
+from cockpit.session.session import News, Session
+from cockpit.text.command_text import foreseen
+from cockpit.text.format import whole
+from engine.journal.reader import Entry
+from engine.protocol.events import AutopilotDecided
+from engine.protocol.state import GateCheck, RunState
+from engine.tasks.person.spec import LAST_PHASE, PHASES, Phase
+
+_WIDE: Final = 56
+"""From here on a rung has everything on one line."""
+
+
+class Phases(TitledLines):
+    """The ladder of phases, the gate to the next, the probation, what blends in, the autopilot."""
+
+    TITLE: ClassVar[str] = "Phases"
+    HELP = "Each phase adds refinements. The gate's checks say whether the run is calm enough for the next one."
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
+        super().__init__(marker=marker, id=id)
+        self._session: Session | None = None
+        self._config = ConfigValues()
+        self._decided: Entry | None = None
+        self._last_id = 0
+
+    def take(self, session: Session, news: News) -> None:
+        """Show the phase as it is now."""
+        self._session = session
+        for entry in since(session.entries, self._last_id):
+            self._last_id = entry.id
+            if isinstance(entry.event, AutopilotDecided):
+                self._decided = entry
+        self.repaint_for(session, news)
+
+    def lines(self, width: int) -> list[Content]:
+        """Sections one below the other."""
+        session = self._session
+        if session is None or session.state is None:
+            return [Content.styled("no phase before the run has begun", LABEL)]
+        state = session.state
+        soon = foreseen(state, (pending.command for pending in session.pending))
+        return [
+            *self._ladder(state, soon, width),
+            *self._gate(state, width),
+            *self._probation(state, width),
+            *self._blending(session, state, width),
+            *self._autopilot(state, soon, width),
+        ]
+
+    def _ladder(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
+        for rung in PHASES:
+            yield from self._rung(rung, state, soon, width)
+            if width < _WIDE and rung.number == state.phase + 1:
+                yield from wrapped(f"    adds {', '.join(rung.adds)}", width, LABEL)
+        steps = max(state.step - state.phase_started_at, 0)
+        here = f"in phase {state.phase} for {steps} step{'' if steps == 1 else 's'}"
+        since_step = f", since step {state.phase_started_at}"
+        yield cut(Content.styled(f"  {here}{since_step if width >= _WIDE else ''}", LABEL), width)
+
+    def _rung(self, rung: Phase, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
+        number = rung.number
+        if number == state.phase:
+            sign, style = self.signs.here, f"bold {ACTIVE}"
+        elif number < state.phase:
+            sign, style = self.signs.passed, GOOD
+        else:
+            sign, style = " ", "" if number == state.phase + 1 else FAINT
+        text = Content.styled(f"{sign} {number} {rung.title}", style)
+        if number == soon.phase and soon.phase != state.phase:
+            text += Content.styled(f" <- {self.signs.dots}", WAITING)
+        if width < _WIDE or not rung.adds:
+            yield cut(text, width)
+            return
+        adds = ("adds " if number == state.phase + 1 else "") + ", ".join(rung.adds)
+        text = text.pad_right(max(26 - text.cell_length, 2))
+        for line in Content.styled(adds, LABEL if style else STRONG).wrap(max(width - text.cell_length, 1)):
+            yield cut(text + line, width)
+            text = Content(" " * text.cell_length)
+
+    def _gate(self, state: RunState, width: int) -> Iterable[Content]:
+        if state.phase >= LAST_PHASE:
+            yield Content.styled("no gate: this is the last phase", LABEL)
+            return
+        red = sum(check.measured and not check.passed for check in state.gate)
+        pending = sum(not check.measured for check in state.gate)
+        said = (
+            part("", "not measured yet", LABEL)
+            if not state.gate
+            else part("", f"{self.signs.failed} shut, {red} of {len(state.gate)} red", BAD)
+            if red
+            else part("", f"- shut, {pending} of {len(state.gate)} pending", WARN)
+            if pending
+            else part("", f"{self.signs.passed} open", f"bold {GOOD}")
+        )
+        yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote")], width)
+        yield from self._checks(state.gate, width)
+
+    def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
+        """A table where every check fits on its line, else as many lines as each needs."""
+        rows = [(whole(check.name), whole(check.value), whole(check.bound)) for check in checks]
+        names, values, bounds = (max((len(row[at]) for row in rows), default=0) for at in (0, 1, 2))
+        is_table = 8 + names + values + bounds <= width
+        for check, (name, value, bound) in zip(checks, rows, strict=True):
+            pending = ("-", LABEL) if not check.measured else (self.signs.failed, BAD)
+            sign, style = (self.signs.passed, GOOD) if check.passed else pending
+            title = Content.styled(f"  {sign} {padded(name, names) if is_table else name}  ", style)
+            measured = Content.assemble((padded(value, values) if is_table else value, STRONG), (f"  {bound}", LABEL))
+            if title.cell_length + measured.cell_length <= width:
+                yield title + measured
+            else:
+                yield cut(title, width)
+                yield from (cut(Content("    ") + line, width) for line in measured.wrap(max(width - 4, 1)))
+
+    def _probation(self, state: RunState, width: int) -> Iterable[Content]:
+        if state.probation is None:
+            return
+        left = max(state.probation.until_step - state.step, 0)
+        yield from flow(
+            [
+                part("on probation", f"{left} steps left", f"bold {WARN}"),
+                part("a fault goes back to", f"phase {state.probation.former_phase}", LABEL),
+                part("", whole(state.probation.checkpoint), LABEL),
+            ],
+            width,
+        )
+
+    def _blending(self, session: Session, state: RunState, width: int) -> Iterable[Content]:
+        """Refinements that came on during the run and have not their full weight yet."""
+        steps = self._config.number(session.run_dir, "loss.blend_in_steps")
+        if not steps:
+            return
+        for name, began_at in state.enabled_at.items():
+            done = state.step - began_at
+            if done < steps:
+                said = f" {done}/{steps:g} {whole(name)}"
+                full, empty = bar(done / steps, min(max(width - len(said) - 10, 4), 20), self.signs)
+                yield cut(Content.assemble(("blends in ", LABEL), (full, ACTIVE), (empty, FAINT), said), width)
+
+    def _autopilot(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
+        word = "on" if state.autopilot else "off"
+        style = f"bold {GOOD}" if state.autopilot else LABEL
+        pieces = [part("autopilot", word, style), *_key(state, "[T]", "autopilot")]
+        if soon.autopilot is not state.autopilot:
+            pieces.append(part("", f"-> {'on' if soon.autopilot else 'off'} {self.signs.dots}", WAITING))
+        yield from flow(pieces, width)
+        if self._decided is not None and isinstance(self._decided.event, AutopilotDecided):
+            event = self._decided.event
+            said = f"  step {self._decided.step}: {whole(event.decision)}, {whole(event.why)}"
+            yield from wrapped(said, width, LABEL, most=3)
+
+
+def _key(state: RunState, text: str, action: str) -> list[Part]:
+    """The key of `action` as a link, none where the run is over."""
+    return [] if state.activity in OVER else [Part(link(text, action))]

@@ -1,0 +1,224 @@
+"""Panels made of lines of text that are laid out anew for every width, and the parts that lines are made of."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from textual import events
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.style import Style
+
+from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel
+from cockpit.panels.toolkit.strip_cache import KeptStrips
+from cockpit.panels.toolkit.symbols import LABEL, STRONG, signs_for
+from cockpit.session.session import News, Pending, Session
+from engine.journal.reader import Entry
+
+_GAP: Final = Content("  ")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a line that is never broken. Of parts that do not fit, those of the highest `rank` go first."""
+
+    content: Content
+    rank: int = 0
+
+
+def part(label: str, value: str, style: str = STRONG, *, rank: int = 0) -> Part:
+    """A label in a faint voice and its value; either may be ''."""
+    return Part(Content.assemble((f"{label} " if label and value else label, LABEL), (value, style)), rank)
+
+
+def flow(parts: Iterable[Part], width: int, most: int = 0) -> list[Content]:
+    """Parts two blanks apart on as many lines as they need; with `most`, on so many lines at most."""
+    kept = [piece for piece in parts if piece.content]
+    lengths = [min(piece.content.cell_length, width) for piece in kept]
+    breaks = _breaks(lengths, width)
+    while most and len(breaks) > most and any(piece.rank for piece in kept):
+        at = max(range(len(kept)), key=lambda number: (kept[number].rank, number))
+        del kept[at], lengths[at]
+        breaks = _breaks(lengths, width)
+    if not kept:
+        return []
+    pieces = [cut(piece.content, width) for piece in kept]
+    lines = [pieces[start:end] for start, end in zip(breaks, [*breaks[1:], len(pieces)], strict=True)]
+    return [_GAP.join(line) if len(line) > 1 else line[0] for line in (lines[:most] if most else lines)]
+
+
+def _breaks(lengths: Sequence[int], width: int) -> list[int]:
+    """Which parts begin a line."""
+    breaks: list[int] = []
+    room = -1
+    for number, length in enumerate(lengths):
+        if room < length + 2:
+            breaks.append(number)
+            room = width - length
+        else:
+            room -= length + 2
+    return breaks
+
+
+def cut(content: Content, width: int) -> Content:
+    """One line of at most `width` cells, an ellipsis where something is missing."""
+    return content if content.cell_length <= width else content.truncate(max(width, 0), ellipsis=True)
+
+
+def padded(text: str, width: int) -> str:
+    """`text` in exactly `width` cells."""
+    content = Content(text)
+    if content.cell_length > width:
+        return cut(content, width).plain
+    return text + " " * (width - content.cell_length)
+
+
+def wrapped(text: str, width: int, style: str = "", *, most: int = 0) -> list[Content]:
+    """Prose broken between words; with `most`, so many lines at most, the last one cut."""
+    lines = Content.styled(text, style).wrap(max(width, 1))
+    if most and len(lines) > most:
+        rest = Content(" ").join(lines[most - 1 :])
+        return [*lines[: most - 1], rest.truncate(max(width, 1), ellipsis=True)]
+    return lines
+
+
+def link(text: str, action: str, argument: str = "", style: str = "bold $text-primary") -> Content:
+    """Text that does on a click what the key of `action` does."""
+    return Content.styled(text, Style.from_meta({"ask": action, "argument": argument})).stylize(style)
+
+
+def jump(text: str, step: int, style: str = "underline") -> Content:
+    """Text that takes the charts' cursor to `step` on a click."""
+    return Content.styled(text, Style.from_meta({"jump": step})).stylize(style)
+
+
+def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
+    """The entries numbered above `last_id`, oldest first; all of them where another journal has taken its place."""
+    if entries and entries[-1].id < last_id:
+        return list(entries)
+    fresh: list[Entry] = []
+    for entry in reversed(entries):
+        if entry.id <= last_id:
+            break
+        fresh.append(entry)
+    return fresh[::-1]
+
+
+def _changed(then: Sequence[Content], now: Sequence[Content]) -> Iterable[int]:
+    """The numbers of the lines that say or look different."""
+    return (y for y, (one, other) in enumerate(zip(then, now, strict=True)) if not one.is_same(other))
+
+
+class Lines(Panel):
+    """A panel as tall as its lines. `marker` 'ascii' asks for characters that every font has.
+
+    Only lines that have changed are painted again.
+    """
+
+    ALLOW_SELECT = False
+
+    SLOW_SECONDS: ClassVar[float] = 0.25
+    """Nobody reads a table of numbers ten times a second, and laying it out takes time from the training."""
+    DEFAULT_CSS = """
+    Lines {
+        height: auto;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.signs = signs_for(marker)
+        self.set_class(marker == "ascii", "-ascii")
+        self._laid_out: dict[int, list[Content]] = {}
+        self._strips = KeptStrips()
+        self._pending: tuple[Pending, ...] = ()
+        self._painted_at = -math.inf
+        self._is_late = False
+
+    def lines(self, width: int) -> list[Content]:
+        """What there is to say, in lines of at most `width` cells."""
+        raise NotImplementedError
+
+    def repaint_for(self, session: Session, news: News) -> None:
+        """Paint what happened and what was asked for at once, numbers that drift `SLOW_SECONDS` after the last time."""
+        urgent = bool(news.entries or news.answers or news.rewound or session.pending != self._pending)
+        self._pending = session.pending
+        left = self._painted_at + self.SLOW_SECONDS - time.monotonic()
+        if urgent or left <= 0:
+            self.repaint()
+        elif not self._is_late:
+            self._is_late = True
+            self.set_timer(left, self.repaint)
+
+    def repaint(self) -> None:
+        """Lay out anew and paint what has changed; ask for another height where the number of lines has."""
+        self._painted_at, self._is_late = time.monotonic(), False
+        before = self._laid_out
+        self._laid_out = {}
+        # Out of sight a panel has no size: what counts is what it will show when it comes back as wide as it was.
+        widths = [self._width()] if self.size else list(before)
+        pairs = [(before.get(width), self._lines_at(width)) for width in widths]
+        if not pairs or any(then is None or len(then) != len(now) for then, now in pairs):
+            self.refresh(layout=True)
+        elif changed := {y for then, now in pairs for y in _changed(then or [], now)}:
+            self.refresh(*(Region(0, y, max(widths), 1) for y in changed))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """The number of lines at that width."""
+        return len(self._lines_at(max(width, 1)))
+
+    def render(self) -> Content:
+        """The lines, whatever is too long cut."""
+        return Content("\n").join(self._lines_at(self._width()))
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines; blank below the last one."""
+        width, style = self._width(), self.visual_style
+        lines = self._lines_at(width)
+        if y >= len(lines):
+            return Strip.blank(width, style.rich_style)
+        return self._strips.strip(self, y, lines[y], style, width)
+
+    def _lines_at(self, width: int) -> list[Content]:
+        """The lines as they were laid out when the panel last took news."""
+        if width not in self._laid_out:
+            self._laid_out[width] = [cut(line, width) for line in self.lines(width)]
+        return self._laid_out[width]
+
+    def _width(self) -> int:
+        return max(self.content_size.width, 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a link does what its key does, a click on a step takes the charts there."""
+        meta = event.style.meta
+        if "ask" in meta:
+            event.stop()
+            self.post_message(Ask(meta["ask"], meta.get("argument", "")))
+        elif "jump" in meta:
+            event.stop()
+            self.post_message(JumpTo(meta["jump"]))
+
+
+class TitledLines(Lines):
+    """Lines under a rule with the panel's title, for panels that stand one below the other."""
+
+    DEFAULT_CSS = """
+    TitledLines {
+        border-top: solid $foreground 22%;
+        border-title-color: $foreground;
+        border-title-style: bold;
+
+        &.-ascii { border-top: ascii $foreground 22%; }
+    }
+    """
+
+    def on_mount(self) -> None:
+        """Say which panel this is."""
+        self.border_title = f" {self.TITLE} "

@@ -1,0 +1,222 @@
+"""The one key table: every key of the cockpit, what it does, and how a person puts an action on other keys."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from engine.errors import UserError, did_you_mean
+from engine.tasks.person.spec import REFINEMENTS
+
+Group = Literal["steer", "charts", "look", "app"]
+
+GROUPS: Final[Mapping[Group, str]] = {
+    "steer": "Steering",
+    "charts": "Charts",
+    "look": "What is shown",
+    "app": "Program",
+}
+"""The groups in the order help lists them, with their titles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One action: the keys that trigger it as a person writes them, a label for the footer, a sentence for help."""
+
+    action: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    group: Group
+    footer: bool = False
+
+
+_TOGGLES: Final = tuple(
+    Key(
+        f"toggle_{name}",
+        (str(number),),
+        name.replace("_", " "),
+        f"switch {name} on or off",
+        "steer",
+    )
+    for number, name in enumerate(REFINEMENTS, start=1)
+)
+
+_STEER: Final = (
+    Key("pause", ("space",), "pause/resume", "pause at the next step boundary, or go on", "steer", True),
+    Key("step", ("n",), "one step", "take one step, then pause", "steer", True),
+    Key("lower_lr", ("l",), "LR lower", "halve the learning rate", "steer", True),
+    Key("raise_lr", ("L",), "LR raise", "double the learning rate", "steer", True),
+    Key("promote", ("p",), "promote", "the gate to the next phase: its checks, and entering it", "steer", True),
+    Key("demote", ("P",), "demote", "go back to the phase below", "steer"),
+    *_TOGGLES,
+    Key("weight", ("w",), "loss weight", "give a loss term another weight", "steer"),
+    Key("checkpoint", ("c",), "checkpoint", "write a checkpoint now", "steer", True),
+    Key("rollback", ("r",), "roll back", "load one of this run's checkpoints; what was steered is kept", "steer", True),
+    Key("validate", ("v",), "validate", "run a validation now", "steer"),
+    Key("optimizer", ("o",), "optimizer", "choose between Adam and AdamW; the moments are kept", "steer"),
+    Key("batch", ("b",), "batch", "set batches per update and regions per batch", "steer"),
+    Key("clip", ("k",), "clip", "clip the gradient norm at another value", "steer"),
+    Key("note", ("N",), "note", "write a note into the run's journal", "steer"),
+    Key("undo", ("u",), "undo", "take back the last intervention of a person, where it can be", "steer", True),
+    Key("guardian", ("G",), "guardian", "let the guardian act on faults by itself, or only watch", "steer"),
+    Key("autopilot", ("T",), "autopilot", "let the autopilot walk the phases by their gates, or not", "steer"),
+    Key("acknowledge", ("a",), "acknowledge", "acknowledge the alert that is shown", "steer"),
+    Key("remedies", ("A",), "remedies", "what can be done about the newest alert", "steer"),
+)
+
+_CHARTS: Final = (
+    Key("cursor_left", ("left",), "cursor left", "move the cursor one column to the left", "charts"),
+    Key("cursor_right", ("right",), "cursor right", "move the cursor one column to the right", "charts"),
+    Key("cursor_first", ("home",), "first step", "put the cursor on the first step shown", "charts"),
+    Key("cursor_last", ("end",), "last step", "put the cursor on the last step shown", "charts"),
+    Key("zoom_in", ("+", "="), "zoom in", "show fewer steps, wider", "charts", True),
+    Key("zoom_out", ("-",), "zoom out", "show more steps, narrower", "charts"),
+    Key("pan_left", ("[",), "pan left", "show earlier steps", "charts"),
+    Key("pan_right", ("]",), "pan right", "show later steps", "charts"),
+    Key("whole_run", ("0",), "whole run", "show the whole run", "charts"),
+    Key("follow", ("f",), "follow", "follow the newest step, or stand still", "charts", True),
+    Key("log_scale", ("g",), "log scale", "switch between a logarithmic and a linear axis", "charts"),
+    Key("smoothing", ("s",), "smoothing", "smooth the curves more, or not at all; the raw curve stays", "charts"),
+    Key("maximise", ("m",), "maximise", "give one chart the whole area, or take it back", "charts", True),
+    Key("recent", ("x",), "recent steps", "a second pane with the recent steps at full resolution", "charts"),
+    Key("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
+    Key("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),
+    Key("previous_chart", ("shift+tab",), "chart before", "go to the chart before", "charts"),
+    Key("clear_cursor", ("escape",), "clear cursor", "take the cursor away", "charts"),
+)
+
+_LOOK: Final = (
+    Key("show_charts", ("f2",), "charts", "the curves", "look"),
+    Key("show_run", ("f3",), "run", "phases, modules and safety", "look"),
+    Key("show_preview", ("f4",), "preview", "validation images with what the network predicts", "look"),
+    Key("show_events", ("f5",), "events", "everything that happened", "look"),
+    Key("show_log", ("f6",), "log", "what the program printed, warnings included", "look"),
+    Key("show_config", ("f7",), "config", "the resolved config, and what was changed since the start", "look"),
+    Key("previous_tab", (",",), "tab before", "go to the tab before", "look"),
+    Key("next_tab", (".",), "next tab", "go to the next tab", "look"),
+)
+
+_APP: Final = (
+    Key("help", ("f1",), "help", "help for where you are", "app", True),
+    Key("key_map", ("?",), "keys", "all keys", "app", True),
+    Key("palette", ("ctrl+p", ":"), "palette", "find an action by its name", "app"),
+    Key("theme", ("t",), "theme", "the next theme: dark, light and others", "app"),
+    Key("screenshot", ("S",), "screenshot", "save the screen as an SVG beside the run", "app"),
+    Key("quit", ("q",), "quit", "stop with a checkpoint, or go on watching", "app", True),
+)
+
+KEYS: Final[tuple[Key, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)
+"""Every action in the order help lists them; no key stands twice."""
+
+TAKEN_BY_TERMINALS: Final = ("ctrl+a", "ctrl+b", "ctrl+j", "ctrl+o", "ctrl+q", "ctrl+s", "ctrl+z")
+"""Keys that tmux, screen or the terminal itself take: no default uses them, though a person may."""
+
+_EDITING: Final = ("space", "enter", "escape", "tab", "backspace", "delete", "insert")
+_MOVING: Final = ("home", "end", "pageup", "pagedown", "up", "down", "left", "right")
+_NAMED: Final = frozenset((*_EDITING, *_MOVING, *(f"f{number}" for number in range(1, 25))))
+
+_MODIFIERS: Final = ("ctrl", "alt", "shift")
+
+_SENT_AS: Final = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+[": "escape"}
+"""Combinations that a terminal sends as another key."""
+
+_SHORT_NAMES: Final = {
+    "solidus": "slash",
+    "reverse_solidus": "backslash",
+    "commercial_at": "at",
+    "hyphen_minus": "minus",
+    "plus_sign": "plus",
+    "low_line": "underscore",
+}
+
+
+def lookup(action: str, keys: Iterable[Key] = KEYS) -> Key:
+    """The row of `action`. Raises UserError with the nearest action for an unknown one."""
+    rows = {key.action: key for key in keys}
+    if action not in rows:
+        raise UserError(f"no action is called {action!r}: {did_you_mean(action, rows)}")
+    return rows[action]
+
+
+def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[Key] = KEYS) -> tuple[Key, ...]:
+    """The table with the actions in `wanted` on those keys instead; an action without keys is left to the palette.
+
+    Raises UserError for an unknown action, a key that no terminal sends, and a key that two actions would share.
+    """
+    table = tuple(keys)
+    for action in wanted:
+        lookup(action, table)
+    changed = tuple(
+        replace(key, keys=tuple(checked_key(name, key.action) for name in wanted[key.action]))
+        if key.action in wanted
+        else key
+        for key in table
+    )
+    _refuse_shared_keys(changed)
+    return changed
+
+
+def checked_key(name: str, action: str) -> str:
+    """`name` where it is a key that a terminal can send, in small letters but for a single character.
+
+    Raises UserError, naming `action` and the nearest key, for any other.
+    """
+    where = f"the key of {action!r}"
+    modifiers, key = _parts(name)
+    for modifier in modifiers:
+        if modifier not in _MODIFIERS:
+            raise UserError(f"{where} cannot be {name!r}: {did_you_mean(modifier, _MODIFIERS)}")
+    key = key if len(key) == 1 else key.lower()
+    if key not in _NAMED and not (len(key) == 1 and key.isprintable() and key != " "):
+        raise UserError(f"{where} cannot be {name!r}: {did_you_mean(key, _NAMED)}")
+    if modifiers == ["shift"] and len(key) == 1:
+        raise UserError(f"{where} cannot be {name!r}: write the character itself, {key.upper()!r}")
+    whole_key = "+".join([*modifiers, key])
+    if whole_key in _SENT_AS:
+        raise UserError(f"{where} cannot be {name!r}: terminals send {_SENT_AS[whole_key]!r} for it")
+    return whole_key
+
+
+def bound_as(key: str) -> str:
+    """How Textual names a key of the table in a binding: ',' is 'comma', '+' is 'plus', 'ctrl+p' stays as it is."""
+    modifiers, last = _parts(key)
+    if len(last) == 1 and not last.isalnum():
+        name = unicodedata.name(last).lower().replace("-", "_").replace(" ", "_")
+        last = _SHORT_NAMES.get(name, name)
+    return "+".join([*modifiers, last])
+
+
+def bindings_of(key: Key) -> str:
+    """All keys of an action as one comma-separated text for a Textual binding; '' where it has none."""
+    return ",".join(bound_as(name) for name in key.keys)
+
+
+def shown(key: Key) -> str:
+    """The keys of an action as people read them: 'space', '+ =', '^p :'."""
+    return " ".join(shown_key(name) for name in key.keys)
+
+
+def shown_key(name: str) -> str:
+    """One key as people read it: a control key with a caret, a function key with a capital, others as they are."""
+    if name.startswith("ctrl+"):
+        return f"^{name.removeprefix('ctrl+')}"
+    return name.upper() if name[1:].isdigit() else name
+
+
+def _parts(name: str) -> tuple[list[str], str]:
+    """The modifiers in small letters, and the key they hold: a plus at the end is the plus key itself."""
+    held, plus, key = name[:-1].rpartition("+")
+    modifiers = held.lower().split("+") if plus else []
+    return modifiers, key + name[-1:]
+
+
+def _refuse_shared_keys(keys: Iterable[Key]) -> None:
+    taken: dict[str, str] = {}
+    for key in keys:
+        for name in key.keys:
+            other = taken.setdefault(name, key.action)
+            if other != key.action:
+                raise UserError(f"the key {name!r} is on both {other!r} and {key.action!r}: give one of them another")

@@ -1,0 +1,120 @@
+"""A person's own settings: keys, theme, marker, bell and notifications, read from one YAML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from cockpit.preferences.keymap import KEYS, Key, remap
+from cockpit.terminal.encoding import shows_unicode
+from engine.errors import UserError, did_you_mean
+
+Marker = Literal["braille", "block", "ascii"]
+Notifications = Literal["off", "osc9", "osc777"]
+
+FOLDER: Final = "training-cockpit"
+SETTINGS_FILE: Final = "cockpit.yaml"
+MAX_POLL_RATE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one person wants the cockpit; `poll_rate` is in looks at the journal per second, above 0 and at most 10."""
+
+    keys: tuple[Key, ...] = KEYS
+    theme: str = "cockpit-dark"
+    marker: Marker = "braille"
+    bell: bool = False
+    notifications: Notifications = "off"
+    reduced_motion: bool = False
+    poll_rate: float = MAX_POLL_RATE
+
+
+def settings_file() -> Path:
+    """Where the settings lie: training-cockpit/cockpit.yaml in XDG_CONFIG_HOME, else in ~/.config."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / SETTINGS_FILE
+
+
+def state_folder() -> Path:
+    """Where the cockpit remembers what it has shown once: training-cockpit in XDG_STATE_HOME, else ~/.local/state."""
+    return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def _xdg(variable: str, default: str) -> Path:
+    """The program's folder in a base directory; a relative path in the variable does not count, says the standard."""
+    named = Path(os.environ.get(variable, ""))
+    return (named if named.is_absolute() else Path.home() / default) / FOLDER
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings in the file `path`; the defaults where there is none. A terminal of few characters gets few.
+
+    Raises UserError with file and line for a key that does not exist or a value that cannot be.
+    """
+    marker: Marker = "braille" if shows_unicode() else "ascii"
+    if not path.is_file():
+        return Settings(marker=marker)
+    # YAML costs 30 ms of a start, and most people have no such file.
+    from engine.config.yaml_source import read_settings  # noqa: PLC0415
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', 'not UTF-8 text')})") from None
+    changes: dict[str, Any] = {"marker": marker}
+    keys: dict[str, tuple[str, ...]] = {}
+    where_keys = ""
+    for (name, *below), setting in read_settings(text, str(path)).items():
+        if name == "keys":
+            where_keys = setting.where
+            keys.update(_key(below, setting.value, setting.where))
+        else:
+            changes[name] = _checked(name, below, setting.value, setting.where)
+    try:
+        return replace(Settings(**changes), keys=remap(keys))
+    except UserError as error:
+        raise UserError(f"{where_keys}: {error}") from None
+
+
+def _key(below: list[str], value: object, where: str) -> Mapping[str, tuple[str, ...]]:
+    """The keys that one line gives to an action: a word, a list of words, or an empty list for none."""
+    if not below and value in (None, {}):
+        return {}
+    if len(below) != 1:
+        raise UserError(f"{where}: keys is a mapping of actions, like 'pause: space'")
+    words = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+    if not all(isinstance(word, str | int) and not isinstance(word, bool) for word in words):  # pyright: ignore[reportUnknownVariableType]
+        raise UserError(f"{where}: the key of {below[0]!r} is a word such as space, or a list of such")
+    return {below[0]: tuple(str(word) for word in words)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _checked(name: str, below: list[str], value: object, where: str) -> object:
+    if name not in _CHECKS:
+        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', *_CHECKS))}")
+    expected, is_allowed = _CHECKS[name]
+    if below or not is_allowed(value):
+        raise UserError(f"{where}: {name} must be {expected}, not {value!r}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_POLL_RATE
+
+
+def _one_of(*words: str) -> tuple[str, Callable[[object], bool]]:
+    return f"one of {', '.join(words)}", lambda value: value in words
+
+
+_SWITCH: Final = ("true or false", lambda value: isinstance(value, bool))  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]
+
+_CHECKS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
+    "theme": ("the name of a theme", lambda value: isinstance(value, str) and bool(value)),
+    "marker": _one_of(*get_args(Marker)),
+    "bell": _SWITCH,
+    "notifications": _one_of(*get_args(Notifications)),
+    "reduced_motion": _SWITCH,
+    "poll_rate": (f"a number above 0 and at most {MAX_POLL_RATE:g}", _is_number),
+}

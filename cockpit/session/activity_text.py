@@ -1,0 +1,69 @@
+"""What a run is at and for how long, so that a slow step never looks frozen; and how fast it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from cockpit.session.pace import Pace
+from cockpit.text.format import duration, whole
+from engine.protocol.events import Activity
+from engine.protocol.state import RunState
+
+OVER: Final = (Activity.FINISHED, Activity.FAILED)
+"""What a run that has ended is at."""
+
+
+class Pulse:
+    """Watches states over time; `checkpoints` is the directory where a file half written tells of a slow disk."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        self.pace = Pace()
+        self._checkpoints = checkpoints
+        self._at: tuple[Activity, str] | None = None
+        self._first_step: int | None = None
+        self._since = self._moved_at = 0.0
+
+    def observe(self, state: RunState, now: float) -> None:
+        """The run was in `state` at `now` (seconds): keep what it does, since when, and since when its steps stand."""
+        if self._at != (state.activity, state.doing):
+            if self._at is None or self._at[0] is not state.activity:
+                self._moved_at = now
+            self._at, self._since = (state.activity, state.doing), now
+        if self._first_step is None:
+            self._first_step = state.step
+        if self.pace.observe(now, state.step):
+            self._moved_at = now
+        if state.activity is Activity.PAUSED:
+            self.pace.interrupt()
+
+    def text(self, state: RunState, now: float) -> str:
+        """What the run is at, and for how long where that is worth saying."""
+        at_it = duration(now - self._since)
+        match state.activity:
+            case Activity.FINISHED | Activity.FAILED:
+                return state.activity.value
+            case Activity.PAUSED:
+                return f"paused, {at_it}"
+            case _ if state.doing:
+                return f"{whole(state.doing)}, {at_it}"
+            case Activity.STARTING:
+                return f"starting: opening the data and building the network, {at_it}"
+            case Activity.RUNNING:
+                return self._step_text(state, now)
+            case Activity.VALIDATING:
+                return f"validating, {at_it}"
+            case Activity.STOPPING:
+                return f"stopping: the last checkpoint is written, {at_it}"
+
+    def _step_text(self, state: RunState, now: float) -> str:
+        still = now - self._moved_at
+        if state.step == self._first_step:
+            return f"waiting for the first step, {duration(still)}"
+        usual = 1 / (self.pace.steps_per_second() or 1.0)
+        if still < max(2.0, 3 * usual):
+            left = state.steps_until_pause
+            return "running" if left is None else f"running {left} more step{'' if left == 1 else 's'}, then pause"
+        if any(self._checkpoints.glob("*.partial")):
+            return f"writing a checkpoint, {duration(still)}"
+        return f"step {state.step + 1} is under way, {duration(still)}"

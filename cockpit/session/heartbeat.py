@@ -1,0 +1,68 @@
+"""Whether the process that writes a journal lives, and for how long it has."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from cockpit.text.format import duration
+from engine.journal.sessions import STALE_SECONDS, Session
+
+_CHECK_SECONDS: Final = 1.0
+
+
+class WriterLife:
+    """Watches the newest session of a journal; `now` is the time of a screen's clock, in seconds."""
+
+    def __init__(self, now: float) -> None:
+        self.is_gone = False
+        self._session: Session | None = None
+        self._began = now
+        self._checked_at = self._due_at = now
+
+    def observe(self, session: Session | None, now: float) -> None:
+        """The newest session as the journal tells it."""
+        if session is not None and (self._session is None or session.id != self._session.id):
+            self._began = now - max(0.0, time.time() - session.started)
+            self._checked_at, self.is_gone = now - _CHECK_SECONDS, False
+        self._session = session
+
+    def is_of(self, session: Session | None) -> bool:
+        """Whether `session` is the one that is watched, in whatever file it was found."""
+        watched = self._session
+        return (
+            watched is not None
+            and session is not None
+            and ((watched.id, watched.started, watched.pid) == (session.id, session.started, session.pid))
+        )
+
+    def due(self, now: float) -> bool:
+        """True about once a second: time for checks that need not be made at every look."""
+        if now < self._due_at:
+            return False
+        self._due_at = now + _CHECK_SECONDS
+        return True
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the session began, or that it lasted; before the first one, seconds that were waited."""
+        if self._session is not None and self._session.ended is not None:
+            return self._session.ended - self._session.started
+        return now - self._began
+
+    def age(self) -> float | None:
+        """Seconds since the last sign of life, None where none is expected."""
+        return None if self._session is None or self._session.ended is not None else self._session.age
+
+    def complaint(self, now: float) -> str:
+        """Why nothing more is to be expected of a run that did not say that it is over, '' where it lives."""
+        if self._session is None:
+            return ""
+        if self._session.ended is not None:
+            return "its process left without finishing the run"
+        if now - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at, self.is_gone = now, not self._session.process_exists()
+        if self.is_gone:
+            return "its process is gone without a word"
+        if self._session.age >= STALE_SECONDS:
+            return f"its process has been silent for {duration(self._session.age)}"
+        return ""

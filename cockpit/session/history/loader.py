@@ -1,0 +1,107 @@
+"""Keeps a history in step with a journal: the newest rows first, then what is new at every look, along the lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cockpit.session.history.backfill import Backfill, Backlog
+from cockpit.session.history.history import History
+from engine.journal.tail import JournalTail, Lineage, Mark, PointTable, Span
+
+FIRST_ROWS: Final = 5_000
+"""Rows of each kind that are read before the first look returns: the newest ones."""
+
+ROWS_PER_LOOK: Final = 5_000
+
+_KINDS: Final[tuple[PointTable, ...]] = ("steps", "validations")
+
+
+@dataclass(slots=True)
+class _Position:
+    """How far one table was read: its newest row then, and the branch that is read on."""
+
+    mark: Mark | None
+    branch: int
+    behind: bool = False
+
+
+class Feed:
+    """Reads metric rows into `history`; `open_tail` gives the thread that reads old rows a connection of its own."""
+
+    def __init__(self, history: History, open_tail: Callable[[], JournalTail]) -> None:
+        self._history = history
+        self._open_tail = open_tail
+        self._lineage: Lineage = ()
+        self._positions: dict[PointTable, _Position] = {}
+        self._backfill: Backfill | None = None
+
+    @property
+    def behind(self) -> bool:
+        """The last look did not read everything: look again although the journal has not changed."""
+        return any(position.behind for position in self._positions.values())
+
+    @property
+    def failure(self) -> str:
+        """Why old rows are missing, '' where none are."""
+        return "" if self._backfill is None else self._backfill.failure
+
+    def look(self, tail: JournalTail) -> bool:
+        """Read what is new, inside a snapshot of `tail`; True when rows that were held are superseded."""
+        lineage = tail.lineage()
+        rewound = bool(self._lineage) and lineage != self._lineage
+        if not self._lineage or (rewound and self._is_filling()):
+            self._begin(tail, lineage)
+        elif rewound:
+            self._history.cut(_last_that_counts(lineage, self._lineage[-1][0]))
+        self._lineage = lineage
+        for kind, position in self._positions.items():
+            self._advance(tail, kind, position)
+        return rewound
+
+    def close(self) -> None:
+        """Stop reading old rows."""
+        if self._backfill is not None:
+            self._backfill.stop()
+
+    def _is_filling(self) -> bool:
+        return self._backfill is not None and self._backfill.is_running()
+
+    def _begin(self, tail: JournalTail, lineage: Lineage) -> None:
+        """Start afresh: the newest rows now, the others by a thread."""
+        self.close()
+        backlogs = [Backlog(tail, kind, lineage) for kind in _KINDS]
+        self._history.clear(room_before={backlog.kind: backlog.room(tail) for backlog in backlogs})
+        for backlog in backlogs:
+            self._positions[backlog.kind] = _Position(tail.mark(backlog.kind), lineage[-1][0])
+            left = FIRST_ROWS
+            while left > 0 and (rows := backlog.chunk(tail, left)) is not None:
+                self._history.prepend(backlog.kind, rows, loading=0.0)
+                left -= rows.size
+        self._history.loading = min(backlog.share for backlog in backlogs)
+        waiting = [backlog for backlog in backlogs if not backlog.done]
+        self._backfill = Backfill(self._history, waiting, self._open_tail) if waiting else None
+
+    def _advance(self, tail: JournalTail, kind: PointTable, position: _Position) -> None:
+        """Read the rows of one table after those held, a bounded number of them."""
+        mark, newest_branch = tail.mark(kind), self._lineage[-1][0]
+        if mark == position.mark and position.branch == newest_branch and not position.behind:
+            return
+        left = ROWS_PER_LOOK
+        for branch, last in self._lineage:
+            if branch < position.branch or left == 0:
+                continue
+            position.branch = branch
+            held = self._history.last(kind)
+            span = Span(kind, branch, -(2**62) if held is None else held, 2**62 if last is None else last)
+            rows = tail.rows(span, limit=left)
+            self._history.append(kind, rows)
+            left -= rows.size
+        position.mark, position.behind = mark, left == 0
+
+
+def _last_that_counts(lineage: Lineage, branch: int) -> int:
+    """The last step of `branch` that counts in `lineage`."""
+    last = dict(lineage).get(branch)
+    return 2**62 if last is None else last

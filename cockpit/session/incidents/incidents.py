@@ -1,0 +1,294 @@
+"""Incidents: alerts of one cause counted as one, the same way by everything that counts, shows or rings for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+from cockpit.session.incidents.causes import Cause, Causes
+from engine.journal.reader import Entry
+from engine.protocol import events as e
+
+NOT_FINITE: Final = "not finite"
+UNSTABLE: Final = "unstable"
+_DISK: Final = "disk"
+
+_ALERTS: Final = (
+    e.AlertRaised
+    | e.StepSkipped
+    | e.FaultNamed
+    | e.SpikeDetected
+    | e.CheckpointFailed
+    | e.CheckpointDamaged
+    | e.RunFailed
+)
+_UNSTABLE_KINDS: Final = frozenset(
+    {
+        "exploding module",
+        "dead module",
+        "vanishing module",
+        "gradient norm",
+        "loss clamp",
+        "skipped steps",
+        "guardian is off",
+        "validation",
+    }
+)
+_DISK_KINDS: Final = frozenset({"journal", "tensorboard"})
+_NEAR_STEPS: Final = 20
+"""Without a known cause, a step that is not finite or spikes so soon after another trouble belongs to it."""
+_LINGERS_STEPS: Final = 200
+"""So long after a trouble without a known cause, what is counted over many steps still tells of it."""
+_MOST_MEMBERS: Final = 60
+_MOST_LOOKED_AT: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often one kind of trouble was seen in an incident, from which step to which, and in which places."""
+
+    kind: str
+    first_step: int
+    last_step: int
+    count: int = 1
+    places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One trouble, `number` from 1 in its run: its likely cause, the steps it spans, and what tells of it.
+
+    `entries` holds the newest of each kind and place, newest last; `count` counts all of them. `back_to` is the first
+    step that the run trained again because of it. `is_over`: a resume, or a rollback that somebody asked for, went
+    back behind it.
+    """
+
+    number: int
+    family: str
+    cause: Cause | None
+    first_step: int
+    last_step: int
+    back_to: int
+    entries: tuple[Entry, ...]
+    tallies: tuple[Tally, ...]
+    count: int = 1
+    is_over: bool = False
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of trouble that were seen in it."""
+        return frozenset(tally.kind for tally in self.tallies)
+
+    def tally(self, kind: str) -> Tally | None:
+        """What is known of one kind; None where it was not seen."""
+        return next((tally for tally in self.tallies if tally.kind == kind), None)
+
+
+def is_alert(entry: Entry) -> bool:
+    """Whether this belongs to an incident; a rollback only where the guardian made it."""
+    if isinstance(entry.event, e.RolledBack):
+        return entry.actor == "guardian"
+    return isinstance(entry.event, _ALERTS)
+
+
+def incidents_of(entries: Iterable[Entry]) -> tuple[Incident, ...]:
+    """Every incident in a journal's entries, oldest first."""
+    book = Incidents()
+    book.add(entries)
+    return tuple(book.all)
+
+
+def incident_numbers(entries: Iterable[Entry]) -> Mapping[int, int]:
+    """The number of the incident that each alert among `entries` belongs to, by the entry's id."""
+    book = Incidents()
+    book.add(entries)
+    return book.numbers
+
+
+def num_incidents(entries: Iterable[Entry]) -> int:
+    """How many there were: the number that is meant wherever a count of alerts is shown."""
+    return len(incidents_of(entries))
+
+
+@dataclass(slots=True)
+class Incidents:
+    """The incidents of a run as its journal grows, and which of them were acknowledged on this screen.
+
+    `numbers` has the incident of each alert, by the entry's id.
+    """
+
+    all: list[Incident] = field(default_factory=lambda: [])
+    numbers: dict[int, int] = field(default_factory=lambda: {})
+    _seen: dict[int, frozenset[str]] = field(default_factory=lambda: {})
+    _causes: Causes = field(default_factory=Causes)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def open(self) -> Sequence[Incident]:
+        """Those that wait for somebody, oldest first: not over, and not acknowledged unless they grew graver since."""
+        return [incident for incident in self.all if not incident.is_over and not self._is_seen(incident)]
+
+    def add(self, entries: Iterable[Entry]) -> tuple[Incident, ...]:
+        """Take in what the journal says next; returns the incidents that began with it."""
+        before = len(self.all)
+        for entry in entries:
+            self._causes.add(entry)
+            match entry.event:
+                case e.RunStarted():
+                    self._end(partial(_is_of_another_branch, entry.branch))
+                case e.RolledBack(after=after) if not is_alert(entry):
+                    self._end(partial(_began_after, after))
+                case _ if is_alert(entry):
+                    self._take(entry)
+                case _:
+                    pass
+        return tuple(self.all[before:])
+
+    def acknowledge(self) -> Incident | None:
+        """The newest open one was seen; returns it, None where there is none."""
+        newest = next(iter(reversed(self.open)), None)
+        if newest is not None:
+            self._seen[newest.number] = newest.kinds
+        return newest
+
+    def was_seen(self, incident: Incident) -> bool:
+        """Whether it was acknowledged once, and has grown graver since where it is open."""
+        return incident.number in self._seen
+
+    def _is_seen(self, incident: Incident) -> bool:
+        return incident.kinds <= self._seen.get(incident.number, frozenset())
+
+    def _end(self, is_behind: Callable[[Incident], bool]) -> None:
+        self.all = [
+            replace(incident, is_over=True) if not incident.is_over and is_behind(incident) else incident
+            for incident in self.all
+        ]
+
+    def _take(self, entry: Entry) -> None:
+        step, family = _step_of(entry), _family_of(entry)
+        cause = self._causes.of(step) if family == UNSTABLE else None
+        for position in range(len(self.all) - 1, max(len(self.all) - _MOST_LOOKED_AT, 0) - 1, -1):
+            known = self.all[position]
+            if _belongs(entry, step, cause, known):
+                self.all[position] = _joined(known, entry, step)
+                self.numbers[entry.id] = known.number
+                return
+        tally = _tallied(None, entry, step)
+        number = self.numbers[entry.id] = len(self.all) + 1
+        self.all.append(Incident(number, family, cause, step, step, step, (entry,), (tally,)))
+
+
+def _is_of_another_branch(branch: int, incident: Incident) -> bool:
+    """A process that begins or goes on with a run opens a branch, and may raise alerts before it says that it began."""
+    return incident.entries[-1].branch != branch
+
+
+def _began_after(step: int, incident: Incident) -> bool:
+    return incident.first_step > step
+
+
+def _belongs(entry: Entry, step: int, cause: Cause | None, known: Incident) -> bool:
+    """The same cause, coming again after a resume too; without a known one, what is near and was not ended."""
+    if isinstance(entry.event, e.RunFailed):
+        return known.family == UNSTABLE and not known.is_over and "not finite" in entry.event.error
+    if _family_of(entry) != known.family:
+        return False
+    if known.family != UNSTABLE:
+        return not known.is_over
+    if cause is not None:
+        return known.cause is not None and known.cause.key == cause.key
+    kind = kind_of(entry)
+    reach = _NEAR_STEPS if kind == NOT_FINITE or kind.startswith("spike ") else _LINGERS_STEPS
+    return not known.is_over and known.back_to <= step <= known.last_step + reach
+
+
+def _joined(known: Incident, entry: Entry, step: int) -> Incident:
+    """The incident with one more entry. Of a kind and a place that repeat, the newest stands for all."""
+    kind = kind_of(entry)
+    kept = [old for old in known.entries if _mark(old) != _mark(entry)]
+    tally = known.tally(kind)
+    others = [other for other in known.tallies if other is not tally]
+    back_to = entry.event.after if isinstance(entry.event, e.RolledBack) else known.back_to
+    return replace(
+        known,
+        first_step=min(step, known.first_step),
+        last_step=max(step, known.last_step),
+        back_to=min(back_to, step, known.back_to),
+        entries=(*kept, entry)[-_MOST_MEMBERS:],
+        tallies=(*others, _tallied(tally, entry, step)),
+        count=known.count + 1,
+        is_over=False,
+    )
+
+
+def _mark(entry: Entry) -> tuple[str, str, type]:
+    return kind_of(entry), _place_of(entry), type(entry.event)
+
+
+def _tallied(tally: Tally | None, entry: Entry, step: int) -> Tally:
+    """What is known of the kind of `entry` with it. What only explains a step that was counted is not counted again."""
+    kind, place = kind_of(entry), _place_of(entry)
+    if tally is None:
+        return Tally(kind, step, step, 1, (place,) if place else ())
+    explains = kind == NOT_FINITE and not isinstance(entry.event, e.StepSkipped)
+    known = place in tally.places or not place
+    return Tally(
+        kind,
+        min(step, tally.first_step),
+        max(step, tally.last_step),
+        tally.count + (0 if explains else 1),
+        tally.places if known else (*tally.places, place)[:_MOST_MEMBERS],
+    )
+
+
+def kind_of(entry: Entry) -> str:
+    """The kind of trouble that an entry tells of: `NOT_FINITE`, 'spike' and the metric, an alert's kind, an event."""
+    match entry.event:
+        case e.StepSkipped() | e.FaultNamed():
+            return NOT_FINITE
+        case e.AlertRaised(kind=kind):
+            return NOT_FINITE if kind == "fault" or "finite" in kind else kind
+        case e.SpikeDetected(metric=metric):
+            return f"spike {metric}"
+        case event:
+            return type(event).__name__
+
+
+def _family_of(entry: Entry) -> str:
+    """What can have one cause: all that says that training is not stable, all that says that the disk is full."""
+    match entry.event:
+        case e.StepSkipped() | e.FaultNamed() | e.SpikeDetected() | e.RolledBack():
+            return UNSTABLE
+        case e.AlertRaised(kind=kind) if kind in _UNSTABLE_KINDS or kind_of(entry) == NOT_FINITE:
+            return UNSTABLE
+        case e.AlertRaised(kind=kind) if kind in _DISK_KINDS:
+            return _DISK
+        case e.AlertRaised(term=term, module=module) if term or module:
+            return UNSTABLE
+        case e.CheckpointFailed():
+            return _DISK
+        case _:
+            return kind_of(entry)
+
+
+def _place_of(entry: Entry) -> str:
+    """The module, or else the loss term, that an alert names; '' for none, and for what names the steps themselves."""
+    match entry.event:
+        case e.AlertRaised(module=module, term=term) if kind_of(entry) != NOT_FINITE:
+            return module or term
+        case _:
+            return ""
+
+
+def _step_of(entry: Entry) -> int:
+    match entry.event:
+        case e.AlertRaised(at_step=step) | e.FaultNamed(at_step=step) | e.SpikeDetected(at_step=step) if step:
+            return step
+        case e.RolledBack(before=before):
+            return before
+        case _:
+            return entry.step

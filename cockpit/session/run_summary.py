@@ -1,0 +1,77 @@
+"""What is worth knowing of a run's metrics at a glance: its best validation, its newest terms, what guessing scores."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.journal.reader import JournalReader
+from engine.protocol.codec import Json
+from engine.tasks.person.spec import LOSS_TERMS
+
+_GRADIENT_BOUND: Final = re.compile(r"^ +max_grad_norm: *([^\s#]+)", re.MULTILINE)
+"""One line of a configuration: reading all of its YAML would cost 30 ms at the start of a screen."""
+
+RAW_TERMS: Final = tuple(f"loss_raw/{term}" for term in LOSS_TERMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best validation of the current lineage: mIoU in 0..1 and the step it was measured at."""
+
+    miou: float
+    step: int
+
+
+def best_of(steps: NDArray[np.int64], mious: NDArray[np.float32]) -> Best | None:
+    """The highest of the values that are numbers, the first where several are equal."""
+    if np.isnan(mious).all():
+        return None
+    at = int(np.nanargmax(mious))
+    return Best(float(mious[at]), int(steps[at]))
+
+
+def best_validation(reader: JournalReader) -> Best | None:
+    """The highest validation mIoU of the current lineage, the first where several are equal."""
+    series = reader.series(["val/miou"])
+    present = series.present["val/miou"]
+    return best_of(series.steps[present], series.values["val/miou"][present])
+
+
+def levels_of(levels: Json) -> dict[str, float]:
+    """The chance levels in a journal's `chance_levels`, by loss term; empty before the run has computed them."""
+    if not isinstance(levels, dict):
+        return {}
+    return {term: float(value) for term, value in levels.items() if isinstance(value, int | float)}
+
+
+def gradient_bound_of(sessions: Json) -> float | None:
+    """The bound on a sound gradient norm in the newest configuration of a journal's `sessions`; None without any."""
+    newest = sessions[-1] if isinstance(sessions, list) and sessions else None
+    text = newest.get("config") if isinstance(newest, dict) else None
+    found = _GRADIENT_BOUND.search(text) if isinstance(text, str) else None
+    try:
+        bound = float(found[1]) if found else 0.0
+    except ValueError:
+        return None
+    return bound if 0 < bound < math.inf else None
+
+
+def chance_levels(reader: JournalReader) -> dict[str, float]:
+    """What an uninformed network scores in each loss term; empty before the run has computed it."""
+    return levels_of(reader.meta("chance_levels"))
+
+
+def last_terms(reader: JournalReader, *, first: int) -> dict[str, float]:
+    """The raw loss terms of the newest step from `first` on; terms that it did not compute are left out."""
+    series = reader.series(RAW_TERMS, first=first)
+    return {
+        term: float(series.values[name][-1])
+        for term, name in zip(LOSS_TERMS, RAW_TERMS, strict=True)
+        if series.steps.size and series.present[name][-1]
+    }

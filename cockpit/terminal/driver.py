@@ -1,0 +1,41 @@
+"""Textual's driver on a terminal that is not descriptor 1: the program's own output goes elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import App
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+
+from cockpit.terminal.input import read_input
+from cockpit.terminal.safe_stream import SafeStream
+from cockpit.terminal.terminal import Terminal
+
+
+def driver_on(terminal: Terminal) -> type[Driver]:
+    """A driver class that draws on `terminal` and asks it for its size."""
+
+    class TerminalDriver(LinuxDriver):
+        """Draws on the terminal; what cannot be written because it was closed is dropped."""
+
+        def __init__(self, app: App[Any], **settings: Any) -> None:  # Textual hands its keywords through
+            super().__init__(app, **settings)
+            # SafeStream has what the writer thread asks of a file: write, flush, fileno.
+            self._file = SafeStream(terminal.stream)  # type: ignore[assignment]
+
+        def start_application_mode(self) -> None:
+            terminal.is_taken = True
+            super().start_application_mode()
+
+        def close(self) -> None:
+            super().close()
+            terminal.is_taken = False
+
+        def run_input_thread(self) -> None:
+            read_input(self.fileno, self.exit_event, self.process_message)
+
+        def _get_terminal_size(self) -> tuple[int, int]:
+            return terminal.size()
+
+    return TerminalDriver

@@ -1,0 +1,151 @@
+"""The person's terminal while a screen owns it: the program's own output goes to a log, and it is always given back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import sys
+import termios
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+from cockpit.terminal.guard import TerminalGuard
+from engine.journal.disk.open_files import identity_of
+
+DUMB: Final = ("", "dumb", "unknown")
+
+GIVE_BACK: Final = "".join(
+    (
+        "\x1b[?2026l",  # what was held back is shown
+        "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l",  # the mouse is the terminal's again
+        "\x1b[?2004l\x1b[?1004l\x1b[?2048l",  # no marks around pasted text, at focus or at a new size
+        "\x1b[?7h\x1b[<u\x1b[0m",  # lines wrap, keys are sent as ever, no colour
+        "\x1b[?1049l\x1b[?25h",  # the text from before the screen, with a cursor
+    )
+)
+"""What ends every mode that the screen sets, in whatever state the terminal is."""
+
+
+def why_no_screen() -> str:
+    """Why no screen can be opened here; '' where one can."""
+    if not os.isatty(0) or not os.isatty(1):
+        return f"standard {'input' if not os.isatty(0) else 'output'} is not a terminal"
+    name = os.environ.get("TERM", "")
+    return f"the terminal {name or 'without a name'} cannot move its cursor" if name.lower() in DUMB else ""
+
+
+class Terminal:
+    """Between enter and exit, descriptors 1 and 2 lead to the file `log`; `stream` leads to the terminal.
+
+    Python's prints, native code and child processes write to 1 and 2 and cannot disturb the screen. However the
+    process ends, SIGKILL included, the terminal is given back as it was.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self.is_taken = False
+        """Whether a screen has set modes on the terminal that it has not ended itself."""
+        self._screen = 1
+        self._attributes: list[Any] = []
+        self._saved: tuple[int, int] | None = None
+
+    def __enter__(self) -> Terminal:
+        self._attributes = _attributes_of(0)
+        self._screen = _copy_of(1)
+        self._guard = TerminalGuard(self._screen, GIVE_BACK.encode(), self._attributes)
+        self.stream = open(self._screen, "w", encoding="utf-8", errors="replace", closefd=False)
+        self._saved = _copy_of(1), _copy_of(2)
+        self._lead_to_log()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the terminal back and let 1 and 2 lead to where they led; a second call does nothing."""
+        saved, self._saved = self._saved, None
+        if saved is None:
+            return
+        if self.is_taken:
+            self.restore()
+        _flush()
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        self._guard.dismiss()
+
+    def restore(self) -> None:
+        """Give the terminal back at once, for a process that ends here; safe in a signal handler."""
+        give_back(self._screen, self._attributes)
+
+    def leave_to_log(self) -> None:
+        """The terminal is gone for good: 1 and 2 lead to the log for as long as the process lives."""
+        saved, self._saved = self._saved, None
+        if self.is_taken:
+            self.restore()  # for a terminal that is there after all: SIGHUP can be sent by hand
+        for copy in saved or ():
+            os.close(copy)
+        self._guard.dismiss()
+
+    def keep_log(self) -> None:
+        """Lead 1 and 2 to the log that is there now: one that was deleted is begun again; microseconds otherwise."""
+        if self._saved is not None and identity_of(self._log) != identity_of(1):
+            with suppress(OSError):  # its directory is not there yet
+                self._lead_to_log()
+
+    def _lead_to_log(self) -> None:
+        _flush()
+        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+
+    def is_gone(self) -> bool:
+        """Whether the terminal was closed; microseconds. For any time, also before it is entered."""
+        poll = select.poll()
+        poll.register(self._screen, 0)
+        return any(seen & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, seen in poll.poll(0))
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines; 80 x 24 where the terminal does not say."""
+        try:
+            columns, lines = os.get_terminal_size(self._screen)
+        except OSError:
+            return 80, 24
+        return columns or 80, lines or 24
+
+    def log_stream(self) -> TextIO:
+        """Text for the log, line by line."""
+        return open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)
+
+
+def give_back(descriptor: int, attributes: list[Any]) -> None:
+    """End every mode that a screen sets on the terminal behind `descriptor`; what is gone is left alone."""
+    with suppress(OSError, termios.error):
+        os.write(descriptor, GIVE_BACK.encode())
+        if attributes:
+            termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+
+
+def _attributes_of(descriptor: int) -> list[Any]:
+    """Return the attributes of a terminal, an empty list if it is gone."""
+    try:
+        return termios.tcgetattr(descriptor)
+    except termios.error:
+        return []
+
+
+def _copy_of(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def _flush() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()

@@ -1,0 +1,128 @@
+"""The keys of the configuration tree as text: dotted name, what a value may be, its default and its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from engine.config.tree import Config
+
+_NOUNS = {
+    float: ("a number", "numbers"),
+    int: ("a whole number", "whole numbers"),
+    str: ("text", "texts"),
+    bool: ("true or false", "of true or false"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting of a config: `expected` says its type and range in words, `is_text` that any text will do."""
+
+    name: str
+    expected: str
+    default: object
+    meaning: str
+    is_text: bool = False
+
+
+def config_keys() -> dict[str, Key]:
+    """Every key of the tree by its dotted name, in the tree's order; a mapping's entries count as keys."""
+    return {key.name: key for key in _keys(Config, "")}
+
+
+def config_sections() -> dict[str, tuple[str, ...]]:
+    """The dotted name of every section, and the names directly in it; the tree itself is ''."""
+    sections: dict[str, dict[str, None]] = {"": {}}
+    for name in config_keys():
+        parts = name.split(".")
+        for depth in range(len(parts)):
+            sections.setdefault(".".join(parts[:depth]), {})[parts[depth]] = None
+    return {section: tuple(names) for section, names in sections.items()}
+
+
+def shown(value: object) -> str:
+    """A value as errors quote it: short, on one line, without control characters."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    text = f"the text {value!r}" if isinstance(value, str) else _number_or_list(value)
+    return text if len(text) <= 80 else text[:76] + " ..."
+
+
+def _number_or_list(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an int of more digits than Python writes out
+        return "a number of thousands of digits"
+
+
+def _keys(section: type[BaseModel], prefix: str) -> Iterator[Key]:
+    for name, field in section.model_fields.items():
+        kind: Any = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _keys(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is dict:
+            yield from _entries(field, f"{prefix}{name}")
+        else:
+            yield Key(f"{prefix}{name}", _expected(field), _plain(field.default), field.description or "", kind is str)
+
+
+def _entries(field: FieldInfo, name: str) -> Iterator[Key]:
+    """One key for each entry of a mapping's default: the only entries it takes."""
+    value_kind = get_args(field.annotation)[1]
+    expected = _expected(FieldInfo.from_annotation(value_kind))
+    for entry, default in field.get_default(call_default_factory=True).items():
+        yield Key(f"{name}.{entry}", expected, default, (field.description or "").replace("{entry}", entry))
+
+
+def _plain(default: Any) -> object:
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _expected(field: FieldInfo) -> str:
+    kind: Any = field.annotation
+    bounds = _bounds(field)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    if get_origin(kind) is tuple:
+        inner = FieldInfo.from_annotation(get_args(kind)[0])
+        inner_kind: Any = inner.annotation
+        plural = _NOUNS[inner_kind][1]
+        shortest, longest = bounds["min_length"], bounds["max_length"]
+        length = f"{shortest} to {longest}" if longest > shortest else str(shortest)
+        return f"a list of {length} {plural}{_range(_bounds(inner))}"
+    return _NOUNS[kind][0] + _range(bounds)
+
+
+def _bounds(field: FieldInfo) -> dict[str, Any]:
+    names = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length")
+    return {name: getattr(rule, name) for rule in field.metadata for name in names if hasattr(rule, name)}
+
+
+def _range(bounds: dict[str, Any]) -> str:
+    words = _limits(bounds)
+    return words + (f" in steps of {bounds['multiple_of']}" if "multiple_of" in bounds else "")
+
+
+def _limits(bounds: dict[str, Any]) -> str:
+    match bounds:
+        case {"ge": low, "le": high}:
+            return f" from {low} to {high}"
+        case {"ge": low, "lt": high}:
+            return f" from {low} to below {high}"
+        case {"gt": low, "le": high}:
+            return f" above {low} and at most {high}"
+        case {"gt": low}:
+            return f" above {low}"
+        case {"ge": low}:
+            return f" of at least {low}"
+        case _:
+            return ""

@@ -1,0 +1,315 @@
+"""Named configs: YAML files that extend each other, overrides on top, and one sentence for every mistake in them."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from engine.config.keys import config_keys, config_sections, shown
+from engine.config.tree import Config
+from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
+from engine.config.yaml_source import Path as KeyPath
+from engine.errors import UserError, did_you_mean, nearest
+
+CONFIGS_DIR: Final = Path(__file__).resolve().parents[2] / "configs"
+SUFFIXES: Final = (".yaml", ".yml")
+_EXTENDS: Final = ("extends",)
+_MOST: Final = 2**53
+"""No whole number in a config is larger: beyond it floats are not exact."""
+_HOLD_OUT: Final = ("data", "hold_out")
+
+Settings = dict[KeyPath, Setting]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedConfig:
+    """A config in configs/: its name, the first comment line of its file, and the file."""
+
+    name: str
+    description: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A config and, for each dotted key, where its value came from: `file:line`, `command line` or `default`."""
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """The config of that name in configs/, or in that YAML file, with `key=value` overrides on top.
+
+    Raises UserError: unknown config, YAML syntax, unknown key, wrong type, value out of range, cycle in `extends`.
+    """
+    return resolve_config(name_or_path, overrides).config
+
+
+def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
+    """Like `load_config`, and where each value came from."""
+    settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ())
+    for override in overrides:
+        _lay_over(settings, _parse_override(override))
+    config = _validated(settings)
+    origins = {name: "default" for name in config_keys()}
+    return Resolved(config, origins | {".".join(path): setting.where for path, setting in settings.items()})
+
+
+def usual_config(name_or_path: str) -> Config:
+    """The config in configs/ that the one named was made from, or itself; the defaults where there is none.
+
+    Raises UserError as `load_config` does.
+    """
+    path = _find(name_or_path, Path(), COMMAND_LINE)
+    while path.parent.resolve() != CONFIGS_DIR:
+        parent = read_settings(_read_text(path, _shown_path(path)), _shown_path(path)).get(_EXTENDS)
+        if parent is None:
+            return Config()
+        path = _find(str(parent.value), path.parent, parent.where)
+    return _validated(_read_chain(path, ()))
+
+
+def read_resolved(path: Path) -> Config:
+    """The config that a run resolved and left in its directory. Raises UserError as `load_config` does."""
+    return _validated(_read_chain(path, ()))
+
+
+def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> Config:
+    """As `load_config`, for a run that was trained with the configuration in the file `former`: its data stay.
+
+    Other data are used if the command line names them, or the new configuration has a path of its own.
+    """
+    resolved = resolve_config(name_or_path, overrides)
+    config = resolved.config
+    named = {key for key, origin in resolved.origins.items() if origin == COMMAND_LINE}
+    if config.data.path or "data.path" in named:
+        return config
+    if not former.is_file():
+        raise UserError(f"{former} is gone, and nothing else says which data the run was trained on: give --data")
+    data = read_resolved(former).data
+    drawn = {name: value for name, value in config.data.synthetic if f"data.synthetic.{name}" in named}
+    kept: dict[str, object] = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}
+    if "data.hold_out" not in named:
+        kept["hold_out"] = data.hold_out
+    if "data.use_crowds" not in named:
+        kept["use_crowds"] = data.use_crowds
+    return config.model_copy(update={"data": config.data.model_copy(update=kept)})
+
+
+def list_configs() -> tuple[NamedConfig, ...]:
+    """Every config in configs/, by name."""
+    return tuple(NamedConfig(path.stem, _first_comment(path), path) for path in sorted(CONFIGS_DIR.glob("*.yaml")))
+
+
+def dump_config(config: Config) -> str:
+    """The whole config as YAML, in the tree's order; `read_resolved` reads the same config back."""
+    return "\n".join(_lines(config.model_dump(mode="json"), (), {})) + "\n"
+
+
+def show_config(resolved: Resolved) -> str:
+    """The whole config as YAML, each value with a comment that says where it came from."""
+    return "\n".join(_lines(resolved.config.model_dump(mode="json"), (), resolved.origins)) + "\n"
+
+
+def _find(name_or_path: str, beside: Path, asked_at: str) -> Path:
+    """The file that a name in configs/, or a path relative to `beside`, stands for; `asked_at` asked for it."""
+    text = name_or_path
+    if "\0" not in text and (text.endswith(SUFFIXES) or "/" in text):
+        path = beside / os.path.expanduser(text)
+        if _is_file(path):
+            return path
+        match = nearest(Path(text).stem, [config.name for config in list_configs()])
+        hint = f"; did you mean the named config {match!r}?" if match else "; give a YAML file or a name in configs/"
+        raise UserError(f"{asked_at}: there is no config file {text!r}{hint}")
+    names = {config.name: config.path for config in list_configs()}
+    if text not in names:
+        raise UserError(f"{asked_at}: there is no config {text!r} in configs/; {did_you_mean(text, names)}")
+    return names[text]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no permission, or a name that is too long
+        return False
+
+
+def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
+    """The settings of a file laid over those of the files it extends; `below` are the files that led here."""
+    source = _shown_path(path)
+    settings = read_settings(_read_text(path, source), source)
+    if path.parent != CONFIGS_DIR:
+        settings = _as_of_then(settings, source)
+    parent = settings.pop(_EXTENDS, None)
+    _check_keys(settings)
+    if parent is None:
+        return settings
+    if not isinstance(parent.value, str):
+        raise UserError(f"{parent.where}: extends takes the name of one config, not {shown(parent.value)}")
+    chain = (*below, path.resolve())
+    target = _find(parent.value, path.parent, parent.where)
+    if target.resolve() in chain:
+        raise UserError(f"{parent.where}: extends goes in a circle, {_circle(chain, target)}")
+    inherited = _read_chain(target, chain)
+    _lay_over(inherited, settings)
+    return inherited
+
+
+def _as_of_then(settings: Settings, source: str) -> Settings:
+    """What a run resolved before `data.hold_out` existed, with the split that it was trained on."""
+    is_resolved = all(path in settings for path in (("data", "path"), ("data", "num_workers"), ("training", "seed")))
+    if is_resolved and _HOLD_OUT not in settings:
+        settings[_HOLD_OUT] = Setting("in_order", source)
+    return settings
+
+
+def _circle(chain: tuple[Path, ...], target: Path) -> str:
+    loop = (*chain[chain.index(target.resolve()) :], target)
+    return " -> ".join(link.stem for link in loop)
+
+
+def _lay_over(settings: Settings, upper: Settings) -> None:
+    """Put the settings of `upper` over `settings`, the newest last."""
+    for path, setting in upper.items():
+        settings.pop(path, None)
+        settings[path] = setting
+
+
+def _read_text(path: Path, source: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 text at byte {error.start}") from None
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror})") from None
+
+
+def _shown_path(path: Path) -> str:
+    """The path relative to the working directory where it lies below it, on one line."""
+    absolute, here = path.absolute(), Path.cwd()
+    text = str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _first_comment(path: Path) -> str:
+    lines = _read_text(path, _shown_path(path)).splitlines()
+    return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
+
+
+def _parse_override(override: str) -> Settings:
+    """What one `key=value` sets. Text keys take the value as it stands, others as YAML."""
+    name, equals, text = override.partition("=")
+    name = name.strip()
+    if not equals:
+        raise UserError(f"{COMMAND_LINE}: {shown(override)} sets nothing; write KEY=VALUE, like training.epochs=5")
+    path = tuple(name.split("."))
+    key = config_keys().get(name)
+    if key is not None and key.is_text:
+        return {path: Setting(text, COMMAND_LINE)}
+    if key is None and not (name and name in config_sections()):
+        _check_keys({path: Setting(text, COMMAND_LINE)})
+    settings = read_value(text, path)
+    _check_keys(settings)
+    return settings
+
+
+def _check_keys(settings: Settings) -> None:
+    """Raise UserError at the first key that the tree does not have; drop sections in which nothing is set."""
+    keys, sections = config_keys(), config_sections()
+    for path, setting in list(settings.items()):
+        name = ".".join(path)
+        if name and name in sections:
+            if setting.value not in (None, {}):
+                raise UserError(_section_error(name, setting, sections[name]))
+            del settings[path]
+        elif name not in keys:
+            raise UserError(f"{setting.where}: {_unknown(path)}")
+
+
+def _section_error(name: str, setting: Setting, members: tuple[str, ...]) -> str:
+    example = f"set {name}.{members[0]} or another key in it"
+    return f"{setting.where}: {name} is a section, not {shown(setting.value)}; {example}"
+
+
+def _unknown(path: KeyPath) -> str:
+    """What is wrong with a key that the tree does not have, and the nearest one that it has."""
+    keys, sections = config_keys(), config_sections()
+    for depth in range(len(path)):
+        section, name = ".".join(path[:depth]), ".".join(path[: depth + 1])
+        if name in keys:
+            return f"{name} must be {keys[name].expected}, not a mapping"
+        if not name or name not in sections:
+            return f"there is no key {name!r}; {_nearest_key(path[depth], section)}"
+    raise AssertionError(f"{path} is known")
+
+
+def _nearest_key(word: str, section: str) -> str:
+    """The nearest name in that section, else the nearest last part of any key, else what the section holds."""
+    members = config_sections()[section]
+    prefix = f"{section}." if section else ""
+    if match := nearest(word, members):
+        return f"did you mean {prefix + match!r}?"
+    by_leaf = {name.rpartition(".")[2]: name for name in config_keys()}
+    if match := nearest(word, by_leaf):
+        return f"did you mean {by_leaf[match]!r}?"
+    return f"{section or 'a config'} has {', '.join(members)}"
+
+
+def _validated(settings: Settings) -> Config:
+    tree: dict[str, Any] = {}
+    for path, setting in settings.items():
+        if isinstance(setting.value, int) and abs(setting.value) > _MOST:
+            raise UserError(f"{setting.where}: {'.'.join(path)} is too large a number: at most {_MOST}")
+        section = tree
+        for name in path[:-1]:
+            section = section.setdefault(name, {})
+        section[path[-1]] = setting.value
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_complaint(error.errors(include_url=False)[0], settings)) from None
+
+
+def _complaint(error: ErrorDetails, settings: Settings) -> str:
+    """One sentence on one of pydantic's errors, with the place of the value that it is about."""
+    path = tuple(part for part in error["loc"] if isinstance(part, str))
+    key = config_keys().get(".".join(path))
+    if key is not None and path in settings:
+        setting = settings[path]
+        return f"{setting.where}: {key.name} must be {key.expected}, not {shown(setting.value)}"
+    message = str(error.get("ctx", {}).get("error", error["msg"]))
+    return f"{_place_of(message, path, settings)}{message}"
+
+
+def _place_of(message: str, section: KeyPath, settings: Settings) -> str:
+    """Where the newest of the settings that `message` names was written."""
+    named = [s for p, s in settings.items() if p[: len(section)] == section and p[-1] in message]
+    return f"{named[-1].where}: " if named else ""
+
+
+def _lines(tree: Mapping[str, Any], path: KeyPath, origins: Mapping[str, str]) -> list[str]:
+    """The YAML of one section, two blanks for each level, and after each value its origin where there is one."""
+    lines: list[str] = []
+    for name, value in tree.items():
+        below = (*path, name)
+        indent = "  " * len(path)
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", *_lines(value, below, origins)]  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            origin = origins.get(".".join(below), "")
+            lines.append(f"{indent}{name}: {_yaml_value(value)}{f'  # {origin}' if origin else ''}")
+    return lines
+
+
+def _yaml_value(value: object) -> str:
+    style = '"' if isinstance(value, str) else None
+    text = yaml.dump(value, Dumper=PlainDumper, default_style=style, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,115 @@
+"""What a step read beside the weights, kept until its report is in: enough to take the very same step again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.training.data.batch import Batch, Position
+from engine.training.step import Stepper
+from engine.training.step_plan import StepPlan
+
+TENSORS = ("image_N3HW", "label_NHW", "distance_N1HW")
+
+
+@dataclass(frozen=True, slots=True)
+class RandomState:
+    """torch's generators, of the host and of the device (None without CUDA)."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A step's plan and batches, the random state before it, and its loss scale and number format (None for fp32)."""
+
+    plan: StepPlan
+    batches: tuple[Batch, ...]
+    random: RandomState
+    scale: float
+    amp: torch.dtype | None
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """The samples of all batches."""
+        return tuple(name for batch in self.batches for name in batch.sample_ids)
+
+
+def evidence_of(stepper: Stepper, batches: list[Batch], plan: StepPlan) -> Evidence:
+    """What the step that `stepper` is about to take depends on; costs microseconds, the batches are not copied."""
+    scale = stepper.scaler.get_scale() if stepper.scaler.is_enabled() else 1.0
+    return Evidence(plan, tuple(batches), random_state(stepper.device), scale, stepper.amp)
+
+
+def random_state(device: torch.device) -> RandomState:
+    """The state of the generators that a step on `device` draws from."""
+    return RandomState(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
+
+
+def set_random_state(state: RandomState, device: torch.device) -> None:
+    """Turn the generators to `state`."""
+    torch.set_rng_state(state.cpu)
+    if state.cuda is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state.cuda, device)
+
+
+@contextmanager
+def kept_random_state(device: torch.device) -> Generator[None]:
+    """Whatever is drawn inside, the generators come out as they went in."""
+    before = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)
+
+
+def to_payload(evidence: Evidence) -> dict[str, Any]:
+    """The evidence as what torch.load(weights_only=True) gives back: dicts, lists, numbers, texts and tensors."""
+    plan = {field.name: getattr(evidence.plan, field.name) for field in dataclasses.fields(StepPlan)}
+    plain = {"active": sorted(evidence.plan.active), **{k: dict(plan[k]) for k in ("weights", "ramps")}}
+    return {
+        "plan": {**plan, **plain},
+        "batches": [_batch_payload(batch) for batch in evidence.batches],
+        "rng": {"cpu": evidence.random.cpu, "cuda": evidence.random.cuda},
+        "scale": evidence.scale,
+        "amp": str(evidence.amp).removeprefix("torch.") if evidence.amp else "",
+    }
+
+
+def from_payload(payload: Mapping[str, Any], device: torch.device) -> Evidence:
+    """The evidence that `to_payload` wrote, its batches on `device`. Raises KeyError or TypeError for anything else."""
+    names = {field.name for field in dataclasses.fields(StepPlan)}
+    plan: dict[str, Any] = {key: value for key, value in payload["plan"].items() if key in names}
+    plan |= {"active": frozenset(plan["active"]), "terms": tuple(plan["terms"])}
+    plan |= {"class_weights": tuple(plan["class_weights"])}
+    return Evidence(
+        plan=StepPlan(**plan),
+        batches=tuple(_batch_from(item, device) for item in payload["batches"]),
+        random=RandomState(payload["rng"]["cpu"], payload["rng"]["cuda"]),
+        scale=float(payload["scale"]),
+        amp=getattr(torch, payload["amp"]) if payload["amp"] in ("float16", "bfloat16") else None,
+    )
+
+
+def _batch_payload(batch: Batch) -> dict[str, Any]:
+    tensors = {name: getattr(batch, name).detach().to("cpu", copy=True) for name in TENSORS}
+    return {
+        **tensors,
+        "sample_ids": list(batch.sample_ids),
+        "after": [batch.after.epoch, batch.after.index],
+        "ends_epoch": batch.ends_epoch,
+    }
+
+
+def _batch_from(item: Mapping[str, Any], device: torch.device) -> Batch:
+    tensors: dict[str, Any] = {name: item[name].to(device) for name in TENSORS}
+    return Batch(
+        **tensors, sample_ids=tuple(item["sample_ids"]), after=Position(*item["after"]), ends_epoch=item["ends_epoch"]
+    )

@@ -1,0 +1,161 @@
+"""From one or more replays of a step to the fault's name: where it began, what it belongs to, when it shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from engine.forensics.capture import Evidence
+from engine.forensics.nan_tracer import Origin, is_finite, stats_of
+from engine.forensics.replay import Replayed, replay
+from engine.outputs.fault_report import ONLY_MIXED, REPRODUCED, VANISHED, Fault
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import REFINEMENT_OF_TERM, REFINEMENTS
+from engine.training.optimizer import Moments
+
+
+def name_fault(model: HierarchicalUNet, moments: Moments, evidence: Evidence) -> Fault:
+    """Replay the step as often as it takes to say what it is; nothing of the training is moved by it."""
+    first = replay(model, evidence, amp=evidence.amp)
+    if first.finite:
+        return _lasting(model, moments) or _vanished(first, replay(model, evidence, amp=evidence.amp))
+    if first.origin is None:
+        return _judged(_overflow(first), model, evidence)
+    fault = _named(first.origin, first, evidence)
+    if fault.direction == "weight":
+        return _moment_of(f"{fault.module}.{fault.operation}", moments) or fault
+    return fault if fault.direction == "input" else _judged(fault, model, evidence)
+
+
+def _judged(fault: Fault, model: HierarchicalUNet, evidence: Evidence) -> Fault:
+    """The same fault, called one of mixed precision where the step is finite in full precision."""
+    if evidence.amp is None:
+        return fault
+    again = replay(model, evidence, amp=None)
+    if not again.finite:
+        return fault
+    kind = str(evidence.amp).removeprefix("torch.")
+    detail = (
+        f"the same step in fp32 is finite (loss {again.loss:.6g}, gradient norm {again.grad_norm:.6g}), in {kind} not"
+    )
+    said = "; ".join(part for part in (fault.detail, detail) if part)
+    return replace(fault, verdict=ONLY_MIXED, detail=said)
+
+
+def _named(origin: Origin, replayed: Replayed, evidence: Evidence) -> Fault:
+    place, batch = origin.place, evidence.batches[origin.batch]
+    term = replayed.affected[0] if len(replayed.affected) == 1 else ""
+    module = place.module or (term or "total" if origin.direction in ("forward", "backward") else "")
+    return Fault(
+        verdict=REPRODUCED,
+        direction=origin.direction,
+        module=module,
+        operation=place.operation,
+        term=term,
+        refinement=_refinement(place.module, term),
+        source=place.source,
+        detail=_detail(origin),
+        terms=replayed.affected,
+        sample_ids=tuple(batch.sample_ids[row] for row in origin.rows) or batch.sample_ids,
+        inputs=origin.inputs,
+    )
+
+
+def _refinement(module: str, term: str) -> str:
+    """The refinement whose module it is, else the one whose loss term it is, else '' for the base network."""
+    part = module.partition(".")[0]
+    return part if part in REFINEMENTS else REFINEMENT_OF_TERM.get(term, "")
+
+
+def _detail(origin: Origin) -> str:
+    """What the operation's inputs give away."""
+    if origin.direction in ("input", "weight"):
+        (stats,) = origin.inputs
+        return f"{stats.num_nan} NaN and {stats.num_inf} Inf among {math.prod(stats.shape)} values"
+    if origin.direction == "backward" and origin.place.operation in (
+        "sqrt",
+        "pow",
+        "norm",
+        "linalg_vector_norm",
+        "div",
+    ):
+        zeros = {stats.name: stats.num_zero for stats in origin.inputs}.get("other", 0)
+        return f"it divides by zero where it was 0, which {zeros} values were" if zeros else ""
+    return ""
+
+
+def _overflow(replayed: Replayed) -> Fault:
+    """Every gradient is finite, the sum of their squares is not."""
+    part = max(replayed.norms, key=lambda name: (replayed.norms[name], name), default="")
+    return Fault(
+        verdict=REPRODUCED,
+        direction="backward",
+        module=part,
+        operation="norm of the gradient",
+        refinement=_refinement(part, ""),
+        detail=f"every gradient is finite, but the sum of their squares overflows; {part} has the largest",
+        terms=tuple(replayed.terms),
+    )
+
+
+# --- a step that was finite when it was taken again --------------------------------------
+
+
+def _lasting(model: HierarchicalUNet, moments: Moments) -> Fault | None:
+    """A moment or a weight that is not finite although the step is: the next update would spread it."""
+    for name, parameter in model.named_parameters():
+        if (moment := _moment_of(name, moments)) is not None:
+            return moment
+        if not is_finite(parameter.detach()):
+            module, _, own = name.rpartition(".")
+            stats = (stats_of(own, parameter),)
+            return Fault(REPRODUCED, "weight", module, own, refinement=_refinement(module, ""), inputs=stats)
+    return _overgrown(model, moments)
+
+
+def _overgrown(model: HierarchicalUNet, moments: Moments) -> Fault | None:
+    """A part whose weights or moments are finite and so large that the sum of their squares is not."""
+    for part, module in model.parts().items():
+        weights = {f"{part}.{name}": parameter.detach() for name, parameter in module.named_parameters()}
+        held = [value for name in weights for value in moments.get(name, {}).values()]
+        for direction, tensors in (("weight", list(weights.values())), ("moment", held)):
+            if tensors and not is_finite(torch.stack([tensor.norm().float() for tensor in tensors]).square().sum()):
+                detail = f"every {direction} is finite, but the sum of their squares overflows"
+                return Fault(REPRODUCED, direction, part, "norm", refinement=_refinement(part, ""), detail=detail)
+    return None
+
+
+def _moment_of(parameter: str, moments: Moments) -> Fault | None:
+    """The parameter's moment that is not finite: a bad step never reaches it, so it was there before the weight."""
+    module, _, own = parameter.rpartition(".")
+    for key, value in moments.get(parameter, {}).items():
+        if not is_finite(value):
+            stats = (stats_of(key, value),)
+            return Fault(
+                REPRODUCED, "moment", module, f"{key} of {own}", refinement=_refinement(module, ""), inputs=stats
+            )
+    return None
+
+
+def _vanished(first: Replayed, second: Replayed) -> Fault:
+    if not second.finite:
+        detail = "of two replays one was finite and one was not: a data race or faulty hardware"
+    elif first.numbers() == second.numbers():
+        detail = (
+            f"two replays agree to the last bit (loss {first.loss:.6g}): the fault was transient,"
+            " a data race or the hardware"
+        )
+    else:
+        spread = max(abs(a - b) / max(abs(a), 1e-30) for a, b in zip(first.numbers(), second.numbers(), strict=True))
+        detail = (
+            f"two replays are finite and differ by {spread:.1e}: a data race, faulty hardware, or an operation"
+            " whose order of summing is left to chance"
+        )
+    return Fault(VANISHED, detail=detail)
+
+
+def describe_precision(amp: torch.dtype | None) -> str:
+    """The number format of a step in a word, '' for fp32."""
+    return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(amp, "") if amp else ""

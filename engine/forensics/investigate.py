@@ -1,0 +1,141 @@
+"""The engine's own inquiry into a non-finite step: when to look, what to write down, what to say."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.config.tree import Config
+from engine.forensics.capture import Evidence, evidence_of
+from engine.forensics.diagnose import describe_precision, name_fault
+from engine.forensics.evidence_dir import prune_evidence, weights_payload, write_evidence
+from engine.forensics.nan_tracer import stats_of
+from engine.forensics.remedies import remedy_of
+from engine.journal.disk.run_dir import FORENSICS
+from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
+from engine.protocol.events import AlertRaised, FaultNamed
+from engine.training.data.batch import Batch
+from engine.training.device import describe
+from engine.training.optimizer import moments_of
+from engine.training.step import StepReport
+from engine.training.step_plan import StepPlan
+from engine.training.train_state import Trainer
+
+APART = 100
+"""Steps that lie at least between two inquiries into faults of one kind: a fault in every step is looked at once."""
+MOST_KINDS = 20
+"""Kinds of fault, by what the step reports of them, that one process looks into."""
+
+Kind = tuple[tuple[str, ...], ...]
+"""What the step itself says was not finite: terms, gradients, weights and moments, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an inquiry came to, for the journal; `problem` is why its folder could not be written, '' where it was."""
+
+    named: FaultNamed
+    alert: AlertRaised
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Forensics:
+    """Looks into non-finite steps of one run. One thread, the engine's, calls it, between two steps."""
+
+    run_dir: Path
+    config: Config
+    trainer: Trainer
+    _looked_at: dict[Kind, int] = field(default_factory=lambda: {})
+
+    def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
+        """To be called before a step: what it takes to take it again."""
+        return evidence_of(self.trainer.stepper, batches, plan)
+
+    def investigate(self, evidence: Evidence, report: StepReport, *, weights_as_then: bool = True) -> Findings | None:
+        """Name the fault of a step that was skipped; None where one of its kind was looked into lately.
+
+        The network, its moments, the generators and the place in the data are afterwards as before.
+        """
+        if not self._is_due(report):
+            return None
+        started = time.perf_counter()
+        model, optimizer = self.trainer.model, self.trainer.stepper.optimizer
+        moments = moments_of(optimizer, model)
+        try:
+            fault = name_fault(model, moments, evidence)
+        except RuntimeError as error:  # out of memory, say: an inquiry must not end the run that it is for
+            fault = Fault(
+                NOT_REPLAYED,
+                detail=f"the replay failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            )
+        found = ForensicReport(
+            step=report.index + 1,
+            time=time.time(),
+            seconds=time.perf_counter() - started,
+            fault=fault,
+            remedy=remedy_of(fault),
+            loss=report.loss,
+            grad_norm=report.grad_norm,
+            learning_rate=evidence.plan.lr,
+            refinements=evidence.plan.active,
+            mixed_precision=describe_precision(evidence.amp),
+            device=describe(self.trainer.device),
+            bad_terms=report.bad_terms,
+            bad_modules=report.bad_modules,
+            sample_ids=evidence.sample_ids,
+            batch=_batch_stats(evidence),
+            weights_as_then=weights_as_then,
+        )
+        try:
+            weights = weights_payload(model, moments, keep=fault.module if fault.direction == "moment" else "")
+            folder = write_evidence(self.run_dir, self.config, evidence, found, weights)
+            prune_evidence(self.run_dir, self.config.guard.max_forensics)
+        except OSError as error:
+            return _findings(found, "", problem=str(error))
+        return _findings(found, f"{FORENSICS}/{folder.name}")
+
+    def _is_due(self, report: StepReport) -> bool:
+        kind = (report.bad_terms, report.bad_modules, report.bad_weights, report.bad_moments)
+        last = self._looked_at.get(kind)
+        known = last is not None and 0 <= report.index - last < APART
+        if known or (last is None and len(self._looked_at) >= MOST_KINDS):
+            return False
+        self._looked_at[kind] = report.index
+        return True
+
+
+def _batch_stats(evidence: Evidence) -> tuple[TensorStats, ...]:
+    return tuple(
+        stats_of(name if len(evidence.batches) == 1 else f"{name} {number}", tensor)
+        for number, batch in enumerate(evidence.batches, start=1)
+        for name, tensor in (("image", batch.image_N3HW), ("label", batch.label_NHW), ("distance", batch.distance_N1HW))
+    )
+
+
+def _findings(found: ForensicReport, folder: str, *, problem: str = "") -> Findings:
+    fault = found.fault
+    named = FaultNamed(
+        at_step=found.step,
+        verdict=fault.verdict,
+        direction=fault.direction,
+        module=fault.module,
+        operation=fault.operation,
+        term=fault.term,
+        refinement=fault.refinement,
+        sample_ids=fault.sample_ids or found.sample_ids,
+        folder=folder,
+        seconds=found.seconds,
+    )
+    where = f"; evidence in {folder}" if folder else f"; the evidence could not be written: {problem}"
+    alert = AlertRaised(
+        kind="fault",
+        message=f"step {found.step}, {fault.verdict}: {sentence(fault)}{where}",
+        remedy=found.remedy,
+        term=fault.term,
+        module=fault.module,
+        operation=fault.operation,
+        at_step=found.step,
+    )
+    return Findings(named, alert, problem)

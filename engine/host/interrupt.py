@@ -1,0 +1,63 @@
+"""Signals on their way to the engine: what a handler leaves behind, and who handles them without a screen."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from engine.host.start_signals import heeded_signals
+
+
+class StoppedEarlyError(Exception):
+    """The run was asked to end before its first step: nothing was trained, nothing needs a checkpoint."""
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """What a signal handler leaves for the engine: the number of the first signal, 0 while there is none.
+
+    `stop` asks for the same end without a signal: the exit code of such a run is that of a stop by command.
+    """
+
+    signal: int = 0
+    stop: bool = False
+
+    def is_set(self) -> bool:
+        """Whether the run is asked to end."""
+        return self.stop or bool(self.signal)
+
+    def check(self) -> None:
+        """Raise StoppedEarlyError if the run is asked to end; for the stages of its start."""
+        if self.is_set():
+            raise StoppedEarlyError
+
+    def exit_code(self) -> int:
+        """Return the exit code of a run that ended well: 128 + n after signal n, else 0."""
+        return 128 + self.signal if self.signal else 0
+
+
+@contextmanager
+def signals_to(interrupt: Interrupt, *, keep_running: bool = False) -> Generator[None]:
+    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends immediately.
+
+    What was ignored when the process started stays ignored; with `keep_running` SIGHUP is ignored too. Only the main
+    thread may enter this.
+    """
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if interrupt.signal and number == signal.SIGINT:
+            os._exit(128 + number)
+        interrupt.signal = interrupt.signal or number
+
+    before = {number: signal.signal(number, on_signal) for number in heeded_signals()}
+    if keep_running:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,336 @@
+"""Where runs live on the disk: their directories, their files, and who may use one."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from engine.errors import UserError, did_you_mean
+from engine.journal.disk.content import took_a_step
+from engine.journal.disk.lock import Lock, try_lock
+from engine.journal.disk.plain_files import check_plain_directory, check_plain_file
+from engine.journal.store import JOURNAL_FILE, SIDE_FILES
+
+CONFIG_FILE: Final = "config.yaml"
+CHECKPOINTS: Final = "checkpoints"
+TENSORBOARD: Final = "tensorboard"
+FORENSICS: Final = "forensics"
+PREVIEWS: Final = "previews"
+CONSOLE_LOG: Final = "console.log"
+LOCK_FILE: Final = "run.lock"
+LATEST: Final = "latest"
+MAX_NAME: Final = 100
+
+_JOURNAL_FILES: Final = tuple(f"{JOURNAL_FILE}{suffix}" for suffix in ("", *SIDE_FILES))
+_BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
+"""Files that a run makes before its first step."""
+_MADE_HERE: Final = 8
+"""Directories of runs, the newest, that this process knows to be its own."""
+_made_here: Final[dict[tuple[int, int], int]] = {}
+"""Device and inode of each directory that this process made for a run, and a descriptor that keeps its inode in use.
+
+Without it another process's directory might get the number of one that is gone.
+"""
+
+
+def create_run(runs_dir: Path, name: str = "", *, stem: str = "run") -> Path:
+    """Make the directory of a new run (mode 0700) and return it; without a name one is made of `stem` and the time.
+
+    A directory of that name is taken over if it holds no more than what a run leaves that was cut off while it started.
+    Raises UserError when the name cannot be a directory's, the run exists, or the directory cannot be made.
+    """
+    if name:
+        _check_name(name)
+    names = [name] if name else _timed_names(stem)
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        return next(path for path in map(runs_dir.joinpath, names) if _made(path, must=bool(name)))
+    except OSError as error:
+        raise UserError(f"cannot make a run in {runs_dir}: {error.strerror}") from error
+
+
+def _made(path: Path, *, must: bool) -> bool:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if must:
+            _take_over(path)
+        return must
+    _remember(path)
+    return True
+
+
+def _remember(path: Path) -> None:
+    """Note that this process made the directory `path`, and forget the oldest of too many."""
+    _made_here[_identity(path)] = os.open(path, os.O_RDONLY)
+    for known in list(_made_here)[:-_MADE_HERE]:
+        os.close(_made_here.pop(known))
+
+
+def _take_over(path: Path) -> None:
+    """Raise UserError unless the directory that is there already is a beginning that no process goes on with."""
+    if holds_work(path):
+        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
+    lock_run(path).release()
+
+
+def holds_work(path: Path) -> bool:
+    """Return whether a run's directory holds more than a run makes before its first step, or is no such directory."""
+    if path.is_symlink() or not path.is_dir():
+        return True
+    return not all(_is_beginning(entry) for entry in path.iterdir()) or took_a_step(path)
+
+
+def _is_beginning(entry: Path) -> bool:
+    if entry.is_symlink():
+        return False
+    if entry.is_file():
+        return entry.name in _BEGINNINGS
+    patterns = {TENSORBOARD: "events.out.tfevents.*", CHECKPOINTS: "*.partial"}
+    pattern = patterns.get(entry.name)
+    return pattern is not None and all(held.is_file() and held.match(pattern) for held in entry.iterdir())
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        return path.parent.is_dir() and path.is_dir() and not holds_work(path)
+    except (OSError, ValueError):
+        return False
+
+
+def start_over(path: Path) -> None:
+    """Remove the journal of a run that was cut off before its first step; the run is locked by the caller.
+
+    Raises UserError if there is more: then it is a run to resume, not to begin.
+    """
+    if not any((path / name).exists() for name in _JOURNAL_FILES):
+        return
+    if holds_work(path):
+        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
+    for name in _JOURNAL_FILES:
+        (path / name).unlink(missing_ok=True)
+
+
+def discard_run(path: Path) -> None:
+    """Remove the directory of a run that was refused, if this process made it and nothing in it is worth keeping."""
+    with suppress(OSError, UserError):
+        if _identity(path) not in _made_here or holds_work(path):
+            return
+        with lock_run(path):
+            for entry in path.iterdir():
+                if entry.is_dir():
+                    for held in entry.iterdir():
+                        held.unlink()
+                    entry.rmdir()
+                else:
+                    entry.unlink()
+            path.rmdir()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+def _timed_names(stem: str) -> list[str]:
+    first = f"{stem[: MAX_NAME - 20]}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return [first, *(f"{first}-{number}" for number in range(2, 100))]
+
+
+def _check_name(name: str) -> None:
+    usable = name.isprintable() and "/" not in name and "\\" not in name and len(name) <= MAX_NAME
+    if not usable or name[0] in ".-" or name == LATEST:
+        raise UserError(
+            f"{name!r} cannot be a run's name: use up to {MAX_NAME} printable characters without slashes,"
+            f" not {LATEST!r}, and no dot or dash in front"
+        )
+
+
+def list_runs(runs_dir: Path) -> list[Path]:
+    """The directories in `runs_dir` with a journal or checkpoints, the one started last first, private ones left out.
+
+    Raises UserError where `runs_dir` itself may not be read.
+    """
+    found = [path for path in _entries(runs_dir) if _holds_run(path)]
+    return sorted(found, key=lambda path: (started_at(path), path.name), reverse=True)
+
+
+def private_runs(runs_dir: Path) -> dict[str, str]:
+    """The directories in `runs_dir` that may hold runs and cannot be looked into, each with a sentence on it."""
+    return {path.name: _no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
+
+
+def _entries(runs_dir: Path) -> list[Path]:
+    try:
+        return [*runs_dir.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot list the runs in {runs_dir}: {error.strerror}") from error
+
+
+def _holds_run(path: Path) -> bool:
+    """Whether a journal or a checkpoint can be seen there; what cannot be looked into holds none for this user."""
+    try:
+        return (path / JOURNAL_FILE).is_file() or any((path / CHECKPOINTS).glob("step-*.pt"))
+    except (OSError, ValueError):  # no permission, a name that is too long, a null byte
+        return False
+
+
+def has_journal(path: Path) -> bool:
+    """Return whether the run at `path` has a journal in which anything was written."""
+    try:
+        return (path / JOURNAL_FILE).stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _is_private(path: Path) -> bool:
+    try:
+        (path / JOURNAL_FILE).stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return not _may(path, os.R_OK)
+
+
+def _may(run: Path, access: int) -> bool:
+    """Whether this user may read or write the run, which may have lost its journal."""
+    journal = run / JOURNAL_FILE
+    return os.access(journal if journal.exists() else run, access, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _no_permission(path: Path) -> str:
+    try:
+        owner = path.owner()
+    except (OSError, KeyError):  # a user without a name
+        owner = "another user"
+    return f"no permission to read the run {path.name!r}: it belongs to {owner}, who can share it with chmod"
+
+
+def started_at(path: Path) -> float:
+    """When the run in `path` was last started or resumed, in seconds since 1970; 0 where that cannot be told."""
+    for name in (LOCK_FILE, JOURNAL_FILE):
+        with suppress(OSError):
+            return (path / name).lstat().st_mtime
+    return 0.0
+
+
+class StartWatch:
+    """Tells when a process takes the run at `path`: nothing needs to be read of a run that is not begun yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / LOCK_FILE
+        self._before = self._claimed_at()
+        self._has_begun = False
+
+    def has_begun(self) -> bool:
+        """Return whether a process has taken the run since this watch began."""
+        self._has_begun = self._has_begun or self._claimed_at() != self._before
+        return self._has_begun
+
+    def _claimed_at(self) -> int:
+        """The time of the lock file in nanoseconds, 0 if there is none."""
+        try:
+            return self._file.lstat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
+    """The directory of the run called `name`: its name, a path to it, or 'latest' for the one started last.
+
+    'latest' passes over runs that this user may not read or, `to_write`, not write to. Raises UserError with the
+    nearest match.
+    """
+    runs = list_runs(runs_dir)
+    if name == LATEST:
+        return _latest(runs_dir, runs, os.R_OK | os.W_OK if to_write else os.R_OK)
+    path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
+    for candidate in (runs_dir / name, path):
+        if name and _holds_run(candidate):
+            return candidate if candidate.name else candidate.absolute()
+        if name and _is_private(candidate):
+            raise UserError(_no_permission(candidate))
+    if name and _is_dead(runs_dir / name):
+        raise UserError(f"the run {name!r} was cut off before its first step: begin it again with --run {name}")
+    shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
+    raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
+
+
+def _latest(runs_dir: Path, runs: list[Path], access: int) -> Path:
+    usable = next((run for run in runs if _may(run, access)), None)
+    if usable is not None:
+        return usable
+    if runs or private_runs(runs_dir):
+        raise UserError(f"there is no run in {runs_dir} that you may {'write to' if access & os.W_OK else 'read'}")
+    raise UserError(f"there is no run in {runs_dir} yet")
+
+
+def lock_run(path: Path) -> Lock:
+    """Take the run at `path` for this process until the lock is released or the process dies.
+
+    Raises UserError when another process holds it, or something in it is not the run's own: a link that leads out.
+    """
+    lock = _locked(path, os.O_RDWR | os.O_CREAT)
+    try:
+        claim_run(path, lock)
+    except UserError:
+        lock.release()
+        raise
+    return lock
+
+
+def hold_run(path: Path) -> Lock:
+    """Take the run at `path` without changing a byte of it, which `claim_run` does; one without a lock file is free.
+
+    Raises UserError when another process holds it.
+    """
+    if not os.path.lexists(path / LOCK_FILE):
+        check_own_files(path)
+        return Lock(-1)
+    return _locked(path, os.O_RDWR)
+
+
+def claim_run(path: Path, lock: Lock) -> None:
+    """Write into the lock file that this process has the run: it was started now. Raises UserError."""
+    if not lock.is_held:
+        lock.take_over(_locked(path, os.O_RDWR | os.O_CREAT))
+    try:
+        lock.write(f"{os.getpid()}\n")
+    except OSError as error:
+        raise UserError(f"cannot lock the run {path}: {error.strerror}") from error
+
+
+def _locked(path: Path, flags: int) -> Lock:
+    check_own_files(path)
+    file = path / LOCK_FILE
+    try:
+        lock = try_lock(file, flags=flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise UserError(f"cannot lock the run {path}: {error.strerror}") from error
+    if lock is None:
+        raise UserError(f"the run {path.name!r} is in use by process {_holder(file)}: stop it first")
+    return lock
+
+
+def _holder(file: Path) -> str:
+    """The process that a lock file names, '?' where it names none."""
+    try:
+        with file.open("rb") as held:
+            text = held.read(20).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return "?"
+    return text if text.isdigit() else "?"
+
+
+def check_own_files(path: Path) -> None:
+    """Raise UserError where writing into the run at `path` would write or delete something elsewhere."""
+    for name in (LOCK_FILE, CONFIG_FILE, CONSOLE_LOG, *_JOURNAL_FILES):
+        check_plain_file(path / name)
+    for name in (CHECKPOINTS, TENSORBOARD, FORENSICS, PREVIEWS):
+        check_plain_directory(path / name, depth=1)

@@ -1,0 +1,85 @@
+"""The engine's letter box: commands that any process put into the journal, each handed out exactly once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.journal.disk.open_files import identity_of
+from engine.journal.sessions import UNANSWERED, CommandRow, newest_session, refuse
+from engine.journal.store import journal_file, open_writable
+from engine.protocol import wire
+from engine.protocol.codec import WireError
+from engine.protocol.commands import Request
+
+MAX_REQUESTS = 1_000
+"""The most commands one `poll` hands out, so that a flood cannot hold up a step."""
+
+
+class Mailbox:
+    """Polled by the engine thread at every step boundary; open it after the writer has started its session."""
+
+    def __init__(self, path: Path):
+        self._file = journal_file(path)
+        self._identity = identity_of(self._file)
+        self._connection = open_writable(path)
+        session = newest_session(self._connection)
+        self._before = session.commands_before if session else 0
+        self._cursor = self._before
+        self._seen_version = -1
+        self.failure: str | None = None
+
+    def poll(self) -> list[Request]:
+        """The commands that arrived since the last call, oldest first; microseconds when there are none.
+
+        One that cannot be read is refused here. When the file cannot be read, `failure` says why and nothing is lost.
+        """
+        try:
+            self._follow_file()
+            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            if version == self._seen_version:
+                return []
+            rows = self._arrived()
+            requests = self._readable(rows)
+        except (sqlite3.Error, UserError) as error:
+            self.failure = str(error)
+            return []
+        self.failure = None
+        if rows:
+            self._cursor = rows[-1][0]
+        if len(rows) < MAX_REQUESTS:
+            self._seen_version = version
+        return requests
+
+    def stale(self) -> list[Request]:
+        """Commands of former sessions that were never answered: to be refused, not obeyed."""
+        rows = self._connection.execute(UNANSWERED, (0, self._before)).fetchall()
+        return self._readable(rows)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    def _follow_file(self) -> None:
+        """Read the journal that is in its place now: the writer puts another one there if the former was deleted."""
+        identity = identity_of(self._file)
+        if identity is None or identity == self._identity:
+            return
+        former, self._connection = self._connection, open_writable(self._file)
+        former.close()
+        self._identity, self._seen_version = identity, -1
+
+    def _arrived(self) -> list[CommandRow]:
+        query = f"{UNANSWERED} LIMIT {MAX_REQUESTS}"
+        return self._connection.execute(query, (self._cursor, 2**62)).fetchall()
+
+    def _readable(self, rows: Sequence[CommandRow]) -> list[Request]:
+        requests: list[Request] = []
+        for number, actor, body in rows:
+            try:
+                requests.append(Request(number, actor, wire.command_from_text(body)))
+            except WireError as error:
+                refuse(self._connection, [(number, actor, body)], str(error))
+        return requests

@@ -1,0 +1,197 @@
+"""TensorBoard's copy of a run: scalars, previews and notes, encoded and written by a thread of its own."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as Signal
+from threading import Thread
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import (
+    Event,  # pyright: ignore[reportAttributeAccessIssue]  # made when the generated module is imported, as all below
+    SessionLog,  # pyright: ignore[reportAttributeAccessIssue]
+    SourceMetadata,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.compat.proto.summary_pb2 import (
+    Summary,  # pyright: ignore[reportAttributeAccessIssue]
+    SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.types_pb2 import DT_STRING  # pyright: ignore[reportAttributeAccessIssue]
+
+from engine.outputs.tfevents import EventFile
+
+_SECONDS_BETWEEN_WRITES: Final = 0.25
+_SECONDS_TO_CLOSE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Scalars:
+    wall_time: float
+    step: int
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    wall_time: float
+    step: int
+    tag: str
+    image_HWC: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    wall_time: float
+    step: int
+    tag: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    wall_time: float
+    step: int
+
+
+_Record = _Scalars | _Picture | _Text | _Branch
+
+
+class TensorboardWriter:
+    """Writes one event file under `log_dir`; every call returns in microseconds and none of them ever raises OSError.
+
+    Of the steps, those divisible by `every_steps` are kept; validations, images and texts always are. At most
+    `max_waiting` records wait for the thread: what comes on top is counted in `dropped` and left out.
+    """
+
+    def __init__(self, log_dir: Path, *, every_steps: int = 1, max_waiting: int = 8192) -> None:
+        self.failure: str | None = None
+        """Why the last write did not reach the disk, or None while all is well."""
+        self._every_steps = every_steps
+        self._max_waiting = max_waiting
+        self._num_refused = 0
+        self._waiting: deque[_Record] = deque()
+        self._encoder = _Encoder()
+        self._file = EventFile(log_dir, first=_version_event())
+        self._closing = Signal()
+        self._thread = Thread(target=self._work, name="tensorboard", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """How many records are missing from the file, for want of room or of a working disk."""
+        return self._num_refused + self._file.num_dropped
+
+    def record_step(self, step: int, names: tuple[str, ...], values: Sequence[float]) -> None:
+        """Queue the metrics of one training step; NaN and Inf are kept as such."""
+        assert len(names) == len(values), "one value per name"
+        if step % self._every_steps == 0:
+            self._queue(_Scalars(time.time(), step, names, tuple(values)))
+
+    def record_validation(self, step: int, names: tuple[str, ...], values: Sequence[float]) -> None:
+        """Queue the metrics of one validation pass."""
+        assert len(names) == len(values), "one value per name"
+        self._queue(_Scalars(time.time(), step, names, tuple(values)))
+
+    def record_images(self, step: int, tag: str, image_HWC_uint8: NDArray[np.uint8]) -> None:
+        """Queue one picture (height, width, 1 or 3 channels, 0..255); several previews are tiled by the caller."""
+        assert image_HWC_uint8.dtype == np.uint8 and image_HWC_uint8.ndim == 3, "a preview is an HWC uint8 array"
+        self._queue(_Picture(time.time(), step, _encodable(tag), image_HWC_uint8.copy()))
+
+    def record_text(self, tag: str, text: str, *, step: int = 0) -> None:
+        """Queue a note; TensorBoard renders it as Markdown."""
+        self._queue(_Text(time.time(), step, _encodable(tag), _encodable(text)))
+
+    def open_branch(self, from_step: int) -> None:
+        """After a resume or rollback: TensorBoard leaves out what was recorded after `from_step` until now."""
+        self._queue(_Branch(time.time(), from_step + 1))
+
+    def close(self) -> None:
+        """Write what waits and close the file; gives up on a disk that does not answer within 10 s."""
+        self._closing.set()
+        self._thread.join(_SECONDS_TO_CLOSE)
+
+    def _queue(self, record: _Record) -> None:
+        if len(self._waiting) < self._max_waiting and not self._closing.is_set():
+            self._waiting.append(record)
+        else:
+            self._num_refused += 1
+
+    def _work(self) -> None:
+        # Waking by the clock and not by each record spares the training thread a contest for the GIL per step.
+        while not self._closing.wait(_SECONDS_BETWEEN_WRITES):
+            self._write()
+        self._write()
+        self._file.close()
+
+    def _write(self) -> None:
+        while self._waiting:
+            self._file.append(self._encoder.encode(self._waiting.popleft()))
+        try:
+            self._file.flush()
+            self.failure = None
+        except OSError as error:
+            self.failure = f"TensorBoard's file cannot be written: {error.strerror or error}"
+
+
+class _Encoder:
+    """Turns records into serialized Event messages, reusing one message per set of metric names."""
+
+    def __init__(self) -> None:
+        self._scalars: dict[tuple[str, ...], Any] = {}  # the generated messages have no stubs
+
+    def encode(self, record: _Record) -> bytes:
+        match record:
+            case _Scalars():
+                event = self._filled(record)
+            case _Picture():
+                event = Event(summary=Summary(value=[_picture_value(record)]))
+            case _Text():
+                event = Event(summary=Summary(value=[_text_value(record)]))
+            case _Branch():
+                event = Event(session_log=SessionLog(status=SessionLog.START))
+        event.wall_time = record.wall_time
+        event.step = record.step
+        return event.SerializeToString()
+
+    def _filled(self, record: _Scalars) -> Any:
+        event = self._scalars.get(record.names)
+        if event is None:
+            event = Event(summary=Summary(value=[Summary.Value(tag=name) for name in record.names]))
+            self._scalars[record.names] = event
+        for slot, value in zip(event.summary.value, record.values, strict=True):
+            slot.simple_value = value
+        return event
+
+
+def _version_event() -> bytes:
+    source = SourceMetadata(writer="training-cockpit")
+    return Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source).SerializeToString()
+
+
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates (undecodable bytes of a file name), which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _picture_value(record: _Picture) -> Any:
+    height, width, channels = record.image_HWC.shape
+    buffer = io.BytesIO()
+    Image.fromarray(record.image_HWC.squeeze(2) if channels == 1 else record.image_HWC).save(buffer, "PNG")
+    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=buffer.getvalue())
+    return Summary.Value(tag=record.tag, image=image)
+
+
+def _text_value(record: _Text) -> Any:
+    content = TensorProto(dtype=DT_STRING, string_val=[record.text.encode()])
+    plugin = SummaryMetadata.PluginData(plugin_name="text")
+    return Summary.Value(tag=record.tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=content)

@@ -1,0 +1,56 @@
+"""A script: commands that a run gives itself at given steps, one `STEP: COMMAND ...` per line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.errors import UserError
+from engine.protocol.command_syntax import parse_command
+from engine.protocol.commands import Command
+
+_DIGITS: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedCommand:
+    """`command` is due at the boundary before `step` (0 or more); `line` is its line in the script, from 1."""
+
+    step: int
+    command: Command
+    line: int
+
+
+def read_script(path: Path | str) -> tuple[ScriptedCommand, ...]:
+    """The commands in the file `path`, in the order of their steps; a `#` in front or after a space begins a comment.
+
+    Raises UserError with file and line for what cannot be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the script {path}: {getattr(error, 'strerror', error)}") from error
+    found: list[ScriptedCommand] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = _without_comment(line)
+        if words:
+            found.append(_read_line(words, f"{path}:{number}", number))
+    return tuple(sorted(found, key=lambda scripted: scripted.step))
+
+
+def _without_comment(line: str) -> str:
+    head, *_ = f" {line}".replace("\t", " ").split(" #", maxsplit=1)
+    return head.strip()
+
+
+def _read_line(text: str, where: str, number: int) -> ScriptedCommand:
+    step, colon, words = text.partition(":")
+    if not colon or not step.strip().isdecimal():
+        raise UserError(f"{where}: {text!r} names no step; write it like `120: lower-lr 0.5`")
+    if len(step.strip()) > _DIGITS:
+        raise UserError(f"{where}: the step has more than {_DIGITS} digits")
+    try:
+        return ScriptedCommand(int(step), parse_command(words.split()), number)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None

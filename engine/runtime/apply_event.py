@@ -1,0 +1,81 @@
+"""How steering takes effect, and how past steering is done again: after a crash, or when a run is driven again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from engine.protocol import events as e
+from engine.protocol.events import Event
+from engine.protocol.state import evolve
+from engine.runtime.checkpointer import Actions
+from engine.runtime.reproduce.recorded_action import Redone
+from engine.supervision.gate import GateWindow, gate_checks
+from engine.training.checkpoint.file import checkpoint_name
+
+GUARDIAN, AUTOPILOT = "guardian", "autopilot"
+"""Who acts beside people and scripts."""
+
+
+def enact(actions: Actions, event: Event, record: Callable[[Event], None]) -> None:
+    """Let a steering event whose effect lasts take effect; `record` writes it down.
+
+    A promotion is on probation from here on, and has a checkpoint to go back to.
+    """
+    ledger, trainer = actions.ledger, actions.trainer
+    before, settings = ledger.state, actions.config.guard.recovery
+    if isinstance(event, e.PhasePromoted):
+        actions.checkpoint("promotion")
+    trainer.carry_out(event, before)
+    record(event)
+    ledger.observe(total_steps=trainer.total_steps(ledger.state))
+    if ledger.state.phase != before.phase:  # the checks of the phase before must open no gate of this one
+        gate = actions.config.gate
+        ledger.observe(gate=gate_checks(GateWindow(gate.window_steps), ledger.state, gate))
+    if isinstance(event, e.PhasePromoted) and settings.probation_steps:
+        until = before.step + settings.probation_steps
+        started = e.ProbationStarted(checkpoint_name(before.step), event.before, until, event.enabled)
+        ledger.note(started, actor=GUARDIAN)
+
+
+class Redoing:
+    """What is to be done again, in its order: steering, rollbacks, validations, checkpoints and the end."""
+
+    def __init__(self, actions: Actions):
+        self._actions = actions
+        self._ledger = actions.ledger
+        self._waiting: deque[Redone] = deque()
+
+    def schedule(self, past: Iterable[Redone]) -> None:
+        """From here on this is to be done again."""
+        self._waiting = deque(past)
+
+    def is_due(self) -> bool:
+        """Whether something is to be done again at this boundary."""
+        if not self._waiting or self._waiting[0].step > self._ledger.state.step:
+            return False
+        return not (self._waiting[0].settled and self._actions.validation_due)
+
+    def carry_out(self) -> None:
+        """Do again what is due. Raises CheckpointDamagedError where a rollback's checkpoint is not there."""
+        while self.is_due():
+            self._do_again(self._waiting.popleft())
+
+    def _do_again(self, past: Redone) -> None:
+        match past.event:
+            case e.RolledBack(checkpoint=name):
+                self._note(past, self._actions.rollback(name))
+                self._actions.checkpoint("rollback")
+            case e.ValidationCompleted():
+                if summary := self._actions.validate():
+                    self._note(past, summary)
+                    self._actions.books.note_validation(summary)
+            case e.CheckpointSaved():
+                self._note(past, self._actions.checkpoint_now("asked"))
+            case event:
+                state = self._ledger.state
+                if evolve(state, event, state.step) != state:
+                    enact(self._actions, event, lambda done: self._note(past, done))
+
+    def _note(self, past: Redone, event: Event) -> None:
+        self._ledger.note(event, actor=past.actor, reason=past.reason)

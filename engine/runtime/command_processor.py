@@ -1,0 +1,154 @@
+"""Commands on their way into the run: from the journal, a script, a signal, and from the time before a resume."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from engine.host.interrupt import Interrupt
+from engine.journal.inbox import Mailbox
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.commands import Request
+from engine.protocol.decide import Outcome, decide, refused
+from engine.protocol.events import Event
+from engine.protocol.script import ScriptedCommand
+from engine.protocol.wire import refusal_of
+from engine.runtime.apply_event import GUARDIAN, Redoing, enact
+from engine.runtime.checkpointer import Actions
+from engine.runtime.recorder import Ledger
+from engine.runtime.reproduce.recorded_action import Redone
+from engine.training.checkpoint.file import CheckpointDamagedError
+from engine.training.data.rejections import DataGoneError
+from engine.training.train_state import Trainer
+
+
+class Control:
+    """Gives every command exactly one outcome, at a step boundary."""
+
+    def __init__(self, mailbox: Mailbox, ledger: Ledger, trainer: Trainer, actions: Actions, interrupt: Interrupt):
+        self._mailbox = mailbox
+        self._ledger = ledger
+        self._trainer = trainer
+        self._actions = actions
+        self._interrupt = interrupt
+        self._waiting: deque[Request] = deque()
+        self._script: deque[ScriptedCommand] = deque()
+        self._proposed: deque[Request] = deque()
+        self._redoing = Redoing(actions)
+        self.is_driven = False
+        actions.should_stop = self.stop_is_waiting
+
+    def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[Redone], *, from_step: int) -> None:
+        """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
+        ahead = [item for item in script if item.step >= from_step]
+        self._script = deque(sorted(ahead, key=lambda item: item.step))
+        self._redoing.schedule(redo)
+
+    def drive(self, past: Iterable[Redone]) -> None:
+        """From here on do exactly what was done then; the guardian and the autopilot only look on."""
+        self._redoing.schedule(past)
+        self.is_driven = True
+
+    def propose(self, requests: Iterable[Request]) -> None:
+        """The guardian or the autopilot asks for something, at the next boundary and before anybody else."""
+        self._proposed.extend(requests)
+
+    @property
+    def is_proposed(self) -> bool:
+        """Whether something that was proposed is still to be carried out."""
+        return bool(self._proposed)
+
+    def refuse_stale(self) -> None:
+        """Commands that an engine left unanswered when it died get their answer: no."""
+        for request in self._mailbox.stale():
+            self._refuse(request, refused("the run had ended before it came to this; send it again"))
+
+    def stop_is_waiting(self) -> bool:
+        """Whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
+        self._ledger.watch_losses()
+        self._waiting.extend(self._mailbox.poll())
+        return self._interrupt.is_set() or any(isinstance(r.command, c.Stop) for r in self._waiting)
+
+    def is_waiting(self) -> bool:
+        """Whether `drain` would do anything at this boundary."""
+        self._waiting.extend(self._mailbox.poll())
+        step = self._ledger.state.step
+        due = self._redoing.is_due() or bool(self._script and self._script[0].step <= step)
+        return due or bool(self._proposed or self._waiting) or self._interrupt.is_set()
+
+    def drain(self) -> None:
+        """Carry out everything that `is_waiting` found due at this boundary."""
+        self._redoing.carry_out()
+        while self._proposed:
+            self._handle(self._proposed.popleft())
+        while self._script and self._script[0].step <= self._ledger.state.step:
+            self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
+        if self._interrupt.is_set() and self._ledger.state.activity is not e.Activity.STOPPING:
+            number = self._interrupt.signal
+            stop = c.Stop(f"signal {number}") if number else c.Stop("asked before the first step")
+            self._handle(Request(id=0, actor="signal" if number else "cockpit", command=stop))
+        while self._waiting:
+            self._handle(self._waiting.popleft())
+
+    def _handle(self, request: Request) -> None:
+        if isinstance(request.command, c.Rollback):
+            self._actions.wait_for_checkpoints()  # which one is the last good one must not hang on a thread's pace
+        outcome = decide(self._ledger.state, request.command, at_epoch=self._trainer.progress)
+        if outcome.event is None:
+            self._refuse(request, outcome)
+            return
+        match outcome.event:
+            case e.CheckpointRequested():
+                self._save(request, outcome)
+            case e.ValidationRequested():
+                self._validate(request, outcome)
+            case e.RollbackRequested(checkpoint=name):
+                self._roll_back(request, outcome, name)
+            case event:
+                enact(self._actions, event, lambda done: self._answer(request, outcome, done))
+
+    def _save(self, request: Request, outcome: Outcome) -> None:
+        done = self._actions.checkpoint_now("asked")
+        if isinstance(done, e.CheckpointSaved):
+            self._answer(request, outcome, done)
+        else:
+            self._ledger.note(done)
+            self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
+
+    def _validate(self, request: Request, outcome: Outcome) -> None:
+        try:
+            done = self._actions.validate()
+        except DataGoneError as error:
+            self._refuse(request, refused(f"the data cannot be reached now: {error}"))
+            return
+        if done is None:
+            self._refuse(request, refused("the run was told to stop meanwhile"))
+        else:
+            self._answer(request, outcome, done)
+            self._actions.books.note_validation(done)
+
+    def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
+        """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""
+        is_named = isinstance(request.command, c.Rollback) and request.command.checkpoint
+        try:
+            if is_named and request.actor != GUARDIAN:
+                done = self._actions.rollback(name)
+            else:
+                done = self._actions.rollback_to_good(name)
+        except CheckpointDamagedError as error:
+            self._refuse(request, refused(str(error)))
+            return
+        if request.actor == GUARDIAN:
+            self._ledger.observe(rollbacks=self._ledger.state.rollbacks + 1)
+        self._answer(request, outcome, done)
+        self._actions.checkpoint("rollback")
+
+    def _answer(self, request: Request, outcome: Outcome, event: Event) -> None:
+        reason = "; ".join(said for said in (request.reason, outcome.reason) if said)
+        outcome = replace(outcome, reason=reason)
+        self._ledger.answer(outcome, event, actor=request.actor, command_id=request.id or None)
+
+    def _refuse(self, request: Request, outcome: Outcome) -> None:
+        self._answer(request, outcome, refusal_of(request.command))

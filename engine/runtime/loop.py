@@ -1,0 +1,214 @@
+"""The loop: commands, step, report, validation, checkpoint, read from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+
+from engine.config.tree import Config
+from engine.forensics.capture import Evidence
+from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
+from engine.runtime.checkpointer import Actions
+from engine.runtime.command_processor import Control
+from engine.runtime.outages.data_supply import Supply
+from engine.runtime.outages.run_directory import Upkeep
+from engine.runtime.recorder import Ledger
+from engine.runtime.step_monitor import Judge, Launched
+from engine.runtime.supervisor import Council, TrainingDivergedError
+from engine.training.data.rejections import DataGoneError, Rejection
+from engine.training.step import PendingReport
+from engine.training.step_plan import plan_for
+from engine.training.train_state import Drawn, Trainer
+
+_PAUSE_POLL_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """The epoch under way: when it began and the sum of its finite losses."""
+
+    started: float
+    loss_sum: float = 0.0
+    count: int = 0
+
+
+class Loop:
+    """Trains until the run is complete or told to stop."""
+
+    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, actions: Actions, control: Control):
+        self._config = config
+        self._trainer = trainer
+        self._ledger = ledger
+        self._actions = actions
+        self._control = control
+        council = Council(config, trainer, ledger, actions.books, control)
+        self._judge = Judge(config, trainer, ledger, actions.books, council)
+        self._upkeep = Upkeep(actions)
+        self._supply = Supply(config.data, ledger, actions, control)
+        self._in_flight: deque[Launched] = deque()
+        self._lag = 1 if trainer.device.type == "cuda" else 0
+        self._last_end = time.perf_counter()
+        self._epoch = _Epoch(self._last_end)
+
+    def train(self) -> str:
+        """Run to the end; returns why it ended. Raises TrainingDivergedError."""
+        self._judge.show_gate()
+        self._ledger.turn_to(Activity.RUNNING)
+        with self._judge.load.watched(), closing(self._upkeep):
+            while not (ended := self.turn()):
+                pass
+        return ended
+
+    def turn(self) -> str:
+        """One boundary and what follows it: a step, an epoch's end, or a pause; returns why the run ended, or ''.
+
+        Reports still on their way from the device are taken in before a command: it may roll back what they tell of.
+        """
+        self._actions.note_written()
+        self._upkeep.look()
+        if self._control.is_waiting():
+            self._settle(0)
+            self._control.drain()
+        state = self._ledger.state
+        if state.activity is Activity.STOPPING:
+            return "stopped"
+        if state.activity is Activity.PAUSED:
+            self._stand_still()
+        elif self._actions.validation_due:
+            self._end_epoch()
+        elif self._is_complete():
+            return "complete"
+        else:
+            self._advance()
+        return ""
+
+    def _stand_still(self) -> None:
+        time.sleep(_PAUSE_POLL_SECONDS)
+        self._last_end = time.perf_counter()
+
+    def _is_complete(self) -> bool:
+        training, state = self._config.training, self._ledger.state
+        out_of_steps = bool(training.max_steps) and state.step >= training.max_steps
+        return out_of_steps or self._trainer.progress >= training.epochs
+
+    # --- a step -------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """The next step; none where only the rest of an epoch was left and all of it is excluded."""
+        state = self._ledger.state
+        begins_epoch = self._trainer.position.index == 0
+        drawn = self._draw()
+        if drawn is None:
+            return
+        self._report_rejections(drawn.rejections)
+        if begins_epoch and not drawn.batches:
+            raise TrainingDivergedError(
+                f"every batch of epoch {self._trainer.epoch + 1} holds one of {len(state.excluded_samples)} excluded "
+                "samples: nothing is left to train on; begin anew with smaller batches or other data"
+            )
+        if drawn.batches:
+            plan = plan_for(self._trainer.progress, state, self._config)
+            evidence = self._judge.forensics.capture(drawn.batches, plan)
+            pending = self._trainer.stepper.run(drawn.batches, plan)
+            now = time.perf_counter()
+            self._in_flight.append(self._launched(pending, evidence, now))
+            self._last_end = now
+            self._ledger.observe(step=state.step + 1, epoch=self._trainer.epoch, lr=plan.lr, doing="")
+        self._settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
+        if drawn.batches:
+            self._count_down()
+        if drawn.ends_epoch:
+            self._actions.validation_due = True
+        elif drawn.batches and self._checkpoint_is_due():
+            self._actions.checkpoint("step")
+
+    def _draw(self) -> Drawn | None:
+        """The batches of the next step; None where a command comes first or the data cannot be reached now."""
+        state = self._ledger.state
+        if not self._trainer.stream.is_ready():
+            self._ledger.observe(doing="waiting for a batch")
+        try:
+            drawn = self._trainer.draw(
+                state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
+            )
+        except DataGoneError as error:
+            self._settle(0)
+            self._supply.wait(error)
+            return None
+        if drawn is not None:
+            self._supply.has_come()
+        return drawn
+
+    def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> Launched:
+        return Launched(
+            pending=pending,
+            evidence=evidence,
+            progress=self._trainer.progress,
+            num_rois=sum(len(batch.label_NHW) for batch in evidence.batches),
+            wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
+            seconds=max(now - self._last_end, 1e-9),
+        )
+
+    def _checkpoint_is_due(self) -> bool:
+        every = self._config.checkpoint.every_steps
+        return every > 0 and self._ledger.state.step % every == 0
+
+    def _settle(self, lag: int) -> None:
+        """Take in the reports of all steps but the newest `lag`."""
+        while len(self._in_flight) > lag:
+            report = self._judge.take_in(self._in_flight.popleft(), self._in_flight)
+            if report.finite and report.weights_finite:
+                self._epoch.loss_sum += report.loss
+                self._epoch.count += 1
+
+    def _count_down(self) -> None:
+        left = self._ledger.state.steps_until_pause
+        if left is None:
+            return
+        if left > 1:
+            self._ledger.observe(steps_until_pause=left - 1)
+        else:
+            self._settle(0)
+            self._ledger.note(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
+
+    def _report_rejections(self, rejections: Iterable[Rejection]) -> None:
+        for rejection in rejections:
+            self._ledger.note(SampleRejected(rejection.file, rejection.error))
+
+    # --- an epoch -----------------------------------------------------------------------
+
+    def _end_epoch(self) -> None:
+        """The epoch's summary, validation and checkpoint; comes again after a resume where a stop cut it short."""
+        done = round(self._trainer.progress)
+        seconds = time.perf_counter() - self._epoch.started
+        mean = self._epoch.loss_sum / self._epoch.count if self._epoch.count else float("nan")
+        best = False
+        if done % self._config.validation.every_epochs == 0 or self._is_complete():
+            before = self._ledger.state.best_miou
+            try:
+                summary = self._actions.validate()
+            except DataGoneError as error:
+                return self._supply.wait(error)
+            if summary is None:
+                return None
+            self._supply.has_come()
+            self._ledger.note(summary)
+            self._judge.note_validation(summary)
+            best = self._ledger.state.best_miou != before
+        self._actions.validation_due = False
+        self._ledger.note(EpochCompleted(done - 1, seconds, mean))
+        self._epoch = _Epoch(time.perf_counter())
+        self._judge.measure_gate()
+        self._ledger.observe(total_steps=self._trainer.total_steps(self._ledger.state))
+        self._ledger.watch_writers()
+        self._checkpoint_epoch(done, best)
+        self._last_end = time.perf_counter()
+
+    def _checkpoint_epoch(self, done: int, best: bool) -> None:
+        every = self._config.checkpoint.every_epochs
+        due = every > 0 and done % every == 0
+        if best or due or self._checkpoint_is_due():
+            self._actions.checkpoint("best" if best else "epoch", best=best)

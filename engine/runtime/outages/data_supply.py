@@ -1,0 +1,68 @@
+"""Data that do not come: who is stuck is reported, what is gone is waited for, and the run stays steerable."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from engine.config.tree import DataConfig
+from engine.errors import UserError
+from engine.protocol.events import AlertRaised, NoteAdded
+from engine.runtime.checkpointer import Actions
+from engine.runtime.command_processor import Control
+from engine.runtime.recorder import Ledger
+from engine.training.data.rejections import DataGoneError
+
+_TURN: Final = 0.05
+_LONGEST_PAUSE: Final = 5.0
+"""Seconds between two tries at most; the first one is made after a fifth of a second, each further pause is longer."""
+
+
+class Supply:
+    """Stands between the loop and its data while these cannot be had."""
+
+    def __init__(self, settings: DataConfig, ledger: Ledger, actions: Actions, control: Control):
+        self._settings = settings
+        self._ledger = ledger
+        self._actions = actions
+        self._control = control
+        self._gone_since: float | None = None
+        self._pause = 0.2
+
+    def give_up(self) -> bool:
+        """Whether something else is to be done before the next batch; who is stuck is reported on the way."""
+        self._actions.report_stuck_readers()
+        return self._control.is_waiting()
+
+    def has_come(self) -> None:
+        """The data are there."""
+        if self._gone_since is not None:
+            seconds = time.monotonic() - self._gone_since
+            self._ledger.note(NoteAdded(f"the data are there again after {seconds:.0f} s"))
+            self._gone_since, self._pause = None, 0.2
+
+    def wait(self, error: DataGoneError) -> None:
+        """Wait before the next try; returns early where a command waits. Raises UserError once it was too long."""
+        self._actions.report_stuck_readers()
+        now = time.monotonic()
+        if self._gone_since is None:
+            self._gone_since = now
+            self._ledger.note(self._alert(error))
+        elif now - self._gone_since >= self._settings.wait_seconds:
+            raise UserError(
+                f"the data could not be reached for {now - self._gone_since:.0f} s ({error}): the run ends at step "
+                f"{self._ledger.state.step}; bring them back and --resume it"
+            )
+        self._ledger.observe(doing="waiting for the data, which cannot be reached")
+        deadline = now + min(self._pause, self._settings.wait_seconds)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        while time.monotonic() < deadline and not self._control.is_waiting():
+            time.sleep(_TURN)
+
+    def _alert(self, error: DataGoneError) -> AlertRaised:
+        where, seconds = self._settings.path or "the built-in people", self._settings.wait_seconds
+        return AlertRaised(
+            "data",
+            f"the data cannot be reached: {error} (in {where}); trying again for {seconds:g} s",
+            "mount the disk or bring the files back, or stop the run: nothing is lost",
+        )

@@ -1,0 +1,170 @@
+"""Drives a recorded run again and holds the two against each other, bit by bit.
+
+The recorded interventions take effect at their steps as they did then, whoever made them; the guardian and the
+autopilot of the new run only look on. Of the metrics those that hang on the clock are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.config.load import read_resolved
+from engine.config.tree import Config
+from engine.errors import UserError
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
+from engine.journal.reader import JournalReader
+from engine.journal.series import Series
+from engine.outputs.reproduction_report import Difference, RedriveReport, RedriveRequest
+from engine.runtime.reproduce.timeline import Segment, read_segments
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
+from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
+from engine.training.device import choose_device
+
+BY_THE_CLOCK = ("samples_per_second", "data_wait")
+"""Metrics of the machine rather than of the training; `system/...` are others."""
+
+
+def redrive(request: RedriveRequest, interrupt: Interrupt) -> RedriveReport:
+    """Train the run again and compare. Raises UserError where the journal does not say how, or the data is gone."""
+    began = time.perf_counter()
+    segments = read_segments(request.run_dir)
+    first = segments[0].conditions
+    choose_device(first.device)
+    directory = create_run(request.runs_dir, request.name, stem=f"{request.run_dir.name}-redrive")
+    notes = [_version_note(first.torch_version)]
+    try:
+        ended_well = all(_drive(directory, segment, interrupt, resume=i > 0) == 0 for i, segment in enumerate(segments))
+    except UserError:
+        discard_run(directory)
+        raise
+    if not ended_well:
+        notes.append(f"the redriven run failed or was interrupted; {directory.name}'s console.log says why")
+    difference, num_steps, num_metrics = compare_traces(request.run_dir, directory)
+    checkpoint, tensor = compare_weights(request.run_dir / CHECKPOINTS, directory / CHECKPOINTS)
+    return RedriveReport(
+        run=request.run_dir.name,
+        directory=str(directory),
+        device=first.device,
+        threads=first.threads,
+        num_redone=sum(item.actor != "redrive" for segment in segments for item in segment.past),
+        num_steps=num_steps,
+        num_metrics=num_metrics,
+        difference=difference,
+        checkpoint=checkpoint,
+        tensor=tensor,
+        notes=tuple(note for note in notes if note),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _version_note(recorded: str) -> str:
+    if recorded == torch.__version__:
+        return ""
+    return f"recorded by torch {recorded}, redriven by {torch.__version__}: bits may differ for that alone"
+
+
+def _drive(directory: Path, segment: Segment, interrupt: Interrupt, *, resume: bool) -> int:
+    conditions = segment.conditions
+    (directory / CONFIG_FILE).write_text(conditions.config)
+    request = RunRequest(
+        directory=directory,
+        config=_as_recorded(read_resolved(directory / CONFIG_FILE)),
+        device=conditions.device,
+        resume=resume,
+        init_from="" if resume else conditions.init_from,
+        past=segment.past,
+    )
+    with _threads(conditions.threads):
+        return train(request, interrupt)
+
+
+def _as_recorded(config: Config) -> Config:
+    """The same training; more checkpoints are kept, so that those of both runs can be compared, and no TensorBoard."""
+    checkpoint = config.checkpoint.model_copy(update={"keep_last": config.checkpoint.keep_last + 3})
+    tensorboard = config.tensorboard.model_copy(update={"enabled": False})
+    return config.model_copy(update={"checkpoint": checkpoint, "tensorboard": tensorboard})
+
+
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    """Sums over another number of threads end in other bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- comparing ------------------------------------------------------------------------------
+
+
+def compare_traces(recorded: Path, redriven: Path) -> tuple[Difference | None, int, int]:
+    """The first difference along the newest lineage of each, and how many steps and metrics were compared."""
+    with closing(JournalReader(recorded)) as old, closing(JournalReader(redriven)) as new:
+        names = [name for name in old.metric_names() if name not in BY_THE_CLOCK and not name.startswith("system/")]
+        mine, theirs = old.series(names), new.series(names)
+    found = [difference for name in names if (difference := _first_difference(name, mine, theirs)) is not None]
+    first = min(found, key=lambda difference: difference.step, default=None)
+    return first, int(mine.steps.size), len(names)
+
+
+def _first_difference(name: str, recorded: Series, redriven: Series) -> Difference | None:
+    mine, theirs = _values(name, recorded), _values(name, redriven)
+    for step in sorted(mine.keys() | theirs.keys()):
+        left, right = mine.get(step), theirs.get(step)
+        if left is None or right is None or left.tobytes() != right.tobytes():
+            return Difference(step, name, *(None if value is None else float(value) for value in (left, right)))
+    return None
+
+
+def _values(name: str, series: Series) -> dict[int, np.float32]:
+    """The metric by step; every NaN has the same bits."""
+    there = series.present[name]
+    values = np.where(np.isnan(series.values[name]), np.float32(np.nan), series.values[name])
+    return dict(zip(series.steps[there].tolist(), values[there], strict=True))
+
+
+def compare_weights(recorded: Path, redriven: Path) -> tuple[str, str]:
+    """The newest checkpoint that both have, '' for none, and the first of its tensors that differs, '' for none."""
+    theirs = {path.name for path in list_checkpoints(redriven)}
+    for path in reversed(list_checkpoints(recorded)):
+        if path.name in theirs:
+            try:
+                left, right = load_checkpoint(path), load_checkpoint(redriven / path.name)
+            except CheckpointDamagedError:
+                continue
+            return path.name, next(_differing(left, right), "")
+    return "", ""
+
+
+def _differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[str]:
+    """The names of weights, then of moments, that are not the same to the last bit."""
+    for kind in ("model", "moments"):
+        mine, theirs = dict(_flat(kind, left[kind])), dict(_flat(kind, right[kind]))
+        for name in sorted(mine.keys() | theirs.keys()):
+            if name not in mine or name not in theirs or not _same(mine[name], theirs[name]):
+                yield name
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # a checkpoint's payload has no common type: hence Any
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _flat(f"{name}.{key}", held)
+    else:
+        yield name, value
+
+
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        return left.shape == right.shape and left.numpy().tobytes() == right.numpy().tobytes()
+    return bool(left == right)

@@ -1,0 +1,190 @@
+"""What is made of a step's report: its row, the books of the gate and of skipped steps, alerts, named faults."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from engine.config.tree import Config
+from engine.forensics.capture import Evidence
+from engine.forensics.investigate import Findings, Forensics
+from engine.outputs.system_load import SystemLoad
+from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
+from engine.runtime.recorder import Ledger
+from engine.runtime.supervisor import Council, TrainingDivergedError
+from engine.supervision.gate import gate_checks
+from engine.supervision.guardian_types import Sight
+from engine.supervision.run_memory import Books
+from engine.training.device import gpu_uuid
+from engine.training.step import PendingReport, StepReport
+from engine.training.train_state import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A step whose report may still be on its way from the device, and what the host knows of it.
+
+    `wait_seconds` is how long it waited for data, `seconds` how long it took in all.
+    """
+
+    pending: PendingReport
+    evidence: Evidence
+    progress: float
+    num_rois: int
+    wait_seconds: float
+    seconds: float
+
+
+class Judge:
+    """Takes in the reports of steps, in their order."""
+
+    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, books: Books, council: Council):
+        self._config = config
+        self._trainer = trainer
+        self._ledger = ledger
+        self._books = books
+        self._council = council
+        self.forensics = Forensics(ledger.journal.path.parent, config, trainer)
+        self.load = SystemLoad(gpu_uuid(trainer.device))
+
+    def take_in(self, step: Launched, later: Collection[Launched]) -> StepReport:
+        """Write down what `step` came to, and judge it; `later` were launched since. Raises TrainingDivergedError."""
+        report = step.pending.resolve()
+        seen = self._record(step, report)
+        for event in seen:
+            self._ledger.note(event)
+        sight = Sight(
+            number=report.index + 1,
+            finite=report.finite,
+            sound=report.weights_finite,
+            spiked=any(isinstance(event, SpikeDetected) for event in seen),
+            steep=any(isinstance(event, AlertRaised) and event.kind == "gradient norm" for event in seen),
+        )
+        if report.finite and report.weights_finite:
+            self._books.skipped_in_a_row = 0
+            self._books.clean_steps += 1
+        else:
+            sight = self._look_into(sight, step, report, later)
+        self._council.see(sight)
+        self._look_through_gate(report, step.pending.plan.weights)
+        return report
+
+    def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
+        """The step's row and the measured fields of the state; returns what the watch says of it."""
+        rate = step.num_rois / step.seconds
+        extra = {
+            "lr": step.pending.plan.lr,
+            "samples_per_second": rate,
+            "data_wait": step.wait_seconds,
+            "skipped": float(not report.finite),
+            **self.load.newest,
+        }
+        number, before = report.index + 1, self._ledger.state
+        metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
+        self._ledger.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
+        seen = self._books.watch.observe(number, metrics, before, seconds=step.seconds)
+        self._ledger.observe(
+            loss=report.loss,
+            grad_norm=report.grad_norm,
+            clamp_hits=before.clamp_hits + report.clamp_hits,
+            samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
+            clip_rate=self._books.watch.clip_rate,
+        )
+        return seen
+
+    # --- a step that was not finite -------------------------------------------------------
+
+    def _look_into(self, sight: Sight, step: Launched, report: StepReport, later: Collection[Launched]) -> Sight:
+        """Say what was not finite and where it began; give up where nothing moves any more."""
+        books = self._books
+        books.skipped_in_a_row += 1
+        books.clean_steps = 0
+        skipped = describe_skip(report, step.evidence.sample_ids)
+        self._ledger.note(skipped)
+        self._ledger.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
+        found = self._name_fault(step, report, later)
+        if books.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
+            raise TrainingDivergedError(
+                f"{books.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
+                f"{books.guardian.place or skipped.reason}; {self._way_out()}"
+            )
+        return replace(
+            sight,
+            excused=self._is_overflow(report),
+            terms=report.bad_terms,
+            modules=report.bad_modules,
+            sample_ids=step.evidence.sample_ids,
+            reason=skipped.reason,
+            fault=found.named if found is not None else None,
+        )
+
+    def _way_out(self) -> str:
+        """What to do about a run that no longer moves."""
+        state, guilty = self._ledger.state, self._books.guardian.refinement
+        off = f", or with {guilty} disabled" if guilty in state.refinements else ""
+        return f"resume from {state.good_checkpoint or 'an earlier run'} with a lower learning rate{off}"
+
+    def _is_overflow(self, report: StepReport) -> bool:
+        """Whether only the scaled gradient of fp16 overflowed, which the next step tries at half the scale."""
+        scaler = self._trainer.stepper.scaler
+        by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
+        return by_scaling and not report.bad_terms and report.weights_finite
+
+    def _name_fault(self, step: Launched, report: StepReport, later: Collection[Launched]) -> Findings | None:
+        """Replay the step where its kind is new; a step launched since may have moved the weights meanwhile."""
+        moved = any(other.pending.resolve().finite for other in later)
+        found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
+        if found is not None:
+            self._ledger.note(found.named)
+            self._ledger.note(found.alert)
+        return found
+
+    # --- the gate -------------------------------------------------------------------------
+
+    def _look_through_gate(self, report: StepReport, weights: Mapping[str, float]) -> None:
+        if self._books.phase != self._ledger.state.phase:
+            self._books.phase = self._ledger.state.phase
+            self._books.window.clear()
+        level = self._books.baseline.total(weights)
+        self._books.window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite, level=level)
+        if report.index % _GATE_EVERY == 0:
+            self.measure_gate()
+
+    def note_validation(self, summary: ValidationCompleted) -> None:
+        """What an epoch's validation came to."""
+        self._books.note_validation(summary)
+
+    def show_gate(self) -> None:
+        """Hold the window against the gate, for all to see."""
+        state, gate = self._ledger.state, self._config.gate
+        ill = self._books.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
+        self._ledger.observe(gate=gate_checks(self._books.window, state, gate, ill))
+
+    def measure_gate(self) -> None:
+        """Show the gate as it is now; the autopilot may want to pass it."""
+        self.show_gate()
+        self._council.look_at_gate()
+
+
+_GATE_EVERY = 10
+_REMEDY = (
+    "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
+    "or disable the refinement named"
+)
+
+
+def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
+    """Say in words which loss terms and which modules' gradients of a step were not finite."""
+    said: list[str] = []
+    if report.bad_terms:
+        said.append("loss " + ", ".join(report.bad_terms))
+    if report.bad_modules:
+        said.append("gradient of " + ", ".join(report.bad_modules))
+    if report.bad_weights:
+        said.append("weights of " + ", ".join(report.bad_weights))
+    if report.bad_moments:
+        said.append("optimizer moments of " + ", ".join(report.bad_moments))
+    if not said:
+        said.append("the gradient norm overflowed")
+    reason = " and ".join(said) + " not finite; nothing was updated"
+    return StepSkipped(report.bad_terms, report.bad_modules, sample_ids, reason)

@@ -1,0 +1,353 @@
+"""A run from its directory to its exit code: opened fresh or resumed, trained, and left so that it can be resumed."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.config.tree import Config
+from engine.errors import UserError
+from engine.host.interrupt import Interrupt, StoppedEarlyError
+from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
+from engine.journal.inbox import Mailbox
+from engine.protocol import events as e
+from engine.protocol.events import Activity
+from engine.protocol.state import RunState
+from engine.protocol.wire import state_from_text
+from engine.runtime.checkpointer import Actions
+from engine.runtime.command_processor import Control
+from engine.runtime.loop import Loop
+from engine.runtime.recorder import Ledger
+from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.reproduce.timeline import remember_conditions
+from engine.runtime.start.bootstrap import RunRequest, limits_of, open_ledger
+from engine.runtime.start.resume import (
+    changed_settings,
+    first_weights,
+    last_reached,
+    never_saved,
+    redo_list,
+    revise_state,
+    still_unusual,
+)
+from engine.runtime.supervisor import TrainingDivergedError
+from engine.supervision.baseline import Baseline
+from engine.tasks.person.data.sources import Splits, open_splits
+from engine.tasks.person.losses.chance import blind_levels, chance_levels
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.training.checkpoint.content import newest_resumable
+from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, read_checkpoint
+from engine.training.device import choose_device, describe
+from engine.training.train_state import Trainer, inherit_weights
+
+_CHANCE_SAMPLES = 64
+
+
+class RunNotSavedError(RuntimeError):
+    """The run came to its end, and what it ended with could not be written to the disk."""
+
+
+def train(request: RunRequest, interrupt: Interrupt) -> int:
+    """Train to the end, a stop or a failure; returns the exit code. Raises UserError before the first step.
+
+    0 complete or stopped by command, 1 failed, 128 + n ended by signal n.
+    """
+    with open_ledger(request) as ledger:
+        return train_with(ledger, request, interrupt)
+
+
+def train_with(ledger: Ledger, request: RunRequest, interrupt: Interrupt) -> int:
+    """As `train`, in a ledger that is open already."""
+    started = time.perf_counter()
+    try:
+        interrupt.check()
+        return _train(request, _read_start(request) if request.resume else None, ledger, interrupt)
+    except StoppedEarlyError:
+        ledger.note(e.RunFinished("stopped", time.perf_counter() - started))
+        return interrupt.exit_code()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The checkpoint that a resumed run goes on from, and the damaged ones that were passed over."""
+
+    payload: dict[str, Any]
+    damaged: tuple[e.CheckpointDamaged, ...]
+
+
+def _read_start(request: RunRequest) -> Start | None:
+    """Find where to go on, before the run is touched; None for a run that died before its first checkpoint.
+
+    Raises UserError where nothing is left to do.
+    """
+    if not list_checkpoints(request.directory / CHECKPOINTS) and never_saved(request.directory):
+        return None
+    damaged: list[e.CheckpointDamaged] = []
+    payload = newest_resumable(
+        request.directory / CHECKPOINTS,
+        request.config,
+        lambda name, error: damaged.append(e.CheckpointDamaged(name, error)),
+    )
+    training, (epoch, _) = request.config.training, payload["position"]
+    out_of_steps = 0 < training.max_steps <= payload["step"]
+    if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
+        done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
+        longer = "--max-steps" if out_of_steps else "--epochs"
+        raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
+    return Start(payload, tuple(damaged))
+
+
+def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> int:
+    started = time.perf_counter()
+    opened: list[OpenRun] = []
+    try:
+        opened.append(open_run(request, start, ledger, interrupt))
+        run = opened[0]
+        reason = run.loop.train()
+        _finish(run, ledger, reason, started)
+        return interrupt.exit_code()
+    except StoppedEarlyError:
+        raise
+    except UserError as error:
+        if not opened:
+            ledger.note(e.RunFailed(str(error)))
+            raise
+        return _failed(ledger, f"{error}{_saved(opened[0], ledger)}")
+    except (TrainingDivergedError, RunNotSavedError) as error:
+        return _failed(ledger, str(error))
+    except Exception as error:  # the engine's root: whatever it was ends in an event and a traceback in console.log
+        logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
+        ledger.note(e.RunFailed(f"{type(error).__name__}: {error}"))
+        return 1
+    finally:
+        for run in opened:
+            run.actions.close()
+            run.trainer.close()
+
+
+def _saved(run: OpenRun, ledger: Ledger) -> str:
+    """Write a checkpoint for a run that has to end by no fault of its own; returns what to add where it cannot."""
+    run.actions.wait_for_checkpoints()
+    if not ledger.state.step or run.actions.has_checkpoint_of(ledger.state.step):
+        return ""
+    last = run.actions.checkpoint_now("final")
+    ledger.note(last)
+    return f"; its last checkpoint could not be written ({last.error})" if isinstance(last, e.CheckpointFailed) else ""
+
+
+def _failed(ledger: Ledger, sentence: str) -> int:
+    """Say in the log and in the journal why a run that had begun goes no further."""
+    logging.getLogger(__name__).error("%s", sentence)
+    ledger.note(e.RunFailed(sentence))
+    return 1
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """The parts of a run that is ready to train."""
+
+    trainer: Trainer
+    actions: Actions
+    loop: Loop
+
+
+def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
+    """Build everything, resume where asked, and say in the journal how training starts.
+
+    A resumed run is not touched until data, weights and options are known to fit. Raises UserError before that.
+    """
+    parts = _fit(request, start, ledger, interrupt)
+    try:
+        return _begin(parts, request, ledger, interrupt)
+    except BaseException:
+        parts.trainer.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What fits together: the data, the network with its weights, and what is to be said about them."""
+
+    start: Start | None
+    splits: Splits
+    trainer: Trainer
+    init_from: str
+    said: tuple[e.Event, ...]
+
+
+def _fit(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> _Parts:
+    """Build the parts of a run, restored from its checkpoint; nothing on the disk changes. Raises StoppedEarlyError."""
+    config, device = request.config, choose_device(request.device)
+    said: list[e.Event] = []
+    if start and request.init_from:
+        raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
+    if start:
+        ledger.observe(**_resumed_fields(start.payload, config))
+        said += [*start.damaged, *changed_settings(start.payload["config"], config)]
+    torch.manual_seed(config.training.seed)
+    ledger.observe(doing="indexing the data")
+    interrupt.check()
+
+    def on_progress(text: str) -> None:
+        interrupt.check()
+        ledger.observe(doing=text)
+
+    splits = open_splits(config.data, config.model, config.training.seed, on_progress)
+    interrupt.check()
+    said += [e.NoteAdded(note) for note in splits.notes]
+    said += [e.SampleRejected(problem.file, problem.error) for problem in splits.problems]
+    said += [
+        e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect")
+        for doubt in splits.doubts
+    ]
+    ledger.observe(doing="building the network")
+    model = HierarchicalUNet(config.model).to(device)
+    init_from = "" if start else request.init_from or first_weights(request)
+    if init_from:
+        said.append(_inherit(model, Path(init_from)))
+    interrupt.check()
+    trainer = Trainer(config, model, splits, ledger.state)
+    if start:
+        trainer.restore(start.payload, ledger.state)
+    return _Parts(start, splits, trainer, init_from, tuple(said))
+
+
+def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
+    """Take the run up on the disk: from here on it is this process's."""
+    start, trainer, config = parts.start, parts.trainer, request.config
+    labels, distances = _samples(parts.splits)
+    is_lost = request.resume and not has_journal(request.directory)
+    ledger.begin()
+    if request.resume:
+        ledger.open_branch(ledger.state.step)
+    if is_lost:
+        ledger.note(_lost_journal(ledger.state.step))
+    for event in parts.said:
+        ledger.note(event)
+    actions = Actions(request.directory, config, trainer, ledger)
+    if start:
+        actions.take_up(start.payload)
+    chance = chance_levels(labels, distances)
+    ledger.journal.set_meta("chance_levels", {**chance})
+    actions.books.baseline = Baseline(blind_levels(labels, distances, config.loss.class_weights), chance)
+    ledger.observe(device=describe(trainer.device), total_steps=trainer.total_steps(ledger.state))
+    control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
+    control.refuse_stale()
+    _schedule(control, request, ledger)
+    remember_conditions(ledger, request, device=trainer.device.type, init_from=parts.init_from)
+    ledger.note(_started(trainer, parts.splits, ledger, request))
+    if not start:
+        actions.checkpoint("start")
+    ledger.observe(doing="waiting for the first batch")
+    return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))
+
+
+def _lost_journal(step: int) -> e.AlertRaised:
+    return e.AlertRaised(
+        "journal",
+        f"the journal of this run was gone: a new one begins at step {step}, what was recorded before is lost",
+        "keep run.sqlite with the run's directory",
+    )
+
+
+def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:
+    if request.past is not None:
+        control.drive(request.past)
+        return
+    redo: Sequence[Redone] = ()
+    reached = 0
+    if request.resume:
+        ledger.journal.flush()
+        redo = redo_list(request.directory, from_step=ledger.state.step)
+        reached = last_reached(request.directory)
+    control.schedule(request.script, redo, from_step=reached)
+
+
+def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The checkpoint's state under the configuration asked for now: what was overridden at the resume wins."""
+    then = state_from_text(payload["state"])
+    now = revise_state(then, was=payload["config"], now=config)
+    now = replace(
+        now,
+        activity=Activity.STARTING,
+        steps_until_pause=None,
+        last_checkpoint=checkpoint_name(int(payload["step"])),
+        limits=limits_of(config),
+    )
+    return {name: getattr(now, name) for name in RunState.__dataclass_fields__ if name != "run"}
+
+
+def _inherit(model: HierarchicalUNet, path: Path) -> e.WeightsInherited:
+    if not path.is_file():
+        raise UserError(
+            f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
+        )
+    try:
+        weights = read_checkpoint(path)["model"]
+    except CheckpointDamagedError as error:
+        raise UserError(f"--init-from: {error}; give another checkpoint") from error
+    odd = next((name for name, value in weights.items() if not _are_numbers(value)), None)
+    if odd is not None:
+        raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
+    loaded, missing, unexpected = inherit_weights(model, weights)
+    if not loaded:
+        raise UserError(
+            f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
+        )
+    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
+
+
+def _are_numbers(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and bool(torch.isfinite(value).all())
+
+
+def _samples(splits: Splits) -> tuple[Tensor, Tensor]:
+    """Labels and distances of some training samples from all over the split, to compute chance levels from."""
+    count, total = min(_CHANCE_SAMPLES, len(splits.train)), len(splits.train)
+    samples = [splits.train.sample(0, index * total // count) for index in range(count)]
+    labels = torch.stack([sample.label_HW for sample in samples])
+    return labels, torch.stack([sample.distance_1HW for sample in samples])
+
+
+def _started(trainer: Trainer, splits: Splits, ledger: Ledger, request: RunRequest) -> e.RunStarted:
+    return e.RunStarted(
+        device=ledger.state.device,
+        num_parameters=sum(p.numel() for p in trainer.model.parameters()),
+        num_train_samples=len(splits.train),
+        num_val_samples=len(splits.val),
+        total_steps=ledger.state.total_steps,
+        resumed_from=f"step {ledger.state.step}" if request.resume else "",
+        learning_rate=request.config.training.learning_rate,
+        unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
+    )
+
+
+def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
+    """The last checkpoint, unless the state is on disk already, and the last word.
+
+    No good word for weights that the very last update spoilt: no step came after it to see them.
+    """
+    run.actions.wait_for_checkpoints()
+    if reason == "complete" and not run.trainer.is_sound():
+        raise TrainingDivergedError(
+            f"at its end, step {ledger.state.step}, weights or moments of the run are not finite: --resume it with a "
+            f"larger --epochs or --max-steps, and it goes back to {ledger.state.good_checkpoint or 'its start'}"
+        )
+    if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):
+        last = run.actions.checkpoint_now("final")
+        ledger.note(last)
+        if isinstance(last, e.CheckpointFailed):
+            raise RunNotSavedError(
+                f"the run is {reason} at step {ledger.state.step}, but its last checkpoint could not be written "
+                f"({last.error}): free the disk, then --resume it from {ledger.state.last_checkpoint or 'its start'}"
+            )
+    ledger.watch_losses()
+    ledger.note(e.RunFinished(reason, time.perf_counter() - started))

@@ -1,0 +1,166 @@
+"""The gate before a promotion: has the run been calm and has it learned since the phase began?"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from engine.config.tree import GateConfig
+from engine.protocol.state import VALIDATION, GateCheck, RunState
+from engine.supervision.baseline import UNKNOWN, Level
+
+_CERTAIN = 3.0
+"""Standard errors by which a loss must lie below the baseline: the gate is asked again and again."""
+
+
+@dataclass(slots=True)
+class GateWindow:
+    """The last steps and validations of the current phase.
+
+    `margins` are the losses less what the best blind answer costs at their step's weights, `level` is that of the
+    newest step.
+    """
+
+    size: int
+    losses: deque[float] = field(init=False)
+    margins: deque[float] = field(init=False)
+    grad_norms: deque[float] = field(init=False)
+    skipped: deque[bool] = field(init=False)
+    mious: list[float] = field(default_factory=lambda: [])
+    level: Level = UNKNOWN
+
+    def __post_init__(self) -> None:
+        self.losses = deque(maxlen=self.size)
+        self.margins = deque(maxlen=self.size)
+        self.grad_norms = deque(maxlen=self.size)
+        self.skipped = deque(maxlen=self.size)
+
+    def add(self, *, loss: float, grad_norm: float, finite: bool, level: Level = UNKNOWN) -> None:
+        """One more step; `level` is what a network that has learned nothing costs at its weights."""
+        self.skipped.append(not finite)
+        if not finite:
+            return
+        self.losses.append(loss)
+        self.grad_norms.append(grad_norm)
+        self.level = level
+        if math.isfinite(level.blind):
+            self.margins.append(loss - level.blind)
+
+    def clear(self) -> None:
+        """A new phase begins: what was before says nothing about it."""
+        for values in (self.losses, self.margins, self.grad_norms, self.skipped, self.mious):
+            values.clear()
+
+
+def slope_with_error(values: list[float]) -> tuple[float, float]:
+    """Least-squares slope of `values` per step and its standard error; (0, inf) for fewer than 3 values."""
+    count = len(values)
+    if count < 3:
+        return 0.0, math.inf
+    centre = (count - 1) / 2
+    mean = sum(values) / count
+    spread = sum((i - centre) ** 2 for i in range(count))
+    slope = sum((i - centre) * (value - mean) for i, value in enumerate(values)) / spread
+    residual = sum((value - mean - slope * (i - centre)) ** 2 for i, value in enumerate(values))
+    return slope, math.sqrt(residual / (count - 2) / spread)
+
+
+def gate_checks(
+    window: GateWindow, state: RunState, gate: GateConfig, ill: Collection[str] | None = None
+) -> tuple[GateCheck, ...]:
+    """Every condition for a promotion with its measured value (SEED.md: steady decrease, norms under 10, no NaN).
+
+    `ill` names the modules with an open alert, each with its kind; None where nothing has looked at them in this phase.
+    """
+    in_phase = state.step - state.phase_started_at
+    enough = min(window.size, max(gate.min_steps, 3))
+    return (
+        GateCheck("steps in phase", str(in_phase), f"at least {gate.min_steps}", in_phase >= gate.min_steps),
+        _slope_check(window, enough),
+        _chance_check(window, enough),
+        _norm_check(window, enough, gate),
+        _finite_check(window, enough),
+        _module_check(ill, in_phase, enough),
+        _miou_check(window.mious, gate),
+    )
+
+
+def _measured(check: GateCheck, num_steps: int, enough: int) -> GateCheck:
+    """`check`, pending while there were too few steps for it to say anything."""
+    if num_steps >= enough:
+        return check
+    value = f"{check.value} ({num_steps} of {enough} steps)" if num_steps else _UNKNOWN
+    return replace(check, value=value, passed=False, measured=False)
+
+
+def _slope_check(window: GateWindow, enough: int) -> GateCheck:
+    slope, error = slope_with_error(list(window.losses))
+    rising = f"at most {200 * error:.2g} (noise)" if math.isfinite(error) else "not rising"
+    check = GateCheck("loss slope per 100 steps", f"{100 * slope:+.3g}", rising, slope <= 2 * error)
+    return _measured(check, len(window.losses), enough)
+
+
+def _chance_check(window: GateWindow, enough: int) -> GateCheck:
+    """The mean loss must lie below the best blind answer by three standard errors, of the window's mean and of that.
+
+    A slow learner has not come so far, but is on its way: below chance by as much, and falling by three standard errors
+    of its slope. What only knows how frequent the classes are stops falling, and what is dead never did.
+    """
+    margins, level = list(window.margins), window.level
+    if not margins:
+        return GateCheck("loss below chance", _UNKNOWN, "below the best blind answer", False, measured=False)
+    mean, own_error = sum(margins) / len(margins), _error_of_mean(margins)
+    slope, slope_error = slope_with_error(margins)
+    noise = _CERTAIN * math.hypot(own_error, level.error)
+    learns = slope < -_CERTAIN * slope_error and level.blind + mean < level.chance - _CERTAIN * own_error
+    value = f"{level.blind + mean:.4g}{', falling' if learns else ''}"
+    bound = f"under {level.blind - noise:.4g}, or under {level.chance:.4g} and falling"
+    return _measured(GateCheck("loss below chance", value, bound, mean < -noise or learns), len(margins), enough)
+
+
+def _error_of_mean(values: list[float]) -> float:
+    """Standard error of the mean of `values`, by their scatter around their own line; inf for fewer than 3."""
+    count = len(values)
+    return slope_with_error(values)[1] * math.sqrt((count**2 - 1) / 12)
+
+
+def _norm_check(window: GateWindow, enough: int, gate: GateConfig) -> GateCheck:
+    norms = sorted(window.grad_norms)
+    high = norms[int(0.95 * (len(norms) - 1))] if norms else math.nan
+    bound = f"under {gate.max_grad_norm:g}"
+    check = GateCheck("gradient norm (95 %)", f"{high:.3g}", bound, high < gate.max_grad_norm)
+    return _measured(check, len(norms), enough)
+
+
+def _finite_check(window: GateWindow, enough: int) -> GateCheck:
+    skipped = sum(window.skipped)
+    check = GateCheck("non-finite steps", str(skipped), "0 in the window", skipped == 0)
+    return check if skipped else _measured(check, len(window.skipped), enough)
+
+
+def _module_check(ill: Collection[str] | None, in_phase: int, enough: int) -> GateCheck:
+    """No module may be dead, vanishing or exploding."""
+    name, bound = "modules", "none dead or exploding"
+    if ill:
+        few = sorted(ill)
+        more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+        return GateCheck(name, ", ".join(few[:3]) + more, bound, False)
+    check = GateCheck(name, "all well", bound, True)
+    return _measured(check, 0 if ill is None else in_phase, enough)
+
+
+def _miou_check(mious: list[float], gate: GateConfig) -> GateCheck:
+    """Validation mIoU may lie at most `max_miou_drop` under the phase's best; pending until the phase has a validation.
+
+    A validation that was not finite counts as NaN, and fails.
+    """
+    name, bound = VALIDATION, f"within {gate.max_miou_drop:g} of the phase's best"
+    if not mious:
+        return GateCheck(name, _UNKNOWN, bound, False, measured=False)
+    best = max(filter(math.isfinite, mious), default=0.0)
+    return GateCheck(name, f"{mious[-1]:.3f}", bound, mious[-1] >= best - gate.max_miou_drop)
+
+
+_UNKNOWN = "not measured yet"

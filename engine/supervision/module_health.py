@@ -1,0 +1,198 @@
+"""The monitor of the network's parts: one whose gradient is gone, explodes or vanishes beside its own history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from engine.protocol.events import AlertRaised
+from engine.protocol.state import RunState
+from engine.supervision.step_metrics import Latch, Seen
+from engine.tasks.person.spec import REFINEMENT_OF_TERM, REFINEMENTS
+
+_FAST, _SLOW = 0.1, 0.002
+"""Weights of the newest logarithm in the mean of some 10 steps and in that of some 500, a part's history."""
+_HISTORY = 100
+"""Steps before a part's history can be told from its start."""
+_GROWTH = math.log(10)
+_LOSS = math.log(1000)
+_NOTHING = 1e-12
+_WITH_WEIGHTS = frozenset(REFINEMENTS) - {"boundary_aware_loss", "active_contour_loss"}
+"""Refinements that are a part of the network: one without any gradient has no norm to show."""
+_TERM_OF_MODULE = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
+
+
+@dataclass(slots=True)
+class _Part:
+    """Running means of the logarithm of one part's gradient norm and its steps in a row without any."""
+
+    fast: float = 0.0
+    slow: float = 0.0
+    count: int = 0
+    idle: int = 0
+    weight_at_first: float = 0.0
+    dead: Latch = field(default_factory=Latch)
+    exploding: Latch = field(default_factory=Latch)
+    vanishing: Latch = field(default_factory=Latch)
+    swelling: Latch = field(default_factory=Latch)
+
+    def take(self, norm: float) -> None:
+        """One more finite gradient norm."""
+        if norm <= _NOTHING:
+            self.idle += 1
+            return
+        self.idle = 0
+        level = math.log(norm)
+        self.count += 1
+        self.fast += max(_FAST, 1 / self.count) * (level - self.fast)
+        self.slow += max(_SLOW, 1 / self.count) * (level - self.slow)
+
+    @property
+    def _latches(self) -> tuple[Latch, ...]:
+        return self.dead, self.exploding, self.vanishing, self.swelling
+
+    def ails(self, num_steps: int) -> Iterator[str]:
+        """The kinds of trouble that it has now; without a gradient for `num_steps` it is called dead."""
+        if self.dead.is_up or self.idle >= num_steps:
+            yield "dead"
+        if self.exploding.is_up or self.swelling.is_up:
+            yield "exploding"
+        if self.vanishing.is_up:
+            yield "vanishing"
+
+    def memory(self) -> PartMemory:
+        """What a checkpoint keeps; a latch that never rose did so at -1."""
+        up = tuple(latch.is_up for latch in self._latches)
+        rose_at = tuple(-1 if latch.rose_at is None else latch.rose_at for latch in self._latches)
+        return PartMemory(self.fast, self.slow, self.count, self.idle, self.weight_at_first, up, rose_at)
+
+    @classmethod
+    def of(cls, kept: PartMemory) -> _Part:
+        """The part that `kept` tells of."""
+        part = cls(kept.fast, kept.slow, kept.count, kept.idle, kept.weight_at_first)
+        for latch, is_up, rose_at in zip(part._latches, kept.up, kept.rose_at, strict=False):
+            latch.is_up, latch.rose_at = is_up, None if rose_at < 0 else rose_at
+        return part
+
+    def forget(self) -> None:
+        """The past says nothing any more."""
+        self.fast, self.slow, self.count, self.idle, self.weight_at_first = 0.0, 0.0, 0, 0, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartMemory:
+    """One part as a checkpoint keeps it: means and counts, and for each kind of alert whether it is up, since when."""
+
+    fast: float
+    slow: float
+    count: int
+    idle: int
+    weight_at_first: float
+    up: tuple[bool, ...]
+    rose_at: tuple[int, ...]
+
+
+class ModuleMonitor:
+    """Dead: no gradient for `dead_steps` steps. Exploding: ten times its own history, in gradient or in weights.
+
+    Vanishing: a thousandth of its history. A gradient of less than half of `max_grad_norm`, the bound on the whole,
+    does not explode: a network that starts conservatively wakes up by as much. Parts whose refinement is off, or whose
+    loss has the weight 0, are not seen.
+    """
+
+    def __init__(self, dead_steps: int, max_grad_norm: float):
+        self._dead_steps = dead_steps
+        self._least_explosion = math.log(max_grad_norm / 2)
+        self._parts: dict[str, _Part] = {}
+
+    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+        """See `Monitor.look`."""
+        if not seen.finite:
+            return ()
+        alerts: list[AlertRaised] = []
+        for metric, norm in seen.metrics.items():
+            if metric.startswith("grad_norm/") and metric != "grad_norm/total":
+                alerts += self._look_at(metric.removeprefix("grad_norm/"), norm, seen)
+        for name in seen.state.refinements & _WITH_WEIGHTS:
+            if f"grad_norm/{name}" not in seen.metrics:
+                alerts += self._look_at(name, 0.0, seen)
+        return tuple(alerts)
+
+    def ill(self, state: RunState, num_steps: int) -> frozenset[str]:
+        """Each part whose alert is open, or that had no gradient in the newest `num_steps`, with what ails it."""
+        return frozenset(
+            f"{name} {kind}"
+            for name, part in self._parts.items()
+            if name not in REFINEMENTS or name in state.refinements
+            for kind in part.ails(max(num_steps, 1))
+        )
+
+    def memory(self) -> Mapping[str, PartMemory]:
+        """What a checkpoint keeps."""
+        return MappingProxyType({name: part.memory() for name, part in self._parts.items()})
+
+    def recall(self, memory: Mapping[str, PartMemory]) -> None:
+        """Become what `memory` tells of."""
+        self._parts = {name: _Part.of(kept) for name, kept in memory.items()}
+
+    def _look_at(self, name: str, norm: float, seen: Seen) -> list[AlertRaised]:
+        part = self._parts.setdefault(name, _Part())
+        term = _TERM_OF_MODULE.get(name, "")
+        if term and not seen.state.loss_weights.get(term, 1.0):
+            part.forget()
+            return []
+        part.take(norm)
+        return [
+            AlertRaised(f"{kind} module", message, remedy, term, name, at_step=seen.number)
+            for kind, message, remedy in self._troubles(name, part, norm, seen)
+        ]
+
+    def _troubles(self, name: str, part: _Part, norm: float, seen: Seen) -> list[tuple[str, str, str]]:
+        found: list[tuple[str, str, str]] = []
+        gap = part.fast - part.slow if part.count >= _HISTORY else 0.0
+        if part.dead.rises(seen.number, on=part.idle >= self._dead_steps, off=part.idle == 0):
+            found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _revive(name)))
+        explodes = gap > _GROWTH and part.fast > self._least_explosion
+        if part.exploding.rises(seen.number, on=explodes, off=gap < _GROWTH / 2):
+            found.append(("exploding", _beside(name, norm, part), _calm(name)))
+        if part.vanishing.rises(seen.number, on=gap < -_LOSS, off=gap > -_LOSS / 2):
+            found.append(("vanishing", _beside(name, norm, part), _revive(name)))
+        return found + self._swelling(name, part, seen)
+
+    def _swelling(self, name: str, part: _Part, seen: Seen) -> list[tuple[str, str, str]]:
+        weight = seen.metrics.get(f"weight_norm/{name}", 0.0)
+        part.weight_at_first = part.weight_at_first or weight
+        growth = weight / part.weight_at_first if part.weight_at_first else 1.0
+        if not part.swelling.rises(seen.number, on=growth > 10, off=growth < 5):
+            return []
+        before = part.weight_at_first
+        message = f"the weights of {name} have the norm {weight:.3g}, {growth:.1f} times that of {before:.3g} before"
+        return [("exploding", message, _calm(name))]
+
+    def disturb(self) -> None:
+        """See `Monitor.disturb`."""
+        for part in self._parts.values():
+            part.forget()
+
+
+def _beside(name: str, norm: float, part: _Part) -> str:
+    return (
+        f"the gradient norm of {name} is {norm:.3g}, about {math.exp(part.fast):.2g} over 10 steps "
+        f"against {math.exp(part.slow):.2g} before"
+    )
+
+
+def _revive(name: str) -> str:
+    """What wakes a module: only one with a loss of its own has a weight to raise, only a refinement can go off."""
+    if name in _TERM_OF_MODULE:
+        return f"raise the loss weight of {_TERM_OF_MODULE[name]}, or disable {name} and enable it anew"
+    if name in REFINEMENTS:
+        return f"disable {name} and enable it anew, or roll back to before it died"
+    return "roll back to a checkpoint from before, and lower the learning rate; a dead module does not wake by itself"
+
+
+def _calm(name: str) -> str:
+    off = f", or disable {name} until the rest trains stably" if name in REFINEMENTS else ""
+    return f"reduce the learning rate, clip the gradient at less{off}"

@@ -1,0 +1,148 @@
+"""The watch over a run: every step passes it once, and it says what a person or the guardian should know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from engine.config.tree import Config
+from engine.protocol.codec import to_text
+from engine.protocol.events import Event, SpikeDetected
+from engine.protocol.state import RunState
+from engine.supervision.module_health import ModuleMonitor, PartMemory
+from engine.supervision.plateau import PlateauMonitor
+from engine.supervision.rate_alerts import ShareWindow, share_monitors
+from engine.supervision.spikes import MedianRule, RuleMemory, SpikeDetector, Tolerance
+from engine.supervision.step_metrics import Monitor, Seen
+
+_LOSS, _NORM = "loss/total", "grad_norm/total"
+_CLIP_WINDOW = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WatchMemory:
+    """What the guardian acts on must be seen alike after a resume: spikes, and gradient norms that stay over the bound.
+
+    `steering` is what was steered, as JSON; `over` says of the newest steps whether their norm was over the bound,
+    `over_since` at which step that was last called an alert and `is_over` whether it has not cleared since. The gate
+    asks for the `parts` of the network.
+    """
+
+    last: int
+    steering: str
+    loss: RuleMemory
+    grad_norm: RuleMemory
+    quiet: int
+    settling: int
+    over: tuple[bool, ...]
+    over_since: int | None
+    is_over: bool
+    parts: Mapping[str, PartMemory] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Watch:
+    """Spikes, alerts and the share of clipped steps: some tens of microseconds a step, all on the host.
+
+    It changes nothing about training; the guardian, who hears of it, does. Other alerts start anew after a resume.
+    """
+
+    def __init__(self, config: Config):
+        guard, max_grad_norm = config.guard, config.gate.max_grad_norm
+        self._rules = {name: MedianRule() for name in (_LOSS, _NORM)}
+        self._spikes = SpikeDetector(self._rules, Tolerance(score=guard.spike_score))
+        self._modules = ModuleMonitor(guard.dead_steps, max_grad_norm)
+        self._over, *others = share_monitors(max_grad_norm)
+        self._monitors: list[Monitor] = [
+            self._over,
+            *others,
+            self._modules,
+        ]
+        if guard.plateau_steps:
+            self._monitors.append(PlateauMonitor(guard.plateau_steps))
+        self._clipped = ShareWindow(_CLIP_WINDOW)
+        self._last = 0
+        self._steering: tuple[object, ...] = ()
+        self._recalled = ""
+
+    @property
+    def clip_rate(self) -> float:
+        """The share (0..1) of the newest 100 steps whose gradient was clipped."""
+        return self._clipped.share
+
+    def observe(
+        self, number: int, metrics: Mapping[str, float], state: RunState, *, seconds: float
+    ) -> tuple[Event, ...]:
+        """What step `number` (from 1) gives rise to; `metrics` are those of its row, `seconds` how long it took.
+
+        A number that is not after the last one is a rollback. That and whatever `state` shows of steering since the
+        last step start the statistics anew, with a wider tolerance.
+        """
+        seen = Seen(number, metrics, state, seconds)
+        self._notice(number, _steering(state))
+        norm = metrics.get(_NORM, 0.0)
+        self._clipped.add(held=norm > metrics.get("clip/threshold", state.gradient_clip) * (1 + 1e-6))
+        events: list[Event] = [alert for monitor in self._monitors for alert in monitor.look(seen)]
+        if spike := self._spikes.observe(metrics):
+            metric, reading = spike
+            events.insert(0, SpikeDetected(metric, number, reading.value, reading.centre, reading.score))
+        return tuple(events)
+
+    def ill(self, state: RunState, num_steps: int) -> frozenset[str] | None:
+        """The modules with an open alert or no gradient in the newest `num_steps`; None before the first step."""
+        return self._modules.ill(state, num_steps) if self._last else None
+
+    def _notice(self, number: int, steering: tuple[object, ...]) -> None:
+        """Was anything steered since the last step, or before the resume?"""
+        changed = bool(self._steering) and steering != self._steering
+        changed |= bool(self._recalled) and self._recalled != to_text(steering)
+        if changed or number <= self._last:
+            self._disturb()
+        self._steering, self._recalled, self._last = steering, "", number
+
+    def memory(self) -> WatchMemory:
+        """What a checkpoint keeps."""
+        return WatchMemory(
+            last=self._last,
+            steering=to_text(self._steering) if self._steering else "",
+            loss=self._rules[_LOSS].memory(),
+            grad_norm=self._rules[_NORM].memory(),
+            quiet=self._spikes.quiet,
+            settling=self._spikes.settling,
+            over=self._over.window.newest,
+            over_since=self._over.latch.rose_at,
+            is_over=self._over.latch.is_up,
+            parts=self._modules.memory(),
+        )
+
+    def recall(self, memory: WatchMemory) -> None:
+        """Become what `memory` told of, in another process."""
+        self._last, self._recalled = memory.last, memory.steering
+        self._rules[_LOSS].recall(memory.loss)
+        self._rules[_NORM].recall(memory.grad_norm)
+        self._spikes.quiet, self._spikes.settling = memory.quiet, memory.settling
+        self._over.window.clear()
+        for held in memory.over:
+            self._over.window.add(held=held)
+        self._over.latch.rose_at, self._over.latch.is_up = memory.over_since, memory.is_over
+        self._modules.recall(memory.parts)
+
+    def _disturb(self) -> None:
+        self._spikes.disturb()
+        for monitor in self._monitors:
+            monitor.disturb()
+
+
+def _steering(state: RunState) -> tuple[object, ...]:
+    """What somebody may have changed since the last step: all that moves the loss or the gradient."""
+    return (
+        state.refinements,
+        state.loss_weights,
+        state.lr_scale,
+        state.lr_pin,
+        state.batch_size,
+        state.accumulation,
+        state.optimizer,
+        state.gradient_clip,
+        state.excluded_samples,
+    )

@@ -1,0 +1,65 @@
+"""The plateau monitor: the loss stands still although the learning rate would let it move."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from engine.protocol.events import AlertRaised
+from engine.supervision.gate import slope_with_error
+from engine.supervision.step_metrics import Latch, Seen
+
+_BLOCKS = 20
+"""Means over as many blocks of steps are what the slope is fitted to: cheap, and nearly normal."""
+_ALARM, _CLEAR = 0.02, 0.04
+"""Most that a loss that stands still falls over the window, as a share of its value, its standard error added."""
+_TINY_LR = 0.1
+"""Below this share of the configured learning rate nothing is expected to move."""
+
+
+class PlateauMonitor:
+    """Fits a line through the losses of the newest `steps` steps each time a twentieth of them has passed."""
+
+    def __init__(self, steps: int):
+        self._block_size = max(steps // _BLOCKS, 1)
+        self._means: deque[float] = deque(maxlen=_BLOCKS)
+        self._sum, self._count = 0.0, 0
+        self._latch = Latch()
+
+    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+        """See `Monitor.look`."""
+        if not seen.finite:
+            return ()
+        self._sum += seen.metrics["loss/total"]
+        self._count += 1
+        if self._count < self._block_size:
+            return ()
+        self._means.append(self._sum / self._count)
+        self._sum, self._count = 0.0, 0
+        return self._judge(seen) if len(self._means) == _BLOCKS else ()
+
+    def _judge(self, seen: Seen) -> tuple[AlertRaised, ...]:
+        slope, error = slope_with_error(list(self._means))
+        level = sum(self._means) / _BLOCKS
+        if level <= 0:  # every weight is 0: there is no loss that could move
+            return ()
+        fall, least = -slope * _BLOCKS / level, (error - slope) * _BLOCKS / level
+        lr, configured = seen.metrics.get("lr", 0.0), seen.state.limits.lr_configured
+        on = least < _ALARM and lr >= _TINY_LR * configured
+        if not self._latch.rises(seen.number, on=on, off=least > _CLEAR):
+            return ()
+        message = (
+            f"the loss stands at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by {fall:.2%} "
+            f"of that, give or take {least - fall:.2%}, at a learning rate of {lr:.2e}"
+        )
+        return (AlertRaised("plateau", message, _REMEDY, at_step=seen.number),)
+
+    def disturb(self) -> None:
+        """See `Monitor.disturb`."""
+        self._means.clear()
+        self._sum, self._count = 0.0, 0
+
+
+_REMEDY = (
+    "monitor the loss components against their chance levels; after stable training gradually enable more refinements "
+    "(promote), or raise the learning rate where it was lowered"
+)

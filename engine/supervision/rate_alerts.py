@@ -1,0 +1,146 @@
+"""Monitors of how many of the newest steps were troubled: skipped, over the norm's bound, clamped, short of data."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine.protocol.events import AlertRaised
+from engine.supervision.step_metrics import Latch, Seen
+from engine.tasks.person.spec import REFINEMENT_OF_TERM
+
+
+class ShareWindow:
+    """The share (0..1) of the newest `size` steps for which something held."""
+
+    def __init__(self, size: int):
+        self._held: deque[bool] = deque()
+        self._size = size
+        self._count = 0
+
+    def add(self, *, held: bool) -> None:
+        """One more step."""
+        self._held.append(held)
+        self._count += held
+        if len(self._held) > self._size:
+            self._count -= self._held.popleft()
+
+    @property
+    def share(self) -> float:
+        """Of the steps so far, where there are fewer than the window holds; 0 for none."""
+        return self._count / len(self._held) if self._held else 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough steps were seen to speak of a share."""
+        return len(self._held) == self._size
+
+    @property
+    def newest(self) -> tuple[bool, ...]:
+        """What held of the newest steps, oldest first."""
+        return tuple(self._held)
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self._held.clear()
+        self._count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What makes a step troubled, and what to say where at least `alarm` of the newest `size` steps were.
+
+    `evidence` is given the share and the step; the alert clears at half the share. `term` is a loss term's name.
+    """
+
+    kind: str
+    size: int
+    alarm: float
+    is_troubled: Callable[[Seen], bool]
+    evidence: Callable[[float, Seen], str]
+    remedy: str
+    term: str = ""
+
+
+class ShareMonitor:
+    """Raises the alert of one `Trouble`."""
+
+    def __init__(self, trouble: Trouble):
+        self._trouble = trouble
+        self.window = ShareWindow(trouble.size)
+        self.latch = Latch()
+
+    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+        """See `Monitor.look`."""
+        trouble = self._trouble
+        self.window.add(held=trouble.is_troubled(seen))
+        share = self.window.share
+        on = self.window.is_full and share >= trouble.alarm
+        if not self.latch.rises(seen.number, on=on, off=share <= trouble.alarm / 2):
+            return ()
+        message = trouble.evidence(share, seen)
+        module = REFINEMENT_OF_TERM.get(trouble.term, "")
+        return (AlertRaised(trouble.kind, message, trouble.remedy, trouble.term, module, at_step=seen.number),)
+
+    def disturb(self) -> None:
+        """See `Monitor.disturb`."""
+        self.window.clear()
+
+
+def share_monitors(max_grad_norm: float) -> Iterator[ShareMonitor]:
+    """One monitor for each trouble that is counted; gradient norms, before clipping, are held to `max_grad_norm`."""
+    yield ShareMonitor(
+        Trouble(
+            "gradient norm",
+            50,
+            0.5,
+            lambda seen: seen.metrics.get("grad_norm/total", 0.0) > max_grad_norm,
+            lambda share, seen: (
+                f"{share:.0%} of the newest 50 gradient norms lie over {max_grad_norm:g}, "
+                f"the last at {seen.metrics['grad_norm/total']:.3g}"
+            ),
+            "stable gradient norms stay under 10: reduce the learning rate, or clip the gradient at less",
+        )
+    )
+    yield ShareMonitor(
+        Trouble(
+            "skipped steps",
+            100,
+            0.05,
+            lambda seen: not seen.finite,
+            lambda share, seen: f"{share:.0%} of the newest 100 steps were not finite and changed nothing",
+            "further reduce the learning rate (to 1e-6); check which refinement module causes the instability",
+        )
+    )
+    yield ShareMonitor(
+        Trouble(
+            "data stall",
+            50,
+            0.5,
+            lambda seen: seen.metrics.get("data_wait", 0.0) > 0.5 * seen.seconds,
+            lambda share, seen: (
+                f"{share:.0%} of the newest 50 steps spent more than half of their time waiting for data, "
+                f"the last {seen.metrics['data_wait']:.2f} of {seen.seconds:.2f} s"
+            ),
+            "prepare batches in more processes: a larger data.num_workers, or a faster disk",
+        )
+    )
+    for term in REFINEMENT_OF_TERM:
+        yield ShareMonitor(_saturation(term))
+
+
+def _saturation(term: str) -> Trouble:
+    return Trouble(
+        "loss clamp",
+        100,
+        0.5,
+        lambda seen: seen.metrics.get(f"clamp_hits/{term}", 0.0) > 0,
+        lambda share, seen: (
+            f"{share:.0%} of the newest 100 {term} losses lie over the clamp, "
+            f"the last at {seen.metrics.get(f'loss_raw/{term}', 0.0):.3g}"
+        ),
+        f"monitor the loss components; lower the learning rate, or disable {REFINEMENT_OF_TERM[term]} until the rest "
+        "trains stably",
+        term,
+    )

@@ -1,0 +1,93 @@
+"""The books that are kept of a run's steps and that outlive the process: a checkpoint holds them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from engine.config.tree import Config
+from engine.protocol.codec import from_json, from_text, to_text
+from engine.protocol.events import ValidationCompleted
+from engine.supervision.autopilot import AutopilotMemory
+from engine.supervision.baseline import UNKNOWN, Baseline, Level
+from engine.supervision.gate import GateWindow
+from engine.supervision.guardian_types import GuardianMemory
+from engine.supervision.monitors import Watch, WatchMemory
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The books as a checkpoint keeps them."""
+
+    clean_steps: int = 0
+    skipped_in_a_row: int = 0
+    phase: int = -1
+    losses: tuple[float, ...] = ()
+    grad_norms: tuple[float, ...] = ()
+    skipped: tuple[bool, ...] = ()
+    mious: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
+    level: Level = UNKNOWN
+    guardian: GuardianMemory = field(default_factory=GuardianMemory)
+    autopilot: AutopilotMemory = field(default_factory=AutopilotMemory)
+    watch: WatchMemory | None = None
+
+
+class Books:
+    """What has to be known of the steps before to judge the next: the gate's window, and who remembers what.
+
+    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is the one that the window tells of; `baseline`
+    is what a run that has learned nothing would cost.
+    """
+
+    def __init__(self, config: Config):
+        self.window = GateWindow(config.gate.window_steps)
+        self.watch = Watch(config)
+        self.baseline = Baseline({}, {})
+        self.phase = -1
+        self.clean_steps = 0
+        self.skipped_in_a_row = 0
+        self.guardian = GuardianMemory()
+        self.autopilot = AutopilotMemory()
+
+    def note_validation(self, summary: ValidationCompleted) -> None:
+        """What a validation came to, for the gate; the mIoU of one that was not finite says nothing."""
+        self.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
+
+    def to_text(self) -> str:
+        """The books as a checkpoint keeps them."""
+        page = _Page(
+            clean_steps=self.clean_steps,
+            skipped_in_a_row=self.skipped_in_a_row,
+            phase=self.phase,
+            losses=tuple(self.window.losses),
+            grad_norms=tuple(self.window.grad_norms),
+            skipped=tuple(self.window.skipped),
+            mious=tuple(self.window.mious),
+            margins=tuple(self.window.margins),
+            level=self.window.level,
+            guardian=self.guardian,
+            autopilot=self.autopilot,
+            watch=self.watch.memory(),
+        )
+        return to_text(page)
+
+    def turn_back(self, text: str) -> None:
+        """Become what `to_text` gave, except for the memories: whoever rolled back must know that he did."""
+        page = from_json(_Page, from_text(text))
+        self.clean_steps, self.phase = page.clean_steps, page.phase
+        self.window.clear()
+        self.window.losses.extend(page.losses)
+        self.window.grad_norms.extend(page.grad_norms)
+        self.window.skipped.extend(page.skipped)
+        self.window.mious.extend(page.mious)
+        self.window.margins.extend(page.margins)
+        self.window.level = page.level
+
+    def open_again(self, text: str) -> None:
+        """Become what `to_text` gave, in another process."""
+        self.turn_back(text)
+        page = from_json(_Page, from_text(text))
+        self.skipped_in_a_row, self.guardian, self.autopilot = page.skipped_in_a_row, page.guardian, page.autopilot
+        if page.watch is not None:
+            self.watch.recall(page.watch)

@@ -1,0 +1,74 @@
+"""A bounded memory of read scenes, the least recently used one forgotten first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from engine.tasks.person.data.readers.scenes import Picture, Scene
+from engine.training.data.rejections import UnreachableSample, UnusableSample
+
+
+class PictureCache:
+    """Pictures by scene number, up to `max_bytes` of pixels and masks; what could not be read is remembered as such.
+
+    Threads may share it. A copy sent to another process starts empty.
+    """
+
+    def __init__(self, scenes: tuple[Scene, ...], max_bytes: int) -> None:
+        self._scenes = scenes
+        self._max_bytes = max_bytes
+        self._forget()
+
+    def read(self, index: int) -> Picture:
+        """The picture of scene `index`; raises UnusableSample when it cannot be read, each time the same.
+
+        An UnreachableSample is forgotten: the file may be back the next time, unless `note_missing` says otherwise.
+        """
+        with self._lock:
+            if index in self._failed:
+                raise UnusableSample(self._failed[index])
+            if index in self._pictures:
+                self._pictures.move_to_end(index)
+                return self._pictures[index]
+        try:
+            picture = self._scenes[index].read()
+        except UnreachableSample:
+            raise
+        except UnusableSample as error:
+            self._failed[index] = str(error)
+            raise
+        self._keep(index, picture)
+        return picture
+
+    def note_missing(self, index: int, error: str) -> None:
+        """Take scene `index` for lost from now on."""
+        self._failed[index] = error
+
+    @property
+    def num_bytes(self) -> int:
+        """How much is held now."""
+        return self._num_bytes
+
+    def _keep(self, index: int, picture: Picture) -> None:
+        with self._lock:
+            if index in self._pictures or picture.num_bytes > self._max_bytes:
+                return
+            self._pictures[index] = picture
+            self._num_bytes += picture.num_bytes
+            while self._num_bytes > self._max_bytes:
+                _, oldest = self._pictures.popitem(last=False)
+                self._num_bytes -= oldest.num_bytes
+
+    def _forget(self) -> None:
+        self._pictures: OrderedDict[int, Picture] = OrderedDict()
+        self._failed: dict[int, str] = {}
+        self._num_bytes = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[tuple[Scene, ...], int]:
+        return self._scenes, self._max_bytes
+
+    def __setstate__(self, state: tuple[tuple[Scene, ...], int]) -> None:
+        self._scenes, self._max_bytes = state
+        self._forget()

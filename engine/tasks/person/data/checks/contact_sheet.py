@@ -1,0 +1,159 @@
+"""Contact sheets: regions of a data set with their labels, for a person to look at; one PNG a split, without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from engine.errors import UserError
+from engine.tasks.person.data.labels import label_region
+from engine.tasks.person.data.readers.index import DatasetIndex
+from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, check_target, targets_of
+from engine.training.data.rejections import UnusableSample
+
+NUM_REGIONS: Final = 48
+COLUMNS: Final = 4
+SIDE: Final = 128
+"""Pixels of a region on the sheet; each is there twice, plain and with its labels."""
+
+COLOURS: Final = ((40, 70, 200), (30, 220, 60), (240, 90, 30))
+"""What background, target and others are tinted with."""
+
+TINT: Final = 0.45
+_GAP: Final = 8
+_LINE: Final = 18
+_MARK: Final = ("Software", "Training Cockpit, data inspect --pictures")
+_PAPER: Final = (24, 24, 24)
+_INK: Final = (230, 230, 230)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    name: str
+    region: Image.Image
+    label_SS: NDArray[np.int64]
+
+
+def claim_directory(directory: Path, data: Path) -> None:
+    """Make the directory for the sheets; raises UserError where one could not be written or would spoil other files."""
+    if directory.resolve().is_relative_to(data.resolve()):
+        raise UserError(f"--pictures {directory} lies in the data set, whose images they would become: give another")
+    for file in _files(directory):
+        if os.path.lexists(file) and not _is_own(file):
+            raise UserError(f"--pictures: {file} was not written by this command, and is kept: give another directory")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--pictures {directory} cannot be made ({error.strerror}): give another directory") from error
+
+
+def write_sheets(index: DatasetIndex, directory: Path, min_pixels: float) -> tuple[Path, ...]:
+    """Write a sheet for each split that has regions, and return the files; raises UserError where they cannot be."""
+    written: list[Path] = []
+    for split, scenes, file in zip(("train", "val"), (index.train, index.val), _files(directory), strict=True):
+        if tiles := list(_tiles(scenes, min_pixels)):
+            _save(_sheet(f"{split}: {len(tiles)} regions of {len(targets_of(scenes.scenes, min_pixels))}", tiles), file)
+            written.append(file)
+    return tuple(written)
+
+
+def tile_corner(number: int) -> tuple[int, int]:
+    """The left upper corner of a plain region; the one with labels is SIDE to the right of it."""
+    row, column = divmod(number, COLUMNS)
+    return _GAP + column * (2 * SIDE + _GAP), 2 * _LINE + row * (SIDE + _LINE + _GAP)
+
+
+def _files(directory: Path) -> tuple[Path, Path]:
+    return directory / "regions-train.png", directory / "regions-val.png"
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file is a sheet that this module wrote; links are nobody's."""
+    if file.is_symlink():
+        return False
+    try:
+        with Image.open(file) as opened:
+            return opened.info.get(_MARK[0]) == _MARK[1]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _tiles(split: SplitIndex, min_pixels: float) -> Iterator[_Tile]:
+    """Up to NUM_REGIONS regions, drawn by a fixed seed, in the order of the images; what cannot be used is left out."""
+    targets = targets_of(split.scenes, min_pixels)
+    drawn = sorted(np.random.default_rng(0).permutation(len(targets))[:NUM_REGIONS].tolist())
+    known: tuple[int, Picture] | None = None
+    for scene, number in (targets[place] for place in drawn):
+        try:
+            if known is None or known[0] != scene:
+                known = scene, split.scenes[scene].read()
+            person = known[1].people[number]
+            check_target(person)
+        except UnusableSample:
+            continue
+        label_SS = label_region(known[1], number, person.box, SIDE)
+        yield _Tile(f"{split.scenes[scene].name}#{person.id}", _crop(known[1].image, person.box), label_SS)
+
+
+def _crop(image: Image.Image, box: Box) -> Image.Image:
+    """The region, squashed to a square as the network is given it."""
+    width, height = image.size
+    inside = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
+    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=inside)
+
+
+def _sheet(title: str, tiles: Sequence[_Tile]) -> Image.Image:
+    width = tile_corner(min(len(tiles), COLUMNS) - 1)[0] + 2 * SIDE + _GAP
+    sheet = Image.new("RGB", (width, tile_corner(len(tiles) - 1)[1] + SIDE + _LINE + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _write(draw, (_GAP, 2), title, width)
+    for place, (word, colour) in enumerate(zip(("background", "target", "others"), COLOURS, strict=True)):
+        _write(draw, (_GAP + 80 * place, _LINE), word, width, colour)
+    for place, tile in enumerate(tiles):
+        left, top = tile_corner(place)
+        sheet.paste(tile.region, (left, top))
+        sheet.paste(_tinted(tile), (left + SIDE, top))
+        _write(draw, (left, top + SIDE + 2), tile.name, 2 * SIDE)
+    return sheet
+
+
+def _tinted(tile: _Tile) -> Image.Image:
+    grey_SS1 = np.asarray(tile.region.convert("L"), dtype=np.float32)[..., None]
+    colours_SS3 = np.array(COLOURS, dtype=np.float32)[tile.label_SS]
+    return Image.fromarray(((1 - TINT) * grey_SS1 + TINT * colours_SS3).astype(np.uint8))
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, ink: tuple[int, int, int] = _INK
+) -> None:
+    """A line of text, its beginning left out where it is wider than `width`."""
+    font = ImageFont.load_default(12)
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
+    with suppress(UnicodeEncodeError):  # the font of a Pillow without FreeType
+        while len(plain) > 1 and draw.textlength(plain, font) > width:
+            plain = "…" + plain[2:]
+        draw.text(corner, plain, ink, font)
+        return
+    draw.text(corner, plain.encode("ascii", "replace").decode()[-width // 6 :], ink, font)
+
+
+def _save(sheet: Image.Image, file: Path) -> None:
+    """The PNG with our mark, written aside and renamed."""
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text(*_MARK)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("xb") as opened:
+            sheet.save(opened, "PNG", pnginfo=mark)
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"--pictures: {file} cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,118 @@
+"""What in a single picture or person looks as if the annotations meant something else: one test each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.ndimage import label
+
+from engine.tasks.person.data.readers.masks.facts import facts_of
+from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
+
+MIN_SIDE: Final = 8
+"""Of smaller people nothing can be said."""
+
+_MANY_PARTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A test: what it says of `of` (people or images), above which share of them, and how it finds examples."""
+
+    says: str
+    of: str
+    share: float
+    find: Callable[[Picture], Iterator[str]]
+
+
+def bounds(person: PersonMask) -> Box:
+    """The box around a person's pixels."""
+    height, width = person.mask_HW.shape
+    return float(person.column), float(person.row), float(person.column + width), float(person.row + height)
+
+
+def overlap(one: Box, other: Box) -> float:
+    """The common area of two boxes as a share of what they cover together."""
+    common = _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+    covered = _area(one) + _area(other) - common
+    return common / covered if covered > 0 else 0.0
+
+
+def sizeable(picture: Picture) -> Iterator[PersonMask]:
+    """The people who are large enough to be judged."""
+    return (person for person in picture.people if min(person.mask_HW.shape, default=0) >= MIN_SIDE)
+
+
+def _other_box(picture: Picture) -> Iterator[str]:
+    for person in sizeable(picture):
+        if overlap(person.box, bounds(person)) < 0.5:
+            yield f"person {person.id}: box {_shown(person.box)}, mask within {_shown(bounds(person))}"
+
+
+def _scattered(picture: Picture) -> Iterator[str]:
+    for person in sizeable(picture):
+        is_dust = any(fact.is_dust for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id)
+        if is_dust and label(person.mask_HW)[1] >= _MANY_PARTS:  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue]
+            yield f"person {person.id}, {int(person.mask_HW.sum())} pixels within {_shown(bounds(person))}"
+
+
+def _thin(picture: Picture) -> Iterator[str]:
+    for person in sizeable(picture):
+        if any(fact.is_thin for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id):
+            yield f"person {person.id}, {int(person.mask_HW.sum())} pixels within {_shown(bounds(person))}"
+
+
+def _framing(picture: Picture) -> Iterator[str]:
+    width, height = picture.image.size
+    for person in sizeable(picture):
+        if bounds(person) == (0, 0, width, height):
+            mask = person.mask_HW
+            rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+            if rim.mean() > 0.8:
+                yield f"person {person.id} has {rim.mean():.0%} of the frame's border"
+                return
+
+
+def _in_parts(picture: Picture) -> Iterator[str]:
+    for person in sizeable(picture):
+        parts_HW, count = label(person.mask_HW, np.ones((3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
+        sizes = np.sort(np.bincount(np.asarray(parts_HW).reshape(-1), minlength=3)[1:])
+        if count > 1 and sizes[-2] >= 0.25 * sizes.sum():
+            yield f"person {person.id}, {count} parts"
+
+
+def _flat(picture: Picture) -> Iterator[str]:
+    extremes = np.array(picture.image.getextrema()).reshape(-1, 2)
+    if (extremes[:, 1] - extremes[:, 0]).max() <= 2:
+        yield "every pixel has about the colour ({}, {}, {})".format(*extremes[:, 0].tolist())
+
+
+def _twins(picture: Picture) -> Iterator[str]:
+    seen: dict[tuple[int, int, tuple[int, ...], bytes], str] = {}
+    for person in sizeable(picture):
+        key = (person.column, person.row, person.mask_HW.shape, person.mask_HW.tobytes())
+        if key in seen:
+            yield f"persons {seen[key]} and {person.id}"
+        seen[key] = person.id
+
+
+def _shown(box: Box) -> str:
+    return "({})".format(", ".join(f"{edge:.0f}" for edge in box))
+
+
+def _area(box: Box) -> float:
+    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
+
+
+SUSPICIONS: Final = (
+    Suspicion("have a box that is not that of their mask", "people", 0.02, _other_box),
+    Suspicion("have a mask of scattered pixels", "people", 0.05, _scattered),
+    Suspicion("have a mask that is but an outline", "people", 0.2, _thin),
+    Suspicion("have a person around the whole frame: mask and background may be exchanged", "images", 0.2, _framing),
+    Suspicion("have a mask in far parts: several people may have one mask", "people", 0.3, _in_parts),
+    Suspicion("have one colour alone", "images", 0.0, _flat),
+    Suspicion("have the same person twice", "images", 0.0, _twins),
+)

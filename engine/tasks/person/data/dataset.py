@@ -1,0 +1,154 @@
+"""Samples by place: the region, the label and the distance target of one person, pure in seed, epoch and index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.config.tree import DataConfig, ModelConfig
+from engine.errors import UserError
+from engine.tasks.person.data.augment import augment
+from engine.tasks.person.data.cache import PictureCache
+from engine.tasks.person.data.crop import crop_region
+from engine.tasks.person.data.distance_target import signed_distance
+from engine.tasks.person.data.labels import label_region
+from engine.tasks.person.data.readers.scenes import Box, Scene, check_target, targets_of
+from engine.tasks.person.data.regions import jitter_box, pad_box, square_box
+from engine.training.data.order import epoch_order
+from engine.training.data.rejections import DataGoneError, Rejection, UnreachableSample, UnusableSample
+
+CACHE_BYTES: Final = 256 * 2**20
+"""Decoded pictures kept in memory by each process, for each split."""
+
+_PROBED: Final = 8
+"""About so many other files are tried where one cannot be reached: is it alone, or is the disk gone?"""
+
+_SAMPLE_STREAM: Final = 1
+"""Sets the samples' random numbers apart from those of the epoch's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoiSample:
+    """One region: RGB in 0..1 at ROI size, label 0..2 and the target's signed distance in -1..1 at mask size."""
+
+    image_3HW: Tensor
+    label_HW: Tensor
+    distance_1HW: Tensor
+    sample_id: str
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoiRecipe:
+    """How regions are cut and varied; `training` off means neither jitter nor augmentation nor shuffling."""
+
+    roi_size: int
+    mask_size: int
+    padding: float
+    keep_aspect: bool
+    jitter: float
+    augment: float
+    training: bool
+    seed: int
+
+
+def recipe_for(data: DataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
+    """The recipe that the configuration asks for."""
+    return RoiRecipe(
+        roi_size=model.roi_size,
+        mask_size=model.mask_size,
+        padding=data.roi_padding,
+        keep_aspect=data.keep_aspect,
+        jitter=data.roi_jitter if training else 0.0,
+        augment=data.augment if training else 0.0,
+        training=training,
+        seed=seed,
+    )
+
+
+class RoiDataset:
+    """The regions of interest of one split, one for each person of at least `min_pixels` a side."""
+
+    def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
+        self._scenes = scenes
+        self._recipe = recipe
+        self._targets = targets_of(scenes, min_pixels)
+        self._cache = PictureCache(scenes, max_bytes)
+        self._order: tuple[int, NDArray[np.intp]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def sample(self, epoch: int, index: int) -> RoiSample:
+        """The sample at place `index` (0 .. len - 1) of the order of `epoch`; equal arguments give equal bits.
+
+        Where it cannot be used the next usable one in that order stands in, and the sample says what was wrong.
+        Raises UserError when nothing in the split can be used, DataGoneError when hardly a file can be reached.
+        """
+        rejections: list[Rejection] = []
+        for place in range(len(self)):
+            target = self._target_at(epoch, (index + place) % len(self))
+            try:
+                return self._cut(target, epoch, tuple(rejections))
+            except UnusableSample as error:
+                scene, _ = self._targets[target]
+                if isinstance(error, UnreachableSample):
+                    self._take_for_lost(scene, error)
+                rejections.append(Rejection(self._scenes[scene].name, str(error)))
+        reason = f": {rejections[0].file}: {rejections[0].error}" if rejections else ""
+        raise UserError(f"No person in the split can be used{reason}.")
+
+    def _take_for_lost(self, scene: int, error: UnreachableSample) -> None:
+        """Take one file that cannot be reached for lost; raise DataGoneError where most others cannot either."""
+        others = [other for index, other in enumerate(self._scenes) if index != scene]
+        probed = others[:: max(1, len(others) // _PROBED)]
+        num_gone = sum(not _is_reachable(other) for other in probed)
+        if 2 * num_gone > len(probed) or not probed:
+            raise DataGoneError(f"{self._scenes[scene].name}: {error}, and so {num_gone} of {len(probed)} others")
+        self._cache.note_missing(scene, str(error))
+
+    def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> RoiSample:
+        recipe = self._recipe
+        scene, number = self._targets[target]
+        picture = self._cache.read(scene)
+        person = picture.people[number]
+        check_target(person)
+        rng = np.random.default_rng((recipe.seed, epoch, target, _SAMPLE_STREAM))
+        region = _region(person.box, recipe, rng)
+        image_3HW = crop_region(picture.image, region, recipe.roi_size)
+        label_HW = torch.from_numpy(label_region(picture, number, region, recipe.mask_size))
+        if recipe.augment:
+            image_3HW, label_HW = augment(image_3HW, label_HW, probability=recipe.augment, rng=rng)
+        distance_1HW = torch.from_numpy(signed_distance(label_HW.numpy()))[None]
+        return RoiSample(image_3HW, label_HW, distance_1HW, f"{self._scenes[scene].name}#{person.id}", rejections)
+
+    def _target_at(self, epoch: int, index: int) -> int:
+        if not self._recipe.training:
+            return index
+        known = self._order
+        if known is None or known[0] != epoch:
+            scenes = [scene for scene, _ in self._targets]
+            known = self._order = epoch, epoch_order(scenes, seed=self._recipe.seed, epoch=epoch)
+        return int(known[1][index])
+
+
+def _is_reachable(scene: Scene) -> bool:
+    try:
+        scene.read()
+    except UnreachableSample:
+        return False
+    except UnusableSample:
+        return True
+    return True
+
+
+def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:
+    region = pad_box(box, recipe.padding)
+    if recipe.jitter:
+        region = jitter_box(region, recipe.jitter, rng)
+    return square_box(region) if recipe.keep_aspect else region

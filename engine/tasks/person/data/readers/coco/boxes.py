@@ -1,0 +1,103 @@
+"""The boxes of COCO annotations, and by comparison with the outlines whether they are COCO's or of another kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+from engine.tasks.person.data.readers.coco.values import as_number
+from engine.tasks.person.data.readers.pixels import Size
+from engine.tasks.person.data.readers.scenes import Box
+
+Four = tuple[float, float, float, float]
+
+AGREES: Final = 0.9
+"""Share of common area (IoU) from which a box and the bounds of an outline are taken for the same."""
+
+_CLEARLY_BETTER: Final = 0.3
+_ROUNDING: Final = 1.5
+
+
+def corners(values: Four) -> Box:
+    """Return (left, top, right, bottom) of COCO's [left, top, width, height]."""
+    left, top, width, height = values
+    return left, top, left + width, top + height
+
+
+def _scale(box: Four, size: Size) -> Box:
+    return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
+
+
+CONVENTIONS: Final[Mapping[str, Callable[[Four, Size], Box]]] = {
+    "[left, top, right, bottom]": lambda v, size: v,
+    "[centre x, centre y, width, height]": lambda v, size: (
+        v[0] - v[2] / 2,
+        v[1] - v[3] / 2,
+        v[0] + v[2] / 2,
+        v[1] + v[3] / 2,
+    ),
+    "[top, left, height, width]": lambda v, size: (v[1], v[0], v[1] + v[3], v[0] + v[2]),
+    "[top, left, bottom, right]": lambda v, size: (v[1], v[0], v[3], v[2]),
+    "[left, right, top, bottom]": lambda v, size: (v[0], v[2], v[1], v[3]),
+    "[left, top, width, height] in shares of the image": lambda v, size: _scale(corners(v), size),
+    "[left, top, right, bottom] in shares of the image": _scale,
+    "[centre x, centre y, width, height] in shares of the image": lambda v, size: _scale(
+        (v[0] - v[2] / 2, v[1] - v[3] / 2, v[0] + v[2] / 2, v[1] + v[3] / 2), size
+    ),
+}
+"""How other tools write a box in four numbers, as (left, top, right, bottom)."""
+
+
+def read_box(bbox: object) -> Four | None:
+    """Return the four numbers of a box, also as text; `None` where it is no box or has no area."""
+    values = cast(list[object], bbox) if isinstance(bbox, list) else []
+    numbers = tuple(as_number(value) for value in values)
+    if len(numbers) != 4 or None in numbers:
+        return None
+    box = cast(Four, numbers)
+    return box if box[2] > 0 and box[3] > 0 else None
+
+
+def other_convention(values: Four, bounds: Box, size: Size) -> str:
+    """Return the convention in which a box is that of its outline, where it is not in COCO's; else ''."""
+    box = corners(values)
+    if _is_near(box, bounds) or (as_coco := _overlap(box, bounds)) >= AGREES:
+        return ""
+    overlaps = {name: _overlap(read(values, size), bounds) for name, read in CONVENTIONS.items()}
+    best = max(overlaps, key=lambda name: overlaps[name])
+    is_better = overlaps[best] > as_coco + _CLEARLY_BETTER or is_exact(values, bounds, size, best)
+    return best if is_better else ""
+
+
+def is_exact(values: Four, bounds: Box, size: Size, convention: str) -> bool:
+    """Return whether a box in `convention` is the outline's bounds but for rounding."""
+    return _is_near(CONVENTIONS[convention](values, size), bounds)
+
+
+def cut_box(box: Box, size: Size) -> Box | None:
+    """Return the part of the box that lies in the image, or `None` where there is none."""
+    left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], size[0]), min(box[3], size[1])
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _is_near(box: Box, bounds: Box) -> bool:
+    """Whether no edge differs by more than rounding makes it."""
+    return (
+        abs(box[0] - bounds[0]) <= _ROUNDING
+        and abs(box[1] - bounds[1]) <= _ROUNDING
+        and abs(box[2] - bounds[2]) <= _ROUNDING
+        and abs(box[3] - bounds[3]) <= _ROUNDING
+    )
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """The common area of two boxes as a share of what they cover together."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    covered = _area(one) + _area(other) - common
+    return common / covered if covered > 0 else 0.0
+
+
+def _area(box: Box) -> float:
+    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)

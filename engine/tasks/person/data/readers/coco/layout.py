@@ -1,0 +1,156 @@
+"""Find the annotation files of a data set and the splits they belong to, by their names and folders."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.errors import UserError
+from engine.tasks.person.data.readers.image_lookup import walk_folders
+
+MAX_DEPTH: Final = 2
+"""Annotation files lie at most so many folders below the root."""
+
+_SPLITS: Final = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "eval", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_SPLIT_NAMES: Final = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",), "": ()}
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_OTHER_TASKS: Final = re.compile(r"(?i)(captions|panoptic|stuff|image_info|sem_|densepose|unlabeled).*")
+_PASSED_OVER: Final = re.compile(r"\..*|__MACOSX")
+_IMAGE_FOLDERS: Final = ("images", "data", "imgs", "img", "JPEGImages")
+_SURE: Final = re.compile(r"(?i)(instances|person_keypoints|lvis)_.*|.*\.coco")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationFile:
+    """A COCO file: its split (train, val, test or '' for none), and `subset`, what it calls the split (train2017)."""
+
+    file: Path
+    split: str
+    subset: str
+
+    @property
+    def is_surely_coco(self) -> bool:
+        """Whether its name alone says that it is a COCO file."""
+        return _SURE.fullmatch(self.file.stem) is not None
+
+    @property
+    def year(self) -> int:
+        """The number that the split's name ends with, 0 for none."""
+        digits = re.search(r"\d+$", self.subset)
+        return int(digits[0][:9]) if digits else 0
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFiles:
+    """The file of each split that is read; without `val` a part of `train` is held out. `tests` are left alone."""
+
+    train: AnnotationFile
+    val: AnnotationFile | None
+    tests: tuple[AnnotationFile, ...] = ()
+
+
+def find_coco_files(root: Path) -> CocoFiles | None:
+    """Return the annotation files under `root`, or `None` where there is none.
+
+    A split's own file counts more than one without a split, validation files more than test files. Raises UserError
+    where several files could be meant.
+    """
+    found = [_classify(file, root) for file in _json_files(root)]
+    of_split = {split: [file for file in found if file.split == split] for split in ("train", "val", "", "test")}
+    train, val = _best(root, of_split["train"]), _best(root, of_split["val"])
+    if train is None:
+        train, val = val or _best(root, of_split[""]) or _best(root, of_split["test"]), None
+    if train is None:
+        return None
+    return CocoFiles(train, val, tuple(file for file in of_split["test"] if file != train))
+
+
+def image_folders(root: Path, annotations: AnnotationFile) -> list[Path]:
+    """Return the folders that may hold the images of an annotation file, the likeliest first."""
+    own = annotations.file.parent
+    names = list(dict.fromkeys((annotations.subset, *_SPLIT_NAMES[annotations.split], annotations.split)))
+    names = [name for name in names if name]
+    folders = [own / name for name in _IMAGE_FOLDERS] + [own] if own != root else []
+    for name in names:
+        folders += [root / name, *(root / name / inner for inner in _IMAGE_FOLDERS)]
+        folders += [root / outer / name for outer in _IMAGE_FOLDERS]
+    return [*folders, *(root / name for name in _IMAGE_FOLDERS), root]
+
+
+def _json_files(root: Path) -> Iterator[Path]:
+    for folder, files in walk_folders(root, MAX_DEPTH, _PASSED_OVER):
+        for name in sorted(files):
+            stem, suffix = os.path.splitext(name)
+            is_other = name.startswith(".") or _OTHER_TASKS.fullmatch(stem)
+            if suffix.lower() == ".json" and not is_other and _is_annotation_file(folder / name):
+                yield folder / name
+
+
+def _is_annotation_file(file: Path) -> bool:
+    """Whether its name says so, or it holds the two keys of a COCO file; a pipe or a device is none."""
+    if file.exists() and not file.is_file():
+        return False
+    if _SURE.fullmatch(file.stem):
+        return True
+    try:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return text.find(b'"annotations"') >= 0 and text.find(b'"images"') >= 0
+    except (OSError, ValueError):
+        return file.stem.lower() in _SPLITS
+
+
+def _classify(file: Path, root: Path) -> AnnotationFile:
+    """The file with the split that its name says, else its folders from the innermost on."""
+    for name in (file.stem, *reversed(file.relative_to(root).parts[:-1])):
+        if split := _split_of(name):
+            return AnnotationFile(file, *split)
+    subset = file.stem.partition("_")[2] if file.stem.lower().startswith("instances_") else ""
+    return AnnotationFile(file, "", subset)
+
+
+def _split_of(name: str) -> tuple[str, str] | None:
+    """The split and the subset that a name speaks of: ("train", "train2017") of `instances_train2017`."""
+    words = list(_WORD.finditer(name))
+    for place, word in enumerate(words):
+        split = _SPLITS.get(word[0].lower().removeprefix("mini"))
+        if split:
+            following = words[place + 1] if place + 1 < len(words) else None
+            is_year = following is not None and following[0].isdigit() and following.start() == word.end()
+            return split, name[word.start() : following.end() if is_year and following else word.end()]
+    return None
+
+
+def _best(root: Path, files: Sequence[AnnotationFile]) -> AnnotationFile | None:
+    """The one file that counts among those of a split; raises UserError where two count the same."""
+    if not files:
+        return None
+    ranked = sorted(files, key=lambda file: _rank(root, file))
+    equal = [file for file in files if _rank(root, file) == _rank(root, ranked[-1])]
+    if len(equal) > 1:
+        names = " and ".join(str(file.file.relative_to(root)) for file in equal[:3])
+        split = f"the {equal[0].split} split" if equal[0].split else "all images"
+        raise UserError(
+            f"The data path {root} has {len(equal)} annotation files for {split}: {names}: keep one of them there, or "
+            "name them instances_train.json and instances_val.json."
+        )
+    return ranked[-1]
+
+
+def _rank(root: Path, file: AnnotationFile) -> tuple[int, int, bool, int, int]:
+    """The kind, nearness to the root, no year before the latest year, and the plainest name.
+
+    Outlines are read from keypoint files where there are no others.
+    """
+    stem = file.file.stem.lower()
+    kind = 2 if stem.startswith("instances_") else 0 if stem.startswith("person_keypoints_") else 1
+    depth = len(file.file.relative_to(root).parts)
+    return kind, -depth, file.year == 0, file.year, -len(_WORD.findall(file.file.stem)) - ("mini" in stem)

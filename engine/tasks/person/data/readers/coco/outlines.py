@@ -1,0 +1,149 @@
+"""The outlines of COCO annotations, polygons and run lengths: checked here, drawn by pycocotools.
+
+pycocotools trusts its input: far-off coordinates and run lengths that do not add up make it read and write memory that
+is not its own. What passes `parse_outline` is safe to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import mul
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as _coco_mask
+
+from engine.tasks.person.data.readers.coco.outline_forms import polygon_lists, read_counts, run_length_parts, unquote
+from engine.tasks.person.data.readers.coco.values import as_integer, shown
+from engine.tasks.person.data.readers.pixels import Size
+from engine.tasks.person.data.readers.scenes import Box, Mask
+from engine.training.data.rejections import UnusableSample
+
+Polygon = NDArray[np.float64]
+
+coco_mask: Any = _coco_mask  # its stubs forbid what it documents
+
+_NO_AREA: Final = 1e-6
+_MAX_SHIFT: Final = 60
+"""No run length takes more bits: text that goes on is malformed, and numbers of millions of bits take minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A person's outline: closed polygons of x, y pairs (pixels), or COCO's compressed run lengths (column-major)."""
+
+    polygons: tuple[Polygon, ...] = ()
+    run_lengths: bytes = b""
+
+
+def parse_outline(segmentation: object, size: Size) -> Outline:
+    """The outline of an annotation on an image of `size` (width, height), in whichever form its tool wrote it.
+
+    Polygons without area are left out. Raises UnusableSample when nothing is left, or the run lengths are malformed.
+    """
+    segmentation = unquote(segmentation)
+    if (parts := run_length_parts(segmentation)) is not None:
+        return Outline(run_lengths=_join([_parse_run_lengths(part, size) for part in parts]))
+    if isinstance(segmentation, dict):
+        raise UnusableSample("has an outline that is neither polygons nor run lengths with counts and size")
+    if not isinstance(segmentation, list) or not segmentation:
+        raise UnusableSample("has no outline")
+    return polygon_outline(polygon_lists(cast(list[object], segmentation)), size)[0]
+
+
+def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> tuple[Outline, Box]:
+    """The outline of polygons (flat lists of x and y) and its bounds; raises UnusableSample when none has an area."""
+    kept: list[Polygon] = []
+    bounds: Box | None = None
+    for part in polygons:
+        found = _parse_polygon(part, size)
+        if found is not None:
+            kept.append(found[0])
+            bounds = found[1] if bounds is None else _around(bounds, found[1])
+    if bounds is None:
+        raise UnusableSample("has an outline without area")
+    return Outline(tuple(kept)), bounds
+
+
+def outline_bounds(outline: Outline, size: Size) -> Box:
+    """The box around an outline in pixels, not cut to the image."""
+    if not outline.polygons:
+        left, top, width, height = (float(value) for value in coco_mask.toBbox(_rle(outline, size)))
+        return left, top, left + width, top + height
+    points = [polygon.tolist() for polygon in outline.polygons]
+    xs, ys = [part[0::2] for part in points], [part[1::2] for part in points]
+    return min(map(min, xs)), min(map(min, ys)), max(map(max, xs)), max(map(max, ys))
+
+
+def draw_outline(outline: Outline, size: Size) -> Mask:
+    """The outline filled: booleans (H, W)."""
+    return coco_mask.decode(_rle(outline, size)).astype(np.bool_)
+
+
+def _rle(outline: Outline, size: Size) -> Any:
+    """pycocotools' own run-length object, which its stubs do not describe."""
+    width, height = size
+    if outline.polygons:
+        return coco_mask.merge(coco_mask.frPyObjects([polygon.tolist() for polygon in outline.polygons], height, width))
+    return {"size": [height, width], "counts": outline.run_lengths}
+
+
+def _parse_polygon(part: Sequence[float], size: Size) -> tuple[Polygon, Box] | None:
+    """The polygon with far-off corners pulled to one image size from the image, and its bounds; None without area."""
+    if len(part) < 6 or len(part) % 2:
+        return None
+    width, height = size
+    xs, ys = part[0::2], part[1::2]
+    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    if left < -width or top < -height or right > 2 * width or bottom > 2 * height:
+        limits = np.array(size, dtype=np.float64)
+        return _parse_polygon(np.clip(np.reshape(part, (-1, 2)), -limits, 2 * limits).reshape(-1).tolist(), size)
+    twice_area = sum(map(mul, xs, (*ys[1:], ys[0]))) - sum(map(mul, ys, (*xs[1:], xs[0])))
+    return (np.array(part, dtype=np.float64), (left, top, right, bottom)) if abs(twice_area) > _NO_AREA else None
+
+
+def _around(one: Box, other: Box) -> Box:
+    """The smallest box around both."""
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
+
+
+def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Any:
+    """pycocotools' run-length object, checked."""
+    width, height = size
+    given = segmentation.get("size")
+    if not isinstance(given, list) or [as_integer(side) for side in cast(list[object], given)] != [height, width]:
+        raise UnusableSample(f"has run lengths for size {shown(given)}, the image is {[height, width]}")
+    counts = read_counts(segmentation.get("counts"))
+    runs = counts if isinstance(counts, list) else _unpack(counts or b"")
+    if any(run < 0 for run in runs) or sum(runs) != height * width:
+        raise UnusableSample("has run lengths that do not add up to the image")
+    if isinstance(counts, list):
+        return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    return {"size": [height, width], "counts": counts}
+
+
+def _join(parts: list[Any]) -> bytes:
+    """The compressed run lengths of everything that one of the parts covers."""
+    return parts[0]["counts"] if len(parts) == 1 else coco_mask.merge(parts)["counts"]
+
+
+def _unpack(packed: bytes) -> list[int]:
+    """Run lengths from COCO's text form: 5 bits a character, from 48 up; from the third on, added to the one before
+    the last. Malformed text gives an empty list."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in packed:
+        bits = character - 48
+        if not 0 <= bits < 64 or shift > _MAX_SHIFT:
+            return []
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    return [] if shift else runs

@@ -1,0 +1,179 @@
+"""Turn the person annotations of one COCO file into people of its images, counting what cannot be used and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from engine.tasks.person.data.readers.coco.boxes import corners, cut_box, is_exact, other_convention, read_box
+from engine.tasks.person.data.readers.coco.document import AnnotationBody, PolygonBody
+from engine.tasks.person.data.readers.coco.outline_forms import BYTES_TEXT
+from engine.tasks.person.data.readers.coco.outlines import (
+    Outline,
+    draw_outline,
+    outline_bounds,
+    parse_outline,
+    polygon_outline,
+)
+from engine.tasks.person.data.readers.coco.values import shown
+from engine.tasks.person.data.readers.pixels import Size, read_image
+from engine.tasks.person.data.readers.scenes import Box, Picture, cut_mask
+from engine.training.data.rejections import Doubt, Rejection, UnusableSample
+
+_LEAST_SIDE: Final = 8
+"""Images below that side are not asked whether outlines in their first pixel mean shares of their size."""
+
+_POINT: Final = 2
+"""Numbers of a point: a list of them is one polygon, not several."""
+
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
+
+NUM_NAMED: Final = 3
+"""Faults of one kind are listed one by one up to so many, more are counted in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoPerson:
+    """One annotation that can be drawn; `box` is None where the person can be no target.
+
+    `given` is the box as annotated, not cut to the image, or None where there is none.
+    """
+
+    id: str
+    box: Box | None
+    outline: Outline
+    given: Box | None
+
+
+@dataclass(frozen=True, slots=True)
+class CocoScene:
+    """One image file with its annotated people; `size` is (width, height) as the annotations have it."""
+
+    file: Path
+    name: str
+    size: Size
+    people: tuple[CocoPerson, ...]
+
+    @property
+    def boxes(self) -> tuple[Box | None, ...]:
+        """The annotated boxes, cut to the image."""
+        return tuple(person.box for person in self.people)
+
+    def read(self) -> Picture:
+        """Decode the image and draw every outline; raises UnusableSample when the image does not allow it."""
+        image = read_image(self.file, self.size)
+        masks = (cut_mask(draw_outline(p.outline, self.size), id=p.id, box=p.box) for p in self.people)
+        return Picture(image, tuple(masks))
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where something was met: the file, the place in it, and in words what it was."""
+
+    file: str
+    place: str
+    what: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Things met again and again, by kind: how many, and the first few of each."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    first: dict[str, list[Sighting]] = field(default_factory=dict[str, list[Sighting]])
+
+    def add(self, file: str, place: str, what: str) -> None:
+        """Count one more; what differs only in its numbers is of one kind. `place` is such as `annotation 7`."""
+        kind = _NUMBER.sub("0", what)
+        self.counts[kind] += 1
+        if self.counts[kind] <= NUM_NAMED:
+            self.first.setdefault(kind, []).append(Sighting(file, place, what))
+
+    def rejections(self, json_name: str) -> Iterator[Rejection]:
+        """Give few of a kind one by one, many as one sentence with an example."""
+        for kind, count in self.counts.items():
+            first = self.first[kind][0]
+            if count <= NUM_NAMED:
+                yield from (Rejection(one.file, f"{one.place} {one.what}") for one in self.first[kind])
+            else:
+                example = f"the first, {first.place} of {first.file}, {first.what}"
+                yield Rejection(json_name, f"{count} annotations have the same fault: {example}")
+
+
+@dataclass(slots=True)
+class PeopleReader:
+    """Reads people one after the other; their faults and the conventions of their boxes are counted on the way."""
+
+    json_name: str
+    faults: Tally = field(default_factory=Tally)
+    bytes_texts: list[str] = field(default_factory=list[str])
+    conventions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    num_compared: int = 0
+
+    def read(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> CocoPerson | None:
+        """Return the person of an annotation on image `name`, or `None` where it has no outline to draw."""
+        try:
+            outline, bounds = self._outline(body, name, size)
+            _check_bounds(bounds, size)
+        except UnusableSample as error:
+            self.faults.add(name, f"annotation {shown(body.id)}", str(error))
+            return None
+        values = body.bbox if isinstance(body, PolygonBody) else read_box(body.bbox)
+        if values is None or values[2] <= 0 or values[3] <= 0:
+            return self._person(body, name, cut_box(bounds, size), outline, None)
+        given = corners(values)
+        self.num_compared += 1
+        convention = other_convention(values, bounds, size)
+        if convention:
+            self.conventions.setdefault(convention, []).append(f"annotation {shown(body.id)} of {name}")
+        is_certain = convention and is_exact(values, bounds, size, convention)
+        return self._person(body, name, cut_box(bounds if is_certain else given, size), outline, given)
+
+    def doubts(self) -> Iterator[Doubt]:
+        """Give what was read otherwise than COCO means it."""
+        if self.bytes_texts:
+            yield Doubt(
+                self.json_name,
+                f"{len(self.bytes_texts)} annotations have for counts the text of a Python bytes object (b'...'); "
+                f"it is read as those bytes; the first is {self.bytes_texts[0]}",
+            )
+        for convention, places in self.conventions.items():
+            yield Doubt(
+                self.json_name,
+                f"{len(places)} of {self.num_compared} boxes are {convention}, COCO's are [left, top, width, height]: "
+                f"the bounds of the outlines are used instead; the first is {places[0]}",
+            )
+
+    def common_convention(self) -> str:
+        """Return the convention other than COCO's of most boxes; '' for none."""
+        most = max(self.conventions, key=lambda name: len(self.conventions[name]), default="")
+        return most if most and 2 * len(self.conventions[most]) > self.num_compared else ""
+
+    def _outline(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> tuple[Outline, Box]:
+        if isinstance(body, PolygonBody) and body.segmentation and len(body.segmentation[0]) != _POINT:
+            return polygon_outline(body.segmentation, size)
+        outline = parse_outline(body.segmentation, size)
+        counts = cast(dict[str, Any], body.segmentation).get("counts") if isinstance(body.segmentation, dict) else None
+        if isinstance(counts, str) and BYTES_TEXT.fullmatch(counts.strip()):
+            self.bytes_texts.append(f"annotation {shown(body.id)} of {name}")
+        return outline, outline_bounds(outline, size)
+
+    def _person(
+        self, body: AnnotationBody | PolygonBody, name: str, box: Box | None, outline: Outline, given: Box | None
+    ) -> CocoPerson:
+        identity = shown(body.id)
+        if box is None:
+            self.faults.add(name, f"annotation {identity}", "has a box outside the image")
+        return CocoPerson(identity, box, outline, box if given == box else given)
+
+
+def _check_bounds(bounds: Box, size: Size) -> None:
+    """Raise UnusableSample for an outline without a pixel, or one that does not leave the first of many."""
+    if not (bounds[2] > bounds[0] and bounds[3] > bounds[1]):
+        raise UnusableSample("has an outline without area")
+    if min(bounds) >= 0 and max(bounds) <= 1 < min(size) / _LEAST_SIDE:
+        raise UnusableSample("has an outline in shares of the image's size (0 to 1), COCO's are in pixels")

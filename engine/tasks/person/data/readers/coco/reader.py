@@ -1,0 +1,248 @@
+"""COCO instance annotations: the people of a JSON file and the images it lists, as scenes."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from engine.tasks.person.data.readers.coco.boxes import cut_box
+from engine.tasks.person.data.readers.coco.categories import PersonCategory
+from engine.tasks.person.data.readers.coco.document import (
+    AnnotationHead,
+    CocoDocument,
+    ImageEntry,
+    load_document,
+    read_body,
+    read_head,
+)
+from engine.tasks.person.data.readers.coco.outlines import outline_bounds
+from engine.tasks.person.data.readers.coco.people import CocoScene, PeopleReader, Tally
+from engine.tasks.person.data.readers.coco.values import as_flag, as_integer, id_reader, shown
+from engine.tasks.person.data.readers.image_lookup import ImageFinder
+from engine.tasks.person.data.readers.pixels import Size, stored_size
+from engine.tasks.person.data.readers.scenes import SplitIndex
+from engine.training.data.rejections import Doubt, Rejection, UnusableSample
+
+MAX_SIDE: Final = 100_000
+MAX_PIXELS: Final = 2**31
+"""No image is larger (pycocotools counts to 2**32): a size beyond it is an error, and the image file is asked."""
+
+_SAY_EVERY: Final = 0.5
+_MAX_NAME: Final = 300
+
+Say = Callable[[str], None]
+
+
+def quiet(text: str) -> None:
+    """Take a line about the progress and show it nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoOptions:
+    """How annotation files are read: crowds as people or not at all; `say` is given lines about the progress."""
+
+    use_crowds: bool = False
+    say: Say = quiet
+
+
+def index_coco(json_file: Path, finder: ImageFinder, options: CocoOptions) -> SplitIndex:
+    """The people of a COCO JSON file, in the order of its images.
+
+    Everything that cannot be used is listed as a problem, by image file where there is one; nothing is raised.
+    """
+    try:
+        options.say(f"reading {json_file.name} ({json_file.stat().st_size / 1e6:.1f} MB)")
+        document = load_document(json_file)
+    except OSError as error:
+        return SplitIndex((), (Rejection(json_file.name, f"the file cannot be read: {error.strerror}"),))
+    except UnusableSample as error:
+        return SplitIndex((), (Rejection(json_file.name, str(error)),))
+    reading = _Reading(json_file.name, finder, options)
+    with _without_collections():
+        images = reading.list_images(document)
+        reading.group_people(document, images)
+        return reading.index(document, images)
+
+
+@contextmanager
+def _without_collections() -> Generator[None]:
+    """Keep the garbage collector off: nothing here is garbage in circles, and its walks take a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _Images:
+    """The usable image entries by id, and how ids are compared."""
+
+    read_id: Callable[[object], Hashable]
+    by_id: Mapping[Hashable, ImageEntry]
+    repeated: frozenset[Hashable]
+    by_name: Mapping[str, Hashable]
+
+    def key_of(self, image_id: object) -> Hashable:
+        """The key of the image that an annotation belongs to, which may give its file's name for its id."""
+        key = self.read_id(image_id)
+        if key in self.by_id or not isinstance(image_id, str):
+            return key
+        return self.by_name.get(image_id, key)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One pass over a document: people by image, then scenes, with the problems met on the way."""
+
+    json_name: str
+    finder: ImageFinder
+    options: CocoOptions
+    problems: list[Rejection] = field(default_factory=list[Rejection])
+    odd_heads: Tally = field(default_factory=Tally)
+    odd_sizes: Tally = field(default_factory=Tally)
+    num_crowds: int = 0
+    people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
+
+    def list_images(self, document: CocoDocument) -> _Images:
+        """Sort the images by id, leaving out those whose id is missing or that of several files."""
+        read_id = id_reader(entry.id for entry in document.images)
+        entries: dict[Hashable, list[ImageEntry]] = defaultdict(list)
+        for entry in document.images:
+            entries[read_id(entry.id)].append(entry)
+        for entry in entries.pop(None, []):
+            self.odd_heads.add(self.json_name, f"image {_name(entry)}", f"has an id that is none: {shown(entry.id)}")
+        repeated = {key: same for key, same in entries.items() if len({_name(entry) for entry in same}) > 1}
+        for same in repeated.values():
+            names = ", ".join(dict.fromkeys(_name(entry) for entry in same[:4]))
+            text = f"image id {shown(same[0].id)} is repeated, {len(same)} images have it ({names})"
+            self._reject(f"{text}: their people cannot be told apart and are left out")
+        by_id = {key: same[0] for key, same in entries.items() if key not in repeated}
+        by_name = {entry.name: key for key, entry in by_id.items() if entry.name}
+        return _Images(read_id, by_id, frozenset(repeated), by_name)
+
+    def group_people(self, document: CocoDocument, images: _Images) -> None:
+        """Sort the person annotations by image id, leaving crowds out."""
+        category = PersonCategory(document.categories)
+        if category.fault:
+            self._reject(category.fault)
+        num_people = 0
+        for entry in document.annotations:
+            head = read_head(entry)
+            if head is None or not self._is_person(head, category):
+                continue
+            num_people += 1
+            is_crowd = as_flag(head.iscrowd)
+            if is_crowd is None:
+                self._count_odd(head, f"has an iscrowd that is neither 0 nor 1: {shown(head.iscrowd)}")
+            elif is_crowd and not self.options.use_crowds:
+                self.num_crowds += 1
+            else:
+                self.people[images.key_of(head.image_id)].append(entry)
+        if num_people and self.num_crowds == num_people:
+            self._reject(
+                f"all {num_people} person annotations are crowds (iscrowd=1), which are left out; CVAT exports masks "
+                "of single people so: to use them as people, set data.use_crowds=true (data inspect --use-crowds)"
+            )
+
+    def index(self, document: CocoDocument, images: _Images) -> SplitIndex:
+        """Build the scenes of all images with people, and list what is wrong."""
+        reader = PeopleReader(self.json_name)
+        claimed = [key for key in images.by_id if key in self.people]
+        sample = [images.by_id[key] for key in claimed[:: max(1, len(claimed) // 100)]]
+        self.finder.prefer([entry.name for entry in sample if entry.name])
+        scenes: list[CocoScene] = []
+        for key in self._told(claimed):
+            scene = self._scene(images.by_id[key], self.people.pop(key), reader)
+            if scene is not None:
+                scenes.append(scene)
+        if reader.common_convention():
+            scenes = [_with_bounds(scene) for scene in scenes]
+        self._count_orphans(images)
+        faults = (tally.rejections(self.json_name) for tally in (reader.faults, self.odd_heads))
+        problems = (*self.problems, *(rejection for part in faults for rejection in part))
+        doubts = (*reader.doubts(), *self._doubt_sizes())
+        return SplitIndex(tuple(scenes), problems, len(document.images), self.num_crowds, doubts)
+
+    def _is_person(self, head: AnnotationHead, category: PersonCategory) -> bool:
+        is_person = category.is_person(head.category_id)
+        if is_person is None:
+            self._count_odd(head, f"has a category id that is not listed: {shown(head.category_id)}")
+        return bool(is_person)
+
+    def _scene(self, entry: ImageEntry, annotations: Sequence[object], reader: PeopleReader) -> CocoScene | None:
+        """The scene of an image entry, or None where it cannot be used."""
+        if entry.name is None:
+            self._reject(f"image {shown(entry.id)} has no file name")
+            return None
+        name = _name(entry)
+        try:
+            file = self.finder.find(entry.name)
+            size = self._size(entry, file, name)
+        except UnusableSample as error:
+            self.problems.append(Rejection(name, str(error)))
+            return None
+        people = [reader.read(read_body(annotation), name, size) for annotation in annotations]
+        kept = tuple(person for person in people if person is not None)
+        return CocoScene(file, name, size, kept) if kept else None
+
+    def _size(self, entry: ImageEntry, file: Path, name: str) -> Size:
+        width, height = as_integer(entry.width), as_integer(entry.height)
+        if width and height and 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS:
+            return width, height
+        if entry.width is not None or entry.height is not None:
+            given = f"{shown(entry.width)} x {shown(entry.height)}"
+            self.odd_sizes.add(name, "", given)
+        return stored_size(file)
+
+    def _count_orphans(self, images: _Images) -> None:
+        """Report the annotations that no image claimed."""
+        orphans = [entry for key, entries in self.people.items() if key not in images.repeated for entry in entries]
+        head = read_head(orphans[0]) if orphans else None
+        if head is not None:
+            first = f"the first is annotation {shown(head.id)} of image {shown(head.image_id)}"
+            self._reject(f"{len(orphans)} annotations belong to images that are not listed; {first}")
+
+    def _doubt_sizes(self) -> Iterator[Doubt]:
+        count = sum(self.odd_sizes.counts.values())
+        if count:
+            first = next(iter(self.odd_sizes.first.values()))[0]
+            text = f"{count} images have a width or height that is no number of pixels, the files' own are used"
+            yield Doubt(self.json_name, f"{text}; the first is {first.file} with {first.what}")
+
+    def _count_odd(self, head: AnnotationHead, what: str) -> None:
+        self.odd_heads.add(self.json_name, f"annotation {shown(head.id)}", what)
+
+    def _told(self, claimed: Sequence[Hashable]) -> Iterator[Hashable]:
+        """The ids of images one after the other, with a line about the progress now and then."""
+        said = time.monotonic()
+        for number, key in enumerate(claimed):
+            now = time.monotonic()
+            if now - said >= _SAY_EVERY:
+                said = now
+                self.options.say(f"reading {self.json_name}: {number} of {len(claimed)} images with people")
+            yield key
+
+    def _reject(self, error: str) -> None:
+        self.problems.append(Rejection(self.json_name, error))
+
+
+def _name(entry: ImageEntry) -> str:
+    """The file's name as problems and samples have it: in characters that can be written anywhere."""
+    name = (entry.name or "without a name").encode("utf-8", "backslashreplace").decode()
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
+
+
+def _with_bounds(scene: CocoScene) -> CocoScene:
+    """The scene with the bounds of the outlines for boxes."""
+    size = scene.size
+    people = (replace(person, box=cut_box(outline_bounds(person.outline, size), size)) for person in scene.people)
+    return replace(scene, people=tuple(people))

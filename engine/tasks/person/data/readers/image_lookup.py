@@ -1,0 +1,171 @@
+"""Find the image files that annotations name, as a person would: in every folder, in any spelling of the name."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from engine.tasks.person.data.readers.coco.values import shown
+from engine.training.data.rejections import UnusableSample
+
+IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm")
+
+MAX_FILES: Final = 2_000_000
+MAX_DEPTH: Final = 6
+"""The search below the data's root ends there."""
+
+_NO_IMAGES: Final = re.compile(r"(?i)\..*|__macosx|.*mask.*|segmentation.*|labels?|annotations?")
+_UPLOAD_HASH: Final = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the name of an uploaded file."""
+
+
+class ImageFinder:
+    """The images below `root`; names are looked up in `folders` first, as they are, then everywhere in any spelling."""
+
+    def __init__(self, root: Path, folders: Sequence[Path]) -> None:
+        self._root = root
+        self._folders = list(dict.fromkeys(folders))
+        self._listings: dict[Path, frozenset[str]] = {}
+        self._tree: dict[str, list[Path]] | None = None
+
+    def prefer(self, names: Sequence[str]) -> None:
+        """Look first in the folder that holds most of `names`."""
+        self._folders.sort(key=lambda folder: -sum(self._is_in(folder, name) for name in names))
+
+    def find(self, name: str) -> Path:
+        """Return the file that `name` means; raises UnusableSample when there is none, or no single one."""
+        for folder in self._folders:
+            if self._is_in(folder, name):
+                return folder / name
+        if os.path.isabs(name) and os.path.isfile(name):
+            return Path(name)
+        for spelling in spellings(name):
+            if found := self._match(PurePosixPath(spelling)):
+                return self._choose(found, name)
+        raise UnusableSample(self._missing())
+
+    def _is_in(self, folder: Path, name: str) -> bool:
+        parent, _, base = name.rpartition("/")
+        return base in self._list(folder / parent if parent else folder)
+
+    def _list(self, folder: Path) -> frozenset[str]:
+        """The names of the files in a folder, read once."""
+        if folder not in self._listings:
+            try:
+                with os.scandir(folder) as entries:
+                    self._listings[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+            except (OSError, ValueError):
+                self._listings[folder] = frozenset()
+        return self._listings[folder]
+
+    def _match(self, wanted: PurePosixPath) -> list[Path]:
+        """The files whose path ends like `wanted`, as far as any of them does; without a suffix, any image's."""
+        if self._tree is None:
+            self._tree = _read_tree(self._root)
+        parts = [fold(part) for part in wanted.parts]
+        found = self._tree.get(parts[-1], []) if parts else []
+        if not found and parts and PurePosixPath(parts[-1]).suffix not in IMAGE_SUFFIXES:
+            found = [file for suffix in IMAGE_SUFFIXES for file in self._tree.get(parts[-1] + suffix, [])]
+        found = [file for file in found if file.name == wanted.name] or found
+        likeness = [_num_equal_folders(file, parts) for file in found]
+        return [file for file, equal in zip(found, likeness, strict=True) if equal == max(likeness)]
+
+    def _choose(self, found: list[Path], name: str) -> Path:
+        """The file in the most likely of the known folders, or the only one."""
+        ranks = [self._folders.index(file.parent) if file.parent in self._folders else None for file in found]
+        known = sorted(rank for rank in ranks if rank is not None)
+        best = known[0] if known else None
+        chosen = [file for file, rank in zip(found, ranks, strict=True) if rank == best]
+        if len(chosen) > 1:
+            places = ", ".join(shown(self._shown(file)) for file in sorted(chosen)[:3])
+            raise UnusableSample(f"it is not certain which image file is meant, there are {len(chosen)}: {places}")
+        return chosen[0]
+
+    def _missing(self) -> str:
+        places = [self._shown(folder) for folder in self._folders if folder.is_dir()]
+        looked = ", ".join(f"{place}/" for place in dict.fromkeys(places) if place != ".")
+        return f"the image file is missing (looked for in {looked + ' and ' if looked else ''}all folders of the data)"
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.as_posix()
+
+
+def fold(name: str) -> str:
+    """Return a name without what differs between file systems: case, and how accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def spellings(name: str) -> Iterator[str]:
+    """Return the paths that a name may stand for: back slashes, addresses, escapes and upload hashes resolved."""
+    seen: set[str] = set()
+    for spelling in _rewrite(name):
+        path = spelling.replace("\\", "/").strip().strip("/")
+        if path and path not in seen and "\0" not in path:
+            seen.add(path)
+            yield path
+
+
+def base_name(name: str) -> str:
+    """Return the file's own name from a path of any operating system or an address."""
+    return PurePosixPath(next(spellings(name.partition("?")[0]), name)).name
+
+
+def _rewrite(name: str) -> Iterator[str]:
+    yield name
+    address = _address(name)
+    yield address
+    yield unquote(name)
+    yield unquote(address)
+    folder, _, base = unquote(address).replace("\\", "/").rpartition("/")
+    yield f"{folder}/{_UPLOAD_HASH.sub('', base, count=1)}"
+
+
+def _address(name: str) -> str:
+    """The path in a URL; of Label Studio's local files, the one in its query."""
+    try:
+        parts = urlsplit(name)
+    except ValueError:
+        return name
+    query = parse_qs(parts.query).get("d") if parts.query else None
+    return query[0] if query else parts.path or name
+
+
+def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:
+    """How many folders above the file are called as in `parts`, from the file on upwards."""
+    count = 0
+    for folder, wanted in zip(reversed(file.parts[:-1]), reversed(parts[:-1]), strict=False):
+        if fold(folder) != wanted:
+            break
+        count += 1
+    return count
+
+
+def walk_folders(root: Path, depth: int, passed_over: re.Pattern[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Give every folder from `root` down to `depth` with the names of its files; links are followed, once each."""
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        is_end = real in seen or len(Path(folder).relative_to(root).parts) >= depth
+        subfolders[:] = [] if is_end else sorted(name for name in subfolders if not passed_over.fullmatch(name))
+        if real not in seen:
+            seen.add(real)
+            yield Path(folder), files
+
+
+def _read_tree(root: Path) -> dict[str, list[Path]]:
+    """Every image below `root` by its folded name; hidden files, resource forks and mask folders are left out."""
+    tree: dict[str, list[Path]] = {}
+    num_files = 0
+    for folder, files in walk_folders(root, MAX_DEPTH, _NO_IMAGES):
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+                tree.setdefault(fold(name), []).append(folder / name)
+                num_files += 1
+        if num_files > MAX_FILES:
+            break
+    return tree

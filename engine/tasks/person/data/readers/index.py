@@ -1,0 +1,127 @@
+"""Which layout a directory has, and the scenes of its two splits; torch-free."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from engine.errors import UserError
+from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
+from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
+from engine.tasks.person.data.readers.holdout import HoldOut, held_out
+from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
+from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders
+from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
+from engine.training.data.rejections import Rejection
+
+KNOWN_LAYOUTS: Final = (
+    "COCO JSON of any tool (annotations/instances_train2017.json, instances_val2017.json, train2017/, val2017/; "
+    "instances_train.json, instances_val.json, images/; train/_annotations.coco.json, valid/; result.json, images/; "
+    "data/, labels.json; one JSON file with its images), "
+    "mask folders (PNGImages/ with PedMasks/, or images/ with masks/, with train/ and val/ in or around them or not)"
+)
+
+_NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetIndex:
+    """What a directory holds: the layout in words, both splits, and in `notes` how they came about."""
+
+    layout: str
+    train: SplitIndex
+    val: SplitIndex
+    notes: tuple[str, ...] = ()
+
+
+def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOptions | None = None) -> DatasetIndex:
+    """The scenes under `path`; where there is one split, a fifth is held out by the rule `hold_out`.
+
+    Raises UserError when there is no such directory or its layout is not known.
+    """
+    try:
+        is_there, is_directory = path.exists(), path.is_dir()
+    except OSError as error:
+        raise UserError(f"The data path {str(path)[:100]} cannot be looked into: {error.strerror}.") from error
+    if not is_directory:
+        kind = "is a file, not a directory" if is_there else "does not exist"
+        raise UserError(f"The data path {path} {kind}: give a directory with one of these layouts: {KNOWN_LAYOUTS}.")
+    root = _inner(path)
+    files = find_coco_files(root)
+    if files and files.train.is_surely_coco:
+        return _index_coco(root, files, hold_out, options or CocoOptions())
+    if folders := find_mask_folders(root):
+        notes = (f"there is one split: {_held_out(hold_out)}",) if len(folders) == 1 else ()
+        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), notes)
+    if files:
+        return _index_coco(root, files, hold_out, options or CocoOptions())
+    raise UserError(f"The data path {path} has no layout that is known; known are: {KNOWN_LAYOUTS}.")
+
+
+def _inner(path: Path) -> Path:
+    """The directory itself, or the only one in it: archives are often unpacked into a folder of their own."""
+    while True:
+        try:
+            entries = [entry for entry in path.iterdir() if not _NOT_DATA.fullmatch(entry.name)]
+        except OSError as error:
+            raise UserError(f"The data path {path} cannot be read: {error.strerror}.") from error
+        if len(entries) != 1 or not entries[0].is_dir():
+            return path
+        path = entries[0]
+
+
+def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOptions) -> DatasetIndex:
+    """Both splits of COCO files; of a single file a fifth of its images with people is held out."""
+    train = _coco_split(root, files.train, options)
+    tests = "; the test split is left alone" if files.tests else ""
+    name = files.train.file.relative_to(root).as_posix()
+    if files.val:
+        val_name = files.val.file.relative_to(root).as_posix()
+        notes = (f"the train split is read from {name}, the val split from {val_name}{tests}",)
+        val = _coco_split(root, files.val, options)
+        of_train, of_val = (set(image_folders(root, split)) for split in (files.train, files.val))
+        train = _without_namesakes(train, of_val - of_train, val)
+        val = _without_namesakes(val, of_train - of_val, train)
+        return DatasetIndex("COCO JSON", train, val, notes)
+    train, val = _divide(train, hold_out)
+    return DatasetIndex("COCO JSON", train, val, (f"there is one split, {name}: {_held_out(hold_out)}{tests}",))
+
+
+def _without_namesakes(split: SplitIndex, foreign: set[Path], other: SplitIndex) -> SplitIndex:
+    """The split without scenes whose image was found by name alone in a folder of the other split, which has it too.
+
+    Numbered images are called alike in every split: where one is missing, its namesake is another picture.
+    """
+    taken = {scene.file for scene in other.scenes}
+    lost = {scene.name for scene in split.scenes if scene.file in taken and _is_namesake(scene, foreign)}
+    if not lost:
+        return split
+    says = "the image file is missing, the only one of that name belongs to the other split"
+    problems = (*split.problems, *(Rejection(name, says) for name in sorted(lost)))
+    return replace(split, scenes=tuple(scene for scene in split.scenes if scene.name not in lost), problems=problems)
+
+
+def _is_namesake(scene: Scene, foreign: set[Path]) -> bool:
+    """Whether the image lies in a folder that is not the split's and that its annotations do not name."""
+    return scene.file is not None and scene.file.parent in foreign and scene.file.parent.name not in scene.name
+
+
+def _held_out(hold_out: HoldOut) -> str:
+    rule = "by hashes of their names" if hold_out == "by_hash" else "in the order of their names"
+    return f"every 5th of its images is held out for validation, {rule}"
+
+
+def _coco_split(root: Path, annotations: AnnotationFile, options: CocoOptions) -> SplitIndex:
+    return index_coco(annotations.file, ImageFinder(root, image_folders(root, annotations)), options)
+
+
+def _divide(split: SplitIndex, hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
+    """The split without a fifth of its scenes, and that fifth; problems and doubts stay with the first."""
+    names = [base_name(scene.name) for scene in split.scenes]
+    held = held_out(names, hold_out)
+    places = [name in held for name in names]
+    kept = tuple(scene for scene, is_held in zip(split.scenes, places, strict=True) if not is_held)
+    val = tuple(scene for scene, is_held in zip(split.scenes, places, strict=True) if is_held)
+    return replace(split, scenes=kept, num_images=split.num_images - len(val)), SplitIndex(val, num_images=len(val))

@@ -1,0 +1,229 @@
+"""What a dataset directory holds and what is wrong with it, without torch: the matter of `main.py data inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.tasks.person.data.checks.contact_sheet import claim_directory, write_sheets
+from engine.tasks.person.data.checks.doubts import Look, shared_doubts
+from engine.tasks.person.data.labels import label_region
+from engine.tasks.person.data.readers.coco.reader import CocoOptions
+from engine.tasks.person.data.readers.index import index_dataset
+from engine.tasks.person.data.readers.scenes import Scene, SplitIndex, check_target, targets_of
+from engine.training.data.rejections import Doubt, Rejection, UnusableSample
+
+MAX_READ: Final = 1000
+"""At most so many images of a split are decoded, evenly spaced; the rest is judged by its annotations."""
+
+MAX_PIXELS: Final = 120_000_000
+"""Of a split of more than MAX_READ images no more pixels of images and masks are drawn, but of MIN_READ images."""
+
+MIN_READ: Final = 50
+NUM_LISTED: Final = 10
+PERCENTILES: Final = (5, 25, 50, 75, 95)
+
+_NUM_TRIED: Final = 5
+_LABEL_SIZE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """One split: counts, the shares of the three classes in the regions read, and box sides in pixels."""
+
+    name: str
+    num_images: int
+    num_images_with_people: int
+    num_images_read: int
+    num_people: int
+    num_rois: int
+    num_small: int
+    num_crowds: int
+    class_shares: tuple[float, float, float]
+    width_percentiles: tuple[float, ...]
+    height_percentiles: tuple[float, ...]
+    problems: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """Both splits of a directory; `verdict` says in one sentence whether a run can train on it."""
+
+    path: Path
+    layout: str
+    splits: tuple[SplitReport, ...]
+    is_usable: bool
+    verdict: str
+    pictures: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def inspect_dataset(
+    path: Path,
+    *,
+    min_pixels: int = 16,
+    max_read: int = MAX_READ,
+    pictures: Path | None = None,
+    options: CocoOptions | None = None,
+) -> DatasetReport:
+    """Look at every annotation, decode up to `max_read` images of each split, and list what cannot be used.
+
+    People under `min_pixels` a side are counted as small: part of the scene, but no region of interest. With `pictures`
+    a contact sheet of each split is written there. Raises UserError when there is no such directory, its layout is not
+    known, or the sheets cannot be written.
+    """
+    if pictures:
+        claim_directory(pictures, path)
+    index = index_dataset(path, options=options)
+    looks = Look(), Look()
+    train = _inspect_split("train", index.train, looks[0], min_pixels=min_pixels, max_read=max_read)
+    val = _inspect_split("val", index.val, looks[1], min_pixels=min_pixels, max_read=max_read)
+    shared = shared_doubts(index.train, index.val, *looks)
+    splits = train, replace(val, doubts=(*val.doubts, *shared))
+    is_usable, verdict = _judge(splits)
+    sheets = write_sheets(index, pictures, min_pixels) if pictures else ()
+    return DatasetReport(path, index.layout, splits, is_usable, verdict, sheets, index.notes)
+
+
+def report_lines(report: DatasetReport) -> list[str]:
+    """The report as plain lines; control characters in file names are written out."""
+    lines = [f"{report.path}: {report.layout}", *(f"  {note}" for note in report.notes)]
+    for split in report.splits:
+        lines += ["", *_split_lines(split)]
+    if report.pictures:
+        lines += ["", f"pictures: {', '.join(str(file) for file in report.pictures)}"]
+    return [_plain(line) for line in (*lines, "", report.verdict)]
+
+
+def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int, max_read: int) -> SplitReport:
+    targets = targets_of(split.scenes, min_pixels)
+    reading = _read_some(split.scenes, targets, max_read, look)
+    boxes = [scene.boxes for scene in split.scenes]
+    boxes_B4 = np.array([boxes[scene][person] for scene, person in targets], dtype=np.float64).reshape(-1, 4)
+    num_people = sum(map(len, boxes))
+    return SplitReport(
+        name=name,
+        num_images=split.num_images,
+        num_images_with_people=len(split.scenes),
+        num_images_read=reading.num_read,
+        num_people=num_people,
+        num_rois=len(targets) - reading.num_lost,
+        num_small=num_people - len(targets),
+        num_crowds=split.num_crowds,
+        class_shares=reading.shares,
+        width_percentiles=_percentiles(boxes_B4[:, 2] - boxes_B4[:, 0]),
+        height_percentiles=_percentiles(boxes_B4[:, 3] - boxes_B4[:, 1]),
+        problems=(*split.problems, *reading.problems),
+        doubts=(*split.doubts, *look.doubts()),
+    )
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What decoding shows: pixels by class, regions that cannot be used, and why; `look` sees every picture."""
+
+    look: Look
+    num_read: int = 0
+    num_lost: int = 0
+    problems: list[Rejection] = field(default_factory=list[Rejection])
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+
+    def read(self, scene: Scene, people: Sequence[int]) -> None:
+        """Decode a scene and label the regions of `people`."""
+        self.num_read += 1
+        try:
+            picture = scene.read()
+        except UnusableSample as error:
+            self._lose(scene, str(error), len(people))
+            return
+        self.look.see(scene, picture)
+        for person in people:
+            try:
+                check_target(picture.people[person])
+            except UnusableSample as error:
+                self._lose(scene, str(error), 1)
+                continue
+            label_HW = label_region(picture, person, picture.people[person].box, _LABEL_SIZE)
+            self.pixels += np.bincount(label_HW.reshape(-1), minlength=3)
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Background, target and other as shares of all pixels; zeros where none were read."""
+        background, target, other = (float(count) / max(int(self.pixels.sum()), 1) for count in self.pixels)
+        return background, target, other
+
+    def _lose(self, scene: Scene, error: str, num_regions: int) -> None:
+        self.num_lost += num_regions
+        self.problems.append(Rejection(scene.name, error))
+
+
+def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_read: int, look: Look) -> _Reading:
+    people_of: dict[int, list[int]] = {}
+    for scene, person in targets:
+        people_of.setdefault(scene, []).append(person)
+    reading = _Reading(look)
+    num_read = min(len(scenes), max_read, _num_affordable(scenes))
+    for turn in range(num_read):
+        number = turn * len(scenes) // num_read
+        reading.read(scenes[number], people_of.get(number, []))
+    return reading
+
+
+def _num_affordable(scenes: Sequence[Scene]) -> int:
+    """How many images stay within MAX_PIXELS, judged by the size of the first: each is drawn once for each person."""
+    for scene in scenes[:_NUM_TRIED] if len(scenes) > MAX_READ else ():
+        with suppress(UnusableSample):
+            width, height = scene.read().image.size
+            people = sum(len(each.boxes) for each in scenes) / len(scenes)
+            return max(MIN_READ, int(MAX_PIXELS / (width * height * (1 + people))))
+    return len(scenes)
+
+
+def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.percentile(sides, PERCENTILES)) if len(sides) else ()
+
+
+def _judge(splits: Sequence[SplitReport]) -> tuple[bool, str]:
+    empty = [split.name for split in splits if split.num_rois == 0]
+    num_problems = sum(len(split.problems) for split in splits)
+    if empty:
+        return False, f"Verdict: a run cannot train on this: no usable person in {' and '.join(empty)}."
+    num_doubts = sum(len(split.doubts) for split in splits)
+    caveat = f"; {num_problems} problems are left out and stood in for" if num_problems else ""
+    caveat += f"; look at what is doubted first ({num_doubts})" if num_doubts else ""
+    return True, f"Verdict: a run can train on this{caveat}."
+
+
+def _split_lines(split: SplitReport) -> list[str]:
+    names = ("background", "target", "other")
+    shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, split.class_shares, strict=True))
+    lines = [
+        f"{split.name}: {split.num_images} images, {split.num_images_with_people} with people",
+        f"  people {split.num_people}: {split.num_rois} regions of interest, {split.num_small} too small to be one",
+        f"  crowds ignored {split.num_crowds}",
+        f"  images decoded {split.num_images_read}; pixels of their regions: {shares}",
+    ]
+    if split.width_percentiles:
+        lines.append(f"  box width  {_quantiles(split.width_percentiles)}")
+        lines.append(f"  box height {_quantiles(split.height_percentiles)}")
+    lines.append(f"  problems {len(split.problems)}")
+    lines += [f"    {problem.file}: {problem.error}" for problem in split.problems[:NUM_LISTED]]
+    if len(split.problems) > NUM_LISTED:
+        lines.append(f"    and {len(split.problems) - NUM_LISTED} more")
+    lines += [f"  doubted: {doubt.file}: {doubt.message}" for doubt in split.doubts]
+    return lines
+
+
+def _quantiles(values: Sequence[float]) -> str:
+    return ", ".join(f"p{share} {value:.0f}" for share, value in zip(PERCENTILES, values, strict=True)) + " pixels"
+
+
+def _plain(line: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)

@@ -1,0 +1,142 @@
+"""Folders of images beside folders of instance masks, as Penn-Fudan pedestrians come: one number for each person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.tasks.person.data.readers.holdout import HoldOut, held_out
+from engine.tasks.person.data.readers.image_files import child, image_files
+from engine.tasks.person.data.readers.masks.facts import boxes_of, facts_of
+from engine.tasks.person.data.readers.masks.pairs import Pair, Pairing, pair_up
+from engine.tasks.person.data.readers.masks.rules import MaskFile, MaskRule, decide_rule, describe_dust
+from engine.tasks.person.data.readers.pixels import Size, displayed_size, has_palette, read_ids, read_image, stored_size
+from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, cut_mask
+from engine.training.data.rejections import Rejection, UnusableSample
+
+FOLDERS: Final = (("PNGImages", "PedMasks"), ("images", "masks"), ("imgs", "masks"), ("leftImg8bit", "gtFine"))
+"""The pairs of image and mask folders that are known, in any case."""
+
+_SPLITS: Final = (("train", "training"), ("val", "valid", "validation"))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskScene:
+    """An image file and its mask file; `size` is the mask's (width, height), and the image must have it."""
+
+    name: str
+    file: Path
+    mask_file: Path
+    size: Size
+    boxes: tuple[Box | None, ...]
+    rule: MaskRule
+
+    def read(self) -> Picture:
+        """Decode both files; raises UnusableSample when one cannot be read or the sizes differ."""
+        image = read_image(self.file, self.size)
+        ids_HW, count = self.rule.people(read_ids(self.mask_file))
+        people = (cut_mask(ids_HW == number, id=str(number)) for number in range(1, count + 1))
+        return Picture(image, tuple(people))
+
+
+def find_mask_folders(root: Path) -> tuple[tuple[Path, Path], ...]:
+    """The pairs of image and mask folders of a directory, one for both splits or one for each; () for another layout.
+
+    A split's folders lie below those of the images and the masks, or hold them.
+    """
+    for images_name, masks_name in FOLDERS:
+        images, masks = child(root, images_name), child(root, masks_name)
+        if images and masks:
+            return _split_pairs(images, masks) or ((images, masks),)
+        train, val = child(root, *_SPLITS[0]), child(root, *_SPLITS[1])
+        inner = [child(split, name) for split in (train, val) if split for name in (images_name, masks_name)]
+        found = [folder for folder in inner if folder]
+        if len(found) == len(inner) in (2, 4) and train:
+            return tuple(zip(found[::2], found[1::2], strict=True))
+    return ()
+
+
+def index_mask_folders(folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
+    """The train and the validation split of image folders and their mask folders; problems are listed, never raised.
+
+    Where there is one pair of folders, which split an image falls into depends on the file names alone.
+    """
+    pairings = [pair_up(images, masks) for images, masks in folders]
+    if len(pairings) == 1:
+        pairings = _hold_out(pairings[0], hold_out)
+    readings = [_Reading.of(pairing) for pairing in pairings]
+    rule, doubts = decide_rule([mask for reading in readings for mask, _ in reading.masks])
+    train, val = (reading.split(rule) for reading in readings)
+    if not train.num_images and not val.num_images:
+        return SplitIndex((), (Rejection(folders[0][0].name, "the folder holds no image"),)), val
+    return SplitIndex(train.scenes, train.problems, train.num_images, doubts=doubts), val
+
+
+def _split_pairs(images: Path, masks: Path) -> tuple[tuple[Path, Path], ...]:
+    """The folders train and val in both, or train alone; nothing where images lie beside them."""
+    if any("/" not in name for name in image_files(images)):
+        return ()
+    pairs = [(child(images, *names), child(masks, *names)) for names in _SPLITS]
+    return tuple((image, mask) for image, mask in pairs if image and mask) if all(pairs[0]) else ()
+
+
+def _hold_out(pairing: Pairing, rule: HoldOut) -> list[Pairing]:
+    held = held_out(pairing.names, rule)
+    return [
+        Pairing(
+            tuple(pair for pair in pairing.pairs if (pair.name in held) == is_val),
+            tuple(problem for problem in pairing.problems if (problem.file in held) == is_val),
+        )
+        for is_val in (False, True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Every mask of a split measured, with its size, and the images that cannot be used."""
+
+    masks: tuple[tuple[MaskFile, Size], ...]
+    pairs: tuple[Pair, ...]
+    problems: tuple[Rejection, ...]
+    num_images: int
+
+    @classmethod
+    def of(cls, pairing: Pairing) -> _Reading:
+        """Measure the masks of all pairs."""
+        masks: list[tuple[MaskFile, Size]] = []
+        pairs: list[Pair] = []
+        problems = list(pairing.problems)
+        for pair in pairing.pairs:
+            try:
+                masks.append(_measure(pair))
+                pairs.append(pair)
+            except UnusableSample as error:
+                problems.append(Rejection(pair.name, str(error)))
+        return cls(tuple(masks), tuple(pairs), tuple(problems), len(pairing.names))
+
+    def split(self, rule: MaskRule) -> SplitIndex:
+        """The scenes with people, by a rule that holds for all masks."""
+        scenes: list[MaskScene] = []
+        problems = list(self.problems)
+        for pair, (mask, size) in zip(self.pairs, self.masks, strict=True):
+            if dust := describe_dust(mask, rule):
+                problems.append(Rejection(pair.name, dust))
+            elif boxes := _boxes(pair, mask, rule):
+                scenes.append(MaskScene(pair.name, pair.image, pair.mask, size, boxes, rule))
+        return SplitIndex(tuple(scenes), tuple(sorted(problems, key=lambda problem: problem.file)), self.num_images)
+
+
+def _measure(pair: Pair) -> tuple[MaskFile, Size]:
+    ids_HW = read_ids(pair.mask)
+    height, width = ids_HW.shape
+    if (width, height) not in (stored_size(pair.image), displayed_size(pair.image)):
+        stored, drawn = "{} x {}".format(*stored_size(pair.image)), f"{width} x {height}"
+        raise UnusableSample(f"the image is {stored} pixels, its mask {pair.mask.name} is {drawn}")
+    return MaskFile(pair.name, pair.mask.name, has_palette(pair.mask), facts_of(ids_HW)), (width, height)
+
+
+def _boxes(pair: Pair, mask: MaskFile, rule: MaskRule) -> tuple[Box, ...]:
+    if not rule.by_parts:
+        return tuple(fact.box for fact in mask.ids(rule))
+    return boxes_of(rule.people(read_ids(pair.mask))[0])

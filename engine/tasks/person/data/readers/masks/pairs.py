@@ -1,0 +1,113 @@
+"""Which mask belongs to which image: found by their names, as a person would pair them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.tasks.person.data.readers.image_files import MASK_SUFFIXES, image_files, plain_name
+from engine.training.data.rejections import Rejection
+
+_ENDINGS: Final = (
+    "_mask",
+    "",
+    "-mask",
+    " mask",
+    ".mask",
+    "_masks",
+    "_instance",
+    "_instances",
+    "_instanceids",
+    "_gtfine_instanceids",
+    "_gtcoarse_instanceids",
+    "_ids",
+    "_label",
+    "_labels",
+    "_seg",
+    "_gt",
+    "_inst",
+)
+"""What a mask's stem may have at its end that the image's has not; the first are preferred."""
+
+_BEGINNINGS: Final = ("", "mask_", "mask-")
+_IMAGE_ENDINGS: Final = ("", "_leftimg8bit", "_image", "_img", "_rgb")
+"""What an image's stem may have at its end that the mask's has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image file and its mask file; `name` is the image's path in its folder."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """The images of a folder that have a mask, and those that have none or share one."""
+
+    pairs: tuple[Pair, ...]
+    problems: tuple[Rejection, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Every image of the folder, in order."""
+        return sorted([pair.name for pair in self.pairs] + [problem.file for problem in self.problems])
+
+
+def pair_up(images: Path, masks: Path) -> Pairing:
+    """Pair each image in and below a folder with its mask: in the folder of the same name, else the only one."""
+    files = image_files(masks, MASK_SUFFIXES)
+    known, anywhere = _by_plain_stem(files), _by_lone_stem(files)
+    pairs: list[Pair] = []
+    problems: list[Rejection] = []
+    owners: dict[str, str] = {}
+    for name in image_files(images):
+        mask = _mask_of(plain_name(_stem(name)), known) or _mask_of(plain_name(Path(name).stem), anywhere)
+        if mask is None:
+            stem = Path(name).stem
+            problems.append(Rejection(name, f"there is no mask {stem}_mask.png or {stem}.png in {masks.name}"))
+        elif mask in owners:
+            problems.append(Rejection(name, f"its mask {mask} is that of {owners[mask]} already"))
+        else:
+            owners[mask] = name
+            pairs.append(Pair(name, images / name, masks / mask))
+    return Pairing(tuple(pairs), tuple(problems))
+
+
+def _by_plain_stem(names: Iterable[str]) -> dict[str, str]:
+    """The masks by folder and stem as they are compared; of equal stems the one that keeps its numbers exactly."""
+
+    def worth(name: str) -> int:
+        return MASK_SUFFIXES.index(Path(name).suffix.lower())
+
+    return {plain_name(_stem(name)): name for name in sorted(names, key=lambda name: (-worth(name), name))}
+
+
+def _by_lone_stem(names: Iterable[str]) -> dict[str, str]:
+    """The masks by their stem alone, where no other folder has the same."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        found.setdefault(plain_name(Path(name).stem), set()).add(name)
+    return {stem: min(same) for stem, same in found.items() if len(same) == 1}
+
+
+def _mask_of(path: str, known: Mapping[str, str]) -> str | None:
+    folder, _, stem = path.rpartition("/")
+    prefix = f"{folder}/" if folder else ""
+    for image_ending in _IMAGE_ENDINGS:
+        if not stem.endswith(image_ending) or stem == image_ending:
+            continue
+        core = stem.removesuffix(image_ending)
+        for beginning in _BEGINNINGS:
+            for ending in _ENDINGS:
+                if found := known.get(f"{prefix}{beginning}{core}{ending}"):
+                    return found
+    return None
+
+
+def _stem(name: str) -> str:
+    return name[: -len(Path(name).suffix)]

@@ -1,0 +1,183 @@
+"""How the numbers of a folder's masks become people: decided for all masks together, since one alone cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from engine.tasks.person.data.readers.masks.facts import IdFacts, number, present_ids
+from engine.training.data.rejections import Doubt
+
+VOID: Final = (255, 65535)
+"""Numbers that mean "not annotated" where they run around the people, or in a palette as Pascal VOC has it."""
+
+_CRUMB: Final = 0.01
+"""A part of a one-number mask that is smaller than this share of the largest part is nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule:
+    """Which numbers are people: all but the background and the void ones, within the bounds; or each part by itself."""
+
+    background: int = 0
+    void: frozenset[int] = frozenset()
+    least: int | None = 1
+    most: int | None = None
+    by_parts: bool = False
+
+    def is_person(self, id_: int) -> bool:
+        """Whether the number is a person's."""
+        above = self.least is None or id_ >= self.least
+        return above and (self.most is None or id_ <= self.most) and id_ != self.background and id_ not in self.void
+
+    def people(self, ids_HW: NDArray[np.int64]) -> tuple[NDArray[np.int32], int]:
+        """The people of a mask numbered 1, 2, ... in ascending order, 0 for nobody, and how many there are."""
+        present = [id_ for id_ in present_ids(ids_HW) if self.is_person(id_)]
+        numbers_HW = number(ids_HW, present)
+        return _parts(numbers_HW > 0) if self.by_parts else (numbers_HW, len(present))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """One mask of the folder as it was found: the image's name, the mask's, and whether it has a palette."""
+
+    name: str
+    mask_name: str
+    has_palette: bool
+    facts: tuple[IdFacts, ...]
+
+    def ids(self, rule: MaskRule) -> list[IdFacts]:
+        """The numbers that are people's by the rule."""
+        return [fact for fact in self.facts if rule.is_person(fact.id)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """A public data set's class x 1000 + number: those of people, the other known ones, and those without meaning."""
+
+    name: str
+    people: range
+    others: tuple[range, ...]
+    void: frozenset[int] = frozenset()
+
+    def fits(self, ids: set[int]) -> bool:
+        """Whether all numbers are of this encoding, people and others among them."""
+        known = all(id_ in self.people or id_ in self.void or any(id_ in part for part in self.others) for id_ in ids)
+        return known and any(id_ in self.people for id_ in ids) and any(id_ and id_ not in self.people for id_ in ids)
+
+
+_ENCODINGS: Final = (
+    _Encoding("Cityscapes", range(24_000, 26_000), (range(34), range(26_000, 34_000))),
+    _Encoding("MOTS", range(2_000, 3_000), (range(1), range(1_000, 2_000)), frozenset({10_000})),
+)
+
+
+def decide_rule(masks: Sequence[MaskFile]) -> tuple[MaskRule, tuple[Doubt, ...]]:
+    """Return the rule that all the masks follow, and what must be said about it."""
+    rule, doubts = MaskRule(), list[Doubt]()
+    for refine in (_encoding, _background, _void, _one_number):
+        rule, doubt = refine(masks, rule)
+        if doubt:
+            doubts.append(doubt)
+    if doubt := _classes(masks, rule):
+        doubts.append(doubt)
+    return rule, tuple(doubts)
+
+
+def describe_dust(mask: MaskFile, rule: MaskRule) -> str:
+    """Return why a mask cannot be used whose people are scattered pixels, as lossy and smoothed masks have; else ''."""
+    people = mask.ids(rule)
+    dust = [fact for fact in people if fact.is_dust]
+    if len(dust) < 2 or 4 * len(dust) < len(people):
+        return ""
+    shown = ", ".join(str(fact.id) for fact in dust[:4])
+    return (
+        f"{len(dust)} of {len(people)} numbers of its mask {mask.mask_name} are scattered pixels ({shown}): it was "
+        "smoothed, resized or saved with losses; save masks as PNG without either"
+    )
+
+
+def _encoding(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
+    ids = {fact.id for mask in masks for fact in mask.facts}
+    found = next((encoding for encoding in _ENCODINGS if encoding.fits(ids)), None)
+    if found is None:
+        return rule, None
+    example = next(mask for mask in masks if any(fact.id in found.people for fact in mask.facts))
+    number_ = next(fact.id for fact in example.facts if fact.id in found.people)
+    text = (
+        f"numbers such as {number_} are a class x 1000 and a count, as {found.name} has them: "
+        f"{found.people.start} to {found.people.stop - 1} are read as people, all else as background"
+    )
+    return replace(rule, least=found.people.start, most=found.people.stop - 1), Doubt(example.name, text)
+
+
+def _background(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
+    """A number other than 0 that has the frame's border in nearly every mask is the background."""
+    rims = [max(mask.facts, key=lambda fact: fact.border) for mask in masks if mask.facts]
+    numbers = {rim.id for rim in rims if rim.border > 0.9}
+    if len(masks) < 2 or rule != MaskRule() or len(numbers) != 1 or numbers == {0}:
+        return rule, None
+    (background,) = numbers
+    if sum(rim.border > 0.9 for rim in rims) < 0.8 * len(masks):
+        return rule, None
+    text = f"number {background} lies along the whole frame in nearly every mask: it is read as the background, not 0"
+    return replace(rule, background=background, least=0), Doubt(masks[0].name, text)
+
+
+def _void(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
+    """255 of a palette, or a top number that is but a ring around the people, means that nothing was annotated."""
+    for void in VOID:
+        having = [(mask, fact) for mask in masks for fact in mask.ids(rule) if fact.id == void]
+        if not having or all(len(mask.ids(rule)) == 1 for mask, _ in having):
+            continue
+        mask, _ = having[0]
+        is_ring = sum(fact.is_thin for _, fact in having) > 0.5 * len(having)
+        by_palette = void == VOID[0] and all(each.has_palette for each, _ in having)
+        if is_ring or by_palette:
+            text = f"number {void} is read as void, not as a person"
+            certain = is_ring and by_palette
+            return replace(rule, void=frozenset({void})), None if certain else Doubt(mask.name, text)
+    return rule, None
+
+
+def _one_number(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
+    ids = {fact.id for mask in masks for fact in mask.ids(rule)}
+    having = [mask for mask in masks if mask.ids(rule)]
+    if len(ids) != 1 or (len(having) < 2 and not ids & set(VOID)):
+        return rule, None
+    text = (
+        f"every mask has the single number {ids.pop()}: a mask of people against background, not of each person; "
+        "each connected part is read as a person, so people who touch are one"
+    )
+    return replace(rule, by_parts=True), Doubt(having[0].name, text)
+
+
+def _classes(masks: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
+    """Masks without any background, or whose few numbers come again and do not begin at 1: classes, it seems."""
+    having = [mask for mask in masks if len(mask.ids(rule)) > 0]
+    if rule.by_parts or rule.least != 1 or len(having) < 2:
+        return None
+    full = [mask for mask in having if all(rule.is_person(fact.id) for fact in mask.facts)]
+    odd = [mask for mask in having if min(fact.id for fact in mask.ids(rule)) > 1]
+    ids = {fact.id for mask in having for fact in mask.ids(rule)}
+    again = sum(len(mask.ids(rule)) for mask in having) >= 2 * len(ids)
+    seems_classes = len(odd) > 0.5 * len(having) and max(ids) < 256 and again
+    example = full if len(full) > 0.5 * len(having) else odd if seems_classes else []
+    if not example:
+        return None
+    shown = ", ".join(str(fact.id) for fact in example[0].ids(rule)[:4])
+    why = "no pixel of the mask is background 0" if example is full else "the numbers do not begin at 1 and come again"
+    return Doubt(example[0].name, f"{why} ({shown}): they may be classes, and each class would be read as a person")
+
+
+def _parts(mask_HW: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Each connected part of a mask as a person of its own; crumbs are nobody."""
+    parts_HW, count = label(mask_HW, structure=np.ones((3, 3)))  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]
+    sizes = np.bincount(parts_HW.reshape(-1), minlength=count + 1)[1:]
+    kept = [place for place, size in enumerate(sizes, 1) if size >= _CRUMB * max(sizes)]
+    return number(parts_HW.astype(np.int64), kept), len(kept)

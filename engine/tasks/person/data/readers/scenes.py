@@ -1,0 +1,109 @@
+"""What every source of people offers: scenes that know their people's boxes and can be read into pixels and masks.
+
+Boxes are (left, top, right, bottom) in pixels of the full image, edges not centres: an image's own is (0, 0, W, H).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.training.data.rejections import Doubt, Rejection, UnusableSample
+
+Box = tuple[float, float, float, float]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMask:
+    """One person's pixels: the box, and the mask cut to its own bounds, whose first pixel is at column, row."""
+
+    id: str
+    box: Box
+    column: int
+    row: int
+    mask_HW: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A scene read into memory: an 8-bit RGB image and its people, in the order of the scene's boxes."""
+
+    image: Image.Image
+    people: tuple[PersonMask, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """What it costs to keep; PIL spends four bytes on an RGB pixel."""
+        width, height = self.image.size
+        return 4 * width * height + sum(person.mask_HW.nbytes for person in self.people)
+
+
+class Scene(Protocol):
+    """A picture not yet read. `boxes` has an entry for each person; None marks one that can be no target."""
+
+    @property
+    def name(self) -> str:
+        """The file it comes from, as problems and sample ids name it."""
+        ...
+
+    @property
+    def file(self) -> Path | None:
+        """The image file, or None where the picture is drawn."""
+        ...
+
+    @property
+    def boxes(self) -> tuple[Box | None, ...]:
+        """The people's boxes as far as they are known without reading the pixels."""
+        ...
+
+    def read(self) -> Picture:
+        """Decode the image and every mask; raises UnusableSample where the files do not allow it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SplitIndex:
+    """One split of a dataset: scenes with people, what was wrong or is doubted, and the crowds left out."""
+
+    scenes: tuple[Scene, ...]
+    problems: tuple[Rejection, ...] = ()
+    num_images: int = 0
+    num_crowds: int = 0
+    doubts: tuple[Doubt, ...] = ()
+
+
+def cut_mask(mask_HW: Mask, *, id: str, box: Box | None = None) -> PersonMask:
+    """The person of a full-size mask, cut to its bounds; without `box` the bounds are the box, if empty all zeros."""
+    rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+    if len(rows) == 0:
+        return PersonMask(id, box or (0.0, 0.0, 0.0, 0.0), 0, 0, np.zeros((0, 0), dtype=np.bool_))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    bounds = (float(left), float(top), float(right), float(bottom))
+    return PersonMask(id, box or bounds, int(left), int(top), mask_HW[top:bottom, left:right].copy())
+
+
+def check_target(person: PersonMask) -> None:
+    """Raises UnusableSample unless the person has pixels, and its mask reaches into its box."""
+    height, width = person.mask_HW.shape
+    left, top, right, bottom = person.box
+    if height == 0:
+        raise UnusableSample(f"person {person.id} has no pixel in its mask")
+    beside = person.column >= right or person.column + width <= left
+    if beside or person.row >= bottom or person.row + height <= top:
+        raise UnusableSample(f"person {person.id} has its mask outside its box")
+
+
+def targets_of(scenes: tuple[Scene, ...], min_pixels: float) -> list[tuple[int, int]]:
+    """(scene, person) of everybody whose box is at least `min_pixels` wide and high: the regions of interest."""
+    return [
+        (index, person)
+        for index, scene in enumerate(scenes)
+        for person, box in enumerate(scene.boxes)
+        if box is not None and min(box[2] - box[0], box[3] - box[1]) >= min_pixels
+    ]

@@ -1,0 +1,44 @@
+"""Regions of interest: from a person's box to the part of the image that is cut out; boxes may reach beyond it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from engine.tasks.person.data.readers.scenes import Box
+
+MIN_SIDE: Final = 2.0
+"""No side of a region is shorter, in pixels."""
+
+
+def pad_box(box: Box, fraction: float) -> Box:
+    """The box grown on every edge by `fraction` of its side."""
+    return _move_edges(box, np.array([-fraction, -fraction, fraction, fraction]))
+
+
+def jitter_box(box: Box, amount: float, rng: np.random.Generator) -> Box:
+    """The box with every edge moved in or out by up to `amount` of its side, as a detector's boxes are off."""
+    return _move_edges(box, rng.uniform(-amount, amount, size=4))
+
+
+def square_box(box: Box) -> Box:
+    """The smallest square around the box, with the same centre: cut from it, a person keeps the aspect ratio."""
+    left, top, right, bottom = box
+    half = max(right - left, bottom - top) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return x - half, y - half, x + half, y + half
+
+
+def _move_edges(box: Box, shares: np.ndarray) -> Box:
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    left, right = _apart(left + shares[0] * width, right + shares[2] * width)
+    top, bottom = _apart(top + shares[1] * height, bottom + shares[3] * height)
+    return left, top, right, bottom
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """Two opposite edges, pushed apart around their middle to the shortest side allowed."""
+    middle, half = (low + high) / 2, max((high - low) / 2, MIN_SIDE / 2)
+    return float(middle - half), float(middle + half)

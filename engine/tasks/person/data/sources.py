@@ -1,0 +1,79 @@
+"""The two splits of a run, from a directory or from the built-in generator, checked before training starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config.tree import DataConfig, ModelConfig
+from engine.errors import UserError
+from engine.tasks.person.data.checks.doubts import sample_doubts
+from engine.tasks.person.data.dataset import RoiDataset, recipe_for
+from engine.tasks.person.data.readers.coco.reader import CocoOptions, Say, quiet
+from engine.tasks.person.data.readers.index import DatasetIndex, index_dataset
+from engine.tasks.person.data.readers.scenes import SplitIndex
+from engine.tasks.person.data.synthetic.scenes import draw_index
+from engine.training.data.rejections import Doubt, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Training and validation samples, and what was wrong with the files they come from or is doubted in them."""
+
+    train: RoiDataset
+    val: RoiDataset
+    problems: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def open_splits(config: DataConfig, model: ModelConfig, seed: int, say: Say = quiet) -> Splits:
+    """The splits that `config` names; without a path, people drawn by the generator, the same for every seed.
+
+    `say` is given a line about the progress now and then. Raises UserError when the path or its layout is unknown, or a
+    split holds no usable person.
+    """
+    index = _index(config, say)
+    train = RoiDataset(
+        index.train.scenes,
+        recipe_for(config, model, seed=seed, training=True),
+        min_pixels=config.min_person_pixels,
+    )
+    val = RoiDataset(
+        index.val.scenes,
+        recipe_for(config, model, seed=seed, training=False),
+        min_pixels=config.min_person_pixels,
+    )
+    source = config.path or "the built-in people"
+    _check_usable(train, index.train, f"The train split of {source}", config)
+    _check_usable(val, index.val, f"The val split of {source}", config)
+    doubts = (*index.train.doubts, *index.val.doubts, *(sample_doubts(index.train, index.val) if config.path else ()))
+    return Splits(train, val, index.train.problems + index.val.problems, doubts, index.notes)
+
+
+def _index(config: DataConfig, say: Say) -> DatasetIndex:
+    if not config.path:
+        return draw_index(config.synthetic)
+    return index_dataset(Path(config.path), config.hold_out, CocoOptions(config.use_crowds, say))
+
+
+def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: DataConfig) -> None:
+    """Raises UserError unless at least one sample of the split can be cut."""
+    if len(dataset) == 0:
+        raise UserError(f"{name} has nothing to train on ({_lack(split, config)}): see `main.py data inspect`.")
+    try:
+        dataset.sample(0, 0)
+    except UserError as error:
+        raise UserError(f"{name} has nothing to train on: {error}") from error
+
+
+def _lack(split: SplitIndex, config: DataConfig) -> str:
+    """Why a split has no sample: what is wrong with it, or that all people measured are too small."""
+    problems = [f"{problem.file}: {problem.error}" for problem in split.problems]
+    found = [f"{len(problems)} problems, the first in {problems[0]}"] if problems else []
+    boxes = [box for scene in split.scenes for box in scene.boxes if box is not None]
+    if boxes:
+        left, top, right, bottom = max(boxes, key=lambda box: min(box[2] - box[0], box[3] - box[1]))
+        largest = f"the largest of {len(boxes)} is {right - left:.0f} x {bottom - top:.0f} pixels"
+        found.append(f"no person is large enough: {largest}, data.min_person_pixels is {config.min_person_pixels}")
+    return "; ".join(found) or f"no person is annotated in its {split.num_images} images"

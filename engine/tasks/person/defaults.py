@@ -1,0 +1,22 @@
+"""Which configuration a run takes when nobody names one."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Final
+
+WITH_GPU: Final = "rgb_hierarchical_unet_v2_attention_r64m64_refined_stable"
+WITHOUT_GPU: Final = "tiny"
+
+_NVIDIA_GPUS: Final = Path("/proc/driver/nvidia/gpus")
+
+
+def likely_config() -> str:
+    """What `engine.training.device.default_config` will most likely say, without torch: whether there seems to be a
+    GPU.
+    """
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    nvidia = _NVIDIA_GPUS.is_dir() and any(_NVIDIA_GPUS.iterdir())
+    return WITH_GPU if apple or nvidia else WITHOUT_GPU

@@ -1,0 +1,103 @@
+"""Building blocks of the network: norms, initialisation, convolution and residual blocks."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SampleNorm(nn.GroupNorm):
+    """Normalises each region over channels and pixels together, with a scale and shift per channel (eps 1e-5)."""
+
+    def __init__(self, channels: int, *, relu: bool = False) -> None:
+        super().__init__(1, channels)
+        self.relu = relu
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised features, same shape, through a ReLU if asked for."""
+        y_NCHW = super().forward(input)
+        return y_NCHW.relu_() if self.relu else y_NCHW
+
+
+class ChannelNorm(nn.Module):
+    """Normalises each pixel over its channels, with a scale and shift per channel (eps 1e-6)."""
+
+    def __init__(self, channels: int, *, relu: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.relu = relu
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """The normalised features, same shape, through a ReLU if asked for."""
+        x_NHWC = x_NCHW.permute(0, 2, 3, 1)
+        y_NHWC = F.layer_norm(x_NHWC, self.weight.shape, self.weight, self.bias, 1e-6)
+        return (y_NHWC.relu_() if self.relu else y_NHWC).permute(0, 3, 1, 2)
+
+
+Norm = type[SampleNorm] | type[ChannelNorm]
+"""Which of the two a block is built with."""
+
+
+Convolution = TypeVar("Convolution", bound=nn.Conv2d | nn.ConvTranspose2d)
+
+
+def small_(convolution: Convolution) -> Convolution:
+    """Draws the weights so small that unit features move the output by about 0.05, and zeroes the bias.
+
+    Small rather than zero, so that the layers below learn from the first step on.
+    """
+    nn.init.normal_(convolution.weight, std=0.05 / convolution.in_channels**0.5)
+    return _unbiased(convolution)
+
+
+def zero_(convolution: Convolution) -> Convolution:
+    """Zeroes weights and bias: a residual that starts here changes nothing until it has learnt something."""
+    nn.init.zeros_(convolution.weight)
+    return _unbiased(convolution)
+
+
+def _unbiased(convolution: Convolution) -> Convolution:
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+class ConvNormRelu(nn.Sequential):
+    """A 3x3 convolution, a norm and a ReLU; `stride` 2 halves the resolution."""
+
+    def __init__(self, inputs: int, outputs: int, *, norm: Norm = ChannelNorm, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), norm(outputs, relu=True))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions at one width, each with its norm, added to their input (He et al. 2016)."""
+
+    def __init__(self, channels: int, *, norm: Norm = ChannelNorm) -> None:
+        super().__init__()
+        self.first = ConvNormRelu(channels, channels, norm=norm)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = norm(channels)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Features of the same shape."""
+        return (x_NCHW + self.norm(self.second(self.first(x_NCHW)))).relu_()
+
+
+def rescaling(inputs: int, outputs: int, *, scale: int) -> nn.Conv2d | nn.ConvTranspose2d:
+    """The learned step from trunk to mask resolution: a transposed convolution for scale 2, a 1x1 one for scale 1."""
+    if scale == 2:
+        return nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+    return nn.Conv2d(inputs, outputs, 1)
+
+
+def resized(x_NCHW: Tensor, size: int) -> Tensor:
+    """`x_NCHW` at `size` x `size` pixels: bilinear when it grows, averaged when it shrinks, itself when it fits."""
+    if x_NCHW.shape[-1] == size:
+        return x_NCHW
+    if x_NCHW.shape[-1] > size:
+        return F.adaptive_avg_pool2d(x_NCHW, size)
+    return F.interpolate(x_NCHW, size=(size, size), mode="bilinear", align_corners=False)

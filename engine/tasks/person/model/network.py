@@ -1,0 +1,103 @@
+"""The hierarchical UNet: extractor, branches and heads, and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.config.tree import ModelConfig
+from engine.task import Tap, untapped
+from engine.tasks.person.model.blocks import resized
+from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
+from engine.tasks.person.model.composition import composed_log_probs, shifted_log_probs
+from engine.tasks.person.model.extractor import RgbExtractor, shared_features
+from engine.tasks.person.model.foreground import ForegroundGate, ForegroundHead
+from engine.tasks.person.model.heads import (
+    auxiliary_head,
+    contour_head,
+    distance_head,
+    progressive_decoder,
+    subpixel_decoder,
+)
+from engine.tasks.person.model.target_branch import TargetBranch
+from engine.tasks.person.model.unet import UNet
+
+
+@dataclass(slots=True)
+class Outputs:
+    """N regions of interest, H x W = mask size. `log_probs` sum to one over the three classes after exp."""
+
+    log_probs_N3HW: Tensor
+    auxiliary_N1HW: Tensor
+    contour_N1HW: Tensor | None = None
+    distance_N1HW: Tensor | None = None
+
+
+class HierarchicalUNet(nn.Module):
+    """The whole network with every refinement's parameters; a refinement that is not asked for is not computed.
+
+    No region's output depends on another's. Weights and features lie in `memory_format`.
+    """
+
+    memory_format = torch.channels_last
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        channels = config.extractor_widths[-1]
+        trunk_size = config.roi_size // config.trunk_stride
+        self.mask_size = config.mask_size
+        growth = max(config.mask_size // trunk_size, 1)
+        scale = min(growth, 2)
+
+        self.extractor = RgbExtractor(config.extractor_widths, stride=config.trunk_stride)
+        self.shared = shared_features(channels, dropout=config.dropout)
+        self.unet = UNet(channels, width=config.unet_width, depth=config.unet_depth)
+        self.foreground = ForegroundHead(self.unet.out_channels, scale=scale)
+        self.gate = ForegroundGate(channels, decoded=self.unet.out_channels, dropout=config.dropout / 2)
+        self.target_branch = TargetBranch(channels, scale=scale, attention=config.attention, dropout=config.dropout)
+        self.auxiliary = auxiliary_head(channels, width=config.auxiliary_width)
+        self.boundary_refinement = BoundaryRefinement(max(config.extractor_widths[0] // 2, 8))
+        self.contour_detection = contour_head(channels, scale=scale)
+        self.distance_transform = distance_head(channels, scale=scale)
+        self.progressive_upsampling = progressive_decoder(channels, num_doublings=growth.bit_length() - 1)
+        self.subpixel_conv = subpixel_decoder(channels, scale=growth)
+        self.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
+
+    def forward(self, image_N3HW: Tensor, active: frozenset[str], tap: Tap = untapped) -> Outputs:
+        """What every active head says of RGB regions in 0..1; `active` holds names of refinements, others are None.
+
+        All outputs are float32 at mask size, under autocast too. Refinements read the shared network through `tap`.
+        """
+        image_N3HW = image_N3HW.contiguous(memory_format=self.memory_format)
+        shared_NCHW = self.shared(self.extractor(image_N3HW))
+        decoded_NCHW = self.unet(shared_NCHW)
+        foreground_N2HW, coarse_N2HW = self.foreground(decoded_NCHW)
+        target_N2HW = self.target_branch(self.gate(shared_NCHW, coarse_N2HW, decoded_NCHW))
+        log_probs_N3HW = composed_log_probs(self._fitted(foreground_N2HW), self._fitted(target_N2HW))
+        if "progressive_upsampling" in active:
+            shift_N3HW = self.progressive_upsampling(tap("progressive_upsampling", shared_NCHW))
+            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(shift_N3HW))
+        if "subpixel_conv" in active:
+            shift_N3HW = self.subpixel_conv(tap("subpixel_conv", shared_NCHW))
+            log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(shift_N3HW))
+        if "boundary_refinement" in active:
+            log_probs_N3HW = self.boundary_refinement(log_probs_N3HW, resized(image_N3HW, self.mask_size), tap)
+        return Outputs(
+            log_probs_N3HW=log_probs_N3HW,
+            auxiliary_N1HW=self._fitted(self.auxiliary(shared_NCHW)),
+            contour_N1HW=self._head("contour_detection", shared_NCHW, active, tap),
+            distance_N1HW=self._head("distance_transform", shared_NCHW, active, tap),
+        )
+
+    def _head(self, name: str, shared_NCHW: Tensor, active: frozenset[str], tap: Tap) -> Tensor | None:
+        """What the refinement's own head says, where it is on."""
+        return self._fitted(self.get_submodule(name)(tap(name, shared_NCHW))) if name in active else None
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that the parameters divide into, by name; a refinement's module carries the refinement's name."""
+        return dict(self.named_children())
+
+    def _fitted(self, x_NCHW: Tensor) -> Tensor:
+        return resized(x_NCHW.float(), self.mask_size)

@@ -1,0 +1,189 @@
+"""What a checkpoint must hold to be gone on from: every field in its form, and tensors that fit this network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+import yaml
+from torch import Tensor
+
+from engine.config.tree import Config
+from engine.config.yaml_source import read_settings
+from engine.errors import UserError
+from engine.protocol.codec import WireError
+from engine.protocol.state import RunState
+from engine.protocol.wire import state_from_text
+from engine.supervision.run_memory import Books
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
+from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, load_checkpoint
+
+_MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
+_SCALER: Final = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+_MOST: Final = 2**53
+"""Counts are at most so large: each is a float somewhere."""
+
+
+class CheckpointMisfitError(CheckpointDamagedError):
+    """A checkpoint that is in order, but of another network than the one that is configured."""
+
+
+def load_resumable(path: Path, config: Config) -> dict[str, Any]:
+    """As `load_checkpoint`, with all that a run under `config` needs to go on from it.
+
+    Raises CheckpointDamagedError where a field is missing or odd, and CheckpointMisfitError where the network differs.
+    """
+    payload = load_checkpoint(path)
+    try:
+        _check_fields(payload, config)
+    except (UserError, WireError, ValueError) as error:
+        raise CheckpointDamagedError(f"{path.name} is not a checkpoint to go on from: {error}") from error
+    if path in list_checkpoints(path.parent) and path.name != checkpoint_name(payload["step"]):
+        raise CheckpointDamagedError(f"{path.name} is not a checkpoint to go on from: it is of step {payload['step']}")
+    misfit = _misfit(payload, config)
+    if misfit:
+        raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {misfit}")
+    return payload
+
+
+def newest_resumable(
+    directory: Path, config: Config, on_damage: Callable[[str, str], None] = lambda name, error: None
+) -> dict[str, Any]:
+    """The newest checkpoint in `directory` that a run under `config` can go on from; its name is its step's.
+
+    `on_damage(name, error)` is called for those passed over. Raises UserError when none is left.
+    """
+    paths = list_checkpoints(directory)
+    errors: list[CheckpointDamagedError] = []
+    for path in reversed(paths):
+        try:
+            return load_resumable(path, config)
+        except CheckpointDamagedError as error:
+            on_damage(path.name, str(error))
+            errors.append(error)
+    misfit = next((error for error in errors if isinstance(error, CheckpointMisfitError)), None)
+    if misfit is not None:
+        raise UserError(f"{misfit}; resume with the model keys that the run was trained with, or take --init-from")
+    found = f"all {len(paths)} in it are damaged" if paths else "it holds none"
+    raise UserError(f"no usable checkpoint in {directory}: {found}; start anew, or take weights with --init-from")
+
+
+def _check_fields(payload: Mapping[str, Any], config: Config) -> None:
+    """Raise ValueError at the first field that is missing or is not what `Trainer.snapshot` and the like write."""
+    step = _count(payload, "step")
+    _check_state(state_from_text(_text(payload, "state")), step)
+    _check_config(_text(payload, "config"))
+    Books(config).open_again(_text(payload, "books"))
+    for name in ("good", "validation_due"):
+        _require(isinstance(payload.get(name), bool), f"{name} is not true or false")
+    _check_position(payload.get("position"))
+    _check_random_state(payload.get("rng"))
+    _check_moments(payload.get("moments"), payload["model"])
+    _check_scaler(payload.get("scaler"))
+    zclip = payload.get("zclip")
+    _require(zclip is None or _is_plain(zclip, (3,)), "zclip is not three numbers")
+    if payload["good"]:
+        held = [*payload["model"].values(), *(value for one in payload["moments"].values() for value in one.values())]
+        _require(all(bool(torch.isfinite(value).all()) for value in held), "it calls itself good and is not finite")
+
+
+def _check_state(state: RunState, step: int) -> None:
+    _require(state.step == step, f"its state is of step {state.step}")
+    for name in ("batch_size", "accumulation"):
+        _require(1 <= getattr(state, name) <= _MOST, f"its {name} is {getattr(state, name)}")
+    _require(state.optimizer in ("adam", "adamw"), f"its optimizer is {state.optimizer!r}")
+    _require(state.refinements <= set(REFINEMENTS), "it names unknown refinements")
+    _require(set(state.loss_weights) >= set(LOSS_TERMS), "its loss weights are incomplete")
+
+
+def _check_config(text: str) -> None:
+    """Aliases and tags are refused by `read_settings` before the text is read whole."""
+    read_settings(text, "its config")
+    tree = yaml.safe_load(text)
+    for section, inner in (("training", ""), ("loss", "weights"), ("model", "refinements"), ("guard", "")):
+        held = tree.get(section) if isinstance(tree, dict) else None
+        held = held.get(inner) if inner and isinstance(held, dict) else held
+        _require(isinstance(held, dict), f"its config has no {section}{'.' if inner else ''}{inner}")
+
+
+def _check_position(position: object) -> None:
+    numbers = cast(list[object], position) if isinstance(position, list) else []
+    right = len(numbers) == 2 and all(type(number) is int and 0 <= number <= _MOST for number in numbers)
+    _require(right, "its position is not an epoch and an index")
+
+
+def _check_random_state(rng: object) -> None:
+    held = cast(dict[str, object], rng) if isinstance(rng, dict) else {}
+    cpu, cuda = held.get("cpu"), held.get("cuda")
+    right = _is_plain(cpu, None, torch.uint8) and (cuda is None or _is_plain(cuda, None, torch.uint8))
+    _require(right and "cuda" in held, "its random state is missing")
+    try:
+        torch.Generator().set_state(cast(Tensor, cpu))
+    except RuntimeError as error:
+        raise ValueError(f"its random state cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _check_moments(moments: object, model: Mapping[str, Tensor]) -> None:
+    _require(isinstance(moments, dict), "its optimizer moments are missing")
+    for name, held in cast(dict[str, object], moments).items():
+        _require(name in model, f"it has moments of {name!r}, which its network lacks")
+        parts = cast(dict[str, object], held) if isinstance(held, dict) else {}
+        right = set(parts) == _MOMENTS and _is_plain(parts["step"], ())
+        right = right and all(_is_plain(parts[key], model[name].shape) for key in ("exp_avg", "exp_avg_sq"))
+        _require(right, f"its moments of {name!r} are not Adam's")
+
+
+def _check_scaler(scaler: object) -> None:
+    _require(isinstance(scaler, dict), "its loss scaling is missing")
+    held = cast(dict[str, object], scaler)
+    right = not held or (set(held) == _SCALER and all(isinstance(value, int | float) for value in held.values()))
+    _require(right, "its loss scaling is not a scale with its factors")
+
+
+def _misfit(payload: Mapping[str, Any], config: Config) -> str:
+    """How the tensors differ from the configured network's, '' where they do not."""
+    with torch.device("meta"):
+        own: dict[str, Tensor] = HierarchicalUNet(config.model).state_dict()
+    held: Mapping[str, Tensor] = payload["model"]
+    if missing := sorted(set(own) ^ set(held)):
+        side = "lacks" if missing[0] in own else "has besides"
+        return f"it {side} {len(missing)} tensors, such as {missing[0][:100]!r}"
+    for name, tensor in own.items():
+        if held[name].shape != tensor.shape:
+            return f"{name} is {_shape(held[name])} there and {_shape(tensor)} in the network"
+        if held[name].dtype != tensor.dtype:
+            return f"{name} is of {held[name].dtype} there and of {tensor.dtype} in the network"
+    return ""
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
+
+
+def _is_plain(value: object, shape: tuple[int, ...] | None, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether `value` is a dense tensor of that type and, unless it is None, that shape; `load_checkpoint` saw to it
+    that it is no more exotic than that.
+    """
+    return isinstance(value, Tensor) and value.dtype == dtype and (shape is None or value.shape == shape)
+
+
+def _count(payload: Mapping[str, Any], name: str) -> int:
+    value = payload.get(name)
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise ValueError(f"its {name} is missing or not a count")
+    return value
+
+
+def _text(payload: Mapping[str, Any], name: str) -> str:
+    value = payload.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is missing or not a text")
+    return value
+
+
+def _require(right: bool, complaint: str) -> None:
+    if not right:
+        raise ValueError(complaint)

@@ -1,0 +1,67 @@
+"""Batches by position: which samples the next batch takes, and how they become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.tasks.person.data.dataset import RoiSample
+from engine.training.data.batch import Batch, Position
+
+
+class Samples(Protocol):
+    """Samples by epoch and place; equal arguments give equal bits, in any process."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, epoch: int, index: int) -> RoiSample:
+        """The sample at place `index` of `epoch`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The samples `start` to `stop` (exclusive) of `epoch`; `ends_epoch` when these are its last."""
+
+    epoch: int
+    start: int
+    stop: int
+    ends_epoch: bool
+
+    @property
+    def after(self) -> Position:
+        """The position once these samples are drawn."""
+        return Position(self.epoch + 1, 0) if self.ends_epoch else Position(self.epoch, self.stop)
+
+
+def span_at(position: Position, *, batch_size: int, length: int) -> Span:
+    """The next batch of an endless stream over `length` samples an epoch; the last one of an epoch may be smaller.
+
+    A position at or beyond the end of an epoch is the start of the next.
+    """
+    epoch, start = (position.epoch, position.index) if position.index < length else (position.epoch + 1, 0)
+    stop = min(start + batch_size, length)
+    return Span(epoch, start, stop, ends_epoch=stop == length)
+
+
+def assemble(samples: Samples, span: Span) -> Batch:
+    """The batch of a span, with everything that was rejected on the way."""
+    drawn = [samples.sample(span.epoch, index) for index in range(span.start, span.stop)]
+    return Batch(
+        image_N3HW=_stack([sample.image_3HW for sample in drawn]),
+        label_NHW=_stack([sample.label_HW for sample in drawn]),
+        distance_N1HW=_stack([sample.distance_1HW for sample in drawn]),
+        sample_ids=tuple(sample.sample_id for sample in drawn),
+        after=span.after,
+        ends_epoch=span.ends_epoch,
+        rejections=tuple(rejection for sample in drawn for rejection in sample.rejections),
+    )
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    """Stacked by numpy, which keeps to this thread: torch would wake a second pool of threads beside the training's."""
+    return torch.from_numpy(np.stack([tensor.numpy() for tensor in tensors]))

@@ -1,0 +1,229 @@
+"""Worker processes that assemble batches; one that dies is replaced and its batch assembled again, to the same bits."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.process
+import pickle
+import queue
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Final, cast
+
+import psutil
+import torch
+
+from engine.training.data.batch import Batch
+from engine.training.data.spans import Samples, Span, assemble
+
+MAX_DEATHS: Final = 5
+"""So many workers may die in a row on one batch before that is an error."""
+
+_PRELOADED: Final = ["torch", "kornia.enhance", "kornia.geometry", "scipy.ndimage", "PIL.Image", "pycocotools.mask"]
+_PATIENCE: Final = 0.2
+"""Seconds between looks at whether a wait has become pointless."""
+_SECONDS_TO_CLOSE: Final = 3.0
+_TENSORS: Final = ("image_N3HW", "label_NHW", "distance_N1HW")
+
+
+class WorkerPool:
+    """`num_workers` processes; as many threads may call `assemble` at once.
+
+    Workers come from a fork server (where there is none they are spawned): they inherit no lock, thread or open file of
+    this process, and end by themselves when it does.
+    """
+
+    def __init__(self, samples: Samples, num_workers: int) -> None:
+        self._workers = [_Worker(samples) for _ in range(num_workers)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._is_closed = False
+        self.num_deaths = 0
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def assemble(self, span: Span) -> Batch:
+        """The batch of a span; raises what the dataset raises, and RuntimeError when worker after worker dies on it."""
+        worker = self._idle.get()
+        try:
+            return self._assemble(worker, span)
+        finally:
+            self._idle.put(worker)
+
+    def end_stuck(self, seconds: float) -> list[str]:
+        """End each worker that has been busy with one batch for `seconds`; another will take over. Says which."""
+        stuck = [worker for worker in self._workers if worker.busy_seconds > seconds and not worker.is_ended]
+        for worker in stuck:
+            worker.kill()
+        return [
+            f"data worker {worker.process_id} has given nothing for {worker.busy_seconds:.0f} s" for worker in stuck
+        ]
+
+    def close(self) -> None:
+        """End every worker, also one that is busy or stuck; who waits for a batch gets a RuntimeError.
+
+        One that not even SIGKILL ends, for it waits for a disk, is left to the system after 3 s.
+        """
+        self._is_closed = True
+        deadline = time.monotonic() + _SECONDS_TO_CLOSE
+        num_stopped = 0
+        while num_stopped < len(self._workers) and time.monotonic() < deadline:
+            for worker in self._workers:
+                worker.kill()
+            with suppress(queue.Empty):
+                self._idle.get(timeout=_PATIENCE).stop()
+                num_stopped += 1
+        if num_stopped < len(self._workers):
+            _wake_helpers()
+
+    @property
+    def process_ids(self) -> tuple[int, ...]:
+        """The workers that run now."""
+        return tuple(pid for worker in self._workers if (pid := worker.process_id) is not None)
+
+    def _assemble(self, worker: _Worker, span: Span) -> Batch:
+        for _ in range(MAX_DEATHS):
+            try:
+                answer = worker.answer(span)
+            except (EOFError, OSError) as error:
+                if self._is_closed:
+                    raise RuntimeError("the data workers were closed") from error
+                self.num_deaths += 1
+                worker.stop()
+                continue
+            return answer.unpack()
+        place = f"sample {span.start} of epoch {span.epoch}"
+        raise RuntimeError(f"{MAX_DEATHS} data workers died one after the other on the batch from {place}")
+
+
+class _Worker:
+    """One process, started when it is first needed, and the pipe to it. One thread at a time."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._busy_since: float | None = None
+        self.is_ended = False
+        """Whether its process was killed; a new one is started for the next span."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long it has been at its batch, 0 where it has none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def process_id(self) -> int | None:
+        process = self._process
+        return process.pid if process is not None else None
+
+    def answer(self, span: Span) -> _Packed | _Failed:
+        """Have the process assemble a span; EOFError or OSError when it is dead or was ended."""
+        pipe = self._pipe or self._start()
+        self._busy_since = time.monotonic()
+        try:
+            pipe.send(span)
+            while not pipe.poll(_PATIENCE):
+                if self.is_ended:
+                    raise EOFError
+            return cast("_Packed | _Failed", pickle.loads(pipe.recv_bytes()))
+        finally:
+            self._busy_since = None
+
+    def kill(self) -> None:
+        """End the process without waiting; any thread may call this."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            self.is_ended = True
+
+    def stop(self) -> None:
+        """End the process and forget it, dead or not; the next span starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(_PATIENCE)
+            if self._process.is_alive():
+                _forget(self._process)
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+    def _start(self) -> Connection:
+        context = _context()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._samples), name="data-worker", daemon=True)
+        process.start()
+        self._process, self._pipe, self.is_ended = process, ours, False
+        theirs.close()
+        return ours
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A batch with arrays for tensors, which pickle takes several times faster."""
+
+    fields: dict[str, Any]
+
+    def unpack(self) -> Batch:
+        """The batch again."""
+        tensors: dict[str, Any] = {name: torch.from_numpy(self.fields[name]) for name in _TENSORS}
+        return Batch(**{**self.fields, **tensors})
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """What a worker raised."""
+
+    error: Exception
+
+    def unpack(self) -> Batch:
+        """Raise it here."""
+        raise self.error
+
+
+def _forget(process: BaseProcess) -> None:
+    """Let Python not wait for a process at its end that even SIGKILL has not ended: it waits for a disk."""
+    children: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
+    children.discard(process)
+
+
+def _wake_helpers() -> None:
+    """Let multiprocessing's own processes go on if they were stopped: at its end Python waits for them."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            child.resume()
+
+
+def _context() -> Any:
+    """The start method: its own classes differ by platform, so their type is left open."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def _serve(pipe: Connection, samples: Samples) -> None:
+    """A worker's life: spans in, batches out, until the other end is gone. Interrupts are the engine's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    while True:
+        try:
+            span = cast(Span, pipe.recv())
+            pipe.send_bytes(_answer(samples, span))
+        except (EOFError, OSError):
+            return
+
+
+def _answer(samples: Samples, span: Span) -> bytes:
+    try:
+        batch = assemble(samples, span)
+    except Exception as error:  # whatever it is, it is raised again where the batch is waited for
+        return pickle.dumps(_Failed(error))
+    fields = {name: getattr(batch, name) for name in Batch.__slots__}
+    arrays = {name: fields[name].numpy() for name in _TENSORS}
+    return pickle.dumps(_Packed({**fields, **arrays}), protocol=5)

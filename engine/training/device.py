@@ -1,0 +1,36 @@
+"""Where the network runs: CUDA, MPS or the CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from engine.errors import UserError
+from engine.tasks.person.defaults import WITH_GPU, WITHOUT_GPU
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device called `wanted`; `auto` takes CUDA, then MPS, then the CPU. Raises UserError where it is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available.get(wanted, False):
+        raise UserError(f"--device {wanted}: this machine has no such device; use --device auto or --device cpu")
+    return torch.device(wanted)
+
+
+def describe(device: torch.device) -> str:
+    """The device's name for people: `cuda (NVIDIA H100)`, `cpu (2 threads)`."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    return f"cpu ({threads} thread{'' if threads == 1 else 's'})" if device.type == "cpu" else device.type
+
+
+def gpu_uuid(device: torch.device) -> str:
+    """The name under which NVIDIA's tools know the GPU; '' for every other device."""
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
+
+
+def default_config() -> str:
+    """The configuration for this machine: the full network needs a GPU, the tiny one learns within minutes without."""
+    return WITH_GPU if choose_device("auto").type != "cpu" else WITHOUT_GPU

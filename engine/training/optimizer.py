@@ -1,0 +1,73 @@
+"""Adam and AdamW over the network's parts: no decay on norms, biases and scalars; moments survive a switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from engine.tasks.person.spec import REFINEMENTS
+from engine.training.step_plan import StepPlan
+
+Moments = dict[str, dict[str, Tensor]]
+"""Optimizer state by parameter name: `step`, `exp_avg` and `exp_avg_sq`."""
+
+_CLASSES: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def build_optimizer(name: str, parts: Mapping[str, nn.Module], weight_decay: float) -> torch.optim.Adam:
+    """A fused Adam or AdamW: matrices with `weight_decay`, the rest without; each refinement in groups of its own.
+
+    Fused, because that kernel takes a found-inf flag and a gradient scale: the guard and the clip cost no extra pass.
+    """
+    groups: list[dict[str, object]] = []
+    for part, trained in _trained(parts).items():
+        matrices = [p for p in trained if p.ndim > 1]
+        others = [p for p in trained if p.ndim <= 1]
+        for params, decay in ((matrices, weight_decay), (others, 0.0)):
+            if params:
+                groups.append({"params": params, "weight_decay": decay, "part": part})
+    return _CLASSES[name](groups, lr=0.0, fused=True)
+
+
+def _trained(parts: Mapping[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
+    """Trained parameters by refinement; those always on are one 'core', as few groups make a fast step."""
+    found: dict[str, list[nn.Parameter]] = {}
+    for name, module in parts.items():
+        owner = name if name in REFINEMENTS else "core"
+        found.setdefault(owner, []).extend(p for p in module.parameters() if p.requires_grad)
+    return found
+
+
+def apply_learning_rates(optimizer: torch.optim.Optimizer, plan: StepPlan) -> None:
+    """Write the plan's learning rate into every group, ramped for refinements that came on lately."""
+    for group in optimizer.param_groups:
+        group["lr"] = plan.lr * plan.ramps.get(group["part"], 1.0)
+
+
+def moments_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> Moments:
+    """The optimizer's state by parameter name, so that it does not depend on the order of groups."""
+    return {name: dict(optimizer.state[p]) for name, p in model.named_parameters() if p in optimizer.state}
+
+
+def load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Moments) -> None:
+    """Replace the optimizer's state by `moments`; parameters not named there start fresh."""
+    optimizer.state.clear()
+    for name, parameter in model.named_parameters():
+        if name in moments:
+            optimizer.state[parameter] = {key: _like(value, parameter) for key, value in moments[name].items()}
+
+
+def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A copy on the parameter's device, in its memory format; Adam's step counter is a scalar and stays as it is."""
+    if value.ndim == 0:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter).copy_(value)
+
+
+def forget_moments(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    """Drop the state of the module's parameters: a refinement that comes on starts with fresh moments."""
+    for parameter in module.parameters():
+        optimizer.state.pop(parameter, None)
+        parameter.grad = None

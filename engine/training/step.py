@@ -1,0 +1,253 @@
+"""One training step, flat: forward, losses, backward, guard, update, report. No host sync before the end.
+
+Shapes: N regions of interest, H x W pixels; T loss terms; G parameter tensors with a gradient; P parts of the network.
+
+What is looked at before the update: at every step the loss terms, the gradients and the weights they belong to, whose
+norms are taken anyway; every `guard.check_weights_every` steps, and at the first step after the optimizer was built or
+restored, all weights and moments too. Those cost 1.3 ms at `tiny` and 16 ms at the published widths, more than a
+hundredth of a step, too much for every one. A moment that turns bad in between spoils its own weight at that update and
+nothing else, and the weights' norm names it before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.task import untapped
+from engine.tasks.person.losses.terms import term_values
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import REFINEMENT_OF_TERM
+from engine.training.data.batch import Batch
+from engine.training.finite_check import MOMENTS, WEIGHTS, norms_of_state
+from engine.training.grad_clip import WeightClip, ZClip
+from engine.training.grad_share import GradientTaps
+from engine.training.loss_sum import clamp_loss
+from engine.training.optimizer import apply_learning_rates
+from engine.training.step_plan import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step measured. `values` belong to `names`; `finite` is False when nothing was updated.
+
+    `bad_modules` are parts whose gradient was not finite, `bad_weights` and `bad_moments` those whose weights or
+    optimizer moments were not. `weights_finite` is False when one of the latter two is there.
+    """
+
+    index: int
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    finite: bool
+    bad_terms: tuple[str, ...]
+    bad_modules: tuple[str, ...]
+    loss: float
+    grad_norm: float
+    clamp_hits: int
+    weights_finite: bool
+    bad_weights: tuple[str, ...] = ()
+    bad_moments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReport:
+    """A step's measurements on their way from the device; `resolve` waits for them.
+
+    `vector` ends with a value for each of `extras`, which not every step has.
+    """
+
+    plan: StepPlan
+    parts: tuple[str, ...]
+    extras: tuple[str, ...]
+    vector: Tensor
+    copied: torch.cuda.Event | None
+
+    def resolve(self) -> StepReport:
+        """The report on the host; blocks until the device has finished the step."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return _report(self.plan, self.parts, self.extras, self.vector.tolist())
+
+
+_Extras = dict[str, Tensor]
+"""Metrics that not every step has, scalars on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The step's gradients and L2 norms: of G gradients and their weights, of P parts' gradients and their weights."""
+
+    parts: tuple[str, ...]
+    grads: list[Tensor]
+    by_tensor: Tensor
+    by_part: Tensor
+
+
+class Stepper:
+    """Runs steps of one network with one optimizer on one device."""
+
+    def __init__(self, model: HierarchicalUNet, optimizer: torch.optim.Adam, *, amp: torch.dtype | None = None):
+        self.model = model
+        self.optimizer = optimizer
+        self.device = next(model.parameters()).device
+        self.amp = amp
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp is torch.float16)
+        self.forward: nn.Module = model
+        self.zclip = ZClip(self.device)
+        self._weight_clip = WeightClip()
+        self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.parts().items()}
+        self._checked: torch.optim.Optimizer | None = None
+        self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
+
+    def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
+        """One update from `batches` (their gradients averaged by region). A non-finite step changes no parameter,
+        moment or step counter; the loss scaler moves only where the loss was finite and the scaled gradient overflowed.
+        """
+        apply_learning_rates(self.optimizer, plan)
+        taps = GradientTaps(plan.max_grad_share) if plan.measure_shares or plan.max_grad_share else None
+        num_rois = sum(len(batch.label_NHW) for batch in batches)
+        losses = [self._backward(batch, plan, len(batch.label_NHW) / num_rois, taps) for batch in batches]
+        loss_vector = torch.stack(losses).sum(0)
+        loss_finite = torch.isfinite(loss_vector).all()
+        if self.scaler.is_enabled() and bool(loss_finite):
+            self.scaler.unscale_(self.optimizer)
+        measured = self._measure()
+        total_norm = measured.by_part[: len(measured.parts)].square().sum().sqrt()
+        checked, check_norms = self._check_state(plan)
+        norms = torch.cat([total_norm[None], measured.by_part])
+        finite = loss_finite & torch.isfinite(torch.cat([norms, check_norms])).all()
+        scale, clipped = self._clip(measured, total_norm, finite, plan)
+        self._update(finite, scale)
+        if self.scaler.is_enabled() and bool(loss_finite):
+            self.scaler.update()
+        extras = {**clipped, **(taps.measured() if taps else {})}
+        vector = torch.cat([loss_vector, norms, *(value[None] for value in extras.values()), check_norms])
+        return self._send(plan, measured.parts, (*extras, *checked), vector)
+
+    def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
+        """Forward, losses and backward of one batch; returns [total, weighted T, raw T, hits T] times share."""
+        tap = taps or untapped
+        with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
+            outputs = (
+                self.model(batch.image_N3HW, plan.active, tap)  # uncompiled: a compiled network takes no hooks
+                if taps
+                else self.forward(batch.image_N3HW, plan.active)
+            )
+        raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms, plan.class_weights, tap)
+        bounded = {term: self._bounded(term, value, plan) for term, value in raw.items()}
+        weighted = [plan.weights[term] * value for term, value in bounded.items()]
+        total = torch.stack(weighted).sum()
+        if not (self.scaler.is_enabled() and not bool(torch.isfinite(total))):
+            self.scaler.scale(total * share).backward()
+        raw_T = torch.stack(list(raw.values())).detach()
+        guarded_T = torch.tensor([term in REFINEMENT_OF_TERM for term in raw], device=raw_T.device)
+        hits_T = ((raw_T > plan.clamp_max) & guarded_T).float() / share
+        return torch.cat([total.detach()[None], torch.stack(weighted).detach(), raw_T, hits_T]) * share
+
+    def _bounded(self, term: str, value: Tensor, plan: StepPlan) -> Tensor:
+        """Refinement losses are clamped (SEED.md); the base terms are not."""
+        return clamp_loss(value, plan.clamp_max, plan.clamp_mode) if term in REFINEMENT_OF_TERM else value
+
+    def _measure(self) -> _Measured:
+        """L2 norms of every gradient and of the weights it belongs to, in one fused reduction."""
+        trained = {name: [p for p in params if p.grad is not None] for name, params in self._parts.items()}
+        trained = {name: params for name, params in trained.items() if params}
+        sizes = [len(params) for params in trained.values()]
+        weights = [p.detach() for params in trained.values() for p in params]
+        grads = [p.grad for params in trained.values() for p in params if p.grad is not None]
+        if not grads:
+            return _Measured((), [], *[torch.zeros(0, device=self.device)] * 2)
+        norms = torch.stack(torch._foreach_norm(grads + weights))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+        squares = norms.square().split(sizes * 2)
+        return _Measured(tuple(trained), grads, norms, torch.stack([square.sum() for square in squares]).sqrt())
+
+    def _check_state(self, plan: StepPlan) -> tuple[tuple[str, ...], Tensor]:
+        """Norms of all weights and moments, taken where they are due; until the next time the verdict stands."""
+        if plan.check_state or self._checked is not self.optimizer:
+            self._checked = self.optimizer
+            self._check = norms_of_state(self._parts, self.optimizer)
+        return self._check
+
+    def _clip(self, measured: _Measured, total_norm: Tensor, finite: Tensor, plan: StepPlan) -> tuple[Tensor, _Extras]:
+        """What the update shall divide the gradient by, and the norm that it is held to, where that adapts."""
+        if plan.adaptive_clip == "zclip":
+            bound = self.zclip.bound(total_norm, finite).clamp(max=plan.gradient_clip)
+            return torch.clamp(total_norm / bound, min=1.0), {"clip/threshold": bound}
+        if plan.adaptive_clip == "agc" and measured.grads:
+            grad_norms, weight_norms = measured.by_tensor.chunk(2)
+            total_norm = self._weight_clip.clip(measured.grads, grad_norms, weight_norms)
+            scale = torch.clamp(total_norm / plan.gradient_clip, min=1.0)
+            return scale, {"clip/threshold": total_norm.clamp(max=plan.gradient_clip)}
+        return torch.clamp(total_norm / plan.gradient_clip, min=1.0), {}
+
+    def _update(self, finite: Tensor, scale: Tensor) -> None:
+        """Clip and update in the fused kernel, or, where the step is not finite, leave everything as it was."""
+        kernel: Any = self.optimizer  # what the fused kernel reads is not in the stubs
+        kernel.grad_scale = scale
+        kernel.found_inf = (~finite).float()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _send(self, plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], vector: Tensor) -> PendingReport:
+        """Start the one copy to the host; on CUDA it runs beside the next step."""
+        if self.device.type != "cuda":
+            return PendingReport(plan, parts, extras, vector.cpu(), None)
+        host = torch.empty_like(vector, device="cpu", pin_memory=True)
+        host.copy_(vector, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        return PendingReport(plan, parts, extras, host, copied)
+
+
+def _report(plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], values: list[float]) -> StepReport:
+    """Name the numbers of a step's vector and say what was not finite."""
+    terms, guarded = plan.terms, [i for i, term in enumerate(plan.terms) if term in REFINEMENT_OF_TERM]
+    count, num_parts = len(terms), len(parts)
+    total, weighted, raw = values[0], values[1 : 1 + count], values[1 + count : 1 + 2 * count]
+    hits, grad_norm = values[1 + 2 * count : 1 + 3 * count], values[1 + 3 * count]
+    norms, rest = values[2 + 3 * count : 2 + 3 * count + 2 * num_parts], values[2 + 3 * count + 2 * num_parts :]
+    grads, weights = norms[:num_parts], norms[num_parts:]
+    more = {name: value for name, value in zip(extras, rest, strict=True)}
+    checks = {name: more.pop(name) for name in extras if name.startswith((WEIGHTS, MOMENTS))}
+    shown = {name: value for name, value in more.items() if _finite(value)}
+    names = (
+        "loss/total",
+        *(f"loss/{term}" for term in terms),
+        *(f"loss_raw/{term}" for term in terms),
+        *(f"clamp_hits/{terms[i]}" for i in guarded),
+        "grad_norm/total",
+        *(f"grad_norm/{part}" for part in parts),
+        *(f"weight_norm/{part}" for part in parts),
+        *shown,
+    )
+    kept = (total, *weighted, *raw, *(hits[i] for i in guarded), grad_norm, *grads, *weights, *shown.values())
+    bad_weights = _bad(parts, weights) or _bad(checks, checks.values(), WEIGHTS)
+    bad_moments = _bad(checks, checks.values(), MOMENTS)
+    return StepReport(
+        index=plan.step,
+        names=names,
+        values=kept,
+        finite=all(map(_finite, (*values[: len(values) - len(extras)], *checks.values()))),
+        bad_terms=_bad(terms, raw),
+        bad_modules=_bad(parts, grads),
+        loss=total,
+        grad_norm=grad_norm,
+        clamp_hits=sum(int(hits[i]) for i in guarded),
+        weights_finite=not bad_weights and not bad_moments,
+        bad_weights=bad_weights,
+        bad_moments=bad_moments,
+    )
+
+
+def _bad(names: Iterable[str], values: Iterable[float], kind: str = "") -> tuple[str, ...]:
+    """Which of the names that begin with `kind`, less that, stand for a value that is not finite."""
+    pairs = zip(names, values, strict=True)
+    return tuple(name.removeprefix(kind) for name, value in pairs if name.startswith(kind) and not _finite(value))
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0.0

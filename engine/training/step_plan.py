@@ -1,0 +1,89 @@
+"""Build the `StepPlan` (learning rate, active terms, weights, clip) from progress, state and config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.config.tree import ClassWeights, Config, TrainingConfig
+from engine.protocol.state import LrPin, RunState
+from engine.tasks.person.spec import REFINEMENT_OF_TERM, active_terms
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step's settings; `ramps` are factors in 0..1 on the learning rate of refinements that came on lately.
+
+    `measure_shares` and `check_state` say whether this step measures gradient shares and looks at all weights and
+    moments; `max_grad_share` 0 governs nothing.
+    """
+
+    step: int
+    lr: float
+    active: frozenset[str]
+    terms: tuple[str, ...]
+    weights: Mapping[str, float]
+    ramps: Mapping[str, float]
+    class_weights: ClassWeights
+    clamp_max: float
+    clamp_mode: Literal["hard", "rescale"]
+    gradient_clip: float
+    optimizer: str
+    adaptive_clip: Literal["off", "zclip", "agc"] = "off"
+    measure_shares: bool = False
+    max_grad_share: float = 0.0
+    check_state: bool = False
+
+
+def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
+    """How far (0..1) a refinement that came on at `enabled_at` is blended in at `step`."""
+    return 1.0 if num_steps == 0 else min(1.0, (step - enabled_at + 1) / (num_steps + 1))
+
+
+def plan_for(progress: float, state: RunState, config: Config) -> StepPlan:
+    """The plan of the step that ends at `progress` epochs; nobody else writes learning rates or loss weights."""
+    steps, guard = config.loss.blend_in_steps, config.guard
+    ramps = {name: blend_in(state.step, at, steps) for name, at in state.enabled_at.items()}
+    terms = active_terms(state.refinements)
+    return StepPlan(
+        step=state.step,
+        lr=learning_rate(progress, config.training, scale=state.lr_scale, pin=state.lr_pin),
+        active=state.refinements,
+        terms=terms,
+        weights={t: state.loss_weights[t] * ramps.get(REFINEMENT_OF_TERM.get(t, ""), 1.0) for t in terms},
+        ramps=ramps,
+        class_weights=config.loss.class_weights,
+        clamp_max=config.loss.clamp_max,
+        clamp_mode=config.loss.clamp_mode,
+        gradient_clip=state.gradient_clip,
+        optimizer=state.optimizer,
+        adaptive_clip=guard.adaptive_clip,
+        measure_shares=guard.share_every_steps > 0 and state.step % guard.share_every_steps == 0,
+        max_grad_share=guard.max_grad_share,
+        check_state=state.step % guard.check_weights_every == 0,
+    )
+
+
+def scheduled_lr(progress: float, training: TrainingConfig) -> float:
+    """The configured learning rate after `progress` epochs (fractional, > 0), warm-up and cosine per step (SEED.md)."""
+    if progress < training.warmup_epochs:
+        return training.learning_rate * progress / training.warmup_epochs
+    return _decayed(progress, training)
+
+
+def _decayed(progress: float, training: TrainingConfig) -> float:
+    """The cosine part: from `learning_rate` at the end of warm-up to `min_learning_rate` at the end of the run."""
+    floor = min(training.min_learning_rate, training.learning_rate)
+    span = max(training.epochs - training.warmup_epochs, 1e-9)
+    done = min(max((progress - training.warmup_epochs) / span, 0.0), 1.0)
+    return floor + (training.learning_rate - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def learning_rate(progress: float, training: TrainingConfig, *, scale: float = 1.0, pin: LrPin | None = None) -> float:
+    """The learning rate in effect: the schedule, or its decay from the value set by hand (`pin`), times `scale`."""
+    if pin is None:
+        return scale * scheduled_lr(progress, training)
+    shape = _decayed(progress, training) / _decayed(pin.at_epoch, training)
+    return scale * pin.value * min(shape, 1.0)

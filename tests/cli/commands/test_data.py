@@ -1,0 +1,42 @@
+"""`data inspect` from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.dispatch import run_subcommand
+from engine.errors import UserError
+from tests.tasks.person.data.builders import read_annotations, write_annotations, write_coco
+
+
+def inspect(folder: Path) -> int:
+    return run_subcommand(parse_arguments(["data", "inspect", str(folder)]))
+
+
+def test_a_data_set_is_described_with_its_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect(write_coco(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(str(tmp_path))
+    assert printed.endswith("Verdict: a run can train on this.\n")
+
+
+def test_a_data_set_without_people_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_coco(tmp_path)
+    write_annotations(root, "val", {**read_annotations(root, "val"), "annotations": []})
+    assert inspect(root) == 1
+    assert "Verdict" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        inspect(tmp_path / "nowhere")
+
+
+def test_pictures_are_written_where_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, out = write_coco(tmp_path / "data"), tmp_path / "out"
+    assert run_subcommand(parse_arguments(["data", "inspect", str(root), "--pictures", str(out)])) == 0
+    assert f"pictures: {out / 'regions-train.png'}, {out / 'regions-val.png'}" in capsys.readouterr().out
+    assert (out / "regions-train.png").is_file()

@@ -1,0 +1,196 @@
+"""The TensorBoard writer: what goes in comes back out of TensorBoard's own reader, and the engine never feels it."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from engine.outputs import tensorboard, tfevents
+from engine.outputs.tensorboard import TensorboardWriter
+
+NAMES = ("loss/total", "loss/dice")
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[TensorboardWriter]:
+    writer = TensorboardWriter(tmp_path / "tensorboard")
+    yield writer
+    writer.close()
+
+
+def read(tmp_path: Path) -> EventAccumulator:
+    everything = {"scalars": 0, "images": 0, "tensors": 0}
+    return EventAccumulator(str(tmp_path / "tensorboard"), size_guidance=everything).Reload()
+
+
+def curve(tmp_path: Path, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in read(tmp_path).Scalars(name)]
+
+
+def test_every_value_comes_back_at_its_step(tmp_path: Path, writer: TensorboardWriter) -> None:
+    for step in range(5):
+        writer.record_step(step, NAMES, [step / 4, -step / 8])
+    writer.close()
+
+    assert curve(tmp_path, "loss/total") == [(step, step / 4) for step in range(5)]
+    assert curve(tmp_path, "loss/dice") == [(step, -step / 8) for step in range(5)]
+    assert (writer.dropped, writer.failure) == (0, None)
+
+
+def test_values_that_are_not_finite_come_back_as_such(tmp_path: Path, writer: TensorboardWriter) -> None:
+    for step, value in enumerate((math.nan, math.inf, -math.inf)):
+        writer.record_step(step, NAMES, [value, 1.0])
+    writer.close()
+
+    values = [value for _, value in curve(tmp_path, "loss/total")]
+    assert math.isnan(values[0])
+    assert values[1:] == [math.inf, -math.inf]
+
+
+def test_the_set_of_metrics_may_change_on_the_way(tmp_path: Path, writer: TensorboardWriter) -> None:
+    writer.record_step(0, NAMES, [1.0, 2.0])
+    writer.record_step(1, (*NAMES, "loss/contour"), [3.0, 4.0, 5.0])
+    writer.record_step(2, NAMES, [6.0, 7.0])
+    writer.close()
+
+    assert curve(tmp_path, "loss/total") == [(0, 1.0), (1, 3.0), (2, 6.0)]
+    assert curve(tmp_path, "loss/contour") == [(1, 5.0)]
+
+
+def test_steps_are_thinned_and_validations_are_not(tmp_path: Path) -> None:
+    writer = TensorboardWriter(tmp_path / "tensorboard", every_steps=10)
+    for step in range(25):
+        writer.record_step(step, ("loss/total",), [0.0])
+    writer.record_validation(17, ("val/miou",), [0.5])
+    writer.close()
+
+    assert [step for step, _ in curve(tmp_path, "loss/total")] == [0, 10, 20]
+    assert curve(tmp_path, "val/miou") == [(17, 0.5)]
+    assert writer.dropped == 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_preview_comes_back_pixel_for_pixel(tmp_path: Path, writer: TensorboardWriter, channels: int) -> None:
+    image_HWC = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
+    sent = image_HWC.copy()
+    writer.record_images(3, "val/preview", sent)
+    sent[:] = 0
+    writer.close()
+
+    (shown,) = read(tmp_path).Images("val/preview")
+    pixels = np.asarray(Image.open(BytesIO(shown.encoded_image_string))).reshape(5, 7, channels)
+    assert (shown.step, shown.width, shown.height) == (3, 7, 5)
+    assert np.array_equal(pixels, image_HWC)
+
+
+def test_a_note_comes_back_even_with_bytes_that_are_no_text(tmp_path: Path, writer: TensorboardWriter) -> None:
+    writer.record_text("note\udcff", "caf\u00e9 \udcff \x1b[31m", step=4)
+    writer.close()
+
+    (note,) = read(tmp_path).Tensors("note?")
+    assert note.step == 4
+    assert note.tensor_proto.string_val[0].decode() == "caf\u00e9 ? \x1b[31m"
+
+
+def test_a_branch_leaves_out_what_it_supersedes(tmp_path: Path, writer: TensorboardWriter) -> None:
+    for step in range(10):
+        writer.record_step(step, ("loss/total",), [1.0])
+    writer.open_branch(5)
+    for step in range(6, 8):
+        writer.record_step(step, ("loss/total",), [2.0])
+    writer.close()
+
+    assert curve(tmp_path, "loss/total") == [*((step, 1.0) for step in range(6)), (6, 2.0), (7, 2.0)]
+
+
+def test_a_resumed_run_goes_on_in_a_second_file(tmp_path: Path) -> None:
+    for first in (0, 3):
+        writer = TensorboardWriter(tmp_path / "tensorboard")
+        writer.open_branch(first - 1)
+        for step in range(first, first + 4):
+            writer.record_step(step, ("loss/total",), [float(first)])
+        writer.close()
+
+    assert curve(tmp_path, "loss/total") == [(0, 0.0), (1, 0.0), (2, 0.0), *((step, 3.0) for step in range(3, 7))]
+
+
+def test_the_engine_does_not_wait_for_a_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: TensorboardWriter
+) -> None:
+    stuck, answer, real = threading.Event(), threading.Event(), os.write
+
+    def hanging(descriptor: int, data: memoryview) -> int:
+        stuck.set()
+        assert answer.wait(30)
+        return real(descriptor, data)
+
+    monkeypatch.setattr(tfevents.os, "write", hanging)
+    assert stuck.wait(30)
+    for step in range(1000):
+        writer.record_step(step, NAMES, [0.0, 1.0])
+    answer.set()
+    writer.close()
+
+    assert len(curve(tmp_path, "loss/total")) == 1000
+
+
+def test_a_full_disk_is_told_and_mended_without_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: TensorboardWriter
+) -> None:
+    def full(descriptor: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tfevents.os, "write", full)
+        writer.record_step(0, NAMES, [0.0, 1.0])
+        deadline = time.monotonic() + 30
+        while writer.failure is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert writer.failure == "TensorBoard's file cannot be written: No space left on device"
+    writer.record_step(1, NAMES, [0.0, 1.0])
+    writer.close()
+
+    assert [step for step, _ in curve(tmp_path, "loss/total")] == [0, 1]
+    assert (writer.dropped, writer.failure) == (0, None)
+
+
+def test_a_directory_that_cannot_be_made_only_counts_what_is_lost(tmp_path: Path) -> None:
+    blocked = tmp_path / "tensorboard"
+    blocked.write_text("a file is in the way")
+    writer = TensorboardWriter(blocked)
+    writer.record_step(0, NAMES, [0.0, 1.0])
+    writer.close()
+
+    assert writer.failure is not None and "cannot be written" in writer.failure
+    assert writer.dropped == 2
+
+
+def test_records_beyond_the_queue_and_after_the_end_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorboard, "_SECONDS_BETWEEN_WRITES", 3600.0)
+    writer = TensorboardWriter(tmp_path / "tensorboard", max_waiting=3)
+    for step in range(5):
+        writer.record_step(step, NAMES, [0.0, 1.0])
+    writer.close()
+    writer.record_step(5, NAMES, [0.0, 1.0])
+    writer.close()
+
+    assert [step for step, _ in curve(tmp_path, "loss/total")] == [0, 1, 2]
+    assert writer.dropped == 3
+
+
+def test_a_wrong_number_of_values_is_a_fault_of_the_caller(writer: TensorboardWriter) -> None:
+    with pytest.raises(AssertionError):
+        writer.record_step(0, NAMES, [1.0])

@@ -1,0 +1,280 @@
+"""The preview panel shows regions with what was predicted, beside truth and errors, on any terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from textual.app import App, ComposeResult
+
+from cockpit.panels.preview.gallery import Gallery
+from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
+from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
+from cockpit.panels.preview.layers import CONFUSED, INVENTED, MISSED, errors, layers_of, scaled
+from cockpit.panels.preview.panel import Preview
+from cockpit.session.session import Session
+from engine.outputs.preview_file import Preview as Region
+from engine.outputs.preview_file import preview_path
+from engine.outputs.preview_writer import write_previews
+from tests.panels.stage import Stage
+from tests.recorded_run import RecordedRun
+
+Open = Callable[..., Session]
+
+
+def region(name: str = "images/1.jpg#1", *, size: int = 64, mask: int = 64, heads: bool = True) -> Region:
+    """A target in the upper left quarter, another person in the lower right one; the prediction is shifted."""
+    label = np.zeros((mask, mask), np.uint8)
+    label[: mask // 2, : mask // 2] = 1
+    label[mask // 2 :, mask // 2 :] = 2
+    image = np.zeros((size, size, 3), np.uint8)
+    image[..., 0] = 200
+    head = np.linspace(0, 255, mask * mask).reshape(mask, mask).astype(np.uint8) if heads else None
+    return Region(name, image, label, np.roll(label, mask // 8, axis=1), head, head)
+
+
+@pytest.fixture
+def pictured(run: RecordedRun) -> Iterator[RecordedRun]:
+    """A run with pictures of three validations, three regions each."""
+    for step in (10, 20, 30):
+        write_previews(run.directory, step, tuple(region(f"images/{step}-{number}.jpg#1") for number in range(3)))
+    yield run
+
+
+@pytest.mark.parametrize("size", [(40, 18), (80, 22), (150, 46)])
+async def test_the_newest_validation_is_shown_with_iou_layers_and_legend(
+    pictured: RecordedRun, open_session: Open, size: tuple[int, int]
+) -> None:
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=size) as pilot:
+        await pilot.pause()
+        said = " ".join(stage.shown.split())
+        for word in ("validation at step 30", "region 1 of 3", "IoU target 0.600", "[all]", "predicted", "T target"):
+            assert word in said
+        assert "▀" in stage.shown
+
+
+async def test_arrows_go_through_regions_and_validations(pictured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(120, 30)) as pilot:
+        stage.panel.focus()
+        await pilot.press("right")
+        await pilot.pause()
+        assert "region 2 of 3" in stage.shown and "images/30-1.jpg#1" in stage.shown
+        await pilot.press("left", "left")
+        await pilot.pause()
+        assert "region 3 of 3" in stage.shown
+        await pilot.press("down")
+        await pilot.pause()
+        assert "validation at step 20" in stage.shown and "images/20-2.jpg#1" in stage.shown
+        await pilot.press("down", "down", "down")
+        await pilot.pause()
+        assert "validation at step 10" in stage.shown
+        await pilot.press("end")
+        await pilot.pause()
+        assert "validation at step 30" in stage.shown
+
+
+async def test_enter_and_clicks_go_through_layers(pictured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(120, 30)) as pilot:
+        stage.panel.focus()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "[predicted]" in stage.shown
+        await pilot.click(offset=stage.find("error"))
+        await pilot.pause()
+        assert "[error]" in stage.shown
+        await pilot.press("enter", "enter", "enter", "enter")
+        await pilot.pause()
+        assert "[all]" in stage.shown
+
+
+async def test_a_new_validation_is_shown_unless_somebody_looks_back(pictured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(120, 30)) as pilot:
+        write_previews(pictured.directory, 40, (region(),))
+        stage.look()
+        await pilot.pause()
+        assert "validation at step 40" in stage.shown
+        stage.panel.focus()
+        await pilot.press("down")
+        write_previews(pictured.directory, 50, (region(),))
+        stage.look()
+        await pilot.pause()
+        assert "validation at step 30" in stage.shown
+
+
+async def test_without_colour_letters_stand_for_classes(
+    pictured: RecordedRun, open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(80, 22)) as pilot:
+        stage.panel.focus()
+        await pilot.press("enter", "enter")
+        await pilot.pause()
+        assert "▀" not in stage.shown
+        drawn = [line for line in stage.shown.splitlines() if set(line) <= set(".To") and line]
+        half = len(drawn[0]) // 2
+        assert drawn[0] == "T" * half + "." * half
+        assert drawn[-1] == "." * half + "o" * half
+
+
+async def test_before_the_first_validation_it_says_so(run: RecordedRun, open_session: Open) -> None:
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(80, 10)) as pilot:
+        stage.panel.focus()
+        await pilot.press("left", "up", "down", "enter", "end")
+        await pilot.pause()
+        assert "no pictures yet" in stage.shown
+
+
+async def test_a_damaged_file_is_told_of_and_the_others_stay(pictured: RecordedRun, open_session: Open) -> None:
+    preview_path(pictured.directory, 30).write_bytes(b"PK\x03\x04")
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "cannot read step-00000030.npz" in stage.shown
+        stage.panel.focus()
+        await pilot.press("down")
+        await pilot.pause()
+        assert "validation at step 20" in stage.shown
+
+
+async def test_a_hostile_file_name_is_shown_literally(run: RecordedRun, open_session: Open) -> None:
+    write_previews(run.directory, 10, (region("[red]x\x1b[31m\u202e.jpg#1"),))
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(130, 24)) as pilot:
+        await pilot.pause()
+        assert r"[red]x\x1b[31m\u202e.jpg#1" in stage.shown
+
+
+async def test_resizing_draws_again(pictured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(Preview(), open_session())
+    async with stage.run_test(size=(150, 46)) as pilot:
+        await pilot.pause()
+        wide = stage.shown
+        await pilot.resize_terminal(40, 18)
+        await pilot.pause()
+        assert stage.shown != wide
+        assert all(len(line) <= 40 for line in stage.shown.splitlines())
+
+
+def test_a_gallery_follows_a_run_that_went_back(tmp_path: Path) -> None:
+    for step in (10, 20):
+        write_previews(tmp_path, step, (region(),))
+    gallery = Gallery()
+    assert gallery.open(tmp_path)
+    assert gallery.step == 20
+    preview_path(tmp_path, 20).unlink()
+    assert gallery.look()
+    assert gallery.step == 10
+    assert not gallery.look()
+    preview_path(tmp_path, 10).unlink()
+    assert gallery.look()
+    assert gallery.preview is None
+
+
+def test_each_kind_of_error_is_told_apart() -> None:
+    label = np.array([[0, 1, 2, 0, 1, 2]], np.uint8)
+    seen = np.array([[0, 1, 2, 1, 0, 1]], np.uint8)
+    assert errors(label, seen).tolist() == [[0, 0, 0, INVENTED, MISSED, CONFUSED]]
+
+
+@pytest.mark.parametrize(("size", "mask"), [(64, 64), (64, 16), (16, 64), (128, 32)])
+def test_image_and_mask_may_differ_in_size(size: int, mask: int) -> None:
+    layers = layers_of(region(size=size, mask=mask))
+    assert [layer.name for layer in layers] == ["predicted", "truth", "error", "image", "outline", "distance"]
+    for layer in layers:
+        assert layer.picture_HWC.shape == (max(size, mask), max(size, mask), 3)
+        assert layer.letters_HW.shape == (max(size, mask), max(size, mask))
+
+
+def test_a_network_without_heads_has_no_layers_for_them() -> None:
+    assert [layer.name for layer in layers_of(region(heads=False))] == ["predicted", "truth", "error", "image"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (32, 16), (64, 64), (100, 130)])
+def test_scaling_keeps_the_mean(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    smaller = scaled(picture, size)
+    assert smaller.shape == (*size, 3)
+    assert abs(float(smaller.mean()) - float(picture.mean())) < 1.0
+
+
+def test_half_blocks_hold_two_pixels_and_join_equal_neighbours() -> None:
+    picture = np.zeros((2, 3, 3), np.uint8)
+    picture[0, 2] = (255, 0, 0)
+    (line,) = half_blocks(picture)
+    assert [segment.text for segment in line] == ["▀▀", "▀"]
+    style = line[1].style
+    assert style is not None and style.color is not None and style.bgcolor is not None
+    assert style.color.get_truecolor() == (255, 0, 0)
+    assert style.bgcolor.get_truecolor() == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(24, 10), (40, 12), (80, 18), (130, 40), (200, 46), (10, 3)])
+def test_pictures_fit_and_are_as_large_as_they_can_be(width: int, height: int) -> None:
+    grid = grid_for(6, width, height, 1.0)
+    if width >= MIN_COLUMNS and height >= 9:
+        assert grid.across * (grid.width + 2) - 2 <= width
+        assert grid.down * (grid.height + 1) <= height
+        assert grid.width >= MIN_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("environment", "protocol"),
+    [
+        ({"TERM": "xterm-kitty"}, "kitty"),
+        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, "kitty"),
+        ({"TERM": "xterm-ghostty"}, "kitty"),
+        ({"TERM": "foot"}, "sixel"),
+        ({"TERM": "foot-extra"}, "sixel"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm"}, "sixel"),
+        ({"TERM": "xterm-256color"}, ""),
+        ({"TERM": "tmux-256color", "TMUX": "/x", "KITTY_WINDOW_ID": "1"}, ""),
+        ({"TERM": "screen", "STY": "1"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_terminal_is_known_by_its_environment(environment: dict[str, str], protocol: str) -> None:
+    assert protocol_of(environment) == protocol
+
+
+def test_a_cell_has_a_usual_size_where_the_terminal_does_not_say(tmp_path: Path) -> None:
+    with (tmp_path / "no terminal").open("w") as file:
+        assert cell_size(file.fileno()) == (10, 20)
+
+
+@pytest.mark.parametrize("protocol", ["kitty", "sixel"])
+async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output leads to the log while a screen runs: nothing may go there, nor be asked there."""
+    from cockpit.panels.preview.pixels import GraphicPictures
+
+    written: list[str] = []
+    astray = io.StringIO()
+    monkeypatch.setattr(sys, "__stdout__", SimpleNamespace(isatty=lambda: True, write=astray.write, flush=lambda: None))
+    for name in [name for name in sys.modules if name.startswith("textual_image")]:
+        monkeypatch.delitem(sys.modules, name)
+    pictures = GraphicPictures(lambda: image_widget(protocol, (8, 16), written.append))  # type: ignore[arg-type]
+
+    class Alone(App[None]):
+        def compose(self) -> ComposeResult:
+            yield pictures
+
+    async with Alone().run_test(size=(100, 40)) as pilot:
+        pictures.show(layers_of(region(heads=False)))
+        await pilot.pause(0.3)
+        assert len(pictures.children) == 4
+        drawn = "".join(segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip)
+    assert astray.getvalue() == ""
+    assert ("\x1b_G" in "".join(written)) == (protocol == "kitty")
+    assert ("\x1bP" in drawn) == (protocol == "sixel")

@@ -1,0 +1,98 @@
+"""What a run says before torch is there, and what is left of it when it cannot begin."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from engine.journal.disk.run_dir import CONSOLE_LOG
+from engine.journal.reader import JournalReader
+from engine.protocol.events import Activity, AlertRaised, RunFailed, RunFinished
+from engine.protocol.state import RunState
+from engine.runtime.start.bootstrap import IMPORTING, RunRequest, logging_to, open_ledger
+from tests.small import small_config
+
+
+def state_of(directory: Path) -> RunState | None:
+    with closing(JournalReader(directory)) as reader:
+        return reader.state()
+
+
+def request(directory: Path, *, resume: bool = False) -> RunRequest:
+    directory.mkdir(exist_ok=True)
+    return RunRequest(directory, small_config(), device="cpu", resume=resume)
+
+
+def test_a_run_says_from_the_first_moment_what_it_is_doing(tmp_path):
+    with open_ledger(request(tmp_path / "run")) as ledger:
+        assert ledger.journal.flush()
+        state = state_of(tmp_path / "run")
+        assert state is not None
+        assert (state.activity, state.doing, state.phase) == (Activity.STARTING, IMPORTING, 1)
+        with closing(JournalReader(tmp_path / "run")) as reader:
+            assert reader.is_alive()
+
+
+def test_a_second_process_cannot_open_it(tmp_path):
+    again = open_ledger(request(tmp_path / "run"))
+    with open_ledger(request(tmp_path / "run")), pytest.raises(UserError, match="in use"), again:
+        pass
+
+
+def finished(directory: Path) -> dict[str, bytes]:
+    with open_ledger(request(directory)) as ledger:
+        ledger.observe(step=7)
+        ledger.note(RunFinished("complete", 1.0))
+    return contents(directory)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_resumed_run_is_not_touched_before_it_is_begun(tmp_path):
+    before = finished(tmp_path / "run")
+    with open_ledger(request(tmp_path / "run", resume=True)) as ledger:
+        ledger.observe(doing="indexing the data")
+        ledger.note(AlertRaised("one", "heard of before"))
+        logging.getLogger("a library").warning("something looks odd")
+        assert contents(tmp_path / "run") == before
+        ledger.begin()
+        assert ledger.journal.flush()
+        with closing(JournalReader(tmp_path / "run")) as reader:
+            assert reader.is_alive() and isinstance(reader.events()[-1].event, AlertRaised)
+        assert "something looks odd" in (tmp_path / "run" / CONSOLE_LOG).read_text()
+
+
+def test_a_resume_that_cannot_be_leaves_the_run_as_it_was(tmp_path):
+    before = finished(tmp_path / "run")
+    with pytest.raises(UserError), open_ledger(request(tmp_path / "run", resume=True)) as ledger:
+        ledger.note(RunFailed("nothing is left to do"))
+        raise UserError("nothing is left to do")
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_resume_that_fails_by_a_fault_of_the_program_leaves_its_traceback(tmp_path):
+    before = finished(tmp_path / "run")
+    with open_ledger(request(tmp_path / "run", resume=True)):
+        logging.getLogger("engine").error("the engine failed")
+    after = contents(tmp_path / "run")
+    assert b"the engine failed" in after.pop(CONSOLE_LOG) and after == before
+
+
+def test_a_run_that_took_a_step_cannot_be_begun_again(tmp_path):
+    with open_ledger(request(tmp_path / "run")) as ledger:
+        ledger.record_step(1, 0.1, ("loss/total",), (1.0,))
+    with pytest.raises(UserError, match="exists"), open_ledger(request(tmp_path / "run")):
+        pass
+
+
+def test_a_log_that_cannot_be_opened_disturbs_nothing(tmp_path):
+    with logging_to(tmp_path / "nowhere" / "console.log") as log:
+        log.begin()
+        logging.getLogger("engine").error("not to be written")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,33 @@
+"""What a journal's entries say at a glance."""
+
+from __future__ import annotations
+
+import pytest
+
+from cockpit.session.run_summary import gradient_bound_of
+from engine.config.load import dump_config
+from engine.protocol.codec import Json
+from tests.small import small_config
+
+
+def test_the_gradients_bound_is_that_of_the_newest_configuration() -> None:
+    first, second = (dump_config(small_config(gate={"max_grad_norm": bound})) for bound in (10.0, 2.5))
+    assert gradient_bound_of([{"config": first}]) == 10.0
+    assert gradient_bound_of([{"config": first}, {"config": second}]) == 2.5
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [
+        None,
+        [],
+        {},
+        ["text"],
+        [{}],
+        [{"config": 3}],
+        [{"config": "gate: {}"}],
+        [{"config": "gate:\n  max_grad_norm: much"}],
+    ],
+)
+def test_a_journal_that_does_not_say_has_no_bound(sessions: Json) -> None:
+    assert gradient_bound_of(sessions) is None

@@ -1,0 +1,339 @@
+"""Values in other types than COCO's are read where their meaning is certain, and named where it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
+from engine.tasks.person.data.readers.image_lookup import ImageFinder
+from engine.tasks.person.data.readers.scenes import SplitIndex
+from tests.tasks.person.data.builders import document, gradient, image_entry, person
+
+BOX = (5, 5, 30, 45)
+RECTANGLE = [5, 5, 30, 5, 30, 45, 5, 45]
+HUGE = int("9" * 400)
+
+
+def read(root: Path, content: dict[str, Any] | str | bytes, options: CocoOptions | None = None) -> SplitIndex:
+    for name in ("a.png", "b.png", "c.png"):
+        if not (root / name).exists():
+            gradient(60, 50).save(root / name)
+    file = root / "instances_train.json"
+    text = json.dumps(content) if isinstance(content, dict) else content
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return index_coco(file, ImageFinder(root, [root]), options or CocoOptions())
+
+
+def two_images(**fields: Any) -> dict[str, Any]:
+    """Two images with one person each; `fields` lie over both annotations."""
+    images = [image_entry(1, "a.png"), image_entry(2, "b.png")]
+    return document(images, [person(n, n, BOX, **fields) for n in (1, 2)])
+
+
+def errors(split: SplitIndex) -> list[str]:
+    return [problem.error for problem in split.problems]
+
+
+def masks(split: SplitIndex) -> list[int]:
+    return [int(person.mask_HW.sum()) for scene in split.scenes for person in scene.read().people]
+
+
+def run_lengths() -> tuple[list[int], str]:
+    """The rectangle's run lengths as a list and as COCO's compressed text."""
+    mask = np.zeros((50, 60), dtype=np.uint8)
+    mask[5:45, 5:30] = 1
+    flat = mask.reshape(-1, order="F")
+    edges = (np.flatnonzero(np.diff(flat)) + 1).tolist()
+    counts = [stop - start for start, stop in zip([0, *edges], [*edges, flat.size], strict=True)]
+    return counts, coco_mask.encode(np.asfortranarray(mask))["counts"].decode("ascii")
+
+
+COUNTS, PACKED = run_lengths()
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", " 1 ", "1.0", "person"])
+def test_a_category_id_of_any_type_is_that_category(tmp_path: Path, value: object) -> None:
+    split = read(tmp_path, two_images(category_id=value))
+    assert len(split.scenes) == 2 and not split.problems
+
+
+@pytest.mark.parametrize("value", [[1], None, {}, True, "man", 2, 1.5, HUGE, ""])
+def test_a_category_id_that_is_not_listed_is_counted_and_named(tmp_path: Path, value: object) -> None:
+    content = two_images()
+    content["annotations"] += [person(n, 1, BOX, category_id=value) for n in range(10, 15)]
+    split = read(tmp_path, content)
+    assert len(split.scenes) == 2
+    (error,) = errors(split)
+    assert error.startswith("5 annotations have the same fault: the first, annotation 10 of instances_train.json")
+    assert "category id that is not listed" in error
+
+
+@pytest.mark.parametrize("value", [0, 0.0, "0", False, None, "false", "False", "", "no", "0.0"])
+def test_what_means_no_crowd_is_none(tmp_path: Path, value: object) -> None:
+    split = read(tmp_path, two_images(iscrowd=value))
+    assert (len(split.scenes), split.num_crowds) == (2, 0) and not split.problems
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", True, "true"])
+def test_what_means_a_crowd_is_one_and_crowds_alone_are_named_with_the_way_out(tmp_path: Path, value: object) -> None:
+    split = read(tmp_path, two_images(iscrowd=value))
+    assert (len(split.scenes), split.num_crowds) == (0, 2)
+    (error,) = errors(split)
+    assert "all 2 person annotations are crowds" in error and "data.use_crowds=true" in error
+    assert len(read(tmp_path, two_images(iscrowd=value), CocoOptions(use_crowds=True)).scenes) == 2
+
+
+@pytest.mark.parametrize("value", [[0], {}, 2, -1, 0.5, "maybe", HUGE])
+def test_a_crowd_flag_that_means_neither_is_named_and_left_out(tmp_path: Path, value: object) -> None:
+    content = two_images()
+    content["annotations"][0]["iscrowd"] = value
+    split = read(tmp_path, content)
+    assert [scene.name for scene in split.scenes] == ["b.png"]
+    assert errors(split)[0].startswith("annotation 1 has an iscrowd that is neither 0 nor 1")
+
+
+@pytest.mark.parametrize(
+    ("listed", "used"),
+    [(1, "1"), ("1", 1), (1.0, 1), ("1", 1.0), (1.5, 1.5), ("a", "a"), (HUGE, HUGE), ("007", 7), (-1, "-1"), (0, "0")],
+)
+def test_image_ids_match_as_numbers_or_as_text(tmp_path: Path, listed: object, used: object) -> None:
+    content = document([{**image_entry(1, "a.png"), "id": listed}], [person(1, used, BOX)])
+    assert len(read(tmp_path, content).scenes) == 1
+
+
+def test_fractional_image_ids_keep_their_images_apart(tmp_path: Path) -> None:
+    images = [{**image_entry(1, name), "id": number} for name, number in (("a.png", 1.5), ("b.png", 2.5))]
+    split = read(tmp_path, document(images, [person(1, 2.5, BOX), person(2, 2.5, BOX), person(3, 1.5, BOX)]))
+    assert [(scene.name, len(scene.boxes)) for scene in split.scenes] == [("a.png", 1), ("b.png", 2)]
+
+
+def test_ids_that_only_text_keeps_apart_are_compared_as_text(tmp_path: Path) -> None:
+    images = [{**image_entry(1, name), "id": number} for name, number in (("a.png", "01"), ("b.png", "1"))]
+    split = read(tmp_path, document(images, [person(1, "1", BOX), person(2, "01", BOX), person(3, "01", BOX)]))
+    assert [(scene.name, len(scene.boxes)) for scene in split.scenes] == [("a.png", 2), ("b.png", 1)]
+
+
+@pytest.mark.parametrize("ids", [(1, 1), (1, 1.0), ("1", "1"), (2.5, 2.5)])
+def test_images_with_a_repeated_id_are_named_and_refused(tmp_path: Path, ids: tuple[object, object]) -> None:
+    images = [{**image_entry(1, name), "id": number} for name, number in zip(("a.png", "b.png"), ids, strict=True)]
+    content = document([*images, image_entry(9, "c.png")], [person(1, ids[0], BOX), person(2, 9, BOX)])
+    split = read(tmp_path, content)
+    assert [scene.name for scene in split.scenes] == ["c.png"]
+    (error,) = errors(split)
+    assert f"image id {ids[0]!r}".replace("'", "") in error and "is repeated, 2 images have it (a.png, b.png)" in error
+
+
+def test_an_image_that_is_listed_twice_alike_is_one_image(tmp_path: Path) -> None:
+    content = two_images()
+    content["images"] += content["images"]
+    split = read(tmp_path, content)
+    assert len(split.scenes) == 2 and not split.problems
+
+
+@pytest.mark.parametrize("value", [[1], None, {}, True])
+def test_images_without_an_id_are_named(tmp_path: Path, value: object) -> None:
+    content = two_images()
+    content["images"][0]["id"] = value
+    split = read(tmp_path, content)
+    assert [scene.name for scene in split.scenes] == ["b.png"]
+    assert any("image a.png has an id that is none" in error for error in errors(split))
+
+
+@pytest.mark.parametrize("size", [(60, 50), (60.0, 50.0), ("60", "50"), ("60.0", 50)])
+def test_sizes_of_any_type_are_read(tmp_path: Path, size: tuple[object, object]) -> None:
+    content = two_images()
+    content["images"][0].update(width=size[0], height=size[1])
+    split = read(tmp_path, content)
+    assert split.scenes[0].size == (60, 50) and not split.doubts  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [0, -5, "wide", [60], True, HUGE, 1e300, 60.5, {}])
+def test_a_size_that_is_none_is_doubted_and_the_files_own_is_used(tmp_path: Path, value: object) -> None:
+    content = two_images()
+    content["images"][0]["width"] = value
+    split = read(tmp_path, content)
+    assert split.scenes[0].size == (60, 50)  # type: ignore[attr-defined]
+    assert "1 images have a width or height that is no number of pixels" in split.doubts[0].message
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        RECTANGLE,
+        [RECTANGLE],
+        [[float(value) for value in RECTANGLE]],
+        [[str(value) for value in RECTANGLE]],
+        [[[5, 5], [30, 5], [30, 45], [5, 45]]],
+        [[5, 5], [30, 5], [30, 45], [5, 45]],
+        [[[[5, 5], [30, 5], [30, 45], [5, 45]]]],
+        [{"x": 5, "y": 5}, {"x": 30, "y": 5}, {"x": 30, "y": 45}, {"x": 5, "y": 45}],
+        json.dumps([RECTANGLE]),
+        [RECTANGLE, [1, 1]],
+        {"size": [50, 60], "counts": COUNTS},
+        {"size": [50, 60], "counts": PACKED},
+        {"size": [50.0, 60.0], "counts": [float(count) for count in COUNTS]},
+        {"size": ["50", "60"], "counts": [str(count) for count in COUNTS]},
+        {"size": [50, 60], "counts": " ".join(str(count) for count in COUNTS)},
+        {"size": [50, 60], "counts": str(COUNTS)},
+        {"size": [50, 60], "counts": repr(PACKED.encode())},
+        json.dumps({"size": [50, 60], "counts": PACKED}),
+        [{"size": [50, 60], "counts": COUNTS}],
+        [{"size": [50, 60], "counts": COUNTS}, {"size": [50, 60], "counts": PACKED}],
+    ],
+)
+def test_an_outline_in_any_form_covers_the_same_pixels(tmp_path: Path, segmentation: object) -> None:
+    split = read(tmp_path, two_images(segmentation=segmentation))
+    assert masks(split) == [25 * 40] * 2 and not split.problems
+
+
+def test_a_size_beyond_what_pycocotools_counts_is_none(tmp_path: Path) -> None:
+    content = two_images(segmentation={"size": [99_999, 99_999], "counts": [99_999**2]})
+    for entry in content["images"]:
+        entry.update(width=99_999, height=99_999)
+    split = read(tmp_path, content)
+    assert not split.scenes and "run lengths for size [99999, 99999]" in errors(split)[0]
+
+
+def test_text_of_bytes_is_read_and_said(tmp_path: Path) -> None:
+    split = read(tmp_path, two_images(segmentation={"size": [50, 60], "counts": repr(PACKED.encode())}))
+    (doubt,) = split.doubts
+    assert "2 annotations have for counts the text of a Python bytes object (b'...')" in doubt.message
+    assert "annotation 1 of a.png" in doubt.message
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "says"),
+    [
+        (None, "has no outline"),
+        ([], "has no outline"),
+        ({}, "neither polygons nor run lengths"),
+        ({"counts": COUNTS}, "run lengths for size None"),
+        ({"size": [50, 60], "counts": [1, 2]}, "do not add up"),
+        ({"size": [50, 60], "counts": [HUGE]}, "do not add up"),
+        ({"size": [50, 60], "counts": [3000]}, "without area"),
+        ({"size": [50, 60], "counts": "o" * 100_000}, "do not add up"),
+        ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "in shares of the image's size"),
+        ([[HUGE, 1, 5, 5, 9, 1]], "without area"),
+        ([[None] * 8], "without area"),
+        ([[True] * 8], "without area"),
+        ([1, 2, 3, 4, 5], "without area"),
+    ],
+)
+def test_an_outline_that_cannot_be_read_is_named_as_what_it_is(tmp_path: Path, segmentation: object, says: str) -> None:
+    split = read(tmp_path, two_images(segmentation=segmentation))
+    assert not split.scenes
+    assert [says in error for error in errors(split)] == [True, True]
+
+
+def test_many_of_one_fault_are_one_sentence(tmp_path: Path) -> None:
+    people = [person(number, 1, BOX, segmentation=[]) for number in range(50)]
+    split = read(tmp_path, document([image_entry(1, "a.png")], people))
+    assert errors(split) == ["50 annotations have the same fault: the first, annotation 0 of a.png, has no outline"]
+
+
+@pytest.mark.parametrize(
+    "bbox", [["5", "5", "25", "40"], [5.0, 5, 25, 40], [0, 0, 0, 0], None, "box", [5, 5, 0, 40], {}]
+)
+def test_a_box_in_text_or_without_area_still_gives_the_region(tmp_path: Path, bbox: object) -> None:
+    split = read(tmp_path, two_images(bbox=bbox))
+    assert [scene.boxes for scene in split.scenes] == [(BOX,), (BOX,)] and not split.problems + split.doubts
+
+
+@pytest.mark.parametrize(
+    ("bbox", "convention"),
+    [
+        ([20, 15, 45, 40], "[left, top, right, bottom]"),
+        ([32.5, 27.5, 25, 25], "[centre x, centre y, width, height]"),
+        ([20 / 60, 15 / 50, 25 / 60, 25 / 50], "[left, top, width, height] in shares of the image"),
+        ([20 / 60, 15 / 50, 45 / 60, 40 / 50], "[left, top, right, bottom] in shares of the image"),
+    ],
+)
+def test_boxes_of_another_convention_are_doubted_and_the_outlines_bounds_used(
+    tmp_path: Path, bbox: list[float], convention: str
+) -> None:
+    outline = [[20, 15, 45, 15, 45, 40, 20, 40]]
+    split = read(tmp_path, two_images(bbox=bbox, segmentation=outline))
+    assert [scene.boxes for scene in split.scenes] == [((20, 15, 45, 40),)] * 2
+    assert f"2 of 2 boxes are {convention}" in split.doubts[0].message
+
+
+def test_loose_boxes_of_another_convention_give_way_where_most_are_so(tmp_path: Path) -> None:
+    outline = [[20, 15, 45, 15, 45, 40, 20, 40]]
+    split = read(tmp_path, two_images(bbox=[17, 13, 47, 43], segmentation=outline))
+    assert [scene.boxes for scene in split.scenes] == [((20, 15, 45, 40),)] * 2
+
+
+def test_loose_boxes_of_cocos_convention_are_kept(tmp_path: Path) -> None:
+    split = read(tmp_path, two_images(bbox=[3, 2, 32, 46]))
+    assert [scene.boxes for scene in split.scenes] == [((3, 2, 35, 48),)] * 2 and not split.doubts
+
+
+@pytest.mark.parametrize("field", ["file_name", "coco_url", "filename", "path"])
+def test_the_files_name_is_found_in_other_fields(tmp_path: Path, field: str) -> None:
+    content = two_images()
+    for entry in content["images"]:
+        entry[field] = f"http://images.example.org/train2017/{entry.pop('file_name')}"
+    assert len(read(tmp_path, content).scenes) == 2
+
+
+def test_a_person_by_lvis_is_found_by_its_synonym(tmp_path: Path) -> None:
+    content = two_images()
+    content["categories"] = [{"id": 1, "name": "baby", "synonyms": ["baby", "person", "man"]}]
+    assert len(read(tmp_path, content).scenes) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_files_in_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
+    assert len(read(tmp_path, json.dumps(two_images()).encode(encoding)).scenes) == 2
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 400, "9" * 5000])
+def test_numbers_that_are_none_cost_only_their_own_annotation(tmp_path: Path, number: str) -> None:
+    text = json.dumps(two_images()).replace('"segmentation": [[5,', f'"segmentation": [[{number},', 1)
+    split = read(tmp_path, text)
+    assert [scene.name for scene in split.scenes] == ["b.png"]
+    assert errors(split) == ["annotation 1 has an outline without area"]
+
+
+def test_what_is_read_is_said_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.tasks.person.data.readers.coco.reader._SAY_EVERY", 0.0)
+    said: list[str] = []
+    read(tmp_path, two_images(), CocoOptions(say=said.append))
+    assert said[0].startswith("reading instances_train.json (0.0 MB)")
+    assert said[-1] == "reading instances_train.json: 1 of 2 images with people"
+
+
+def test_the_regions_of_a_well_formed_file_are_those_of_pycocotools(tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+
+    rng = np.random.default_rng(0)
+    people: list[dict[str, Any]] = []
+    for number in range(30):
+        corners = rng.uniform((-5, -5), (65, 55), size=(int(rng.integers(3, 9)), 2)).round(2)
+        fields = {"bbox": [*corners.min(0).tolist(), *np.ptp(corners, axis=0).tolist()]}
+        people.append(person(number, number % 2 + 1, BOX, segmentation=[corners.reshape(-1).tolist()], **fields))
+    images = [image_entry(1, "a.png"), image_entry(2, "b.png")]
+    split = read(tmp_path, document(images, people))
+    reference = COCO(str(tmp_path / "instances_train.json"))
+    for image, scene in enumerate(split.scenes, 1):
+        annotations = reference.imgToAnns[image]
+        assert [p.id for p in scene.read().people] == [str(annotation["id"]) for annotation in annotations]
+        for drawn, annotation in zip(scene.read().people, annotations, strict=True):
+            whole = np.zeros((50, 60), dtype=bool)
+            height, width = drawn.mask_HW.shape
+            whole[drawn.row : drawn.row + height, drawn.column : drawn.column + width] = drawn.mask_HW
+            assert np.array_equal(whole, reference.annToMask(annotation).astype(bool))
+
+
+def test_annotations_may_name_the_file_of_their_image(tmp_path: Path) -> None:
+    content = two_images()
+    for annotation, name in zip(content["annotations"], ("a.png", "b.png"), strict=True):
+        annotation["image_id"] = name
+    split = read(tmp_path, content)
+    assert [scene.name for scene in split.scenes] == ["a.png", "b.png"] and not split.problems

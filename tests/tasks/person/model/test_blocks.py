@@ -1,0 +1,56 @@
+"""Norms, blocks and the steps between resolutions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.tasks.person.model.blocks import ChannelNorm, ResidualBlock, SampleNorm, rescaling, resized
+
+
+def normalised(x_NCHW: torch.Tensor, dims: tuple[int, ...], eps: float) -> torch.Tensor:
+    mean = x_NCHW.mean(dims, keepdim=True)
+    variance = ((x_NCHW - mean) ** 2).mean(dims, keepdim=True)
+    return (x_NCHW - mean) / (variance + eps) ** 0.5
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("norm, dims, eps", [(SampleNorm, (1, 2, 3), 1e-5), (ChannelNorm, (1,), 1e-6)])
+def test_a_norm_is_its_formula_in_either_memory_layout(stirred, layout, norm, dims, eps):
+    layer, x = norm(6), torch.randn(3, 6, 4, 5).contiguous(memory_format=layout)
+    stirred(layer)
+    scale, shift = layer.weight.reshape(1, 6, 1, 1), layer.bias.reshape(1, 6, 1, 1)
+    expected = normalised(x, dims, eps) * scale + shift
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+    rectified = norm(6, relu=True)
+    rectified.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(rectified(x), expected.relu(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [SampleNorm, ChannelNorm])
+def test_a_norm_is_differentiable_where_all_values_are_equal(norm):
+    layer, x = norm(6, relu=True), torch.full((2, 6, 4, 4), 3.0, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", [SampleNorm, ChannelNorm])
+def test_a_residual_block_has_the_gradient_of_its_formula(norm):
+    block = ResidualBlock(3, norm=norm).double()
+    assert torch.autograd.gradcheck(block, (torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True),))
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_rescaling_multiplies_the_resolution(scale):
+    assert rescaling(4, 6, scale=scale)(torch.rand(1, 4, 8, 8)).shape == (1, 6, 8 * scale, 8 * scale)
+
+
+def test_resizing_to_the_same_size_is_free():
+    x = torch.rand(1, 2, 8, 8)
+    assert resized(x, 8) is x
+
+
+def test_shrinking_averages_and_growing_interpolates():
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    torch.testing.assert_close(resized(x, 2).flatten(), torch.tensor([2.5, 4.5, 10.5, 12.5]))
+    assert resized(torch.full((1, 1, 4, 4), 0.3), 12).sub(0.3).abs().max() < 1e-6

@@ -1,0 +1,170 @@
+"""Checkpoints: whole or absent, verified, and the newest whole one is found."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.training.checkpoint.file import (
+    BEST,
+    LAST_GOOD,
+    CheckpointDamagedError,
+    CheckpointWriter,
+    Snapshot,
+    checkpoint_name,
+    checksum_path,
+    copy_to_host,
+    list_checkpoints,
+    load_checkpoint,
+    prune,
+    read_checkpoint,
+    save_checkpoint,
+    set_aside,
+)
+
+
+def _snapshot(step: int, *, good: bool = False, best: bool = False, kind: str = "step") -> Snapshot:
+    payload = {"step": step, "model": {"weight": torch.full((100,), float(step))}}
+    return Snapshot(step=step, kind=kind, payload=payload, loss=1.0, miou=None, good=good, best=best)
+
+
+def _saved(directory: Path, *steps: int) -> list[Path]:
+    return [save_checkpoint(directory, _snapshot(step)) for step in steps]
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    (path,) = _saved(tmp_path, 7)
+    payload = load_checkpoint(path)
+    assert payload["step"] == 7
+    assert torch.equal(payload["model"]["weight"], torch.full((100,), 7.0))
+
+
+def test_the_checksum_beside_it_is_what_sha256sum_checks(tmp_path: Path) -> None:
+    (path,) = _saved(tmp_path, 7)
+    digest, name = checksum_path(path).read_text().split()
+    assert name == path.name and len(digest) == 64
+
+
+def test_nothing_partial_is_left_beside_it(tmp_path: Path) -> None:
+    _saved(tmp_path, 1, 2)
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".pt", ".pt", ".sha256", ".sha256"]
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _lose_the_checksum(path: Path) -> None:
+    checksum_path(path).unlink()
+
+
+def _empty_the_checksum(path: Path) -> None:
+    checksum_path(path).write_text("")
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, _lose_the_checksum, _empty_the_checksum])
+def test_a_damaged_checkpoint_is_not_loaded_and_is_named(tmp_path: Path, damage) -> None:
+    (path,) = _saved(tmp_path, 10)
+    damage(path)
+    with pytest.raises(CheckpointDamagedError, match=path.name):
+        load_checkpoint(path)
+
+
+class _Bomb:
+    def __reduce__(self):
+        return (Path("exploded").write_text, ("boom",))
+
+
+def test_a_pickle_bomb_is_refused_and_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": 1, "model": _Bomb()}, tmp_path / "bomb.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(_Bomb()))
+    for name in ("bomb.pt", "plain.pt"):
+        with pytest.raises(CheckpointDamagedError, match=name):
+            read_checkpoint(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_foreign_file_is_named_as_such(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "foreign.pt")
+    with zipfile.ZipFile(tmp_path / "archive.pt", "w") as archive:
+        archive.writestr("readme", "hello")
+    for name in ("foreign.pt", "archive.pt"):
+        with pytest.raises(CheckpointDamagedError, match=name):
+            read_checkpoint(tmp_path / name)
+
+
+def test_pruning_keeps_the_newest_and_those_that_best_and_last_good_name(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, _snapshot(1, best=True))
+    save_checkpoint(tmp_path, _snapshot(2, good=True))
+    _saved(tmp_path, 3, 4, 5, 6)
+    prune(tmp_path, keep_last=2)
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(n) for n in (1, 2, 5, 6)]
+    assert load_checkpoint(tmp_path / BEST)["step"] == 1
+    assert load_checkpoint(tmp_path / LAST_GOOD)["step"] == 2
+
+
+@pytest.mark.parametrize("kind", ["asked", "promotion"])
+def test_a_checkpoint_that_was_asked_for_or_precedes_a_promotion_is_never_pruned(tmp_path: Path, kind: str) -> None:
+    save_checkpoint(tmp_path, _snapshot(1, kind=kind))
+    _saved(tmp_path, 2, 3, 4)
+    prune(tmp_path, keep_last=1)
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(1), checkpoint_name(4)]
+
+
+def test_a_better_best_lets_the_former_one_go(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, _snapshot(1, best=True))
+    save_checkpoint(tmp_path, _snapshot(2, best=True))
+    _saved(tmp_path, 3)
+    prune(tmp_path, keep_last=1)
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(2), checkpoint_name(3)]
+
+
+def test_a_rollback_takes_later_checkpoints_out_of_a_resumes_way_without_deleting_them(tmp_path: Path) -> None:
+    _saved(tmp_path, 1, 2, 3)
+    set_aside(tmp_path, after_step=1)
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(1)]
+    assert load_checkpoint(tmp_path / "superseded" / checkpoint_name(3))["step"] == 3
+
+
+def test_copies_share_no_memory_with_training() -> None:
+    live = {"a": [torch.zeros(3)], "b": (torch.ones(2), 5)}
+    copied = copy_to_host(live)
+    live["a"][0].fill_(9)
+    assert copied["a"][0].sum() == 0 and copied["b"][1] == 5
+
+
+def test_the_writer_saves_in_order_prunes_and_commits_the_journal_first(tmp_path: Path) -> None:
+    committed: list[int] = []
+    writer = CheckpointWriter(
+        tmp_path, keep_last=2, before_rename=lambda: committed.append(len(list_checkpoints(tmp_path)))
+    )
+    for step in (1, 2, 3):
+        writer.submit(_snapshot(step))
+    written = writer.close()
+    assert [w.name for w in written] == [checkpoint_name(n) for n in (1, 2, 3)]
+    assert committed == [0, 1, 2]
+    assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(2), checkpoint_name(3)]
+
+
+def test_a_disk_that_refuses_is_reported_and_the_writer_goes_on(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoints"
+    target.write_text("a file where the directory should be")
+    writer = CheckpointWriter(target, keep_last=2, before_rename=lambda: None)
+    writer.submit(_snapshot(1))
+    (failed,) = writer.wait()
+    assert failed.error
+    target.unlink()
+    writer.submit(_snapshot(2))
+    (saved,) = writer.close()
+    assert not saved.error

@@ -1,0 +1,69 @@
+"""The learning rate over progress: warm-up, cosine, floor, and what was set by hand."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from engine.config.tree import TrainingConfig
+from engine.protocol.state import LrPin
+from engine.training.step_plan import learning_rate, scheduled_lr
+
+STABLE = TrainingConfig(learning_rate=5e-6, min_learning_rate=1e-8, warmup_epochs=15.0, epochs=100)
+
+
+def test_warm_up_rises_linearly_and_reaches_the_peak_at_its_end() -> None:
+    assert scheduled_lr(7.5, STABLE) == pytest.approx(2.5e-6)
+    assert scheduled_lr(15.0, STABLE) == pytest.approx(5e-6)
+
+
+def test_the_first_step_already_learns() -> None:
+    assert scheduled_lr(1 / 220, STABLE) > 0
+
+
+def test_the_cosine_falls_to_the_floor_and_never_rises_beyond_it() -> None:
+    rates = [scheduled_lr(15 + 0.5 * i, STABLE) for i in range(200)]
+    assert all(later <= earlier for earlier, later in pairwise(rates))
+    assert rates[-1] == pytest.approx(1e-8)
+
+
+def test_halfway_through_the_decay_the_rate_is_halfway() -> None:
+    middle = scheduled_lr(57.5, STABLE)
+    assert middle == pytest.approx((5e-6 + 1e-8) / 2)
+
+
+def test_more_epochs_stretch_the_decay_instead_of_going_round_the_cosine_again() -> None:
+    longer = STABLE.model_copy(update={"epochs": 200})
+    rates = [scheduled_lr(100 + i, longer) for i in range(101)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_scale_multiplies_the_whole_schedule() -> None:
+    assert learning_rate(3.0, STABLE, scale=0.25) == pytest.approx(0.25 * scheduled_lr(3.0, STABLE))
+
+
+def test_a_pinned_rate_holds_through_the_rest_of_warm_up_and_decays_after_it() -> None:
+    pin = LrPin(1e-6, at_epoch=2.0)
+    assert learning_rate(2.0, STABLE, pin=pin) == pytest.approx(1e-6)
+    assert learning_rate(14.9, STABLE, pin=pin) == pytest.approx(1e-6)
+    assert learning_rate(57.5, STABLE, pin=pin) == pytest.approx(1e-6 * scheduled_lr(57.5, STABLE) / 5e-6)
+
+
+def test_a_rate_pinned_late_is_exactly_what_was_asked_for() -> None:
+    pin = LrPin(1e-6, at_epoch=99.0)
+    assert learning_rate(99.0, STABLE, pin=pin) == pytest.approx(1e-6)
+    assert learning_rate(100.0, STABLE, pin=pin) < 1e-6
+
+
+def test_a_pinned_rate_is_never_exceeded_even_after_a_rollback_to_before_it() -> None:
+    assert learning_rate(20.0, STABLE, pin=LrPin(1e-6, at_epoch=90.0)) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 100.0, 150.0])
+def test_every_length_of_warm_up_gives_finite_positive_rates(warmup: float) -> None:
+    training = STABLE.model_copy(update={"warmup_epochs": warmup})
+    for progress in (0.001, 50.0, 100.0):
+        rate = scheduled_lr(progress, training)
+        assert math.isfinite(rate) and rate > 0
