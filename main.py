@@ -20,7 +20,7 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
 from cockpit.terminal.terminal import why_no_screen
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, signals_to
 from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.config.tree import Config
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
-    from engine.outputs.reproduction_report import RedriveReport, RedriveRequest
+    from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
     from engine.protocol.script import ScriptedCommand
     from engine.runtime.start.bootstrap import RunRequest
 
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return run_subcommand(arguments)
         return train(train_options(arguments))
     except UserError as error:
-        complain(f"error: {whole(str(error))}")
+        complain(f"error: {escape_control(str(error))}")
         return 2
     except OSError as error:
         if not (reason := why_unwritten(error)):
@@ -193,18 +193,18 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
     Unless `is_sure`, the name was likely before torch could be asked for a GPU, and is put right now that it can.
     """
-    from engine.runtime.start.bootstrap import initial_state, open_ledger  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import initial_state, open_recorder  # noqa: PLC0415
 
     request = request_for(name)
     if interrupt.is_set():
         return interrupt.exit_code()
-    with open_ledger(request) as ledger:
+    with open_recorder(request) as recorder:
         from engine.runtime.train import train_with  # noqa: PLC0415
 
         if not is_sure and (right := _default_config()) != name:
             request = request_for(right)
-            ledger.state = initial_state(request.directory.name, request.config)
-        return train_with(ledger, request, interrupt)
+            recorder.state = initial_state(request.directory.name, request.config)
+        return train_with(recorder, request, interrupt)
 
 
 def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
@@ -223,8 +223,8 @@ def redrive(arguments: Namespace) -> int:
     """Train a run again and compare. Torch is imported once there is such a run."""
     from cockpit.cli.commands.reproduce import run_redrive  # noqa: PLC0415
 
-    def drive(request: RedriveRequest) -> RedriveReport:
-        from engine.runtime.reproduce.reproduce import redrive as drive_again  # noqa: PLC0415
+    def drive(request: ReproductionRequest) -> ReproductionReport:
+        from engine.runtime.reproduce.reproduce import reproduce as drive_again  # noqa: PLC0415
 
         interrupt = Interrupt()
         with signals_to(interrupt):

@@ -28,16 +28,16 @@ Rule = Callable[[StepPlan, Batch], bool]
 
 def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
     """Make the loss term NaN in every training step, replays aside, that `rule` holds for."""
-    backward: Callable[..., torch.Tensor] = getattr(engine.training.step.Stepper, "_backward")  # noqa: B009
+    backward: Callable[..., torch.Tensor] = getattr(engine.training.step.TrainStep, "_backward")  # noqa: B009
     values = engine.training.step.term_values
     bad = [False]
 
     def poisoned_backward(
-        stepper: engine.training.step.Stepper, batch: Batch, plan: StepPlan, *rest: object
+        train_step: engine.training.step.TrainStep, batch: Batch, plan: StepPlan, *rest: object
     ) -> torch.Tensor:
         bad[0] = rule(plan, batch)
         try:
-            return backward(stepper, batch, plan, *rest)
+            return backward(train_step, batch, plan, *rest)
         finally:
             bad[0] = False
 
@@ -47,7 +47,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
             found[term] = found[term] * math.nan
         return found
 
-    monkeypatch.setattr(engine.training.step.Stepper, "_backward", poisoned_backward)
+    monkeypatch.setattr(engine.training.step.TrainStep, "_backward", poisoned_backward)
     monkeypatch.setattr(engine.training.step, "term_values", poisoned_values)
 
 

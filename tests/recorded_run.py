@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from engine.journal.inbox import Mailbox
+from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
@@ -129,7 +129,7 @@ class RecordedRun:
         )
         left_off = self._left_off()
         self.state = replace(left_off or start, **fields)
-        self._mailbox: Mailbox | None = None
+        self._mailbox: Inbox | None = None
         if left_off is not None:
             self.observe()
 
@@ -210,7 +210,7 @@ class RecordedRun:
     def answer_commands(self) -> list[Request]:
         """Take what lies in the mailbox and do what the rule book says, each answered by its event."""
         if self._mailbox is None:
-            self._mailbox = Mailbox(self.directory)
+            self._mailbox = Inbox(self.directory)
         requests = self._mailbox.poll()
         for request in requests:
             outcome = decide(self.state, request.command)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.arguments import build_parser
-from engine.config.keys import Key, config_keys
+from engine.config.keys import ConfigKey, config_keys
 from engine.config.load import list_configs, load_config
 from engine.config.tree import Config
 from engine.protocol.command_syntax import COMMAND_WORDS, usage
@@ -22,7 +22,7 @@ def readme() -> list[str]:
     return README.read_text(encoding="utf-8").splitlines()
 
 
-def key_row(key: Key) -> str:
+def key_row(key: ConfigKey) -> str:
     """A key's row in the README: name, meaning, what it may be, default."""
     default = '""' if key.default == "" else str(key.default).lower() if isinstance(key.default, bool) else key.default
     number = f"{default:g}" if isinstance(default, float) else str(default)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from textual.app import App
 
 if TYPE_CHECKING:
-    from cockpit.app.controller import Cabin
+    from cockpit.app.controller import SessionController
     from cockpit.dialogs.dispatcher import Severity
 
 
 class AnsweringApp(App[None], inherit_bindings=False):
     """Says what any part of the screen notifies in the strip of answers."""
 
-    _cabin: Cabin | None = None
+    _cabin: SessionController | None = None
 
     def notify(
         self,

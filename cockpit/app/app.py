@@ -17,16 +17,16 @@ from textual.message import Message
 from textual.screen import Screen
 
 from cockpit.app.answering import AnsweringApp
-from cockpit.app.shutdown import Departure
+from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, THEMES
-from cockpit.screens.splash import OpeningScreen
+from cockpit.screens.splash import SplashScreen
 from engine.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from cockpit.app.controller import Cabin
-    from cockpit.app.training_handle import Training
+    from cockpit.app.controller import SessionController
+    from cockpit.app.training_handle import TrainingHandle
     from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
     from cockpit.screens.panel_faults import PanelFailed
     from cockpit.session.session import Session
@@ -61,7 +61,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         session: Session | Path,
         *,
         settings: Settings,
-        training: Training | None = None,
+        training: TrainingHandle | None = None,
         terminal: Terminal | None = None,
     ) -> None:
         driver = None
@@ -77,9 +77,9 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         self.settings = settings
         self.gave_up = False
         self._source = session
-        self._departure = Departure(self, training)
+        self._departure = Shutdown(self, training)
         self._terminal = terminal
-        self._cabin: Cabin | None = None
+        self._cabin: SessionController | None = None
         self._num_faults = 0
         self._own_filters: list[LineFilter] = []
         if settings.marker == "ascii":
@@ -106,7 +106,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
     def get_default_screen(self) -> Screen[None]:
         """The first frame: the main screen where a session is there, else one that needs next to nothing."""
         if isinstance(self._source, Path):
-            return OpeningScreen(self._source.name)
+            return SplashScreen(self._source.name)
         return self._furnish(self._source).screen
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -138,10 +138,10 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         self._departure.answer()
         self._poll()  # so that the main screen's first picture has charts in it
 
-    def _furnish(self, session: Session) -> Cabin:
-        from cockpit.app.controller import Cabin  # noqa: PLC0415 - as above
+    def _furnish(self, session: Session) -> SessionController:
+        from cockpit.app.controller import SessionController  # noqa: PLC0415 - as above
 
-        self._cabin = self._departure.cabin = Cabin(self, session, self.settings)
+        self._cabin = self._departure.controller = SessionController(self, session, self.settings)
         return self._cabin
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
@@ -158,7 +158,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         console.print(compositor.render_update(full=True, screen_stack=self._background_screens, simplify=simplify))
         return console.export_svg(title=title or self.title)
 
-    # --- news ---------------------------------------------------------------------------
+    # --- update ---------------------------------------------------------------------------
 
     def _tick(self) -> None:
         """Look now, or as soon as there is time: the tick after that would make what is on screen older."""
@@ -176,8 +176,8 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
             self._terminal.keep_log()
         if self._cabin is None or not self.screen_stack:  # on the way out
             return
-        news = self._cabin.poll()
-        escape = self._cabin.escape_of(news)
+        update = self._cabin.poll()
+        escape = self._cabin.escape_of(update)
         if escape and self._driver is not None:
             self._driver.write(escape)
         self._departure.watch()
@@ -231,7 +231,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
     # --- faults -------------------------------------------------------------------------
 
     def on_panel_failed(self, message: PanelFailed) -> None:
-        """A panel could not take news."""
+        """A panel could not take update."""
         self._fault(message.error, message.panel)
 
     def _handle_exception(self, error: Exception) -> None:

@@ -13,26 +13,26 @@ from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
 from cockpit.console.ways_on import End, ways_on
-from cockpit.dialogs.dispatcher import Steering
+from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, lookup, shown
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.palette import Actions
+from cockpit.screens.palette import ActionProvider
 from cockpit.screens.panel_faults import Faults, told
 from cockpit.screens.tab_bar import TABS
-from cockpit.screens.update_throttle import HeldNews
-from cockpit.session.poll_budget import FramePace
-from cockpit.session.session import News, Session
-from cockpit.text.format import whole
+from cockpit.screens.update_throttle import UpdateThrottle
+from cockpit.session.poll_budget import PollBudget
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.format import escape_control
 from engine.protocol.commands import Stop
 from engine.protocol.events import Status
 
 if TYPE_CHECKING:
     from textual.app import App
 
-    from cockpit.app.training_handle import Ending
+    from cockpit.app.training_handle import RunResult
     from cockpit.panels.toolkit.panel import Panel
     from cockpit.preferences.settings import Settings
 
@@ -46,41 +46,41 @@ _MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "curso
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
 
-class Cabin:
+class SessionController:
     """Session, steering and main screen, as the app drives them."""
 
     def __init__(self, app: App[Any], session: Session, settings: Settings) -> None:
         self.session = session
-        self.steering = Steering(session, app)
-        self._pace = FramePace()
+        self.steering = ActionDispatcher(session, app)
+        self._pace = PollBudget()
         self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time())
         self._app = app
         self._settings = settings
         self._faults = Faults()
         # Behind a dialog Textual puts the whole screen together, dimmed, for every change of it.
-        self._for_hidden = HeldNews(_HIDDEN_SECONDS)
+        self._for_hidden = UpdateThrottle(_HIDDEN_SECONDS)
         self._is_settled = False
-        self._ending: Ending | None = None
+        self._ending: RunResult | None = None
 
-    def poll(self) -> News:
+    def poll(self) -> SessionUpdate:
         """One look at the journal, handed to everything that is on screen; none where the last one was dear.
 
         While a command is on its way every tick looks: its answer is waited for.
         """
         if not self._pace.is_due(urgent=bool(self.session.pending)):
             self.screen.charts.board.catch_up()
-            return News()
-        news = self.session.poll()
+            return SessionUpdate()
+        update = self.session.poll()
         is_under_way = self.session.history.last_step > self.session.history.first_step
         if is_under_way and not self._is_settled and gc.isenabled():
             self._settle()
-        if news:
-            self.steering.take(news)
+        if update:
+            self.steering.apply_update(update)
             if self._ending is not None:
                 self._say_end()
         is_hidden = isinstance(self._app.screen, ModalScreen)
-        self.screen.tick(self._for_hidden.give(news, at_once=not is_hidden))
-        return news
+        self.screen.tick(self._for_hidden.update(update, at_once=not is_hidden))
+        return update
 
     def due_in(self) -> float:
         """Seconds until the next poll looks at the journal, 0 where it does."""
@@ -96,9 +96,9 @@ class Cabin:
         gc.collect()
         gc.freeze()
 
-    def escape_of(self, news: News) -> str:
-        """What `news` gives a person to hear, or to see on the desktop."""
-        return escape_of(news, self._settings, self.session.run_dir.name)
+    def escape_of(self, update: SessionUpdate) -> str:
+        """What `update` gives a person to hear, or to see on the desktop."""
+        return escape_of(update, self._settings, self.session.run_dir.name)
 
     def dispatch(self, action: str, argument: str = "") -> bool:
         """Do what the key of `action` stands for; False where it is an affair of the app."""
@@ -141,7 +141,7 @@ class Cabin:
         """The screen goes when the run has stopped."""
         self.screen.say_ended(["stopping: the checkpoint is written, then the screen closes"])
 
-    def say_ended(self, ending: Ending) -> None:
+    def say_ended(self, ending: RunResult) -> None:
         """The training has ended by itself: keep the last screen; a failure shows its traceback."""
         self._ending = ending
         self._say_end()
@@ -154,12 +154,12 @@ class Cabin:
             return
         state, best, failed = self.session.state, self.session.best, self._ending.code == 1
         if state is None:
-            why = whole(self._ending.error) or "it ended before it began, the log may say why"
+            why = escape_control(self._ending.error) or "it ended before it began, the log may say why"
             self.screen.say_ended([f"✗ {why}; q leaves"], failed=True)
             return
         end = self.session.end or End("failed" if failed else "ended", "", None)
         if self._ending.error:
-            end = replace(end, why=whole(self._ending.error))
+            end = replace(end, why=escape_control(self._ending.error))
         parts = [
             f"{'✗' if failed else '✓'} {end.said}",
             f"best mIoU {best.miou:.4f} at step {best.step}" if best else "never validated",
@@ -180,7 +180,7 @@ class Cabin:
         if part is not None:
             self.screen.switch_off(part, told(error))
         self._app.notify(
-            f"{whole(told(error))}; console.log has the traceback. The training goes on.",
+            f"{escape_control(told(error))}; console.log has the traceback. The training goes on.",
             title=f"! A fault in the screen: {part.TITLE if part else 'noted'}",
             severity="error",
             markup=False,
@@ -194,7 +194,7 @@ class Cabin:
                 self._app.push_screen(KeyMapScreen(self._settings.keys))
             case _:
                 actions = partial(
-                    Actions,
+                    ActionProvider,
                     keys=self._settings.keys,
                     steering=self.steering,
                     dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
@@ -205,7 +205,7 @@ class Cabin:
         if self.screen.banner.acknowledge() is None:
             self._app.notify("there is no alert to acknowledge", severity="warning", markup=False)
             return
-        self.screen.take(News())
+        self.screen.apply_update(SessionUpdate())
 
     def _end_hint(self) -> None:
         if self.screen.has_class("-hinted"):
@@ -220,4 +220,4 @@ class Cabin:
         except OSError as error:
             self._app.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
         else:
-            self._app.notify(whole(path), title="✓ screenshot", markup=False)
+            self._app.notify(escape_control(path), title="✓ screenshot", markup=False)

@@ -8,9 +8,9 @@ from typing import Final
 from cockpit.console.incident_text import incident_line
 from cockpit.preferences.settings import Settings
 from cockpit.session.incidents.incidents import Incident
-from cockpit.session.session import News
+from cockpit.session.session import SessionUpdate
 from cockpit.text.event_text import sentence
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.protocol import events as e
 
 BELL: Final = "\a"
@@ -18,15 +18,18 @@ _ENDS: Final = (e.RunFinished, e.RunFailed)
 _LONGEST: Final = 200
 
 
-def escape_of(news: News, settings: Settings, run: str) -> str:
-    """What to write to the terminal for `news`; '' where nobody asked to be told.
+def escape_of(update: SessionUpdate, settings: Settings, run: str) -> str:
+    """What to write to the terminal for `update`; '' where nobody asked to be told.
 
     Once for each incident that began, not for every alert that it grows by, and for the end of the run.
     """
-    began = [f"alert {incident.number}: {incident_line(incident)}" for incident in news.began if not _is_end(incident)]
-    ends = [sentence(entry.event) for entry in news.entries if isinstance(entry.event, _ENDS)]
+    began = [
+        f"alert {incident.number}: {incident_line(incident)}" for incident in update.began if not _is_end(incident)
+    ]
+    ends = [sentence(entry.event) for entry in update.entries if isinstance(entry.event, _ENDS)]
     return "".join(
-        (BELL if settings.bell else "") + notification(whole(f"{run}: {text}")[:_LONGEST], settings.notifications)
+        (BELL if settings.bell else "")
+        + notification(escape_control(f"{run}: {text}")[:_LONGEST], settings.notifications)
         for text in (*began, *ends)
     )
 
@@ -40,7 +43,7 @@ def notification(text: str, kind: str) -> str:
 
     Semicolons separate the fields of such a sequence and become commas.
     """
-    plain = whole(text).replace(";", ",")
+    plain = escape_control(text).replace(";", ",")
     match kind:
         case "osc9":
             return _through_tmux(f"\x1b]9;{plain}\x1b\\")

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final
 
 from cockpit.app.app import CockpitApp
-from cockpit.app.training_handle import Ending, Training
+from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
 from cockpit.terminal.standard_streams import complain
 from cockpit.terminal.terminal import Terminal
@@ -25,7 +25,7 @@ _AT_ONCE: Final = 2
 """The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
 
 
-def run_on_screen(directory: Path, training: Training, settings: Settings, *, keep_running: bool) -> Ending:
+def run_on_screen(directory: Path, training: TrainingHandle, settings: Settings, *, keep_running: bool) -> RunResult:
     """Open the screen on the run in `directory` and stay until the training has ended; says how.
 
     A closed terminal stops the training with a checkpoint, unless `keep_running`. A screen that fails is replaced by
@@ -70,7 +70,7 @@ def _run(app: CockpitApp) -> None:
         app.gave_up = True
 
 
-def _follow_on_console(directory: Path, training: Training) -> Ending:
+def _follow_on_console(directory: Path, training: TrainingHandle) -> RunResult:
     # Only a screen that has failed needs it.
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ def _follow_on_console(directory: Path, training: Training) -> Ending:
         reporter.stop(final=False)
 
 
-def _wait(training: Training) -> Ending:
+def _wait(training: TrainingHandle) -> RunResult:
     """Wait for the end, in short turns: signals are handled between them."""
     while (ending := training.wait(0.5)) is None:
         pass
@@ -98,7 +98,7 @@ class _Signals:
     What was ignored when the process started stays ignored, but that a closed terminal ends the screen.
     """
 
-    def __init__(self, training: Training, terminal: Terminal, *, keep_running: bool) -> None:
+    def __init__(self, training: TrainingHandle, terminal: Terminal, *, keep_running: bool) -> None:
         self.hung_up = False
         self.app: CockpitApp | None = None
         self._training = training

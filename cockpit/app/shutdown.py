@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textual.app import App
 
-    from cockpit.app.controller import Cabin
-    from cockpit.app.training_handle import Ending, Training
+    from cockpit.app.controller import SessionController
+    from cockpit.app.training_handle import RunResult, TrainingHandle
 
 
-class Departure:
+class Shutdown:
     """Knows whether the training goes on and whether somebody wants to leave; ends `app` when both allow it."""
 
-    def __init__(self, app: App[Any], training: Training | None) -> None:
-        self.cabin: Cabin | None = None
+    def __init__(self, app: App[Any], training: TrainingHandle | None) -> None:
+        self.controller: SessionController | None = None
         self._app = app
         self._training = training
-        self._ending: Ending | None = None
+        self._ending: RunResult | None = None
         self._is_leaving = False
         self._has_begun = False
         self._heard: deque[int] = deque()
@@ -48,8 +48,8 @@ class Departure:
             return
         if self._is_leaving or ending.code == 2:
             self._app.exit()
-        elif self.cabin is not None:
-            self.cabin.say_ended(ending)
+        elif self.controller is not None:
+            self.controller.say_ended(ending)
 
     def hear(self, number: int) -> None:
         """Remember a signal until `answer`; for its handler, at any moment."""
@@ -90,12 +90,12 @@ class Departure:
     def _answered(self, stop: bool | None) -> None:
         if not stop or self._training is None:
             return
-        if self.cabin is None or not self.cabin.stop():
+        if self.controller is None or not self.controller.stop():
             self._training.stop()
         self._wait()
 
     def _wait(self) -> None:
         self._is_leaving = True
-        if self.cabin is not None:
-            self.cabin.say_stopping()
+        if self.controller is not None:
+            self.controller.say_stopping()
         self.watch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Ending(Protocol):
+class RunResult(Protocol):
     """How a training ended."""
 
     @property
@@ -19,7 +19,7 @@ class Ending(Protocol):
         ...
 
 
-class Training(Protocol):
+class TrainingHandle(Protocol):
     """A training in this process, beside the screen."""
 
     def start(self) -> None:
@@ -34,10 +34,10 @@ class Training(Protocol):
         """Whether the end was asked for."""
         ...
 
-    def ending(self) -> Ending | None:
+    def ending(self) -> RunResult | None:
         """How it ended; None while it goes on."""
         ...
 
-    def wait(self, seconds: float | None = None) -> Ending | None:
+    def wait(self, seconds: float | None = None) -> RunResult | None:
         """How it ended, after `seconds` at most; None while it goes on."""
         ...

@@ -14,12 +14,12 @@ from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.annotations.marks import Marks
 from cockpit.charts.annotations.past import GRADIENT_BOUND, InForce, Past, at_step
 from cockpit.charts.chart_specs import Spec, chance_of, is_sparse, label_of, letter_of, short_label, slot_of
-from cockpit.charts.columns import Columns, Window
+from cockpit.charts.columns import Columns, ColumnWindow
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.heat import heat_scale, scale_key
 from cockpit.charts.draw.layout import Layout, num_panes
 from cockpit.charts.inks import Ink
-from cockpit.charts.scene import Body, Curve, Heat, HeatRow, LegendItem, Lines, Pane, Scene, Stack
+from cockpit.charts.scene import Body, ChartScene, Curve, Heat, HeatRow, LegendItem, LineChart, Pane, Stack
 from cockpit.charts.ticks import compact, narrow
 from cockpit.charts.view import Extent, View, whole_run
 from engine.protocol.state import RunState
@@ -47,7 +47,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class ChartInputs:
     """What all charts share: the history, the part of it on screen, what happened, and what curves are held against."""
 
     source: Source
@@ -93,21 +93,21 @@ def metrics_of(spec: Spec, options: Options, names: tuple[str, ...]) -> tuple[st
     return tuple(name for name in options.metrics if name in names)
 
 
-def panes_of(feed: Feed, width: int) -> int:
+def panes_of(feed: ChartInputs, width: int) -> int:
     """How many plots a chart of that width has."""
     return num_panes(width, recent=feed.recent)
 
 
-def build(spec: Spec, options: Options, feed: Feed, layout: Layout, glyphs: Glyphs) -> Scene:
+def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> ChartScene:
     """The chart as it is to be drawn. The history is asked for as many columns as the plots have, never for more."""
     metrics = metrics_of(spec, options, feed.source.names)
     per_cell = glyphs.across if spec.kind == "lines" else 1
     panes: list[Pane] = []
     for plot, window in zip(layout.plots, _windows(feed, layout, glyphs), strict=False):
-        columns = _Columns(feed.source, window, plot.width, per_cell, layout.gutter)
+        columns = _PlotColumns(feed.source, window, plot.width, per_cell, layout.gutter)
         body = _body(spec, options, feed, metrics, columns)
         panes.append(Pane(window, body, feed.marks, feed.view.cursor))
-    scene = Scene(_title(spec, options, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
+    scene = ChartScene(_title(spec, options, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
     if feed.source.last_step == 0 or not metrics:
         return replace(scene, note="no values yet")
     if panes and isinstance(heat := panes[0].body, Heat):
@@ -115,7 +115,7 @@ def build(spec: Spec, options: Options, feed: Feed, layout: Layout, glyphs: Glyp
     return replace(scene, legend=_legend(spec, feed, metrics))
 
 
-def _windows(feed: Feed, layout: Layout, glyphs: Glyphs) -> list[Window]:
+def _windows(feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> list[ColumnWindow]:
     """The shown steps, and the newest ones at one step per dot; where only one plot fits, `recent` is that one."""
     shown = feed.view.shown(feed.extent)
     if not feed.recent or not layout.plots:
@@ -123,16 +123,16 @@ def _windows(feed: Feed, layout: Layout, glyphs: Glyphs) -> list[Window]:
     dots = max(layout.plots[-1].width * glyphs.across, 1)
     everything = whole_run(feed.extent)
     end = feed.extent.last + 1.0
-    recent = Window(end - dots, end) if dots < everything.span else everything
+    recent = ColumnWindow(end - dots, end) if dots < everything.span else everything
     return [shown, recent] if len(layout.plots) == 2 else [recent]
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class _PlotColumns:
     """Columns of one plot, fetched for all of its metrics together."""
 
     source: Source
-    window: Window
+    window: ColumnWindow
     width: int
     per_cell: int
     gutter: int
@@ -146,9 +146,9 @@ class _Columns:
         return self.source.buckets_of(metrics, first=self.window.first, last=self.window.end, columns=self.count)
 
 
-def _body(spec: Spec, options: Options, feed: Feed, metrics: tuple[str, ...], columns: _Columns) -> Body:
+def _body(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, ...], columns: _PlotColumns) -> Body:
     if not columns.count:
-        return Lines(())
+        return LineChart(())
     found = columns.of(metrics)
     if spec.kind == "heat":
         labels = [_heat_label(metric, metrics, feed, columns.gutter - 1) for metric in metrics]
@@ -172,15 +172,15 @@ def _body(spec: Spec, options: Options, feed: Feed, metrics: tuple[str, ...], co
         for level in levels_of(spec, metrics, feed.in_force, feed.chance, feed.bound)
     )
     levels = tuple(level for level in placed_levels if level is not None)
-    return Lines(curves, levels, log=options.log, smoothing=options.smoothing, bounds=spec.bounds)
+    return LineChart(curves, levels, log=options.log, smoothing=options.smoothing, bounds=spec.bounds)
 
 
-def _value(feed: Feed, metric: str) -> float | None:
+def _value(feed: ChartInputs, metric: str) -> float | None:
     cursor = feed.view.cursor
     return feed.source.newest(metric) if cursor is None else feed.source.at(metric, cursor)
 
 
-def _heat_label(metric: str, metrics: tuple[str, ...], feed: Feed, width: int) -> str:
+def _heat_label(metric: str, metrics: tuple[str, ...], feed: ChartInputs, width: int) -> str:
     """A module's name and, where there is room for both, its value; a short name before none."""
     labels = [label_of(other, metrics) for other in metrics]
     name, value = label_of(metric, metrics), _value(feed, metric)
@@ -193,7 +193,7 @@ def _heat_label(metric: str, metrics: tuple[str, ...], feed: Feed, width: int) -
     return name if len(name) <= width else short
 
 
-def _legend(spec: Spec, feed: Feed, metrics: tuple[str, ...]) -> tuple[LegendItem, ...]:
+def _legend(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[LegendItem, ...]:
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
@@ -210,7 +210,7 @@ def _legend(spec: Spec, feed: Feed, metrics: tuple[str, ...]) -> tuple[LegendIte
     return tuple(items)
 
 
-def _chance(spec: Spec, feed: Feed, metric: str) -> float | None:
+def _chance(spec: Spec, feed: ChartInputs, metric: str) -> float | None:
     if metric == "loss/total":
         cursor = feed.view.cursor
         then = at_step(feed.in_force, feed.extent.last if cursor is None else cursor)
@@ -218,7 +218,7 @@ def _chance(spec: Spec, feed: Feed, metric: str) -> float | None:
     return chance_of(metric, feed.chance) if spec.kind == "lines" else None
 
 
-def _edges(source: Source, metric: str, window: Window) -> tuple[float, float]:
+def _edges(source: Source, metric: str, window: ColumnWindow) -> tuple[float, float]:
     """The values of a sparse metric where its line crosses the window's first and last step; NaN where it does not."""
     steps, values = source.rows(metric, source.first_step, source.last_step)
     finite = np.isfinite(values)
@@ -233,10 +233,10 @@ def _title(spec: Spec, options: Options, metrics: tuple[str, ...]) -> str:
     return spec.title if options.metrics is None else ", ".join(metrics) or spec.title
 
 
-def _tags(spec: Spec, options: Options, panes: list[Pane], feed: Feed) -> tuple[str, ...]:
+def _tags(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:
     """What is drawn how; the bounds too, whose names in the plot a curve may leave no room for."""
     body = panes[0].body if panes else None
-    tags = [level.text for level in body.levels if level.ink != Ink.CHANCE] if isinstance(body, Lines) else []
+    tags = [level.text for level in body.levels if level.ink != Ink.CHANCE] if isinstance(body, LineChart) else []
     if spec.kind == "lines" and options.smoothing:
         tags.append(f"smooth {compact(options.smoothing)}")
     if spec.kind == "lines" and options.log:

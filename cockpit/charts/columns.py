@@ -34,7 +34,7 @@ class Columns(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ColumnWindow:
     """The steps `first` (included) to `end` (not included) that a plot shows; at least a fraction of a step wide."""
 
     first: float

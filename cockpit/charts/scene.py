@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from cockpit.charts.annotations.marks import NO_MARKS, Marks
-from cockpit.charts.columns import Columns, Window
+from cockpit.charts.columns import Columns, ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import Scale
 
@@ -47,7 +47,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LineChart:
     """Curves over one value axis; `smoothing` 0 draws them as recorded. `bounds` keeps the axis within 0..1."""
 
     curves: tuple[Curve, ...]
@@ -80,14 +80,14 @@ class Heat:
     scale: Scale
 
 
-Body = Lines | Stack | Heat
+Body = LineChart | Stack | Heat
 
 
 @dataclass(frozen=True, slots=True)
 class Pane:
     """One plot: the steps it shows, what is in it, and the cursor's step or None."""
 
-    window: Window
+    window: ColumnWindow
     body: Body
     marks: Marks = NO_MARKS
     cursor: int | None = None
@@ -109,7 +109,7 @@ class LegendItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ChartScene:
     """A chart: one pane, or the whole run and the newest steps side by side. `tags` stand at the right of the title."""
 
     title: str

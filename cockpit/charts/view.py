@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cockpit.charts.columns import Window
+from cockpit.charts.columns import ColumnWindow
 
 ZOOM: Final = 2.0
 _MIN_SPAN: Final = 8.0
@@ -28,17 +28,17 @@ class Extent:
 class View:
     """`window` is None for the whole run; with `follow` it stays at the newest step. `cursor` is a step or None."""
 
-    window: Window | None = None
+    window: ColumnWindow | None = None
     follow: bool = True
     cursor: int | None = None
 
-    def shown(self, extent: Extent) -> Window:
+    def shown(self, extent: Extent) -> ColumnWindow:
         """The steps to draw of a run with this extent."""
         if self.window is None:
             return whole_run(extent)
         if self.follow:
             end = extent.last + 1.0
-            return Window(end - self.window.span, end)
+            return ColumnWindow(end - self.window.span, end)
         return _inside(self.window, extent)
 
     def zoomed(self, extent: Extent, factor: float, around: float | None = None) -> View:
@@ -52,11 +52,11 @@ class View:
             return replace(self, window=None)
         point = self.cursor if around is None else around
         if self.follow and point is None:
-            return replace(self, window=Window(extent.last + 1.0 - span, extent.last + 1.0))
+            return replace(self, window=ColumnWindow(extent.last + 1.0 - span, extent.last + 1.0))
         point = (shown.first + shown.end) / 2 if point is None else point
         share = min(max((point - shown.first) / shown.span, 0.0), 1.0)
         return replace(
-            self, window=_inside(Window(point - share * span, point + (1 - share) * span), extent), follow=False
+            self, window=_inside(ColumnWindow(point - share * span, point + (1 - share) * span), extent), follow=False
         )
 
     def panned(self, extent: Extent, share: float) -> View:
@@ -64,7 +64,7 @@ class View:
         if self.window is None:
             return self
         shown = self.shown(extent)
-        moved = Window(shown.first + share * shown.span, shown.end + share * shown.span)
+        moved = ColumnWindow(shown.first + share * shown.span, shown.end + share * shown.span)
         return replace(self, window=_inside(moved, extent), follow=False)
 
     def followed(self, extent: Extent) -> View:
@@ -85,7 +85,7 @@ class View:
         shown = self.shown(extent)
         if self.window is None or shown.first <= step < shown.end:
             return replace(self, cursor=step)
-        window = Window(step - shown.span / 2, step + shown.span / 2)
+        window = ColumnWindow(step - shown.span / 2, step + shown.span / 2)
         return replace(self, cursor=step, window=_inside(window, extent), follow=False)
 
     def moved(self, extent: Extent, columns: int, *, of: int) -> View:
@@ -105,26 +105,26 @@ class View:
         return self.at(extent, math.ceil(self.shown(extent).end) - 1)
 
 
-def whole_run(extent: Extent) -> Window:
+def whole_run(extent: Extent) -> ColumnWindow:
     """From the first step to a little past the last: a round number of steps, so that the axis holds still."""
     span = max(extent.last + 1.0 - extent.first, _WHOLE_SPAN)
     grain = 10.0 ** math.floor(math.log10(span / 10))
     grain = next(grain * factor for factor in (5, 2, 1) if grain * factor <= span / 10) / 2
-    return Window(float(extent.first), extent.first + math.ceil(span / grain - 1e-9) * grain)
+    return ColumnWindow(float(extent.first), extent.first + math.ceil(span / grain - 1e-9) * grain)
 
 
-def recorded(window: Window, extent: Extent) -> tuple[int, int]:
+def recorded(window: ColumnWindow, extent: Extent) -> tuple[int, int]:
     """The first and the last recorded step that a window shows, which may be the same one."""
     first = min(max(math.ceil(window.first), extent.first), extent.last)
     return first, max(min(math.ceil(window.end) - 1, extent.last), first)
 
 
-def _inside(window: Window, extent: Extent) -> Window:
+def _inside(window: ColumnWindow, extent: Extent) -> ColumnWindow:
     """The window moved so that it shows nothing beyond the run, and the last step at least."""
     everything = whole_run(extent)
     span = min(window.span, everything.span)
     first = min(max(window.first, everything.first), everything.end - span, float(max(extent.last, extent.first)))
-    return Window(first, first + span)
+    return ColumnWindow(first, first + span)
 
 
 _PAN: Final = 0.25

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.console.curves import Curve, curve_lines
+from cockpit.console.curves import PlotextCurve, curve_lines
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 
@@ -22,14 +22,14 @@ def marked_steps(entries: Iterable[Entry]) -> tuple[int, ...]:
     return tuple(sorted({entry.step for entry in entries if isinstance(entry.event, _STEERING_MARKS)}))
 
 
-def read_curves(reader: JournalReader, keys: Sequence[str], marks: tuple[int, ...] = ()) -> list[Curve]:
+def read_curves(reader: JournalReader, keys: Sequence[str], marks: tuple[int, ...] = ()) -> list[PlotextCurve]:
     """One curve per metric in `keys` along the current lineage; steps that did not record it are left out."""
     series = reader.series(keys)
-    curves: list[Curve] = []
+    curves: list[PlotextCurve] = []
     for key in keys:
         present = series.present[key]
         values = series.values[key][present].astype(np.float64)
-        curves.append(Curve(key, series.steps[present], values, _wants_log(key, values), marks))
+        curves.append(PlotextCurve(key, series.steps[present], values, _wants_log(key, values), marks))
     return curves
 
 
@@ -41,7 +41,7 @@ def _wants_log(key: str, values: NDArray[np.float64]) -> bool:
     return bool(finite.size and finite.min() > 0 and finite.max() > _LOG_RATIO * np.median(finite))
 
 
-def chart_lines(curves: Iterable[Curve], *, width: int, ascii_only: bool = False, height: int = 10) -> list[str]:
+def chart_lines(curves: Iterable[PlotextCurve], *, width: int, ascii_only: bool = False, height: int = 10) -> list[str]:
     """The curves one below the other, a blank line after each."""
     return [
         line

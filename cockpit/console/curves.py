@@ -14,7 +14,7 @@ import plotext
 from numpy.typing import NDArray
 
 from cockpit.console.axis import Axis
-from cockpit.text.format import number, whole
+from cockpit.text.format import escape_control, number
 
 _PLOTEXT: Final = Lock()
 """plotext keeps one figure for the whole process."""
@@ -37,7 +37,7 @@ _MIN_COLUMNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class PlotextCurve:
     """One metric over steps (ascending; values may be NaN or Inf) and the steps at which somebody intervened."""
 
     name: str
@@ -47,22 +47,22 @@ class Curve:
     marks: tuple[int, ...] = ()
 
 
-def curve_lines(curve: Curve, *, width: int, height: int = 12, ascii_only: bool = False) -> list[str]:
+def curve_lines(curve: PlotextCurve, *, width: int, height: int = 12, ascii_only: bool = False) -> list[str]:
     """The curve as text lines of at most `width` (20 or more) characters: what the values were, then the chart."""
     width = max(width, _MIN_COLUMNS)
-    name = f"{whole(curve.name)} (log scale)" if curve.log else whole(curve.name)
+    name = f"{escape_control(curve.name)} (log scale)" if curve.log else escape_control(curve.name)
     lines = list(_wrapped([name, *_facts(curve)], width))
     if _drawable(curve).any():
         lines += _chart(curve, (width, max(height, 6)), _ASCII if ascii_only else _BRAILLE)
     return lines
 
 
-def _drawable(curve: Curve) -> NDArray[np.bool_]:
+def _drawable(curve: PlotextCurve) -> NDArray[np.bool_]:
     finite = np.isfinite(curve.values)
     return finite & (curve.values > 0) if curve.log else finite
 
 
-def _facts(curve: Curve) -> Iterator[str]:
+def _facts(curve: PlotextCurve) -> Iterator[str]:
     """What a chart cannot say: the last, least and greatest value, and the points that are not on it."""
     if curve.values.size == 0:
         yield "no values yet"
@@ -75,7 +75,7 @@ def _facts(curve: Curve) -> Iterator[str]:
     yield from _left_out(curve)
 
 
-def _left_out(curve: Curve) -> Iterator[str]:
+def _left_out(curve: PlotextCurve) -> Iterator[str]:
     kinds = (("NaN", np.isnan(curve.values)), ("Inf", np.isinf(curve.values)))
     for word, where in kinds:
         if where.any():
@@ -94,7 +94,7 @@ def _wrapped(parts: list[str], width: int) -> Iterator[str]:
     yield line[:width]
 
 
-def _chart(curve: Curve, size: tuple[int, int], glyphs: _Glyphs) -> list[str]:
+def _chart(curve: PlotextCurve, size: tuple[int, int], glyphs: _Glyphs) -> list[str]:
     axis = _axis(curve)
     first, last = int(curve.steps[0]), int(curve.steps[-1])
     across = Axis(first, max(last, first + 1))
@@ -132,7 +132,7 @@ def _clear(size: tuple[int, int]) -> None:
     plotext.yfrequency(0)
 
 
-def _axis(curve: Curve) -> Axis:
+def _axis(curve: PlotextCurve) -> Axis:
     """The range of what can be drawn, opened a little where all values are the same."""
     values = curve.values[_drawable(curve)]
     low, high = float(values.min()), float(values.max())
@@ -145,7 +145,7 @@ def _axis(curve: Curve) -> Axis:
     return Axis(low, high)
 
 
-def segments(curve: Curve, *, columns: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def segments(curve: PlotextCurve, *, columns: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """The curve's lines as (steps, values): least and greatest value of every column, in order of time.
 
     A column that holds nothing but values that cannot be drawn ends a line; the next one that can begins another.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cockpit.session.activity_text import Pulse
+from cockpit.session.activity_text import ActivityText
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -16,7 +16,7 @@ from engine.protocol.state import RunState
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RunView:
     """How a run stands: times in seconds; `terms` are the newest raw loss terms, `chance` what guessing scores.
 
     `alert` is the newest incident of this process, `alerts` how many the run had in all.
@@ -35,11 +35,11 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class FollowerUpdate:
     """What one look at the journal brought."""
 
     entries: tuple[Entry, ...]
-    view: View
+    view: RunView
 
 
 class Follower:
@@ -50,7 +50,7 @@ class Follower:
 
     def __init__(self, run_dir: Path, *, clock: Callable[[], float], after_event: int = 0, stale: str = "") -> None:
         self.reader = JournalReader(run_dir)
-        self._pulse = Pulse(run_dir / CHECKPOINTS)
+        self._pulse = ActivityText(run_dir / CHECKPOINTS)
         self._clock = clock
         self._last_event = after_event
         self._shown_until = 0.0
@@ -66,7 +66,7 @@ class Follower:
         """Give the journal back."""
         self.reader.close()
 
-    def look(self) -> News | None:
+    def look(self) -> FollowerUpdate | None:
         """What is new, or None before the run has said anything. Raises UserError when the journal cannot be read."""
         self._follow_file()
         state = self.reader.state()
@@ -77,7 +77,7 @@ class Follower:
         entries = self._read_events(newest)
         self._read_metrics(newest, state)
         self._pulse.observe(state, now)
-        return News(tuple(entries), self._view(state, now))
+        return FollowerUpdate(tuple(entries), self._view(state, now))
 
     def _follow_file(self) -> None:
         """Read the journal that is in its place now; in one that was written from memory events have other numbers."""
@@ -112,9 +112,9 @@ class Follower:
             self._terms = last_terms(self.reader, first=newest.step)
         self._newest = newest
 
-    def _view(self, state: RunState, now: float) -> View:
+    def _view(self, state: RunState, now: float) -> RunView:
         incidents = self._incidents or Incidents()
-        return View(
+        return RunView(
             state=state,
             elapsed=now - self._opened_at,
             steps_per_second=self._pulse.pace.steps_per_second(),

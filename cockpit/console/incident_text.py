@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cockpit.session.incidents.incidents import NOT_FINITE, Incident, Tally
 from cockpit.text.event_text import sentence
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.protocol import events as e
 
 
@@ -27,10 +27,10 @@ def _phrases(incident: Incident) -> Iterator[str]:
         if tally.kind == NOT_FINITE:
             yield _span(tally)
         elif tally.kind.startswith("spike "):
-            metric = whole(tally.kind.removeprefix("spike "))
+            metric = escape_control(tally.kind.removeprefix("spike "))
             yield f"{metric} spiked" + (f" {tally.count} times" if tally.count > 1 else "")
         elif len(tally.places) > 1:
-            yield f"{len(tally.places)} x {whole(tally.kind)}"
+            yield f"{len(tally.places)} x {escape_control(tally.kind)}"
         else:
             yield _phrase(incident, tally)
 
@@ -45,7 +45,7 @@ def _phrase(incident: Incident, tally: Tally) -> str:
     event = next(entry.event for entry in reversed(incident.entries) if _tells(entry.event, tally.kind))
     match event:
         case e.AlertRaised(kind=kind):
-            return whole(kind)
+            return escape_control(kind)
         case e.RunFailed():
             return "the run failed"
         case _:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from cockpit.console.follower import View
+from cockpit.console.follower import RunView
 from cockpit.console.incident_text import incident_line
-from cockpit.text.format import duration, number, rate, whole
+from cockpit.text.format import duration, escape_control, number, rate
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.tasks.person.spec import LOSS_TERMS, PHASES
@@ -21,7 +21,7 @@ _MIN_BAR, _MAX_BAR = 8, 40
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LineSegment:
     """A piece of a line that is never broken: a label, a value, and the value's style."""
 
     label: str
@@ -29,7 +29,7 @@ class Part:
     style: str = "bold"
 
 
-def panel(view: View, *, width: int, ascii_only: bool = False) -> Text:
+def panel(view: RunView, *, width: int, ascii_only: bool = False) -> Text:
     """The panel as one text, every line of it at most `width` cells wide."""
     lines = [
         *flowing(_identity(view), width),
@@ -42,7 +42,7 @@ def panel(view: View, *, width: int, ascii_only: bool = False) -> Text:
     return Text("\n", end="").join(lines)
 
 
-def progress_line(view: View) -> str:
+def progress_line(view: RunView) -> str:
     """The same in one plain line, for logs."""
     state = view.state
     if state.activity is Activity.STARTING:
@@ -58,7 +58,7 @@ def progress_line(view: View) -> str:
     return "  ".join(parts)
 
 
-def flowing(parts: Iterable[Part], width: int) -> list[Text]:
+def flowing(parts: Iterable[LineSegment], width: int) -> list[Text]:
     """Parts two blanks apart on as many lines as they need; a part wider than a line is cut."""
     lines = [Text()]
     for part in parts:
@@ -84,20 +84,20 @@ def phase_title(phase: int) -> str:
     return f"{phase} {PHASES[phase].title}" if 0 <= phase < len(PHASES) else str(phase)
 
 
-def _identity(view: View) -> Iterable[Part]:
+def _identity(view: RunView) -> Iterable[LineSegment]:
     state = view.state
-    yield Part("", whole(state.run))
-    yield Part("phase", phase_title(state.phase))
-    yield Part("epoch", str(state.epoch + 1))
-    yield Part("on", whole(state.device) or "-", "")
-    yield Part("", view.pulse, "bold" if view.pulse.startswith("running") else "bold yellow")
+    yield LineSegment("", escape_control(state.run))
+    yield LineSegment("phase", phase_title(state.phase))
+    yield LineSegment("epoch", str(state.epoch + 1))
+    yield LineSegment("on", escape_control(state.device) or "-", "")
+    yield LineSegment("", view.pulse, "bold" if view.pulse.startswith("running") else "bold yellow")
 
 
 def _percent(state: RunState) -> str:
     return f"{100 * state.step / state.total_steps:.1f} %" if state.total_steps else "-"
 
 
-def _progress(view: View, width: int, ascii_only: bool) -> Text:
+def _progress(view: RunView, width: int, ascii_only: bool) -> Text:
     """The bar and what stands beside it; the bar gives way first."""
     state = view.state
     said = f" {state.step}/{state.total_steps} {_percent(state)}"
@@ -115,21 +115,21 @@ def _progress(view: View, width: int, ascii_only: bool) -> Text:
     return line
 
 
-def _measures(view: View) -> Iterable[Part]:
+def _measures(view: RunView) -> Iterable[LineSegment]:
     state, speed = view.state, view.steps_per_second
     chance = total_chance(state, view)
-    yield Part("loss", number(state.loss), loss_style(state.loss, chance))
+    yield LineSegment("loss", number(state.loss), loss_style(state.loss, chance))
     if chance is not None:
-        yield Part("chance", number(chance), "")
-    yield Part("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
-    yield Part("lr", rate(state.lr) if state.lr else "-")
-    yield Part("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.4f}")
+        yield LineSegment("chance", number(chance), "")
+    yield LineSegment("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
+    yield LineSegment("lr", rate(state.lr) if state.lr else "-")
+    yield LineSegment("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.4f}")
     if view.best is not None:
-        yield Part("best", f"{view.best.miou:.4f} at step {view.best.step}")
+        yield LineSegment("best", f"{view.best.miou:.4f} at step {view.best.step}")
     if speed:
-        yield Part("", f"{number(speed, 3)} steps/s", "")
+        yield LineSegment("", f"{number(speed, 3)} steps/s", "")
     if state.samples_per_second:
-        yield Part("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
+        yield LineSegment("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
     for label, count in (
         ("skipped", state.skipped_steps),
         ("clamp hits", state.clamp_hits),
@@ -137,16 +137,16 @@ def _measures(view: View) -> Iterable[Part]:
         ("alerts", view.alerts),
     ):
         if count:
-            yield Part(label, str(count), "bold yellow" if label == "clamp hits" else "bold red")
+            yield LineSegment(label, str(count), "bold yellow" if label == "clamp hits" else "bold red")
 
 
-def total_chance(state: RunState, view: View) -> float | None:
+def total_chance(state: RunState, view: RunView) -> float | None:
     """The weighted sum of the chance levels of the terms that count now; None while they are unknown."""
     weighed = [state.loss_weights.get(term, 0.0) * view.chance[term] for term in view.terms if term in view.chance]
     return math.fsum(weighed) if weighed else None
 
 
-def _terms(view: View, width: int) -> list[Text]:
+def _terms(view: RunView, width: int) -> list[Text]:
     """The raw loss terms, each beside its chance level, in as many columns as fit."""
     cells = [_term(view, term) for term in LOSS_TERMS if term in view.terms]
     per_line = max(width // _CELL, 1)
@@ -156,7 +156,7 @@ def _terms(view: View, width: int) -> list[Text]:
     return lines
 
 
-def _term(view: View, term: str) -> Text:
+def _term(view: RunView, term: str) -> Text:
     value, chance = view.terms[term], view.chance.get(term)
     cell = Text(f"{term:<14} ", "dim")
     cell.append(f"{number(value):>9}", loss_style(value, chance))
@@ -165,7 +165,7 @@ def _term(view: View, term: str) -> Text:
     return cell
 
 
-def _alert(view: View, width: int) -> Text:
+def _alert(view: RunView, width: int) -> Text:
     assert view.alert is not None
     said = f"! step {view.alert.last_step}: {incident_line(view.alert)}"
     fitting = said if cell_len(said) <= width else set_cell_size(said, max(width - 3, 0)) + "..."

@@ -10,15 +10,20 @@ from typing import Any, Final
 from rich.text import Text
 
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.text.event_text import Weight, sentence, weight
-from cockpit.text.format import whole
+from cockpit.text.event_text import EventSeverity, sentence, weight
+from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
 
 _FLOODS: Final = (e.StepSkipped, e.SampleRejected)
 _IN_FULL: Final = 10
-_STYLES: Final = {Weight.ALERT: "bold red", Weight.RESULT: "bold", Weight.INTERVENTION: "cyan", Weight.PROGRESS: ""}
+_STYLES: Final = {
+    EventSeverity.ALERT: "bold red",
+    EventSeverity.RESULT: "bold",
+    EventSeverity.INTERVENTION: "cyan",
+    EventSeverity.PROGRESS: "",
+}
 
 
 class LogLines:
@@ -49,13 +54,15 @@ class LogLines:
             return entry_line(entry, note=self._thinning(entry))
         if not began:
             said = f"alert {number} grows: {entry.event.kind}: {entry.event.message}"
-            return Text(whole(f"step {entry.step}  ! {said}"), _STYLES[Weight.ALERT])
+            return Text(escape_control(f"step {entry.step}  ! {said}"), _STYLES[EventSeverity.ALERT])
         cause = began[0].cause
         return entry_line(entry, note=f"; likely cause: {cause.text}" if cause is not None else "")
 
     def _is_wanted(self, entry: Entry) -> bool:
         matter = _weight_of(entry)
-        if matter is Weight.SILENT or (self._quiet and matter not in (Weight.RESULT, Weight.ALERT)):
+        if matter is EventSeverity.SILENT or (
+            self._quiet and matter not in (EventSeverity.RESULT, EventSeverity.ALERT)
+        ):
             return False
         kind = type(entry.event)
         self._counts[kind] += 1
@@ -73,20 +80,20 @@ def with_time(line: Text, when: float) -> Text:
 
 def entry_line(entry: Entry, *, note: str = "") -> Text:
     """One event: its step, who was behind it, what happened, and how a command ended."""
-    who = "" if entry.actor == "engine" else f"{whole(entry.actor)}: "
+    who = "" if entry.actor == "engine" else f"{escape_control(entry.actor)}: "
     ending = "" if entry.status in (Status.NOTED, Status.APPLIED) else f" [{entry.status.value}]"
-    reason = f" ({whole(entry.reason)})" if entry.reason else ""
+    reason = f" ({escape_control(entry.reason)})" if entry.reason else ""
     matter = _weight_of(entry)
-    mark = "! " if matter is Weight.ALERT else ""
+    mark = "! " if matter is EventSeverity.ALERT else ""
     line = f"step {entry.step}  {mark}{who}{sentence(entry.event)}{ending}{reason}{note}"
     return Text(line, _STYLES.get(matter, ""))
 
 
-def _weight_of(entry: Entry) -> Weight:
+def _weight_of(entry: Entry) -> EventSeverity:
     """An event that somebody asked for is an intervention, whatever it is otherwise, unless it is a result."""
     matter = weight(entry.event)
-    if entry.status is not Status.NOTED and matter in (Weight.PROGRESS, Weight.SILENT):
-        return Weight.INTERVENTION
+    if entry.status is not Status.NOTED and matter in (EventSeverity.PROGRESS, EventSeverity.SILENT):
+        return EventSeverity.INTERVENTION
     return matter
 
 

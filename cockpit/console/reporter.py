@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cockpit.console.follower import Follower, News
+from cockpit.console.follower import Follower, FollowerUpdate
 from cockpit.console.live_panel import panel, progress_line
 from cockpit.console.log_lines import LogLines, with_time
 from cockpit.console.summary import curves_text, read_outcome, summary_lines
 from cockpit.terminal.safe_stream import is_live, open_console
-from cockpit.text.format import duration, whole
+from cockpit.text.format import duration, escape_control
 from engine.errors import UserError
 from engine.journal.disk.run_dir import StartWatch
 from engine.journal.reader import JournalReader
@@ -73,7 +73,7 @@ class ConsoleReporter:
     def start(self) -> None:
         """Begin to follow, before the run's journal exists if need be; what a former process left is not shown."""
         self._past.remember()
-        self._print(Text(f"{whole(str(self._run_dir))}: starting"))
+        self._print(Text(f"{escape_control(str(self._run_dir))}: starting"))
         self._thread.start()
 
     def stop(self, *, final: bool = True) -> None:
@@ -101,15 +101,15 @@ class ConsoleReporter:
     def tick(self) -> None:
         """Look once at the journal and show what is new."""
         try:
-            news = self._look()
+            update = self._look()
         except UserError:
-            news = None  # no journal yet, or a disk that does not answer now: the next look may find more
-        if news is not None:
-            self._show(news)
+            update = None  # no journal yet, or a disk that does not answer now: the next look may find more
+        if update is not None:
+            self._show(update)
         elif self._live:
             self._redraw(Text(f"starting, {duration(self._clock() - self._started_at)}"))
 
-    def _look(self) -> News | None:
+    def _look(self) -> FollowerUpdate | None:
         if not self._has_begun():
             return None
         if self._follower is None:
@@ -119,13 +119,13 @@ class ConsoleReporter:
     def _has_begun(self) -> bool:
         return self._start is None or self._start.has_begun()
 
-    def _show(self, news: News) -> None:
-        for line in self._log.of(news.entries):
+    def _show(self, update: FollowerUpdate) -> None:
+        for line in self._log.of(update.entries):
             self._print(line)
         if self._live:
-            self._redraw(panel(news.view, width=self._console.width - 1, ascii_only=self._ascii_only))
-        elif not self._quiet and self._plain.is_due(news, self._clock()):
-            self._print(with_time(Text(progress_line(news.view)), time.time()))
+            self._redraw(panel(update.view, width=self._console.width - 1, ascii_only=self._ascii_only))
+        elif not self._quiet and self._plain.is_due(update, self._clock()):
+            self._print(with_time(Text(progress_line(update.view)), time.time()))
 
     def _redraw(self, picture: Text) -> None:
         if self._display is None:
@@ -196,11 +196,11 @@ class _PlainPace:
         self._shown = (-1, "")
         self._gap = PLAIN_SECONDS
 
-    def is_due(self, news: News, now: float) -> bool:
+    def is_due(self, update: FollowerUpdate, now: float) -> bool:
         """Whether to print the progress now."""
-        state = news.view.state
+        state = update.view.state
         where = (state.step, state.activity.value)
-        ends_epoch = any(isinstance(entry.event, e.EpochCompleted) for entry in news.entries)
+        ends_epoch = any(isinstance(entry.event, e.EpochCompleted) for entry in update.entries)
         if self._last is None:
             self._last = now
         if not ends_epoch and now - self._last < self._gap:

@@ -15,7 +15,7 @@ from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
 from cockpit.console.ways_on import resume_command
 from cockpit.session.incidents.incidents import Incident, incidents_of
-from cockpit.text.format import duration, number, rate, whole
+from cockpit.text.format import duration, escape_control, number, rate
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
@@ -27,7 +27,7 @@ _MAX_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunSummary:
     """Everything that the summary says, read from the journal once."""
 
     run_dir: Path
@@ -38,12 +38,12 @@ class Outcome:
     best: Best | None
 
 
-def read_outcome(reader: JournalReader, run_dir: Path) -> Outcome | None:
+def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
     """The outcome of the run in `run_dir`; None where it never recorded a state."""
     state = reader.state()
     if state is None:
         return None
-    return Outcome(
+    return RunSummary(
         run_dir=run_dir,
         state=state,
         entries=tuple(reader.events()),
@@ -53,17 +53,17 @@ def read_outcome(reader: JournalReader, run_dir: Path) -> Outcome | None:
     )
 
 
-def summary_lines(outcome: Outcome) -> list[Text]:
+def summary_lines(outcome: RunSummary) -> list[Text]:
     """The summary without its curves."""
     return [
-        Text(f"{whole(outcome.state.run)}: {ending(outcome)}", "bold"),
+        Text(f"{escape_control(outcome.state.run)}: {ending(outcome)}", "bold"),
         *fact_lines(outcome),
         # A path or a command that is broken over two lines cannot be copied.
         *(Text(f"  {line}", no_wrap=True) for line in way_on(outcome)),
     ]
 
 
-def fact_lines(outcome: Outcome) -> list[Text]:
+def fact_lines(outcome: RunSummary) -> list[Text]:
     """How far the run is, what it reached, what went wrong and what was done to it."""
     return [
         Text(f"  {_where(outcome.state)}"),
@@ -75,7 +75,7 @@ def fact_lines(outcome: Outcome) -> list[Text]:
     ]
 
 
-def curves_text(reader: JournalReader, outcome: Outcome, *, width: int, ascii_only: bool) -> list[str]:
+def curves_text(reader: JournalReader, outcome: RunSummary, *, width: int, ascii_only: bool) -> list[str]:
     """The end-of-run curves: total loss, validation mIoU, gradient norm."""
     curves = read_curves(reader, SUMMARY_KEYS, marked_steps(outcome.entries))
     return chart_lines(curves, width=width, ascii_only=ascii_only)
@@ -86,25 +86,25 @@ def is_intervention(entry: Entry) -> bool:
     return entry.status is not Status.NOTED or entry.actor != "engine"
 
 
-def ending(outcome: Outcome) -> str:
+def ending(outcome: RunSummary) -> str:
     """How the run ended, or that it was left in the middle."""
     last = next((x.event for x in reversed(outcome.entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
     match outcome.state.activity, last:
         case Activity.FINISHED, e.RunFinished(reason=reason, seconds=seconds):
-            return f"{whole(reason)} after {duration(seconds)}"
+            return f"{escape_control(reason)} after {duration(seconds)}"
         case Activity.FAILED, e.RunFailed(error=error):
-            return f"failed: {whole(error)}"
+            return f"failed: {escape_control(error)}"
         case activity, _:
             return f"left while {activity.value}"
 
 
 def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
-    phase, device = phase_title(state.phase), whole(state.device) or "no device"
+    phase, device = phase_title(state.phase), escape_control(state.device) or "no device"
     return f"{state.step}{total} steps, in epoch {state.epoch + 1}, phase {phase}, lr {rate(state.lr)}, on {device}"
 
 
-def _reached(outcome: Outcome) -> str:
+def _reached(outcome: RunSummary) -> str:
     state, best = outcome.state, outcome.best
     parts = [f"last loss {number(state.loss)}", f"gradient norm {number(state.grad_norm)}"]
     if best is None:
@@ -114,7 +114,7 @@ def _reached(outcome: Outcome) -> str:
     return ", ".join(parts)
 
 
-def _terms(outcome: Outcome) -> Iterator[Text]:
+def _terms(outcome: RunSummary) -> Iterator[Text]:
     known = [term for term in LOSS_TERMS if term in outcome.terms]
     if known:
         yield Text(f"  {'loss term':<16}{'last':>10}{'chance':>10}{'weight':>10}", "dim")
@@ -126,7 +126,7 @@ def _terms(outcome: Outcome) -> Iterator[Text]:
         yield line
 
 
-def _troubles(outcome: Outcome) -> Iterator[Text]:
+def _troubles(outcome: RunSummary) -> Iterator[Text]:
     """Counts of what went wrong; nothing where nothing did."""
     state = outcome.state
     skipped = [entry for entry in outcome.entries if isinstance(entry.event, e.StepSkipped)]
@@ -155,12 +155,12 @@ def _incident(incident: Incident) -> Text:
     return Text(f"{incident.number}  {steps}  {incident_line(incident)}", "bold red")
 
 
-def way_on(outcome: Outcome) -> Iterable[str]:
+def way_on(outcome: RunSummary) -> Iterable[str]:
     """The last checkpoint and the command that goes on from it."""
     state, run_dir = outcome.state, outcome.run_dir
     if not state.last_checkpoint:
         yield "no checkpoint was written: the run cannot be resumed"
         return
-    yield f"last checkpoint: {whole(str(run_dir / CHECKPOINTS / state.last_checkpoint))}"
+    yield f"last checkpoint: {escape_control(str(run_dir / CHECKPOINTS / state.last_checkpoint))}"
     more = " (give more --epochs or --max-steps)" if 0 < state.total_steps <= state.step else ""
-    yield f"to go on: {whole(resume_command(run_dir))}{more}"
+    yield f"to go on: {escape_control(resume_command(run_dir))}{more}"

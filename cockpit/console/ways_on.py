@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import FORENSICS
 from engine.journal.reader import Entry
 from engine.protocol import events as e
@@ -41,9 +41,9 @@ def end_of(state: RunState, entries: Sequence[Entry]) -> End | None:
         case e.RunFinished(reason="stopped", seconds=seconds):
             return End("stopped", f"at step {state.step}{_by_whom(entries)}", seconds)
         case e.RunFinished(reason=reason, seconds=seconds):
-            return End("finished", whole(reason), seconds)
+            return End("finished", escape_control(reason), seconds)
         case e.RunFailed(error=error):
-            return End("failed", whole(error), _lasted(entries))
+            return End("failed", escape_control(error), _lasted(entries))
         case _:
             return End(state.activity.value, "", None)
 
@@ -53,8 +53,8 @@ def _by_whom(entries: Sequence[Entry]) -> str:
     asked = next((x for x in reversed(entries) if isinstance(x.event, e.StopRequested | e.RunStarted)), None)
     if asked is None or not isinstance(asked.event, e.StopRequested):
         return ""
-    reason = f" ({whole(asked.event.reason)})" if asked.event.reason else ""
-    return f" by {whole(asked.actor)}{reason}"
+    reason = f" ({escape_control(asked.event.reason)})" if asked.event.reason else ""
+    return f" by {escape_control(asked.actor)}{reason}"
 
 
 def _lasted(entries: Sequence[Entry]) -> float | None:

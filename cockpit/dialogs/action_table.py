@@ -10,7 +10,7 @@ from typing import Final
 from cockpit.dialogs import openers
 from cockpit.dialogs.openers import Plan, Reason, Send, Situation
 from cockpit.session.session import Session
-from cockpit.text.command_text import foreseen, foretold, names, title
+from cockpit.text.command_text import describe_outcome, names, projected_state, title
 from cockpit.text.format import number
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
@@ -58,8 +58,8 @@ def _at_once(command_of: Callable[[RunState], Command]) -> Action:
 def _effect_of(situation: Situation, command: Command) -> Effect:
     """What `command` adds to what is on its way already."""
     waiting = (pending.command for pending in situation.session.pending)
-    outcome = decide(foreseen(situation.state, waiting), command)
-    return Effect(outcome.status is not Status.REFUSED, foretold(outcome))
+    outcome = decide(projected_state(situation.state, waiting), command)
+    return Effect(outcome.status is not Status.REFUSED, describe_outcome(outcome))
 
 
 def _pause(situation: Situation) -> Plan:
@@ -115,7 +115,7 @@ def _gate(situation: Situation) -> str:
         waits = f"not measured yet {names(pending)}" if pending else ""
         shut = "; ".join(text for text in (names(red) if red else "", waits) if text)
         return f"the gate to phase {state.phase + 1} is shut: {shut}"
-    return foretold(decide(state, c.PromotePhase()))
+    return describe_outcome(decide(state, c.PromotePhase()))
 
 
 def _weights(state: RunState) -> str:

@@ -13,8 +13,8 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from cockpit.session.session import News, Session
-from cockpit.text.command_text import changes_nothing, foretold
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.command_text import changes_nothing, describe_outcome
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Status
@@ -85,9 +85,9 @@ class Dialog(ModalScreen[Answer]):
         """Say how things stand."""
         self.renew()
 
-    def take(self, session: Session, news: News) -> None:
-        """What `news` brought may change what the dialog says."""
-        if self.is_attached and self.is_mounted and (news.state or news.entries):
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
+        """What `update` brought may change what the dialog says."""
+        if self.is_attached and self.is_mounted and (update.state or update.entries):
             self.renew()
 
     def renew(self) -> None:
@@ -139,6 +139,6 @@ def told(outcome: Outcome, *, brief: bool = False) -> Content:
         case Status.REFUSED:
             return Content.assemble((f"{FAIL} " if brief else f"{FAIL} refused: ", "$text-error"), outcome.reason)
         case Status.CLAMPED:
-            return Content.assemble((f"{CARE} ", "$text-warning"), foretold(outcome))
+            return Content.assemble((f"{CARE} ", "$text-warning"), describe_outcome(outcome))
         case _:
-            return Content.assemble((f"{PASS} ", "$text-success"), foretold(outcome))
+            return Content.assemble((f"{PASS} ", "$text-success"), describe_outcome(outcome))

@@ -12,7 +12,7 @@ from cockpit.dialogs.action_table import ACTIONS, Effect, blocked, effect
 from cockpit.dialogs.confirmations import asked_first
 from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog
 from cockpit.dialogs.openers import Open, Reason, Send, Situation
-from cockpit.session.session import Answer, News, Session
+from cockpit.session.session import CommandOutcome, Session, SessionUpdate
 from cockpit.text.command_text import title
 from cockpit.text.event_text import sentence
 from engine.protocol.commands import Command, PromotePhase
@@ -33,8 +33,8 @@ class Opener(Protocol):
         ...
 
 
-class Steering:
-    """Turns actions into commands. Give it every news of the session; `wall_clock` tells seconds since 1970."""
+class ActionDispatcher:
+    """Turns actions into commands. Give it every update of the session; `wall_clock` tells seconds since 1970."""
 
     def __init__(self, session: Session, opener: Opener, *, wall_clock: Callable[[], float] = time.time) -> None:
         self.session = session
@@ -79,13 +79,13 @@ class Steering:
         """What `action` would do now, or why it would do nothing. Raises KeyError for one that does not steer."""
         return effect(action, self.session, self._situation(argument))
 
-    def take(self, news: News) -> None:
+    def apply_update(self, update: SessionUpdate) -> None:
         """Say how commands ended, and keep an open dialog true."""
-        for answer in news.answers:
+        for answer in update.answers:
             self._tell(answer)
             self._settle(answer)
         if self._dialog is not None:
-            self._dialog.take(self.session, news)
+            self._dialog.apply_update(self.session, update)
 
     def _situation(self, argument: str) -> Situation:
         return replace(self._memory, argument=argument, now=self._wall_clock())
@@ -109,14 +109,14 @@ class Steering:
         elif undo:
             self._memory = replace(self._memory, undos=(*self._memory.undos, command))
 
-    def _settle(self, answer: Answer) -> None:
+    def _settle(self, answer: CommandOutcome) -> None:
         """An undo that was answered has its number in the journal, by which it is known as one from now on."""
         left = tuple(command for command in self._memory.undos if command is not answer.pending.command)
         if len(left) < len(self._memory.undos):
             done = self._memory.undone_by | {answer.entry.command_id or 0}
             self._memory = replace(self._memory, undos=left, undone_by=done)
 
-    def _tell(self, answer: Answer) -> None:
+    def _tell(self, answer: CommandOutcome) -> None:
         entry, what = answer.entry, title(answer.pending.command)
         match entry.status:
             case Status.REFUSED:

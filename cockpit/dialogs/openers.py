@@ -18,7 +18,7 @@ from cockpit.panels.status.incidents import account
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back
 from cockpit.session.incidents.incidents import Incident
 from cockpit.session.session import Session
-from cockpit.text.command_text import foretold
+from cockpit.text.command_text import describe_outcome
 from cockpit.text.event_text import sentence
 from cockpit.text.format import duration, number
 from engine.journal.reader import Entry
@@ -194,7 +194,7 @@ def undo_says(situation: Situation) -> str:
     plan = _undo_plan(situation)
     if isinstance(plan, NoUndo):
         return plan.reason
-    return f"{_taken_back(plan)}: {foretold(situation.session.decide(plan.command))}"
+    return f"{_taken_back(plan)}: {describe_outcome(situation.session.decide(plan.command))}"
 
 
 def remedies(situation: Situation) -> Plan:

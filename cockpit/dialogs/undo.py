@@ -8,7 +8,7 @@ from typing import Final
 
 from cockpit.text.command_text import title
 from cockpit.text.event_text import sentence
-from cockpit.text.format import number, whole
+from cockpit.text.format import escape_control, number
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -94,7 +94,7 @@ def named(event: Event) -> str:
         case e.RefinementDisabled(name=name):
             return title(c.DisableRefinement(name))
         case e.LossWeightSet(term=term, after=after):
-            return f"weight of {whole(term)} to {number(after)}"
+            return f"weight of {escape_control(term)} to {number(after)}"
         case e.GuardianSet(after=after):
             return title(c.SetGuardian(after))
         case e.AutopilotSet(after=after):

@@ -22,7 +22,7 @@ GROUPS: Final[Mapping[Group, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyBinding:
     """One action: the keys that trigger it as a person writes them, a label for the footer, a sentence for help."""
 
     action: str
@@ -34,7 +34,7 @@ class Key:
 
 
 _TOGGLES: Final = tuple(
-    Key(
+    KeyBinding(
         f"toggle_{name}",
         (str(number),),
         name.replace("_", " "),
@@ -45,70 +45,74 @@ _TOGGLES: Final = tuple(
 )
 
 _STEER: Final = (
-    Key("pause", ("space",), "pause/resume", "pause at the next step boundary, or go on", "steer", True),
-    Key("step", ("n",), "one step", "take one step, then pause", "steer", True),
-    Key("lower_lr", ("l",), "LR lower", "halve the learning rate", "steer", True),
-    Key("raise_lr", ("L",), "LR raise", "double the learning rate", "steer", True),
-    Key("promote", ("p",), "promote", "the gate to the next phase: its checks, and entering it", "steer", True),
-    Key("demote", ("P",), "demote", "go back to the phase below", "steer"),
+    KeyBinding("pause", ("space",), "pause/resume", "pause at the next step boundary, or go on", "steer", True),
+    KeyBinding("step", ("n",), "one step", "take one step, then pause", "steer", True),
+    KeyBinding("lower_lr", ("l",), "LR lower", "halve the learning rate", "steer", True),
+    KeyBinding("raise_lr", ("L",), "LR raise", "double the learning rate", "steer", True),
+    KeyBinding("promote", ("p",), "promote", "the gate to the next phase: its checks, and entering it", "steer", True),
+    KeyBinding("demote", ("P",), "demote", "go back to the phase below", "steer"),
     *_TOGGLES,
-    Key("weight", ("w",), "loss weight", "give a loss term another weight", "steer"),
-    Key("checkpoint", ("c",), "checkpoint", "write a checkpoint now", "steer", True),
-    Key("rollback", ("r",), "roll back", "load one of this run's checkpoints; what was steered is kept", "steer", True),
-    Key("validate", ("v",), "validate", "run a validation now", "steer"),
-    Key("optimizer", ("o",), "optimizer", "choose between Adam and AdamW; the moments are kept", "steer"),
-    Key("batch", ("b",), "batch", "set batches per update and regions per batch", "steer"),
-    Key("clip", ("k",), "clip", "clip the gradient norm at another value", "steer"),
-    Key("note", ("N",), "note", "write a note into the run's journal", "steer"),
-    Key("undo", ("u",), "undo", "take back the last intervention of a person, where it can be", "steer", True),
-    Key("guardian", ("G",), "guardian", "let the guardian act on faults by itself, or only watch", "steer"),
-    Key("autopilot", ("T",), "autopilot", "let the autopilot walk the phases by their gates, or not", "steer"),
-    Key("acknowledge", ("a",), "acknowledge", "acknowledge the alert that is shown", "steer"),
-    Key("remedies", ("A",), "remedies", "what can be done about the newest alert", "steer"),
+    KeyBinding("weight", ("w",), "loss weight", "give a loss term another weight", "steer"),
+    KeyBinding("checkpoint", ("c",), "checkpoint", "write a checkpoint now", "steer", True),
+    KeyBinding(
+        "rollback", ("r",), "roll back", "load one of this run's checkpoints; what was steered is kept", "steer", True
+    ),
+    KeyBinding("validate", ("v",), "validate", "run a validation now", "steer"),
+    KeyBinding("optimizer", ("o",), "optimizer", "choose between Adam and AdamW; the moments are kept", "steer"),
+    KeyBinding("batch", ("b",), "batch", "set batches per update and regions per batch", "steer"),
+    KeyBinding("clip", ("k",), "clip", "clip the gradient norm at another value", "steer"),
+    KeyBinding("note", ("N",), "note", "write a note into the run's journal", "steer"),
+    KeyBinding("undo", ("u",), "undo", "take back the last intervention of a person, where it can be", "steer", True),
+    KeyBinding("guardian", ("G",), "guardian", "let the guardian act on faults by itself, or only watch", "steer"),
+    KeyBinding("autopilot", ("T",), "autopilot", "let the autopilot walk the phases by their gates, or not", "steer"),
+    KeyBinding("acknowledge", ("a",), "acknowledge", "acknowledge the alert that is shown", "steer"),
+    KeyBinding("remedies", ("A",), "remedies", "what can be done about the newest alert", "steer"),
 )
 
 _CHARTS: Final = (
-    Key("cursor_left", ("left",), "cursor left", "move the cursor one column to the left", "charts"),
-    Key("cursor_right", ("right",), "cursor right", "move the cursor one column to the right", "charts"),
-    Key("cursor_first", ("home",), "first step", "put the cursor on the first step shown", "charts"),
-    Key("cursor_last", ("end",), "last step", "put the cursor on the last step shown", "charts"),
-    Key("zoom_in", ("+", "="), "zoom in", "show fewer steps, wider", "charts", True),
-    Key("zoom_out", ("-",), "zoom out", "show more steps, narrower", "charts"),
-    Key("pan_left", ("[",), "pan left", "show earlier steps", "charts"),
-    Key("pan_right", ("]",), "pan right", "show later steps", "charts"),
-    Key("whole_run", ("0",), "whole run", "show the whole run", "charts"),
-    Key("follow", ("f",), "follow", "follow the newest step, or stand still", "charts", True),
-    Key("log_scale", ("g",), "log scale", "switch between a logarithmic and a linear axis", "charts"),
-    Key("smoothing", ("s",), "smoothing", "smooth the curves more, or not at all; the raw curve stays", "charts"),
-    Key("maximise", ("m",), "maximise", "give one chart the whole area, or take it back", "charts", True),
-    Key("recent", ("x",), "recent steps", "a second pane with the recent steps at full resolution", "charts"),
-    Key("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
-    Key("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),
-    Key("previous_chart", ("shift+tab",), "chart before", "go to the chart before", "charts"),
-    Key("clear_cursor", ("escape",), "clear cursor", "take the cursor away", "charts"),
+    KeyBinding("cursor_left", ("left",), "cursor left", "move the cursor one column to the left", "charts"),
+    KeyBinding("cursor_right", ("right",), "cursor right", "move the cursor one column to the right", "charts"),
+    KeyBinding("cursor_first", ("home",), "first step", "put the cursor on the first step shown", "charts"),
+    KeyBinding("cursor_last", ("end",), "last step", "put the cursor on the last step shown", "charts"),
+    KeyBinding("zoom_in", ("+", "="), "zoom in", "show fewer steps, wider", "charts", True),
+    KeyBinding("zoom_out", ("-",), "zoom out", "show more steps, narrower", "charts"),
+    KeyBinding("pan_left", ("[",), "pan left", "show earlier steps", "charts"),
+    KeyBinding("pan_right", ("]",), "pan right", "show later steps", "charts"),
+    KeyBinding("whole_run", ("0",), "whole run", "show the whole run", "charts"),
+    KeyBinding("follow", ("f",), "follow", "follow the newest step, or stand still", "charts", True),
+    KeyBinding("log_scale", ("g",), "log scale", "switch between a logarithmic and a linear axis", "charts"),
+    KeyBinding(
+        "smoothing", ("s",), "smoothing", "smooth the curves more, or not at all; the raw curve stays", "charts"
+    ),
+    KeyBinding("maximise", ("m",), "maximise", "give one chart the whole area, or take it back", "charts", True),
+    KeyBinding("recent", ("x",), "recent steps", "a second pane with the recent steps at full resolution", "charts"),
+    KeyBinding("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
+    KeyBinding("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),
+    KeyBinding("previous_chart", ("shift+tab",), "chart before", "go to the chart before", "charts"),
+    KeyBinding("clear_cursor", ("escape",), "clear cursor", "take the cursor away", "charts"),
 )
 
 _LOOK: Final = (
-    Key("show_charts", ("f2",), "charts", "the curves", "look"),
-    Key("show_run", ("f3",), "run", "phases, modules and safety", "look"),
-    Key("show_preview", ("f4",), "preview", "validation images with what the network predicts", "look"),
-    Key("show_events", ("f5",), "events", "everything that happened", "look"),
-    Key("show_log", ("f6",), "log", "what the program printed, warnings included", "look"),
-    Key("show_config", ("f7",), "config", "the resolved config, and what was changed since the start", "look"),
-    Key("previous_tab", (",",), "tab before", "go to the tab before", "look"),
-    Key("next_tab", (".",), "next tab", "go to the next tab", "look"),
+    KeyBinding("show_charts", ("f2",), "charts", "the curves", "look"),
+    KeyBinding("show_run", ("f3",), "run", "phases, modules and safety", "look"),
+    KeyBinding("show_preview", ("f4",), "preview", "validation images with what the network predicts", "look"),
+    KeyBinding("show_events", ("f5",), "events", "everything that happened", "look"),
+    KeyBinding("show_log", ("f6",), "log", "what the program printed, warnings included", "look"),
+    KeyBinding("show_config", ("f7",), "config", "the resolved config, and what was changed since the start", "look"),
+    KeyBinding("previous_tab", (",",), "tab before", "go to the tab before", "look"),
+    KeyBinding("next_tab", (".",), "next tab", "go to the next tab", "look"),
 )
 
 _APP: Final = (
-    Key("help", ("f1",), "help", "help for where you are", "app", True),
-    Key("key_map", ("?",), "keys", "all keys", "app", True),
-    Key("palette", ("ctrl+p", ":"), "palette", "find an action by its name", "app"),
-    Key("theme", ("t",), "theme", "the next theme: dark, light and others", "app"),
-    Key("screenshot", ("S",), "screenshot", "save the screen as an SVG beside the run", "app"),
-    Key("quit", ("q",), "quit", "stop with a checkpoint, or go on watching", "app", True),
+    KeyBinding("help", ("f1",), "help", "help for where you are", "app", True),
+    KeyBinding("key_map", ("?",), "keys", "all keys", "app", True),
+    KeyBinding("palette", ("ctrl+p", ":"), "palette", "find an action by its name", "app"),
+    KeyBinding("theme", ("t",), "theme", "the next theme: dark, light and others", "app"),
+    KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG beside the run", "app"),
+    KeyBinding("quit", ("q",), "quit", "stop with a checkpoint, or go on watching", "app", True),
 )
 
-KEYS: Final[tuple[Key, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)
+KEYS: Final[tuple[KeyBinding, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)
 """Every action in the order help lists them; no key stands twice."""
 
 TAKEN_BY_TERMINALS: Final = ("ctrl+a", "ctrl+b", "ctrl+j", "ctrl+o", "ctrl+q", "ctrl+s", "ctrl+z")
@@ -133,7 +137,7 @@ _SHORT_NAMES: Final = {
 }
 
 
-def lookup(action: str, keys: Iterable[Key] = KEYS) -> Key:
+def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
     """The row of `action`. Raises UserError with the nearest action for an unknown one."""
     rows = {key.action: key for key in keys}
     if action not in rows:
@@ -141,7 +145,7 @@ def lookup(action: str, keys: Iterable[Key] = KEYS) -> Key:
     return rows[action]
 
 
-def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[Key] = KEYS) -> tuple[Key, ...]:
+def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS) -> tuple[KeyBinding, ...]:
     """The table with the actions in `wanted` on those keys instead; an action without keys is left to the palette.
 
     Raises UserError for an unknown action, a key that no terminal sends, and a key that two actions would share.
@@ -189,12 +193,12 @@ def bound_as(key: str) -> str:
     return "+".join([*modifiers, last])
 
 
-def bindings_of(key: Key) -> str:
+def bindings_of(key: KeyBinding) -> str:
     """All keys of an action as one comma-separated text for a Textual binding; '' where it has none."""
     return ",".join(bound_as(name) for name in key.keys)
 
 
-def shown(key: Key) -> str:
+def shown(key: KeyBinding) -> str:
     """The keys of an action as people read them: 'space', '+ =', '^p :'."""
     return " ".join(shown_key(name) for name in key.keys)
 
@@ -213,7 +217,7 @@ def _parts(name: str) -> tuple[list[str], str]:
     return modifiers, key + name[-1:]
 
 
-def _refuse_shared_keys(keys: Iterable[Key]) -> None:
+def _refuse_shared_keys(keys: Iterable[KeyBinding]) -> None:
     taken: dict[str, str] = {}
     for key in keys:
         for name in key.keys:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from cockpit.preferences.keymap import KEYS, Key, remap
+from cockpit.preferences.keymap import KEYS, KeyBinding, remap
 from cockpit.terminal.encoding import shows_unicode
 from engine.errors import UserError, did_you_mean
 
@@ -24,7 +24,7 @@ MAX_POLL_RATE: Final = 10.0
 class Settings:
     """How one person wants the cockpit; `poll_rate` is in looks at the journal per second, above 0 and at most 10."""
 
-    keys: tuple[Key, ...] = KEYS
+    keys: tuple[KeyBinding, ...] = KEYS
     theme: str = "cockpit-dark"
     marker: Marker = "braille"
     bell: bool = False

@@ -8,14 +8,14 @@ from textual.content import Content
 from textual.timer import Timer
 
 from cockpit.dialogs.dispatcher import Severity
-from cockpit.panels.toolkit.line_panel import Lines, wrapped
-from cockpit.text.format import whole
+from cockpit.panels.toolkit.line_panel import LinePanel, wrapped
+from cockpit.text.format import escape_control
 
 _SECONDS: Final[dict[Severity, float]] = {"information": 5.0, "warning": 8.0, "error": 15.0}
 _MOST_LINES: Final = 3
 
 
-class AnswerStrip(Lines):
+class AnswerStrip(LinePanel):
     """One answer at a time, the newest. It takes lines of its own while it is shown, and none otherwise."""
 
     TITLE: ClassVar[str] = "Answer"
@@ -39,7 +39,7 @@ class AnswerStrip(Lines):
 
     def say(self, text: str, severity: Severity = "information", *, seconds: float | None = None) -> None:
         """Show `text` (never markup) for `seconds`, or for as long as one of its severity deserves."""
-        self.text = whole(text)
+        self.text = escape_control(text)
         self.set_class(severity == "warning", "-warning")
         self.set_class(severity == "error", "-error")
         self.display = True

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from cockpit.preferences.keymap import GROUPS, Group, Key, shown
+from cockpit.preferences.keymap import GROUPS, Group, KeyBinding, shown
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
 
@@ -48,7 +48,7 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
 class HelpScreen(_Pages):
     """What is on the screen, by (title, text), and which keys act on it."""
 
-    def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[Key]) -> None:
+    def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[KeyBinding]) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
         about = [Content.assemble((title, "bold $text-primary"), f"  {text}\n") for title, text in texts]
         super().__init__(f"Help: {tab}", [*about, *(table(group, keys) for group in groups)])
@@ -57,11 +57,11 @@ class HelpScreen(_Pages):
 class KeyMapScreen(_Pages):
     """All keys by group."""
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[KeyBinding]) -> None:
         super().__init__("All keys", [table(group, keys) for group in GROUPS])
 
 
-def table(group: Group, keys: Sequence[Key]) -> Content:
+def table(group: Group, keys: Sequence[KeyBinding]) -> Content:
     """A group's keys, one a line, with what each does."""
     lines = [Content.assemble((GROUPS[group], "bold $text-primary"))]
     for key in keys:

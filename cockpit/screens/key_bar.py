@@ -10,7 +10,7 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from cockpit.preferences.keymap import Key, shown_key
+from cockpit.preferences.keymap import KeyBinding, shown_key
 
 _ALWAYS: Final = ("quit", "key_map", "pause")
 _ALERTED: Final = ("acknowledge", "remedies")
@@ -31,7 +31,7 @@ class Present:
 class KeyBar(Static):
     """Keys and labels on one line, chosen for what the run does and for what is shown."""
 
-    def __init__(self, keys: Sequence[Key], *, id: str | None = None) -> None:
+    def __init__(self, keys: Sequence[KeyBinding], *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
         self._keys = keys
         self._present = Present()
@@ -59,14 +59,14 @@ class KeyBar(Static):
         self.update(Content("  ").join(parts), layout=False)
 
 
-def label_of(key: Key, present: Present) -> str:
+def label_of(key: KeyBinding, present: Present) -> str:
     """What `key` does in `present`."""
     if key.action == "pause":
         return "resume" if present.paused else "pause"
     return key.label
 
 
-def wanted(keys: Sequence[Key], present: Present) -> list[Key]:
+def wanted(keys: Sequence[KeyBinding], present: Present) -> list[KeyBinding]:
     """The keys worth a place in the bottom line, the most needed first; none that would only be refused."""
     alerted, step = _ALERTED if present.alerted else (), ("step",) if present.paused else ()
     first = (*_ALWAYS, *alerted[:1], *step, *alerted[1:], *(_PAUSED if present.paused else _USUAL))
@@ -75,16 +75,16 @@ def wanted(keys: Sequence[Key], present: Present) -> list[Key]:
     return sorted(offered, key=lambda key: ranks.get(key.action, len(ranks)))
 
 
-def _acts(key: Key, present: Present) -> bool:
+def _acts(key: KeyBinding, present: Present) -> bool:
     """Whether `key` does anything now. An alert can be acknowledged after the end too; nothing can be done about it."""
     if key.group == "steer":
         return present.steerable or key.action == "acknowledge"
     return key.group != "charts" or present.tab == "charts"
 
 
-def fitting(keys: Sequence[Key], width: int, label: Callable[[Key], str]) -> list[Key]:
+def fitting(keys: Sequence[KeyBinding], width: int, label: Callable[[KeyBinding], str]) -> list[KeyBinding]:
     """The first of `keys` whose texts fit into `width` columns together."""
-    chosen: list[Key] = []
+    chosen: list[KeyBinding] = []
     left = width
     for key in keys:
         needed = len(shown_key(key.keys[0])) + 1 + len(label(key))

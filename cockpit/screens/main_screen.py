@@ -27,10 +27,10 @@ from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
 from cockpit.screens.tabs import beside_charts, tab_of
-from cockpit.screens.update_throttle import HeldNews
-from cockpit.session.poll_budget import FramePace
-from cockpit.session.session import EVERYTHING, News, Session
-from cockpit.text.format import whole
+from cockpit.screens.update_throttle import UpdateThrottle
+from cockpit.session.poll_budget import PollBudget
+from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.text.format import escape_control
 from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18
@@ -61,7 +61,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     focused = var[Widget | None](None, init=False)
 
     def __init__(
-        self, session: Session, settings: Settings, *, pace: FramePace | None = None, hinted: bool = False
+        self, session: Session, settings: Settings, *, pace: PollBudget | None = None, hinted: bool = False
     ) -> None:
         super().__init__()
         self._compositor = self._pictures = FrugalCompositor()
@@ -72,10 +72,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self._told: set[Panel] = set()
         self._off: set[Panel] = set()
         self._column_panels: frozenset[Panel] = frozenset()
-        self._for_charts = HeldNews(_CHART_SECONDS)
-        self._for_column = HeldNews(_COLUMN_SECONDS)
+        self._for_charts = UpdateThrottle(_CHART_SECONDS)
+        self._for_column = UpdateThrottle(_COLUMN_SECONDS)
         self._panels: tuple[Panel, ...] = ()
-        self.charts = ChartGrid(marker=settings.marker, has_time=(pace or FramePace()).has_time, id="charts")
+        self.charts = ChartGrid(marker=settings.marker, has_time=(pace or PollBudget()).has_time, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
@@ -126,7 +126,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         # A class would have every panel in it styled and drawn again when it comes back.
         self.query_one("#side").styles.display = None if name == "charts" else "none"
         self._focus_on(name)
-        self.take(News())
+        self.apply_update(SessionUpdate())
         if self._pictures.is_held:
             self.call_after_refresh(self._uncover)
 
@@ -134,7 +134,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """The first picture, once the panels' contents have said how high they are: charts are drawn for one size."""
         if self._pictures.is_held:
             self._pictures.is_held = False
-            self.take(News())
+            self.apply_update(SessionUpdate())
             self.refresh()
             self.set_timer(_TABS_AFTER, self._make_next)
 
@@ -180,40 +180,40 @@ class MainScreen(Screen[None], inherit_bindings=False):
         names = list(TABS.values())
         self.show_tab(names[(names.index(self.tab) + by) % len(names)])
 
-    def tick(self, news: News) -> None:
+    def tick(self, update: SessionUpdate) -> None:
         """What is new, ten times a second; where nothing is, charts that are behind have their turn."""
         is_waiting = self._session.pending or self._pending.display
-        if news or is_waiting or self._for_charts.holds or self._for_column.holds:
-            self.take(news)
+        if update or is_waiting or self._for_charts.holds or self._for_column.holds:
+            self.apply_update(update)
         else:
             self.charts.board.catch_up()
 
-    def take(self, news: News) -> None:
+    def apply_update(self, update: SessionUpdate) -> None:
         """Hand on what is new; a panel that was out of sight until now gets everything."""
         if not self.is_mounted:
             return
         is_waited_for = bool(self._session.pending)
-        charts = self._for_charts.give(news)
-        column = self._for_column.give(news, at_once=is_waited_for)
+        charts = self._for_charts.update(update)
+        column = self._for_column.update(update, at_once=is_waited_for)
         visible = set(self._visible())
         for panel in visible:
             if panel not in self._told:
-                self.hand(panel, EVERYTHING)
+                self.update_panel(panel, FULL_UPDATE)
             elif panel not in self._seen:
                 # A tab stands there at once as it was left, and is brought up to date by the next picture.
-                self.call_after_refresh(self.hand, panel, EVERYTHING)
-            elif what := charts if panel is self.charts else column if panel in self._column_panels else news:
-                self.hand(panel, what)
+                self.call_after_refresh(self.update_panel, panel, FULL_UPDATE)
+            elif what := charts if panel is self.charts else column if panel in self._column_panels else update:
+                self.update_panel(panel, what)
         self._seen = visible
         self._told |= visible
         for panel in (self.banner, self._pending):
-            self.hand(panel, news)
+            self.update_panel(panel, update)
         self._key_bar.show(_present(self._session, self.tab, alerted=bool(self.banner.num_open)))
 
-    def hand(self, panel: Panel, news: News) -> None:
-        """Let `panel` take `news`; what goes wrong in it is the panel's affair, not the screen's."""
+    def update_panel(self, panel: Panel, update: SessionUpdate) -> None:
+        """Let `panel` take `update`; what goes wrong in it is the panel's affair, not the screen's."""
         try:
-            panel.take(self._session, news)
+            panel.apply_update(self._session, update)
         except Exception as error:
             self.app.post_message(PanelFailed(panel, error))
 
@@ -221,7 +221,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """Take `panel` off the screen and say so in its place."""
         self._seen.discard(panel)
         if panel.is_attached and panel.display:
-            notice = f"! {panel.TITLE} is switched off after a fault: {whole(why)}"
+            notice = f"! {panel.TITLE} is switched off after a fault: {escape_control(why)}"
             self.mount(Static(notice, classes="switched-off", markup=False), before="#pending")
         panel.display = False
         self._off.add(panel)
@@ -243,7 +243,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self.query_one("#too-small", Static).update(
                 f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
             )
-        self.call_after_refresh(self.take, News())
+        self.call_after_refresh(self.apply_update, SessionUpdate())
 
     def _fit(self, size: Size) -> None:
         """Say by classes what there is room for."""

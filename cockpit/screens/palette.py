@@ -10,12 +10,12 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 
-from cockpit.dialogs.dispatcher import Steering
-from cockpit.preferences.keymap import Key, shown
-from cockpit.text.format import whole
+from cockpit.dialogs.dispatcher import ActionDispatcher
+from cockpit.preferences.keymap import KeyBinding, shown
+from cockpit.text.format import escape_control
 
 
-class Actions(Provider):
+class ActionProvider(Provider):
     """Finds actions by their labels, their helps and their names."""
 
     def __init__(
@@ -23,8 +23,8 @@ class Actions(Provider):
         screen: Screen[object],
         match_style: Style | None = None,
         *,
-        keys: Sequence[Key],
-        steering: Steering,
+        keys: Sequence[KeyBinding],
+        steering: ActionDispatcher,
         dispatch: Callable[[str], object],
     ) -> None:
         super().__init__(screen, match_style)
@@ -49,22 +49,22 @@ class Actions(Provider):
                 found, do = self._shown(key, matcher.highlight(title)), partial(self._dispatch, key.action)
                 yield Hit(score, found, do, text=title, help=self._says(key))
 
-    def _title(self, key: Key) -> str:
+    def _title(self, key: KeyBinding) -> str:
         keys = shown(key)
         return f"{key.label}  ({keys})" if keys else key.label
 
-    def _shown(self, key: Key, title: Content) -> Content:
+    def _shown(self, key: KeyBinding, title: Content) -> Content:
         return title.stylize("$foreground 45%") + Content(" - not now") if self._why_not(key) else title
 
-    def _why_not(self, key: Key) -> str:
+    def _why_not(self, key: KeyBinding) -> str:
         """Why the action would do nothing now, '' where it does something."""
         if not self._steering.handles(key.action):
             return ""
         effect = self._steering.effect(key.action)
         return "" if effect.enabled else effect.text or "the run has not said anything yet"
 
-    def _says(self, key: Key) -> str:
+    def _says(self, key: KeyBinding) -> str:
         if why := self._why_not(key):
-            return whole(f"{key.help} - not now: {why}")
+            return escape_control(f"{key.help} - not now: {why}")
         foretold = f": {self._steering.effect(key.action).text}" if self._steering.handles(key.action) else ""
-        return whole(f"{key.help}{foretold}")
+        return escape_control(f"{key.help}{foretold}")

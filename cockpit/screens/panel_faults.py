@@ -12,11 +12,11 @@ from textual.widget import Widget
 from cockpit.panels.toolkit.panel import Panel
 
 PATIENCE: Final = 3
-"""How often in a row a panel may fail to take news before it is switched off."""
+"""How often in a row a panel may fail to take update before it is switched off."""
 
 
 class PanelFailed(Message):
-    """A panel could not take news; what is on the screen of it may be old."""
+    """A panel could not take update; what is on the screen of it may be old."""
 
     def __init__(self, panel: Panel, error: Exception) -> None:
         self.panel = panel
@@ -51,7 +51,7 @@ def told(error: BaseException) -> str:
 
 
 class Faults:
-    """Which panel has failed how often in taking news."""
+    """Which panel has failed how often in taking update."""
 
     def __init__(self) -> None:
         self._in_take: dict[Panel, int] = {}
@@ -59,7 +59,7 @@ class Faults:
     def part_to_switch_off(self, error: BaseException, panel: Panel | None) -> Panel | None:
         """The panel to switch off after `error`; None where the screen goes on as it is.
 
-        `panel` could not take news and gets some more chances. Without it the error came out of drawing or of a
+        `panel` could not take update and gets some more chances. Without it the error came out of drawing or of a
         message: Textual handles no further message of that widget, so that its panel is of no more use.
         """
         if panel is None:

@@ -8,7 +8,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 
-class OpeningScreen(Screen[None], inherit_bindings=False):
+class SplashScreen(Screen[None], inherit_bindings=False):
     """Needs nothing but Textual, so that it is there at once."""
 
     def __init__(self, run: str) -> None:

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from cockpit.panels.toolkit.line_panel import cut
-from cockpit.preferences.keymap import Key, shown_key
+from cockpit.preferences.keymap import KeyBinding, shown_key
 
 TABS: Mapping[str, str] = {
     "show_charts": "charts",
@@ -28,7 +28,7 @@ class TabBar(Static):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-bar--current", "tab-bar--key"}
 
-    def __init__(self, keys: Sequence[Key], *, id: str | None = None) -> None:
+    def __init__(self, keys: Sequence[KeyBinding], *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
         self._keys = {key.action: key.keys for key in keys}
         self._current = ""

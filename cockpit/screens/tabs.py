@@ -8,24 +8,24 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 
 from cockpit.charts.draw.glyphs import Marker
-from cockpit.panels.status.components import Modules
-from cockpit.panels.status.phases import Phases
-from cockpit.panels.status.safety import Safety
+from cockpit.panels.status.components import ComponentsPanel
+from cockpit.panels.status.phases import PhasesPanel
+from cockpit.panels.status.safety import SafetyPanel
 from cockpit.panels.toolkit.panel import Panel
 
 
 def beside_charts(marker: Marker) -> Iterator[Panel]:
     """What is below the others may be out of sight: safety comes first."""
-    yield Safety(marker=marker)
-    yield Phases(marker=marker)
-    yield Modules(marker=marker)
+    yield SafetyPanel(marker=marker)
+    yield PhasesPanel(marker=marker)
+    yield ComponentsPanel(marker=marker)
 
 
 def _column(marker: Marker) -> Iterator[Panel]:
     """Phases, modules and safety, one below the other."""
-    yield Phases(marker=marker)
-    yield Modules(marker=marker)
-    yield Safety(marker=marker)
+    yield PhasesPanel(marker=marker)
+    yield ComponentsPanel(marker=marker)
+    yield SafetyPanel(marker=marker)
 
 
 def tab_of(name: str, marker: Marker) -> Widget:
@@ -40,20 +40,20 @@ def _tab_of(name: str, marker: Marker) -> Widget:
         case "run":
             return VerticalScroll(*_column(marker), id=name)
         case "preview":
-            from cockpit.panels.preview.panel import Preview  # noqa: PLC0415
+            from cockpit.panels.preview.panel import PreviewPanel  # noqa: PLC0415
 
-            return Preview(marker=marker, id=name)
+            return PreviewPanel(marker=marker, id=name)
         case "events":
-            from cockpit.panels.records.events import Events  # noqa: PLC0415
+            from cockpit.panels.records.events import EventsPanel  # noqa: PLC0415
 
-            return Events(marker=marker, id=name)
+            return EventsPanel(marker=marker, id=name)
         case "log":
-            from cockpit.panels.records.log import Log  # noqa: PLC0415
+            from cockpit.panels.records.log import LogPanel  # noqa: PLC0415
 
-            return Log(id=name)
+            return LogPanel(id=name)
         case "config":
-            from cockpit.panels.records.config import Config  # noqa: PLC0415
+            from cockpit.panels.records.config import ConfigPanel  # noqa: PLC0415
 
-            return Config(id=name)
+            return ConfigPanel(id=name)
         case _:
             raise ValueError(f"there is no tab {name!r}")

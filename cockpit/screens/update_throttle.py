@@ -5,41 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from cockpit.session.session import News
+from cockpit.session.session import SessionUpdate
 
 
-class HeldNews:
+class UpdateThrottle:
     """Gives out what it was given every `seconds`, all of it together; at once where something has happened."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
         self._given_at = -seconds
-        self._held = News()
+        self._held = SessionUpdate()
 
     @property
     def holds(self) -> bool:
         """Something was given and not given out."""
         return bool(self._held)
 
-    def give(self, news: News, *, at_once: bool = False) -> News:
-        """What is due now, `news` included; falsy where nothing is."""
-        self._held = together(self._held, news)
+    def update(self, update: SessionUpdate, *, at_once: bool = False) -> SessionUpdate:
+        """What is due now, `update` included; falsy where nothing is."""
+        self._held = together(self._held, update)
         now = self._clock()
-        if not self._held or not (at_once or has_happened(news) or now - self._given_at >= self._seconds):
-            return News()
-        held, self._held, self._given_at = self._held, News(), now
+        if not self._held or not (at_once or has_happened(update) or now - self._given_at >= self._seconds):
+            return SessionUpdate()
+        held, self._held, self._given_at = self._held, SessionUpdate(), now
         return held
 
 
-def has_happened(news: News) -> bool:
+def has_happened(update: SessionUpdate) -> bool:
     """Whether something happened, rather than only went on."""
-    return bool(news.entries or news.answers or news.rewound)
+    return bool(update.entries or update.answers or update.rewound)
 
 
-def together(one: News, other: News) -> News:
-    """Two pieces of news as one."""
-    return News(
+def together(one: SessionUpdate, other: SessionUpdate) -> SessionUpdate:
+    """Two pieces of update as one."""
+    return SessionUpdate(
         state=one.state or other.state,
         steps=one.steps or other.steps,
         entries=(*one.entries, *other.entries),

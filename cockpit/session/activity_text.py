@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.session.pace import Pace
-from cockpit.text.format import duration, whole
+from cockpit.text.format import duration, escape_control
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 
@@ -14,7 +14,7 @@ OVER: Final = (Activity.FINISHED, Activity.FAILED)
 """What a run that has ended is at."""
 
 
-class Pulse:
+class ActivityText:
     """Watches states over time; `checkpoints` is the directory where a file half written tells of a slow disk."""
 
     def __init__(self, checkpoints: Path) -> None:
@@ -46,7 +46,7 @@ class Pulse:
             case Activity.PAUSED:
                 return f"paused, {at_it}"
             case _ if state.doing:
-                return f"{whole(state.doing)}, {at_it}"
+                return f"{escape_control(state.doing)}, {at_it}"
             case Activity.STARTING:
                 return f"starting: opening the data and building the network, {at_it}"
             case Activity.RUNNING:

@@ -6,28 +6,28 @@ import time
 from typing import Final
 
 from cockpit.text.format import duration
-from engine.journal.sessions import STALE_SECONDS, Session
+from engine.journal.sessions import STALE_SECONDS, WriterSession
 
 _CHECK_SECONDS: Final = 1.0
 
 
-class WriterLife:
+class Heartbeat:
     """Watches the newest session of a journal; `now` is the time of a screen's clock, in seconds."""
 
     def __init__(self, now: float) -> None:
         self.is_gone = False
-        self._session: Session | None = None
+        self._session: WriterSession | None = None
         self._began = now
         self._checked_at = self._due_at = now
 
-    def observe(self, session: Session | None, now: float) -> None:
+    def observe(self, session: WriterSession | None, now: float) -> None:
         """The newest session as the journal tells it."""
         if session is not None and (self._session is None or session.id != self._session.id):
             self._began = now - max(0.0, time.time() - session.started)
             self._checked_at, self.is_gone = now - _CHECK_SECONDS, False
         self._session = session
 
-    def is_of(self, session: Session | None) -> bool:
+    def is_of(self, session: WriterSession | None) -> bool:
         """Whether `session` is the one that is watched, in whatever file it was found."""
         watched = self._session
         return (

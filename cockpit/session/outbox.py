@@ -32,7 +32,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandOutcome:
     """How a command of this screen ended: the entry carries the status and the reason.
 
     An entry with the number 0 is not in the journal: nobody was left to write it.
@@ -64,9 +64,9 @@ class Outbox:
             number = self._last_own
         self.pending = (*self.pending, Pending(number, command, now))
 
-    def retry(self) -> tuple[Answer, ...]:
+    def retry(self) -> tuple[CommandOutcome, ...]:
         """Send what is waiting, in order; the answers are refusals of what can never be sent."""
-        answers: list[Answer] = []
+        answers: list[CommandOutcome] = []
         for pending in self.pending:
             if pending.id > 0:
                 continue
@@ -80,19 +80,19 @@ class Outbox:
             self._replace(pending, replace(pending, id=number))
         return tuple(answers)
 
-    def match(self, entries: Iterable[Entry]) -> tuple[Answer, ...]:
+    def match(self, entries: Iterable[Entry]) -> tuple[CommandOutcome, ...]:
         """The answers among new entries."""
         open_ones = {pending.id: pending for pending in self.pending}
-        answers: list[Answer] = []
+        answers: list[CommandOutcome] = []
         for entry in entries:
             pending = open_ones.get(entry.command_id or 0)
             if pending is not None and entry.status is not Status.NOTED:
-                answers.append(Answer(pending, entry))
+                answers.append(CommandOutcome(pending, entry))
                 self._replace(pending, None)
                 del open_ones[pending.id]
         return tuple(answers)
 
-    def abandon(self, reason: str) -> tuple[Answer, ...]:
+    def abandon(self, reason: str) -> tuple[CommandOutcome, ...]:
         """Nobody will answer any more."""
         return tuple(self._refused(pending, reason) for pending in self.pending)
 
@@ -109,11 +109,11 @@ class Outbox:
             self._sender = Sender(self._run_dir, busy_seconds=BUSY_SECONDS)
         return self._sender.send(command, self._actor)
 
-    def _refused(self, pending: Pending, reason: str) -> Answer:
+    def _refused(self, pending: Pending, reason: str) -> CommandOutcome:
         self._replace(pending, None)
         event = wire.refusal_of(pending.command)
         entry = Entry(0, time.time(), 0, 0, self._actor, pending.id, Status.REFUSED, reason, event)
-        return Answer(pending, entry)
+        return CommandOutcome(pending, entry)
 
     def _replace(self, pending: Pending, by: Pending | None) -> None:
         changed = (by if held is pending else held for held in self.pending)

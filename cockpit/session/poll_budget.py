@@ -16,7 +16,7 @@ _A_LOOK: Final = 0.005
 """CPU seconds that are left for the next look by what is drawn between looks."""
 
 
-class FramePace:
+class PollBudget:
     """Asked at every tick of the screen's timer. `cpu` tells the seconds that the calling thread has computed.
 
     A share that was not used is saved up for a second: a run that takes a step now and then is drawn at once.

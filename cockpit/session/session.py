@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.console.ways_on import End, end_of
-from cockpit.session.activity_text import OVER, Pulse
-from cockpit.session.heartbeat import WriterLife
+from cockpit.session.activity_text import OVER, ActivityText
+from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
-from cockpit.session.history.loader import Feed
+from cockpit.session.history.loader import HistoryLoader
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.outbox import Answer, Outbox, Pending
+from cockpit.session.outbox import CommandOutcome, Outbox, Pending
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
-from cockpit.session.state_decoder import StateText
+from cockpit.session.state_decoder import StateDecoder
 from cockpit.session.troubles import Troubles
 from cockpit.text.format import duration
 from engine.errors import UserError
@@ -31,7 +31,7 @@ from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import RunStarted, Status
 from engine.protocol.state import RunState
 
-__all__ = ["EVERYTHING", "Answer", "News", "Pending", "Session"]
+__all__ = ["FULL_UPDATE", "CommandOutcome", "Pending", "Session", "SessionUpdate"]
 
 BUSY_SECONDS: Final = 0.05
 """How long a look may wait for a locked journal; readers of one in WAL mode hardly ever wait."""
@@ -48,7 +48,7 @@ _STARTING: Final = "starting"
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class SessionUpdate:
     """What one poll brought; falsy when nothing changed. `time`: pulse, heartbeat or notice read differently now.
 
     `rewound`: a rollback or a resume opened a branch, histories were cut. `began`: incidents that began with `entries`.
@@ -57,7 +57,7 @@ class News:
     state: bool = False
     steps: bool = False
     entries: tuple[Entry, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[CommandOutcome, ...] = ()
     time: bool = False
     rewound: bool = False
     began: tuple[Incident, ...] = ()
@@ -66,7 +66,7 @@ class News:
         return bool(self.state or self.steps or self.entries or self.answers or self.time or self.rewound)
 
 
-EVERYTHING: Final = News(state=True, steps=True, time=True, rewound=True)
+FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=True)
 """For a panel that comes back on screen: look at all of it again."""
 
 
@@ -107,7 +107,7 @@ class Session:
         self._clock = clock
         self._entries: list[Entry] = []
         self._outbox = Outbox(run_dir, actor)
-        self._life = WriterLife(clock())
+        self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
         self._tail: JournalTail | None = None
         self._inode = 0
@@ -130,16 +130,16 @@ class Session:
         """Commands sent from here that were not answered yet, oldest first."""
         return self._outbox.pending
 
-    def poll(self) -> News:
+    def poll(self) -> SessionUpdate:
         """One look at the journal; cheap when nothing is new. A journal that cannot be read is told by `notice`."""
         now, before = self._clock(), (self.pulse, self.notice, self._beat())
-        news = self._look(now) if now >= self._retry_at else News()
+        update = self._look(now) if now >= self._retry_at else SessionUpdate()
         self._measure(now)
-        answers = (*news.answers, *self._outbox.retry())
+        answers = (*update.answers, *self._outbox.retry())
         if self._life.is_gone:
             answers = (*answers, *self._outbox.abandon("the run's process is gone"))
         later = before != (self.pulse, self.notice, self._beat())
-        return replace(news, answers=answers, time=later) if answers or later else news
+        return replace(update, answers=answers, time=later) if answers or later else update
 
     def decide(self, command: Command) -> Outcome:
         """What the rule book says to `command` on the newest state."""
@@ -176,27 +176,27 @@ class Session:
         self.chance = {}
         self.gradient_bound = None
         self._version = -1
-        self._state_text = StateText()
+        self._state_text = StateDecoder()
         self._last_event = 0
         self._unread = False
         self._history_version = self.history.version
         self._entries = []
         self.incidents = Incidents()
-        self._watch = Pulse(self.run_dir / CHECKPOINTS)
-        self._feed = Feed(self.history, self._open)
+        self._watch = ActivityText(self.run_dir / CHECKPOINTS)
+        self._feed = HistoryLoader(self.history, self._open)
 
     def _open(self) -> JournalTail:
         return JournalTail(self.run_dir, busy_seconds=BUSY_SECONDS)
 
-    def _look(self, now: float) -> News:
+    def _look(self, now: float) -> SessionUpdate:
         self._troubles.found.clear()
         if self._start is not None and not self._start.has_begun():
-            return News()
+            return SessionUpdate()
         try:
             lost = self._follow_file(now)
-            news = self._news(now)
+            update = self._news(now)
         except UserError as error:
-            news, lost = News(), ()
+            update, lost = SessionUpdate(), ()
             is_new = now - self._opened_at < _HALF_MADE_SECONDS
             if self.state is not None or (self._journal.exists() and not is_new):
                 self._troubles.add(error)
@@ -207,9 +207,9 @@ class Session:
             self._troubles.add_plain("the steps before these cannot be read", detail=self._feed.failure)
         quiet = "" if self.state is not None else _STARTING
         self.notice = self._troubles.found[0] if self._troubles.found else quiet
-        return replace(news, answers=(*lost, *news.answers)) if lost else news
+        return replace(update, answers=(*lost, *update.answers)) if lost else update
 
-    def _follow_file(self, now: float) -> tuple[Answer, ...]:
+    def _follow_file(self, now: float) -> tuple[CommandOutcome, ...]:
         """Have the journal open that is there now: the run's own one put back, or that of a run made again.
 
         Returns refusals for commands that lie in the file that is gone.
@@ -235,18 +235,18 @@ class Session:
         except OSError as error:
             raise UserError(f"cannot read {self._journal}: {error.strerror}") from None
 
-    def _news(self, now: float) -> News:
+    def _news(self, now: float) -> SessionUpdate:
         assert self._tail is not None
         version = self._tail.version()
         if version == self._version and not self._unread:
-            return News(steps=self._grown())
-        news = self._read_events(self._tail, now)
+            return SessionUpdate(steps=self._grown())
+        update = self._read_events(self._tail, now)
         rewound = self._read_rows(self._tail)
         self._unread = self._unread or self._feed.behind
         self._version = version
-        return replace(news, steps=self._grown(), rewound=rewound)
+        return replace(update, steps=self._grown(), rewound=rewound)
 
-    def _read_events(self, tail: JournalTail, now: float) -> News:
+    def _read_events(self, tail: JournalTail, now: float) -> SessionUpdate:
         """State and events of one moment: nobody sees an event whose effect is not there yet."""
         with tail.snapshot():
             text = tail.state_text()
@@ -261,7 +261,7 @@ class Session:
         self._entries.extend(events.entries)
         began = self.incidents.add(events.entries)
         answers = self._outbox.match(events.entries)
-        return News(state=changed, entries=events.entries, answers=answers, began=began)
+        return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)
 
     def _read_rows(self, tail: JournalTail) -> bool:
         """Rows that cannot be read must not hide the events."""
@@ -304,5 +304,5 @@ class Session:
         self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
 
     def _beat(self) -> int:
-        """The heartbeat's age as a screen may show it: a fresh one is not news."""
+        """The heartbeat's age as a screen may show it: a fresh one is not update."""
         return 0 if self.heartbeat_age is None or self.heartbeat_age < 3 else int(self.heartbeat_age)

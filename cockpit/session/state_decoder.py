@@ -13,7 +13,7 @@ _FIELDS: Final = frozenset(field.name for field in fields(RunState))
 _ABSENT: Final = object()
 
 
-class StateText:
+class StateDecoder:
     """Decodes states one after the other, each only where it differs from the one before."""
 
     def __init__(self) -> None:

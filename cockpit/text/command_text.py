@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from cockpit.text.event_text import sentence
-from cockpit.text.format import number, rate, whole
+from cockpit.text.format import escape_control, number, rate
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
@@ -19,13 +19,13 @@ from engine.protocol.wire import op_of
 def title(command: Command) -> str:
     """`command` as an imperative: 'lower LR', 'weight of dice', 'promote, forced'."""
     made = _TITLES.get(type(command))
-    return whole(made(command)) if made else op_of(command).replace("-", " ")
+    return escape_control(made(command)) if made else op_of(command).replace("-", " ")
 
 
 def change(event: Event) -> str:
     """What `event` changes, in few words: 'LR 3.00e-03 -> 1.50e-03'."""
     made = _CHANGES.get(type(event))
-    return whole(made(event)) if made else sentence(event)
+    return escape_control(made(event)) if made else sentence(event)
 
 
 def changes_nothing(outcome: Outcome) -> bool:
@@ -34,7 +34,7 @@ def changes_nothing(outcome: Outcome) -> bool:
     return before is not None and before == after
 
 
-def foretold(outcome: Outcome) -> str:
+def describe_outcome(outcome: Outcome) -> str:
     """How a command would end: the change, what it would be clamped to and why, or why it would be refused."""
     if outcome.event is None:
         return outcome.reason
@@ -43,7 +43,7 @@ def foretold(outcome: Outcome) -> str:
     return change(outcome.event)
 
 
-def foreseen(state: RunState, commands: Iterable[Command]) -> RunState:
+def projected_state(state: RunState, commands: Iterable[Command]) -> RunState:
     """`state` once the engine has come to `commands`, as far as the rule book alone can tell.
 
     Pressing a key twice before the engine answers shall show what the second press adds to the first.

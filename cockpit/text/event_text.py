@@ -7,12 +7,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
-from cockpit.text.format import duration, number, rate, whole
+from cockpit.text.format import duration, escape_control, number, rate
 from engine.protocol import events as e
 from engine.protocol.events import Event
 
 
-class Weight(Enum):
+class EventSeverity(Enum):
     """How much an event matters to somebody who reads along."""
 
     SILENT = "shown elsewhere, or followed by an event that says more"
@@ -24,12 +24,12 @@ class Weight(Enum):
 
 def sentence(event: Event) -> str:
     """What happened, on one line; text from outside (notes, file names, errors) with its control characters shown."""
-    return whole(_SENTENCES[type(event)](event))
+    return escape_control(_SENTENCES[type(event)](event))
 
 
-def weight(event: Event) -> Weight:
+def weight(event: Event) -> EventSeverity:
     """How much `event` matters."""
-    return _WEIGHTS.get(type(event), Weight.INTERVENTION)
+    return _WEIGHTS.get(type(event), EventSeverity.INTERVENTION)
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -162,26 +162,26 @@ _SENTENCES: Final[dict[type[Any], Callable[[Any], str]]] = {  # each function ta
     e.RunFailed: lambda event: f"the run failed: {event.error}",
 }
 
-_WEIGHTS: Final[dict[type[Any], Weight]] = {
-    e.CheckpointRequested: Weight.SILENT,
-    e.RollbackRequested: Weight.SILENT,
-    e.ValidationRequested: Weight.SILENT,
-    e.ActivityChanged: Weight.SILENT,
-    e.RunFinished: Weight.SILENT,
-    e.RunStarted: Weight.RESULT,
-    e.ConfigChanged: Weight.RESULT,
-    e.WeightsInherited: Weight.RESULT,
-    e.EpochCompleted: Weight.PROGRESS,
-    e.CheckpointSaved: Weight.PROGRESS,
-    e.ValidationCompleted: Weight.RESULT,
-    e.CheckpointFailed: Weight.ALERT,
-    e.CheckpointDamaged: Weight.ALERT,
-    e.RolledBack: Weight.ALERT,
-    e.SpikeDetected: Weight.ALERT,
-    e.FaultNamed: Weight.ALERT,
-    e.AutopilotDecided: Weight.RESULT,
-    e.StepSkipped: Weight.ALERT,
-    e.SampleRejected: Weight.ALERT,
-    e.AlertRaised: Weight.ALERT,
-    e.RunFailed: Weight.ALERT,
+_WEIGHTS: Final[dict[type[Any], EventSeverity]] = {
+    e.CheckpointRequested: EventSeverity.SILENT,
+    e.RollbackRequested: EventSeverity.SILENT,
+    e.ValidationRequested: EventSeverity.SILENT,
+    e.ActivityChanged: EventSeverity.SILENT,
+    e.RunFinished: EventSeverity.SILENT,
+    e.RunStarted: EventSeverity.RESULT,
+    e.ConfigChanged: EventSeverity.RESULT,
+    e.WeightsInherited: EventSeverity.RESULT,
+    e.EpochCompleted: EventSeverity.PROGRESS,
+    e.CheckpointSaved: EventSeverity.PROGRESS,
+    e.ValidationCompleted: EventSeverity.RESULT,
+    e.CheckpointFailed: EventSeverity.ALERT,
+    e.CheckpointDamaged: EventSeverity.ALERT,
+    e.RolledBack: EventSeverity.ALERT,
+    e.SpikeDetected: EventSeverity.ALERT,
+    e.FaultNamed: EventSeverity.ALERT,
+    e.AutopilotDecided: EventSeverity.RESULT,
+    e.StepSkipped: EventSeverity.ALERT,
+    e.SampleRejected: EventSeverity.ALERT,
+    e.AlertRaised: EventSeverity.ALERT,
+    e.RunFailed: EventSeverity.ALERT,
 }

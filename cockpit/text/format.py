@@ -9,7 +9,7 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that a terminal acts upon or does not show: controls, direction marks, surrogates, separators."""
 
 
-def whole(text: str) -> str:
+def escape_control(text: str) -> str:
     """`text` on one line with every character that is not printed written out, as in Python: \\x1b, \\n, \\u202e."""
     if text.isascii() and text.isprintable():
         return text

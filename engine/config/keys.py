@@ -20,7 +20,7 @@ _NOUNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """One setting of a config: `expected` says its type and range in words, `is_text` that any text will do."""
 
     name: str
@@ -30,7 +30,7 @@ class Key:
     is_text: bool = False
 
 
-def config_keys() -> dict[str, Key]:
+def config_keys() -> dict[str, ConfigKey]:
     """Every key of the tree by its dotted name, in the tree's order; a mapping's entries count as keys."""
     return {key.name: key for key in _keys(Config, "")}
 
@@ -64,7 +64,7 @@ def _number_or_list(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def _keys(section: type[BaseModel], prefix: str) -> Iterator[Key]:
+def _keys(section: type[BaseModel], prefix: str) -> Iterator[ConfigKey]:
     for name, field in section.model_fields.items():
         kind: Any = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -72,15 +72,17 @@ def _keys(section: type[BaseModel], prefix: str) -> Iterator[Key]:
         elif get_origin(kind) is dict:
             yield from _entries(field, f"{prefix}{name}")
         else:
-            yield Key(f"{prefix}{name}", _expected(field), _plain(field.default), field.description or "", kind is str)
+            yield ConfigKey(
+                f"{prefix}{name}", _expected(field), _plain(field.default), field.description or "", kind is str
+            )
 
 
-def _entries(field: FieldInfo, name: str) -> Iterator[Key]:
+def _entries(field: FieldInfo, name: str) -> Iterator[ConfigKey]:
     """One key for each entry of a mapping's default: the only entries it takes."""
     value_kind = get_args(field.annotation)[1]
     expected = _expected(FieldInfo.from_annotation(value_kind))
     for entry, default in field.get_default(call_default_factory=True).items():
-        yield Key(f"{name}.{entry}", expected, default, (field.description or "").replace("{entry}", entry))
+        yield ConfigKey(f"{name}.{entry}", expected, default, (field.description or "").replace("{entry}", entry))
 
 
 def _plain(default: Any) -> object:

@@ -30,7 +30,7 @@ from engine.training.checkpoint.file import LAST_GOOD, CheckpointDamagedError, l
 from engine.training.device import choose_device
 from engine.training.step import StepReport
 from engine.training.step_plan import plan_for
-from engine.training.train_state import Trainer
+from engine.training.train_state import TrainState
 
 
 def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda name: None) -> Ablation:
@@ -103,20 +103,20 @@ class _Bench:
 
     def _steps(self, state: RunState) -> list[StepReport]:
         model = HierarchicalUNet(self.config.model).to(self.device)
-        trainer = Trainer(self.config, model, self.splits, state)
+        train_state = TrainState(self.config, model, self.splits, state)
         try:
-            trainer.restore(self.payload, state)
+            train_state.restore(self.payload, state)
             reports: list[StepReport] = []
             for _ in range(self.request.num_steps):
-                drawn = trainer.draw(state.accumulation, excluded=state.excluded_samples)
+                drawn = train_state.draw(state.accumulation, excluded=state.excluded_samples)
                 assert drawn is not None, "nobody gave up waiting"
                 if drawn.batches:
-                    plan = plan_for(trainer.progress, state, self.config)
-                    reports.append(trainer.stepper.run(drawn.batches, plan).resolve())
+                    plan = plan_for(train_state.progress, state, self.config)
+                    reports.append(train_state.train_step.run(drawn.batches, plan).resolve())
                     state = replace(state, step=state.step + 1)
             return reports
         finally:
-            trainer.close()
+            train_state.close()
 
     def _bad_batch(self, without: str) -> str:
         if self.request.folder is None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.training.data.batch import Batch, Position
-from engine.training.step import Stepper
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan
 
 TENSORS = ("image_N3HW", "label_NHW", "distance_N1HW")
@@ -42,10 +42,10 @@ class Evidence:
         return tuple(name for batch in self.batches for name in batch.sample_ids)
 
 
-def evidence_of(stepper: Stepper, batches: list[Batch], plan: StepPlan) -> Evidence:
-    """What the step that `stepper` is about to take depends on; costs microseconds, the batches are not copied."""
-    scale = stepper.scaler.get_scale() if stepper.scaler.is_enabled() else 1.0
-    return Evidence(plan, tuple(batches), random_state(stepper.device), scale, stepper.amp)
+def evidence_of(train_step: TrainStep, batches: list[Batch], plan: StepPlan) -> Evidence:
+    """What the step that `train_step` is about to take depends on; costs microseconds, the batches are not copied."""
+    scale = train_step.scaler.get_scale() if train_step.scaler.is_enabled() else 1.0
+    return Evidence(plan, tuple(batches), random_state(train_step.device), scale, train_step.amp)
 
 
 def random_state(device: torch.device) -> RandomState:

@@ -20,7 +20,7 @@ from engine.training.device import describe
 from engine.training.optimizer import moments_of
 from engine.training.step import StepReport
 from engine.training.step_plan import StepPlan
-from engine.training.train_state import Trainer
+from engine.training.train_state import TrainState
 
 APART = 100
 """Steps that lie at least between two inquiries into faults of one kind: a fault in every step is looked at once."""
@@ -46,12 +46,12 @@ class Forensics:
 
     run_dir: Path
     config: Config
-    trainer: Trainer
+    train_state: TrainState
     _looked_at: dict[Kind, int] = field(default_factory=lambda: {})
 
     def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
         """To be called before a step: what it takes to take it again."""
-        return evidence_of(self.trainer.stepper, batches, plan)
+        return evidence_of(self.train_state.train_step, batches, plan)
 
     def investigate(self, evidence: Evidence, report: StepReport, *, weights_as_then: bool = True) -> Findings | None:
         """Name the fault of a step that was skipped; None where one of its kind was looked into lately.
@@ -61,7 +61,7 @@ class Forensics:
         if not self._is_due(report):
             return None
         started = time.perf_counter()
-        model, optimizer = self.trainer.model, self.trainer.stepper.optimizer
+        model, optimizer = self.train_state.model, self.train_state.train_step.optimizer
         moments = moments_of(optimizer, model)
         try:
             fault = name_fault(model, moments, evidence)
@@ -81,7 +81,7 @@ class Forensics:
             learning_rate=evidence.plan.lr,
             refinements=evidence.plan.active,
             mixed_precision=describe_precision(evidence.amp),
-            device=describe(self.trainer.device),
+            device=describe(self.train_state.device),
             bad_terms=report.bad_terms,
             bad_modules=report.bad_modules,
             sample_ids=evidence.sample_ids,

@@ -18,7 +18,7 @@ MAX_REQUESTS = 1_000
 """The most commands one `poll` hands out, so that a flood cannot hold up a step."""
 
 
-class Mailbox:
+class Inbox:
     """Polled by the engine thread at every step boundary; open it after the writer has started its session."""
 
     def __init__(self, path: Path):

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
-from engine.journal.series import Series, Window, lineage_of, read_series
-from engine.journal.sessions import Session, newest_session
+from engine.journal.series import Series, SeriesWindow, lineage_of, read_series
+from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import POINT_TABLES, journal_file, open_at_rest, open_readable
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text
@@ -82,7 +82,7 @@ class JournalReader:
         row = self._row("SELECT body FROM state")
         return None if row is None else self._understood(wire.state_from_text, row[0])
 
-    def heartbeat(self) -> Session | None:
+    def heartbeat(self) -> WriterSession | None:
         """The newest session with its last sign of life, or None when no writer ever started."""
         return self._query(lambda: newest_session(self._connection))
 
@@ -117,7 +117,7 @@ class JournalReader:
 
         `branch` is the branch that the lineage ends in. A name that was never recorded is absent everywhere.
         """
-        window = Window(first, last, None if branch == "current" else branch)
+        window = SeriesWindow(first, last, None if branch == "current" else branch)
         return self._query(lambda: read_series(self._connection, tuple(names), window))
 
     def lineage(self) -> tuple[tuple[int, int | None], ...]:

@@ -28,7 +28,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SeriesWindow:
     """Steps `first` to `last`, both included, None for no bound, in the lineage ending in `branch` (None: newest)."""
 
     first: int | None = None
@@ -60,7 +60,7 @@ def lineage_of(connection: sqlite3.Connection, branch: int | None) -> tuple[tupl
     return tuple(reversed(bounds))
 
 
-def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: Window) -> Series:
+def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: SeriesWindow) -> Series:
     """The metrics `names` in `window`, rows of both tables joined by step. Raises sqlite3.Error."""
     connection.execute("BEGIN")
     try:
@@ -70,7 +70,9 @@ def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: 
     return _joined(names, blocks)
 
 
-def _blocks(connection: sqlite3.Connection, table: str, names: tuple[str, ...], window: Window) -> Iterator[_Block]:
+def _blocks(
+    connection: sqlite3.Connection, table: str, names: tuple[str, ...], window: SeriesWindow
+) -> Iterator[_Block]:
     """The rows of one table that hold at least one of `names`, a chunk at a time, steps ascending."""
     columns = _columns(connection, names)
     if not columns:
@@ -88,20 +90,20 @@ def _blocks(connection: sqlite3.Connection, table: str, names: tuple[str, ...], 
             yield _unpacked(rows, columns, len(names))
 
 
-def _columns(connection: sqlite3.Connection, names: tuple[str, ...]) -> dict[int, _Columns]:
+def _columns(connection: sqlite3.Connection, names: tuple[str, ...]) -> dict[int, _LayoutColumns]:
     """For each layout that holds any of `names`: how to pick them out of its rows."""
     rows = connection.execute("SELECT id, names FROM layouts")
-    found: dict[int, _Columns] = {}
+    found: dict[int, _LayoutColumns] = {}
     for number, text in rows.fetchall():
         held = {name: column for column, name in enumerate(json.loads(text))}
         pairs = [(position, held[name]) for position, name in enumerate(names) if name in held]
         if pairs:
-            found[number] = _Columns(len(held), [to for to, _ in pairs], [source for _, source in pairs])
+            found[number] = _LayoutColumns(len(held), [to for to, _ in pairs], [source for _, source in pairs])
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class _LayoutColumns:
     """A layout `width` columns wide; its column `source[i]` is the wanted name number `target[i]`."""
 
     width: int
@@ -109,7 +111,7 @@ class _Columns:
     source: list[int]
 
 
-def _unpacked(rows: list[tuple[int, float, int, bytes]], columns: dict[int, _Columns], num_names: int) -> _Block:
+def _unpacked(rows: list[tuple[int, float, int, bytes]], columns: dict[int, _LayoutColumns], num_names: int) -> _Block:
     steps, epochs, layouts, packed = zip(*rows, strict=True)
     values_SK = np.full((len(rows), num_names), np.nan, np.float32)
     present_SK = np.zeros((len(rows), num_names), np.bool_)

@@ -26,7 +26,7 @@ CommandRow = tuple[int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class WriterSession:
     """One process's time with the journal; times in seconds since 1970, `ended` None while it lasts or was cut off."""
 
     id: int
@@ -63,10 +63,10 @@ def begin_session(connection: sqlite3.Connection) -> int:
     return cursor.lastrowid
 
 
-def newest_session(connection: sqlite3.Connection) -> Session | None:
+def newest_session(connection: sqlite3.Connection) -> WriterSession | None:
     """The session that began last, or None where no writer was ever started."""
     row = connection.execute("SELECT * FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
-    return None if row is None else Session(*row)
+    return None if row is None else WriterSession(*row)
 
 
 def end_session(connection: sqlite3.Connection, session: int) -> None:

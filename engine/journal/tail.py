@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
 from engine.journal.series import lineage_of
-from engine.journal.sessions import Session, newest_session
+from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 
@@ -30,7 +30,7 @@ Mark = tuple[int, int, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StepRange:
     """The steps `first` to `last`, both included, of one branch in one table."""
 
     table: PointTable
@@ -40,7 +40,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RowBlock:
     """The rows of one layout: row `at[i]` of S holds `values_NK[i]`, one value for each of the K `names`."""
 
     layout: int
@@ -54,7 +54,7 @@ class Rows:
     """S rows, steps ascending, packed as they were recorded."""
 
     steps: NDArray[np.int64]
-    parts: tuple[Part, ...]
+    parts: tuple[RowBlock, ...]
 
     @property
     def size(self) -> int:
@@ -63,7 +63,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class EventPage:
     """Entries in the order of their numbers, the number read up to, and how many rows were read, strange ones too."""
 
     entries: tuple[Entry, ...]
@@ -107,7 +107,7 @@ class JournalTail:
         row = self._connection.execute("SELECT body FROM state").fetchone()
         return None if row is None else str(row[0])
 
-    def session(self) -> Session | None:
+    def session(self) -> WriterSession | None:
         """The newest session of a writer, or None before the first."""
         return newest_session(self._connection)
 
@@ -123,30 +123,30 @@ class JournalTail:
         except WireError:
             return None
 
-    def events(self, after_id: int, *, limit: int) -> Events:
+    def events(self, after_id: int, *, limit: int) -> EventPage:
         """The next `limit` events after that number; one of a kind this program does not know is left out."""
         query = "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._connection.execute(query, (after_id, limit)).fetchall()
         entries = tuple(entry for row in rows if (entry := _understood(row)) is not None)
-        return Events(entries, rows[-1][0] if rows else after_id, len(rows))
+        return EventPage(entries, rows[-1][0] if rows else after_id, len(rows))
 
     def mark(self, table: PointTable) -> Mark | None:
         """The newest row of a table, None where it is empty."""
         query = f"SELECT branch, step, time FROM {table} ORDER BY branch DESC, step DESC LIMIT 1"
         return self._connection.execute(query).fetchone()
 
-    def oldest_step(self, span: Span) -> int | None:
+    def oldest_step(self, span: StepRange) -> int | None:
         """The first recorded step inside `span`, None where there is none."""
         query = f"SELECT step FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT 1"
         row = self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()
         return None if row is None else int(row[0])
 
-    def count(self, span: Span) -> int:
+    def count(self, span: StepRange) -> int:
         """How many rows `span` holds; looks at every one."""
         query = f"SELECT count(*) FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
         return int(self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()[0])
 
-    def rows(self, span: Span, *, limit: int, newest: bool = False) -> Rows:
+    def rows(self, span: StepRange, *, limit: int, newest: bool = False) -> Rows:
         """The first (or `newest`) rows inside `span`, at most `limit`."""
         query = (
             f"SELECT step, layout, vals FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
@@ -160,14 +160,14 @@ class JournalTail:
             return Rows(np.zeros(0, np.int64), ())
         steps, layouts, blobs = zip(*found, strict=True)
         layout_S = np.array(layouts, np.int64)
-        parts: list[Part] = []
+        parts: list[RowBlock] = []
         for layout in dict.fromkeys(layouts):
             at = np.flatnonzero(layout_S == layout)
             packed = b"".join(blobs) if at.size == len(found) else b"".join(blobs[row] for row in at)
             names = self._names(layout)
             if names:
                 values_NK = np.frombuffer(packed, np.float32).reshape(at.size, len(names))
-                parts.append(Part(layout, names, at, values_NK))
+                parts.append(RowBlock(layout, names, at, values_NK))
         return Rows(np.array(steps, np.int64), tuple(parts))
 
     def _names(self, layout: int) -> tuple[str, ...]:

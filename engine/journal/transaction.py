@@ -73,7 +73,7 @@ Item = Point | EventRow | Branch | Meta | Barrier
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Transaction:
     """Items in the order recorded, the latest state, and the session and branch they belong to."""
 
     items: Sequence[Item]
@@ -82,7 +82,7 @@ class Batch:
     branch: int
 
 
-def write_batch(connection: sqlite3.Connection, batch: Batch) -> int:
+def write_batch(connection: sqlite3.Connection, batch: Transaction) -> int:
     """Write `batch` in one transaction, all or nothing, and return the branch that is open after it.
 
     Raises sqlite3.Error when nothing was written.
@@ -102,7 +102,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> int:
     return branch
 
 
-def _write_items(connection: sqlite3.Connection, batch: Batch) -> int:
+def _write_items(connection: sqlite3.Connection, batch: Transaction) -> int:
     branch = batch.branch
     layouts: dict[tuple[str, ...], int] = {}
     points: dict[str, list[tuple[object, ...]]] = {}

@@ -16,7 +16,7 @@ from engine.journal.disk.lock import Lock, try_lock
 from engine.journal.disk.open_files import Identity, JournalFiles, identity_of
 from engine.journal.sessions import begin_session, end_session
 from engine.journal.store import create_journal
-from engine.journal.transaction import Barrier, Batch, Item, Meta, newest_branch, write_batch
+from engine.journal.transaction import Barrier, Item, Meta, Transaction, newest_branch, write_batch
 from engine.protocol.state import RunState
 
 MAX_REMEMBERED: Final = 20_000
@@ -60,7 +60,7 @@ class JournalHome:
         """Write `items` and the newest state in one transaction, all or nothing, into the journal in its place."""
         self.mend(state)
         try:
-            self._branch = write_batch(self.connection, Batch(items, state, self._session, self._branch))
+            self._branch = write_batch(self.connection, Transaction(items, state, self._session, self._branch))
         except sqlite3.Error as error:
             self._is_broken = self._is_broken or _is_broken(error)
             raise
@@ -143,7 +143,7 @@ class JournalHome:
         # Numbers of commands must not come twice: the former ones are not known here.
         self.connection.execute("INSERT INTO sqlite_sequence VALUES ('commands', ?)", (int(time.time() * 1000),))
         items = [*self._meta.values(), *self._rows]
-        self._branch = write_batch(self.connection, Batch(items, state, self._session, 0))
+        self._branch = write_batch(self.connection, Transaction(items, state, self._session, 0))
         self._files.learn()
 
     def _remember(self, items: Sequence[Item]) -> None:

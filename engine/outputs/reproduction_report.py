@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class RedriveRequest:
+class ReproductionRequest:
     """The finished run to drive again, and where: a run called `name` (one is made up for '') in `runs_dir`."""
 
     run_dir: Path
@@ -26,7 +26,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class RedriveReport:
+class ReproductionReport:
     """How the redriven run compares with the recorded one.
 
     `num_redone` interventions were done again, `num_steps` steps of `num_metrics` metrics compared. `checkpoint` names
@@ -52,7 +52,7 @@ class RedriveReport:
         return self.difference is None and not self.tensor
 
 
-def report_lines(report: RedriveReport) -> list[str]:
+def report_lines(report: ReproductionReport) -> list[str]:
     """The report in sentences, plain text."""
     lines = [
         f"redrove {report.run} into {report.directory} on {report.device}, {report.threads} threads, in "
@@ -64,7 +64,7 @@ def report_lines(report: RedriveReport) -> list[str]:
     return [line for line in lines if line]
 
 
-def _trace(report: RedriveReport) -> str:
+def _trace(report: ReproductionReport) -> str:
     if report.difference is None:
         return f"trace: {report.num_steps} steps of {report.num_metrics} metrics are bit-identical"
     parts = report.difference
@@ -74,7 +74,7 @@ def _trace(report: RedriveReport) -> str:
     )
 
 
-def _weights(report: RedriveReport) -> str:
+def _weights(report: ReproductionReport) -> str:
     if not report.checkpoint:
         return "weights: no checkpoint of the same step is left on both sides"
     if report.tensor:

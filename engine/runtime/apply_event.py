@@ -9,7 +9,7 @@ from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.state import evolve
 from engine.runtime.checkpointer import Actions
-from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.supervision.gate import GateWindow, gate_checks
 from engine.training.checkpoint.file import checkpoint_name
 
@@ -17,36 +17,36 @@ GUARDIAN, AUTOPILOT = "guardian", "autopilot"
 """Who acts beside people and scripts."""
 
 
-def enact(actions: Actions, event: Event, record: Callable[[Event], None]) -> None:
+def apply_event(actions: Actions, event: Event, record: Callable[[Event], None]) -> None:
     """Let a steering event whose effect lasts take effect; `record` writes it down.
 
     A promotion is on probation from here on, and has a checkpoint to go back to.
     """
-    ledger, trainer = actions.ledger, actions.trainer
-    before, settings = ledger.state, actions.config.guard.recovery
+    recorder, train_state = actions.recorder, actions.train_state
+    before, settings = recorder.state, actions.config.guard.recovery
     if isinstance(event, e.PhasePromoted):
         actions.checkpoint("promotion")
-    trainer.carry_out(event, before)
+    train_state.carry_out(event, before)
     record(event)
-    ledger.observe(total_steps=trainer.total_steps(ledger.state))
-    if ledger.state.phase != before.phase:  # the checks of the phase before must open no gate of this one
+    recorder.update(total_steps=train_state.total_steps(recorder.state))
+    if recorder.state.phase != before.phase:  # the checks of the phase before must open no gate of this one
         gate = actions.config.gate
-        ledger.observe(gate=gate_checks(GateWindow(gate.window_steps), ledger.state, gate))
+        recorder.update(gate=gate_checks(GateWindow(gate.window_steps), recorder.state, gate))
     if isinstance(event, e.PhasePromoted) and settings.probation_steps:
         until = before.step + settings.probation_steps
         started = e.ProbationStarted(checkpoint_name(before.step), event.before, until, event.enabled)
-        ledger.note(started, actor=GUARDIAN)
+        recorder.record_event(started, actor=GUARDIAN)
 
 
-class Redoing:
+class ReplayQueue:
     """What is to be done again, in its order: steering, rollbacks, validations, checkpoints and the end."""
 
     def __init__(self, actions: Actions):
         self._actions = actions
-        self._ledger = actions.ledger
-        self._waiting: deque[Redone] = deque()
+        self._ledger = actions.recorder
+        self._waiting: deque[RecordedAction] = deque()
 
-    def schedule(self, past: Iterable[Redone]) -> None:
+    def schedule(self, past: Iterable[RecordedAction]) -> None:
         """From here on this is to be done again."""
         self._waiting = deque(past)
 
@@ -61,7 +61,7 @@ class Redoing:
         while self.is_due():
             self._do_again(self._waiting.popleft())
 
-    def _do_again(self, past: Redone) -> None:
+    def _do_again(self, past: RecordedAction) -> None:
         match past.event:
             case e.RolledBack(checkpoint=name):
                 self._note(past, self._actions.rollback(name))
@@ -69,13 +69,13 @@ class Redoing:
             case e.ValidationCompleted():
                 if summary := self._actions.validate():
                     self._note(past, summary)
-                    self._actions.books.note_validation(summary)
+                    self._actions.memory.note_validation(summary)
             case e.CheckpointSaved():
                 self._note(past, self._actions.checkpoint_now("asked"))
             case event:
                 state = self._ledger.state
                 if evolve(state, event, state.step) != state:
-                    enact(self._actions, event, lambda done: self._note(past, done))
+                    apply_event(self._actions, event, lambda done: self._note(past, done))
 
-    def _note(self, past: Redone, event: Event) -> None:
-        self._ledger.note(event, actor=past.actor, reason=past.reason)
+    def _note(self, past: RecordedAction, event: Event) -> None:
+        self._ledger.record_event(event, actor=past.actor, reason=past.reason)

@@ -22,8 +22,8 @@ from engine.protocol.events import (
     ValidationCompleted,
 )
 from engine.protocol.wire import state_to_text
-from engine.runtime.recorder import Ledger
-from engine.supervision.run_memory import Books
+from engine.runtime.recorder import RunRecorder
+from engine.supervision.run_memory import RunMemory
 from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import (
     CheckpointDamagedError,
@@ -35,36 +35,38 @@ from engine.training.checkpoint.file import (
     set_aside,
 )
 from engine.training.evaluate import Validation, ValidationPlan, evaluate, preview_grid
-from engine.training.train_state import Trainer, amp_dtype
+from engine.training.train_state import TrainState, amp_dtype
 
 
 class Actions:
     """Carries out what takes longer than a step. `should_stop` tells a validation to give way to the end of the run."""
 
-    def __init__(self, run_dir: Path, config: Config, trainer: Trainer, ledger: Ledger):
+    def __init__(self, run_dir: Path, config: Config, train_state: TrainState, recorder: RunRecorder):
         self.config = config
-        self.trainer = trainer
-        self.ledger = ledger
+        self.train_state = train_state
+        self.recorder = recorder
         self.directory = run_dir / CHECKPOINTS
         self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
-        self.books = Books(config)
+        self.memory = RunMemory(config)
         self._is_doubted = False
         self._previews = PreviewWriter(run_dir)
         self._writer = CheckpointWriter(
-            self.directory, keep_last=config.checkpoint.keep_last, before_rename=ledger.journal.flush
+            self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
 
     # --- validation ---------------------------------------------------------------------
 
     def validate(self) -> ValidationCompleted | None:
         """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
-        before = self.ledger.state.activity
-        self.ledger.turn_to(Activity.VALIDATING)
+        before = self.recorder.state.activity
+        self.recorder.set_activity(Activity.VALIDATING)
         try:
-            done = evaluate(self.trainer.model, self.trainer.validation, self._validation_plan(), self._should_abort)
+            done = evaluate(
+                self.train_state.model, self.train_state.validation, self._validation_plan(), self._should_abort
+            )
         finally:
-            self.ledger.turn_to(before)
+            self.recorder.set_activity(before)
         if done is not None:
             self._record(done)
         return None if done is None else done.summary
@@ -75,14 +77,14 @@ class Actions:
 
     def report_stuck_readers(self) -> None:
         """Raise an alert for each data worker that was taken for stuck."""
-        for stream in (self.trainer.stream, self.trainer.validation):
+        for stream in (self.train_state.stream, self.train_state.validation):
             for complaint in stream.take_complaints():
-                self.ledger.note(
+                self.recorder.record_event(
                     AlertRaised("data worker", f"{complaint}: it is replaced", "look at the disk that holds the data")
                 )
 
     def _validation_plan(self) -> ValidationPlan:
-        state, settings = self.ledger.state, self.config.validation
+        state, settings = self.recorder.state, self.config.validation
         return ValidationPlan(
             active=state.refinements,
             weights=state.loss_weights,
@@ -107,14 +109,14 @@ class Actions:
         # A class that occurs nowhere has no IoU: its point is absent, not a number that went wrong.
         absent = {name for name, value in metrics.items() if name.startswith("val/iou_") and math.isnan(value)}
         held = {name: value for name, value in metrics.items() if name not in absent}
-        self.ledger.record_validation(self.trainer.progress, tuple(held), tuple(held.values()))
-        doubt = done.doubt(self.ledger.state.step)
+        self.recorder.record_validation(self.train_state.progress, tuple(held), tuple(held.values()))
+        doubt = done.doubt(self.recorder.state.step)
         if doubt is not None and not self._is_doubted:
-            self.ledger.note(doubt)
+            self.recorder.record_event(doubt)
         self._is_doubted = doubt is not None
         if done.previews:
-            self.ledger.record_preview("validation", preview_grid(done.previews))
-            self._previews.submit(self.ledger.state.step, done.previews)
+            self.recorder.record_preview("validation", preview_grid(done.previews))
+            self._previews.submit(self.recorder.state.step, done.previews)
 
     # --- checkpoints --------------------------------------------------------------------
 
@@ -124,24 +126,24 @@ class Actions:
 
     def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
         """Write a checkpoint and wait for it."""
-        self.ledger.observe(doing="writing a checkpoint")
+        self.recorder.update(doing="writing a checkpoint")
         self.wait_for_checkpoints()
         self.checkpoint(kind)
         *_, last = self._writer.wait()
-        self.ledger.observe(doing="")
+        self.recorder.update(doing="")
         return self._outcome(last)
 
     def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
-        state = self.ledger.state
+        state = self.recorder.state
         good = self._is_good(state.step)
         payload: dict[str, Any] = {
             "step": state.step,
             "state": state_to_text(state),
             "config": dump_config(self.config),
             "validation_due": self.validation_due,
-            "books": self.books.to_text(),
+            "books": self.memory.state_text(),
             "good": good,
-            **self.trainer.snapshot(),
+            **self.train_state.snapshot(),
         }
         return Snapshot(
             step=state.step,
@@ -155,22 +157,22 @@ class Actions:
 
     def _is_good(self, step: int) -> bool:
         """A clean window of steps lies behind, and every weight and moment is finite."""
-        return self.books.clean_steps >= min(step, self.config.gate.window_steps) and self.trainer.is_sound()
+        return self.memory.clean_steps >= min(step, self.config.gate.window_steps) and self.train_state.is_finite()
 
     def note_written(self) -> None:
         """Journal the checkpoints that the writer thread has finished."""
         for written in self._writer.collect():
-            self.ledger.note(self._outcome(written))
+            self.recorder.record_event(self._outcome(written))
 
     def wait_for_checkpoints(self) -> None:
         """Wait for the writer thread and journal what it finished."""
         for written in self._writer.wait():
-            self.ledger.note(self._outcome(written))
+            self.recorder.record_event(self._outcome(written))
 
     def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
         if written.error:
             return CheckpointFailed(written.name, written.error)
-        self.ledger.observe(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))
+        self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))
         snapshot = written.snapshot
         return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.miou, snapshot.good)
 
@@ -210,18 +212,18 @@ class Actions:
         try:
             payload = load_resumable(self.directory / name, self.config)
         except CheckpointDamagedError as error:
-            self.ledger.note(CheckpointDamaged(name, str(error)))
+            self.recorder.record_event(CheckpointDamaged(name, str(error)))
             raise
-        state, step = self.ledger.state, int(payload["step"])
-        self.trainer.restore(payload, state)
+        state, step = self.recorder.state, int(payload["step"])
+        self.train_state.restore(payload, state)
         set_aside(self.directory, after_step=step)
-        self.ledger.open_branch(step)
+        self.recorder.open_branch(step)
         self.validation_due = bool(payload["validation_due"])
-        self.books.turn_back(payload["books"])
+        self.memory.rewind(payload["books"])
         self._previews.forget_after(step)
-        self.ledger.observe(
+        self.recorder.update(
             step=step,
-            epoch=self.trainer.epoch,
+            epoch=self.train_state.epoch,
             enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
             phase_started_at=min(state.phase_started_at, step),
         )
@@ -229,16 +231,16 @@ class Actions:
         return RolledBack(name, before=state.step, after=step)
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint left off: with the validation it still owed and the books that were kept."""
+        """Go on where a checkpoint left off: with the validation it still owed and the memory that were kept."""
         self.validation_due = bool(payload["validation_due"])
-        self.books.open_again(payload["books"])
+        self.memory.load_state_dict(payload["books"])
         self._previews.forget_after(int(payload["step"]))
         self._take_stock(payload)
 
     def _take_stock(self, payload: Mapping[str, Any]) -> None:
         """Note what can be gone back to from `payload`: what it says of that itself was true when it was written."""
         name = checkpoint_name(int(payload["step"]))
-        self.ledger.observe(
+        self.recorder.update(
             checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
             good_checkpoint=name if payload["good"] else self._good_before(name),
         )
@@ -247,4 +249,4 @@ class Actions:
         """Finish writing checkpoints and pictures."""
         self._previews.close()
         for written in self._writer.close():
-            self.ledger.note(self._outcome(written))
+            self.recorder.record_event(self._outcome(written))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from engine.host.interrupt import Interrupt
-from engine.journal.inbox import Mailbox
+from engine.journal.inbox import Inbox
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Request
@@ -15,38 +15,40 @@ from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import Event
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import refusal_of
-from engine.runtime.apply_event import GUARDIAN, Redoing, enact
+from engine.runtime.apply_event import GUARDIAN, ReplayQueue, apply_event
 from engine.runtime.checkpointer import Actions
-from engine.runtime.recorder import Ledger
-from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.training.checkpoint.file import CheckpointDamagedError
 from engine.training.data.rejections import DataGoneError
-from engine.training.train_state import Trainer
+from engine.training.train_state import TrainState
 
 
-class Control:
+class CommandProcessor:
     """Gives every command exactly one outcome, at a step boundary."""
 
-    def __init__(self, mailbox: Mailbox, ledger: Ledger, trainer: Trainer, actions: Actions, interrupt: Interrupt):
+    def __init__(
+        self, mailbox: Inbox, recorder: RunRecorder, train_state: TrainState, actions: Actions, interrupt: Interrupt
+    ):
         self._mailbox = mailbox
-        self._ledger = ledger
-        self._trainer = trainer
+        self._ledger = recorder
+        self._trainer = train_state
         self._actions = actions
         self._interrupt = interrupt
         self._waiting: deque[Request] = deque()
         self._script: deque[ScriptedCommand] = deque()
         self._proposed: deque[Request] = deque()
-        self._redoing = Redoing(actions)
+        self._redoing = ReplayQueue(actions)
         self.is_driven = False
         actions.should_stop = self.stop_is_waiting
 
-    def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[Redone], *, from_step: int) -> None:
+    def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[RecordedAction], *, from_step: int) -> None:
         """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
         ahead = [item for item in script if item.step >= from_step]
         self._script = deque(sorted(ahead, key=lambda item: item.step))
         self._redoing.schedule(redo)
 
-    def drive(self, past: Iterable[Redone]) -> None:
+    def drive(self, past: Iterable[RecordedAction]) -> None:
         """From here on do exactly what was done then; the guardian and the autopilot only look on."""
         self._redoing.schedule(past)
         self.is_driven = True
@@ -78,7 +80,7 @@ class Control:
         due = self._redoing.is_due() or bool(self._script and self._script[0].step <= step)
         return due or bool(self._proposed or self._waiting) or self._interrupt.is_set()
 
-    def drain(self) -> None:
+    def process_pending(self) -> None:
         """Carry out everything that `is_waiting` found due at this boundary."""
         self._redoing.carry_out()
         while self._proposed:
@@ -107,14 +109,14 @@ class Control:
             case e.RollbackRequested(checkpoint=name):
                 self._roll_back(request, outcome, name)
             case event:
-                enact(self._actions, event, lambda done: self._answer(request, outcome, done))
+                apply_event(self._actions, event, lambda done: self._answer(request, outcome, done))
 
     def _save(self, request: Request, outcome: Outcome) -> None:
         done = self._actions.checkpoint_now("asked")
         if isinstance(done, e.CheckpointSaved):
             self._answer(request, outcome, done)
         else:
-            self._ledger.note(done)
+            self._ledger.record_event(done)
             self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
 
     def _validate(self, request: Request, outcome: Outcome) -> None:
@@ -127,7 +129,7 @@ class Control:
             self._refuse(request, refused("the run was told to stop meanwhile"))
         else:
             self._answer(request, outcome, done)
-            self._actions.books.note_validation(done)
+            self._actions.memory.note_validation(done)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
         """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""
@@ -141,14 +143,14 @@ class Control:
             self._refuse(request, refused(str(error)))
             return
         if request.actor == GUARDIAN:
-            self._ledger.observe(rollbacks=self._ledger.state.rollbacks + 1)
+            self._ledger.update(rollbacks=self._ledger.state.rollbacks + 1)
         self._answer(request, outcome, done)
         self._actions.checkpoint("rollback")
 
     def _answer(self, request: Request, outcome: Outcome, event: Event) -> None:
         reason = "; ".join(said for said in (request.reason, outcome.reason) if said)
         outcome = replace(outcome, reason=reason)
-        self._ledger.answer(outcome, event, actor=request.actor, command_id=request.id or None)
+        self._ledger.record_outcome(outcome, event, actor=request.actor, command_id=request.id or None)
 
     def _refuse(self, request: Request, outcome: Outcome) -> None:
         self._answer(request, outcome, refusal_of(request.command))

@@ -12,16 +12,16 @@ from engine.config.tree import Config
 from engine.forensics.capture import Evidence
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.runtime.checkpointer import Actions
-from engine.runtime.command_processor import Control
+from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
-from engine.runtime.recorder import Ledger
-from engine.runtime.step_monitor import Judge, Launched
-from engine.runtime.supervisor import Council, TrainingDivergedError
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.step_monitor import Launched, StepMonitor
+from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.training.data.rejections import DataGoneError, Rejection
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
-from engine.training.train_state import Drawn, Trainer
+from engine.training.train_state import DrawnBatch, TrainState
 
 _PAUSE_POLL_SECONDS = 0.02
 
@@ -38,25 +38,32 @@ class _Epoch:
 class Loop:
     """Trains until the run is complete or told to stop."""
 
-    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, actions: Actions, control: Control):
+    def __init__(
+        self,
+        config: Config,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        actions: Actions,
+        commands: CommandProcessor,
+    ):
         self._config = config
-        self._trainer = trainer
-        self._ledger = ledger
+        self._trainer = train_state
+        self._ledger = recorder
         self._actions = actions
-        self._control = control
-        council = Council(config, trainer, ledger, actions.books, control)
-        self._judge = Judge(config, trainer, ledger, actions.books, council)
+        self._control = commands
+        supervisor = Supervisor(config, train_state, recorder, actions.memory, commands)
+        self._judge = StepMonitor(config, train_state, recorder, actions.memory, supervisor)
         self._upkeep = Upkeep(actions)
-        self._supply = Supply(config.data, ledger, actions, control)
+        self._supply = Supply(config.data, recorder, actions, commands)
         self._in_flight: deque[Launched] = deque()
-        self._lag = 1 if trainer.device.type == "cuda" else 0
+        self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = time.perf_counter()
         self._epoch = _Epoch(self._last_end)
 
     def train(self) -> str:
         """Run to the end; returns why it ended. Raises TrainingDivergedError."""
         self._judge.show_gate()
-        self._ledger.turn_to(Activity.RUNNING)
+        self._ledger.set_activity(Activity.RUNNING)
         with self._judge.load.watched(), closing(self._upkeep):
             while not (ended := self.turn()):
                 pass
@@ -68,10 +75,10 @@ class Loop:
         Reports still on their way from the device are taken in before a command: it may roll back what they tell of.
         """
         self._actions.note_written()
-        self._upkeep.look()
+        self._upkeep.observe()
         if self._control.is_waiting():
             self._settle(0)
-            self._control.drain()
+            self._control.process_pending()
         state = self._ledger.state
         if state.activity is Activity.STOPPING:
             return "stopped"
@@ -112,11 +119,11 @@ class Loop:
         if drawn.batches:
             plan = plan_for(self._trainer.progress, state, self._config)
             evidence = self._judge.forensics.capture(drawn.batches, plan)
-            pending = self._trainer.stepper.run(drawn.batches, plan)
+            pending = self._trainer.train_step.run(drawn.batches, plan)
             now = time.perf_counter()
             self._in_flight.append(self._launched(pending, evidence, now))
             self._last_end = now
-            self._ledger.observe(step=state.step + 1, epoch=self._trainer.epoch, lr=plan.lr, doing="")
+            self._ledger.update(step=state.step + 1, epoch=self._trainer.epoch, lr=plan.lr, doing="")
         self._settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
         if drawn.batches:
             self._count_down()
@@ -125,11 +132,11 @@ class Loop:
         elif drawn.batches and self._checkpoint_is_due():
             self._actions.checkpoint("step")
 
-    def _draw(self) -> Drawn | None:
+    def _draw(self) -> DrawnBatch | None:
         """The batches of the next step; None where a command comes first or the data cannot be reached now."""
         state = self._ledger.state
         if not self._trainer.stream.is_ready():
-            self._ledger.observe(doing="waiting for a batch")
+            self._ledger.update(doing="waiting for a batch")
         try:
             drawn = self._trainer.draw(
                 state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
@@ -159,7 +166,7 @@ class Loop:
     def _settle(self, lag: int) -> None:
         """Take in the reports of all steps but the newest `lag`."""
         while len(self._in_flight) > lag:
-            report = self._judge.take_in(self._in_flight.popleft(), self._in_flight)
+            report = self._judge.process(self._in_flight.popleft(), self._in_flight)
             if report.finite and report.weights_finite:
                 self._epoch.loss_sum += report.loss
                 self._epoch.count += 1
@@ -169,14 +176,14 @@ class Loop:
         if left is None:
             return
         if left > 1:
-            self._ledger.observe(steps_until_pause=left - 1)
+            self._ledger.update(steps_until_pause=left - 1)
         else:
             self._settle(0)
-            self._ledger.note(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
+            self._ledger.record_event(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
 
     def _report_rejections(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
-            self._ledger.note(SampleRejected(rejection.file, rejection.error))
+            self._ledger.record_event(SampleRejected(rejection.file, rejection.error))
 
     # --- an epoch -----------------------------------------------------------------------
 
@@ -195,14 +202,14 @@ class Loop:
             if summary is None:
                 return None
             self._supply.has_come()
-            self._ledger.note(summary)
+            self._ledger.record_event(summary)
             self._judge.note_validation(summary)
             best = self._ledger.state.best_miou != before
         self._actions.validation_due = False
-        self._ledger.note(EpochCompleted(done - 1, seconds, mean))
+        self._ledger.record_event(EpochCompleted(done - 1, seconds, mean))
         self._epoch = _Epoch(time.perf_counter())
         self._judge.measure_gate()
-        self._ledger.observe(total_steps=self._trainer.total_steps(self._ledger.state))
+        self._ledger.update(total_steps=self._trainer.total_steps(self._ledger.state))
         self._ledger.watch_writers()
         self._checkpoint_epoch(done, best)
         self._last_end = time.perf_counter()

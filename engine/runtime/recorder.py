@@ -20,7 +20,7 @@ VANISHED: Final = "vanished"
 """The kind of an alert about files of the run that were deleted while it trained."""
 
 
-class Ledger:
+class RunRecorder:
     """Holds the current RunState; every change of it passes here and is journalled.
 
     Given `begin`, which opens the journal and returns TensorBoard's writer, it keeps in memory what it hears of until
@@ -47,12 +47,12 @@ class Ledger:
         if begin is not None:
             self._tensorboard = begin()
 
-    def note(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
+    def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
         """Something happened that answers no command."""
         self._evolve(event)
         self.journal.record_event(self.state.step, event, actor=actor, reason=reason)
 
-    def answer(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:
+    def record_outcome(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:
         """A command ended as `outcome`; `event` is what came of it."""
         self._evolve(event)
         self.journal.record_event(
@@ -69,21 +69,21 @@ class Ledger:
         self.state = evolve(self.state, event, self.state.step)
         self.journal.record_state(self.state)
 
-    def observe(self, **measured: Any) -> None:
+    def update(self, **measured: Any) -> None:
         """Fields of the state that are measured, not decided: step, loss, norms, throughput."""
         self.state = replace(self.state, **measured)
         self.journal.record_state(self.state)
 
-    def turn_to(self, activity: Activity) -> None:
+    def set_activity(self, activity: Activity) -> None:
         """The engine turns to something else, if it is not at it already."""
         if self.state.activity is not activity:
-            self.note(ActivityChanged(self.state.activity, activity))
+            self.record_event(ActivityChanged(self.state.activity, activity))
 
     def alert_once(self, alert: AlertRaised) -> None:
         """Raise an alert the first time this run meets its kind."""
         if alert.kind not in self._reported:
             self._reported.add(alert.kind)
-            self.note(alert)
+            self.record_event(alert)
 
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """One row of metrics: the step with number `step` (from 1) ended at `epoch` (fractional)."""
@@ -111,7 +111,7 @@ class Ledger:
     def watch_losses(self) -> None:
         """Raise an alert for each time that the journal's files vanished and were written again."""
         for loss in self.journal.take_losses():
-            self.note(AlertRaised(VANISHED, loss))
+            self.record_event(AlertRaised(VANISHED, loss))
 
     def watch_writers(self) -> None:
         """Turn a writer's failure (a full disk, say) into an alert; training goes on."""

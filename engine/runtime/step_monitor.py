@@ -1,4 +1,4 @@
-"""What is made of a step's report: its row, the books of the gate and of skipped steps, alerts, named faults."""
+"""What is made of a step's report: its row, the memory of the gate and of skipped steps, alerts, named faults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
 from engine.outputs.system_load import SystemLoad
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
-from engine.runtime.recorder import Ledger
-from engine.runtime.supervisor import Council, TrainingDivergedError
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.supervision.gate import gate_checks
-from engine.supervision.guardian_types import Sight
-from engine.supervision.run_memory import Books
+from engine.supervision.guardian_types import StepObservation
+from engine.supervision.run_memory import RunMemory
 from engine.training.device import gpu_uuid
 from engine.training.step import PendingReport, StepReport
-from engine.training.train_state import Trainer
+from engine.training.train_state import TrainState
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +35,41 @@ class Launched:
     seconds: float
 
 
-class Judge:
+class StepMonitor:
     """Takes in the reports of steps, in their order."""
 
-    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, books: Books, council: Council):
+    def __init__(
+        self, config: Config, train_state: TrainState, recorder: RunRecorder, memory: RunMemory, supervisor: Supervisor
+    ):
         self._config = config
-        self._trainer = trainer
-        self._ledger = ledger
-        self._books = books
-        self._council = council
-        self.forensics = Forensics(ledger.journal.path.parent, config, trainer)
-        self.load = SystemLoad(gpu_uuid(trainer.device))
+        self._trainer = train_state
+        self._ledger = recorder
+        self._books = memory
+        self._council = supervisor
+        self.forensics = Forensics(recorder.journal.path.parent, config, train_state)
+        self.load = SystemLoad(gpu_uuid(train_state.device))
 
-    def take_in(self, step: Launched, later: Collection[Launched]) -> StepReport:
-        """Write down what `step` came to, and judge it; `later` were launched since. Raises TrainingDivergedError."""
+    def process(self, step: Launched, later: Collection[Launched]) -> StepReport:
+        """Write down what `step` came to, and step_monitor it; `later` were launched since.
+        Raises TrainingDivergedError.
+        """
         report = step.pending.resolve()
-        seen = self._record(step, report)
-        for event in seen:
-            self._ledger.note(event)
-        sight = Sight(
+        observed = self._record(step, report)
+        for event in observed:
+            self._ledger.record_event(event)
+        observation = StepObservation(
             number=report.index + 1,
             finite=report.finite,
             sound=report.weights_finite,
-            spiked=any(isinstance(event, SpikeDetected) for event in seen),
-            steep=any(isinstance(event, AlertRaised) and event.kind == "gradient norm" for event in seen),
+            spiked=any(isinstance(event, SpikeDetected) for event in observed),
+            steep=any(isinstance(event, AlertRaised) and event.kind == "gradient norm" for event in observed),
         )
         if report.finite and report.weights_finite:
             self._books.skipped_in_a_row = 0
             self._books.clean_steps += 1
         else:
-            sight = self._look_into(sight, step, report, later)
-        self._council.see(sight)
+            observation = self._look_into(observation, step, report, later)
+        self._council.on_step(observation)
         self._look_through_gate(report, step.pending.plan.weights)
         return report
 
@@ -82,34 +86,36 @@ class Judge:
         number, before = report.index + 1, self._ledger.state
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
         self._ledger.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
-        seen = self._books.watch.observe(number, metrics, before, seconds=step.seconds)
-        self._ledger.observe(
+        observed = self._books.watch.observe(number, metrics, before, seconds=step.seconds)
+        self._ledger.update(
             loss=report.loss,
             grad_norm=report.grad_norm,
             clamp_hits=before.clamp_hits + report.clamp_hits,
             samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
             clip_rate=self._books.watch.clip_rate,
         )
-        return seen
+        return observed
 
     # --- a step that was not finite -------------------------------------------------------
 
-    def _look_into(self, sight: Sight, step: Launched, report: StepReport, later: Collection[Launched]) -> Sight:
+    def _look_into(
+        self, observation: StepObservation, step: Launched, report: StepReport, later: Collection[Launched]
+    ) -> StepObservation:
         """Say what was not finite and where it began; give up where nothing moves any more."""
-        books = self._books
-        books.skipped_in_a_row += 1
-        books.clean_steps = 0
+        memory = self._books
+        memory.skipped_in_a_row += 1
+        memory.clean_steps = 0
         skipped = describe_skip(report, step.evidence.sample_ids)
-        self._ledger.note(skipped)
+        self._ledger.record_event(skipped)
         self._ledger.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
         found = self._name_fault(step, report, later)
-        if books.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
+        if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
-                f"{books.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
-                f"{books.guardian.place or skipped.reason}; {self._way_out()}"
+                f"{memory.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
+                f"{memory.guardian.place or skipped.reason}; {self._way_out()}"
             )
         return replace(
-            sight,
+            observation,
             excused=self._is_overflow(report),
             terms=report.bad_terms,
             modules=report.bad_modules,
@@ -126,7 +132,7 @@ class Judge:
 
     def _is_overflow(self, report: StepReport) -> bool:
         """Whether only the scaled gradient of fp16 overflowed, which the next step tries at half the scale."""
-        scaler = self._trainer.stepper.scaler
+        scaler = self._trainer.train_step.scaler
         by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
         return by_scaling and not report.bad_terms and report.weights_finite
 
@@ -135,8 +141,8 @@ class Judge:
         moved = any(other.pending.resolve().finite for other in later)
         found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
         if found is not None:
-            self._ledger.note(found.named)
-            self._ledger.note(found.alert)
+            self._ledger.record_event(found.named)
+            self._ledger.record_event(found.alert)
         return found
 
     # --- the gate -------------------------------------------------------------------------
@@ -158,12 +164,12 @@ class Judge:
         """Hold the window against the gate, for all to see."""
         state, gate = self._ledger.state, self._config.gate
         ill = self._books.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
-        self._ledger.observe(gate=gate_checks(self._books.window, state, gate, ill))
+        self._ledger.update(gate=gate_checks(self._books.window, state, gate, ill))
 
     def measure_gate(self) -> None:
         """Show the gate as it is now; the autopilot may want to pass it."""
         self.show_gate()
-        self._council.look_at_gate()
+        self._council.on_gate()
 
 
 _GATE_EVERY = 10

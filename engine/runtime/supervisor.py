@@ -11,34 +11,41 @@ from engine.protocol.events import AlertRaised, AutopilotDecided, ProbationEnded
 from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
 from engine.runtime.apply_event import AUTOPILOT, GUARDIAN
-from engine.runtime.command_processor import Control
-from engine.runtime.recorder import Ledger
+from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.recorder import RunRecorder
 from engine.supervision.autopilot import choose, note_failure, take_note
 from engine.supervision.guardian import consider
-from engine.supervision.guardian_types import Intent, Sight
-from engine.supervision.run_memory import Books
-from engine.training.train_state import Trainer
+from engine.supervision.guardian_types import Decision, StepObservation
+from engine.supervision.run_memory import RunMemory
+from engine.training.train_state import TrainState
 
 
 class TrainingDivergedError(RuntimeError):
     """Going on would only pretend to train; the message names the cause as far as it is known."""
 
 
-class Council:
+class Supervisor:
     """Both act only where the state says that they are on; the guardian warns where it is off.
 
     A run that is driven again does what was done then, and has no use for them: `control.is_driven`.
     """
 
-    def __init__(self, config: Config, trainer: Trainer, ledger: Ledger, books: Books, control: Control):
+    def __init__(
+        self,
+        config: Config,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        memory: RunMemory,
+        commands: CommandProcessor,
+    ):
         self._config = config
-        self._trainer = trainer
-        self._ledger = ledger
-        self._books = books
-        self._control = control
+        self._trainer = train_state
+        self._ledger = recorder
+        self._books = memory
+        self._control = commands
         self._warned_at = -self._config.guard.recovery.window_steps
 
-    def see(self, sight: Sight) -> None:
+    def on_step(self, observation: StepObservation) -> None:
         """Show the guardian a step. Raises TrainingDivergedError where it gives up.
 
         A step that was on its way to the device already when something was proposed says nothing about what that does.
@@ -46,35 +53,37 @@ class Council:
         if self._control.is_driven or self._control.is_proposed:
             return
         state, former = self._ledger.state, self._books.guardian
-        self._books.guardian, intent = consider(former, sight, state, self._config.guard.recovery)
+        self._books.guardian, intent = consider(former, observation, state, self._config.guard.recovery)
         if intent.probation is not None:
             self._end_probation(intent, state, passed=intent.probation)
         if not state.guardian:
             # What it only would have done must not count against the run once it is switched on.
             self._books.guardian = replace(self._books.guardian, attempts=former.attempts, farthest=former.farthest)
-            self._warn(intent, sight.number)
+            self._warn(intent, observation.number)
         elif intent.give_up:
             raise TrainingDivergedError(f"the guardian gives up: {intent.give_up}")
         else:
             self._propose(intent.commands, GUARDIAN, intent.reason)
 
-    def _end_probation(self, intent: Intent, state: RunState, *, passed: bool) -> None:
-        self._ledger.note(ProbationEnded(passed), actor=GUARDIAN, reason=intent.reason)
+    def _end_probation(self, intent: Decision, state: RunState, *, passed: bool) -> None:
+        self._ledger.record_event(ProbationEnded(passed), actor=GUARDIAN, reason=intent.reason)
         if not passed:
             settings = self._config.autopilot
             memory = note_failure(self._books.autopilot, state.phase, state.phase_started_at, settings)
             self._books.autopilot = memory
 
-    def _warn(self, intent: Intent, number: int) -> None:
+    def _warn(self, intent: Decision, number: int) -> None:
         """Say what it would have done; not at every step of a run that only goes from bad to worse."""
         is_news = not 0 <= number - self._warned_at < self._config.guard.recovery.window_steps
         if is_news and (intent.commands or intent.give_up):
             self._warned_at = number
             would = ", ".join(op_of(command) for command in intent.commands) or "stop the run"
             message = f"{intent.reason}; the guardian is off and leaves it at that, it would {would}"
-            self._ledger.note(AlertRaised("guardian is off", message, "switch it on with `guardian on`, or roll back"))
+            self._ledger.record_event(
+                AlertRaised("guardian is off", message, "switch it on with `guardian on`, or roll back")
+            )
 
-    def look_at_gate(self) -> None:
+    def on_gate(self) -> None:
         """Show the autopilot the gate, which was just measured; not while something is still to be carried out."""
         state = self._ledger.state
         if not state.autopilot or self._control.is_driven or self._control.is_proposed:
@@ -82,7 +91,7 @@ class Council:
         decision = choose(self._books.autopilot, state, self._config.autopilot, remaining=self._remaining(state))
         self._books.autopilot, is_news = take_note(self._books.autopilot, decision, state.step)
         if is_news:
-            self._ledger.note(AutopilotDecided(decision.what, decision.why), actor=AUTOPILOT)
+            self._ledger.record_event(AutopilotDecided(decision.what, decision.why), actor=AUTOPILOT)
         if decision.command is not None:
             self._propose((decision.command,), AUTOPILOT, decision.why)
 

@@ -17,18 +17,18 @@ from engine.config.tree import Config
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
-from engine.journal.inbox import Mailbox
+from engine.journal.inbox import Inbox
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.runtime.checkpointer import Actions
-from engine.runtime.command_processor import Control
+from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.loop import Loop
-from engine.runtime.recorder import Ledger
-from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.timeline import remember_conditions
-from engine.runtime.start.bootstrap import RunRequest, limits_of, open_ledger
+from engine.runtime.start.bootstrap import RunRequest, limits_of, open_recorder
 from engine.runtime.start.resume import (
     changed_settings,
     first_weights,
@@ -46,7 +46,7 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.training.checkpoint.content import newest_resumable
 from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, read_checkpoint
 from engine.training.device import choose_device, describe
-from engine.training.train_state import Trainer, inherit_weights
+from engine.training.train_state import TrainState, inherit_weights
 
 _CHANCE_SAMPLES = 64
 
@@ -60,18 +60,18 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 
     0 complete or stopped by command, 1 failed, 128 + n ended by signal n.
     """
-    with open_ledger(request) as ledger:
-        return train_with(ledger, request, interrupt)
+    with open_recorder(request) as recorder:
+        return train_with(recorder, request, interrupt)
 
 
-def train_with(ledger: Ledger, request: RunRequest, interrupt: Interrupt) -> int:
-    """As `train`, in a ledger that is open already."""
+def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt) -> int:
+    """As `train`, in a recorder that is open already."""
     started = time.perf_counter()
     try:
         interrupt.check()
-        return _train(request, _read_start(request) if request.resume else None, ledger, interrupt)
+        return _train(request, _read_start(request) if request.resume else None, recorder, interrupt)
     except StoppedEarlyError:
-        ledger.note(e.RunFinished("stopped", time.perf_counter() - started))
+        recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))
         return interrupt.exit_code()
 
 
@@ -105,48 +105,48 @@ def _read_start(request: RunRequest) -> Start | None:
     return Start(payload, tuple(damaged))
 
 
-def _train(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> int:
+def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> int:
     started = time.perf_counter()
     opened: list[OpenRun] = []
     try:
-        opened.append(open_run(request, start, ledger, interrupt))
+        opened.append(open_run(request, start, recorder, interrupt))
         run = opened[0]
         reason = run.loop.train()
-        _finish(run, ledger, reason, started)
+        _finish(run, recorder, reason, started)
         return interrupt.exit_code()
     except StoppedEarlyError:
         raise
     except UserError as error:
         if not opened:
-            ledger.note(e.RunFailed(str(error)))
+            recorder.record_event(e.RunFailed(str(error)))
             raise
-        return _failed(ledger, f"{error}{_saved(opened[0], ledger)}")
+        return _failed(recorder, f"{error}{_saved(opened[0], recorder)}")
     except (TrainingDivergedError, RunNotSavedError) as error:
-        return _failed(ledger, str(error))
+        return _failed(recorder, str(error))
     except Exception as error:  # the engine's root: whatever it was ends in an event and a traceback in console.log
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
-        ledger.note(e.RunFailed(f"{type(error).__name__}: {error}"))
+        recorder.record_event(e.RunFailed(f"{type(error).__name__}: {error}"))
         return 1
     finally:
         for run in opened:
             run.actions.close()
-            run.trainer.close()
+            run.train_state.close()
 
 
-def _saved(run: OpenRun, ledger: Ledger) -> str:
+def _saved(run: OpenRun, recorder: RunRecorder) -> str:
     """Write a checkpoint for a run that has to end by no fault of its own; returns what to add where it cannot."""
     run.actions.wait_for_checkpoints()
-    if not ledger.state.step or run.actions.has_checkpoint_of(ledger.state.step):
+    if not recorder.state.step or run.actions.has_checkpoint_of(recorder.state.step):
         return ""
     last = run.actions.checkpoint_now("final")
-    ledger.note(last)
+    recorder.record_event(last)
     return f"; its last checkpoint could not be written ({last.error})" if isinstance(last, e.CheckpointFailed) else ""
 
 
-def _failed(ledger: Ledger, sentence: str) -> int:
+def _failed(recorder: RunRecorder, sentence: str) -> int:
     """Say in the log and in the journal why a run that had begun goes no further."""
     logging.getLogger(__name__).error("%s", sentence)
-    ledger.note(e.RunFailed(sentence))
+    recorder.record_event(e.RunFailed(sentence))
     return 1
 
 
@@ -154,21 +154,21 @@ def _failed(ledger: Ledger, sentence: str) -> int:
 class OpenRun:
     """The parts of a run that is ready to train."""
 
-    trainer: Trainer
+    train_state: TrainState
     actions: Actions
     loop: Loop
 
 
-def open_run(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
+def open_run(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
     """Build everything, resume where asked, and say in the journal how training starts.
 
     A resumed run is not touched until data, weights and options are known to fit. Raises UserError before that.
     """
-    parts = _fit(request, start, ledger, interrupt)
+    parts = _fit(request, start, recorder, interrupt)
     try:
-        return _begin(parts, request, ledger, interrupt)
+        return _begin(parts, request, recorder, interrupt)
     except BaseException:
-        parts.trainer.close()
+        parts.train_state.close()
         raise
 
 
@@ -178,27 +178,27 @@ class _Parts:
 
     start: Start | None
     splits: Splits
-    trainer: Trainer
+    train_state: TrainState
     init_from: str
     said: tuple[e.Event, ...]
 
 
-def _fit(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: Interrupt) -> _Parts:
+def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> _Parts:
     """Build the parts of a run, restored from its checkpoint; nothing on the disk changes. Raises StoppedEarlyError."""
     config, device = request.config, choose_device(request.device)
     said: list[e.Event] = []
     if start and request.init_from:
         raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
     if start:
-        ledger.observe(**_resumed_fields(start.payload, config))
+        recorder.update(**_resumed_fields(start.payload, config))
         said += [*start.damaged, *changed_settings(start.payload["config"], config)]
     torch.manual_seed(config.training.seed)
-    ledger.observe(doing="indexing the data")
+    recorder.update(doing="indexing the data")
     interrupt.check()
 
     def on_progress(text: str) -> None:
         interrupt.check()
-        ledger.observe(doing=text)
+        recorder.update(doing=text)
 
     splits = open_splits(config.data, config.model, config.training.seed, on_progress)
     interrupt.check()
@@ -208,46 +208,46 @@ def _fit(request: RunRequest, start: Start | None, ledger: Ledger, interrupt: In
         e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect")
         for doubt in splits.doubts
     ]
-    ledger.observe(doing="building the network")
+    recorder.update(doing="building the network")
     model = HierarchicalUNet(config.model).to(device)
     init_from = "" if start else request.init_from or first_weights(request)
     if init_from:
         said.append(_inherit(model, Path(init_from)))
     interrupt.check()
-    trainer = Trainer(config, model, splits, ledger.state)
+    train_state = TrainState(config, model, splits, recorder.state)
     if start:
-        trainer.restore(start.payload, ledger.state)
-    return _Parts(start, splits, trainer, init_from, tuple(said))
+        train_state.restore(start.payload, recorder.state)
+    return _Parts(start, splits, train_state, init_from, tuple(said))
 
 
-def _begin(parts: _Parts, request: RunRequest, ledger: Ledger, interrupt: Interrupt) -> OpenRun:
+def _begin(parts: _Parts, request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
     """Take the run up on the disk: from here on it is this process's."""
-    start, trainer, config = parts.start, parts.trainer, request.config
+    start, train_state, config = parts.start, parts.train_state, request.config
     labels, distances = _samples(parts.splits)
     is_lost = request.resume and not has_journal(request.directory)
-    ledger.begin()
+    recorder.begin()
     if request.resume:
-        ledger.open_branch(ledger.state.step)
+        recorder.open_branch(recorder.state.step)
     if is_lost:
-        ledger.note(_lost_journal(ledger.state.step))
+        recorder.record_event(_lost_journal(recorder.state.step))
     for event in parts.said:
-        ledger.note(event)
-    actions = Actions(request.directory, config, trainer, ledger)
+        recorder.record_event(event)
+    actions = Actions(request.directory, config, train_state, recorder)
     if start:
         actions.take_up(start.payload)
     chance = chance_levels(labels, distances)
-    ledger.journal.set_meta("chance_levels", {**chance})
-    actions.books.baseline = Baseline(blind_levels(labels, distances, config.loss.class_weights), chance)
-    ledger.observe(device=describe(trainer.device), total_steps=trainer.total_steps(ledger.state))
-    control = Control(Mailbox(request.directory), ledger, trainer, actions, interrupt)
-    control.refuse_stale()
-    _schedule(control, request, ledger)
-    remember_conditions(ledger, request, device=trainer.device.type, init_from=parts.init_from)
-    ledger.note(_started(trainer, parts.splits, ledger, request))
+    recorder.journal.set_meta("chance_levels", {**chance})
+    actions.memory.baseline = Baseline(blind_levels(labels, distances, config.loss.class_weights), chance)
+    recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
+    commands = CommandProcessor(Inbox(request.directory), recorder, train_state, actions, interrupt)
+    commands.refuse_stale()
+    _schedule(commands, request, recorder)
+    remember_conditions(recorder, request, device=train_state.device.type, init_from=parts.init_from)
+    recorder.record_event(_started(train_state, parts.splits, recorder, request))
     if not start:
         actions.checkpoint("start")
-    ledger.observe(doing="waiting for the first batch")
-    return OpenRun(trainer, actions, Loop(config, trainer, ledger, actions, control))
+    recorder.update(doing="waiting for the first batch")
+    return OpenRun(train_state, actions, Loop(config, train_state, recorder, actions, commands))
 
 
 def _lost_journal(step: int) -> e.AlertRaised:
@@ -258,17 +258,17 @@ def _lost_journal(step: int) -> e.AlertRaised:
     )
 
 
-def _schedule(control: Control, request: RunRequest, ledger: Ledger) -> None:
+def _schedule(commands: CommandProcessor, request: RunRequest, recorder: RunRecorder) -> None:
     if request.past is not None:
-        control.drive(request.past)
+        commands.drive(request.past)
         return
-    redo: Sequence[Redone] = ()
+    redo: Sequence[RecordedAction] = ()
     reached = 0
     if request.resume:
-        ledger.journal.flush()
-        redo = redo_list(request.directory, from_step=ledger.state.step)
+        recorder.journal.flush()
+        redo = redo_list(request.directory, from_step=recorder.state.step)
         reached = last_reached(request.directory)
-    control.schedule(request.script, redo, from_step=reached)
+    commands.schedule(request.script, redo, from_step=reached)
 
 
 def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
@@ -317,37 +317,37 @@ def _samples(splits: Splits) -> tuple[Tensor, Tensor]:
     return labels, torch.stack([sample.distance_1HW for sample in samples])
 
 
-def _started(trainer: Trainer, splits: Splits, ledger: Ledger, request: RunRequest) -> e.RunStarted:
+def _started(train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest) -> e.RunStarted:
     return e.RunStarted(
-        device=ledger.state.device,
-        num_parameters=sum(p.numel() for p in trainer.model.parameters()),
+        device=recorder.state.device,
+        num_parameters=sum(p.numel() for p in train_state.model.parameters()),
         num_train_samples=len(splits.train),
         num_val_samples=len(splits.val),
-        total_steps=ledger.state.total_steps,
-        resumed_from=f"step {ledger.state.step}" if request.resume else "",
+        total_steps=recorder.state.total_steps,
+        resumed_from=f"step {recorder.state.step}" if request.resume else "",
         learning_rate=request.config.training.learning_rate,
         unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
     )
 
 
-def _finish(run: OpenRun, ledger: Ledger, reason: str, started: float) -> None:
+def _finish(run: OpenRun, recorder: RunRecorder, reason: str, started: float) -> None:
     """The last checkpoint, unless the state is on disk already, and the last word.
 
     No good word for weights that the very last update spoilt: no step came after it to see them.
     """
     run.actions.wait_for_checkpoints()
-    if reason == "complete" and not run.trainer.is_sound():
+    if reason == "complete" and not run.train_state.is_finite():
         raise TrainingDivergedError(
-            f"at its end, step {ledger.state.step}, weights or moments of the run are not finite: --resume it with a "
-            f"larger --epochs or --max-steps, and it goes back to {ledger.state.good_checkpoint or 'its start'}"
+            f"at its end, step {recorder.state.step}, weights or moments of the run are not finite: --resume it with a "
+            f"larger --epochs or --max-steps, and it goes back to {recorder.state.good_checkpoint or 'its start'}"
         )
-    if ledger.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(ledger.state.step)):
+    if recorder.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(recorder.state.step)):
         last = run.actions.checkpoint_now("final")
-        ledger.note(last)
+        recorder.record_event(last)
         if isinstance(last, e.CheckpointFailed):
             raise RunNotSavedError(
-                f"the run is {reason} at step {ledger.state.step}, but its last checkpoint could not be written "
-                f"({last.error}): free the disk, then --resume it from {ledger.state.last_checkpoint or 'its start'}"
+                f"the run is {reason} at step {recorder.state.step}, but its last checkpoint could not be written "
+                f"({last.error}): free the disk, then --resume it from {recorder.state.last_checkpoint or 'its start'}"
             )
-    ledger.watch_losses()
-    ledger.note(e.RunFinished(reason, time.perf_counter() - started))
+    recorder.watch_losses()
+    recorder.record_event(e.RunFinished(reason, time.perf_counter() - started))

@@ -22,7 +22,7 @@ SAID_EVERY: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class AutopilotMemory:
+class AutopilotState:
     """What it knows of the steps before. A checkpoint holds it; a rollback leaves it as it is.
 
     `failures` names each phase that failed a probation, once for each time; until step `retry_at` it waits. `tuning`
@@ -37,7 +37,7 @@ class AutopilotMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class AutopilotDecision:
     """What it does or waits for, why, and what the reason is about: values may change without another `subject`."""
 
     what: str
@@ -46,47 +46,57 @@ class Decision:
     command: Command | None = None
 
 
-def choose(memory: AutopilotMemory, state: RunState, settings: AutopilotConfig, *, remaining: float) -> Decision:
+def choose(
+    memory: AutopilotState, state: RunState, settings: AutopilotConfig, *, remaining: float
+) -> AutopilotDecision:
     """What to do now; `remaining` is the share (0..1) of the run that is left."""
     if memory.tuning:
-        return Decision(DONE, f"the rate is at {state.lr:.3g} and only falls for the rest of the run", "tuning")
+        return AutopilotDecision(
+            DONE, f"the rate is at {state.lr:.3g} and only falls for the rest of the run", "tuning"
+        )
     if state.probation is not None:
         until = state.probation.until_step
-        return Decision(WAIT, f"phase {state.phase} is on probation until step {until}", f"probation {state.phase}")
+        return AutopilotDecision(
+            WAIT, f"phase {state.phase} is on probation until step {until}", f"probation {state.phase}"
+        )
     if settings.final_share and remaining <= settings.final_share:
         return _tune(state, settings)
     if state.phase >= LAST_PHASE:
-        return Decision(WAIT, f"phase {LAST_PHASE} is the last; {_to_come(settings)}", "last phase")
+        return AutopilotDecision(WAIT, f"phase {LAST_PHASE} is the last; {_to_come(settings)}", "last phase")
     return _next_phase(memory, state, settings)
 
 
-def _tune(state: RunState, settings: AutopilotConfig) -> Decision:
+def _tune(state: RunState, settings: AutopilotConfig) -> AutopilotDecision:
     rate, where = (
         settings.final_learning_rate,
         f"the last {settings.final_share:.0%} of the run, in phase {state.phase}",
     )
     if state.lr <= rate:
-        return Decision(TUNE, f"{where}: the rate is {state.lr:.3g} already", "tuning")
-    return Decision(TUNE, f"{where}: the learning rate becomes {rate:g}", "tuning", c.SetLr(rate))
+        return AutopilotDecision(TUNE, f"{where}: the rate is {state.lr:.3g} already", "tuning")
+    return AutopilotDecision(TUNE, f"{where}: the learning rate becomes {rate:g}", "tuning", c.SetLr(rate))
 
 
-def _next_phase(memory: AutopilotMemory, state: RunState, settings: AutopilotConfig) -> Decision:
+def _next_phase(memory: AutopilotState, state: RunState, settings: AutopilotConfig) -> AutopilotDecision:
     phase = state.phase + 1
     failed = memory.failures.count(phase)
     if failed >= settings.max_failures:
         why = f"phase {phase} failed its probation {_times(failed)}: the run stays in phase {state.phase}"
-        return Decision(GIVE_UP, f"{why}; {_to_come(settings)}", f"phase {phase}")
+        return AutopilotDecision(GIVE_UP, f"{why}; {_to_come(settings)}", f"phase {phase}")
     if failed and state.step < memory.retry_at:
         why = f"phase {phase} failed its probation {_times(failed)}, the next try is at step {memory.retry_at}"
-        return Decision(WAIT, why, f"retry {phase} {failed}")
+        return AutopilotDecision(WAIT, why, f"retry {phase} {failed}")
     red = [check for check in state.gate if not check.passed]
     if red and all(check.name == VALIDATION and not check.measured for check in red):
-        return Decision(VALIDATE, f"for phase {phase}: it has no validation yet", f"validation {phase}", c.Validate())
+        return AutopilotDecision(
+            VALIDATE, f"for phase {phase}: it has no validation yet", f"validation {phase}", c.Validate()
+        )
     if red or not state.gate:
         why = "; ".join(f"{check.name} is {check.value}, must be {check.bound}" for check in red) or "nothing measured"
-        return Decision(WAIT, f"for phase {phase}: {why}", f"phase {phase}: {', '.join(check.name for check in red)}")
+        return AutopilotDecision(
+            WAIT, f"for phase {phase}: {why}", f"phase {phase}: {', '.join(check.name for check in red)}"
+        )
     green = "; ".join(f"{check.name} is {check.value}" for check in state.gate)
-    return Decision(PROMOTE, f"to phase {phase}: {green}", f"phase {phase} {failed}", c.PromotePhase())
+    return AutopilotDecision(PROMOTE, f"to phase {phase}: {green}", f"phase {phase} {failed}", c.PromotePhase())
 
 
 def _to_come(settings: AutopilotConfig) -> str:
@@ -99,7 +109,7 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def take_note(memory: AutopilotMemory, decision: Decision, step: int) -> tuple[AutopilotMemory, bool]:
+def take_note(memory: AutopilotState, decision: AutopilotDecision, step: int) -> tuple[AutopilotState, bool]:
     """The memory once it has decided so, and whether to say it: not when it said the same of the same before."""
     if decision.what == TUNE:
         memory = replace(memory, tuning=True)
@@ -112,7 +122,7 @@ def take_note(memory: AutopilotMemory, decision: Decision, step: int) -> tuple[A
     return replace(memory, said=said, said_at=step), True
 
 
-def note_failure(memory: AutopilotMemory, phase: int, started_at: int, settings: AutopilotConfig) -> AutopilotMemory:
+def note_failure(memory: AutopilotState, phase: int, started_at: int, settings: AutopilotConfig) -> AutopilotState:
     """The memory after `phase`, entered at step `started_at`, failed its probation."""
     count = memory.failures.count(phase) + 1
     wait = settings.retry_steps * 2 ** (count - 1)

@@ -9,7 +9,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class LossLevel:
     """What the best blind answer costs in all, the standard error of that, and what uniform probabilities cost."""
 
     blind: float = math.nan
@@ -17,7 +17,7 @@ class Level:
     chance: float = math.nan
 
 
-UNKNOWN: Final = Level()
+UNKNOWN: Final = LossLevel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Baseline:
     levels: Mapping[str, tuple[float, ...]]
     chance: Mapping[str, float]
 
-    def total(self, weights: Mapping[str, float]) -> Level:
+    def total(self, weights: Mapping[str, float]) -> LossLevel:
         """The weighted sums of the terms in `weights`; NaN where a term is not known."""
         groups = [self.levels.get(term, ()) for term in weights]
         count = min((len(group) for group in groups), default=0)
@@ -43,4 +43,4 @@ class Baseline:
         mean = math.fsum(sums) / count
         spread = math.fsum((value - mean) ** 2 for value in sums) / (count - 1)
         chance = math.fsum(weight * self.chance.get(term, math.nan) for term, weight in weights.items())
-        return Level(mean, math.sqrt(spread / count), chance)
+        return LossLevel(mean, math.sqrt(spread / count), chance)

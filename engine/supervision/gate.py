@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.config.tree import GateConfig
 from engine.protocol.state import VALIDATION, GateCheck, RunState
-from engine.supervision.baseline import UNKNOWN, Level
+from engine.supervision.baseline import UNKNOWN, LossLevel
 
 _CERTAIN = 3.0
 """Standard errors by which a loss must lie below the baseline: the gate is asked again and again."""
@@ -29,7 +29,7 @@ class GateWindow:
     grad_norms: deque[float] = field(init=False)
     skipped: deque[bool] = field(init=False)
     mious: list[float] = field(default_factory=lambda: [])
-    level: Level = UNKNOWN
+    level: LossLevel = UNKNOWN
 
     def __post_init__(self) -> None:
         self.losses = deque(maxlen=self.size)
@@ -37,7 +37,7 @@ class GateWindow:
         self.grad_norms = deque(maxlen=self.size)
         self.skipped = deque(maxlen=self.size)
 
-    def add(self, *, loss: float, grad_norm: float, finite: bool, level: Level = UNKNOWN) -> None:
+    def add(self, *, loss: float, grad_norm: float, finite: bool, level: LossLevel = UNKNOWN) -> None:
         """One more step; `level` is what a network that has learned nothing costs at its weights."""
         self.skipped.append(not finite)
         if not finite:

@@ -16,72 +16,74 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.events import FaultNamed
 from engine.protocol.state import Probation, RunState
-from engine.supervision.guardian_types import NOTHING, BadStep, GuardianMemory, Intent, Sight
+from engine.supervision.guardian_types import NOTHING, BadStep, Decision, GuardianState, StepObservation
 from engine.tasks.person.spec import PHASES, REFINEMENT_OF_TERM, REFINEMENTS
 
 
 def consider(
-    memory: GuardianMemory, sight: Sight, state: RunState, settings: RecoveryConfig
-) -> tuple[GuardianMemory, Intent]:
-    """What to do after the step that `sight` shows, and what to remember. `state` is the one at its end."""
-    memory = _remember(memory, sight, settings)
-    if _is_input(sight.fault):
-        return _leave_out(memory, sight)
+    memory: GuardianState, observation: StepObservation, state: RunState, settings: RecoveryConfig
+) -> tuple[GuardianState, Decision]:
+    """What to do after the step that `observation` shows, and what to remember. `state` is the one at its end."""
+    memory = _remember(memory, observation, settings)
+    if _is_input(observation.fault):
+        return _leave_out(memory, observation)
     if state.probation is not None:
-        trouble = _breach(memory, sight, settings)
+        trouble = _breach(memory, observation, settings)
         if trouble:
-            return _fresh(memory, sight), _back(trouble, state, state.probation)
-        if sight.number >= state.probation.until_step:
-            return memory, Intent(f"no fault in the probation of phase {state.phase}", probation=True)
-    if _is_bad(sight) and (not sight.sound or len(memory.bad) >= settings.bad_steps):
-        return _recover(memory, sight, state, settings)
-    if sight.spiked and len(memory.spikes) >= settings.storm_spikes and settings.on_spike_storm == "lower_lr":
-        return replace(memory, spikes=()), Intent(_storm(memory, settings), (c.ScaleLr(settings.lr_factor),))
+            return _fresh(memory, observation), _back(trouble, state, state.probation)
+        if observation.number >= state.probation.until_step:
+            return memory, Decision(f"no fault in the probation of phase {state.phase}", probation=True)
+    if _is_bad(observation) and (not observation.sound or len(memory.bad) >= settings.bad_steps):
+        return _recover(memory, observation, state, settings)
+    if observation.spiked and len(memory.spikes) >= settings.storm_spikes and settings.on_spike_storm == "lower_lr":
+        return replace(memory, spikes=()), Decision(_storm(memory, settings), (c.ScaleLr(settings.lr_factor),))
     return memory, NOTHING
 
 
-def _is_bad(sight: Sight) -> bool:
-    return not (sight.finite and sight.sound) and not sight.excused
+def _is_bad(observation: StepObservation) -> bool:
+    return not (observation.finite and observation.sound) and not observation.excused
 
 
 def _is_input(fault: FaultNamed | None) -> bool:
     return fault is not None and fault.direction == "input"
 
 
-def _remember(memory: GuardianMemory, sight: Sight, settings: RecoveryConfig) -> GuardianMemory:
+def _remember(memory: GuardianState, observation: StepObservation, settings: RecoveryConfig) -> GuardianState:
     """The memory with this step in it and without what lies outside the windows, steps that were rolled back too."""
-    number = sight.number
+    number = observation.number
     bad = tuple(step for step in memory.bad if number - settings.window_steps < step.number < number)
     spikes = tuple(at for at in memory.spikes if number - settings.storm_steps < at < number)
     if number > memory.farthest + settings.stretch_steps:
         memory = replace(memory, attempts=0, before=(), refinement="", place="")
-    if sight.spiked:
+    if observation.spiked:
         spikes = (*spikes, number)
-    if not _is_bad(sight):
+    if not _is_bad(observation):
         return replace(memory, bad=bad, spikes=spikes)
-    memory = replace(memory, bad=(*bad, BadStep(number, sight.sample_ids)), spikes=spikes)
-    if sight.fault is not None:
-        named = sight.fault.refinement if sight.fault.module else _blamed(sight)
-        return replace(memory, refinement=named, place=_place(sight.fault))
-    return replace(memory, refinement=_blamed(sight) or memory.refinement, place=memory.place or sight.reason)
+    memory = replace(memory, bad=(*bad, BadStep(number, observation.sample_ids)), spikes=spikes)
+    if observation.fault is not None:
+        named = observation.fault.refinement if observation.fault.module else _blamed(observation)
+        return replace(memory, refinement=named, place=_place(observation.fault))
+    return replace(
+        memory, refinement=_blamed(observation) or memory.refinement, place=memory.place or observation.reason
+    )
 
 
-def _fresh(memory: GuardianMemory, sight: Sight) -> GuardianMemory:
+def _fresh(memory: GuardianState, observation: StepObservation) -> GuardianState:
     """After it acted: what it acted upon is not counted again, and kept to be compared with what comes."""
     return replace(
-        memory, bad=(), spikes=(), before=memory.bad or memory.before, farthest=max(memory.farthest, sight.number)
+        memory, bad=(), spikes=(), before=memory.bad or memory.before, farthest=max(memory.farthest, observation.number)
     )
 
 
 # --- whose fault ----------------------------------------------------------------------------
 
 
-def _blamed(sight: Sight) -> str:
+def _blamed(observation: StepObservation) -> str:
     """The only refinement whose loss or, with finite losses, whose gradient was not finite; '' for none."""
-    if sight.terms:
-        names = {REFINEMENT_OF_TERM.get(term, "") for term in sight.terms}
+    if observation.terms:
+        names = {REFINEMENT_OF_TERM.get(term, "") for term in observation.terms}
     else:
-        names = {module if module in REFINEMENTS else "" for module in sight.modules}
+        names = {module if module in REFINEMENTS else "" for module in observation.modules}
     return names.pop() if len(names) == 1 else ""
 
 
@@ -91,7 +93,7 @@ def _place(fault: FaultNamed) -> str:
     return f"{where}, loss term {fault.term}" if fault.term else where
 
 
-def _followed(memory: GuardianMemory) -> tuple[str, ...]:
+def _followed(memory: GuardianState) -> tuple[str, ...]:
     """The samples of batches that were bad before the last rollback and are again, while others were not.
 
     Where every step is bad it is not the batches' doing.
@@ -106,45 +108,45 @@ def _followed(memory: GuardianMemory) -> tuple[str, ...]:
 # --- what is done ---------------------------------------------------------------------------
 
 
-def _leave_out(memory: GuardianMemory, sight: Sight) -> tuple[GuardianMemory, Intent]:
+def _leave_out(memory: GuardianState, observation: StepObservation) -> tuple[GuardianState, Decision]:
     """Samples whose pixels are not finite: without them the cause is gone, and the step need not be counted."""
-    assert sight.fault is not None
-    bad = tuple(step for step in memory.bad if step.number != sight.number)
-    reason = f"their pixels are not finite (step {sight.number})"
-    return replace(memory, bad=bad), Intent(reason, (c.ExcludeSamples(sight.fault.sample_ids),))
+    assert observation.fault is not None
+    bad = tuple(step for step in memory.bad if step.number != observation.number)
+    reason = f"their pixels are not finite (step {observation.number})"
+    return replace(memory, bad=bad), Decision(reason, (c.ExcludeSamples(observation.fault.sample_ids),))
 
 
 def _recover(
-    memory: GuardianMemory, sight: Sight, state: RunState, settings: RecoveryConfig
-) -> tuple[GuardianMemory, Intent]:
+    memory: GuardianState, observation: StepObservation, state: RunState, settings: RecoveryConfig
+) -> tuple[GuardianState, Decision]:
     """Back to the last good checkpoint and on at a lower rate; after too many times disable what is to blame, or stop.
 
     Without a good checkpoint the rollback is refused, which the journal says, and only the rate is lowered; the attempt
     counts all the same. Whether there is one is not asked here: it may still be on its way to the disk.
     """
     back: tuple[Command, ...] = (c.Rollback(),)
-    reason = _count(memory, sight, settings)
-    after = _fresh(memory, sight)
+    reason = _count(memory, observation, settings)
+    after = _fresh(memory, observation)
     if memory.attempts < settings.max_rollbacks:
         followed = _followed(memory)
         exclude = (c.ExcludeSamples(followed),) if followed else ()
         reason = f"{reason}; the same batches as before the last rollback" if followed else reason
-        return replace(after, attempts=after.attempts + 1), Intent(
+        return replace(after, attempts=after.attempts + 1), Decision(
             reason, (*back, c.ScaleLr(settings.lr_factor), *exclude)
         )
     tried = f"{reason}, after {memory.attempts} attempts to mend it"
     if memory.refinement in state.refinements:
         guilty = f"{tried}; {memory.refinement} is to blame"
-        return replace(after, attempts=0, before=()), Intent(guilty, (*back, c.DisableRefinement(memory.refinement)))
-    return after, Intent(tried, give_up=_diagnosis(tried, state))
+        return replace(after, attempts=0, before=()), Decision(guilty, (*back, c.DisableRefinement(memory.refinement)))
+    return after, Decision(tried, give_up=_diagnosis(tried, state))
 
 
-def _count(memory: GuardianMemory, sight: Sight, settings: RecoveryConfig) -> str:
-    if not sight.sound:
-        return f"weights or moments are not finite at step {sight.number}: {memory.place}"
+def _count(memory: GuardianState, observation: StepObservation, settings: RecoveryConfig) -> str:
+    if not observation.sound:
+        return f"weights or moments are not finite at step {observation.number}: {memory.place}"
     number, window = len(memory.bad), settings.window_steps
     steps = "step was" if number == 1 else "steps were"
-    return f"{number} {steps} not finite within {window}, the last at step {sight.number}: {memory.place}"
+    return f"{number} {steps} not finite within {window}, the last at step {observation.number}: {memory.place}"
 
 
 def _diagnosis(tried: str, state: RunState) -> str:
@@ -157,23 +159,23 @@ def _diagnosis(tried: str, state: RunState) -> str:
 # --- probation ------------------------------------------------------------------------------
 
 
-def _breach(memory: GuardianMemory, sight: Sight, settings: RecoveryConfig) -> str:
+def _breach(memory: GuardianState, observation: StepObservation, settings: RecoveryConfig) -> str:
     """What ends a probation, in words: a step that was not finite, a storm of spikes, norms that stay too large."""
-    if _is_bad(sight):
-        return f"step {sight.number} was not finite: {memory.place}"
-    if sight.spiked and len(memory.spikes) >= settings.storm_spikes:
+    if _is_bad(observation):
+        return f"step {observation.number} was not finite: {memory.place}"
+    if observation.spiked and len(memory.spikes) >= settings.storm_spikes:
         return _storm(memory, settings)
-    return f"gradient norms stay over their bound at step {sight.number}" if sight.steep else ""
+    return f"gradient norms stay over their bound at step {observation.number}" if observation.steep else ""
 
 
-def _storm(memory: GuardianMemory, settings: RecoveryConfig) -> str:
+def _storm(memory: GuardianState, settings: RecoveryConfig) -> str:
     return f"{len(memory.spikes)} spikes within {settings.storm_steps} steps, the last at step {memory.spikes[-1]}"
 
 
-def _back(trouble: str, state: RunState, probation: Probation) -> Intent:
+def _back(trouble: str, state: RunState, probation: Probation) -> Decision:
     reason = f"phase {state.phase} failed its probation: {trouble}"
     commands = (c.Rollback(probation.checkpoint), *way_back(state, probation))
-    return Intent(reason, commands, probation=False)
+    return Decision(reason, commands, probation=False)
 
 
 def way_back(state: RunState, probation: Probation) -> tuple[Command, ...]:

@@ -9,7 +9,7 @@ from engine.protocol.events import FaultNamed
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class StepObservation:
     """One step, its number from 1.
 
     `sound` is False where weights or moments are not finite, so that no later step can be; `excused` is True for an
@@ -39,7 +39,7 @@ class BadStep:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardianMemory:
+class GuardianState:
     """What it knows of the steps before. A checkpoint holds it; a rollback leaves it as it is.
 
     `bad` and `spikes` since it last acted; `before` the bad steps that led to the last rollback; `attempts` to mend the
@@ -57,7 +57,7 @@ class GuardianMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
+class Decision:
     """What the guardian wants, and why: commands in their order, or to give up with a diagnosis.
 
     `probation` is True or False where it ends passed or failed, None where it does not end.
@@ -69,4 +69,4 @@ class Intent:
     probation: bool | None = None
 
 
-NOTHING = Intent()
+NOTHING = Decision()

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from engine.protocol.events import AlertRaised
 from engine.protocol.state import RunState
-from engine.supervision.step_metrics import Latch, Seen
+from engine.supervision.step_metrics import Latch, StepMetrics
 from engine.tasks.person.spec import REFINEMENT_OF_TERM, REFINEMENTS
 
 _FAST, _SLOW = 0.1, 0.002
@@ -107,17 +107,17 @@ class ModuleMonitor:
         self._least_explosion = math.log(max_grad_norm / 2)
         self._parts: dict[str, _Part] = {}
 
-    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+    def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         """See `Monitor.look`."""
-        if not seen.finite:
+        if not observed.is_finite:
             return ()
         alerts: list[AlertRaised] = []
-        for metric, norm in seen.metrics.items():
+        for metric, norm in observed.metrics.items():
             if metric.startswith("grad_norm/") and metric != "grad_norm/total":
-                alerts += self._look_at(metric.removeprefix("grad_norm/"), norm, seen)
-        for name in seen.state.refinements & _WITH_WEIGHTS:
-            if f"grad_norm/{name}" not in seen.metrics:
-                alerts += self._look_at(name, 0.0, seen)
+                alerts += self._look_at(metric.removeprefix("grad_norm/"), norm, observed)
+        for name in observed.state.refinements & _WITH_WEIGHTS:
+            if f"grad_norm/{name}" not in observed.metrics:
+                alerts += self._look_at(name, 0.0, observed)
         return tuple(alerts)
 
     def ill(self, state: RunState, num_steps: int) -> frozenset[str]:
@@ -137,41 +137,41 @@ class ModuleMonitor:
         """Become what `memory` tells of."""
         self._parts = {name: _Part.of(kept) for name, kept in memory.items()}
 
-    def _look_at(self, name: str, norm: float, seen: Seen) -> list[AlertRaised]:
+    def _look_at(self, name: str, norm: float, observed: StepMetrics) -> list[AlertRaised]:
         part = self._parts.setdefault(name, _Part())
         term = _TERM_OF_MODULE.get(name, "")
-        if term and not seen.state.loss_weights.get(term, 1.0):
+        if term and not observed.state.loss_weights.get(term, 1.0):
             part.forget()
             return []
         part.take(norm)
         return [
-            AlertRaised(f"{kind} module", message, remedy, term, name, at_step=seen.number)
-            for kind, message, remedy in self._troubles(name, part, norm, seen)
+            AlertRaised(f"{kind} module", message, remedy, term, name, at_step=observed.number)
+            for kind, message, remedy in self._troubles(name, part, norm, observed)
         ]
 
-    def _troubles(self, name: str, part: _Part, norm: float, seen: Seen) -> list[tuple[str, str, str]]:
+    def _troubles(self, name: str, part: _Part, norm: float, observed: StepMetrics) -> list[tuple[str, str, str]]:
         found: list[tuple[str, str, str]] = []
         gap = part.fast - part.slow if part.count >= _HISTORY else 0.0
-        if part.dead.rises(seen.number, on=part.idle >= self._dead_steps, off=part.idle == 0):
+        if part.dead.rises(observed.number, on=part.idle >= self._dead_steps, off=part.idle == 0):
             found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _revive(name)))
         explodes = gap > _GROWTH and part.fast > self._least_explosion
-        if part.exploding.rises(seen.number, on=explodes, off=gap < _GROWTH / 2):
+        if part.exploding.rises(observed.number, on=explodes, off=gap < _GROWTH / 2):
             found.append(("exploding", _beside(name, norm, part), _calm(name)))
-        if part.vanishing.rises(seen.number, on=gap < -_LOSS, off=gap > -_LOSS / 2):
+        if part.vanishing.rises(observed.number, on=gap < -_LOSS, off=gap > -_LOSS / 2):
             found.append(("vanishing", _beside(name, norm, part), _revive(name)))
-        return found + self._swelling(name, part, seen)
+        return found + self._swelling(name, part, observed)
 
-    def _swelling(self, name: str, part: _Part, seen: Seen) -> list[tuple[str, str, str]]:
-        weight = seen.metrics.get(f"weight_norm/{name}", 0.0)
+    def _swelling(self, name: str, part: _Part, observed: StepMetrics) -> list[tuple[str, str, str]]:
+        weight = observed.metrics.get(f"weight_norm/{name}", 0.0)
         part.weight_at_first = part.weight_at_first or weight
         growth = weight / part.weight_at_first if part.weight_at_first else 1.0
-        if not part.swelling.rises(seen.number, on=growth > 10, off=growth < 5):
+        if not part.swelling.rises(observed.number, on=growth > 10, off=growth < 5):
             return []
         before = part.weight_at_first
         message = f"the weights of {name} have the norm {weight:.3g}, {growth:.1f} times that of {before:.3g} before"
         return [("exploding", message, _calm(name))]
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """See `Monitor.disturb`."""
         for part in self._parts.values():
             part.forget()

@@ -12,16 +12,16 @@ from engine.protocol.events import Event, SpikeDetected
 from engine.protocol.state import RunState
 from engine.supervision.module_health import ModuleMonitor, PartMemory
 from engine.supervision.plateau import PlateauMonitor
-from engine.supervision.rate_alerts import ShareWindow, share_monitors
+from engine.supervision.rate_alerts import RollingRate, share_monitors
 from engine.supervision.spikes import MedianRule, RuleMemory, SpikeDetector, Tolerance
-from engine.supervision.step_metrics import Monitor, Seen
+from engine.supervision.step_metrics import Monitor, StepMetrics
 
 _LOSS, _NORM = "loss/total", "grad_norm/total"
 _CLIP_WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
-class WatchMemory:
+class MonitorMemory:
     """What the guardian acts on must be seen alike after a resume: spikes, and gradient norms that stay over the bound.
 
     `steering` is what was steered, as JSON; `over` says of the newest steps whether their norm was over the bound,
@@ -41,7 +41,7 @@ class WatchMemory:
     parts: Mapping[str, PartMemory] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class Watch:
+class MonitorSuite:
     """Spikes, alerts and the share of clipped steps: some tens of microseconds a step, all on the host.
 
     It changes nothing about training; the guardian, who hears of it, does. Other alerts start anew after a resume.
@@ -60,7 +60,7 @@ class Watch:
         ]
         if guard.plateau_steps:
             self._monitors.append(PlateauMonitor(guard.plateau_steps))
-        self._clipped = ShareWindow(_CLIP_WINDOW)
+        self._clipped = RollingRate(_CLIP_WINDOW)
         self._last = 0
         self._steering: tuple[object, ...] = ()
         self._recalled = ""
@@ -78,11 +78,11 @@ class Watch:
         A number that is not after the last one is a rollback. That and whatever `state` shows of steering since the
         last step start the statistics anew, with a wider tolerance.
         """
-        seen = Seen(number, metrics, state, seconds)
+        observed = StepMetrics(number, metrics, state, seconds)
         self._notice(number, _steering(state))
         norm = metrics.get(_NORM, 0.0)
         self._clipped.add(held=norm > metrics.get("clip/threshold", state.gradient_clip) * (1 + 1e-6))
-        events: list[Event] = [alert for monitor in self._monitors for alert in monitor.look(seen)]
+        events: list[Event] = [alert for monitor in self._monitors for alert in monitor.observe(observed)]
         if spike := self._spikes.observe(metrics):
             metric, reading = spike
             events.insert(0, SpikeDetected(metric, number, reading.value, reading.centre, reading.score))
@@ -100,9 +100,9 @@ class Watch:
             self._disturb()
         self._steering, self._recalled, self._last = steering, "", number
 
-    def memory(self) -> WatchMemory:
+    def memory(self) -> MonitorMemory:
         """What a checkpoint keeps."""
-        return WatchMemory(
+        return MonitorMemory(
             last=self._last,
             steering=to_text(self._steering) if self._steering else "",
             loss=self._rules[_LOSS].memory(),
@@ -115,7 +115,7 @@ class Watch:
             parts=self._modules.memory(),
         )
 
-    def recall(self, memory: WatchMemory) -> None:
+    def recall(self, memory: MonitorMemory) -> None:
         """Become what `memory` told of, in another process."""
         self._last, self._recalled = memory.last, memory.steering
         self._rules[_LOSS].recall(memory.loss)
@@ -128,9 +128,9 @@ class Watch:
         self._modules.recall(memory.parts)
 
     def _disturb(self) -> None:
-        self._spikes.disturb()
+        self._spikes.reset()
         for monitor in self._monitors:
-            monitor.disturb()
+            monitor.reset()
 
 
 def _steering(state: RunState) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from collections import deque
 
 from engine.protocol.events import AlertRaised
 from engine.supervision.gate import slope_with_error
-from engine.supervision.step_metrics import Latch, Seen
+from engine.supervision.step_metrics import Latch, StepMetrics
 
 _BLOCKS = 20
 """Means over as many blocks of steps are what the slope is fitted to: cheap, and nearly normal."""
@@ -25,35 +25,35 @@ class PlateauMonitor:
         self._sum, self._count = 0.0, 0
         self._latch = Latch()
 
-    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+    def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         """See `Monitor.look`."""
-        if not seen.finite:
+        if not observed.is_finite:
             return ()
-        self._sum += seen.metrics["loss/total"]
+        self._sum += observed.metrics["loss/total"]
         self._count += 1
         if self._count < self._block_size:
             return ()
         self._means.append(self._sum / self._count)
         self._sum, self._count = 0.0, 0
-        return self._judge(seen) if len(self._means) == _BLOCKS else ()
+        return self._judge(observed) if len(self._means) == _BLOCKS else ()
 
-    def _judge(self, seen: Seen) -> tuple[AlertRaised, ...]:
+    def _judge(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         slope, error = slope_with_error(list(self._means))
         level = sum(self._means) / _BLOCKS
         if level <= 0:  # every weight is 0: there is no loss that could move
             return ()
         fall, least = -slope * _BLOCKS / level, (error - slope) * _BLOCKS / level
-        lr, configured = seen.metrics.get("lr", 0.0), seen.state.limits.lr_configured
+        lr, configured = observed.metrics.get("lr", 0.0), observed.state.limits.lr_configured
         on = least < _ALARM and lr >= _TINY_LR * configured
-        if not self._latch.rises(seen.number, on=on, off=least > _CLEAR):
+        if not self._latch.rises(observed.number, on=on, off=least > _CLEAR):
             return ()
         message = (
             f"the loss stands at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by {fall:.2%} "
             f"of that, give or take {least - fall:.2%}, at a learning rate of {lr:.2e}"
         )
-        return (AlertRaised("plateau", message, _REMEDY, at_step=seen.number),)
+        return (AlertRaised("plateau", message, _REMEDY, at_step=observed.number),)
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """See `Monitor.disturb`."""
         self._means.clear()
         self._sum, self._count = 0.0, 0

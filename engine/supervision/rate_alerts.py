@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.protocol.events import AlertRaised
-from engine.supervision.step_metrics import Latch, Seen
+from engine.supervision.step_metrics import Latch, StepMetrics
 from engine.tasks.person.spec import REFINEMENT_OF_TERM
 
 
-class ShareWindow:
+class RollingRate:
     """The share (0..1) of the newest `size` steps for which something held."""
 
     def __init__(self, size: int):
@@ -48,7 +48,7 @@ class ShareWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class RateRule:
     """What makes a step troubled, and what to say where at least `alarm` of the newest `size` steps were.
 
     `evidence` is given the share and the step; the alert clears at half the share. `term` is a loss term's name.
@@ -57,33 +57,33 @@ class Trouble:
     kind: str
     size: int
     alarm: float
-    is_troubled: Callable[[Seen], bool]
-    evidence: Callable[[float, Seen], str]
+    is_troubled: Callable[[StepMetrics], bool]
+    evidence: Callable[[float, StepMetrics], str]
     remedy: str
     term: str = ""
 
 
 class ShareMonitor:
-    """Raises the alert of one `Trouble`."""
+    """Raises the alert of one `RateRule`."""
 
-    def __init__(self, trouble: Trouble):
+    def __init__(self, trouble: RateRule):
         self._trouble = trouble
-        self.window = ShareWindow(trouble.size)
+        self.window = RollingRate(trouble.size)
         self.latch = Latch()
 
-    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+    def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         """See `Monitor.look`."""
         trouble = self._trouble
-        self.window.add(held=trouble.is_troubled(seen))
+        self.window.add(held=trouble.is_troubled(observed))
         share = self.window.share
         on = self.window.is_full and share >= trouble.alarm
-        if not self.latch.rises(seen.number, on=on, off=share <= trouble.alarm / 2):
+        if not self.latch.rises(observed.number, on=on, off=share <= trouble.alarm / 2):
             return ()
-        message = trouble.evidence(share, seen)
+        message = trouble.evidence(share, observed)
         module = REFINEMENT_OF_TERM.get(trouble.term, "")
-        return (AlertRaised(trouble.kind, message, trouble.remedy, trouble.term, module, at_step=seen.number),)
+        return (AlertRaised(trouble.kind, message, trouble.remedy, trouble.term, module, at_step=observed.number),)
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """See `Monitor.disturb`."""
         self.window.clear()
 
@@ -91,37 +91,37 @@ class ShareMonitor:
 def share_monitors(max_grad_norm: float) -> Iterator[ShareMonitor]:
     """One monitor for each trouble that is counted; gradient norms, before clipping, are held to `max_grad_norm`."""
     yield ShareMonitor(
-        Trouble(
+        RateRule(
             "gradient norm",
             50,
             0.5,
-            lambda seen: seen.metrics.get("grad_norm/total", 0.0) > max_grad_norm,
-            lambda share, seen: (
+            lambda observed: observed.metrics.get("grad_norm/total", 0.0) > max_grad_norm,
+            lambda share, observed: (
                 f"{share:.0%} of the newest 50 gradient norms lie over {max_grad_norm:g}, "
-                f"the last at {seen.metrics['grad_norm/total']:.3g}"
+                f"the last at {observed.metrics['grad_norm/total']:.3g}"
             ),
             "stable gradient norms stay under 10: reduce the learning rate, or clip the gradient at less",
         )
     )
     yield ShareMonitor(
-        Trouble(
+        RateRule(
             "skipped steps",
             100,
             0.05,
-            lambda seen: not seen.finite,
-            lambda share, seen: f"{share:.0%} of the newest 100 steps were not finite and changed nothing",
+            lambda observed: not observed.is_finite,
+            lambda share, observed: f"{share:.0%} of the newest 100 steps were not finite and changed nothing",
             "further reduce the learning rate (to 1e-6); check which refinement module causes the instability",
         )
     )
     yield ShareMonitor(
-        Trouble(
+        RateRule(
             "data stall",
             50,
             0.5,
-            lambda seen: seen.metrics.get("data_wait", 0.0) > 0.5 * seen.seconds,
-            lambda share, seen: (
+            lambda observed: observed.metrics.get("data_wait", 0.0) > 0.5 * observed.seconds,
+            lambda share, observed: (
                 f"{share:.0%} of the newest 50 steps spent more than half of their time waiting for data, "
-                f"the last {seen.metrics['data_wait']:.2f} of {seen.seconds:.2f} s"
+                f"the last {observed.metrics['data_wait']:.2f} of {observed.seconds:.2f} s"
             ),
             "prepare batches in more processes: a larger data.num_workers, or a faster disk",
         )
@@ -130,13 +130,13 @@ def share_monitors(max_grad_norm: float) -> Iterator[ShareMonitor]:
         yield ShareMonitor(_saturation(term))
 
 
-def _saturation(term: str) -> Trouble:
-    return Trouble(
+def _saturation(term: str) -> RateRule:
+    return RateRule(
         "loss clamp",
         100,
         0.5,
-        lambda seen: seen.metrics.get(f"clamp_hits/{term}", 0.0) > 0,
-        lambda share, seen: (
+        lambda observed: observed.metrics.get(f"clamp_hits/{term}", 0.0) > 0,
+        lambda share, observed: (
             f"{share:.0%} of the newest 100 {term} losses lie over the clamp, "
             f"the last at {seen.metrics.get(f'loss_raw/{term}', 0.0):.3g}"
         ),

@@ -1,4 +1,4 @@
-"""The books that are kept of a run's steps and that outlive the process: a checkpoint holds them."""
+"""The memory that are kept of a run's steps and that outlive the process: a checkpoint holds them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from engine.config.tree import Config
 from engine.protocol.codec import from_json, from_text, to_text
 from engine.protocol.events import ValidationCompleted
-from engine.supervision.autopilot import AutopilotMemory
-from engine.supervision.baseline import UNKNOWN, Baseline, Level
+from engine.supervision.autopilot import AutopilotState
+from engine.supervision.baseline import UNKNOWN, Baseline, LossLevel
 from engine.supervision.gate import GateWindow
-from engine.supervision.guardian_types import GuardianMemory
-from engine.supervision.monitors import Watch, WatchMemory
+from engine.supervision.guardian_types import GuardianState
+from engine.supervision.monitors import MonitorMemory, MonitorSuite
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """The books as a checkpoint keeps them."""
+    """The memory as a checkpoint keeps them."""
 
     clean_steps: int = 0
     skipped_in_a_row: int = 0
@@ -27,14 +27,14 @@ class _Page:
     skipped: tuple[bool, ...] = ()
     mious: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
-    level: Level = UNKNOWN
-    guardian: GuardianMemory = field(default_factory=GuardianMemory)
-    autopilot: AutopilotMemory = field(default_factory=AutopilotMemory)
-    watch: WatchMemory | None = None
+    level: LossLevel = UNKNOWN
+    guardian: GuardianState = field(default_factory=GuardianState)
+    autopilot: AutopilotState = field(default_factory=AutopilotState)
+    watch: MonitorMemory | None = None
 
 
-class Books:
-    """What has to be known of the steps before to judge the next: the gate's window, and who remembers what.
+class RunMemory:
+    """What has to be known of the steps before to step_monitor the next: the gate's window, and who remembers what.
 
     `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is the one that the window tells of; `baseline`
     is what a run that has learned nothing would cost.
@@ -42,20 +42,20 @@ class Books:
 
     def __init__(self, config: Config):
         self.window = GateWindow(config.gate.window_steps)
-        self.watch = Watch(config)
+        self.watch = MonitorSuite(config)
         self.baseline = Baseline({}, {})
         self.phase = -1
         self.clean_steps = 0
         self.skipped_in_a_row = 0
-        self.guardian = GuardianMemory()
-        self.autopilot = AutopilotMemory()
+        self.guardian = GuardianState()
+        self.autopilot = AutopilotState()
 
     def note_validation(self, summary: ValidationCompleted) -> None:
         """What a validation came to, for the gate; the mIoU of one that was not finite says nothing."""
         self.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
 
-    def to_text(self) -> str:
-        """The books as a checkpoint keeps them."""
+    def state_text(self) -> str:
+        """The memory as a checkpoint keeps them."""
         page = _Page(
             clean_steps=self.clean_steps,
             skipped_in_a_row=self.skipped_in_a_row,
@@ -72,7 +72,7 @@ class Books:
         )
         return to_text(page)
 
-    def turn_back(self, text: str) -> None:
+    def rewind(self, text: str) -> None:
         """Become what `to_text` gave, except for the memories: whoever rolled back must know that he did."""
         page = from_json(_Page, from_text(text))
         self.clean_steps, self.phase = page.clean_steps, page.phase
@@ -84,9 +84,9 @@ class Books:
         self.window.margins.extend(page.margins)
         self.window.level = page.level
 
-    def open_again(self, text: str) -> None:
+    def load_state_dict(self, text: str) -> None:
         """Become what `to_text` gave, in another process."""
-        self.turn_back(text)
+        self.rewind(text)
         page = from_json(_Page, from_text(text))
         self.skipped_in_a_row, self.guardian, self.autopilot = page.skipped_in_a_row, page.guardian, page.autopilot
         if page.watch is not None:

@@ -2,7 +2,8 @@
 
 `MedianRule` is the default because it cries wolf least on a recorded run, where the guardian acts on what it hears: its
 centre and spread ignore up to half of the window, and on a logarithmic scale one threshold fits a loss of 2 as well as
-a gradient norm of 0.02. It pays with sight: the z-score of ZClip, its threshold raised to 6, finds more of the large
+a gradient norm of 0.02. It pays with observation: the z-score of ZClip, its threshold raised to 6, finds more of the
+large
 spikes there, with some 14 false alarms in 10,000 steps; at its published 2.5 it fires on the tail of every healthy run.
 On tails as heavy as a t with 4 degrees of freedom no rule is quiet. `python -m tests.benchmarks.spikes` compares them.
 """
@@ -21,7 +22,7 @@ _LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SpikeScore:
     """A value beside its past: `score` deviations above the `centre`."""
 
     value: float
@@ -29,14 +30,14 @@ class Reading:
     score: float
 
 
-class Rule(Protocol):
+class SpikeRule(Protocol):
     """Scores finite values one by one against those before."""
 
-    def read(self, value: float) -> Reading | None:
+    def read(self, value: float) -> SpikeScore | None:
         """The value's place, or None while too few came before; upward is positive. Takes the value in."""
         ...
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """Something was changed on purpose: what was before says little about what follows."""
         ...
 
@@ -61,8 +62,8 @@ class MedianRule:
         self._sorted: list[float] = []
         self._window, self._needed, self._floor, self._kept = window, warmup, floor, kept
 
-    def read(self, value: float) -> Reading | None:
-        """See `Rule.read`; some microseconds, as the window stays sorted."""
+    def read(self, value: float) -> SpikeScore | None:
+        """See `SpikeRule.read`; some microseconds, as the window stays sorted."""
         level = math.log(max(value, _LEAST))
         reading = self._place(value, level) if len(self._newest) >= self._needed else None
         self._newest.append(level)
@@ -71,8 +72,8 @@ class MedianRule:
             self._drop()
         return reading
 
-    def disturb(self) -> None:
-        """See `Rule.disturb`."""
+    def reset(self) -> None:
+        """See `SpikeRule.disturb`."""
         if len(self._newest) >= self._needed:
             self._needed = min(self._needed, self._kept)
         while len(self._newest) > self._kept:
@@ -89,10 +90,10 @@ class MedianRule:
     def _drop(self) -> None:
         del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
 
-    def _place(self, value: float, level: float) -> Reading:
+    def _place(self, value: float, level: float) -> SpikeScore:
         centre = _median(self._sorted)
         spread = max(1.4826 * _deviation(self._sorted, centre), self._floor)
-        return Reading(value, math.exp(centre), (level - centre) / spread)
+        return SpikeScore(value, math.exp(centre), (level - centre) / spread)
 
 
 def _median(ordered: list[float]) -> float:
@@ -127,11 +128,11 @@ class ZScoreRule:
         self._decay, self._limit, self._warmup = decay, limit, warmup
         self._count, self._mean, self._variance = 0, 0.0, 0.0
 
-    def read(self, value: float) -> Reading | None:
-        """See `Rule.read`."""
+    def read(self, value: float) -> SpikeScore | None:
+        """See `SpikeRule.read`."""
         deviation = math.sqrt(self._variance) + 1e-6
         score = (value - self._mean) / deviation
-        reading = Reading(value, self._mean, score) if self._count >= self._warmup else None
+        reading = SpikeScore(value, self._mean, score) if self._count >= self._warmup else None
         if reading and score > self._limit:
             value = self._mean + self._limit**2 / score * deviation
         decay = min(self._decay, self._count / (self._count + 1))
@@ -140,7 +141,7 @@ class ZScoreRule:
         self._count += 1
         return reading
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """ZClip knows of no interventions: its means follow."""
 
 
@@ -165,17 +166,17 @@ class SpikeDetector:
     `quiet` and `settling` count down the steps in which nothing begins anew, and those of wider tolerance.
     """
 
-    def __init__(self, rules: Mapping[str, Rule], tolerance: Tolerance):
+    def __init__(self, rules: Mapping[str, SpikeRule], tolerance: Tolerance):
         self._rules = rules
         self._tolerance = tolerance
         self.quiet = 0
         self.settling = 0
 
-    def observe(self, values: Mapping[str, float]) -> tuple[str, Reading] | None:
+    def observe(self, values: Mapping[str, float]) -> tuple[str, SpikeScore] | None:
         """The metric that jumped most at this step, if an event begins; values that are not finite are passed over."""
         width = self._width()
         self.quiet = max(0, self.quiet - 1)
-        over: tuple[str, Reading] | None = None
+        over: tuple[str, SpikeScore] | None = None
         for metric, rule in self._rules.items():
             value = values.get(metric, math.nan)
             reading = rule.read(value) if math.isfinite(value) else None
@@ -187,11 +188,11 @@ class SpikeDetector:
         self.quiet = self._tolerance.cooldown
         return over if begins else None
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """An intervention or a rollback: warm up again with a wider tolerance instead of firing."""
         self.settling = self._tolerance.settling
         for rule in self._rules.values():
-            rule.disturb()
+            rule.reset()
 
     def _width(self) -> float:
         if not self.settling:
@@ -200,6 +201,6 @@ class SpikeDetector:
         self.settling -= 1
         return width
 
-    def _is_over(self, reading: Reading, width: float) -> bool:
+    def _is_over(self, reading: SpikeScore, width: float) -> bool:
         tolerance = self._tolerance
         return reading.score > tolerance.score * width and reading.value > reading.centre * tolerance.ratio**width

@@ -14,7 +14,7 @@ LEAST_GAP = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class StepMetrics:
     """One step: its number (from 1), metrics by name, the state at its end, and how many seconds it took."""
 
     number: int
@@ -23,7 +23,7 @@ class Seen:
     seconds: float
 
     @property
-    def finite(self) -> bool:
+    def is_finite(self) -> bool:
         """Whether the step was, so that its measures say something."""
         return not self.metrics.get("skipped", 0.0)
 
@@ -31,11 +31,11 @@ class Seen:
 class Monitor(Protocol):
     """Looks at every step for one kind of trouble."""
 
-    def look(self, seen: Seen) -> tuple[AlertRaised, ...]:
+    def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         """The alerts that this step gives rise to; the same trouble raises no second one before it has cleared."""
         ...
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """The run was steered or rolled back: what was before says little about what follows."""
         ...
 

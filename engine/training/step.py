@@ -87,7 +87,7 @@ class _Measured:
     by_part: Tensor
 
 
-class Stepper:
+class TrainStep:
     """Runs steps of one network with one optimizer on one device."""
 
     def __init__(self, model: HierarchicalUNet, optimizer: torch.optim.Adam, *, amp: torch.dtype | None = None):

@@ -24,7 +24,7 @@ from engine.training.data.stream import BatchStream
 from engine.training.finite_check import norms_of_state
 from engine.training.grad_clip import ZClip
 from engine.training.optimizer import build_optimizer, forget_moments, load_moments, moments_of
-from engine.training.step import Stepper
+from engine.training.step import TrainStep
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,7 +35,7 @@ def amp_dtype(config: Config) -> torch.dtype | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnBatch:
     """What was drawn for one step, on the device; no batches where all that an epoch had left was excluded."""
 
     batches: list[Batch]
@@ -43,7 +43,7 @@ class Drawn:
     ends_epoch: bool
 
 
-class Trainer:
+class TrainState:
     """Owns everything that a step changes. One thread, the engine's, touches it."""
 
     def __init__(self, config: Config, model: HierarchicalUNet, splits: Splits, state: RunState):
@@ -55,14 +55,14 @@ class Trainer:
         self.validation = _stream(splits.val, config, config.validation.batch_size)
         self._owed: tuple[Rejection, ...] = ()
         optimizer = build_optimizer(state.optimizer, model.parts(), config.training.weight_decay)
-        self.stepper = Stepper(model, optimizer, amp=amp_dtype(config))
+        self.train_step = TrainStep(model, optimizer, amp=amp_dtype(config))
         if config.model.compile:
-            self.stepper.forward = torch.compile(model)  # pyright: ignore[reportAttributeAccessIssue]
+            self.train_step.forward = torch.compile(model)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def device(self) -> torch.device:
         """Where the network lives."""
-        return self.stepper.device
+        return self.train_step.device
 
     @property
     def progress(self) -> float:
@@ -87,7 +87,7 @@ class Trainer:
 
     def draw(
         self, accumulation: int, *, excluded: Set[str] = frozenset(), give_up: Callable[[], bool] = lambda: False
-    ) -> Drawn | None:
+    ) -> DrawnBatch | None:
         """The next `accumulation` batches, fewer where the epoch ends; one with an excluded sample is passed over.
 
         Moves `position`. The batches, the generators and the rest of the order do not depend on what is passed over.
@@ -108,7 +108,7 @@ class Trainer:
             self._put_back(start, again=True)
             raise
         rejections, self._owed = self._owed, ()
-        return Drawn(batches, rejections, ends_epoch)
+        return DrawnBatch(batches, rejections, ends_epoch)
 
     def _put_back(self, start: Position, *, again: bool = False) -> None:
         """Be at `start` again; `again` has what lies ahead read once more, although nothing was drawn."""
@@ -139,18 +139,18 @@ class Trainer:
     def _freshen(self, names: set[str]) -> None:
         parts = self.model.parts()
         for name in names & set(parts):
-            forget_moments(self.stepper.optimizer, parts[name])
+            forget_moments(self.train_step.optimizer, parts[name])
 
     def _switch_optimizer(self, name: str) -> None:
-        moments = moments_of(self.stepper.optimizer, self.model)
+        moments = moments_of(self.train_step.optimizer, self.model)
         optimizer = build_optimizer(name, self.model.parts(), self.config.training.weight_decay)
         load_moments(optimizer, self.model, moments)
-        self.stepper.optimizer = optimizer
+        self.train_step.optimizer = optimizer
 
-    def is_sound(self) -> bool:
+    def is_finite(self) -> bool:
         """Whether every weight and every moment is finite; waits for the device."""
         parts = {name: list(module.parameters()) for name, module in self.model.parts().items()}
-        _, norms = norms_of_state(parts, self.stepper.optimizer)
+        _, norms = norms_of_state(parts, self.train_step.optimizer)
         return bool(torch.isfinite(norms).all())
 
     def snapshot(self) -> dict[str, Any]:
@@ -158,9 +158,9 @@ class Trainer:
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return {
             "model": copy_to_host(self.model.state_dict()),
-            "moments": copy_to_host(moments_of(self.stepper.optimizer, self.model)),
-            "scaler": self.stepper.scaler.state_dict(),
-            "zclip": copy_to_host(self.stepper.zclip.statistics),
+            "moments": copy_to_host(moments_of(self.train_step.optimizer, self.model)),
+            "scaler": self.train_step.scaler.state_dict(),
+            "zclip": copy_to_host(self.train_step.zclip.statistics),
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "position": [self.position.epoch, self.position.index],
         }
@@ -168,10 +168,12 @@ class Trainer:
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Become what `snapshot` saved; optimizer kind and batch size are those of `state`."""
         self.model.load_state_dict(payload["model"])
-        self.stepper.optimizer = build_optimizer(state.optimizer, self.model.parts(), self.config.training.weight_decay)
-        load_moments(self.stepper.optimizer, self.model, payload["moments"])
-        self.stepper.scaler.load_state_dict(payload["scaler"]) if payload["scaler"] else None
-        self.stepper.zclip = ZClip(self.device, payload.get("zclip"))
+        self.train_step.optimizer = build_optimizer(
+            state.optimizer, self.model.parts(), self.config.training.weight_decay
+        )
+        load_moments(self.train_step.optimizer, self.model, payload["moments"])
+        self.train_step.scaler.load_state_dict(payload["scaler"]) if payload["scaler"] else None
+        self.train_step.zclip = ZClip(self.device, payload.get("zclip"))
         torch.set_rng_state(payload["rng"]["cpu"])
         if payload["rng"]["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(payload["rng"]["cuda"], self.device)

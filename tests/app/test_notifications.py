@@ -7,7 +7,7 @@ import pytest
 from cockpit.app.notifications import escape_of, notification
 from cockpit.preferences.settings import Settings
 from cockpit.session.incidents.incidents import incidents_of
-from cockpit.session.session import News
+from cockpit.session.session import SessionUpdate
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -19,10 +19,10 @@ def entry(event: e.Event, number: int = 1) -> Entry:
     return Entry(number, 0.0, 0, 3, "engine", None, Status.NOTED, "", event)
 
 
-def news(*events: e.Event) -> News:
+def update(*events: e.Event) -> SessionUpdate:
     """What one look brings: these events, and the incidents that began with them."""
     entries = tuple(entry(event, number) for number, event in enumerate(events, start=1))
-    return News(entries=entries, began=incidents_of(entries))
+    return SessionUpdate(entries=entries, began=incidents_of(entries))
 
 
 @pytest.fixture(autouse=True)
@@ -31,25 +31,25 @@ def no_tmux(monkeypatch):
 
 
 def test_nobody_is_told_who_did_not_ask():
-    assert escape_of(news(ALERT), Settings(), "run") == ""
+    assert escape_of(update(ALERT), Settings(), "run") == ""
 
 
 def test_only_alerts_and_ends_are_told():
     settings = Settings(bell=True)
-    assert escape_of(news(ALERT), settings, "run") == "\a"
-    assert escape_of(news(e.RunFinished("complete", 1.0)), settings, "run") == "\a"
-    assert escape_of(news(e.RunFailed("out of memory")), settings, "run") == "\a"
-    assert escape_of(news(e.EpochCompleted(0, 1.0, 1.0)), settings, "run") == ""
+    assert escape_of(update(ALERT), settings, "run") == "\a"
+    assert escape_of(update(e.RunFinished("complete", 1.0)), settings, "run") == "\a"
+    assert escape_of(update(e.RunFailed("out of memory")), settings, "run") == "\a"
+    assert escape_of(update(e.EpochCompleted(0, 1.0, 1.0)), settings, "run") == ""
 
 
 def test_an_incident_rings_once_however_many_alerts_it_grows_by():
     modules = [e.AlertRaised("dead module", "no gradient", module=name) for name in ("gate", "unet", "shared")]
-    assert escape_of(news(*modules), Settings(bell=True), "run") == "\a"
+    assert escape_of(update(*modules), Settings(bell=True), "run") == "\a"
 
 
 @pytest.mark.parametrize(("kind", "head"), [("osc9", "\x1b]9;"), ("osc777", "\x1b]777;notify;Training Cockpit;")])
 def test_a_text_cannot_end_its_own_sequence(kind, head):
-    sequence = escape_of(news(ALERT), Settings(notifications=kind), "run")
+    sequence = escape_of(update(ALERT), Settings(notifications=kind), "run")
     body = sequence.removeprefix(head).removesuffix("\x1b\\")
     assert sequence == head + body + "\x1b\\"
     assert body.isprintable() and ";" not in body and "\\x1b]0" in body

@@ -18,8 +18,8 @@ import plotext
 from numpy.typing import NDArray
 
 from cockpit.session.history.history import History
-from cockpit.session.session import EVERYTHING, Session
-from engine.journal.tail import Part, Rows
+from cockpit.session.session import FULL_UPDATE, Session
+from engine.journal.tail import RowBlock, Rows
 from engine.tasks.person.spec import LOSS_TERMS
 from tests.panels.charts.chart_stage import ArraySession, ChartStage
 
@@ -42,7 +42,7 @@ def rows(names: tuple[str, ...], steps: NDArray[np.int64]) -> Rows:
     """Noisy, falling values of every metric at these steps."""
     noise = np.random.default_rng(int(steps[0])).lognormal(0, 0.3, (steps.size, len(names)))
     values = (noise * (0.3 + np.exp(-steps / 2e4))[:, None]).astype(np.float32)
-    return Rows(steps, (Part(0, names, np.arange(steps.size), values),))
+    return Rows(steps, (RowBlock(0, names, np.arange(steps.size), values),))
 
 
 def history_of(num_steps: int) -> History:
@@ -68,7 +68,7 @@ async def ours(num_steps: int) -> float:
     history = history_of(num_steps)
     app = ChartStage(ArraySession(cast(Any, history)))
     async with app.run_test(size=SIZE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         charts = app.grid.board.shown
         assert len(charts) == NUM_CHARTS
@@ -78,7 +78,7 @@ async def ours(num_steps: int) -> float:
             nonlocal step
             step += 1
             history.append("steps", rows(NAMES, np.array([step])))
-            app.grid.take(cast(Session, app.session), EVERYTHING)
+            app.grid.apply_update(cast(Session, app.session), FULL_UPDATE)
             for chart in charts:
                 for y in range(chart.size.height):
                     chart.render_line(y).render(app.console)

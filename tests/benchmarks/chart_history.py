@@ -40,7 +40,7 @@ session.poll()
 history = session.history
 history.buckets("loss/total", first=history.first_step, last=history.last_step + 1, columns=156)
 times = {"first columns": time.time() - started}
-from cockpit.charts.build import Feed, Options, build
+from cockpit.charts.build import ChartInputs, Options, build
 from cockpit.charts.chart_specs import DEFAULTS
 from cockpit.charts.draw.glyphs import BRAILLE
 from cockpit.charts.draw.layout import arrange
@@ -48,7 +48,7 @@ from cockpit.charts.annotations.marks import NO_MARKS
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 layout = arrange(78, 18, legend_rows=1, panes=1, wide_gutter=False)
-scene = build(DEFAULTS[0], Options.of(DEFAULTS[0]), Feed(history, View(), NO_MARKS, {}, session.state), layout, BRAILLE)
+scene = build(DEFAULTS[0], Options.of(DEFAULTS[0]), ChartInputs(history, View(), NO_MARKS, {}, session.state), layout, BRAILLE)
 draw(scene, 78, 18, layout, BRAILLE)
 times["first chart"] = time.time() - started
 times["first chart, CPU"] = time.process_time()

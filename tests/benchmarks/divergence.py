@@ -105,7 +105,7 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
     from engine.tasks.person.data.sources import open_splits
     from engine.tasks.person.model.network import HierarchicalUNet
     from engine.training.step_plan import plan_for
-    from engine.training.train_state import Trainer
+    from engine.training.train_state import TrainState
 
     config = chosen(options)
     state = initial_state("divergence", config)
@@ -114,22 +114,22 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
         model: Any = HierarchicalUNet(config.model)
         if published:
             model = published_model(config, patches)
-        trainer = Trainer(config, model, open_splits(config.data, config.model, config.training.seed), state)
-        patches.callback(trainer.close)
+        train_state = TrainState(config, model, open_splits(config.data, config.model, config.training.seed), state)
+        patches.callback(train_state.close)
         finite: list[bool] = []
         losses: list[float] = []
         started = time.perf_counter()
         while len(finite) < options.steps and time.perf_counter() - started < 60 * options.minutes:
-            batches = trainer.draw(1).batches
-            plan = plan_for(trainer.progress, replace(state, step=len(finite)), config)
+            batches = train_state.draw(1).batches
+            plan = plan_for(train_state.progress, replace(state, step=len(finite)), config)
             plan = replace(plan, lr=options.rate, clamp_mode="hard" if published else plan.clamp_mode)
-            report = trainer.stepper.run(batches, plan).resolve()
+            report = train_state.train_step.run(batches, plan).resolve()
             finite.append(report.finite)
             losses.append(report.loss)
             if len(finite) % 20 == 0:
                 print(f"  step {len(finite)}: loss {report.loss:.3f}, {finite.count(False)} lost", file=sys.stderr)
         seconds = time.perf_counter() - started
-        miou, ious = measured(trainer, config)
+        miou, ious = measured(train_state, config)
     first_bad = finite.index(False) + 1 if False in finite else 0
     return Outcome(len(finite), first_bad, finite.count(False), losses[0], miou, ious, seconds)
 
@@ -161,7 +161,7 @@ def published_model(config: Any, patches: ExitStack) -> Any:
     return PublishedRefined(config.model)
 
 
-def measured(trainer: Any, config: Any) -> tuple[float, tuple[float, float, float]]:
+def measured(train_state: Any, config: Any) -> tuple[float, tuple[float, float, float]]:
     """mIoU and the three classes' IoU over the validation split."""
     from engine.training.evaluate import ValidationPlan, evaluate
 
@@ -169,7 +169,7 @@ def measured(trainer: Any, config: Any) -> tuple[float, tuple[float, float, floa
         active=config.model.refinements.active(), weights=config.loss.weights, class_weights=config.loss.class_weights,
         batch_size=4, boundary_tolerance=2, num_previews=0, amp=None,
     )  # fmt: skip
-    done = evaluate(trainer.model, trainer.validation, plan)
+    done = evaluate(train_state.model, train_state.validation, plan)
     assert done is not None
     s = done.summary
     return s.miou, (s.iou_background, s.iou_target, s.iou_other)
@@ -201,7 +201,7 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
     from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
     from engine.tasks.person.model.network import HierarchicalUNet
     from engine.training.step_plan import plan_for
-    from engine.training.train_state import Trainer
+    from engine.training.train_state import TrainState
 
     base = chosen(options)
     config = base.model_copy(update={"training": base.training.model_copy(update={"seed": seed})})
@@ -209,17 +209,17 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         model = HierarchicalUNet(config.model)
-        trainer = Trainer(config, model, open_splits(config.data, config.model, seed), state)
-        stack.callback(trainer.close)
-        forensics = Forensics(Path(directory), config, trainer)
+        train_state = TrainState(config, model, open_splits(config.data, config.model, seed), state)
+        stack.callback(train_state.close)
+        forensics = Forensics(Path(directory), config, train_state)
         for step in range(2):
-            plan = replace(plan_for(trainer.progress, replace(state, step=step), config), lr=options.rate)
-            assert trainer.stepper.run(trainer.draw(1).batches, plan).resolve().finite
-        batches = trainer.draw(1).batches
+            plan = replace(plan_for(train_state.progress, replace(state, step=step), config), lr=options.rate)
+            assert train_state.train_step.run(train_state.draw(1).batches, plan).resolve().finite
+        batches = train_state.draw(1).batches
         row = seed % len(batches[0].label_NHW)
         stack.enter_context(mock.patch.object(BoundaryRefinement, "forward", tied_refiner(seed, row)))
         evidence = forensics.capture(batches, replace(plan, step=2))
-        report = trainer.stepper.run(batches, evidence.plan).resolve()
+        report = train_state.train_step.run(batches, evidence.plan).resolve()
         assert not report.finite and math.isfinite(report.loss)
         started = time.perf_counter()
         found = forensics.investigate(evidence, report)

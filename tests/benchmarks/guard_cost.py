@@ -28,11 +28,11 @@ from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, Event
 from engine.protocol.state import RunState
-from engine.runtime.recorder import Ledger
+from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.train import OpenRun, open_run
 from engine.training.data.batch import Batch
-from engine.training.step import Stepper, _Measured
+from engine.training.step import TrainStep, _Measured
 from engine.training.step_plan import StepPlan
 
 TURN = 10
@@ -41,7 +41,7 @@ QUIET = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.ev
 OFF = ("guard.share_every_steps=0", "guard.check_weights_every=1000000", "guard.adaptive_clip=off")
 
 
-class UnguardedStepper(Stepper):
+class UnguardedStepper(TrainStep):
     """Clips by the norm of the whole gradient and updates whatever comes."""
 
     def _measure(self) -> _Measured:
@@ -122,9 +122,9 @@ def engine(config: Config, *, blind: bool = False) -> Generator[Callable[[], Non
     with tempfile.TemporaryDirectory() as directory:
         journal = JournalWriter(Path(directory))
         journal.start()
-        ledger = Ledger(initial_state("bench", config), journal, None)
-        run = open_run(RunRequest(Path(directory), config), None, ledger, Interrupt())
-        ledger.turn_to(Activity.RUNNING)
+        recorder = RunRecorder(initial_state("bench", config), journal, None)
+        run = open_run(RunRequest(Path(directory), config), None, recorder, Interrupt())
+        recorder.set_activity(Activity.RUNNING)
         if blind:
             take_out_guards(run)
 
@@ -134,16 +134,16 @@ def engine(config: Config, *, blind: bool = False) -> Generator[Callable[[], Non
 
         yield turn
         run.actions.close()
-        run.trainer.close()
-        ledger.close()
+        run.train_state.close()
+        recorder.close()
 
 
 def take_out_guards(run: OpenRun) -> None:
     """Leave data, plan, forward, losses, backward, clip, update and journal."""
-    stepper, judge = run.trainer.stepper, run.loop._judge
-    run.trainer.stepper = UnguardedStepper(run.trainer.model, stepper.optimizer, amp=stepper.amp)
+    train_step, judge = run.train_state.train_step, run.loop._judge
+    run.train_state.train_step = UnguardedStepper(run.train_state.model, train_step.optimizer, amp=train_step.amp)
     judge._books.watch = BlindWatch()
-    judge.forensics = BlindForensics(stepper.amp)
+    judge.forensics = BlindForensics(train_step.amp)
 
 
 if __name__ == "__main__":

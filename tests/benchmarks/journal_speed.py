@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from engine.journal.inbox import Mailbox
+from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
@@ -46,7 +46,7 @@ def main() -> None:
         writer.start()
         ours = seconds(lambda: writer.record_step(0, 0.1, names, values), tries=2000)
         report("record a step", ours, seconds(lambda: plain.append(list(values)), tries=2000), "us", 1e6)
-        with closing(sqlite3.connect(path / JOURNAL_FILE)) as connection, closing(Mailbox(path)) as mailbox:
+        with closing(sqlite3.connect(path / JOURNAL_FILE)) as connection, closing(Inbox(path)) as mailbox:
             least = seconds(lambda: connection.execute("SELECT 1").fetchone(), tries=2000)
             report("an empty poll", seconds(mailbox.poll, tries=2000), least, "us", 1e6)
             for step in range(1, 100_001):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.supervision.spikes import MedianRule, Reading, Rule, SpikeDetector, Tolerance, ZScoreRule
+from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeRule, SpikeScore, Tolerance, ZScoreRule
 
 RECORDED = Path(__file__).parent / "spike_traces.npz"
 METRICS = ("loss/total", "grad_norm/total")
@@ -45,9 +45,9 @@ class FixedRule:
     def __init__(self, bound: float):
         self.bound = bound
 
-    def read(self, value: float) -> Reading:
+    def read(self, value: float) -> SpikeScore:
         """Above 1 where the value is over the bound."""
-        return Reading(value, self.bound, value / self.bound)
+        return SpikeScore(value, self.bound, value / self.bound)
 
     def disturb(self) -> None:
         """A fixed bound knows no interventions."""
@@ -58,7 +58,7 @@ class Contender:
     """A way to detect: its rules for loss and norm, its tolerance, and whether it hears of interventions."""
 
     name: str
-    rules: Callable[[], Sequence[Rule]]
+    rules: Callable[[], Sequence[SpikeRule]]
     tolerance: Tolerance
     hears: bool = True
 
@@ -166,7 +166,7 @@ class Score:
     seen: dict[float, list[bool]] = field(default_factory=dict)
     leads: list[float] = field(default_factory=list)
 
-    def take(self, trace: Trace, found: list[int]) -> None:
+    def apply_update(self, trace: Trace, found: list[int]) -> None:
         """Count one trace."""
         self.steps += len(trace.loss) if trace.onset is None else trace.onset
         for step, factor in trace.spikes.items():
@@ -215,7 +215,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for contender in contenders():
             score = Score()
             for trace in chosen:
-                score.take(trace, alarms(contender, trace))
+                score.apply_update(trace, alarms(contender, trace))
             print(f"{contender.name:32}{score.row()}")
 
 

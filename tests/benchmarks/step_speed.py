@@ -62,7 +62,7 @@ def build(
     from engine.journal.writer import JournalWriter
     from engine.outputs.tensorboard import TensorboardWriter
     from engine.protocol.events import Activity
-    from engine.runtime.recorder import Ledger
+    from engine.runtime.recorder import RunRecorder
     from engine.runtime.start.bootstrap import RunRequest, initial_state
     from engine.runtime.train import open_run
     from engine.tasks.person.data.sources import open_splits
@@ -75,9 +75,9 @@ def build(
     config = load_config(name, [*quiet, *settings])
     journal = JournalWriter(directory)
     journal.start()
-    ledger = Ledger(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
-    run = open_run(RunRequest(directory, config), None, ledger, Interrupt())
-    ledger.turn_to(Activity.RUNNING)
+    recorder = RunRecorder(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
+    run = open_run(RunRequest(directory, config), None, recorder, Interrupt())
+    recorder.set_activity(Activity.RUNNING)
 
     def ours() -> None:
         for _ in range(TURN):
@@ -104,9 +104,9 @@ def build(
 
     def close() -> None:
         run.actions.close()
-        run.trainer.close()
+        run.train_state.close()
         stream.close()
-        ledger.close()
+        recorder.close()
 
     return ours, bare, close
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.annotations.marks import NO_MARKS, Kind, Mark, Marks
-from cockpit.charts.build import Feed, Options, build, metrics_of, panes_of
+from cockpit.charts.build import ChartInputs, Options, build, metrics_of, panes_of
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas
 from cockpit.charts.draw.glyphs import MARKERS, Marker
@@ -70,12 +70,14 @@ SIZES: Final = ((66, 15), (40, 12), (21, 7), (16, 6), (9, 4), (3, 2), (1, 1), (0
 MARKS: Final = Marks.of(Mark(3 + 40 * kind, kind, f"kind {kind}") for kind in Kind)
 
 
-def feed_of(history: ArrayHistory, *, view: View | None = None, marks: Marks = NO_MARKS, recent: bool = False) -> Feed:
+def feed_of(
+    history: ArrayHistory, *, view: View | None = None, marks: Marks = NO_MARKS, recent: bool = False
+) -> ChartInputs:
     """What a chart of that history is drawn from."""
-    return Feed(history, view or View(), marks, {}, recent=recent)
+    return ChartInputs(history, view or View(), marks, {}, recent=recent)
 
 
-def picture(spec: Spec, feed: Feed, size: tuple[int, int], marker: Marker = "braille") -> Canvas:
+def picture(spec: Spec, feed: ChartInputs, size: tuple[int, int], marker: Marker = "braille") -> Canvas:
     """The chart of `spec` at that size, as the widget draws it."""
     width, height = size
     options, glyphs = Options.of(spec), MARKERS[marker]

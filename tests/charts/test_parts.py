@@ -9,7 +9,7 @@ from cockpit.charts.annotations.levels import levels_of
 from cockpit.charts.annotations.marks import Kind, Mark, Marks, head, line, marks_of
 from cockpit.charts.annotations.past import InForce
 from cockpit.charts.chart_specs import DEFAULTS, Spec, charts_of, label_of, letter_of, short_label, slot_of
-from cockpit.charts.columns import Window
+from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.draw.canvas import Area, Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE
 from cockpit.charts.draw.legend import draw_legend
@@ -115,9 +115,9 @@ def test_what_was_steered_saved_and_feared_leaves_marks() -> None:
 
 def test_the_nearest_mark_is_one_that_is_shown_and_the_weightiest_of_equals() -> None:
     marks = Marks.of([Mark(10, Kind.CHECKPOINT, "a"), Mark(10, Kind.ALERT, "b"), Mark(90, Kind.NOTE, "c")])
-    assert marks.nearest(11, Window(0, 50)) == Mark(10, Kind.ALERT, "b")
-    assert marks.nearest(80, Window(0, 50)) == Mark(10, Kind.ALERT, "b")
-    assert marks.nearest(80, Window(20, 50)) is None
+    assert marks.nearest(11, ColumnWindow(0, 50)) == Mark(10, Kind.ALERT, "b")
+    assert marks.nearest(80, ColumnWindow(0, 50)) == Mark(10, Kind.ALERT, "b")
+    assert marks.nearest(80, ColumnWindow(20, 50)) is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from cockpit.charts.columns import Window
+from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.view import MOVES, Extent, View, recorded, whole_run
 from cockpit.preferences.keymap import KEYS
 
@@ -30,7 +30,7 @@ def test_the_axis_holds_still_while_a_run_grows() -> None:
 def test_zooming_in_while_following_keeps_the_newest_step_at_the_right() -> None:
     view = View().zoomed(RUN, 2)
     assert (view.follow, view.shown(RUN).end) == (True, 1001)
-    assert view.shown(Extent(1, 1500)) == Window(1501 - view.shown(RUN).span, 1501)
+    assert view.shown(Extent(1, 1500)) == ColumnWindow(1501 - view.shown(RUN).span, 1501)
 
 
 def test_zooming_keeps_the_step_below_the_pointer_where_it_is() -> None:
@@ -88,7 +88,7 @@ def test_a_cursor_out_of_sight_takes_the_window_with_it() -> None:
 
 
 def test_home_and_end_go_to_the_edges_of_what_is_shown() -> None:
-    view = View(Window(200.5, 300.0), follow=False)
+    view = View(ColumnWindow(200.5, 300.0), follow=False)
     assert view.first_shown(RUN).cursor == 201
     assert view.last_shown(RUN).cursor == 299
 

@@ -10,7 +10,7 @@ import numpy as np
 import plotext
 import pytest
 
-from cockpit.console.curves import Curve, curve_lines, segments
+from cockpit.console.curves import PlotextCurve, curve_lines, segments
 
 NAN, INF = float("nan"), float("inf")
 LINE = "⠁"
@@ -19,8 +19,8 @@ LINE = "⠁"
 
 def curve(
     values: Sequence[float], *, log: bool = False, marks: tuple[int, ...] = (), name: str = "loss/total"
-) -> Curve:
-    return Curve(name, np.arange(1, len(values) + 1), np.array(values, np.float64), log, marks)
+) -> PlotextCurve:
+    return PlotextCurve(name, np.arange(1, len(values) + 1), np.array(values, np.float64), log, marks)
 
 
 def drawn(lines: list[str]) -> list[str]:
@@ -107,7 +107,7 @@ def test_a_stretch_that_is_not_finite_breaks_the_line() -> None:
 
 
 def test_missing_steps_do_not_break_the_line() -> None:
-    sparse = Curve("val/miou", np.array([100, 5000, 9000]), np.array([0.1, 0.2, 0.3]))
+    sparse = PlotextCurve("val/miou", np.array([100, 5000, 9000]), np.array([0.1, 0.2, 0.3]))
 
     assert len(segments(sparse, columns=80)) == 1
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cockpit.console.follower import Best, Follower, News
+from cockpit.console.follower import Best, Follower, FollowerUpdate
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from tests.console.scripted import CHANCE, STARTED, FakeClock, ScriptedRun
@@ -20,10 +20,10 @@ def follower(run: ScriptedRun, clock: FakeClock) -> Iterator[Follower]:
     follower.close()
 
 
-def look(follower: Follower) -> News:
-    news = follower.look()
-    assert news is not None
-    return news
+def look(follower: Follower) -> FollowerUpdate:
+    update = follower.look()
+    assert update is not None
+    return update
 
 
 def test_a_run_that_has_said_nothing_has_no_news(follower: Follower) -> None:

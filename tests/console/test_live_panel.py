@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 from rich.text import Text
 
-from cockpit.console.follower import Best, View
+from cockpit.console.follower import Best, RunView
 from cockpit.console.live_panel import panel, progress_line
 from cockpit.session.incidents.incidents import Incident, incidents_of
 from engine.journal.reader import Entry
@@ -33,7 +33,7 @@ STATE = RunState(
     val_miou=0.41,
     samples_per_second=8.0,
 )
-VIEW = View(
+VIEW = RunView(
     state=STATE,
     elapsed=125.0,
     steps_per_second=2.0,
@@ -111,7 +111,7 @@ def test_at_eighty_columns_the_panel_leaves_room_for_the_log() -> None:
 
 
 def test_a_run_without_a_step_has_dashes_and_no_division_by_zero() -> None:
-    empty = View(RunState("new"), 0.0, None, None, "starting", {}, {}, None, None)
+    empty = RunView(RunState("new"), 0.0, None, None, "starting", {}, {}, None, None)
 
     said = panel(empty, width=80).plain
     assert "loss -" in said

@@ -20,12 +20,12 @@ FAILED = replace(STATE, activity=Activity.FAILED)
 
 
 def ended(state: RunState, *events: e.Event, actor: str = "cli:ada") -> End | None:
-    ledger = Ledger()
-    ledger.write(e.StopRequested("of an earlier start", "running"), actor="cli:bob")
-    ledger.write(e.RunStarted("cpu", 10, 5, 3, 240), status=Status.NOTED, answers=False)
+    recorder = Ledger()
+    recorder.write(e.StopRequested("of an earlier start", "running"), actor="cli:bob")
+    recorder.write(e.RunStarted("cpu", 10, 5, 3, 240), status=Status.NOTED, answers=False)
     for event in events:
-        ledger.write(event, actor=actor)
-    return end_of(state, ledger.entries)
+        recorder.write(event, actor=actor)
+    return end_of(state, recorder.entries)
 
 
 @pytest.mark.parametrize("activity", [a for a in Activity if a not in (Activity.FINISHED, Activity.FAILED)])

@@ -9,11 +9,11 @@ from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from cockpit.dialogs.dispatcher import Steering
+from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.status.pending_commands import PendingStrip
 from cockpit.panels.toolkit.panel import Ask, Steer
 from cockpit.preferences.keymap import KEYS, bindings_of
-from cockpit.session.session import EVERYTHING, Session
+from cockpit.session.session import FULL_UPDATE, Session
 from engine.protocol.commands import Command
 from engine.protocol.events import AlertRaised
 from tests.console.scripted import FakeClock
@@ -32,7 +32,7 @@ class SteeredScreen(App[None]):
     def __init__(self, session: Session, run: RecordedRun, clock: FakeClock) -> None:
         super().__init__()
         self.session, self.run_, self.clock = session, run, clock
-        self.steering = Steering(session, self, wall_clock=lambda: EPOCH_SECONDS + 90)
+        self.steering = ActionDispatcher(session, self, wall_clock=lambda: EPOCH_SECONDS + 90)
         self.toasts: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -54,9 +54,9 @@ class SteeredScreen(App[None]):
 
     def look(self) -> None:
         """One look at the journal, as ten times a second in the cockpit."""
-        news = self.session.poll()
-        self.steering.take(news)
-        self.screen_stack[0].query_one(PendingStrip).take(self.session, news or EVERYTHING)
+        update = self.session.poll()
+        self.steering.apply_update(update)
+        self.screen_stack[0].query_one(PendingStrip).apply_update(self.session, update or FULL_UPDATE)
 
     def answer(self) -> list[Command]:
         """The engine reaches its boundary and answers what was sent; the screen looks. Returns what it was sent."""

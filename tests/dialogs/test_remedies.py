@@ -40,10 +40,10 @@ def alert(kind="non_finite", **fields):
 
 
 def incident(*events, step=100) -> Incident:
-    ledger = Ledger()
+    recorder = Ledger()
     for event in events:
-        ledger.write(event, step=step)
-    return incidents_of(ledger.entries)[-1]
+        recorder.write(event, step=step)
+    return incidents_of(recorder.entries)[-1]
 
 
 def commands(*events, state=STATE, step=100):

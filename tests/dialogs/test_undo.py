@@ -45,11 +45,11 @@ START = evolve(
 
 @pytest.mark.parametrize(("done", "inverse"), UNDONE, ids=lambda command: type(command).__name__)
 def test_the_inverse_brings_back_what_was(done, inverse):
-    ledger = Ledger()
+    recorder = Ledger()
     event = decide(START, done).event
     assert event is not None
-    ledger.write(event)
-    plan = plan_undo(ledger.entries, undone_by=())
+    recorder.write(event)
+    plan = plan_undo(recorder.entries, undone_by=())
     assert isinstance(plan, Undo)
     assert plan.command == inverse
     changed = evolve(START, event, 10)
@@ -79,12 +79,12 @@ def test_the_inverse_brings_back_what_was(done, inverse):
     ids=lambda event: type(event).__name__,
 )
 def test_what_changed_nothing_in_the_training_is_passed_over(event):
-    ledger = Ledger()
-    clip = ledger.write(e.GradientClipSet(1.0, 0.5))
-    ledger.write(event)
-    plan = plan_undo(ledger.entries, undone_by=())
+    recorder = Ledger()
+    clip = recorder.write(e.GradientClipSet(1.0, 0.5))
+    recorder.write(event)
+    plan = plan_undo(recorder.entries, undone_by=())
     assert isinstance(plan, Undo) and plan.entry == clip
-    assert isinstance(plan_undo(ledger.entries[1:], undone_by=()), NoUndo)
+    assert isinstance(plan_undo(recorder.entries[1:], undone_by=()), NoUndo)
 
 
 @pytest.mark.parametrize(
@@ -119,76 +119,76 @@ def test_what_is_taken_back_is_named_by_what_was_done(event, said):
     ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_taken_back_says_why_and_names_the_entry(event, reason):
-    ledger = Ledger()
-    ledger.write(e.GradientClipSet(1.0, 0.5))
-    entry = ledger.write(event)
-    plan = plan_undo(ledger.entries, undone_by=())
+    recorder = Ledger()
+    recorder.write(e.GradientClipSet(1.0, 0.5))
+    entry = recorder.write(event)
+    plan = plan_undo(recorder.entries, undone_by=())
     assert isinstance(plan, NoUndo)
     assert plan.reason.startswith(reason) and plan.entry == entry
 
 
 def test_what_stands_in_the_way_can_be_passed_over():
-    ledger = Ledger()
-    clip = ledger.write(e.GradientClipSet(1.0, 0.5))
-    back = ledger.write(e.RolledBack("step-00000008.pt", 20, 8))
-    plan = plan_undo(ledger.entries, undone_by=(), passed={back.id})
+    recorder = Ledger()
+    clip = recorder.write(e.GradientClipSet(1.0, 0.5))
+    back = recorder.write(e.RolledBack("step-00000008.pt", 20, 8))
+    plan = plan_undo(recorder.entries, undone_by=(), passed={back.id})
     assert isinstance(plan, Undo) and plan.entry == clip
 
 
 def test_undoing_twice_walks_back_further_and_then_ends():
-    ledger = Ledger()
-    first = ledger.write(e.GradientClipSet(1.0, 0.5))
-    ledger.write(e.LossWeightSet("dice", 0.5, 0.9))
-    undo = ledger.write(e.LossWeightSet("dice", 0.9, 0.5))
-    plan = plan_undo(ledger.entries, undone_by={undo.command_id})
+    recorder = Ledger()
+    first = recorder.write(e.GradientClipSet(1.0, 0.5))
+    recorder.write(e.LossWeightSet("dice", 0.5, 0.9))
+    undo = recorder.write(e.LossWeightSet("dice", 0.9, 0.5))
+    plan = plan_undo(recorder.entries, undone_by={undo.command_id})
     assert isinstance(plan, Undo) and plan.entry == first
-    second = ledger.write(e.GradientClipSet(0.5, 1.0))
-    plan = plan_undo(ledger.entries, undone_by={undo.command_id, second.command_id})
+    second = recorder.write(e.GradientClipSet(0.5, 1.0))
+    plan = plan_undo(recorder.entries, undone_by={undo.command_id, second.command_id})
     assert plan == NoUndo("nothing is left to take back")
 
 
 def test_a_new_intervention_after_an_undo_is_taken_back_first():
-    ledger = Ledger()
-    ledger.write(e.LossWeightSet("dice", 0.5, 0.9))
-    undo = ledger.write(e.LossWeightSet("dice", 0.9, 0.5))
-    newest = ledger.write(e.GradientClipSet(1.0, 0.5))
-    plan = plan_undo(ledger.entries, undone_by={undo.command_id})
+    recorder = Ledger()
+    recorder.write(e.LossWeightSet("dice", 0.5, 0.9))
+    undo = recorder.write(e.LossWeightSet("dice", 0.9, 0.5))
+    newest = recorder.write(e.GradientClipSet(1.0, 0.5))
+    plan = plan_undo(recorder.entries, undone_by={undo.command_id})
     assert isinstance(plan, Undo) and plan.entry == newest
 
 
 def test_an_undo_does_not_count_for_a_note_between():
-    ledger = Ledger()
-    first = ledger.write(e.GradientClipSet(1.0, 0.5))
-    ledger.write(e.LossWeightSet("dice", 0.5, 0.9))
-    ledger.write(e.NoteAdded("hm"))
-    undo = ledger.write(e.LossWeightSet("dice", 0.9, 0.5))
-    plan = plan_undo(ledger.entries, undone_by={undo.command_id})
+    recorder = Ledger()
+    first = recorder.write(e.GradientClipSet(1.0, 0.5))
+    recorder.write(e.LossWeightSet("dice", 0.5, 0.9))
+    recorder.write(e.NoteAdded("hm"))
+    undo = recorder.write(e.LossWeightSet("dice", 0.9, 0.5))
+    plan = plan_undo(recorder.entries, undone_by={undo.command_id})
     assert isinstance(plan, Undo) and plan.entry == first
 
 
 @pytest.mark.parametrize("actor", ["engine", "guardian", "autopilot", "script", "signal"])
 def test_what_no_person_did_is_left_alone(actor):
-    ledger = Ledger()
-    ledger.write(e.GradientClipSet(1.0, 0.5), actor=actor)
-    assert plan_undo(ledger.entries, undone_by=()) == NoUndo("no change by hand to take back yet")
+    recorder = Ledger()
+    recorder.write(e.GradientClipSet(1.0, 0.5), actor=actor)
+    assert plan_undo(recorder.entries, undone_by=()) == NoUndo("no change by hand to take back yet")
 
 
 def test_another_persons_intervention_counts_too():
-    ledger = Ledger()
-    ledger.write(e.GradientClipSet(1.0, 0.5), actor="ada")
-    assert isinstance(plan_undo(ledger.entries, undone_by=()), Undo)
+    recorder = Ledger()
+    recorder.write(e.GradientClipSet(1.0, 0.5), actor="ada")
+    assert isinstance(plan_undo(recorder.entries, undone_by=()), Undo)
 
 
 def test_refused_commands_and_facts_are_no_interventions():
-    ledger = Ledger()
-    ledger.write(e.CommandRefused("promote", {}), status=Status.REFUSED)
-    ledger.write(e.CheckpointSaved("step-00000008.pt", "step", 1.0, None, True), status=Status.NOTED, answers=False)
-    ledger.write(e.GradientClipSet(1.0, 0.5), status=Status.NOTED, answers=False)
-    assert plan_undo(ledger.entries, undone_by=()) == NoUndo("no change by hand to take back yet")
+    recorder = Ledger()
+    recorder.write(e.CommandRefused("promote", {}), status=Status.REFUSED)
+    recorder.write(e.CheckpointSaved("step-00000008.pt", "step", 1.0, None, True), status=Status.NOTED, answers=False)
+    recorder.write(e.GradientClipSet(1.0, 0.5), status=Status.NOTED, answers=False)
+    assert plan_undo(recorder.entries, undone_by=()) == NoUndo("no change by hand to take back yet")
 
 
 def test_a_clamped_command_is_taken_back_like_any():
-    ledger = Ledger()
-    ledger.write(e.LossWeightSet("dice", 0.5, 100.0), status=Status.CLAMPED)
-    plan = plan_undo(ledger.entries, undone_by=())
+    recorder = Ledger()
+    recorder.write(e.LossWeightSet("dice", 0.5, 100.0), status=Status.CLAMPED)
+    plan = plan_undo(recorder.entries, undone_by=())
     assert isinstance(plan, Undo) and plan.command == c.SetLossWeight("dice", 0.5)

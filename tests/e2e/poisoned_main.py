@@ -51,19 +51,19 @@ def _chatter(value: Tensor) -> Tensor:
 def _break_header() -> None:
     from cockpit.panels.status.header import Header
 
-    def take(self: Header, *news: object) -> None:
+    def take(self: Header, *update: object) -> None:
         raise ZeroDivisionError("a broken header")
 
     Header.take = take
 
 
 def _break_screen() -> None:
-    from cockpit.app.controller import Cabin
+    from cockpit.app.controller import SessionController
 
-    def poll(self: Cabin) -> None:
+    def poll(self: SessionController) -> None:
         raise ZeroDivisionError("a broken screen")
 
-    Cabin.poll = poll
+    SessionController.poll = poll
 
 
 POISONS: dict[str, Callable[[], None]] = {

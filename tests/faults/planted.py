@@ -11,33 +11,33 @@ from torch import Tensor
 
 import engine.training.step
 from engine.training.data.batch import Batch
-from engine.training.step import PendingReport, Stepper
+from engine.training.step import PendingReport, TrainStep
 from engine.training.step_plan import StepPlan
 
-Plant = Callable[[Stepper, Sequence[Batch]], AbstractContextManager[None]]
+Plant = Callable[[TrainStep, Sequence[Batch]], AbstractContextManager[None]]
 """What goes wrong while one step is taken, and is right again afterwards where it is not the run's own state."""
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, faults: Mapping[int, Plant]) -> None:
     """Let the step with index k (from 0) go wrong as `faults[k]` says, the first time that it is taken."""
-    run = Stepper.run
+    run = TrainStep.run
     left = dict(faults)
 
-    def faulty_run(stepper: Stepper, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
+    def faulty_run(train_step: TrainStep, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         fault = left.pop(plan.step, None)
         if fault is None:
-            return run(stepper, batches, plan)
-        with fault(stepper, batches):
-            return run(stepper, batches, plan)
+            return run(train_step, batches, plan)
+        with fault(train_step, batches):
+            return run(train_step, batches, plan)
 
-    monkeypatch.setattr(Stepper, "run", faulty_run)
+    monkeypatch.setattr(TrainStep, "run", faulty_run)
 
 
 def in_term(term: str, value: float) -> Plant:
     """A loss term that is `value`."""
 
     @contextmanager
-    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
         honest = engine.training.step.term_values
 
         def spoilt(*args: object) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def in_input(value: float) -> Plant:
     """One pixel of the batch is `value`."""
 
     @contextmanager
-    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
         batches[0].image_N3HW[0, 0, 0, 0] = value
         yield
 
@@ -67,8 +67,8 @@ def in_gradient(part: str, value: float) -> Plant:
     """The gradient of one parameter of `part` is `value`."""
 
     @contextmanager
-    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
-        parameter = next(stepper.model.parts()[part].parameters())
+    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
+        parameter = next(train_step.model.parts()[part].parameters())
         hook = parameter.register_hook(lambda gradient: torch.full_like(gradient, value))
         try:
             yield
@@ -82,8 +82,8 @@ def in_weight(part: str, value: float) -> Plant:
     """A weight of `part` is `value` from now on."""
 
     @contextmanager
-    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
-        _spoil(next(stepper.model.parts()[part].parameters()), value)
+    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
+        _spoil(next(train_step.model.parts()[part].parameters()), value)
         yield
 
     return planted
@@ -93,9 +93,9 @@ def in_moment(part: str, moment: str, value: float) -> Plant:
     """An optimizer moment of `part` is `value` from now on."""
 
     @contextmanager
-    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
-        parameter = next(stepper.model.parts()[part].parameters())
-        _spoil(stepper.optimizer.state[parameter][moment], value)
+    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
+        parameter = next(train_step.model.parts()[part].parameters())
+        _spoil(train_step.optimizer.state[parameter][moment], value)
         yield
 
     return planted

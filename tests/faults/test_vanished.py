@@ -16,7 +16,7 @@ from engine.protocol import events as e
 from engine.runtime.outages.run_directory import lost_checkpoints
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from engine.training.data.batch import Batch
-from engine.training.step import Stepper
+from engine.training.step import TrainStep
 from tests.faults.planted import Plant, plant
 from tests.faulty import entries, long_config, run, state_of
 
@@ -36,7 +36,7 @@ def deleting(act: Callable[[], None]) -> Plant:
     """`act` during a step, and the time until the next look at the directory."""
 
     @contextmanager
-    def planted(stepper: Stepper, batches: Sequence[Batch]) -> Generator[None]:
+    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
         act()
         time.sleep(0.6)
         yield

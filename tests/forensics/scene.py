@@ -21,7 +21,7 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.data.batch import Batch
 from engine.training.optimizer import build_optimizer, moments_of
-from engine.training.step import Stepper, StepReport
+from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.small import random_batch, small_config
 
@@ -33,37 +33,37 @@ class Scene:
     """A network that has taken three steps, and what the next one takes."""
 
     config: Config
-    stepper: Stepper
+    train_step: TrainStep
     plan: StepPlan
     batch: Batch
 
     @property
     def model(self) -> HierarchicalUNet:
-        return self.stepper.model
+        return self.train_step.model
 
     def evidence(self, batch: Batch | None = None, **plan: object) -> Evidence:
         """What the next step depends on, with `plan` changed."""
-        return evidence_of(self.stepper, [batch or self.batch], replace(self.plan, **plan))  # type: ignore[arg-type]
+        return evidence_of(self.train_step, [batch or self.batch], replace(self.plan, **plan))  # type: ignore[arg-type]
 
     def take(self, evidence: Evidence) -> StepReport:
         """The step itself."""
-        return self.stepper.run(evidence.batches, evidence.plan).resolve()
+        return self.train_step.run(evidence.batches, evidence.plan).resolve()
 
     def name(self, evidence: Evidence | None = None) -> Fault:
         """The fault of the next step."""
-        moments = moments_of(self.stepper.optimizer, self.model)
+        moments = moments_of(self.train_step.optimizer, self.model)
         return name_fault(self.model, moments, evidence or self.evidence())
 
     def whole(self) -> Mapping[str, Any]:
         """A copy of everything that training is made of."""
         copied = {name: value.clone() for name, value in self.model.state_dict().items()}
-        moments = moments_of(self.stepper.optimizer, self.model)
+        moments = moments_of(self.train_step.optimizer, self.model)
         return {
             "model": copied,
             "moments": {name: {k: v.clone() for k, v in held.items()} for name, held in moments.items()},
             "grads": [p.grad for p in self.model.parameters()],
             "rng": torch.get_rng_state(),
-            "scaler": self.stepper.scaler.state_dict(),
+            "scaler": self.train_step.scaler.state_dict(),
             "hooks": sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in self.model.modules()),
         }
 
@@ -73,12 +73,12 @@ def build_scene(*, refinements: frozenset[str] = ALL, amp: torch.dtype | None = 
     config = small_config(model={"dropout": 0.2}, training={"seed": seed})
     torch.manual_seed(seed)
     model = HierarchicalUNet(config.model)
-    stepper = Stepper(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
+    train_step = TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
     weights = MappingProxyType(dict(config.loss.weights))
     plan = plan_for(1.0, RunState(run="scene", refinements=refinements, loss_weights=weights), config)
     for number in range(3):
-        stepper.run([random_batch(config, seed=100 * seed + number)], plan).resolve()
-    return Scene(config, stepper, replace(plan, step=3), random_batch(config, seed=100 * seed + 50))
+        train_step.run([random_batch(config, seed=100 * seed + number)], plan).resolve()
+    return Scene(config, train_step, replace(plan, step=3), random_batch(config, seed=100 * seed + 50))
 
 
 def same(left: Any, right: Any) -> bool:

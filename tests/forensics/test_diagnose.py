@@ -122,7 +122,7 @@ def test_a_bad_weight_of_a_refinement_that_is_off_is_not_blamed_for_a_fault_else
 def test_a_bad_moment_is_named_before_and_after_it_has_reached_the_weight(moment: str, spread: bool) -> None:
     scene = build_scene()
     path, module = first_convolution(scene.model, "shared")
-    scene.stepper.optimizer.state[module.weight][moment][0, 0, 0, 0] = math.nan
+    scene.train_step.optimizer.state[module.weight][moment][0, 0, 0, 0] = math.nan
     if spread:
         with torch.no_grad():
             module.weight[0, 0, 0, 0] = math.nan
@@ -255,7 +255,7 @@ def test_a_fault_of_reduced_precision_alone_is_called_so(amp: torch.dtype, facto
 
 def test_an_overflow_of_the_scaled_gradient_is_one_of_mixed_precision() -> None:
     scene = build_scene(amp=torch.float16)
-    scene.stepper.scaler.update(2.0**40)
+    scene.train_step.scaler.update(2.0**40)
     fault = named(scene)
     assert fault.verdict == ONLY_MIXED and fault.direction == "backward"
 

@@ -30,7 +30,7 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.training.checkpoint.file import load_checkpoint
 from engine.training.step import StepReport
 from engine.training.step_plan import plan_for
-from engine.training.train_state import Trainer
+from engine.training.train_state import TrainState
 from tests.forensics.scene import same, spoil_term
 from tests.small import random_batch, small_config
 
@@ -41,15 +41,15 @@ CONFIG = small_config(
 
 def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     """Make the images NaN that those steps (from 1) are given."""
-    real = engine.training.step.Stepper.run
+    real = engine.training.step.TrainStep.run
 
-    def run(self: engine.training.step.Stepper, batches: Any, plan: Any) -> Any:
+    def run(self: engine.training.step.TrainStep, batches: Any, plan: Any) -> Any:
         if plan.step + 1 in steps:
             for batch in batches:
                 batch.image_N3HW = batch.image_N3HW * math.nan
         return real(self, batches, plan)
 
-    monkeypatch.setattr(engine.training.step.Stepper, "run", run)
+    monkeypatch.setattr(engine.training.step.TrainStep, "run", run)
 
 
 def events_of(directory: Path, kind: type[Event]) -> list[Any]:
@@ -113,11 +113,11 @@ def test_training_goes_on_bit_for_bit_as_if_nobody_had_looked(tmp_path: Path, mo
 
 
 @pytest.fixture
-def trainer() -> Iterator[Trainer]:
+def train_state() -> Iterator[TrainState]:
     splits = open_splits(CONFIG.data, CONFIG.model, 0)
-    trainer = Trainer(CONFIG, HierarchicalUNet(CONFIG.model), splits, initial_state("run", CONFIG))
-    yield trainer
-    trainer.close()
+    train_state = TrainState(CONFIG, HierarchicalUNet(CONFIG.model), splits, initial_state("run", CONFIG))
+    yield train_state
+    train_state.close()
 
 
 def bad_step(forensics: Forensics, step: int, **changes: Any) -> tuple[Any, StepReport]:
@@ -126,40 +126,42 @@ def bad_step(forensics: Forensics, step: int, **changes: Any) -> tuple[Any, Step
     batch.image_N3HW[0, 0, 0, 0] = math.nan
     plan = replace(plan_for(1.0, initial_state("run", CONFIG), CONFIG), step=step)
     evidence = forensics.capture([batch], plan)
-    return evidence, replace(forensics.trainer.stepper.run([batch], plan).resolve(), **changes)
+    return evidence, replace(forensics.train_state.train_step.run([batch], plan).resolve(), **changes)
 
 
-def test_a_fault_in_every_step_is_looked_at_once_in_a_while(tmp_path: Path, trainer: Trainer) -> None:
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+def test_a_fault_in_every_step_is_looked_at_once_in_a_while(tmp_path: Path, train_state: TrainState) -> None:
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     due = [step for step in range(2 * APART + 1) if step % 40 == 0]
     found = [step for step in due if forensics.investigate(*bad_step(forensics, step)) is not None]
     assert APART == 100 and found == [0, 120]
 
 
-def test_another_kind_of_fault_is_looked_at_at_once_and_a_step_back_too(tmp_path: Path, trainer: Trainer) -> None:
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+def test_another_kind_of_fault_is_looked_at_at_once_and_a_step_back_too(
+    tmp_path: Path, train_state: TrainState
+) -> None:
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     assert forensics.investigate(*bad_step(forensics, 50))
     assert not forensics.investigate(*bad_step(forensics, 51))
     assert forensics.investigate(*bad_step(forensics, 52, bad_terms=("dice",)))
     assert forensics.investigate(*bad_step(forensics, 49)), "after a rollback the step comes anew"
 
 
-def test_the_kinds_of_fault_that_are_looked_at_are_bounded(tmp_path: Path, trainer: Trainer) -> None:
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+def test_the_kinds_of_fault_that_are_looked_at_are_bounded(tmp_path: Path, train_state: TrainState) -> None:
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     forensics._looked_at.update({((str(number),), (), (), ()): 0 for number in range(MOST_KINDS)})
     assert forensics.investigate(*bad_step(forensics, 3)) is None
 
 
-def test_the_first_faults_and_the_newest_are_kept(tmp_path: Path, trainer: Trainer) -> None:
+def test_the_first_faults_and_the_newest_are_kept(tmp_path: Path, train_state: TrainState) -> None:
     config = small_config(guard={"max_forensics": 4})
-    forensics = Forensics(tmp_path, config, trainer)
+    forensics = Forensics(tmp_path, config, train_state)
     for number in range(7):
         assert forensics.investigate(*bad_step(forensics, number, bad_terms=(str(number),)))
     assert [path.name[-1] for path in folders_of(tmp_path)] == ["1", "2", "6", "7"]
 
 
-def test_a_step_that_fails_again_gets_a_folder_of_its_own(tmp_path: Path, trainer: Trainer) -> None:
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+def test_a_step_that_fails_again_gets_a_folder_of_its_own(tmp_path: Path, train_state: TrainState) -> None:
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     for term in "ab":
         forensics.investigate(*bad_step(forensics, 4, bad_terms=(term,)))
     assert [path.name for path in folders_of(tmp_path)] == ["step-00000005", "step-00000005-2"]
@@ -167,7 +169,7 @@ def test_a_step_that_fails_again_gets_a_folder_of_its_own(tmp_path: Path, traine
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
 def test_a_full_disk_leaves_no_half_folder_and_the_fault_is_named_all_the_same(
-    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path, train_state: TrainState, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     real, count = torch.save, [0]
 
@@ -178,7 +180,7 @@ def test_a_full_disk_leaves_no_half_folder_and_the_fault_is_named_all_the_same(
         real(*args, **more)
 
     monkeypatch.setattr(engine.forensics.evidence_dir.torch, "save", full)
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     found = forensics.investigate(*bad_step(forensics, 1))
     assert found is not None and found.named.direction == "input" and found.named.folder == ""
     assert "could not be written" in found.alert.message
@@ -186,13 +188,13 @@ def test_a_full_disk_leaves_no_half_folder_and_the_fault_is_named_all_the_same(
 
 
 def test_a_replay_that_fails_does_not_end_the_run_and_leaves_its_evidence(
-    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, train_state: TrainState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def exhausted(*args: Any) -> None:
         raise torch.OutOfMemoryError("out of memory\nlong story")
 
     monkeypatch.setattr("engine.forensics.investigate.name_fault", exhausted)
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     found = forensics.investigate(*bad_step(forensics, 1))
     assert found is not None and found.named.verdict == NOT_REPLAYED
     assert "the replay failed: out of memory" in found.alert.message and "main.py diagnose" in found.alert.remedy
@@ -200,15 +202,15 @@ def test_a_replay_that_fails_does_not_end_the_run_and_leaves_its_evidence(
     assert diagnose(folder, "cpu").replayed.direction == "input"
 
 
-def test_a_read_only_run_directory_is_survived(tmp_path: Path, trainer: Trainer) -> None:
+def test_a_read_only_run_directory_is_survived(tmp_path: Path, train_state: TrainState) -> None:
     (tmp_path / "forensics").write_text("a file where the folder should be")
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     found = forensics.investigate(*bad_step(forensics, 1))
     assert found is not None and found.problem
 
 
-def test_names_from_outside_are_text_in_every_report(tmp_path: Path, trainer: Trainer) -> None:
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+def test_names_from_outside_are_text_in_every_report(tmp_path: Path, train_state: TrainState) -> None:
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     evidence, report = bad_step(forensics, 1)
     hostile = ("../../x\n\x1b[31m[red]", "a\u202eb", "", "x" * 5000)
     evidence.batches[0].sample_ids = hostile
@@ -221,27 +223,27 @@ def test_names_from_outside_are_text_in_every_report(tmp_path: Path, trainer: Tr
     assert all(line.isprintable() for line in text.splitlines())
 
 
-def test_a_moment_that_is_at_fault_is_kept_beside_the_weights(tmp_path: Path, trainer: Trainer) -> None:
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+def test_a_moment_that_is_at_fault_is_kept_beside_the_weights(tmp_path: Path, train_state: TrainState) -> None:
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     batch, plan = random_batch(CONFIG), plan_for(1.0, initial_state("run", CONFIG), CONFIG)
-    trainer.stepper.run([batch], plan).resolve()
-    weight = dict(trainer.model.named_parameters())["foreground.classify.weight"]
-    trainer.stepper.optimizer.state[weight]["exp_avg_sq"].fill_(math.inf)
+    train_state.train_step.run([batch], plan).resolve()
+    weight = dict(train_state.model.named_parameters())["foreground.classify.weight"]
+    train_state.train_step.optimizer.state[weight]["exp_avg_sq"].fill_(math.inf)
     evidence = forensics.capture([batch], plan)
-    found = forensics.investigate(evidence, trainer.stepper.run([batch], plan).resolve())
+    found = forensics.investigate(evidence, train_state.train_step.run([batch], plan).resolve())
     assert found is not None and found.named.direction == "moment" and found.alert.remedy.startswith("roll back")
     kept = load_part(folders_of(tmp_path)[0], WEIGHTS_FILE)["moments"]
     assert set(kept) == {"foreground.classify.weight", "foreground.classify.bias"}
 
 
 def test_a_spoilt_loss_term_reaches_the_alert(
-    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, train_state: TrainState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil_term(monkeypatch, "boundary_aware", lambda value: value / 0)
-    forensics = Forensics(tmp_path, CONFIG, trainer)
+    forensics = Forensics(tmp_path, CONFIG, train_state)
     batch, plan = random_batch(CONFIG), plan_for(1.0, initial_state("run", CONFIG), CONFIG)
     evidence = forensics.capture([batch], plan)
-    found = forensics.investigate(evidence, trainer.stepper.run([batch], plan).resolve())
+    found = forensics.investigate(evidence, train_state.train_step.run([batch], plan).resolve())
     assert found is not None
     assert (found.alert.term, found.named.refinement) == ("boundary_aware", "boundary_aware_loss")
     assert "disable boundary_aware_loss" in found.alert.remedy and "1e-6" in found.alert.remedy

@@ -49,7 +49,7 @@ sys.exit(main(sys.argv[2:]))
 def recorded(run_dir: Path, scene: Scene, *, step: int = 4, evidence: Any = None) -> Path:
     """Write down the scene's fault as the engine does."""
     evidence = evidence or scene.evidence()
-    moments = moments_of(scene.stepper.optimizer, scene.model)
+    moments = moments_of(scene.train_step.optimizer, scene.model)
     fault = name_fault(scene.model, moments, evidence)
     report = ForensicReport(
         step=step, time=0.0, seconds=0.1, fault=fault, remedy="", loss=1.0, grad_norm=math.nan, learning_rate=1e-4,
@@ -74,7 +74,7 @@ def test_the_folder_alone_tells_the_same(tmp_path: Path, fault: str) -> None:
         with torch.no_grad():
             weight[0, 0, 0, 0] = math.nan
     if fault == "moment":
-        scene.stepper.optimizer.state[weight]["exp_avg"].fill_(math.inf)
+        scene.train_step.optimizer.state[weight]["exp_avg"].fill_(math.inf)
     folder = recorded(tmp_path, scene, evidence=with_nan_pixel(scene) if fault == "input" else None)
     found = diagnose(folder, "cpu")
     assert found.same and found.seconds > 0

@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal import store
-from engine.journal.inbox import MAX_REQUESTS, Mailbox
+from engine.journal.inbox import MAX_REQUESTS, Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender, await_outcome, send
 from engine.journal.store import JOURNAL_FILE
@@ -43,8 +43,8 @@ os._exit(9)
 
 
 @pytest.fixture
-def mailbox(run_dir: Path, writer: JournalWriter) -> Iterator[Mailbox]:
-    with closing(Mailbox(run_dir)) as opened:
+def mailbox(run_dir: Path, writer: JournalWriter) -> Iterator[Inbox]:
+    with closing(Inbox(run_dir)) as opened:
         yield opened
 
 
@@ -54,7 +54,7 @@ def insert(run_dir: Path, *bodies: str) -> None:
         connection.executemany("INSERT INTO commands VALUES (NULL, 0, 'x', ?)", [(body,) for body in bodies])
 
 
-def test_commands_arrive_once_in_the_order_sent(run_dir: Path, mailbox: Mailbox) -> None:
+def test_commands_arrive_once_in_the_order_sent(run_dir: Path, mailbox: Inbox) -> None:
     assert mailbox.poll() == []
     first = send(run_dir, c.Pause(), "me")
     second = send(run_dir, c.AddNote("two\nlines"), "you")
@@ -62,7 +62,7 @@ def test_commands_arrive_once_in_the_order_sent(run_dir: Path, mailbox: Mailbox)
     assert mailbox.poll() == []
 
 
-def test_commits_of_the_writer_bring_nothing_twice(run_dir: Path, writer: JournalWriter, mailbox: Mailbox) -> None:
+def test_commits_of_the_writer_bring_nothing_twice(run_dir: Path, writer: JournalWriter, mailbox: Inbox) -> None:
     send(run_dir, c.Pause(), "me")
     assert len(mailbox.poll()) == 1
     for step in range(5):
@@ -73,7 +73,7 @@ def test_commits_of_the_writer_bring_nothing_twice(run_dir: Path, writer: Journa
 
 def test_a_command_sent_before_the_box_was_opened_arrives(run_dir: Path, writer: JournalWriter) -> None:
     send(run_dir, c.Pause(), "me")
-    with closing(Mailbox(run_dir)) as mailbox:
+    with closing(Inbox(run_dir)) as mailbox:
         assert [request.command for request in mailbox.poll()] == [c.Pause()]
 
 
@@ -81,7 +81,7 @@ def test_a_second_box_of_the_same_session_leaves_out_what_was_answered(run_dir: 
     number = send(run_dir, c.Pause(), "me")
     writer.record_event(0, e.Paused("running"), status=Status.APPLIED, command_id=number)
     assert writer.flush()
-    with closing(Mailbox(run_dir)) as mailbox:
+    with closing(Inbox(run_dir)) as mailbox:
         assert mailbox.poll() == []
 
 
@@ -89,7 +89,7 @@ def test_a_resumed_run_replays_nothing_and_knows_what_is_stale(run_dir: Path) ->
     with start_program(LEAVES_A_COMMAND, run_dir) as dying:
         assert first_line(dying) == "left"
         dying.wait()
-    with writing(run_dir) as writer, closing(Mailbox(run_dir)) as mailbox:
+    with writing(run_dir) as writer, closing(Inbox(run_dir)) as mailbox:
         assert mailbox.poll() == []
         (stale,) = mailbox.stale()
         assert stale.command == c.Stop("left")
@@ -118,9 +118,7 @@ def test_closing_refuses_what_nobody_answered(run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", '{"op": "explode"}', '{"op": "step", "num_steps": "many"}', "\x00"])
-def test_a_command_that_cannot_be_read_is_refused_and_holds_nobody_up(
-    run_dir: Path, mailbox: Mailbox, body: str
-) -> None:
+def test_a_command_that_cannot_be_read_is_refused_and_holds_nobody_up(run_dir: Path, mailbox: Inbox, body: str) -> None:
     insert(run_dir, '{"op": "pause"}', body, '{"op": "resume"}')
     assert [request.command for request in mailbox.poll()] == [c.Pause(), c.Resume()]
     assert mailbox.poll() == []
@@ -131,7 +129,7 @@ def test_a_command_that_cannot_be_read_is_refused_and_holds_nobody_up(
     assert outcome.reason
 
 
-def test_bytes_that_are_no_text_cannot_stop_the_box(run_dir: Path, mailbox: Mailbox) -> None:
+def test_bytes_that_are_no_text_cannot_stop_the_box(run_dir: Path, mailbox: Inbox) -> None:
     with closing(sqlite3.connect(run_dir / JOURNAL_FILE)) as connection, connection:
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute("INSERT INTO commands VALUES (NULL, 0, 'x', x'ff')")
@@ -143,12 +141,12 @@ def test_bytes_that_are_no_text_cannot_stop_the_box(run_dir: Path, mailbox: Mail
     assert outcome.event == e.CommandRefused("unreadable", {"text": "\ufffd"})
 
 
-def test_a_sender_with_a_broken_name_is_written_out(run_dir: Path, mailbox: Mailbox) -> None:
+def test_a_sender_with_a_broken_name_is_written_out(run_dir: Path, mailbox: Inbox) -> None:
     send(run_dir, c.AddNote("\udcff"), "me\udcff")
     assert mailbox.poll() == [Request(1, "me\\udcff", c.AddNote("\udcff"))]
 
 
-def test_a_flood_is_handed_out_in_portions_and_completely(run_dir: Path, mailbox: Mailbox) -> None:
+def test_a_flood_is_handed_out_in_portions_and_completely(run_dir: Path, mailbox: Inbox) -> None:
     number = 2 * MAX_REQUESTS + 5
     insert(run_dir, *(f'{{"op": "note", "text": "{index}"}}' for index in range(number)))
     portions = [mailbox.poll() for _ in range(4)]
@@ -157,7 +155,7 @@ def test_a_flood_is_handed_out_in_portions_and_completely(run_dir: Path, mailbox
     assert texts == [c.AddNote(str(index)) for index in range(number)]
 
 
-def test_many_senders_at_once_all_get_their_answer(run_dir: Path, writer: JournalWriter, mailbox: Mailbox) -> None:
+def test_many_senders_at_once_all_get_their_answer(run_dir: Path, writer: JournalWriter, mailbox: Inbox) -> None:
     numbers: list[int] = []
 
     def flood() -> None:
@@ -180,7 +178,7 @@ def test_many_senders_at_once_all_get_their_answer(run_dir: Path, writer: Journa
         assert len(reader.events()) == 1000
 
 
-def test_a_box_that_cannot_be_read_says_so_and_does_not_raise(run_dir: Path, mailbox: Mailbox) -> None:
+def test_a_box_that_cannot_be_read_says_so_and_does_not_raise(run_dir: Path, mailbox: Inbox) -> None:
     mailbox.close()
     assert mailbox.poll() == []
     assert mailbox.failure is not None

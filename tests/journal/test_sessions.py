@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from engine.journal.reader import JournalReader
-from engine.journal.sessions import STALE_SECONDS, Session, begin_session, end_session
+from engine.journal.sessions import STALE_SECONDS, WriterSession, begin_session, end_session
 from engine.journal.store import create_journal
 from engine.journal.writer import JournalWriter
 from tests.recorded import writing
 
 
-def fresh() -> Session:
+def fresh() -> WriterSession:
     now = time.time()
-    return Session(1, now, None, now, os.getpid(), socket.gethostname(), 0)
+    return WriterSession(1, now, None, now, os.getpid(), socket.gethostname(), 0)
 
 
 def gone() -> int:

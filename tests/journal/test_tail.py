@@ -1,4 +1,4 @@
-"""Following a journal: one glance tells of news, rows come packed, one look is one moment."""
+"""Following a journal: one glance tells of update, rows come packed, one look is one moment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal.store import JOURNAL_FILE
-from engine.journal.tail import JournalTail, Span
+from engine.journal.tail import JournalTail, StepRange
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol import wire
 from engine.protocol.state import RunState
 
-EVERYTHING = Span("steps", 0, -(2**62), 2**62)
+EVERYTHING = StepRange("steps", 0, -(2**62), 2**62)
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_spans_and_marks_say_what_a_table_holds(writer: JournalWriter, tail: Jou
     with tail.snapshot():
         mark = tail.mark("steps")
         assert mark is not None and mark[:2] == (0, 8)
-        assert (tail.oldest_step(EVERYTHING), tail.oldest_step(Span("steps", 0, 7, 99))) == (5, 7)
-        assert (tail.count(EVERYTHING), tail.count(Span("steps", 0, 6, 7)), tail.lineage()) == (4, 2, ((0, None),))
+        assert (tail.oldest_step(EVERYTHING), tail.oldest_step(StepRange("steps", 0, 7, 99))) == (5, 7)
+        assert (tail.count(EVERYTHING), tail.count(StepRange("steps", 0, 6, 7)), tail.lineage()) == (4, 2, ((0, None),))
 
 
 def test_what_is_asked_in_a_snapshot_is_one_moment(writer: JournalWriter, tail: JournalTail) -> None:

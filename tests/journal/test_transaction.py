@@ -11,7 +11,7 @@ import pytest
 
 from engine.journal.sessions import begin_session
 from engine.journal.store import create_journal
-from engine.journal.transaction import Batch, Branch, EventRow, Meta, Point, write_batch
+from engine.journal.transaction import Branch, EventRow, Meta, Point, Transaction, write_batch
 from engine.protocol.state import RunState
 
 TABLES = ("steps", "validations", "events", "layouts", "meta", "state")
@@ -25,7 +25,9 @@ def test_without_room_nothing_is_written_and_the_same_batch_fits_later(run_dir: 
     points = [Point("steps", step, 0.1, 0.0, ("a",) * 100, array("f", [1.0] * 100)) for step in range(200)]
     event = EventRow(0.0, 1, "me", None, "noted", "", "note_added", '{"text": "x"}')
     with closing(create_journal(run_dir)) as connection:
-        batch = Batch([Meta("k", "1"), Branch(5, 0.0), event, *points], RunState("r"), begin_session(connection), 0)
+        batch = Transaction(
+            [Meta("k", "1"), Branch(5, 0.0), event, *points], RunState("r"), begin_session(connection), 0
+        )
         before = counts(connection)
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -40,7 +42,7 @@ def test_without_room_nothing_is_written_and_the_same_batch_fits_later(run_dir: 
 
 def test_a_fault_of_the_program_leaves_no_half_batch_either(run_dir: Path) -> None:
     with closing(create_journal(run_dir)) as connection:
-        batch = Batch([Meta("k", "1"), Point("nowhere", 1, 0.1, 0.0, (), array("f"))], None, 1, 0)
+        batch = Transaction([Meta("k", "1"), Point("nowhere", 1, 0.1, 0.0, (), array("f"))], None, 1, 0)
         with pytest.raises(sqlite3.OperationalError, match="no such table"):
             write_batch(connection, batch)
         assert counts(connection) == [0, 0, 0, 0, 0, 0, 1]

@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal.disk.lock import try_lock
-from engine.journal.inbox import Mailbox
+from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.journal.store import JOURNAL_FILE
@@ -153,7 +153,7 @@ def test_commands_and_their_answers_pass_through_the_new_journal(run_dir: Path, 
     act, _ = VANISHINGS[name]
     with writing(run_dir) as writer:
         writer.record_state(RunState("r"))
-        mailbox = Mailbox(run_dir)
+        mailbox = Inbox(run_dir)
         first = send(run_dir, c.Pause(), "test")
         assert [request.id for request in mailbox.poll()] == [first]
         fill(writer, 1, 3)

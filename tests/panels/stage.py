@@ -1,4 +1,4 @@
-"""A stage for one panel: an app that holds nothing else, hands it news, and keeps what it asks for."""
+"""A stage for one panel: an app that holds nothing else, hands it update, and keeps what it asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel
 from cockpit.preferences.themes import DARK, THEMES
-from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 
 
 class Stage(App[None]):
@@ -32,11 +32,11 @@ class Stage(App[None]):
     def on_mount(self) -> None:
         self.look()
 
-    def look(self) -> News:
+    def look(self) -> SessionUpdate:
         """One look at the journal, handed to the panel."""
-        news = self.session.poll()
-        self.panel.take(self.session, news or EVERYTHING)
-        return news
+        update = self.session.poll()
+        self.panel.apply_update(self.session, update or FULL_UPDATE)
+        return update
 
     def on_ask(self, message: Ask) -> None:
         self.asked.append((message.action, message.argument))

@@ -15,7 +15,7 @@ from cockpit.preferences.keymap import (
     GROUPS,
     KEYS,
     TAKEN_BY_TERMINALS,
-    Key,
+    KeyBinding,
     bindings_of,
     bound_as,
     checked_key,
@@ -30,13 +30,13 @@ from engine.tasks.person.spec import REFINEMENTS
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-def readme_row(key: Key) -> str:
+def readme_row(key: KeyBinding) -> str:
     """A key's row in the README: the keys, the action's name in a settings file, the group, what it does."""
     pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
     return f"| {pressed} | `{key.action}` | {GROUPS[key.group]} | {key.help} |"
 
 
-def keys_of(action: str, table: tuple[Key, ...] = KEYS) -> tuple[str, ...]:
+def keys_of(action: str, table: tuple[KeyBinding, ...] = KEYS) -> tuple[str, ...]:
     return lookup(action, table).keys
 
 

@@ -16,7 +16,7 @@ from engine.protocol.script import ScriptedCommand
 from engine.runtime.checkpointer import Actions
 from engine.training.checkpoint.file import list_checkpoints
 from engine.training.data.batch import Batch
-from engine.training.step import Stepper
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan
 from tests.faulty import entries, long_config, poison, recovery, run, same_weights, series, state_of
 
@@ -62,16 +62,16 @@ def test_where_nothing_helps_the_run_stops_with_a_diagnosis(tmp_path: Path, monk
 
 
 def test_weights_that_are_not_finite_are_taken_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, done = Stepper.run, [False]
+    real, done = TrainStep.run, [False]
 
-    def broken(stepper: Stepper, batches: list[Batch], plan: StepPlan) -> object:
+    def broken(train_step: TrainStep, batches: list[Batch], plan: StepPlan) -> object:
         if plan.step == 14 and not done[0]:
             done[0] = True
             with torch.no_grad():
-                next(stepper.model.parameters()).fill_(math.nan)
-        return real(stepper, batches, plan)
+                next(train_step.model.parameters()).fill_(math.nan)
+        return real(train_step, batches, plan)
 
-    monkeypatch.setattr(Stepper, "run", broken)
+    monkeypatch.setattr(TrainStep, "run", broken)
     assert run(tmp_path / "run", long_config()) == 0
     (back,) = entries(tmp_path / "run", e.RolledBack)
     assert back.event == e.RolledBack("step-00000014.pt", 15, 14)
@@ -152,13 +152,13 @@ def test_batches_with_an_excluded_sample_are_passed_over_and_a_resume_knows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, seen = long_config(training={"epochs": 6}), dict[int, tuple[str, ...]]()
-    real = Stepper.run
+    real = TrainStep.run
 
-    def watched(stepper: Stepper, batches: list[Batch], plan: StepPlan) -> object:
+    def watched(train_step: TrainStep, batches: list[Batch], plan: StepPlan) -> object:
         seen[plan.step] = batches[0].sample_ids
-        return real(stepper, batches, plan)
+        return real(train_step, batches, plan)
 
-    monkeypatch.setattr(Stepper, "run", watched)
+    monkeypatch.setattr(TrainStep, "run", watched)
     assert run(tmp_path / "plain", config) == 0
     plain, sample = dict(seen), seen[0][0]
     script = (ScriptedCommand(3, c.ExcludeSamples((sample,)), 1),)

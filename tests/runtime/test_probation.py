@@ -9,7 +9,7 @@ import pytest
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.script import ScriptedCommand
-from engine.supervision.baseline import Level
+from engine.supervision.baseline import LossLevel
 from tests.faulty import entries, long_config, poison, recovery, run, same_weights, series, state_of
 
 PROMOTE = (ScriptedCommand(8, c.PromotePhase(force=True), 1),)
@@ -113,7 +113,7 @@ def level(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.0, float(len(values))
 
     monkeypatch.setattr("engine.supervision.gate.slope_with_error", no_slope)
-    monkeypatch.setattr("engine.supervision.baseline.Baseline.total", lambda self, weights: Level(1e6, 0.0, 1e6))
+    monkeypatch.setattr("engine.supervision.baseline.Baseline.total", lambda self, weights: LossLevel(1e6, 0.0, 1e6))
 
 
 @pytest.mark.usefixtures("level")

@@ -425,7 +425,7 @@ def test_a_fault_of_the_program_leaves_its_traceback_and_exit_code_1(
     def broken(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(engine.training.step.Stepper, "_update", broken)
+    monkeypatch.setattr(engine.training.step.TrainStep, "_update", broken)
     directory = tmp_path / "broken"
     assert train(_request(directory), Interrupt()) == 1
     assert "Traceback" in (directory / CONSOLE_LOG).read_text()

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from cockpit.app.app import CockpitApp
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.panels.status.header import Header
-from cockpit.panels.status.phases import Phases
+from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
 from cockpit.preferences.keymap import KEYS, remap
 from cockpit.preferences.settings import Settings
@@ -21,7 +21,7 @@ from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.quit import QuitScreen
 from cockpit.screens.tab_bar import TABS
-from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.errors import UserError
 from engine.protocol import commands as c
 from engine.protocol.commands import AddNote
@@ -135,13 +135,13 @@ async def test_the_layout_follows_the_terminal_down_to_too_small_and_back(record
 
 
 async def test_hidden_panels_are_not_handed_anything_and_get_everything_when_they_return(recorded, monkeypatch):
-    taken: list[News] = []
-    monkeypatch.setattr(Phases, "take", lambda self, session, news: taken.append(news))
+    taken: list[SessionUpdate] = []
+    monkeypatch.setattr(PhasesPanel, "take", lambda self, session, update: taken.append(update))
     async with cockpit(recorded, size=(80, 24)) as (_, pilot):
         await pilot.pause(0.3)
         assert taken == []
         await pilot.press("f3")
-        assert taken[:1] == [EVERYTHING]
+        assert taken[:1] == [FULL_UPDATE]
 
 
 async def test_a_key_that_was_put_elsewhere_works_there_and_nowhere_else(recorded):
@@ -335,13 +335,13 @@ async def test_a_fault_on_the_way_out_is_logged_and_raises_no_other(recorded, ca
 
 
 async def test_a_panel_that_cannot_take_news_is_switched_off_after_three_times(recorded, monkeypatch):
-    def take(self, session, news):
+    def apply_update(self, session, update):
         raise ZeroDivisionError("a broken header [red]")
 
-    monkeypatch.setattr(Header, "take", take)
+    monkeypatch.setattr(Header, "take", apply_update)
     async with cockpit(recorded) as (app, pilot):
         for _ in range(4):
-            app._cabin.screen.take(EVERYTHING)
+            app._cabin.screen.apply_update(FULL_UPDATE)
             await pilot.pause(0.05)
         await until(pilot, lambda: "is switched off" in shown(app))
         (notice,) = main_of(app).query(".switched-off")
@@ -355,7 +355,7 @@ async def test_a_panel_that_cannot_be_drawn_is_switched_off(recorded, monkeypatc
     def render_line(self, y):
         raise ZeroDivisionError("cannot be drawn")
 
-    monkeypatch.setattr(Phases, "render_line", render_line)
+    monkeypatch.setattr(PhasesPanel, "render_line", render_line)
     async with cockpit(recorded, size=(80, 24)) as (app, pilot):
         await pilot.press("f3")
         await pilot.pause(0.3)

@@ -11,7 +11,7 @@ from textual._compositor import Compositor
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
 from cockpit.screens.compositor import FrugalCompositor
-from cockpit.session.session import EVERYTHING, Session
+from cockpit.session.session import FULL_UPDATE, Session
 from tests.recorded_run import RecordedRun, record_run
 
 
@@ -34,7 +34,7 @@ async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_
             await pilot.pause(0.1)
         await pilot.press("f5", "f2", "left")
         run.close()
-        app._cabin.screen.take(EVERYTHING)
+        app._cabin.screen.apply_update(FULL_UPDATE)
         await asyncio.sleep(1.8)
         await pilot.pause()
         whole = ["".join(part.text for part in strip).rstrip() for strip in app.screen._compositor.render_strips()]

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from cockpit.preferences.keymap import KEYS, Key, shown_key
+from cockpit.preferences.keymap import KEYS, KeyBinding, shown_key
 from cockpit.screens.key_bar import Present, fitting, label_of, wanted
 from cockpit.screens.main_screen import MIN_WIDTH
 from cockpit.screens.tab_bar import TABS
@@ -18,7 +18,7 @@ PRESENTS = [
 GROUPS = {key.action: key.group for key in KEYS}
 
 
-def chosen_for(present: Present, width: int) -> list[Key]:
+def chosen_for(present: Present, width: int) -> list[KeyBinding]:
     return fitting(wanted(KEYS, present), width, lambda key: label_of(key, present))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.session.history.queries import Buckets
-from engine.journal.tail import Part, Rows
+from engine.journal.tail import RowBlock, Rows
 
 Points = Mapping[int, float]
 """The values of one metric by step."""
@@ -22,7 +22,7 @@ def rows_of(metrics: Mapping[str, Points]) -> Rows:
     for row, step in enumerate(steps):
         layouts.setdefault(tuple(name for name, points in metrics.items() if step in points), []).append(row)
     parts = [
-        Part(
+        RowBlock(
             hash(names),
             names,
             np.array(at),

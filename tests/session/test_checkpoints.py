@@ -20,20 +20,20 @@ def saved(name, *, miou=0.4, good=True):
 
 
 def test_what_is_on_disk_is_listed_newest_first():
-    ledger = Ledger()
-    ledger.write(saved("step-00000120.pt"), status=Status.NOTED)
-    ledger.write(saved("step-00000240.pt"), status=Status.NOTED)
-    last = ledger.write(saved("step-00000360.pt", miou=None, good=False), status=Status.NOTED)
-    found = checkpoints_of(STATE, ledger.entries)
+    recorder = Ledger()
+    recorder.write(saved("step-00000120.pt"), status=Status.NOTED)
+    recorder.write(saved("step-00000240.pt"), status=Status.NOTED)
+    last = recorder.write(saved("step-00000360.pt", miou=None, good=False), status=Status.NOTED)
+    found = checkpoints_of(STATE, recorder.entries)
     assert [checkpoint.step for checkpoint in found] == [360, 120]
     assert found[0] == Checkpoint("step-00000360.pt", 360, "step", 1.5, None, False, last.time)
 
 
 def test_a_checkpoint_written_again_after_a_rollback_counts_as_written_last():
-    ledger = Ledger()
-    ledger.write(saved("step-00000360.pt", miou=0.1))
-    ledger.write(saved("checkpoints/step-00000360.pt", miou=0.5))
-    assert checkpoints_of(STATE, ledger.entries)[0].miou == 0.5
+    recorder = Ledger()
+    recorder.write(saved("step-00000360.pt", miou=0.1))
+    recorder.write(saved("checkpoints/step-00000360.pt", miou=0.5))
+    assert checkpoints_of(STATE, recorder.entries)[0].miou == 0.5
 
 
 def test_one_that_nobody_wrote_down_is_listed_all_the_same():
@@ -54,7 +54,7 @@ def test_the_way_back_is_told_in_steps():
 
 
 def test_a_checkpoint_before_the_first_step_has_no_loss():
-    ledger = Ledger()
-    ledger.write(e.CheckpointSaved("step-00000000.pt", "start", math.nan, None, True))
+    recorder = Ledger()
+    recorder.write(e.CheckpointSaved("step-00000000.pt", "start", math.nan, None, True))
     state = RunState(run="calm", checkpoints=("step-00000000.pt",))
-    assert checkpoints_of(state, ledger.entries)[0].loss is None
+    assert checkpoints_of(state, recorder.entries)[0].loss is None

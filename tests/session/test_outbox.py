@@ -65,9 +65,9 @@ def test_commands_of_others_are_no_answers_of_ours(run: RecordedRun, watch: Watc
     theirs.poll()
     theirs.send(c.Pause())
     run.answer_commands()
-    news = ours.poll()
+    update = ours.poll()
 
-    assert [entry.event for entry in news.entries] == [e.Paused("running")] and news.answers == ()
+    assert [entry.event for entry in update.entries] == [e.Paused("running")] and update.answers == ()
     assert [answer.pending.command for answer in theirs.poll().answers] == [c.Pause()]
 
 

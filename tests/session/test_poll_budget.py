@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.session.poll_budget import CPU_SHARE, LONGEST, FramePace
+from cockpit.session.poll_budget import CPU_SHARE, LONGEST, PollBudget
 from tests.console.scripted import FakeClock
 
 SAVED_UP = CPU_SHARE * LONGEST
 
 
-def paced() -> tuple[FramePace, FakeClock, FakeClock]:
+def paced() -> tuple[PollBudget, FakeClock, FakeClock]:
     clock, cpu = FakeClock(), FakeClock()
-    return FramePace(clock=clock, cpu=cpu), clock, cpu
+    return PollBudget(clock=clock, cpu=cpu), clock, cpu
 
 
 def test_a_cheap_look_may_be_followed_at_once():

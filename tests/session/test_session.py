@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.session.run_summary import Best
-from cockpit.session.session import EVENTS_PER_LOOK, EVERYTHING, News, Session
+from cockpit.session.session import EVENTS_PER_LOOK, FULL_UPDATE, Session, SessionUpdate
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -45,7 +45,7 @@ def test_before_there_is_a_journal_the_run_is_starting(tmp_path: Path, watch: Wa
     assert (session.state, session.notice, session.pulse) == (None, "starting", "starting, 0 s")
     clock.advance(3)
 
-    assert session.poll() == News(time=True)
+    assert session.poll() == SessionUpdate(time=True)
     assert session.pulse == "starting, 3 s"
     assert session.decide(c.Pause()).status is Status.REFUSED
 
@@ -54,9 +54,9 @@ def test_a_journal_that_appears_is_followed(tmp_path: Path, watch: Watch) -> Non
     session = watch(tmp_path / "run")
     session.poll()
     record_run(tmp_path / "run", steps=40)
-    news = session.poll()
+    update = session.poll()
 
-    assert news.state and news.steps and news.entries and session.notice == ""
+    assert update.state and update.steps and update.entries and session.notice == ""
     assert session.state is not None and session.state.step == 40
     assert (session.history.first_step, session.history.last_step, session.history.loading) == (1, 40, 1.0)
     assert session.chance == CHANCE
@@ -79,12 +79,12 @@ def test_each_look_brings_what_is_new_and_nothing_twice(run: RecordedRun, watch:
     assert STARTED in [entry.event for entry in session.poll().entries]
     assert not session.poll()
     run.note(e.NoteAdded("one"))
-    news = session.poll()
-    assert [entry.event for entry in news.entries] == [e.NoteAdded("one")] and not news.steps
+    update = session.poll()
+    assert [entry.event for entry in update.entries] == [e.NoteAdded("one")] and not update.steps
     run.train(5)
-    news = session.poll()
+    update = session.poll()
 
-    assert news.state and news.steps and news.entries == ()
+    assert update.state and update.steps and update.entries == ()
     assert session.history.newest("lr") == pytest.approx(5e-6)
     assert len(session.entries) == 3 and not session.poll()
 
@@ -101,7 +101,7 @@ def test_thousands_of_events_arrive_in_slices_and_in_order(run: RecordedRun, wat
 
 
 def test_everything_is_news_and_nothing_is_not() -> None:
-    assert EVERYTHING and not News()
+    assert FULL_UPDATE and not SessionUpdate()
 
 
 def test_a_rollback_takes_back_what_is_superseded(run: RecordedRun, watch: Watch) -> None:
@@ -112,9 +112,9 @@ def test_a_rollback_takes_back_what_is_superseded(run: RecordedRun, watch: Watch
         run.validate()
     assert not session.poll().rewound and session.best is not None and session.best.step == 300
     run.rewind(200)
-    news = session.poll()
+    update = session.poll()
 
-    assert news.rewound and news.steps
+    assert update.rewound and update.steps
     assert session.history.last_step == 200 and session.best.step == 200
     run.train(250, changes={"lr": 1e-9})
     session.poll()
@@ -133,9 +133,9 @@ def test_a_run_that_is_made_anew_under_the_same_name_is_followed(
     assert "cannot read" in session.notice and session.state is not None
     record_run(tmp_path / "run", steps=20)
     clock.advance(2)
-    news = session.poll()
+    update = session.poll()
 
-    assert session.notice == "" and news.entries and session.history.last_step == 20
+    assert session.notice == "" and update.entries and session.history.last_step == 20
     assert session.state.step == 20
 
 
@@ -232,12 +232,12 @@ def test_a_journal_that_its_writer_put_back_is_followed_without_a_break(
     shutil.rmtree(path) if lost == "." else path.unlink()
     run.note(e.NoteAdded("after"))
     clock.advance(2)
-    news = session.poll()
+    update = session.poll()
 
-    assert [entry.event for entry in news.entries] == [e.NoteAdded("after")]
-    assert seen and not seen & {entry.id for entry in news.entries}
+    assert [entry.event for entry in update.entries] == [e.NoteAdded("after")]
+    assert seen and not seen & {entry.id for entry in update.entries}
     assert session.notice == "" and session.history.last_step == 10
-    assert news.answers == () and len(session.pending) == 1
+    assert update.answers == () and len(session.pending) == 1
     assert session.send(c.Pause()).status is not Status.REFUSED
 
 
@@ -304,9 +304,9 @@ def test_a_state_of_a_newer_program_is_told(run: RecordedRun, watch: Watch, cloc
     with closing(sqlite3.connect(run.directory / JOURNAL_FILE)) as other, other:
         other.execute("UPDATE state SET body = json_set(body, '$.activity', 'dreaming')")
         other.execute("INSERT INTO events VALUES (NULL, 0, 0, 0, 'x', NULL, 'noted', '', 'dreamed', '{}')")
-    news = session.poll()
+    update = session.poll()
 
-    assert "what this program does not know" in session.notice and not news.state
+    assert "what this program does not know" in session.notice and not update.state
     assert session.state is not None and session.state.activity is Activity.RUNNING
     clock.advance(1)
     run.note(e.NoteAdded("awake"))
@@ -320,9 +320,9 @@ def test_a_locked_journal_does_not_keep_the_screen_waiting(run: RecordedRun, wat
     session.poll()
     with closing(sqlite3.connect(run.directory / JOURNAL_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        news = session.poll()
+        update = session.poll()
         outcome = session.send(c.Pause())
-        assert not news.answers and outcome.status is Status.APPLIED
+        assert not update.answers and outcome.status is Status.APPLIED
         assert [pending.command for pending in session.pending] == [c.Pause()] and session.pending[0].id < 0
         other.execute("ROLLBACK")
     session.poll()

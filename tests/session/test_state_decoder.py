@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from cockpit.session.state_decoder import StateText
+from cockpit.session.state_decoder import StateDecoder
 from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
@@ -24,7 +24,7 @@ STATES = [
 
 
 def test_each_state_is_decoded_whole_from_what_changed() -> None:
-    reader = StateText()
+    reader = StateDecoder()
     for state in [*STATES, *STATES[-2::-1]]:
         decoded = reader.decode(wire.state_to_text(state))
 
@@ -32,14 +32,14 @@ def test_each_state_is_decoded_whole_from_what_changed() -> None:
 
 
 def test_the_same_text_is_no_new_state() -> None:
-    reader = StateText()
+    reader = StateDecoder()
     text = wire.state_to_text(STATES[2])
 
     assert reader.decode(text) == STATES[2] and reader.decode(text) is None
 
 
 def test_fields_that_went_away_take_their_defaults() -> None:
-    reader = StateText()
+    reader = StateDecoder()
     reader.decode(wire.state_to_text(replace(STATES[0], step=7, phase=3)))
     fields = json.loads(wire.state_to_text(replace(STATES[0], step=8)))
     del fields["phase"]
@@ -48,7 +48,7 @@ def test_fields_that_went_away_take_their_defaults() -> None:
 
 
 def test_fields_of_a_newer_program_are_left_out() -> None:
-    reader = StateText()
+    reader = StateDecoder()
     reader.decode(wire.state_to_text(STATES[0]))
     fields = json.loads(wire.state_to_text(STATES[2])) | {"mood": "calm"}
 
@@ -57,7 +57,7 @@ def test_fields_of_a_newer_program_are_left_out() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '{"run": 5}', '{"run": "a", "step": "many"}'])
 def test_a_line_that_is_no_state_changes_nothing(text: str) -> None:
-    reader = StateText()
+    reader = StateDecoder()
     reader.decode(wire.state_to_text(STATES[0]))
     with pytest.raises(WireError):
         reader.decode(text)

@@ -13,9 +13,9 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from cockpit.app.app import CockpitApp
-from cockpit.app.training_handle import Training
-from cockpit.dialogs.dispatcher import Steering
-from cockpit.panels.records.log import Log
+from cockpit.app.training_handle import TrainingHandle
+from cockpit.dialogs.dispatcher import ActionDispatcher
+from cockpit.panels.records.log import LogPanel
 from cockpit.preferences.settings import Settings
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining
@@ -82,11 +82,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cockpit(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CockpitApp]:
     """Opens the cockpit on the run of that name; no path on it leads out of the folder of runs."""
     monkeypatch.chdir(recorded)
-    assert Steering.__init__.__kwdefaults__
-    monkeypatch.setitem(Steering.__init__.__kwdefaults__, "wall_clock", lambda: EPOCH_SECONDS + 240.0)
+    assert ActionDispatcher.__init__.__kwdefaults__
+    monkeypatch.setitem(ActionDispatcher.__init__.__kwdefaults__, "wall_clock", lambda: EPOCH_SECONDS + 240.0)
 
     def open_cockpit(run: str = "calm", *, can_steer: bool = True, **settings: Any) -> CockpitApp:
-        session, training = FrozenSession(Path("runs") / run, can_steer=can_steer), cast(Training, StillTraining())
+        session, training = (
+            FrozenSession(Path("runs") / run, can_steer=can_steer),
+            cast(TrainingHandle, StillTraining()),
+        )
         return CockpitApp(session, settings=Settings(reduced_motion=True, **settings), training=training)
 
     return open_cockpit
@@ -107,7 +110,7 @@ def still() -> Callable[..., Callable[[Pilot[None]], Any]]:
                 await pilot.pause()
             for field in app.screen.query(Input):
                 field.cursor_blink = False
-            for log in app.screen.query(Log):
+            for log in app.screen.query(LogPanel):
                 log._look()
             await settled(pilot)
             assert app._exception is None

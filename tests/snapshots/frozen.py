@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cockpit.session.session import EVERYTHING, News, Pending, Session
+from cockpit.session.session import FULL_UPDATE, Pending, Session, SessionUpdate
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Status
@@ -17,9 +17,9 @@ class FrozenSession(Session):
     def __init__(self, run_dir: Path, **given: Any) -> None:
         self.num_polls = 0
         super().__init__(run_dir, clock=lambda: 1000.0, **given)
-        news = super().poll()
-        while news and (self.history.loading < 1.0 or news.steps or news.entries):
-            news = super().poll()
+        update = super().poll()
+        while update and (self.history.loading < 1.0 or update.steps or update.entries):
+            update = super().poll()
         if self.state is not None and self.state.activity is Activity.RUNNING:
             self.pulse = "running"
         self.elapsed = 754.0
@@ -27,10 +27,10 @@ class FrozenSession(Session):
         self.steps_per_second = 2.0
         self.remaining = 300.0
 
-    def poll(self) -> News:
+    def poll(self) -> SessionUpdate:
         """Everything at the first look, nothing after it."""
         self.num_polls += 1
-        return EVERYTHING if self.num_polls == 1 else News()
+        return FULL_UPDATE if self.num_polls == 1 else SessionUpdate()
 
     def send(self, command: Command) -> Outcome:
         """Pending for ever."""

@@ -15,7 +15,7 @@ from engine.supervision.autopilot import (
     PROMOTE,
     TUNE,
     WAIT,
-    AutopilotMemory,
+    AutopilotState,
     choose,
     note_failure,
     take_note,
@@ -27,8 +27,8 @@ GREEN = GateCheck("non-finite steps", "0", "0 in the window", passed=True)
 RED = GateCheck("steps in phase", "12", "at least 100", passed=False)
 STATE = RunState(run="r", step=500, lr=1e-3, phase=1, refinements=refinements_of(1), gate=(GREEN,))
 LAST = replace(STATE, phase=4, refinements=refinements_of(4))
-NEW = AutopilotMemory()
-FAILED = AutopilotMemory(failures=(2,), retry_at=600)
+NEW = AutopilotState()
+FAILED = AutopilotState(failures=(2,), retry_at=600)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ FAILED = AutopilotMemory(failures=(2,), retry_at=600)
     ],
 )
 def test_what_it_does_at_the_gate_and_why(
-    memory: AutopilotMemory, state: RunState, remaining: float, what: str, command: c.Command | None, why: str
+    memory: AutopilotState, state: RunState, remaining: float, what: str, command: c.Command | None, why: str
 ) -> None:
     decision = choose(memory, state, SETTINGS, remaining=remaining)
     assert (decision.what, decision.command) == (what, command)

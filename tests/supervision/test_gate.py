@@ -11,11 +11,11 @@ import pytest
 from engine.config.tree import GateConfig
 from engine.protocol.codec import from_json
 from engine.protocol.state import GateCheck, RunState
-from engine.supervision.baseline import Level
+from engine.supervision.baseline import LossLevel
 from engine.supervision.gate import GateWindow, gate_checks, slope_with_error
 
 GATE = GateConfig(min_steps=20, window_steps=40)
-CHANCE = Level(blind=1.72, error=0.01, chance=1.8)
+CHANCE = LossLevel(blind=1.72, error=0.01, chance=1.8)
 
 
 def _window(losses: list[float], grad_norm: float = 1.0, *, mious: tuple[float, ...] = (0.4,)) -> GateWindow:

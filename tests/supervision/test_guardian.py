@@ -12,7 +12,7 @@ from engine.protocol import commands as c
 from engine.protocol.events import FaultNamed
 from engine.protocol.state import Probation, RunState
 from engine.supervision.guardian import consider, way_back
-from engine.supervision.guardian_types import NOTHING, GuardianMemory, Intent, Sight
+from engine.supervision.guardian_types import NOTHING, Decision, GuardianState, StepObservation
 from engine.tasks.person.spec import refinements_of
 
 SETTINGS = RecoveryConfig(bad_steps=3, window_steps=10, max_rollbacks=2, stretch_steps=100, storm_steps=50)
@@ -22,13 +22,13 @@ TRIED = replace(STATE, probation=PROBATION)
 MEND = (c.Rollback(), c.ScaleLr(0.5))
 
 
-def bad(number: int, *samples: str, **more: object) -> Sight:
+def bad(number: int, *samples: str, **more: object) -> StepObservation:
     reason = "loss dice not finite; nothing was updated"
-    return replace(Sight(number, finite=False, sample_ids=samples or (f"s#{number}",), reason=reason), **more)
+    return replace(StepObservation(number, finite=False, sample_ids=samples or (f"s#{number}",), reason=reason), **more)
 
 
-def good(number: int, **more: object) -> Sight:
-    return replace(Sight(number, finite=True), **more)
+def good(number: int, **more: object) -> StepObservation:
+    return replace(StepObservation(number, finite=True), **more)
 
 
 def fault(**more: object) -> FaultNamed:
@@ -37,17 +37,19 @@ def fault(**more: object) -> FaultNamed:
 
 
 def watch(
-    sights: Iterable[Sight], state: RunState = STATE, memory: GuardianMemory | None = None
-) -> tuple[GuardianMemory, list[Intent]]:
+    sights: Iterable[StepObservation], state: RunState = STATE, memory: GuardianState | None = None
+) -> tuple[GuardianState, list[Decision]]:
     """Show the guardian one step after the other; returns what it wanted at each."""
-    memory, intents = memory or GuardianMemory(), []
-    for sight in sights:
-        memory, intent = consider(memory, sight, state, SETTINGS)
+    memory, intents = memory or GuardianState(), []
+    for observation in sights:
+        memory, intent = consider(memory, observation, state, SETTINGS)
         intents.append(intent)
     return memory, intents
 
 
-def wanted(sights: Iterable[Sight], state: RunState = STATE, memory: GuardianMemory | None = None) -> list[Intent]:
+def wanted(
+    sights: Iterable[StepObservation], state: RunState = STATE, memory: GuardianState | None = None
+) -> list[Decision]:
     return [intent for intent in watch(sights, state, memory)[1] if intent != NOTHING]
 
 
@@ -85,7 +87,7 @@ def test_what_it_acted_upon_is_not_counted_again() -> None:
     assert len(wanted(steps)) == 1
 
 
-def _rotten() -> list[Sight]:
+def _rotten() -> list[StepObservation]:
     """Every step is bad, whatever is done: three rounds of rollback to step 10."""
     return [bad(number, terms=("active_contour",)) for _ in range(3) for number in (11, 12, 13)]
 
@@ -175,16 +177,16 @@ def test_where_every_step_is_bad_the_data_is_not_to_blame() -> None:
 # --- spikes and probation -------------------------------------------------------------------
 
 
-def _storm() -> list[Sight]:
+def _storm() -> list[StepObservation]:
     return [good(31, spiked=True), good(40), good(45, spiked=True), good(58, spiked=True)]
 
 
 def test_a_storm_of_spikes_is_left_to_the_alerts_unless_asked_for() -> None:
     assert wanted(_storm()) == []
     settings = SETTINGS.model_copy(update={"on_spike_storm": "lower_lr"})
-    memory, intent = GuardianMemory(), NOTHING
-    for sight in _storm():
-        memory, intent = consider(memory, sight, STATE, settings)
+    memory, intent = GuardianState(), NOTHING
+    for observation in _storm():
+        memory, intent = consider(memory, observation, STATE, settings)
     assert intent.commands == (c.ScaleLr(0.5),) and "3 spikes within 50 steps, the last at step 58" in intent.reason
 
 
@@ -198,7 +200,7 @@ def test_a_storm_of_spikes_is_left_to_the_alerts_unless_asked_for() -> None:
     ],
     ids=["bad step", "bad weights", "storm", "steep"],
 )
-def test_trouble_in_a_probation_takes_the_run_back_to_the_phase_before(sights: list[Sight], why: str) -> None:
+def test_trouble_in_a_probation_takes_the_run_back_to_the_phase_before(sights: list[StepObservation], why: str) -> None:
     (intent,) = wanted(sights, TRIED)
     assert intent.probation is False
     assert intent.commands == (c.Rollback("step-00000020.pt"), c.DemotePhase())

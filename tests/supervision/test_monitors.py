@@ -15,7 +15,7 @@ from engine.config.tree import Config
 from engine.protocol.codec import from_json, from_text, to_text
 from engine.protocol.events import AlertRaised, Event, SpikeDetected
 from engine.protocol.state import Limits, RunState
-from engine.supervision.monitors import Watch, WatchMemory
+from engine.supervision.monitors import MonitorMemory, MonitorSuite
 from engine.supervision.step_metrics import LEAST_GAP, Latch
 from tests.small import small_config
 
@@ -52,7 +52,7 @@ def _rows(count: int, change: Callable[[int, Row], Row] = lambda number, row: ro
 
 
 def _watched(rows: Iterable[Row], *, config: Config = CONFIG, state: RunState = STATE) -> list[Event]:
-    watch = Watch(config)
+    watch = MonitorSuite(config)
     return [event for n, row in enumerate(rows, 1) for event in watch.observe(n, row, state, seconds=0.1)]
 
 
@@ -173,7 +173,7 @@ def test_an_alert_comes_again_after_it_has_cleared_and_not_before() -> None:
     ],
 )
 def test_what_follows_an_intervention_is_taken_for_its_effect(steered: RunState) -> None:
-    watch, rng = Watch(CONFIG), random.Random(0)
+    watch, rng = MonitorSuite(CONFIG), random.Random(0)
     events: list[Event] = []
     for number in range(1, 400):
         row, factor = _row(number, rng), 2.2 if number > 200 else 1.0
@@ -183,7 +183,7 @@ def test_what_follows_an_intervention_is_taken_for_its_effect(steered: RunState)
 
 
 def test_after_a_rollback_the_numbers_come_again_and_nothing_fires() -> None:
-    watch, rng = Watch(CONFIG), random.Random(0)
+    watch, rng = MonitorSuite(CONFIG), random.Random(0)
     events: list[Event] = []
     for number in [*range(1, 300), *range(100, 300)]:
         row = _row(number, rng)
@@ -198,12 +198,12 @@ def _storm(number: int, row: Row) -> Row:
 @pytest.mark.parametrize("stopped_at", [15, 110, 121, 200, 250, 290])
 def test_after_a_resume_the_guardian_is_told_of_the_same_spikes_and_norms_at_the_same_steps(stopped_at: int) -> None:
     rows = _rows(400, _storm)
-    whole, first, second = Watch(CONFIG), Watch(CONFIG), Watch(CONFIG)
+    whole, first, second = MonitorSuite(CONFIG), MonitorSuite(CONFIG), MonitorSuite(CONFIG)
     told, again = [], []
     for number, row in enumerate(rows, 1):
         told += whole.observe(number, row, STATE, seconds=0.1)
         if number == stopped_at + 1:
-            second.recall(from_json(WatchMemory, from_text(to_text(first.memory()))))
+            second.recall(from_json(MonitorMemory, from_text(to_text(first.memory()))))
         again += (first if number <= stopped_at else second).observe(number, row, STATE, seconds=0.1)
 
     def acted_on(events: list[Event]) -> list[Event]:
@@ -214,7 +214,7 @@ def test_after_a_resume_the_guardian_is_told_of_the_same_spikes_and_norms_at_the
 
 
 def test_what_a_resume_was_told_to_change_is_an_intervention() -> None:
-    first, same, other, rng = Watch(CONFIG), Watch(CONFIG), Watch(CONFIG), random.Random(0)
+    first, same, other, rng = MonitorSuite(CONFIG), MonitorSuite(CONFIG), MonitorSuite(CONFIG), random.Random(0)
     for number in range(1, 200):
         first.observe(number, _row(number, rng), STATE, seconds=0.1)
     same.recall(first.memory())
@@ -225,7 +225,7 @@ def test_what_a_resume_was_told_to_change_is_an_intervention() -> None:
 
 
 def test_the_clip_rate_is_the_share_of_steps_over_the_bound_in_force() -> None:
-    watch, rng = Watch(CONFIG), random.Random(0)
+    watch, rng = MonitorSuite(CONFIG), random.Random(0)
     for number in range(1, 101):
         row = _row(number, rng) | {"grad_norm/total": 5.0 if number % 4 == 0 else 0.5}
         watch.observe(number, row, STATE, seconds=0.1)
@@ -236,7 +236,7 @@ def test_the_clip_rate_is_the_share_of_steps_over_the_bound_in_force() -> None:
 
 
 def test_a_look_costs_far_less_than_a_step() -> None:
-    watch, rows = Watch(CONFIG), _rows(500)
+    watch, rows = MonitorSuite(CONFIG), _rows(500)
     started = time.perf_counter()
     for number, row in enumerate(rows, 1):
         watch.observe(number, row, STATE, seconds=0.1)

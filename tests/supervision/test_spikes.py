@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from engine.supervision.spikes import MedianRule, Reading, SpikeDetector, Tolerance, ZScoreRule
+from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeScore, Tolerance, ZScoreRule
 
 
 def _calm(count: int, *, seed: int = 0, level: float = 1.0, spread: float = 0.1) -> list[float]:
@@ -54,7 +54,7 @@ def test_the_median_rule_is_the_same_at_every_scale() -> None:
 
 def test_a_loss_of_zero_has_a_score() -> None:
     rule = MedianRule()
-    assert [rule.read(0.0) for _ in range(30)][-1] == Reading(0.0, pytest.approx(1e-12), 0.0)
+    assert [rule.read(0.0) for _ in range(30)][-1] == SpikeScore(0.0, pytest.approx(1e-12), 0.0)
 
 
 def test_the_z_score_rule_is_that_of_zclip() -> None:
@@ -123,7 +123,7 @@ def test_values_that_are_not_finite_are_passed_over() -> None:
 def test_after_an_intervention_a_jump_that_would_have_fired_is_taken_for_its_effect() -> None:
     steered = _detector()
     assert _fired(steered, _calm(300)) == []
-    steered.disturb()
+    steered.reset()
     after = _calm(200, seed=1, level=2.5)
     assert _fired(steered, after) == []
     assert _fired(steered, [9.0]) == [0], "and the tolerance is the usual one again"
@@ -132,7 +132,7 @@ def test_after_an_intervention_a_jump_that_would_have_fired_is_taken_for_its_eff
 def test_an_explosion_right_after_an_intervention_still_fires() -> None:
     detector = _detector()
     _fired(detector, _calm(300))
-    detector.disturb()
+    detector.reset()
     assert _fired(detector, [*_calm(3, seed=1), 1000.0]) == [3]
 
 
@@ -140,5 +140,5 @@ def test_a_disturbance_before_the_warm_up_does_not_shorten_it() -> None:
     rule = MedianRule(warmup=20, kept=10)
     for value in _calm(5):
         rule.read(value)
-    rule.disturb()
+    rule.reset()
     assert [rule.read(value) is None for value in _calm(16)] == [True] * 15 + [False]

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from cockpit.text.command_text import change, changes_nothing, foreseen, foretold, title, waits_for
+from cockpit.text.command_text import change, changes_nothing, describe_outcome, projected_state, title, waits_for
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
@@ -57,17 +57,17 @@ def test_every_command_is_named_here():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_every_outcome_is_told_in_one_line(command):
-    told = foretold(decide(STATE, command))
+    told = describe_outcome(decide(STATE, command))
     assert told and "\n" not in told
 
 
 def test_what_is_clamped_says_to_what_and_why():
     outcome = decide(STATE, c.SetLossWeight("dice", 500.0))
-    assert foretold(outcome) == "will be clamped: 0.5 -> 100 (a loss weight's upper bound is 100)"
+    assert describe_outcome(outcome) == "will be clamped: 0.5 -> 100 (a loss weight's upper bound is 100)"
 
 
 def test_a_refusal_is_its_reason():
-    assert foretold(refused("not paused")) == "not paused"
+    assert describe_outcome(refused("not paused")) == "not paused"
 
 
 def test_a_forced_promotion_says_that_it_is_recorded():
@@ -79,7 +79,7 @@ def test_control_characters_never_reach_the_screen():
 
 
 def test_commands_on_their_way_are_foreseen_in_their_order():
-    state = foreseen(STATE, [c.ScaleLr(0.5), c.SetOptimizer("sgd"), c.ScaleLr(0.5)])
+    state = projected_state(STATE, [c.ScaleLr(0.5), c.SetOptimizer("sgd"), c.ScaleLr(0.5)])
     assert state.lr == pytest.approx(7.5e-4)
     assert state.optimizer == "adamw"
 

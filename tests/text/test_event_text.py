@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from cockpit.text.event_text import Weight, sentence, weight
+from cockpit.text.event_text import EventSeverity, sentence, weight
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
 
@@ -67,7 +67,7 @@ def test_the_examples_cover_every_event() -> None:
 def test_every_event_is_one_printable_line(event: Event) -> None:
     assert sentence(event).isprintable()
     assert sentence(event)
-    assert weight(event) in Weight
+    assert weight(event) in EventSeverity
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_sentences_hold_what_matters(event: Event, said: str) -> None:
 
 
 def test_what_a_person_must_see_is_an_alert() -> None:
-    alerts = {type(event) for event in EXAMPLES if weight(event) is Weight.ALERT}
+    alerts = {type(event) for event in EXAMPLES if weight(event) is EventSeverity.ALERT}
 
     assert alerts == {
         e.CheckpointFailed,

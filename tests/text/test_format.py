@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cockpit.text.format import duration, number, rate, whole
+from cockpit.text.format import duration, escape_control, number, rate
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from cockpit.text.format import duration, number, rate, whole
     ],
 )
 def test_what_a_terminal_would_act_upon_is_written_out(text: str, shown: str) -> None:
-    assert whole(text) == shown
+    assert escape_control(text) == shown
 
 
 @pytest.mark.parametrize(

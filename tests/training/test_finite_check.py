@@ -14,7 +14,7 @@ from engine.protocol.state import RunState
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.optimizer import build_optimizer, load_moments, moments_of
-from engine.training.step import Stepper, StepReport
+from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.small import random_batch, small_config
 
@@ -26,21 +26,21 @@ def _plan(step: int) -> StepPlan:
     return plan_for(1.0, state, CONFIG)
 
 
-def _stepper() -> Stepper:
+def _stepper() -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
-    stepper = Stepper(model, build_optimizer("adamw", model.parts(), 1e-4))
-    _run(stepper, 0)
-    return stepper
+    train_step = TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4))
+    _run(train_step, 0)
+    return train_step
 
 
-def _run(stepper: Stepper, step: int) -> StepReport:
-    return stepper.run([random_batch(CONFIG)], _plan(step)).resolve()
+def _run(train_step: TrainStep, step: int) -> StepReport:
+    return train_step.run([random_batch(CONFIG)], _plan(step)).resolve()
 
 
-def _spoil(stepper: Stepper, part: str, moment: str, bad: float) -> None:
-    parameter = next(stepper.model.parts()[part].parameters())
-    _spoil_first(stepper.optimizer.state[parameter][moment], bad)
+def _spoil(train_step: TrainStep, part: str, moment: str, bad: float) -> None:
+    parameter = next(train_step.model.parts()[part].parameters())
+    _spoil_first(train_step.optimizer.state[parameter][moment], bad)
 
 
 def _spoil_first(tensor: Tensor, bad: float) -> None:
@@ -48,8 +48,8 @@ def _spoil_first(tensor: Tensor, bad: float) -> None:
         tensor[(0,) * tensor.ndim] = bad
 
 
-def _weights(stepper: Stepper) -> dict[str, Tensor]:
-    return copy.deepcopy(stepper.model.state_dict())
+def _weights(train_step: TrainStep) -> dict[str, Tensor]:
+    return copy.deepcopy(train_step.model.state_dict())
 
 
 def _same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -59,66 +59,66 @@ def _same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("moment", ["exp_avg", "exp_avg_sq"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_bad_moment_is_named_before_it_reaches_a_weight(moment: str, bad: float) -> None:
-    stepper = _stepper()
-    _spoil(stepper, "gate", moment, bad)
-    before = _weights(stepper)
-    report = _run(stepper, CONFIG.guard.check_weights_every)
+    train_step = _stepper()
+    _spoil(train_step, "gate", moment, bad)
+    before = _weights(train_step)
+    report = _run(train_step, CONFIG.guard.check_weights_every)
     assert not report.finite and not report.weights_finite
     assert report.bad_moments == ("gate",) and report.bad_weights == () and report.bad_modules == ()
-    assert _same(before, _weights(stepper))
-    again = _run(stepper, CONFIG.guard.check_weights_every + 1)
+    assert _same(before, _weights(train_step))
+    again = _run(train_step, CONFIG.guard.check_weights_every + 1)
     assert again.bad_moments == ("gate",) and not again.finite, "nothing moves while it stays"
-    assert _same(before, _weights(stepper))
+    assert _same(before, _weights(train_step))
 
 
 def test_moments_that_were_just_loaded_are_checked_at_once() -> None:
-    stepper = _stepper()
-    _spoil(stepper, "unet", "exp_avg", math.nan)
-    loaded = build_optimizer("adamw", stepper.model.parts(), 1e-4)
-    load_moments(loaded, stepper.model, moments_of(stepper.optimizer, stepper.model))
-    stepper.optimizer = loaded
-    assert _run(stepper, 1).bad_moments == ("unet",)
+    train_step = _stepper()
+    _spoil(train_step, "unet", "exp_avg", math.nan)
+    loaded = build_optimizer("adamw", train_step.model.parts(), 1e-4)
+    load_moments(loaded, train_step.model, moments_of(train_step.optimizer, train_step.model))
+    train_step.optimizer = loaded
+    assert _run(train_step, 1).bad_moments == ("unet",)
 
 
 def test_between_checks_a_bad_moment_spoils_its_own_weight_alone_and_that_is_named_at_the_next_step() -> None:
-    stepper = _stepper()
-    _spoil(stepper, "gate", "exp_avg", math.nan)
-    assert _run(stepper, 1).finite
-    assert sum(int((~torch.isfinite(value)).sum()) for value in stepper.model.state_dict().values()) == 1
-    report = _run(stepper, 2)
+    train_step = _stepper()
+    _spoil(train_step, "gate", "exp_avg", math.nan)
+    assert _run(train_step, 1).finite
+    assert sum(int((~torch.isfinite(value)).sum()) for value in train_step.model.state_dict().values()) == 1
+    report = _run(train_step, 2)
     assert not report.finite and report.bad_weights == ("gate",)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_bad_weight_of_a_part_in_use_is_named_at_once(bad: float) -> None:
-    stepper = _stepper()
-    _spoil_first(next(stepper.model.parts()["target_branch"].parameters()), bad)
-    before = copy.deepcopy(moments_of(stepper.optimizer, stepper.model))
-    report = _run(stepper, 1)
+    train_step = _stepper()
+    _spoil_first(next(train_step.model.parts()["target_branch"].parameters()), bad)
+    before = copy.deepcopy(moments_of(train_step.optimizer, train_step.model))
+    report = _run(train_step, 1)
     assert not report.finite and report.bad_weights == ("target_branch",)
-    after = moments_of(stepper.optimizer, stepper.model)
+    after = moments_of(train_step.optimizer, train_step.model)
     assert all(_same(before[name], after[name]) for name in before)
 
 
 def test_a_bad_weight_of_a_part_that_is_off_is_found_by_the_check() -> None:
-    stepper = _stepper()
-    _spoil_first(next(stepper.model.parts()["distance_transform"].parameters()), math.nan)
-    assert _run(stepper, 1).finite, "it takes part in nothing"
-    report = _run(stepper, CONFIG.guard.check_weights_every)
+    train_step = _stepper()
+    _spoil_first(next(train_step.model.parts()["distance_transform"].parameters()), math.nan)
+    assert _run(train_step, 1).finite, "it takes part in nothing"
+    report = _run(train_step, CONFIG.guard.check_weights_every)
     assert not report.finite and report.bad_weights == ("distance_transform",)
     assert report.bad_terms == () and report.bad_modules == ()
 
 
 def test_after_the_repair_training_goes_on() -> None:
-    stepper = _stepper()
-    kept = copy.deepcopy(moments_of(stepper.optimizer, stepper.model))
-    _spoil(stepper, "gate", "exp_avg", math.nan)
-    assert not _run(stepper, 10).finite
-    stepper.optimizer = build_optimizer("adamw", stepper.model.parts(), 1e-4)
-    load_moments(stepper.optimizer, stepper.model, kept)
-    before = _weights(stepper)
-    assert _run(stepper, 11).finite
-    assert not _same(before, _weights(stepper))
+    train_step = _stepper()
+    kept = copy.deepcopy(moments_of(train_step.optimizer, train_step.model))
+    _spoil(train_step, "gate", "exp_avg", math.nan)
+    assert not _run(train_step, 10).finite
+    train_step.optimizer = build_optimizer("adamw", train_step.model.parts(), 1e-4)
+    load_moments(train_step.optimizer, train_step.model, kept)
+    before = _weights(train_step)
+    assert _run(train_step, 11).finite
+    assert not _same(before, _weights(train_step))
 
 
 def test_the_check_changes_no_bit_of_the_update() -> None:

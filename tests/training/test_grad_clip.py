@@ -24,7 +24,7 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.grad_clip import AGC_RATIO, WeightClip, ZClip
 from engine.training.optimizer import build_optimizer
-from engine.training.step import Stepper
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.small import random_batch, small_config
 
@@ -37,10 +37,10 @@ def _plan(**changes: object) -> StepPlan:
     return replace(plan_for(1.0, state, CONFIG), gradient_clip=1e3, **changes)
 
 
-def _stepper() -> Stepper:
+def _stepper() -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
-    return Stepper(model, build_optimizer("adamw", model.parts(), 1e-4))
+    return TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4))
 
 
 def _norms(count: int) -> list[float]:
@@ -82,23 +82,23 @@ def test_agc_holds_each_gradient_to_its_share_of_the_weights_and_leaves_small_on
     assert float(left) == pytest.approx(float(torch.cat(grads).norm()), rel=1e-5)
 
 
-def _threshold(stepper: Stepper, plan: StepPlan) -> float | None:
-    report = stepper.run([random_batch(CONFIG)], plan).resolve()
+def _threshold(train_step: TrainStep, plan: StepPlan) -> float | None:
+    report = train_step.run([random_batch(CONFIG)], plan).resolve()
     return dict(zip(report.names, report.values, strict=True)).get("clip/threshold")
 
 
-def _moved(before: Stepper, after: Stepper) -> Tensor:
+def _moved(before: TrainStep, after: TrainStep) -> Tensor:
     pairs = zip(before.model.parameters(), after.model.parameters(), strict=True)
     return torch.cat([(b - a).detach().flatten() for b, a in pairs])
 
 
 def test_off_there_is_no_threshold_and_an_adaptive_one_stays_under_the_ceiling() -> None:
-    stepper = _stepper()
-    assert _threshold(stepper, _plan()) is None
-    assert _threshold(stepper, _plan(adaptive_clip="zclip")) == pytest.approx(1e3), "the ceiling, in the warm-up"
-    held = _threshold(stepper, _plan(adaptive_clip="agc"))
+    train_step = _stepper()
+    assert _threshold(train_step, _plan()) is None
+    assert _threshold(train_step, _plan(adaptive_clip="zclip")) == pytest.approx(1e3), "the ceiling, in the warm-up"
+    held = _threshold(train_step, _plan(adaptive_clip="agc"))
     assert held is not None and 0 < held < 1e3
-    assert _threshold(stepper, replace(_plan(adaptive_clip="agc"), gradient_clip=1e-4)) == pytest.approx(1e-4)
+    assert _threshold(train_step, replace(_plan(adaptive_clip="agc"), gradient_clip=1e-4)) == pytest.approx(1e-4)
 
 
 def test_zclip_clips_the_update_of_an_outlier_as_a_clip_at_its_threshold_does() -> None:
@@ -116,16 +116,16 @@ def test_zclip_clips_the_update_of_an_outlier_as_a_clip_at_its_threshold_does() 
 
 @pytest.mark.parametrize("kind", ["zclip", "agc"])
 def test_a_non_finite_step_moves_nothing_under_adaptive_clipping(kind: str) -> None:
-    stepper = _stepper()
+    train_step = _stepper()
     plan = _plan(adaptive_clip=kind)
-    stepper.run([random_batch(CONFIG)], plan)
-    before = copy.deepcopy((stepper.model.state_dict(), stepper.zclip.statistics))
+    train_step.run([random_batch(CONFIG)], plan)
+    before = copy.deepcopy((train_step.model.state_dict(), train_step.zclip.statistics))
     batch = random_batch(CONFIG)
     bad = replace(batch, image_N3HW=batch.image_N3HW * math.nan)
-    report = stepper.run([bad], plan).resolve()
+    report = train_step.run([bad], plan).resolve()
     assert not report.finite
-    assert all(torch.equal(value, before[0][name]) for name, value in stepper.model.state_dict().items())
-    assert torch.equal(stepper.zclip.statistics, before[1])
+    assert all(torch.equal(value, before[0][name]) for name, value in train_step.model.state_dict().items())
+    assert torch.equal(train_step.zclip.statistics, before[1])
 
 
 @pytest.mark.parametrize("kind", ["zclip", "agc"])

@@ -16,7 +16,7 @@ from engine.tasks.person.spec import refinements_of
 from engine.training.data.batch import Batch
 from engine.training.grad_share import GradientTaps, held_scale
 from engine.training.optimizer import build_optimizer
-from engine.training.step import Stepper, StepReport
+from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.small import random_batch, small_config
 
@@ -30,13 +30,13 @@ def _plan(**changes: object) -> StepPlan:
     return replace(plan_for(1.0, state, CONFIG), **changes)
 
 
-def _stepper() -> Stepper:
+def _stepper() -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
     with torch.no_grad():  # last layers start at zero, and nothing would flow through them
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    return Stepper(model, build_optimizer("adamw", model.parts(), 1e-4))
+    return TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4))
 
 
 def _metrics(report: StepReport, kind: str) -> dict[str, float]:
@@ -44,15 +44,15 @@ def _metrics(report: StepReport, kind: str) -> dict[str, float]:
     return {name.removeprefix(f"{kind}/"): value for name, value in pairs if name.startswith(f"{kind}/")}
 
 
-def _weighted(stepper: Stepper, batch: Batch, plan: StepPlan) -> tuple[Tensor, dict[str, Tensor]]:
-    outputs = stepper.model(batch.image_N3HW, plan.active)
+def _weighted(train_step: TrainStep, batch: Batch, plan: StepPlan) -> tuple[Tensor, dict[str, Tensor]]:
+    outputs = train_step.model(batch.image_N3HW, plan.active)
     raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms, plan.class_weights)
     return outputs.log_probs_N3HW, {term: plan.weights[term] * value for term, value in raw.items()}
 
 
 def test_the_share_of_a_loss_is_that_of_its_gradient_at_the_log_probabilities() -> None:
-    stepper, batch, plan = _stepper(), random_batch(CONFIG), _plan(measure_shares=True)
-    log_probs, weighted = _weighted(stepper, batch, plan)
+    train_step, batch, plan = _stepper(), random_batch(CONFIG), _plan(measure_shares=True)
+    log_probs, weighted = _weighted(train_step, batch, plan)
 
     def norm(*terms: str) -> float:
         total = torch.stack([weighted[term] for term in terms]).sum()
@@ -60,20 +60,20 @@ def test_the_share_of_a_loss_is_that_of_its_gradient_at_the_log_probabilities() 
 
     base = norm("cross_entropy", "dice")
     boundary, contour = norm("boundary_aware"), norm("active_contour")
-    shares = _metrics(stepper.run([batch], plan).resolve(), "grad_share")
+    shares = _metrics(train_step.run([batch], plan).resolve(), "grad_share")
     assert shares["boundary_aware_loss"] == pytest.approx(boundary / (base + boundary + contour), rel=1e-4)
     assert shares["active_contour_loss"] == pytest.approx(contour / (base + boundary + contour), rel=1e-4)
 
 
 def test_the_share_of_a_head_is_that_of_its_gradient_at_the_shared_features() -> None:
-    stepper, batch, plan = _stepper(), random_batch(CONFIG), _plan(measure_shares=True)
+    train_step, batch, plan = _stepper(), random_batch(CONFIG), _plan(measure_shares=True)
     seen: list[Tensor] = []
-    handle = stepper.model.shared.register_forward_hook(lambda *call: seen.append(call[2]))
-    _, weighted = _weighted(stepper, batch, plan)
+    handle = train_step.model.shared.register_forward_hook(lambda *call: seen.append(call[2]))
+    _, weighted = _weighted(train_step, batch, plan)
     handle.remove()
     outer = [(torch.autograd.grad(weighted[t], seen[0], retain_graph=True)[0]) for t in ("contour", "distance")]
     total = torch.autograd.grad(torch.stack(list(weighted.values())).sum(), seen[0], retain_graph=True)[0]
-    shares = _metrics(stepper.run([batch], plan).resolve(), "grad_share")
+    shares = _metrics(train_step.run([batch], plan).resolve(), "grad_share")
     contour, distance = float(outer[0].norm()), float(outer[1].norm())
     assert shares["contour_detection"] / shares["distance_transform"] == pytest.approx(contour / distance, rel=1e-3)
     rest = 1 - sum(shares[n] for n in ("contour_detection", "distance_transform", "progressive_upsampling"))
@@ -146,11 +146,11 @@ def test_only_what_flows_into_the_trunk_is_scaled_and_the_head_s_own_parameters_
 def test_a_gradient_that_is_not_finite_is_not_hidden(bad: float) -> None:
     scale = held_scale(torch.tensor(bad), torch.tensor(1.0), 0.2)
     assert not torch.isfinite(scale * torch.tensor(bad))
-    stepper = _stepper()
-    handle = stepper.model.contour_detection.register_full_backward_hook(
+    train_step = _stepper()
+    handle = train_step.model.contour_detection.register_full_backward_hook(
         lambda module, inner, outer: (torch.full_like(inner[0], bad),)
     )
-    report = stepper.run([random_batch(CONFIG)], _plan(max_grad_share=0.2)).resolve()
+    report = train_step.run([random_batch(CONFIG)], _plan(max_grad_share=0.2)).resolve()
     handle.remove()
     assert not report.finite and "extractor" in report.bad_modules
 
@@ -168,7 +168,7 @@ def test_without_any_gradient_of_a_refinement_its_scale_is_1() -> None:
 def test_reduced_precision_is_governed_too(amp: torch.dtype) -> None:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
-    stepper = Stepper(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
-    report = stepper.run([random_batch(CONFIG)], _plan(max_grad_share=0.1)).resolve()
+    train_step = TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
+    report = train_step.run([random_batch(CONFIG)], _plan(max_grad_share=0.1)).resolve()
     assert report.finite
     assert all(share <= 0.101 for share in _metrics(report, "grad_share").values())

@@ -17,17 +17,17 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import REFINEMENTS, refinements_of
 from engine.training.data.batch import Batch
 from engine.training.optimizer import build_optimizer, moments_of
-from engine.training.step import Stepper, StepReport
+from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.small import random_batch, small_config
 
 CONFIG = small_config(model={"dropout": 0.0})
 
 
-def _stepper(config: Config = CONFIG, *, optimizer: str = "adamw", amp: torch.dtype | None = None) -> Stepper:
+def _stepper(config: Config = CONFIG, *, optimizer: str = "adamw", amp: torch.dtype | None = None) -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(config.model)
-    return Stepper(model, build_optimizer(optimizer, model.parts(), 1e-4), amp=amp)
+    return TrainStep(model, build_optimizer(optimizer, model.parts(), 1e-4), amp=amp)
 
 
 def _plan(config: Config = CONFIG, **changes: object) -> StepPlan:
@@ -35,20 +35,20 @@ def _plan(config: Config = CONFIG, **changes: object) -> StepPlan:
     return replace(plan_for(1.0, state, config), **changes)
 
 
-def _run(stepper: Stepper, batches: list[Batch], plan: StepPlan) -> StepReport:
-    return stepper.run(batches, plan).resolve()
+def _run(train_step: TrainStep, batches: list[Batch], plan: StepPlan) -> StepReport:
+    return train_step.run(batches, plan).resolve()
 
 
 def _value(report: StepReport, name: str) -> float:
     return report.values[report.names.index(name)]
 
 
-def _everything(stepper: Stepper) -> dict[str, object]:
+def _everything(train_step: TrainStep) -> dict[str, object]:
     return copy.deepcopy(
         {
-            "model": stepper.model.state_dict(),
-            "moments": moments_of(stepper.optimizer, stepper.model),
-            "scaler": stepper.scaler.state_dict(),
+            "model": train_step.model.state_dict(),
+            "moments": moments_of(train_step.optimizer, train_step.model),
+            "scaler": train_step.scaler.state_dict(),
         }
     )
 
@@ -73,10 +73,10 @@ def test_the_total_is_the_sum_of_the_weighted_terms() -> None:
 
 
 def test_norms_are_those_of_the_gradients_before_clipping() -> None:
-    stepper, batch = _stepper(), random_batch(CONFIG)
-    reference = copy.deepcopy(stepper)
+    train_step, batch = _stepper(), random_batch(CONFIG)
+    reference = copy.deepcopy(train_step)
     plan = _plan(gradient_clip=1e-3)
-    report = _run(stepper, [batch], plan)
+    report = _run(train_step, [batch], plan)
     reference._backward(batch, plan, 1.0)
     grads = {
         name: torch.cat([p.grad.flatten() for p in part.parameters() if p.grad is not None])
@@ -92,18 +92,18 @@ def test_norms_are_those_of_the_gradients_before_clipping() -> None:
 
 @pytest.mark.parametrize("clip", [1e-3, 1e3])
 def test_the_update_is_that_of_plain_clipping_and_adamw(clip: float) -> None:
-    stepper, batch, plan = _stepper(), random_batch(CONFIG), _plan(gradient_clip=clip)
-    reference = copy.deepcopy(stepper)
+    train_step, batch, plan = _stepper(), random_batch(CONFIG), _plan(gradient_clip=clip)
+    reference = copy.deepcopy(train_step)
     plain = torch.optim.AdamW(
         [{**group, "lr": plan.lr, "fused": False} for group in reference.optimizer.param_groups], lr=plan.lr
     )
     for _ in range(3):
-        _run(stepper, [batch], plan)
+        _run(train_step, [batch], plan)
         reference._backward(batch, plan, 1.0)
         nn.utils.clip_grad_norm_(reference.model.parameters(), clip)
         plain.step()
         plain.zero_grad()
-    for ours, theirs in zip(stepper.model.parameters(), reference.model.parameters(), strict=True):
+    for ours, theirs in zip(train_step.model.parameters(), reference.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
 
 
@@ -124,14 +124,14 @@ def test_accumulated_batches_give_the_gradient_of_their_regions_together() -> No
 
 
 def test_a_refinement_that_is_off_has_no_gradient_no_norm_and_no_moments() -> None:
-    stepper = _stepper()
+    train_step = _stepper()
     report = _run(
-        stepper, [random_batch(CONFIG)], _plan(active=frozenset(), terms=("cross_entropy", "dice", "auxiliary"))
+        train_step, [random_batch(CONFIG)], _plan(active=frozenset(), terms=("cross_entropy", "dice", "auxiliary"))
     )
-    parts = stepper.model.parts()
+    parts = train_step.model.parts()
     for name in set(REFINEMENTS) & set(parts):
         assert f"grad_norm/{name}" not in report.names
-        assert all(p not in stepper.optimizer.state for p in parts[name].parameters())
+        assert all(p not in train_step.optimizer.state for p in parts[name].parameters())
 
 
 def _nan_input(batch: Batch) -> Batch:
@@ -142,50 +142,50 @@ def _nan_input(batch: Batch) -> Batch:
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_a_non_finite_loss_leaves_parameters_moments_and_scaler_bit_identical(optimizer: str) -> None:
-    stepper, batch, plan = _stepper(optimizer=optimizer), random_batch(CONFIG), _plan()
-    _run(stepper, [batch], plan)
-    before = _everything(stepper)
-    report = _run(stepper, [_nan_input(batch)], plan)
+    train_step, batch, plan = _stepper(optimizer=optimizer), random_batch(CONFIG), _plan()
+    _run(train_step, [batch], plan)
+    before = _everything(train_step)
+    report = _run(train_step, [_nan_input(batch)], plan)
     assert not report.finite
     assert "cross_entropy" in report.bad_terms
-    assert _equal(_everything(stepper), before)
+    assert _equal(_everything(train_step), before)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_non_finite_gradient_under_a_finite_loss_is_skipped_and_its_module_named(bad: float) -> None:
-    stepper, batch, plan = _stepper(), random_batch(CONFIG), _plan()
-    _run(stepper, [batch], plan)
-    before = _everything(stepper)
-    weight = next(stepper.model.parts()["gate"].parameters())
+    train_step, batch, plan = _stepper(), random_batch(CONFIG), _plan()
+    _run(train_step, [batch], plan)
+    before = _everything(train_step)
+    weight = next(train_step.model.parts()["gate"].parameters())
     handle = weight.register_hook(lambda grad: torch.full_like(grad, bad))
-    report = _run(stepper, [batch], plan)
+    report = _run(train_step, [batch], plan)
     handle.remove()
     assert not report.finite and report.bad_modules == ("gate",) and report.bad_terms == ()
     assert math.isfinite(report.loss)
-    assert _equal(_everything(stepper), before)
-    assert _run(stepper, [batch], plan).finite, "the step after it trains again"
-    assert not _equal(_everything(stepper), before)
+    assert _equal(_everything(train_step), before)
+    assert _run(train_step, [batch], plan).finite, "the step after it trains again"
+    assert not _equal(_everything(train_step), before)
 
 
 def test_under_fp16_a_non_finite_loss_leaves_the_scaler_as_it_was_and_an_overflow_lowers_it() -> None:
-    stepper, batch, plan = _stepper(amp=torch.float16), random_batch(CONFIG), _plan()
-    _run(stepper, [batch], plan)
-    before = _everything(stepper)
-    assert not _run(stepper, [_nan_input(batch)], plan).finite
-    assert _equal(_everything(stepper), before)
-    weight = next(stepper.model.parts()["gate"].parameters())
+    train_step, batch, plan = _stepper(amp=torch.float16), random_batch(CONFIG), _plan()
+    _run(train_step, [batch], plan)
+    before = _everything(train_step)
+    assert not _run(train_step, [_nan_input(batch)], plan).finite
+    assert _equal(_everything(train_step), before)
+    weight = next(train_step.model.parts()["gate"].parameters())
     handle = weight.register_hook(lambda grad: torch.full_like(grad, math.inf))
-    assert not _run(stepper, [batch], plan).finite
+    assert not _run(train_step, [batch], plan).finite
     handle.remove()
-    after = _everything(stepper)
+    after = _everything(train_step)
     assert _equal(after["model"], before["model"]) and _equal(after["moments"], before["moments"])
-    assert stepper.scaler.get_scale() == 0.5 * before["scaler"]["scale"]  # type: ignore[index]
+    assert train_step.scaler.get_scale() == 0.5 * before["scaler"]["scale"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("amp", [torch.bfloat16, torch.float16])
 def test_reduced_precision_trains_and_keeps_the_losses_in_full_precision(amp: torch.dtype) -> None:
-    stepper, batch, plan = _stepper(amp=amp), random_batch(CONFIG), _plan()
-    losses = [_run(stepper, [batch], replace(plan, lr=3e-3)).loss for _ in range(8)]
+    train_step, batch, plan = _stepper(amp=amp), random_batch(CONFIG), _plan()
+    losses = [_run(train_step, [batch], replace(plan, lr=3e-3)).loss for _ in range(8)]
     assert all(map(math.isfinite, losses)) and losses[-1] < losses[0]
 
 
@@ -205,13 +205,13 @@ def test_a_hard_clamp_does_not_hide_a_term_that_is_not_finite(bad: float, monkey
         found = honest(*args)  # type: ignore[arg-type]
         return {**found, "boundary_aware": found["boundary_aware"] * bad}
 
-    stepper, batch, plan = _stepper(), random_batch(CONFIG), _plan(clamp_mode="hard")
-    _run(stepper, [batch], plan)
-    before = _everything(stepper)
+    train_step, batch, plan = _stepper(), random_batch(CONFIG), _plan(clamp_mode="hard")
+    _run(train_step, [batch], plan)
+    before = _everything(train_step)
     monkeypatch.setattr(engine.training.step, "term_values", spoilt)
-    report = _run(stepper, [batch], plan)
+    report = _run(train_step, [batch], plan)
     assert not report.finite and report.bad_terms == ("boundary_aware",)
-    assert _equal(_everything(stepper), before)
+    assert _equal(_everything(train_step), before)
 
 
 def test_the_base_terms_are_never_clamped() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from cockpit.charts.annotations.past import InForce, Past
 from cockpit.charts.chart_specs import Spec
-from cockpit.charts.columns import Window
+from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Level
 from cockpit.charts.ticks import compact
@@ -29,7 +29,7 @@ def levels_of(
     return (held, *_level(past, "clip", Ink.CLIP, lambda then: then.gradient_clip))
 
 
-def placed(level: Level, window: Window, width: int) -> Level | None:
+def placed(level: Level, window: ColumnWindow, width: int) -> Level | None:
     """The level with columns of a plot instead of steps: what is shown of it, from the plot's first column on.
 
     None where none of it is shown.

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.columns import Window
-from cockpit.charts.draw.glyphs import Signs
+from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.draw.glyphs import ChartSigns
 from cockpit.charts.inks import Ink
 from cockpit.text.event_text import sentence
 from engine.journal.reader import Entry
@@ -67,13 +67,13 @@ def ink_of_kind(kind: Kind) -> Ink:
     return _INKS[kind]
 
 
-def head(kind: Kind, signs: Signs) -> str:
+def head(kind: Kind, signs: ChartSigns) -> str:
     """The character at the top of a mark's line."""
     heads = (signs.checkpoint, signs.note, signs.intervention, signs.phase, signs.rollback, signs.alert)
     return heads[kind]
 
 
-def line(kind: Kind, signs: Signs) -> str:
+def line(kind: Kind, signs: ChartSigns) -> str:
     """The character of a mark's line: strong for phases and rollbacks, sparse for checkpoints and notes."""
     if kind in (Kind.PHASE, Kind.ROLLBACK):
         return signs.lines[0]
@@ -95,7 +95,7 @@ class Marks:
         steps, kinds = [mark.step for mark in kept], [int(mark.kind) for mark in kept]
         return cls(kept, np.array(steps, np.int64), np.array(kinds, np.int64))
 
-    def nearest(self, step: float, window: Window) -> Mark | None:
+    def nearest(self, step: float, window: ColumnWindow) -> Mark | None:
         """The mark inside the window that is closest to `step`, the weightiest of equals; None where there is none."""
         inside = np.flatnonzero((self.steps_M >= window.first) & (self.steps_M < window.end))
         if inside.size == 0:
@@ -104,7 +104,7 @@ class Marks:
         order = np.lexsort((-inside, -self.kinds_M[inside], distance))
         return self.marks[int(inside[order[0]])]
 
-    def per_cell(self, window: Window, width: int) -> NDArray[np.int64]:
+    def per_cell(self, window: ColumnWindow, width: int) -> NDArray[np.int64]:
         """The greatest kind in each of `width` cells; -1 where there is none."""
         kinds_X = np.full(width, -1, np.int64)
         places = np.floor((self.steps_M - window.first) * width / window.span + 1e-9).astype(np.int64)

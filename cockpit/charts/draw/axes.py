@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cockpit.charts.columns import Flags, Window
+from cockpit.charts.columns import ColumnWindow, Flags
 from cockpit.charts.draw.canvas import Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.layout import Layout
@@ -16,7 +16,7 @@ from cockpit.charts.ticks import round_values, step_label
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class AxisSpace:
     """What a plot has left for its axes: (row, label) beside it, and the cells that hold a NaN or an infinity."""
 
     labels: tuple[tuple[int, str], ...]
@@ -25,7 +25,7 @@ class Drawn:
     ink: Ink = Ink.LABEL
 
 
-def draw_axes(canvas: Canvas, area: Area, drawn: Drawn, layout: Layout, glyphs: Glyphs) -> None:
+def draw_axes(canvas: Canvas, area: Area, drawn: AxisSpace, layout: Layout, glyphs: Glyphs) -> None:
     """The vertical axis with its labels, and the horizontal line with a sign in every cell that holds NaN or Inf."""
     frame = glyphs.frame
     if layout.gutter:
@@ -84,7 +84,7 @@ def cursor_label(pane: Pane, area: Area, layout: Layout) -> tuple[int, str] | No
     return centred(text, column, area, layout), text
 
 
-def step_ticks(window: Window, count: int) -> list[float]:
+def step_ticks(window: ColumnWindow, count: int) -> list[float]:
     """Round whole steps inside the window, at most about `count`."""
     values = round_values(window.first, window.end, count)
     return sorted({float(round(value)) for value in values if window.first <= round(value) < window.end})

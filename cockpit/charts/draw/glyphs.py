@@ -26,7 +26,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
+class ChartSigns:
     """Single characters with a meaning; no two that can stand in the same place are alike, and none names a curve."""
 
     above: str
@@ -58,7 +58,7 @@ class Glyphs:
     weights: NDArray[np.uint8]
     table: Cells
     frame: Frame
-    signs: Signs
+    signs: ChartSigns
     shades: str
     """Five fills from nothing to full."""
     eighths: str
@@ -68,7 +68,7 @@ class Glyphs:
 
 
 _BOX: Final = Frame("╭╮╯╰", "─", "│", "╰", "┴", "┤")
-_SIGNS: Final = Signs(
+_SIGNS: Final = ChartSigns(
     above="▲",
     below="▼",
     nan="\N{MULTIPLICATION SIGN}",
@@ -117,7 +117,7 @@ ASCII: Final = Glyphs(
     weights=np.array([[1], [2], [4]], np.uint8),
     table=np.array([ord(glyph) for glyph in " '-|.:||"], np.uint32),
     frame=Frame("++++", "-", "|", "+", "+", "+"),
-    signs=Signs(
+    signs=ChartSigns(
         above="^",
         below="v",
         nan="x",

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from cockpit.charts.columns import Band, Columns, band, bridged
-from cockpit.charts.draw.axes import Drawn
+from cockpit.charts.draw.axes import AxisSpace
 from cockpit.charts.draw.canvas import SPACE, Area, Canvas, on_paper
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import NUM_HEATS, Ink
@@ -21,7 +21,7 @@ _OUTSIDE: Final = 1.5
 """Percent of the values at each end that do not widen the scale."""
 
 
-def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> Drawn:
+def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> AxisSpace:
     """As many rows as fit, each as thick as all may be; those left out are counted. Columns: area width."""
     part = band([row.columns for row in body.rows], area.width, log=True)
     num_rows = len(body.rows)
@@ -31,7 +31,7 @@ def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> Drawn:
     if shown < num_rows:
         labels.append((area.height - 1, f"+{num_rows - shown} more"))
     _fill(canvas, Area(area.x, area.y, area.width, shown * thickness), part, body.scale, glyphs)
-    return Drawn(tuple(labels), part.nan_C, part.inf_C)
+    return AxisSpace(tuple(labels), part.nan_C, part.inf_C)
 
 
 def heat_scale(columns: Sequence[Columns], count: int) -> Scale:

@@ -9,13 +9,13 @@ from typing import Final
 from cockpit.charts.draw.canvas import Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import Ink, curve_ink
-from cockpit.charts.scene import LegendItem, Scene
+from cockpit.charts.scene import ChartScene, LegendItem
 
 Piece = tuple[str, Ink]
 """Text in one colour."""
 
 
-def draw_title(canvas: Canvas, scene: Scene, glyphs: Glyphs, *, framed: bool) -> None:
+def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: bool) -> None:
     """The frame with the title at the left of its upper edge and the tags at the right; without frame a title."""
     width, height = canvas.width, canvas.height
     if not framed:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.columns import Band, band, bridged
-from cockpit.charts.draw.axes import Drawn
+from cockpit.charts.draw.axes import AxisSpace
 from cockpit.charts.draw.canvas import SPACE, Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.raster import bits, dot_rows, per_cell, runs, thinned
 from cockpit.charts.inks import Ink, curve_ink, raw_ink
 from cockpit.charts.scale import Scale, robust_scale
-from cockpit.charts.scene import Curve, Level, Lines
+from cockpit.charts.scene import Curve, Level, LineChart
 from cockpit.charts.smoothing import smoothed
 from cockpit.charts.ticks import narrow, value_ticks
 
@@ -45,7 +45,7 @@ class _Plot:
         return round((1.0 - height) * (self.num_rows - 1)) // self.glyphs.down
 
 
-def draw_lines(canvas: Canvas, area: Area, body: Lines, glyphs: Glyphs) -> Drawn:
+def draw_lines(canvas: Canvas, area: Area, body: LineChart, glyphs: Glyphs) -> AxisSpace:
     """The curves in `area`; says which labels and signs belong on its axes. Columns: area width x `glyphs.across`."""
     part = band([curve.columns for curve in body.curves], area.width * glyphs.across, log=body.log)
     inner = area
@@ -63,7 +63,7 @@ def draw_lines(canvas: Canvas, area: Area, body: Lines, glyphs: Glyphs) -> Drawn
         _draw_level(plot, level)
     for curve in body.curves:
         _draw_chance(plot, curve)
-    return Drawn(_labels(plot), per_cell(part.nan_C, glyphs), per_cell(part.inf_C, glyphs))
+    return AxisSpace(_labels(plot), per_cell(part.nan_C, glyphs), per_cell(part.inf_C, glyphs))
 
 
 def _labels(plot: _Plot) -> tuple[tuple[int, str], ...]:
@@ -78,7 +78,7 @@ def _draw_rug(canvas: Canvas, area: Area, part: Band, glyphs: Glyphs) -> None:
     text_YX[0, rug_X], style_YX[0, rug_X] = ord(glyphs.signs.rug), Ink.ALERT
 
 
-def _draw_curves(plot: _Plot, body: Lines, part: Band) -> None:
+def _draw_curves(plot: _Plot, body: LineChart, part: Band) -> None:
     """Every curve's dots. Two raw curves in a cell are drawn both; what is thin, smoothed or sparse, lies over them."""
     if not body.curves:
         return
@@ -106,7 +106,7 @@ def _draw_curves(plot: _Plot, body: Lines, part: Band) -> None:
     text_YX[:] = plot.glyphs.table[cells_YX]
 
 
-def _raw_dots(plot: _Plot, body: Lines, part: Band) -> NDArray[np.bool_]:
+def _raw_dots(plot: _Plot, body: LineChart, part: Band) -> NDArray[np.bool_]:
     middle_KC = part.low_KC / 2 + part.high_KC / 2  # the sum of two values may be too large for a float
     empty_KC = np.isnan(middle_KC)
     for number, curve in enumerate(body.curves):
@@ -120,14 +120,14 @@ def _raw_dots(plot: _Plot, body: Lines, part: Band) -> NDArray[np.bool_]:
     return runs(low_KC, high_KC, plot.scale, plot.num_rows)
 
 
-def _smooth_dots(plot: _Plot, body: Lines, part: Band) -> NDArray[np.bool_]:
+def _smooth_dots(plot: _Plot, body: LineChart, part: Band) -> NDArray[np.bool_]:
     """The smoothed curves; a value outside the axis counts as at its edge, else one outlier bends them for long."""
     held_KC = np.minimum(np.maximum(part.mean_KC, plot.scale.low), plot.scale.high)
     mean_KC = bridged(smoothed(held_KC, body.smoothing), part.broken_KC)
     return runs(mean_KC, mean_KC, plot.scale, plot.num_rows)
 
 
-def _draw_points(plot: _Plot, body: Lines, part: Band) -> None:
+def _draw_points(plot: _Plot, body: LineChart, part: Band) -> None:
     """A sign on every point of the sparse curves, as long as they do not touch each other."""
     text_YX, style_YX = plot.canvas.cells(plot.area)
     for number, curve in enumerate(body.curves):
@@ -140,7 +140,7 @@ def _draw_points(plot: _Plot, body: Lines, part: Band) -> None:
             style_YX[rows, points // plot.glyphs.across] = curve_ink(curve.slot)
 
 
-def _draw_outliers(plot: _Plot, body: Lines, part: Band) -> None:
+def _draw_outliers(plot: _Plot, body: LineChart, part: Band) -> None:
     """An arrow at the edge of every cell with a value beyond it, and the most extreme value beside its arrow."""
     signs = plot.glyphs.signs
     above_KC, below_KC = part.high_KC > plot.scale.high, part.low_KC < plot.scale.low
@@ -171,7 +171,7 @@ def _write_beside(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
             return
 
 
-def _draw_letters(plot: _Plot, body: Lines, part: Band) -> None:
+def _draw_letters(plot: _Plot, body: LineChart, part: Band) -> None:
     """Each curve's letter behind its newest point; those that would share a cell one below the other, as the curves."""
     wanted: dict[int, list[tuple[int, Curve]]] = {}
     known_KC = ~np.isnan(part.mean_KC)

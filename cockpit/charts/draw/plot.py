@@ -12,10 +12,10 @@ from cockpit.charts.draw.lines import draw_lines
 from cockpit.charts.draw.overlay import draw_cursor, draw_marks
 from cockpit.charts.draw.stack import draw_stack
 from cockpit.charts.inks import Ink
-from cockpit.charts.scene import Heat, Lines, Pane, Scene
+from cockpit.charts.scene import ChartScene, Heat, LineChart, Pane
 
 
-def draw(scene: Scene, width: int, height: int, layout: Layout, glyphs: Glyphs) -> Canvas:
+def draw(scene: ChartScene, width: int, height: int, layout: Layout, glyphs: Glyphs) -> Canvas:
     """The picture of `scene`; never raises for any size or any values."""
     canvas = Canvas(width, height)
     draw_title(canvas, scene, glyphs, framed=layout.framed)
@@ -29,7 +29,7 @@ def draw(scene: Scene, width: int, height: int, layout: Layout, glyphs: Glyphs) 
 
 def _draw_pane(canvas: Canvas, pane: Pane, area: Area, layout: Layout, glyphs: Glyphs) -> None:
     body = pane.body
-    if isinstance(body, Lines):
+    if isinstance(body, LineChart):
         drawn = draw_lines(canvas, area, body, glyphs)
         draw_marks(canvas, area, pane, glyphs)
         draw_axes(canvas, area, drawn, layout, glyphs)

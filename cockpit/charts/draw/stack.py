@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.columns import Floats, band, bridged
-from cockpit.charts.draw.axes import Drawn
+from cockpit.charts.draw.axes import AxisSpace
 from cockpit.charts.draw.canvas import Area, Canvas, on_paper
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import Ink, curve_ink
@@ -15,14 +15,14 @@ from cockpit.charts.scene import Curve, Stack
 _Levels = NDArray[np.int64]
 
 
-def draw_stack(canvas: Canvas, area: Area, body: Stack, glyphs: Glyphs) -> Drawn:
+def draw_stack(canvas: Canvas, area: Area, body: Stack, glyphs: Glyphs) -> AxisSpace:
     """The bands in `area`, the first curve at the bottom; columns without a value stay empty. Columns: area width."""
     part = band([curve.columns for curve in body.curves], area.width, log=False)
     share_KX = shares(part.mean_KC)
     if body.curves:
         _fill(canvas, area, body.curves, _tops(share_KX, area.height * len(glyphs.eighths)), glyphs)
     labels = ((0, "100%"), ((area.height - 1) // 2, "50%"), (area.height - 1, "0%"))
-    return Drawn(labels if area.height >= 3 else labels[:1], part.nan_C, part.inf_C)
+    return AxisSpace(labels if area.height >= 3 else labels[:1], part.nan_C, part.inf_C)
 
 
 def shares(mean_KX: Floats) -> Floats:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.terminal.standard_streams import complain
-from cockpit.text.format import number, whole
+from cockpit.text.format import escape_control, number
 from engine.journal.disk.run_dir import find_run
 from engine.outputs.ablation_report import Ablation, AblationRequest, Variant
 from engine.outputs.fault_report import Diagnosis, diagnosis_lines, find_folder, folders_of, read_report
@@ -68,12 +68,17 @@ def ablation_lines(result: Ablation) -> list[str]:
     rows = [["variant", "not finite", "base loss", "norm median", "norm max", "recorded batch"]]
     rows += [_row("all on", result.control), *(_row(f"{v.without} off", v) for v in result.variants)]
     start = f"{result.control.num_steps} steps from step {result.from_step} ({result.checkpoint})"
-    return [whole(start), *table(rows), whole(result.words), f"took {result.seconds:.1f} s; the run was not touched"]
+    return [
+        escape_control(start),
+        *table(rows),
+        escape_control(result.words),
+        f"took {result.seconds:.1f} s; the run was not touched",
+    ]
 
 
 def _row(name: str, variant: Variant) -> list[str]:
     return [
-        whole(name),
+        escape_control(name),
         f"{variant.num_not_finite}/{variant.num_steps}",
         number(variant.base_loss),
         number(variant.norm_median),

@@ -12,7 +12,7 @@ from typing import Final
 from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_text import sentence
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
@@ -86,7 +86,7 @@ def entry_line(entry: Entry, alert: int | None = None) -> str:
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time))
     how = "" if entry.status is Status.NOTED else f"{entry.status.value}: "
-    who = "" if entry.actor == "engine" else f" [{whole(entry.actor)}]"
-    why = f" ({whole(entry.reason)})" if entry.reason else ""
+    who = "" if entry.actor == "engine" else f" [{escape_control(entry.actor)}]"
+    why = f" ({escape_control(entry.reason)})" if entry.reason else ""
     of = f" [alert {alert}]" if alert is not None else ""
     return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event)}{why}{who}{of}"

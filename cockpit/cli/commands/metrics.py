@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import float_texts, float_values, print_json, print_lines, table
-from cockpit.text.format import number, whole
+from cockpit.text.format import escape_control, number
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
@@ -67,7 +67,7 @@ def _csv_lines(series: Series) -> Iterator[str]:
 
 def _rows(series: Series) -> list[str]:
     """A table with one row per step."""
-    return table([["step", *map(whole, series.values)], *_cells(series, "-")])
+    return table([["step", *map(escape_control, series.values)], *_cells(series, "-")])
 
 
 def _overview(series: Series) -> list[str]:
@@ -81,4 +81,4 @@ def _summary(key: str, values: NDArray[np.float32]) -> list[str]:
     finite = values[np.isfinite(values)]
     ends = [float(end) for end in (finite.min(), finite.max())] if finite.size else [None, None]
     shown = [number(value, 6) for value in (float(values[-1]) if values.size else None, *ends)]
-    return [whole(key), *shown, str(values.size), str(values.size - finite.size)]
+    return [escape_control(key), *shown, str(values.size), str(values.size - finite.size)]

@@ -11,7 +11,7 @@ from typing import Final
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
 from cockpit.console.charts import chart_lines, marked_steps, read_curves
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 
@@ -27,7 +27,9 @@ def run_plot(arguments: argparse.Namespace) -> int:
         marks = marked_steps(reader.events())
         curves = read_curves(reader, keys, marks)
     lines = chart_lines(curves, width=terminal_width(), ascii_only=not _can_draw())
-    legend = [f"the marks at the top are interventions, see: main.py events {whole(path.name)}"] if marks else []
+    legend = (
+        [f"the marks at the top are interventions, see: main.py events {escape_control(path.name)}"] if marks else []
+    )
     print_lines([*lines[:-1], *legend])
     return 0
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from cockpit.cli.commands.status import read_status
 from cockpit.cli.output import print_json, print_lines, table
-from cockpit.text.format import number, whole
+from cockpit.text.format import escape_control, number
 from engine.errors import UserError
 from engine.journal.disk.run_dir import has_journal, list_runs, private_runs, started_at
 from engine.protocol.codec import Json
@@ -27,11 +27,13 @@ def run_runs(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([*statuses])
     elif not statuses:
-        print_lines([f"no runs in {whole(str(arguments.runs_dir))} yet"])
+        print_lines([f"no runs in {escape_control(str(arguments.runs_dir))} yet"])
     else:
         head = ["run", "state", "step", "of", "phase", "best mIoU", "started"]
         rows = table([head, *(_row(arguments.runs_dir / str(status["run"]), status) for status in statuses)])
-        print_lines([*rows, *(whole(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED)])
+        print_lines(
+            [*rows, *(escape_control(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED)]
+        )
     return 0
 
 
@@ -52,7 +54,7 @@ def _unreadable(name: str, reason: str) -> dict[str, Json]:
 def _row(path: Path, status: dict[str, Json]) -> list[str]:
     best = status.get("best_miou")
     return [
-        whole(path.name),
+        escape_control(path.name),
         str(status["state"]),
         *(str(status.get(key, "-")) for key in ("step", "total_steps", "phase")),
         number(best) if isinstance(best, float) else "-",

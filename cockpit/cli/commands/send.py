@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.text.event_text import sentence
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
@@ -75,7 +75,7 @@ def _words(outcome: Outcome | Entry, event: Event | None, step: int) -> str:
     if outcome.status is not Status.REFUSED and event is not None:
         said.append(sentence(event) + _change(event))
     if outcome.reason:
-        said.append(whole(outcome.reason))
+        said.append(escape_control(outcome.reason))
     return ": ".join(said)
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
-from cockpit.console.summary import Outcome, ending, fact_lines, read_outcome, way_on
+from cockpit.console.summary import RunSummary, ending, fact_lines, read_outcome, way_on
 from cockpit.console.ways_on import command_for
 from cockpit.session.incidents.incidents import num_incidents
-from cockpit.text.format import duration, whole
+from cockpit.text.format import duration, escape_control
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
-from engine.journal.sessions import Session
+from engine.journal.sessions import WriterSession
 from engine.outputs.fault_report import folders_of
 from engine.protocol.codec import Json
 from engine.protocol.events import Activity, RunFailed, RunFinished
@@ -66,7 +66,7 @@ def read_status(path: Path) -> dict[str, Json]:
     return {**head, **{key: value for key, value in rest.items() if key not in head}}
 
 
-def _activity(state: RunState, session: Session | None) -> tuple[Activity, str]:
+def _activity(state: RunState, session: WriterSession | None) -> tuple[Activity, str]:
     """What the run is doing, and why that is not what its journal says last ('' where it is)."""
     if state.activity in _OVER or session is None or session.is_alive():
         return state.activity, ""
@@ -98,10 +98,10 @@ def _print_status(path: Path) -> None:
         lines += [line.plain for line in fact_lines(outcome)]
     wrapped = [piece for line in lines for piece in _wrapped(line)]
     # A path or a command that is broken over two lines cannot be copied.
-    print_lines([*wrapped, *(f"  {whole(line)}" for line in _next(path, status, outcome))])
+    print_lines([*wrapped, *(f"  {escape_control(line)}" for line in _next(path, status, outcome))])
 
 
-def _head(status: dict[str, Json], outcome: Outcome | None) -> str:
+def _head(status: dict[str, Json], outcome: RunSummary | None) -> str:
     """The run, what it is doing or how it ended, and how fresh that is."""
     said, reason = str(status["state"]), str(status["reason"])
     if status["alive"]:
@@ -113,14 +113,14 @@ def _head(status: dict[str, Json], outcome: Outcome | None) -> str:
         said += f": {reason}"
     started = _number(status["started"])
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if started else ""
-    return whole(f"{status['run']}: {said}" + (f"; started {when}" if when else ""))
+    return escape_control(f"{status['run']}: {said}" + (f"; started {when}" if when else ""))
 
 
 def _number(value: Json) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _next(path: Path, status: dict[str, Json], outcome: Outcome | None) -> Iterator[str]:
+def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> Iterator[str]:
     """What can be done with the run now, as commands."""
     if status["alive"]:
         yield f"steer it: {command_for(path, 'send', 'pause')}"

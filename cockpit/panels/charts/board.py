@@ -9,7 +9,7 @@ from textual import events
 from textual.containers import Container
 from textual.timer import Timer
 
-from cockpit.charts.build import Feed
+from cockpit.charts.build import ChartInputs
 from cockpit.charts.chart_specs import DEFAULTS, charts_of
 from cockpit.charts.draw.glyphs import Marker
 from cockpit.charts.paging import Shape, page_of, shape_for
@@ -39,7 +39,7 @@ class ChartBoard(Container):
         self.wanted: Shape | None = None
         self.maximised = False
         self._behind: list[ChartView] = []
-        self._feed: Feed | None = None
+        self._feed: ChartInputs | None = None
         self._next: Timer | None = None
         self.available = [chart for chart in self.charts if chart.spec.lasting]
 
@@ -60,14 +60,14 @@ class ChartBoard(Container):
         first, last = self.available.index(shown[0]) + 1, self.available.index(shown[-1]) + 1
         return f"chart {first} of {count}" if first == last else f"charts {first}-{last} of {count}"
 
-    def show(self, feed: Feed) -> None:
+    def show(self, feed: ChartInputs) -> None:
         """Draw what is new in every chart of this page."""
         self._feed = feed
         self._behind.clear()
         for chart in self.shown:
             chart.show(feed)
 
-    def show_from_current(self, feed: Feed) -> None:
+    def show_from_current(self, feed: ChartInputs) -> None:
         """Draw the chart that keys act on now and the others right after it: its picture does not wait for theirs."""
         self._feed = feed
         self._behind = [chart for chart in self.shown if chart is not self.current]
@@ -79,7 +79,7 @@ class ChartBoard(Container):
             self._behind.pop(0).show(self._feed)
             self.call_later(self._catch_up)
 
-    def show_some(self, feed: Feed) -> None:
+    def show_some(self, feed: ChartInputs) -> None:
         """Draw what is new in the charts that have waited longest, in the others as soon as there is time for them.
 
         A fast run would have all of them drawn many times a second, and drawing takes time from the training.

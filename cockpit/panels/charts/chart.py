@@ -11,22 +11,22 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from cockpit.charts.build import Feed, Options, build, metrics_of, panes_of
+from cockpit.charts.build import ChartInputs, Options, build, metrics_of, panes_of
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.draw.layout import Layout, arrange, legend_rows
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.inks import Ink
-from cockpit.charts.scene import Scene
+from cockpit.charts.scene import ChartScene
 from cockpit.panels.charts.colours import ink_styles
 from cockpit.panels.charts.mouse import ChartMouse
-from cockpit.panels.toolkit.fast_lines import BareRows
+from cockpit.panels.toolkit.fast_lines import FastLines
 
 _EMPTY: Final = Canvas(0, 0)
 
 
-class ChartView(BareRows, ChartMouse):
+class ChartView(FastLines, ChartMouse):
     """Draws the chart `spec` from the newest feed it was shown."""
 
     DEFAULT_CSS = "ChartView { width: 1fr; height: 1fr; background: transparent; }"
@@ -37,10 +37,10 @@ class ChartView(BareRows, ChartMouse):
         self.options = Options.of(spec)
         self.glyphs = MARKERS[marker]
         self.num_draws = 0
-        self._feed: Feed | None = None
+        self._feed: ChartInputs | None = None
         self._drawn: tuple[object, ...] = ()
         self._canvas = _EMPTY
-        self._scene: Scene | None = None
+        self._scene: ChartScene | None = None
         self._layout: Layout | None = None
         self._strips: dict[int, Strip] = {}
         self._styles: dict[int, Style] = {}
@@ -51,7 +51,7 @@ class ChartView(BareRows, ChartMouse):
         """The width of the plot of the whole run in cells; 1 before anything is drawn."""
         return max(self._layout.plots[0].width, 1) if self._layout else 1
 
-    def show(self, feed: Feed) -> None:
+    def show(self, feed: ChartInputs) -> None:
         """Draw what is new in `feed`; nothing is done while the chart is hidden or when nothing has changed."""
         self._feed = feed
         if self.display and self.size:
@@ -118,7 +118,7 @@ class ChartView(BareRows, ChartMouse):
         self._layout, self._scene = layout, scene
         self._put(draw(scene, size.width, size.height, layout, self.glyphs))
 
-    def _arranged(self, feed: Feed) -> Layout:
+    def _arranged(self, feed: ChartInputs) -> Layout:
         width, height = self.size
         several = len(metrics_of(self.spec, self.options, feed.source.names)) > 3
         rows = legend_rows(height) if several and self.spec.kind != "heat" else 1
@@ -149,7 +149,7 @@ class ChartView(BareRows, ChartMouse):
         return None
 
 
-def _shown_of(feed: Feed) -> tuple[object, ...]:
+def _shown_of(feed: ChartInputs) -> tuple[object, ...]:
     """What a chart's picture depends on, so that equal means that nothing has changed."""
     held_against, source = (feed.chance, tuple(feed.in_force), feed.bound), feed.source
     return (id(source), source.version, feed.extent, feed.view, feed.marks, held_against, feed.recent)

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 
 from cockpit.charts.annotations.marks import NO_MARKS, Marks, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
-from cockpit.charts.build import Feed, metrics_of
+from cockpit.charts.build import ChartInputs, metrics_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.paging import Shape
 from cockpit.charts.smoothing import stronger
@@ -23,7 +23,7 @@ from cockpit.panels.charts.metric_chooser import MetricChooser
 from cockpit.panels.charts.mouse import ChartMouse
 from cockpit.panels.charts.status_line import ChartStatus
 from cockpit.panels.toolkit.panel import Panel
-from cockpit.session.session import News, Session
+from cockpit.session.session import Session, SessionUpdate
 
 _STATUS_SECONDS: Final = 1.0
 """How often the status line counts on while nothing but steps comes."""
@@ -65,7 +65,7 @@ class ChartGrid(Panel):
         self._status.display = event.size.height >= _STATUS_FROM
         self._draw_soon()
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Redraw the visible charts when steps, events or what curves are held against are new.
 
         With nothing but new steps one is drawn now, and the others while `has_time` says that there is time for it.
@@ -76,10 +76,10 @@ class ChartGrid(Panel):
             self._num_entries = len(session.entries)
             self._marks = Marks.of(marks_of(session.entries))
             self._past = past_of(session.entries, session.state)
-        if new or news.rewound or news.entries:
+        if new or update.rewound or update.entries:
             self.board.offer(session.history.names)
             self._show(all_charts=True)
-        elif news.steps or news.state:
+        elif update.steps or update.state:
             self.board.offer(session.history.names)
             self._show(all_charts=False)
 
@@ -122,12 +122,12 @@ class ChartGrid(Panel):
         self.board.lay_out()
         self._draw_soon()
 
-    def feed(self) -> Feed | None:
+    def feed(self) -> ChartInputs | None:
         """What the charts are drawn from; None before the panel was given anything."""
         session = self._session
         if session is None:
             return None
-        return Feed(
+        return ChartInputs(
             session.history,
             self.view,
             self._marks,
@@ -168,7 +168,7 @@ class ChartGrid(Panel):
             if time.monotonic() - self._said_at >= _STATUS_SECONDS:
                 self._say(feed)
 
-    def _say(self, feed: Feed) -> None:
+    def _say(self, feed: ChartInputs) -> None:
         self._said_at = time.monotonic()
         if self._status.display:
             self._status.show(feed, self._glyphs, self.board.place)

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 
 _HINT: Final = "up/down move   space ticks   enter takes them   escape leaves   none ticked: the default ones"
 
@@ -68,7 +68,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
     def compose(self) -> ComposeResult:
         """A filter above the list of what it leaves."""
         with Vertical() as box:
-            box.border_title = Content(f"Metrics of {whole(self._title)}")
+            box.border_title = Content(f"Metrics of {escape_control(self._title)}")
             yield Filter(placeholder="filter", id="filter")
             yield OptionList(id="metrics", markup=False)
             yield Label(_HINT, markup=False)
@@ -122,7 +122,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
         options.highlighted = 0 if self._listed else None
 
     def _prompt(self, name: str) -> Content:
-        return Content(f"[{'x' if name in self._chosen else ' '}] {whole(name)}")
+        return Content(f"[{'x' if name in self._chosen else ' '}] {escape_control(name)}")
 
 
 def found(search: FuzzySearch, query: str, names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from cockpit.charts.annotations.marks import Mark, head
-from cockpit.charts.build import Feed
+from cockpit.charts.build import ChartInputs
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.ticks import step_label
 from cockpit.charts.view import recorded
@@ -29,7 +29,7 @@ class ChartStatus(Static):
         super().__init__("", markup=False)
         self._shown: tuple[str, str, int] | None = None
 
-    def show(self, feed: Feed, glyphs: Glyphs, pages: str) -> None:
+    def show(self, feed: ChartInputs, glyphs: Glyphs, pages: str) -> None:
         """The mark nearest to the cursor, or the newest, at the left; what is shown at the right."""
         width, left = self.content_size.width, marked(feed, glyphs)
         right = fitting([part for part in (*facts(feed), pages) if part], width - len(left) - 2)
@@ -52,7 +52,7 @@ def fitting(parts: Sequence[str], room: int) -> str:
     return "".join(parts[:1])
 
 
-def marked(feed: Feed, glyphs: Glyphs) -> str:
+def marked(feed: ChartInputs, glyphs: Glyphs) -> str:
     """The cursor's step, and what happened nearest to it."""
     cursor = feed.view.cursor
     mark = feed.marks.nearest(feed.extent.last if cursor is None else cursor, feed.view.shown(feed.extent))
@@ -64,7 +64,7 @@ def _sentence(mark: Mark, glyphs: Glyphs) -> str:
     return f"{head(mark.kind, glyphs.signs)} {step_label(mark.step)}: {mark.text}"
 
 
-def facts(feed: Feed) -> tuple[str, ...]:
+def facts(feed: ChartInputs) -> tuple[str, ...]:
     """Which steps are shown, whether they follow the run, and how much of an old journal is read in."""
     extent, view = feed.extent, feed.view
     loading = feed.source.loading

@@ -24,11 +24,11 @@ from cockpit.panels.preview.layers import (
     Rgb,
     layers_of,
 )
-from cockpit.panels.toolkit.line_panel import Part, flow, part
+from cockpit.panels.toolkit.line_panel import LinePart, flow, part
 from cockpit.panels.toolkit.panel import Panel
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, LABEL
-from cockpit.session.session import News, Session
-from cockpit.text.format import whole
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.format import escape_control
 from engine.outputs.preview_file import sample_ious
 from engine.tasks.person.spec import CLASSES
 
@@ -39,7 +39,7 @@ _SECONDS_BETWEEN_LOOKS: Final = 1.0
 ALL: Final = "all"
 
 
-class Preview(Panel, can_focus=True):
+class PreviewPanel(Panel, can_focus=True):
     """Left and right go through the regions, up and down through the validations, enter through the layers.
 
     `graphics` is how pictures are drawn: 'kitty', 'sixel', '' for half blocks, None for what the terminal is known for.
@@ -59,7 +59,7 @@ class Preview(Panel, can_focus=True):
         Binding("enter", "layer(1)", show=False),
     ]
     DEFAULT_CSS = """
-    Preview {
+    PreviewPanel {
         layout: vertical;
         height: 1fr;
 
@@ -106,7 +106,7 @@ class Preview(Panel, can_focus=True):
         if self.screen.focused is None:
             self.focus()
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Look for pictures of this run."""
         if self._gallery.open(session.run_dir):
             self._show()
@@ -133,14 +133,14 @@ class Preview(Panel, can_focus=True):
         """Which region of which validation, and how well it was seen."""
         gallery = self._gallery
         if gallery.preview is None:
-            return flow([part("", whole(gallery.notice), BAD if gallery.steps else LABEL)], width)
+            return flow([part("", escape_control(gallery.notice), BAD if gallery.steps else LABEL)], width)
         ious = sample_ious(gallery.preview)
         return flow(
             [
                 part("validation at step", str(gallery.step)),
                 part("", f"{gallery.steps.index(gallery.step) + 1} of {len(gallery.steps)}", LABEL, rank=2),
                 part("region", f"{gallery.number + 1} of {len(gallery.previews)}"),
-                part("", whole(gallery.preview.sample_id), LABEL, rank=3),
+                part("", escape_control(gallery.preview.sample_id), LABEL, rank=3),
                 *(
                     part(f"IoU {name}", "-" if iou is None else f"{iou:.3f}")
                     for name, iou in zip(CLASSES, ious, strict=True)
@@ -152,11 +152,11 @@ class Preview(Panel, can_focus=True):
 
     def _switch(self, layers: tuple[Layer, ...], width: int) -> list[Content]:
         """The layers to choose from, the chosen one in brackets."""
-        pieces: list[Part] = []
+        pieces: list[LinePart] = []
         for name in (ALL, *(layer.name for layer in layers)) if layers else ():
             chosen = name == self._layer
             text = Content.styled(f"[{name}]" if chosen else f" {name} ", f"bold {ACTIVE}" if chosen else LABEL)
-            pieces.append(Part(text.stylize(Style.from_meta({"layer": name}))))
+            pieces.append(LinePart(text.stylize(Style.from_meta({"layer": name}))))
         return flow(pieces, width, 2)
 
     def on_resize(self) -> None:
@@ -198,13 +198,15 @@ class Preview(Panel, can_focus=True):
         self.focus()
 
 
-def _legend() -> list[Part]:
+def _legend() -> list[LinePart]:
     """Colours and letters of the classes and of the errors, with their names."""
     names = [*zip(CLASSES[1:], CLASS_COLOURS[1:], CLASS_LETTERS[1:], strict=True)]
     wrong = [*zip(("missed", "invented", "wrong person"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
     return [_key(*row) for row in (*names, *wrong)]
 
 
-def _key(name: str, colour: Rgb, letter: str) -> Part:
+def _key(name: str, colour: Rgb, letter: str) -> LinePart:
     red, green, blue = (int(value) for value in colour)
-    return Part(Content.assemble((f" {letter} ", f"bold #101010 on rgb({red},{green},{blue})"), (f" {name}", LABEL)))
+    return LinePart(
+        Content.assemble((f" {letter} ", f"bold #101010 on rgb({red},{green},{blue})"), (f" {name}", LABEL))
+    )

@@ -15,8 +15,8 @@ from cockpit.panels.toolkit.line_panel import since
 from cockpit.panels.toolkit.panel import JumpTo
 from cockpit.panels.toolkit.search_panel import SearchedList
 from cockpit.panels.toolkit.symbols import LABEL, STRONG, WARN
-from cockpit.session.session import News, Session
-from cockpit.text.format import whole
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.format import escape_control
 
 _KEY_WIDTH: Final = 42
 
@@ -30,7 +30,7 @@ class _Row:
     change: Change | None = None
 
 
-class Config(SearchedList):
+class ConfigPanel(SearchedList):
     """One key a line. Enter on a changed one takes the charts to the step of the change."""
 
     TITLE: ClassVar[str] = "Config"
@@ -45,7 +45,7 @@ class Config(SearchedList):
         self._rows: list[_Row] = []
         self._session: Session | None = None
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Read the config and what was changed."""
         self._session = session
         for entry in since(session.entries, self._last_id):
@@ -71,26 +71,26 @@ class Config(SearchedList):
             self._rows = rows
             self.listing.follows = False
             self.listing.show(len(rows))
-        self.status.update(whole(self._values.notice) or f"{len(values)} keys, {len(changes)} changed")
+        self.status.update(escape_control(self._values.notice) or f"{len(values)} keys, {len(changes)} changed")
 
     def line(self, index: int) -> Content:
         """A key, its value, and what became of it."""
         row = self._rows[index]
         if not row.key:
             return Content.styled(row.value, f"bold {WARN}")
-        key = whole(row.key)
+        key = escape_control(row.key)
         room = min(_KEY_WIDTH, max(self.listing.size.width // 2, 12))
         gap = " " * max(room - len(key), 2)
         if row.change is None:
-            return Content.assemble((key, LABEL), gap, (whole(row.value), STRONG))
+            return Content.assemble((key, LABEL), gap, (escape_control(row.value), STRONG))
         change = row.change
         return Content.assemble(
             (key, f"bold {WARN}"),
             gap,
-            (whole(change.was), LABEL),
+            (escape_control(change.was), LABEL),
             " -> ",
-            (whole(change.now), f"bold {WARN}"),
-            (f"  step {change.step}, {whole(change.actor)}", LABEL),
+            (escape_control(change.now), f"bold {WARN}"),
+            (f"  step {change.step}, {escape_control(change.actor)}", LABEL),
         )
 
     def on_line_list_chosen(self, event: LineList.Chosen) -> None:
@@ -100,7 +100,7 @@ class Config(SearchedList):
         if row.change is not None:
             self.post_message(JumpTo(row.change.step))
         elif row.key:
-            self.notify(f"{whole(row.key)} is as it was at the start", markup=False)
+            self.notify(f"{escape_control(row.key)} is as it was at the start", markup=False)
 
 
 def _matching(rows: list[_Row], sought: str) -> list[_Row]:

@@ -15,18 +15,18 @@ from cockpit.panels.toolkit.line_list import LineList
 from cockpit.panels.toolkit.panel import JumpTo
 from cockpit.panels.toolkit.search_panel import SearchedList
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, LABEL, STRONG, WARN, signs_for
-from cockpit.session.session import News, Session
-from cockpit.text.event_text import Weight, sentence
-from cockpit.text.format import whole
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.event_text import EventSeverity, sentence
+from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.events import Status
 
 _STYLES: Final = {
-    Weight.ALERT: BAD,
-    Weight.RESULT: STRONG,
-    Weight.INTERVENTION: ACTIVE,
-    Weight.PROGRESS: "",
-    Weight.SILENT: FAINT,
+    EventSeverity.ALERT: BAD,
+    EventSeverity.RESULT: STRONG,
+    EventSeverity.INTERVENTION: ACTIVE,
+    EventSeverity.PROGRESS: "",
+    EventSeverity.SILENT: FAINT,
 }
 _ENDINGS: Final = {
     Status.APPLIED: ("applied", ACTIVE),
@@ -38,7 +38,7 @@ _TIME_FROM: Final = 60
 _SECONDS_BETWEEN_TURNS: Final = 0.02
 
 
-class Events(SearchedList):
+class EventsPanel(SearchedList):
     """The list, searched a few milliseconds at a time, so that no length of it holds up the screen."""
 
     TITLE: ClassVar[str] = "Events"
@@ -57,7 +57,7 @@ class Events(SearchedList):
         self._filter = EventsFilter()
         self._is_searching = False
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """List what came since."""
         self._filter.watch(session.entries)
         if not self._filter.is_done or not self._filter.total:
@@ -126,10 +126,10 @@ def event_line(entry: Entry, width: int, alert_sign: str) -> Content:
     """One event: when, at which step, who asked, how a command ended, what, and why."""
     matter = weight_of(entry)
     when = time.strftime("%H:%M:%S ", time.localtime(entry.time)) if width >= _TIME_FROM else ""
-    sign = alert_sign if matter is Weight.ALERT else " "
-    actor = "" if entry.actor == "engine" else f"[{whole(entry.actor)}] "
+    sign = alert_sign if matter is EventSeverity.ALERT else " "
+    actor = "" if entry.actor == "engine" else f"[{escape_control(entry.actor)}] "
     word, style = _ENDINGS.get(entry.status, ("", ""))
-    reason = f" ({whole(entry.reason)})" if entry.reason else ""
+    reason = f" ({escape_control(entry.reason)})" if entry.reason else ""
     return Content.assemble(
         (when, FAINT),
         (f"{entry.step:>7} ", LABEL),

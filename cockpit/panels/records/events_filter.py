@@ -7,32 +7,34 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cockpit.text.event_text import Weight, sentence, weight
-from cockpit.text.format import whole
+from cockpit.text.event_text import EventSeverity, sentence, weight
+from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.events import Status
 
 KINDS: Final = ("all", "interventions", "alerts", "results")
 """What can be listed: everything but what another event says better, or one kind of it."""
 
-_WEIGHTS: Final = {"interventions": Weight.INTERVENTION, "alerts": Weight.ALERT, "results": Weight.RESULT}
+_WEIGHTS: Final = {
+    "interventions": EventSeverity.INTERVENTION,
+    "alerts": EventSeverity.ALERT,
+    "results": EventSeverity.RESULT,
+}
 _BUDGET: Final = 0.006
 """Seconds of one turn: the search gives way to keys and charts."""
 
 
-def weight_of(entry: Entry) -> Weight:
+def weight_of(entry: Entry) -> EventSeverity:
     """What a person asked for is an intervention, unless it is a result or an alert."""
     matter = weight(entry.event)
-    if entry.status is not Status.NOTED and matter in (Weight.PROGRESS, Weight.SILENT):
-        return Weight.INTERVENTION
+    if entry.status is not Status.NOTED and matter in (EventSeverity.PROGRESS, EventSeverity.SILENT):
+        return EventSeverity.INTERVENTION
     return matter
 
 
 def searched_text(entry: Entry) -> str:
     """What a search looks through, in small letters."""
-    return (
-        f"step {entry.step} {whole(entry.actor)} {entry.status} {sentence(entry.event)} {whole(entry.reason)}".lower()
-    )
+    return f"step {entry.step} {escape_control(entry.actor)} {entry.status} {sentence(entry.event)} {escape_control(entry.reason)}".lower()
 
 
 class EventsFilter:
@@ -90,7 +92,7 @@ class EventsFilter:
 
     def _is_wanted(self, entry: Entry) -> bool:
         matter = weight_of(entry)
-        if matter is Weight.SILENT or (self.kind in _WEIGHTS and matter is not _WEIGHTS[self.kind]):
+        if matter is EventSeverity.SILENT or (self.kind in _WEIGHTS and matter is not _WEIGHTS[self.kind]):
             return False
         if not self.words:
             return True

@@ -11,7 +11,7 @@ from textual.content import Content
 from cockpit.panels.records.log_tail import LogTail
 from cockpit.panels.toolkit.search_panel import SearchedList
 from cockpit.panels.toolkit.symbols import BAD, WARN
-from cockpit.session.session import News, Session
+from cockpit.session.session import Session, SessionUpdate
 from engine.journal.disk.run_dir import CONSOLE_LOG
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
@@ -19,7 +19,7 @@ _BAD: Final = re.compile(r"\b(error|critical|fatal|exception|traceback)\b", re.I
 _WARNING: Final = re.compile(r"warn", re.IGNORECASE)
 
 
-class Log(SearchedList):
+class LogPanel(SearchedList):
     """A search goes to its hits, the newest first; the text stays whole."""
 
     TITLE: ClassVar[str] = "Log"
@@ -36,7 +36,7 @@ class Log(SearchedList):
         """The file grows without the journal's knowing: look by the clock, while somebody looks."""
         self.set_interval(_SECONDS_BETWEEN_LOOKS, self._look)
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Read the file of this run."""
         if self._tail is None or self._tail.path.parent != session.run_dir:
             self._tail = LogTail(session.run_dir / CONSOLE_LOG)

@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-from cockpit.text.format import whole
+from cockpit.text.format import escape_control
 
 MAX_LINES: Final = 10_000
 MAX_BYTES: Final = 2 * 2**20
@@ -77,4 +77,4 @@ def shown_line(line: bytes) -> str:
     text = line.decode("utf-8", "replace").rstrip("\r")
     text = text.rpartition("\r")[2].expandtabs(8)
     cut = len(text) - _MAX_CELLS
-    return whole(text[:_MAX_CELLS]) + (f" ... {cut} more" if cut > 0 else "")
+    return escape_control(text[:_MAX_CELLS]) + (f" ... {cut} more" if cut > 0 else "")

@@ -7,16 +7,16 @@ from typing import ClassVar
 from textual.content import Content
 
 from cockpit.dialogs.remedies import remedies_of
-from cockpit.panels.status.incidents import Account, account
-from cockpit.panels.toolkit.line_panel import Lines, Part, flow, jump, link, wrapped
+from cockpit.panels.status.incidents import IncidentText, account
+from cockpit.panels.toolkit.line_panel import LinePanel, LinePart, flow, jump, link, wrapped
 from cockpit.panels.toolkit.symbols import LABEL, STRONG
 from cockpit.session.activity_text import OVER
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.session import News, Session
+from cockpit.session.session import Session, SessionUpdate
 
 
-class Banner(Lines):
-    """The newest incident that nobody acknowledged. Give it every news, hidden or not: it shows and hides itself."""
+class Banner(LinePanel):
+    """The newest incident that nobody acknowledged. Give it every update, hidden or not: it shows and hides itself."""
 
     TITLE: ClassVar[str] = "Alert"
     HELP = "Alerts of one cause are one incident. It stays here until it is acknowledged; the one before it shows then."
@@ -49,7 +49,7 @@ class Banner(Lines):
         """How many incidents wait for somebody."""
         return len(self._incidents.open)
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the newest incident of the session, as it has grown."""
         self._incidents, self._session = session.incidents, session
         if self.incident != self._shown or self._was_over is not self._is_over():
@@ -81,27 +81,29 @@ class Banner(Lines):
             *(wrapped(f"remedy: {remedy}", width, LABEL, most=3) if (remedy := self._remedy(incident, told)) else ()),
         ]
 
-    def _remedy(self, incident: Incident, told: Account) -> str:
+    def _remedy(self, incident: Incident, told: IncidentText) -> str:
         """The recommended command, then what the newest alert says of it."""
         state = self._session.state if self._session is not None and not self._is_over() else None
         found = remedies_of(incident, state) if state is not None else ()
         return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
 
-    def _headline(self, incident: Incident, told: Account) -> list[Part]:
+    def _headline(self, incident: Incident, told: IncidentText) -> list[LinePart]:
         pieces = [
-            Part(
+            LinePart(
                 Content.assemble(
                     (f"{self.signs.alert} {self._title(incident)} ", "bold $text-error"), (told.what, STRONG)
                 )
             )
         ]
         if str(incident.last_step) not in told.what:
-            pieces.append(Part(Content.assemble(("step ", LABEL), jump(str(incident.last_step), incident.last_step))))
+            pieces.append(
+                LinePart(Content.assemble(("step ", LABEL), jump(str(incident.last_step), incident.last_step)))
+            )
         else:
-            pieces.append(Part(jump("show", incident.last_step)))
-        pieces.append(Part(link("[a] acknowledge", "acknowledge")))
+            pieces.append(LinePart(jump("show", incident.last_step)))
+        pieces.append(LinePart(link("[a] acknowledge", "acknowledge")))
         if not self._is_over():
-            pieces.append(Part(link("[A] remedies", "remedies")))
+            pieces.append(LinePart(link("[A] remedies", "remedies")))
         return pieces
 
     def _is_over(self) -> bool:

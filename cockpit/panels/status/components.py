@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.style import Style
 
 from cockpit.panels.status.header import value_style
-from cockpit.panels.toolkit.line_panel import Part, TitledLines, cut, flow, link, padded, part
-from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, Signs, sparkline
+from cockpit.panels.toolkit.line_panel import LinePart, TitledLinePanel, cut, flow, link, padded, part
+from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, Symbols, sparkline
 from cockpit.session.history.history import History
-from cockpit.session.session import News, Session
-from cockpit.text.command_text import foreseen
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.command_text import projected_state
 from cockpit.text.format import number
 from engine.protocol.state import RunState
 from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, PHASES, REFINEMENT_OF_TERM, REFINEMENTS
@@ -57,7 +57,7 @@ class Row:
     spark: str
 
 
-class Modules(TitledLines):
+class ComponentsPanel(TitledLinePanel):
     """The seven refinements. A click on one is its number key; a click on its weight is the key of weights."""
 
     TITLE: ClassVar[str] = "Modules"
@@ -67,12 +67,12 @@ class Modules(TitledLines):
         super().__init__(marker=marker, id=id)
         self._session: Session | None = None
         self._curves: dict[str, tuple[tuple[float, ...], str]] = {}
-        self._tallies = {term: Tally(f"clamp_hits/{term}") for term in REFINEMENT_OF_TERM}
+        self._tallies = {term: MetricSum(f"clamp_hits/{term}") for term in REFINEMENT_OF_TERM}
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the refinements as they are now."""
         self._session = session
-        self.repaint_for(session, news)
+        self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
         """A table where there is room, else a few lines for each."""
@@ -108,7 +108,7 @@ class Modules(TitledLines):
         return Content("  ").join(pieces)
 
     def _rows(self, session: Session, state: RunState, spark: int) -> list[Row]:
-        soon = foreseen(state, (pending.command for pending in session.pending))
+        soon = projected_state(state, (pending.command for pending in session.pending))
         return [self._row(session, (state, soon), name, key, spark) for key, name in enumerate(REFINEMENTS, start=1)]
 
     def _row(self, session: Session, states: tuple[RunState, RunState], name: str, key: int, spark: int) -> Row:
@@ -177,16 +177,18 @@ class Modules(TitledLines):
         if not row.on:
             yield toggle
             return
-        first = [Part(toggle), part("share", _percent(row.share), _share_style(row.share))]
+        first = [LinePart(toggle), part("share", _percent(row.share), _share_style(row.share))]
         used = sum(piece.content.cell_length + 2 for piece in first)
-        pieces: list[Part] = []
+        pieces: list[LinePart] = []
         (first if used + len(row.spark) <= width else pieces).append(part("", row.spark, ACTIVE))
         yield from flow(first, width)
         if row.term:
-            pieces.append(Part(part("raw", number(row.raw), value_style(row.raw, row.chance)).content))
+            pieces.append(LinePart(part("raw", number(row.raw), value_style(row.raw, row.chance)).content))
             pieces.append(part("chance", number(row.chance, 3), LABEL))
             pieces.append(
-                Part(Content.assemble(("x ", LABEL), self._weight(row), (" = ", LABEL), (number(row.weighted), STRONG)))
+                LinePart(
+                    Content.assemble(("x ", LABEL), self._weight(row), (" = ", LABEL), (number(row.weighted), STRONG))
+                )
             )
             if row.hits:
                 pieces.append(part("clamped", str(row.hits), WARN))
@@ -230,7 +232,7 @@ def _share_style(share: float | None) -> str:
     return BAD if not math.isfinite(share) else f"bold {WARN}" if share > 0.5 else STRONG
 
 
-def _drawn(history: History, name: str, columns: int, signs: Signs) -> str:
+def _drawn(history: History, name: str, columns: int, signs: Symbols) -> str:
     """The whole run of a metric in `columns` characters, a sign of its own where a value was not finite."""
     first, last = history.first_step, history.last_step
     held = history.buckets(name, first=first, last=last + 1, columns=min(columns, last - first + 1))
@@ -238,7 +240,7 @@ def _drawn(history: History, name: str, columns: int, signs: Signs) -> str:
     return sparkline(means.tolist(), signs)
 
 
-class Tally:
+class MetricSum:
     """The sum of a counting metric over the whole history, at the cost of what is new."""
 
     def __init__(self, name: str) -> None:

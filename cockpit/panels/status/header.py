@@ -9,12 +9,12 @@ from typing import ClassVar, Final
 from textual.content import Content
 
 from cockpit.console.live_panel import phase_title
-from cockpit.panels.toolkit.line_panel import Lines, Part, flow, part
+from cockpit.panels.toolkit.line_panel import LinePanel, LinePart, flow, part
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
 from cockpit.session.activity_text import OVER
-from cockpit.session.session import News, Session
-from cockpit.text.command_text import foreseen
-from cockpit.text.format import duration, number, rate, whole
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.command_text import projected_state
+from cockpit.text.format import duration, escape_control, number, rate
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.tasks.person.spec import active_terms
@@ -37,7 +37,7 @@ _STYLES: Final = {
 }
 
 
-class Header(Lines):
+class Header(LinePanel):
     """The run at a glance. `reduced_motion` keeps the heart from beating; its silence is told all the same."""
 
     TITLE: ClassVar[str] = "Run"
@@ -56,7 +56,7 @@ class Header(Lines):
         self._num_beats = 0
         self._last_beat = -math.inf
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show how the run stands now."""
         self._session = session
         if session.heartbeat_age is not None:
@@ -72,7 +72,7 @@ class Header(Lines):
         if session is None or session.state is None:
             return flow(self._beginning(session), width, 3)
         state = session.state
-        soon = foreseen(state, (pending.command for pending in session.pending))
+        soon = projected_state(state, (pending.command for pending in session.pending))
         most = 1 if width >= _FULL_WIDTH else 3
         return [
             *flow(self._identity(session, state, soon), width, most),
@@ -80,39 +80,39 @@ class Header(Lines):
             *flow(self._measures(session, state, soon), width, most),
         ]
 
-    def _beginning(self, session: Session | None) -> Iterable[Part]:
+    def _beginning(self, session: Session | None) -> Iterable[LinePart]:
         """Before the run has said anything."""
         sign = self.signs.activities[Activity.STARTING]
         yield part("", f"{sign} starting", _STYLES[Activity.STARTING])
         if session is not None:
-            yield part("", whole(session.run_dir.name))
-            yield part("", whole(session.pulse.removeprefix("starting, ")), LABEL)
+            yield part("", escape_control(session.run_dir.name))
+            yield part("", escape_control(session.pulse.removeprefix("starting, ")), LABEL)
             if session.notice not in ("", "starting"):
-                yield part("", whole(session.notice), BAD)
+                yield part("", escape_control(session.notice), BAD)
 
-    def _identity(self, session: Session, state: RunState, soon: RunState) -> Iterable[Part]:
-        name = whole(state.run)
+    def _identity(self, session: Session, state: RunState, soon: RunState) -> Iterable[LinePart]:
+        name = escape_control(state.run)
         yield part("", name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + self.signs.dots[:1])
         if state.activity not in OVER:
             yield self._heart(session)
         yield self._activity(session, state, soon)
         if session.notice:
-            yield part("", whole(session.notice), BAD)
+            yield part("", escape_control(session.notice), BAD)
         if soon.phase != state.phase:
-            yield Part(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
+            yield LinePart(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
         else:
             yield part("phase", str(state.phase), rank=1)
             yield part("", phase_title(state.phase).partition(" ")[2], LABEL, rank=3)
         yield part("epoch", str(state.epoch + 1), rank=2)
-        yield part("on", whole(state.device) or "-", LABEL, rank=4)
+        yield part("on", escape_control(state.device) or "-", LABEL, rank=4)
         for word, now, then in (
             ("guardian", state.guardian, soon.guardian),
             ("autopilot", state.autopilot, soon.autopilot),
         ):
             if now is not then:
-                yield Part(_waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
+                yield LinePart(_waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
 
-    def _activity(self, session: Session, state: RunState, soon: RunState) -> Part:
+    def _activity(self, session: Session, state: RunState, soon: RunState) -> LinePart:
         """What it does as a sign and a word, for how long, and what it was told to do next; or how it ended."""
         end = session.end
         if end is not None and end.word == "stopped":
@@ -120,14 +120,14 @@ class Header(Lines):
         word = state.activity.value
         style = _STYLES[state.activity]
         text = Content.styled(f"{self.signs.activities[state.activity]} {word}", style)
-        said = whole(session.pulse)
+        said = escape_control(session.pulse)
         if said not in ("", word):
             text += Content.styled(said.removeprefix(word) if said.startswith(word) else f"  {said}", style)
         if soon.activity is not state.activity:
             text += _waiting(" ", soon.activity.value, self.signs.dots)
-        return Part(text)
+        return LinePart(text)
 
-    def _heart(self, session: Session) -> Part:
+    def _heart(self, session: Session) -> LinePart:
         """Beats with the journal's writer; says so when that is silent."""
         age = session.heartbeat_age
         if age is None:
@@ -150,7 +150,7 @@ class Header(Lines):
         gap = "  " if beside else ""
         return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, beside)
 
-    def _measures(self, session: Session, state: RunState, soon: RunState) -> Iterable[Part]:
+    def _measures(self, session: Session, state: RunState, soon: RunState) -> Iterable[LinePart]:
         chance = total_chance(session, state)
         yield part("loss", number(state.loss), value_style(state.loss, chance))
         if chance is not None:
@@ -166,14 +166,14 @@ class Header(Lines):
             if count:
                 yield part(word, str(count), BAD, rank=4)
 
-    def _lr(self, state: RunState, soon: RunState) -> Part:
+    def _lr(self, state: RunState, soon: RunState) -> LinePart:
         now = rate(state.lr) if state.lr else "-"
         if soon.lr == state.lr:
             return part("lr", now)
-        return Part(part("lr", f"{now} ").content + _waiting("", rate(soon.lr), self.signs.dots))
+        return LinePart(part("lr", f"{now} ").content + _waiting("", rate(soon.lr), self.signs.dots))
 
 
-def _pace(session: Session, state: RunState) -> Iterable[Part]:
+def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
     """How fast the run goes and how long it takes, as far as it is known; after its end how long it took."""
     if (end := session.end) is not None:
         yield part("took", duration(session.elapsed if end.seconds is None else end.seconds), rank=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cockpit.console.incident_text import what_of
 from cockpit.session.incidents.incidents import NOT_FINITE, Incident
-from cockpit.text.format import number, whole
+from cockpit.text.format import escape_control, number
 from engine.protocol import events as e
 
 _FEW = 6
@@ -15,7 +15,7 @@ _FEW = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class IncidentText:
     """An incident in words: what, its likely cause, where, the evidence, the remedy; '' for what is not known.
 
     All of it printable.
@@ -28,26 +28,28 @@ class Account:
     cause: str = ""
 
 
-def account(incident: Incident) -> Account:
+def account(incident: Incident) -> IncidentText:
     """The incident in words, from everything that tells of it."""
     what = what_of(incident)
     cause = incident.cause.text if incident.cause is not None else ""
     told = _not_finite(incident) if incident.tally(NOT_FINITE) is not None else _newest(incident)
-    return Account(what, told.where, told.evidence, told.remedy, cause)
+    return IncidentText(what, told.where, told.evidence, told.remedy, cause)
 
 
-def _newest(incident: Incident) -> Account:
+def _newest(incident: Incident) -> IncidentText:
     """Where, why and what to do, by the newest event."""
     match incident.entries[-1].event:
         case e.AlertRaised() as alert:
-            return Account("", _places(incident) or _place(alert), whole(alert.message), whole(alert.remedy))
+            return IncidentText(
+                "", _places(incident) or _place(alert), escape_control(alert.message), escape_control(alert.remedy)
+            )
         case e.SpikeDetected() as spike:
             height = f"{number(spike.score, 3)} deviations above {number(spike.centre)}"
-            return Account("", "", f"{number(spike.value)} at step {spike.at_step}, {height}")
+            return IncidentText("", "", f"{number(spike.value)} at step {spike.at_step}, {height}")
         case e.RunFailed(error=error):
-            return Account("", "", whole(error), "the traceback is in the log; resume from a checkpoint")
+            return IncidentText("", "", escape_control(error), "the traceback is in the log; resume from a checkpoint")
         case _:
-            return Account("")
+            return IncidentText("")
 
 
 def _places(incident: Incident) -> str:
@@ -55,16 +57,16 @@ def _places(incident: Incident) -> str:
     tallies = [tally for tally in incident.tallies if tally.places]
     if sum(len(tally.places) for tally in tallies) < 2:
         return ""
-    return "; ".join(f"{whole(tally.kind)} {_listed(tally.places)}" for tally in tallies)
+    return "; ".join(f"{escape_control(tally.kind)} {_listed(tally.places)}" for tally in tallies)
 
 
 def _listed(names: Iterable[str]) -> str:
-    shown = [whole(name) for name in names]
+    shown = [escape_control(name) for name in names]
     more = len(shown) - _FEW
     return ", ".join(shown[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
-def _not_finite(incident: Incident) -> Account:
+def _not_finite(incident: Incident) -> IncidentText:
     told = {type(entry.event): entry.event for entry in incident.entries if _is_of_step(entry.event)}
     skipped, fault, alert = told.get(e.StepSkipped), told.get(e.FaultNamed), told.get(e.AlertRaised)
     where = evidence = remedy = ""
@@ -72,10 +74,10 @@ def _not_finite(incident: Incident) -> Account:
         where = ", ".join(
             [*(f"term {term}" for term in skipped.terms), *(f"module {part}" for part in skipped.modules)]
         )
-        evidence = whole(skipped.reason)
+        evidence = escape_control(skipped.reason)
     if isinstance(alert, e.AlertRaised):
         where = _place(alert) or where
-        evidence, remedy = whole(alert.message), whole(alert.remedy)
+        evidence, remedy = escape_control(alert.message), escape_control(alert.remedy)
     if isinstance(fault, e.FaultNamed):
         blame = (("operation", fault.operation), ("module", fault.module), ("term", fault.term))
         # A replay that names nothing leaves what the skipped step itself has told.
@@ -83,10 +85,10 @@ def _not_finite(incident: Incident) -> Account:
         how = ", ".join(said for said in (fault.direction, fault.verdict) if said and said not in evidence)
         where = f"{named} ({how})" if named and how else named or how
         where += f", refinement {fault.refinement}" if fault.refinement else ""
-    where = whole(where)
+    where = escape_control(where)
     others = _places(incident)
     where = "" if where in evidence else where
-    return Account("", "; ".join(part for part in (where, others) if part), evidence, remedy)
+    return IncidentText("", "; ".join(part for part in (where, others) if part), evidence, remedy)
 
 
 def _is_of_step(event: e.Event) -> bool:
@@ -96,4 +98,4 @@ def _is_of_step(event: e.Event) -> bool:
 
 def _place(alert: e.AlertRaised) -> str:
     places = (("operation", alert.operation), ("module", alert.module), ("term", alert.term))
-    return whole(", ".join(f"{word} {name}" for word, name in places if name))
+    return escape_control(", ".join(f"{word} {name}" for word, name in places if name))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from textual.content import Content
 
 from cockpit.panels.toolkit.panel import Panel
-from cockpit.session.session import News, Pending, Session
-from cockpit.text.command_text import change, foreseen, title, waits_for
+from cockpit.session.session import Pending, Session, SessionUpdate
+from cockpit.text.command_text import change, projected_state, title, waits_for
 from cockpit.text.format import duration
 from engine.protocol.decide import decide
 
 
 class PendingStrip(Panel):
-    """One line for each command on its way, gone when there is none. Give it every news, hidden or not."""
+    """One line for each command on its way, gone when there is none. Give it every update, hidden or not."""
 
     TITLE = "Pending"
     MOST = 3
@@ -32,7 +32,7 @@ class PendingStrip(Panel):
         self._since: dict[tuple[float, int], float] = {}
         self._lines: tuple[str, ...] = ()
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Seconds count by the session's clock from when the strip first saw the command."""
         known = set(map(_identity, session.pending))
         self._since = {
@@ -72,5 +72,5 @@ def _effect(session: Session, number: int) -> str:
     command = commands[number]
     if session.state is None:
         return title(command)
-    event = decide(foreseen(session.state, commands[:number]), command).event
+    event = decide(projected_state(session.state, commands[:number]), command).event
     return title(command) if event is None else f"{title(command)}: {change(event)}"

@@ -8,12 +8,12 @@ from typing import ClassVar, Final
 from textual.content import Content
 
 from cockpit.panels.records.config_values import ConfigValues
-from cockpit.panels.toolkit.line_panel import Part, TitledLines, cut, flow, link, padded, part, since, wrapped
+from cockpit.panels.toolkit.line_panel import LinePart, TitledLinePanel, cut, flow, link, padded, part, since, wrapped
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
 from cockpit.session.activity_text import OVER
-from cockpit.session.session import News, Session
-from cockpit.text.command_text import foreseen
-from cockpit.text.format import whole
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.command_text import projected_state
+from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.events import AutopilotDecided
 from engine.protocol.state import GateCheck, RunState
@@ -23,7 +23,7 @@ _WIDE: Final = 56
 """From here on a rung has everything on one line."""
 
 
-class Phases(TitledLines):
+class PhasesPanel(TitledLinePanel):
     """The ladder of phases, the gate to the next, the probation, what blends in, the autopilot."""
 
     TITLE: ClassVar[str] = "Phases"
@@ -36,14 +36,14 @@ class Phases(TitledLines):
         self._decided: Entry | None = None
         self._last_id = 0
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the phase as it is now."""
         self._session = session
         for entry in since(session.entries, self._last_id):
             self._last_id = entry.id
             if isinstance(entry.event, AutopilotDecided):
                 self._decided = entry
-        self.repaint_for(session, news)
+        self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
         """Sections one below the other."""
@@ -51,7 +51,7 @@ class Phases(TitledLines):
         if session is None or session.state is None:
             return [Content.styled("no phase before the run has begun", LABEL)]
         state = session.state
-        soon = foreseen(state, (pending.command for pending in session.pending))
+        soon = projected_state(state, (pending.command for pending in session.pending))
         return [
             *self._ladder(state, soon, width),
             *self._gate(state, width),
@@ -110,7 +110,9 @@ class Phases(TitledLines):
 
     def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
         """A table where every check fits on its line, else as many lines as each needs."""
-        rows = [(whole(check.name), whole(check.value), whole(check.bound)) for check in checks]
+        rows = [
+            (escape_control(check.name), escape_control(check.value), escape_control(check.bound)) for check in checks
+        ]
         names, values, bounds = (max((len(row[at]) for row in rows), default=0) for at in (0, 1, 2))
         is_table = 8 + names + values + bounds <= width
         for check, (name, value, bound) in zip(checks, rows, strict=True):
@@ -132,7 +134,7 @@ class Phases(TitledLines):
             [
                 part("on probation", f"{left} steps left", f"bold {WARN}"),
                 part("a fault goes back to", f"phase {state.probation.former_phase}", LABEL),
-                part("", whole(state.probation.checkpoint), LABEL),
+                part("", escape_control(state.probation.checkpoint), LABEL),
             ],
             width,
         )
@@ -145,7 +147,7 @@ class Phases(TitledLines):
         for name, began_at in state.enabled_at.items():
             done = state.step - began_at
             if done < steps:
-                said = f" {done}/{steps:g} {whole(name)}"
+                said = f" {done}/{steps:g} {escape_control(name)}"
                 full, empty = bar(done / steps, min(max(width - len(said) - 10, 4), 20), self.signs)
                 yield cut(Content.assemble(("blends in ", LABEL), (full, ACTIVE), (empty, FAINT), said), width)
 
@@ -158,10 +160,10 @@ class Phases(TitledLines):
         yield from flow(pieces, width)
         if self._decided is not None and isinstance(self._decided.event, AutopilotDecided):
             event = self._decided.event
-            said = f"  step {self._decided.step}: {whole(event.decision)}, {whole(event.why)}"
+            said = f"  step {self._decided.step}: {escape_control(event.decision)}, {escape_control(event.why)}"
             yield from wrapped(said, width, LABEL, most=3)
 
 
-def _key(state: RunState, text: str, action: str) -> list[Part]:
+def _key(state: RunState, text: str, action: str) -> list[LinePart]:
     """The key of `action` as a link, none where the run is over."""
-    return [] if state.activity in OVER else [Part(link(text, action))]
+    return [] if state.activity in OVER else [LinePart(link(text, action))]

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from textual.content import Content
 
-from cockpit.panels.toolkit.line_panel import TitledLines, cut, jump, link, padded, since
+from cockpit.panels.toolkit.line_panel import TitledLinePanel, cut, jump, link, padded, since
 from cockpit.panels.toolkit.symbols import BAD, GOOD, LABEL, STRONG, WAITING, WARN
 from cockpit.session.activity_text import OVER
-from cockpit.session.session import News, Session
-from cockpit.text.command_text import foreseen
-from cockpit.text.format import duration, number, whole
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.command_text import projected_state
+from cockpit.text.format import duration, escape_control, number
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.state import RunState
@@ -27,7 +27,7 @@ _DISK_KINDS: Final = ("journal", "tensorboard", "disk")
 Fact = tuple[str, Content]
 
 
-class Safety(TitledLines):
+class SafetyPanel(TitledLinePanel):
     """Counters and names, each with a word beside its number."""
 
     TITLE: ClassVar[str] = "Safety"
@@ -39,14 +39,14 @@ class Safety(TitledLines):
         self._last_id = 0
         self._newest: dict[str, Entry] = {}
 
-    def take(self, session: Session, news: News) -> None:
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show how safe the run is now."""
         self._session = session
         for entry in since(session.entries, self._last_id):
             self._last_id = entry.id
             for name in _remembered_as(entry):
                 self._newest[name] = entry
-        self.repaint_for(session, news)
+        self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
         """One fact a line, two where there is room; what is too long for half a line comes last."""
@@ -64,7 +64,7 @@ class Safety(TitledLines):
         return [*pairs, *(line for fact in facts if fact not in short for line in _narrow(fact, width))]
 
     def _facts(self, session: Session, state: RunState) -> Iterable[Fact]:
-        soon = foreseen(state, (pending.command for pending in session.pending))
+        soon = projected_state(state, (pending.command for pending in session.pending))
         yield "guardian", self._guardian(state, soon)
         yield "skipped steps", _count(state.skipped_steps, BAD) + self._last("skipped")
         yield "spikes", _count(state.spikes, WARN) + self._last("spike")
@@ -101,7 +101,7 @@ class Safety(TitledLines):
         """The file and how much work lies behind it: in steps, and in time at the present pace."""
         if not name:
             return Content.styled("none yet", WARN if remembered == "good" else LABEL)
-        text = Content.styled(whole(name), STRONG)
+        text = Content.styled(escape_control(name), STRONG)
         entry = self._newest.get(remembered)
         if entry is None:
             return text
@@ -121,16 +121,16 @@ class Safety(TitledLines):
         """The state's words begin with the step already: they are the link."""
         entry = self._newest.get("fault")
         if not state.fault or entry is None:
-            return Content.styled(whole(state.fault) or "none", BAD if state.fault else LABEL)
+            return Content.styled(escape_control(state.fault) or "none", BAD if state.fault else LABEL)
         step = entry.event.at_step if isinstance(entry.event, e.FaultNamed) else entry.step
-        return jump(whole(state.fault), step, BAD)
+        return jump(escape_control(state.fault), step, BAD)
 
     def _disk(self) -> Content:
         entry = self._newest.get("disk")
         if entry is None:
             return Content.styled("no trouble", LABEL)
         said = entry.event.message if isinstance(entry.event, e.AlertRaised) else getattr(entry.event, "error", "")
-        return Content.styled(whole(said), BAD) + self._last("disk")
+        return Content.styled(escape_control(said), BAD) + self._last("disk")
 
 
 def _remembered_as(entry: Entry) -> tuple[str, ...]:

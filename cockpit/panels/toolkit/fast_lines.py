@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 
-class BareRows:
+class FastLines:
     """For a widget without border and padding, which has nothing added to its rows, and keeps them itself.
 
     Stands before the widget's own base, and is none itself: Textual takes a widget's style from its first base alone.

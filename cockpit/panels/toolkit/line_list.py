@@ -14,13 +14,13 @@ from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from cockpit.panels.toolkit.fast_lines import BareRows
-from cockpit.panels.toolkit.strip_cache import KeptStrips
+from cockpit.panels.toolkit.fast_lines import FastLines
+from cockpit.panels.toolkit.strip_cache import StripCache
 
 _NOTHING: Final = -1
 
 
-class LineList(BareRows, ScrollView, can_focus=True):
+class LineList(FastLines, ScrollView, can_focus=True):
     """Shows `line_at(0)` to `line_at(count - 1)`. With a cursor, enter or a click on a line says `Chosen`.
 
     While `follows`, the newest line is in sight and the cursor on it.
@@ -73,7 +73,7 @@ class LineList(BareRows, ScrollView, can_focus=True):
         self._has_cursor = cursor
         self._cursor = _NOTHING
         self._count = 0
-        self._strips = KeptStrips()
+        self._strips = StripCache()
 
     @property
     def count(self) -> int:

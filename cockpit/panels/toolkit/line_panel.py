@@ -15,28 +15,28 @@ from textual.strip import Strip
 from textual.style import Style
 
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel
-from cockpit.panels.toolkit.strip_cache import KeptStrips
+from cockpit.panels.toolkit.strip_cache import StripCache
 from cockpit.panels.toolkit.symbols import LABEL, STRONG, signs_for
-from cockpit.session.session import News, Pending, Session
+from cockpit.session.session import Pending, Session, SessionUpdate
 from engine.journal.reader import Entry
 
 _GAP: Final = Content("  ")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LinePart:
     """A piece of a line that is never broken. Of parts that do not fit, those of the highest `rank` go first."""
 
     content: Content
     rank: int = 0
 
 
-def part(label: str, value: str, style: str = STRONG, *, rank: int = 0) -> Part:
+def part(label: str, value: str, style: str = STRONG, *, rank: int = 0) -> LinePart:
     """A label in a faint voice and its value; either may be ''."""
-    return Part(Content.assemble((f"{label} " if label and value else label, LABEL), (value, style)), rank)
+    return LinePart(Content.assemble((f"{label} " if label and value else label, LABEL), (value, style)), rank)
 
 
-def flow(parts: Iterable[Part], width: int, most: int = 0) -> list[Content]:
+def flow(parts: Iterable[LinePart], width: int, most: int = 0) -> list[Content]:
     """Parts two blanks apart on as many lines as they need; with `most`, on so many lines at most."""
     kept = [piece for piece in parts if piece.content]
     lengths = [min(piece.content.cell_length, width) for piece in kept]
@@ -114,7 +114,7 @@ def _changed(then: Sequence[Content], now: Sequence[Content]) -> Iterable[int]:
     return (y for y, (one, other) in enumerate(zip(then, now, strict=True)) if not one.is_same(other))
 
 
-class Lines(Panel):
+class LinePanel(Panel):
     """A panel as tall as its lines. `marker` 'ascii' asks for characters that every font has.
 
     Only lines that have changed are painted again.
@@ -125,7 +125,7 @@ class Lines(Panel):
     SLOW_SECONDS: ClassVar[float] = 0.25
     """Nobody reads a table of numbers ten times a second, and laying it out takes time from the training."""
     DEFAULT_CSS = """
-    Lines {
+    LinePanel {
         height: auto;
         text-wrap: nowrap;
         text-overflow: ellipsis;
@@ -137,7 +137,7 @@ class Lines(Panel):
         self.signs = signs_for(marker)
         self.set_class(marker == "ascii", "-ascii")
         self._laid_out: dict[int, list[Content]] = {}
-        self._strips = KeptStrips()
+        self._strips = StripCache()
         self._pending: tuple[Pending, ...] = ()
         self._painted_at = -math.inf
         self._is_late = False
@@ -146,9 +146,9 @@ class Lines(Panel):
         """What there is to say, in lines of at most `width` cells."""
         raise NotImplementedError
 
-    def repaint_for(self, session: Session, news: News) -> None:
+    def repaint_for(self, session: Session, update: SessionUpdate) -> None:
         """Paint what happened and what was asked for at once, numbers that drift `SLOW_SECONDS` after the last time."""
-        urgent = bool(news.entries or news.answers or news.rewound or session.pending != self._pending)
+        urgent = bool(update.entries or update.answers or update.rewound or session.pending != self._pending)
         self._pending = session.pending
         left = self._painted_at + self.SLOW_SECONDS - time.monotonic()
         if urgent or left <= 0:
@@ -187,7 +187,7 @@ class Lines(Panel):
         return self._strips.strip(self, y, lines[y], style, width)
 
     def _lines_at(self, width: int) -> list[Content]:
-        """The lines as they were laid out when the panel last took news."""
+        """The lines as they were laid out when the panel last took update."""
         if width not in self._laid_out:
             self._laid_out[width] = [cut(line, width) for line in self.lines(width)]
         return self._laid_out[width]
@@ -206,11 +206,11 @@ class Lines(Panel):
             self.post_message(JumpTo(meta["jump"]))
 
 
-class TitledLines(Lines):
+class TitledLinePanel(LinePanel):
     """Lines under a rule with the panel's title, for panels that stand one below the other."""
 
     DEFAULT_CSS = """
-    TitledLines {
+    TitledLinePanel {
         border-top: solid $foreground 22%;
         border-title-color: $foreground;
         border-title-style: bold;

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from engine.protocol.commands import Command
 
 if TYPE_CHECKING:
-    from cockpit.session.session import News, Session
+    from cockpit.session.session import Session, SessionUpdate
 
 
 class Panel(Widget):
@@ -20,8 +20,8 @@ class Panel(Widget):
     HELP: ClassVar[str | None] = None
     """What to know about the panel where its keys or signs do not say it."""
 
-    def take(self, session: Session, news: News) -> None:
-        """Show what `news` brought: called on the UI thread while the panel is on screen, at most ten times a second.
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
+        """Show what `update` brought: called on the UI thread while the panel is on screen, at most ten times a second.
 
         A panel that comes back on screen gets everything again, so that taking twice is taking once.
         """

@@ -16,7 +16,7 @@ from textual.widget import Widget
 _MOST: Final = 512
 
 
-class KeptStrips:
+class StripCache:
     """The strips of one widget's lines: making one takes many times longer than seeing that it is as it was."""
 
     def __init__(self) -> None:

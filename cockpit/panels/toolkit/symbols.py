@@ -21,7 +21,7 @@ WAITING: Final = "italic $text-warning"
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
+class Symbols:
     """One character for each state; `spark` from low to high; `full` and `empty` make bars."""
 
     on: str
@@ -39,7 +39,7 @@ class Signs:
     activities: dict[Activity, str]
 
 
-UNICODE: Final = Signs(
+UNICODE: Final = Symbols(
     on="●",
     off="○",
     passed="✓",
@@ -63,7 +63,7 @@ UNICODE: Final = Signs(
     },
 )
 
-ASCII: Final = Signs(
+ASCII: Final = Symbols(
     on="*",
     off="o",
     passed="+",
@@ -88,19 +88,19 @@ ASCII: Final = Signs(
 )
 
 
-def signs_for(marker: str) -> Signs:
+def signs_for(marker: str) -> Symbols:
     """The characters for the marker that a person chose: 'ascii', or any other for Unicode's."""
     return ASCII if marker == "ascii" else UNICODE
 
 
-def bar(share: float, width: int, signs: Signs) -> tuple[str, str]:
+def bar(share: float, width: int, signs: Symbols) -> tuple[str, str]:
     """The done and the open part of a bar `width` cells long; `share` outside 0..1 or NaN is brought inside."""
     done = 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
     full = round(done * max(width, 0))
     return signs.full * full, signs.empty * (max(width, 0) - full)
 
 
-def sparkline(values: Sequence[float], signs: Signs) -> str:
+def sparkline(values: Sequence[float], signs: Symbols) -> str:
     """One character for each value, least to greatest of them; a blank for none, '!' for what is not finite."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)

@@ -10,18 +10,18 @@ from typing import Final
 
 from cockpit.session.history.history import History
 from engine.errors import UserError
-from engine.journal.tail import JournalTail, Lineage, PointTable, Rows, Span
+from engine.journal.tail import JournalTail, Lineage, PointTable, Rows, StepRange
 
 ROWS_PER_CHUNK: Final = 10_000
 _MOST_ROOM: Final = 20_000_000
 """Slots set aside without counting the rows first; memory that is never filled costs nothing."""
 
 
-class Backlog:
+class PendingRows:
     """The rows of one table along a lineage that were not read yet."""
 
     def __init__(self, tail: JournalTail, kind: PointTable, lineage: Lineage) -> None:
-        spans = [Span(kind, branch, -(2**62), 2**62 if last is None else last) for branch, last in lineage]
+        spans = [StepRange(kind, branch, -(2**62), 2**62 if last is None else last) for branch, last in lineage]
         self.kind: PointTable = kind
         self._spans = [replace(span, first=at) for span in spans if (at := tail.oldest_step(span)) is not None]
         self._oldest = min((span.first for span in self._spans), default=0)
@@ -69,7 +69,7 @@ class Backlog:
 class Backfill:
     """Reads backlogs into a history on a thread and a connection of its own."""
 
-    def __init__(self, history: History, backlogs: list[Backlog], open_tail: Callable[[], JournalTail]) -> None:
+    def __init__(self, history: History, backlogs: list[PendingRows], open_tail: Callable[[], JournalTail]) -> None:
         self._history = history
         self._backlogs = backlogs
         self._open_tail = open_tail

@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.session.history.queries import Buckets, Lens
+from cockpit.session.history.queries import Buckets, HistoryQueries
 from cockpit.session.history.table import Table
 from engine.journal.tail import PointTable, Rows
 
@@ -30,7 +30,7 @@ class History:
         self.loading = 1.0
         self._lock = Lock()
         self._tables: dict[PointTable, Table] = {}
-        self._lenses: dict[PointTable, Lens] = {}
+        self._lenses: dict[PointTable, HistoryQueries] = {}
         self.clear()
 
     def clear(self, *, room_before: dict[PointTable, int] | None = None) -> None:
@@ -39,7 +39,7 @@ class History:
         with self._lock:
             for kind in ("steps", "validations"):
                 self._tables[kind] = Table(room_before=room.get(kind, 0))
-                self._lenses[kind] = Lens(self._tables[kind])
+                self._lenses[kind] = HistoryQueries(self._tables[kind])
             self._changed()
 
     def append(self, kind: PointTable, rows: Rows) -> None:
@@ -74,7 +74,7 @@ class History:
     def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
         """The same of several metrics at one moment, for little more than one of them costs."""
         with self._lock:
-            of_lens: dict[Lens, list[str]] = {}
+            of_lens: dict[HistoryQueries, list[str]] = {}
             for name in names:
                 of_lens.setdefault(self._lens(name), []).append(name)
             found: dict[str, Buckets] = {}
@@ -101,7 +101,7 @@ class History:
         with self._lock:
             return self._lens(name).non_finite(name)
 
-    def _lens(self, name: str) -> Lens:
+    def _lens(self, name: str) -> HistoryQueries:
         """What reads the table that holds a metric: validations where training has none of that name."""
         return self._lenses["validations" if self._tables["steps"].row_of(name) is None else "steps"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cockpit.session.history.backfill import Backfill, Backlog
+from cockpit.session.history.backfill import Backfill, PendingRows
 from cockpit.session.history.history import History
-from engine.journal.tail import JournalTail, Lineage, Mark, PointTable, Span
+from engine.journal.tail import JournalTail, Lineage, Mark, PointTable, StepRange
 
 FIRST_ROWS: Final = 5_000
 """Rows of each kind that are read before the first look returns: the newest ones."""
@@ -27,7 +27,7 @@ class _Position:
     behind: bool = False
 
 
-class Feed:
+class HistoryLoader:
     """Reads metric rows into `history`; `open_tail` gives the thread that reads old rows a connection of its own."""
 
     def __init__(self, history: History, open_tail: Callable[[], JournalTail]) -> None:
@@ -71,7 +71,7 @@ class Feed:
     def _begin(self, tail: JournalTail, lineage: Lineage) -> None:
         """Start afresh: the newest rows now, the others by a thread."""
         self.close()
-        backlogs = [Backlog(tail, kind, lineage) for kind in _KINDS]
+        backlogs = [PendingRows(tail, kind, lineage) for kind in _KINDS]
         self._history.clear(room_before={backlog.kind: backlog.room(tail) for backlog in backlogs})
         for backlog in backlogs:
             self._positions[backlog.kind] = _Position(tail.mark(backlog.kind), lineage[-1][0])
@@ -94,7 +94,7 @@ class Feed:
                 continue
             position.branch = branch
             held = self._history.last(kind)
-            span = Span(kind, branch, -(2**62) if held is None else held, 2**62 if last is None else last)
+            span = StepRange(kind, branch, -(2**62) if held is None else held, 2**62 if last is None else last)
             rows = tail.rows(span, limit=left)
             self._history.append(kind, rows)
             left -= rows.size

@@ -42,7 +42,7 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class GatherPlan:
     """Where the values of C columns are to be gathered from: single slots and whole blocks."""
 
     num_columns: int
@@ -93,7 +93,7 @@ class Pyramid:
             copy._stats.put(slice(num_rows), copy._columns(level, first, last), held)
         return copy
 
-    def plan(self, first_C: Slots, end_C: Slots) -> Plan:
+    def plan(self, first_C: Slots, end_C: Slots) -> GatherPlan:
         """How to read, for each of C columns, the slots from `first_C` up to `end_C`, all of them filled."""
         ranges: list[tuple[Slots, Slots]] = []
         first, end = first_C, end_C
@@ -108,9 +108,9 @@ class Pyramid:
         ranges.append((first, end))
         shifts = [-1, -1] + [offset for offset in self._offsets for _ in range(2)]
         blocks = [(a + shift, b + shift) for (a, b), shift in zip(ranges, shifts, strict=False) if shift >= 0]
-        return Plan(first_C.size, Cells.of(ranges[:2], first_C.size), Cells.of(blocks, first_C.size))
+        return GatherPlan(first_C.size, Cells.of(ranges[:2], first_C.size), Cells.of(blocks, first_C.size))
 
-    def read(self, values: Matrix, rows: Slots, plan: Plan) -> Stats:
+    def read(self, values: Matrix, rows: Slots, plan: GatherPlan) -> Stats:
         """The summary of every column of `plan` for each of K metrics, (K, C) cells."""
         found: Stats | None = None
         shape = (rows.size, plan.num_columns)

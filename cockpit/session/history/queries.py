@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.session.history.pyramid import SIZES, Plan
+from cockpit.session.history.pyramid import SIZES, GatherPlan
 from cockpit.session.history.summaries import INF, NAN, Slots, absent
 from cockpit.session.history.table import Table
 
@@ -43,12 +43,12 @@ def no_buckets(columns: int) -> Buckets:
     return Buckets(nan.copy(), nan.copy(), nan.copy(), none.copy(), none.copy(), nan.copy())
 
 
-class Lens:
+class HistoryQueries:
     """Reads one table. Work is bounded by the columns asked for; who reads sees to it that nobody writes meanwhile."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._plans: dict[tuple[float, float, int], Plan | None] = {}
+        self._plans: dict[tuple[float, float, int], GatherPlan | None] = {}
         self._planned_for = -1
 
     def buckets(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
@@ -114,7 +114,7 @@ class Lens:
         present = ~absent(values)
         return self._table.all_steps.take(slots[present]), values[present]
 
-    def _plan(self, first: float, last: float, columns: int) -> Plan | None:
+    def _plan(self, first: float, last: float, columns: int) -> GatherPlan | None:
         """Where the rows of each column lie, kept until rows change: charts side by side ask for the same columns."""
         if self._planned_for != self._table.version or len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
@@ -124,7 +124,7 @@ class Lens:
             self._plans[key] = self._new_plan(first, last, columns)
         return self._plans[key]
 
-    def _new_plan(self, first: float, last: float, columns: int) -> Plan | None:
+    def _new_plan(self, first: float, last: float, columns: int) -> GatherPlan | None:
         steps = self._table.steps
         if steps.size == 0 or columns <= 0 or not last > first or not np.isfinite(last - first):
             return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cockpit.text.format import number, rate, whole
+from cockpit.text.format import escape_control, number, rate
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -70,7 +70,7 @@ class Causes:
             case e.GradientClipSet(before=before, after=after):
                 self._note_raised(entry, "the gradient clip", before, after)
             case e.LossWeightSet(term=term, before=before, after=after):
-                self._note_raised(entry, f"the weight of {whole(term)}", before, after)
+                self._note_raised(entry, f"the weight of {escape_control(term)}", before, after)
             case e.RolledBack(after=after):
                 self._recent = [(step, cause) for step, cause in self._recent if step <= after]
             case event:
@@ -120,18 +120,21 @@ def _changes(event: e.Event) -> Iterator[tuple[str, Command]]:
         case e.AccumulationSet(before=before, after=after) if after < before:
             yield f"accumulation {after} instead of {before}", c.SetAccumulation(before)
         case e.OptimizerSet(before=former, after=name):
-            yield f"optimizer {whole(name)} instead of {whole(former)}", c.SetOptimizer(former)
+            yield f"optimizer {escape_control(name)} instead of {escape_control(former)}", c.SetOptimizer(former)
         case e.PhasePromoted(after=after, enabled=enabled):
-            yield f"promotion to phase {after}, {whole(', '.join(enabled)) or 'nothing new'} on", c.DemotePhase()
+            yield (
+                f"promotion to phase {after}, {escape_control(', '.join(enabled)) or 'nothing new'} on",
+                c.DemotePhase(),
+            )
         case e.RefinementEnabled(name=name):
-            yield f"{whole(name)} switched on", c.DisableRefinement(name)
+            yield f"{escape_control(name)} switched on", c.DisableRefinement(name)
         case _:
             return
 
 
 def _configured(departure: Departure) -> Cause:
     """A value that the configuration began with."""
-    key, value, usual = departure.key, whole(departure.value), whole(departure.usual)
+    key, value, usual = departure.key, escape_control(departure.value), escape_control(departure.usual)
     name, ratio = key.rpartition(".")[2].replace("_", " "), _ratio(value, usual)
     times = f"{number(ratio, 3)} times the {usual} of its config" if ratio >= 2 else f"{usual} in its config"
     return Cause(f"configured {key} {value}", f"{name} {value}, {times}", _undo(key, usual))
@@ -173,4 +176,4 @@ def _real(text: str) -> float:
 
 
 def _by(entry: Entry) -> str:
-    return f"(step {entry.step}, {whole(entry.actor)})"
+    return f"(step {entry.step}, {escape_control(entry.actor)})"

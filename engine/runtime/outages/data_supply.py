@@ -9,8 +9,8 @@ from engine.config.tree import DataConfig
 from engine.errors import UserError
 from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Actions
-from engine.runtime.command_processor import Control
-from engine.runtime.recorder import Ledger
+from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.recorder import RunRecorder
 from engine.training.data.rejections import DataGoneError
 
 _TURN: Final = 0.05
@@ -21,11 +21,11 @@ _LONGEST_PAUSE: Final = 5.0
 class Supply:
     """Stands between the loop and its data while these cannot be had."""
 
-    def __init__(self, settings: DataConfig, ledger: Ledger, actions: Actions, control: Control):
+    def __init__(self, settings: DataConfig, recorder: RunRecorder, actions: Actions, commands: CommandProcessor):
         self._settings = settings
-        self._ledger = ledger
+        self._ledger = recorder
         self._actions = actions
-        self._control = control
+        self._control = commands
         self._gone_since: float | None = None
         self._pause = 0.2
 
@@ -38,7 +38,7 @@ class Supply:
         """The data are there."""
         if self._gone_since is not None:
             seconds = time.monotonic() - self._gone_since
-            self._ledger.note(NoteAdded(f"the data are there again after {seconds:.0f} s"))
+            self._ledger.record_event(NoteAdded(f"the data are there again after {seconds:.0f} s"))
             self._gone_since, self._pause = None, 0.2
 
     def wait(self, error: DataGoneError) -> None:
@@ -47,13 +47,13 @@ class Supply:
         now = time.monotonic()
         if self._gone_since is None:
             self._gone_since = now
-            self._ledger.note(self._alert(error))
+            self._ledger.record_event(self._alert(error))
         elif now - self._gone_since >= self._settings.wait_seconds:
             raise UserError(
                 f"the data could not be reached for {now - self._gone_since:.0f} s ({error}): the run ends at step "
                 f"{self._ledger.state.step}; bring them back and --resume it"
             )
-        self._ledger.observe(doing="waiting for the data, which cannot be reached")
+        self._ledger.update(doing="waiting for the data, which cannot be reached")
         deadline = now + min(self._pause, self._settings.wait_seconds)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         while time.monotonic() < deadline and not self._control.is_waiting():

@@ -29,13 +29,13 @@ class Upkeep:
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
-        self._ledger = actions.ledger
+        self._ledger = actions.recorder
         self._directory = actions.directory.parent
         self._lock: Lock | None = None
         self._known: Sequence[str] = ()
         self._due = 0.0
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Look about twice a second; microseconds otherwise."""
         self._ledger.watch_losses()
         now = time.monotonic()
@@ -72,8 +72,8 @@ class Upkeep:
         if not lost:
             return
         good = state.good_checkpoint if state.good_checkpoint in left else ""
-        self._ledger.observe(checkpoints=tuple(left), good_checkpoint=good)
-        self._ledger.note(AlertRaised(VANISHED, _said(directory, lost, state.step)))
+        self._ledger.update(checkpoints=tuple(left), good_checkpoint=good)
+        self._ledger.record_event(AlertRaised(VANISHED, _said(directory, lost, state.step)))
         if known[-1] in lost:
             self._actions.checkpoint("step")
 

@@ -8,7 +8,7 @@ from engine.protocol.events import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Redone:
+class RecordedAction:
     """Something that was done at the boundary before `step` and is to be done there again.
 
     `settled` says that the validation which that boundary owes comes first.

@@ -22,8 +22,8 @@ from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
-from engine.outputs.reproduction_report import Difference, RedriveReport, RedriveRequest
-from engine.runtime.reproduce.timeline import Segment, read_segments
+from engine.outputs.reproduction_report import Difference, ReproductionReport, ReproductionRequest
+from engine.runtime.reproduce.timeline import Timeline, read_segments
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
@@ -33,7 +33,7 @@ BY_THE_CLOCK = ("samples_per_second", "data_wait")
 """Metrics of the machine rather than of the training; `system/...` are others."""
 
 
-def redrive(request: RedriveRequest, interrupt: Interrupt) -> RedriveReport:
+def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> ReproductionReport:
     """Train the run again and compare. Raises UserError where the journal does not say how, or the data is gone."""
     began = time.perf_counter()
     segments = read_segments(request.run_dir)
@@ -50,7 +50,7 @@ def redrive(request: RedriveRequest, interrupt: Interrupt) -> RedriveReport:
         notes.append(f"the redriven run failed or was interrupted; {directory.name}'s console.log says why")
     difference, num_steps, num_metrics = compare_traces(request.run_dir, directory)
     checkpoint, tensor = compare_weights(request.run_dir / CHECKPOINTS, directory / CHECKPOINTS)
-    return RedriveReport(
+    return ReproductionReport(
         run=request.run_dir.name,
         directory=str(directory),
         device=first.device,
@@ -72,7 +72,7 @@ def _version_note(recorded: str) -> str:
     return f"recorded by torch {recorded}, redriven by {torch.__version__}: bits may differ for that alone"
 
 
-def _drive(directory: Path, segment: Segment, interrupt: Interrupt, *, resume: bool) -> int:
+def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: bool) -> int:
     conditions = segment.conditions
     (directory / CONFIG_FILE).write_text(conditions.config)
     request = RunRequest(

@@ -16,8 +16,8 @@ from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, to_json
 from engine.protocol.events import Activity, Status
-from engine.runtime.recorder import Ledger
-from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import RunRequest
 
 SESSIONS: Final = "sessions"
@@ -36,11 +36,11 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Timeline:
     """A stretch of the run under one configuration: what was done on the way, in its order."""
 
     conditions: Conditions
-    past: tuple[Redone, ...]
+    past: tuple[RecordedAction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,22 @@ class _Reopened:
     settled: bool
 
 
-_Item = Redone | _Reopened
+_Item = RecordedAction | _Reopened
 
 
-def remember_conditions(ledger: Ledger, request: RunRequest, *, device: str, init_from: str) -> None:
+def remember_conditions(recorder: RunRecorder, request: RunRequest, *, device: str, init_from: str) -> None:
     """Add this process, which trains on `device`, to the run's sessions; the weights came from `init_from`, if any."""
     config, threads = dump_config(request.config), torch.get_num_threads()
     conditions = Conditions(config, device, threads, torch.__version__, init_from)
     former: list[Json] = []
     if request.resume:
-        ledger.journal.flush()
+        recorder.journal.flush()
         with closing(JournalReader(request.directory)) as reader:
             former = cast(list[Json], reader.meta(SESSIONS) or [])
-    ledger.journal.set_meta(SESSIONS, [*former, to_json(conditions)])
+    recorder.journal.set_meta(SESSIONS, [*former, to_json(conditions)])
 
 
-def read_segments(run_dir: Path) -> tuple[Segment, ...]:
+def read_segments(run_dir: Path) -> tuple[Timeline, ...]:
     """How to drive the run in `run_dir` again. Raises UserError where that cannot be told, or it still goes on."""
     with closing(JournalReader(run_dir)) as reader:
         if reader.is_alive():
@@ -88,7 +88,7 @@ def read_segments(run_dir: Path) -> tuple[Segment, ...]:
     return segments_of(entries, sessions, last_step=int(steps[-1]))
 
 
-def segments_of(entries: Sequence[Entry], sessions: Sequence[Conditions], *, last_step: int) -> tuple[Segment, ...]:
+def segments_of(entries: Sequence[Entry], sessions: Sequence[Conditions], *, last_step: int) -> tuple[Timeline, ...]:
     """The run as one line of things done, cut where its conditions changed; it ends where the recorded one did."""
     items, ended = _line_up(entries, sessions)
     if not _is_complete(entries):
@@ -120,14 +120,14 @@ def _line_up(entries: Sequence[Entry], sessions: Sequence[Conditions]) -> tuple[
     return items, ended
 
 
-def _past(entry: Entry) -> Redone | None:
+def _past(entry: Entry) -> RecordedAction | None:
     """What `entry` asks to be done again, None for nothing: pauses and notes do not move a weight."""
     event, step = entry.event, entry.step
     if isinstance(event, e.RolledBack):
-        return Redone(event.before, entry.actor, event, entry.reason)
+        return RecordedAction(event.before, entry.actor, event, entry.reason)
     asked = isinstance(event, e.ValidationCompleted) and entry.status is not Status.NOTED
     saved = isinstance(event, e.CheckpointSaved) and event.kind in ("asked", "final")
-    return Redone(step, entry.actor, event, entry.reason) if asked or saved or _lasts(event) else None
+    return RecordedAction(step, entry.actor, event, entry.reason) if asked or saved or _lasts(event) else None
 
 
 def _lasts(event: e.Event) -> bool:
@@ -144,7 +144,7 @@ def _take_back(items: list[_Item], step: int) -> None:
 
 
 def _survives(item: _Item, step: int) -> bool:
-    if isinstance(item, Redone) and isinstance(item.event, e.RolledBack):
+    if isinstance(item, RecordedAction) and isinstance(item.event, e.RolledBack):
         return item.event.after <= step
     return item.step < step if isinstance(item, _Reopened) else item.step <= step
 
@@ -155,18 +155,18 @@ def _is_complete(entries: Sequence[Entry]) -> bool:
     return isinstance(last, e.RunFinished) and last.reason == "complete"
 
 
-def _end(step: int, *, settled: bool) -> Redone:
+def _end(step: int, *, settled: bool) -> RecordedAction:
     stop = e.StopRequested("as far as the recorded run went", before=Activity.RUNNING.value)
-    return Redone(step, "redrive", stop, settled=settled)
+    return RecordedAction(step, "redrive", stop, settled=settled)
 
 
-def _cut(conditions: Conditions, items: Iterable[_Item]) -> tuple[Segment, ...]:
-    segments: list[Segment] = []
-    past: list[Redone] = []
+def _cut(conditions: Conditions, items: Iterable[_Item]) -> tuple[Timeline, ...]:
+    segments: list[Timeline] = []
+    past: list[RecordedAction] = []
     for item in items:
-        if isinstance(item, Redone):
+        if isinstance(item, RecordedAction):
             past.append(item)
             continue
-        segments.append(Segment(conditions, (*past, _end(item.step, settled=item.settled))))
+        segments.append(Timeline(conditions, (*past, _end(item.step, settled=item.settled))))
         conditions, past = item.conditions, []
-    return (*segments, Segment(conditions, tuple(past)))
+    return (*segments, Timeline(conditions, tuple(past)))

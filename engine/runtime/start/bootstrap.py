@@ -29,8 +29,8 @@ from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.engine_events import Departure
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Limits, RunState
-from engine.runtime.recorder import Ledger
-from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.tasks.person.spec import phase_of
 
 IMPORTING: Final = "importing torch"
@@ -52,7 +52,7 @@ class RunRequest:
     resume: bool = False
     init_from: str = ""
     script: tuple[ScriptedCommand, ...] = ()
-    past: tuple[Redone, ...] | None = None
+    past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
 
 
@@ -86,11 +86,12 @@ def limits_of(config: Config) -> Limits:
 
 
 @contextmanager
-def open_ledger(request: RunRequest) -> Generator[Ledger]:
-    """The run's ledger, closed and unlocked at the end.
+def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
+    """The run's recorder, closed and unlocked at the end.
 
     A new run is begun immediately: its journal says from the first moment what is being done. Of a resumed one no byte
-    changes before `Ledger.begin`, however it ends before that. Raises UserError where the run is in use or its journal
+    changes before `RunRecorder.begin`, however it ends before that.
+    Raises UserError where the run is in use or its journal
     cannot be written.
     """
     directory = request.directory
@@ -108,15 +109,15 @@ def open_ledger(request: RunRequest) -> Generator[Ledger]:
 
         if request.resume and has_journal(directory):
             _check_journal(directory)
-        ledger = Ledger(initial_state(directory.name, request.config), journal, begin=begin)
+        recorder = RunRecorder(initial_state(directory.name, request.config), journal, begin=begin)
         try:
             if not request.resume:
-                ledger.begin()
+                recorder.begin()
                 journal.set_meta(INIT_FROM, request.init_from)
-                journal.record_state(replace(ledger.state, doing=IMPORTING))
-            yield ledger
+                journal.record_state(replace(recorder.state, doing=IMPORTING))
+            yield recorder
         finally:
-            ledger.close()
+            recorder.close()
 
 
 def _check_journal(directory: Path) -> None:

@@ -18,24 +18,24 @@ from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.engine_events import Departure
 from engine.protocol.state import RunState
-from engine.runtime.reproduce.recorded_action import Redone
+from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import INIT_FROM, RunRequest
 from engine.tasks.person.spec import phase_of
 
 _AGAIN = "done again after the resume"
 
 
-def redo_list(journal: Path, *, from_step: int) -> list[Redone]:
+def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
     """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again.
 
     A rollback keeps what was steered: from there on it counts as done at the step that the run went back to.
     """
-    lasting: list[Redone] = []
+    lasting: list[RecordedAction] = []
     for entry in _entries(journal):
         if isinstance(entry.event, e.RolledBack):
             lasting = [replace(done, step=min(done.step, entry.event.after)) for done in lasting]
         elif isinstance(entry.event, e.LASTING_EVENTS):
-            lasting.append(Redone(entry.step, entry.actor, entry.event, _AGAIN))
+            lasting.append(RecordedAction(entry.step, entry.actor, entry.event, _AGAIN))
     return sorted((done for done in lasting if done.step >= from_step), key=lambda done: done.step)
 
 

@@ -16,7 +16,7 @@ from engine.errors import UserError
 from engine.protocol.codec import WireError
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.supervision.run_memory import Books
+from engine.supervision.run_memory import RunMemory
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
 from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, load_checkpoint
@@ -76,7 +76,7 @@ def _check_fields(payload: Mapping[str, Any], config: Config) -> None:
     step = _count(payload, "step")
     _check_state(state_from_text(_text(payload, "state")), step)
     _check_config(_text(payload, "config"))
-    Books(config).open_again(_text(payload, "books"))
+    RunMemory(config).load_state_dict(_text(payload, "books"))
     for name in ("good", "validation_due"):
         _require(isinstance(payload.get(name), bool), f"{name} is not true or false")
     _check_position(payload.get("position"))

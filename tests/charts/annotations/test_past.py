@@ -11,7 +11,7 @@ import pytest
 from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.annotations.past import past_of
 from cockpit.charts.chart_specs import DEFAULTS
-from cockpit.charts.columns import Window
+from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Level
 from engine.journal.reader import Entry
@@ -85,14 +85,14 @@ def test_the_clip_lies_where_it_held_too() -> None:
 @pytest.mark.parametrize(
     ("window", "pieces"),
     [
-        (Window(0, 400), ((0, 1.0), (10, 2.0), (20, 3.0))),
-        (Window(150, 190), ((0, 2.0),)),
-        (Window(150, 250), ((0, 2.0), (20, 3.0))),
-        (Window(300, 340), ((0, 3.0),)),
-        (Window(0, 40), ((0, 1.0),)),
+        (ColumnWindow(0, 400), ((0, 1.0), (10, 2.0), (20, 3.0))),
+        (ColumnWindow(150, 190), ((0, 2.0),)),
+        (ColumnWindow(150, 250), ((0, 2.0), (20, 3.0))),
+        (ColumnWindow(300, 340), ((0, 3.0),)),
+        (ColumnWindow(0, 40), ((0, 1.0),)),
     ],
 )
-def test_a_plot_shows_the_pieces_of_its_steps(window: Window, pieces: tuple[tuple[int, float], ...]) -> None:
+def test_a_plot_shows_the_pieces_of_its_steps(window: ColumnWindow, pieces: tuple[tuple[int, float], ...]) -> None:
     level = Level(3.0, "chance 3", Ink.CHANCE, ((0, 1.0), (100, 2.0), (200, 3.0)))
     shown = placed(level, window, 40)
     assert shown is not None and shown.pieces == pieces

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cockpit.charts.chart_specs import Spec
-from cockpit.charts.columns import Window
+from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.view import View
 from tests.charts.array_history import ArrayHistory
@@ -67,7 +67,7 @@ def test_a_nan_is_marked_at_any_zoom(span: int) -> None:
     values = np.ones(1_000_000)
     values[500_000] = np.nan
     history = ArrayHistory.dense({"m": values})
-    view = View(Window(max(500_001 - span / 2, 1), 500_001 + span / 2), follow=False)
+    view = View(ColumnWindow(max(500_001 - span / 2, 1), 500_001 + span / 2), follow=False)
     assert picture(LINES, feed_of(history, view=view), SIZE).lines()[-3].count("\N{MULTIPLICATION SIGN}") == 1
 
 
@@ -127,7 +127,7 @@ def test_a_metric_that_was_off_for_long_leaves_a_gap_and_one_measured_now_and_th
 
 def test_a_zoom_between_two_validations_shows_the_line_between_them() -> None:
     history = ArrayHistory({"val/m": (np.array([1, 1000]), np.array([0.0, 1.0]))})
-    view = View(Window(400.0, 500.0), follow=False)
+    view = View(ColumnWindow(400.0, 500.0), follow=False)
     spec = Spec("l", "Points", metrics=("val/m",))
     lines = [line[9:-1] for line in picture(spec, feed_of(history, view=view), SIZE).lines()[2:-3]]
     assert all(any(line[x] not in " │" for line in lines) for x in range(3, 50))

@@ -14,7 +14,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal.disk.run_dir import create_run
-from engine.journal.inbox import Mailbox
+from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.protocol.commands import Request
@@ -53,7 +53,7 @@ def engine(writer: JournalWriter) -> Iterator[list[Request]]:
 
     def answer() -> None:
         state = STATE
-        with closing(Mailbox(writer.path)) as mailbox:
+        with closing(Inbox(writer.path)) as mailbox:
             while not over.is_set():
                 for request in mailbox.poll():
                     arrived.append(request)

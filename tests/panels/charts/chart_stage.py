@@ -12,7 +12,7 @@ from cockpit.charts.draw.glyphs import Marker
 from cockpit.panels.charts.chart import ChartView
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.preferences.themes import DARK, THEMES
-from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -20,7 +20,7 @@ from engine.protocol.state import RunState
 from engine.tasks.person.spec import refinements_of
 from tests.charts.array_history import ArrayHistory
 
-STEPS = News(steps=True)
+STEPS = SessionUpdate(steps=True)
 TERMS = {"cross_entropy": 1.0, "dice": 0.5, "auxiliary": 0.3, "boundary_aware": 0.1}
 
 
@@ -34,11 +34,11 @@ class ArraySession:
         self.gradient_bound: float | None = None
         self.state = RunState(run="r", refinements=refinements_of(1), loss_weights=MappingProxyType(TERMS))
 
-    def happen(self, step: int, event: e.Event) -> News:
+    def happen(self, step: int, event: e.Event) -> SessionUpdate:
         """Something happened."""
         entry = Entry(len(self.entries) + 1, 0.0, 1, step, "person", None, Status.NOTED, "", event)
         self.entries.append(entry)
-        return News(entries=(entry,))
+        return SessionUpdate(entries=(entry,))
 
 
 def metrics_at(step: int) -> dict[str, float]:
@@ -70,9 +70,9 @@ class ChartStage(App[None]):
     def compose(self) -> ComposeResult:
         yield self.grid
 
-    def take(self, news: News = EVERYTHING) -> None:
-        """Hand the grid news."""
-        self.grid.take(cast(Session, cast(Any, self.session)), news)
+    def apply_update(self, update: SessionUpdate = FULL_UPDATE) -> None:
+        """Hand the grid update."""
+        self.grid.apply_update(cast(Session, cast(Any, self.session)), update)
 
     def chart(self, name: str) -> ChartView:
         """The chart with that id."""

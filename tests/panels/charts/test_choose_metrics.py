@@ -20,7 +20,7 @@ def test_the_filter_is_fuzzy_and_an_empty_one_lets_everything_through() -> None:
 async def test_ticked_metrics_are_what_the_focused_chart_shows() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=(140, 44)) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.dispatch("choose_metrics")
         await pilot.pause()
         await pilot.press("space", *"lr", "space", "enter")
@@ -38,7 +38,7 @@ async def test_ticked_metrics_are_what_the_focused_chart_shows() -> None:
 async def test_leaving_changes_nothing() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=(140, 44)) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.dispatch("choose_metrics")
         await pilot.pause()
         await pilot.press("down", "space", "escape")

@@ -9,7 +9,7 @@ from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.themes import LIGHT
-from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.protocol import events as e
 from tests.charts.array_history import ArrayHistory
 from tests.panels.charts.chart_stage import STEPS, ArraySession, ChartStage, metrics_at, session_of
@@ -25,7 +25,7 @@ async def test_any_run_is_shown_at_any_size(size: tuple[int, int], marker: Marke
     for num_steps in (0, 1, 300):
         app = ChartStage(session_of(num_steps) if num_steps else ArraySession(ArrayHistory()), marker)
         async with app.run_test(size=size) as pilot:
-            app.take()
+            app.apply_update()
             await pilot.pause()
             for chart in app.grid.board.shown:
                 assert {len(line) for line in chart.text().splitlines()} <= {chart.size.width}
@@ -36,7 +36,7 @@ async def test_more_room_shows_more_charts_and_the_rest_is_a_page_away() -> None
     for size in ((200, 50), (140, 44), (80, 36), (80, 24), (50, 12)):
         app = ChartStage(session_of(50))
         async with app.run_test(size=size) as pilot:
-            app.take()
+            app.apply_update()
             await pilot.pause()
             counts.append(sum(chart.display for chart in app.grid.board.charts))
             seen = {app.grid.board.current.spec.id}
@@ -53,7 +53,7 @@ async def test_more_room_shows_more_charts_and_the_rest_is_a_page_away() -> None
 async def test_the_screen_says_which_charts_are_shown_and_what_happened_last() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take(app.session.happen(20, e.NoteAdded("[red]as written[/]")))
+        app.apply_update(app.session.happen(20, e.NoteAdded("[red]as written[/]")))
         await pilot.pause()
         line = app.grid.query_one("ChartStatus").render_line(0).text
         assert "note: [red]as written[/]" in line
@@ -64,12 +64,12 @@ async def test_the_screen_says_which_charts_are_shown_and_what_happened_last() -
 async def test_nothing_new_draws_nothing() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         before = app.draws
         for _ in range(20):
-            app.take(News(time=True))
-            app.take(EVERYTHING)
+            app.apply_update(SessionUpdate(time=True))
+            app.apply_update(FULL_UPDATE)
             await pilot.pause()
         assert app.draws == before
 
@@ -77,11 +77,11 @@ async def test_nothing_new_draws_nothing() -> None:
 async def test_hidden_charts_are_never_drawn_and_their_history_is_not_read() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=(50, 12)) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         reads = app.session.history.num_reads
         app.session.history.append(51, metrics_at(51))
-        app.take()
+        app.apply_update()
         await pilot.pause()
         assert {name for name, count in app.draws.items() if count} == {"loss"}
         assert app.session.history.num_reads == reads + 1
@@ -90,12 +90,12 @@ async def test_hidden_charts_are_never_drawn_and_their_history_is_not_read() -> 
 async def test_new_steps_draw_one_chart_after_the_other_and_none_stays_behind() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         shown = [chart.spec.id for chart in app.grid.board.shown]
         before = app.draws
         app.session.history.append(51, metrics_at(51))
-        app.take(STEPS)
+        app.apply_update(STEPS)
         assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
         await asyncio.sleep(1.6)
         await pilot.pause()
@@ -105,13 +105,13 @@ async def test_new_steps_draw_one_chart_after_the_other_and_none_stays_behind() 
 async def test_a_fast_run_has_no_chart_drawn_before_all_others_were() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         app.has_time = False
         before = app.draws
         for step in range(51, 71):
             app.session.history.append(step, metrics_at(step))
-            app.take(STEPS)
+            app.apply_update(STEPS)
             await asyncio.sleep(0.05)
         drawn = [app.draws[chart.spec.id] - before[chart.spec.id] for chart in app.grid.board.shown]
         assert sum(drawn) == 20 and max(drawn) - min(drawn) <= 1
@@ -120,13 +120,13 @@ async def test_a_fast_run_has_no_chart_drawn_before_all_others_were() -> None:
 async def test_charts_that_there_was_no_time_for_are_drawn_when_there_is() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         app.has_time = False
         shown = [chart.spec.id for chart in app.grid.board.shown]
         before = app.draws
         app.session.history.append(51, metrics_at(51))
-        app.take(STEPS)
+        app.apply_update(STEPS)
         await asyncio.sleep(0.2)
         app.grid.board.catch_up()
         assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
@@ -140,18 +140,18 @@ async def test_charts_that_there_was_no_time_for_are_drawn_when_there_is() -> No
 async def test_a_new_step_repaints_only_rows_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChartStage(session_of(200))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         chart = app.chart("lr")
         app.grid.board.go_to(chart)
         await pilot.pause()
-        app.take()
+        app.apply_update()
         await pilot.pause()
         repainted: list[int] = []
         monkeypatch.setattr(chart, "refresh", lambda *regions: repainted.extend(region.y for region in regions))
         old = chart.text().splitlines()
         app.session.history.append(201, metrics_at(201))
-        app.take()
+        app.apply_update()
         new = chart.text().splitlines()
         differ = {y for y, (before, after) in enumerate(zip(old, new, strict=True)) if before != after}
         assert set(repainted) == differ
@@ -161,7 +161,7 @@ async def test_a_new_step_repaints_only_rows_that_differ(monkeypatch: pytest.Mon
 async def test_zoom_pan_and_cursor_are_shared_by_all_charts() -> None:
     app = ChartStage(session_of(400))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         for action in ("zoom_in", "zoom_in", "cursor_last", "cursor_left", "pan_left"):
             assert app.grid.dispatch(action)
             await pilot.pause()
@@ -175,7 +175,7 @@ async def test_zoom_pan_and_cursor_are_shared_by_all_charts() -> None:
 async def test_the_cursor_shows_every_value_at_its_step() -> None:
     app = ChartStage(session_of(400))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.jump(100)
         await pilot.pause()
         assert "total 1.91" in app.chart("loss").text()
@@ -189,17 +189,17 @@ async def test_the_cursor_shows_every_value_at_its_step() -> None:
 async def test_a_followed_window_moves_with_the_run_until_it_is_let_go() -> None:
     app = ChartStage(session_of(400))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.dispatch("zoom_in")
         await pilot.pause()
         chart, history = app.chart("loss"), app.session.history
         history.append(500, metrics_at(500))
-        app.take()
+        app.apply_update()
         assert chart._scene is not None
         assert chart._scene.panes[0].window.end == 501
         app.grid.dispatch("follow")
         history.append(600, metrics_at(600))
-        app.take()
+        app.apply_update()
         assert chart._scene.panes[0].window.end == 501
         app.grid.dispatch("whole_run")
         await pilot.pause()
@@ -209,7 +209,7 @@ async def test_a_followed_window_moves_with_the_run_until_it_is_let_go() -> None
 async def test_a_maximised_chart_has_all_the_room_and_gives_it_back() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.dispatch("next_chart")
         app.grid.dispatch("maximise")
         await pilot.pause()
@@ -226,7 +226,7 @@ async def test_a_maximised_chart_has_all_the_room_and_gives_it_back() -> None:
 async def test_log_scale_and_smoothing_belong_to_the_chart_that_has_the_focus() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.dispatch("log_scale")
         app.grid.dispatch("smoothing")
         await pilot.pause()
@@ -239,7 +239,7 @@ async def test_log_scale_and_smoothing_belong_to_the_chart_that_has_the_focus() 
 async def test_the_recent_steps_stand_beside_the_whole_run() -> None:
     app = ChartStage(session_of(3000))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.dispatch("recent")
         await pilot.pause()
         scene = app.chart("loss")._scene
@@ -257,16 +257,16 @@ async def test_other_actions_are_left_to_others_and_every_chart_key_is_known() -
             if key.group == "charts" and key.action != "choose_metrics":
                 assert app.grid.dispatch(key.action)
         await pilot.pause()
-        app.take()
+        app.apply_update()
         assert app.grid.dispatch("cursor_left")
 
 
 async def test_charts_appear_with_their_metrics() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.session.history.append(51, metrics_at(51) | {"system/cpu": 40.0})
-        app.take(STEPS)
+        app.apply_update(STEPS)
         await pilot.pause()
         assert [chart.spec.id for chart in app.grid.board.available][-1] == "load"
 
@@ -274,7 +274,7 @@ async def test_charts_appear_with_their_metrics() -> None:
 async def test_a_fixed_layout_can_be_asked_for_and_given_up() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         app.grid.set_layout(1, 2)
         await pilot.pause()
         assert [chart.size.width for chart in app.grid.board.shown] == [140, 140]
@@ -286,7 +286,7 @@ async def test_a_fixed_layout_can_be_asked_for_and_given_up() -> None:
 async def test_a_resize_changes_the_page() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.resize_terminal(60, 20)
         await pilot.pause()
         assert len(app.grid.board.shown) == 1
@@ -296,7 +296,7 @@ async def test_a_resize_changes_the_page() -> None:
 async def test_a_click_sets_the_cursor_the_wheel_zooms_a_drag_pans_and_a_double_click_maximises() -> None:
     app = ChartStage(session_of(400))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         chart = app.chart("loss")
         await pilot.click(chart, offset=(30, 5))
@@ -325,7 +325,7 @@ def scrolled(x: int, y: int):
 async def test_themes_change_the_colours_and_not_the_picture() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         chart, draws = app.chart("loss"), app.draws
         dark = [segment.style for segment in chart.render_line(5)]
@@ -340,7 +340,7 @@ async def test_without_colour_no_hue_is_left_and_shades_tell_heat(monkeypatch: p
     monkeypatch.setenv("NO_COLOR", "1")
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
-        app.take()
+        app.apply_update()
         await pilot.pause()
         for strip in app.screen._compositor.render_strips(app.size):
             for segment in strip:

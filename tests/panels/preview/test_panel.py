@@ -16,7 +16,7 @@ from cockpit.panels.preview.gallery import Gallery
 from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
 from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
 from cockpit.panels.preview.layers import CONFUSED, INVENTED, MISSED, errors, layers_of, scaled
-from cockpit.panels.preview.panel import Preview
+from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
 from engine.outputs.preview_file import Preview as Region
 from engine.outputs.preview_file import preview_path
@@ -50,7 +50,7 @@ def pictured(run: RecordedRun) -> Iterator[RecordedRun]:
 async def test_the_newest_validation_is_shown_with_iou_layers_and_legend(
     pictured: RecordedRun, open_session: Open, size: tuple[int, int]
 ) -> None:
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=size) as pilot:
         await pilot.pause()
         said = " ".join(stage.shown.split())
@@ -60,7 +60,7 @@ async def test_the_newest_validation_is_shown_with_iou_layers_and_legend(
 
 
 async def test_arrows_go_through_regions_and_validations(pictured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(120, 30)) as pilot:
         stage.panel.focus()
         await pilot.press("right")
@@ -81,7 +81,7 @@ async def test_arrows_go_through_regions_and_validations(pictured: RecordedRun, 
 
 
 async def test_enter_and_clicks_go_through_layers(pictured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(120, 30)) as pilot:
         stage.panel.focus()
         await pilot.press("enter")
@@ -96,7 +96,7 @@ async def test_enter_and_clicks_go_through_layers(pictured: RecordedRun, open_se
 
 
 async def test_a_new_validation_is_shown_unless_somebody_looks_back(pictured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(120, 30)) as pilot:
         write_previews(pictured.directory, 40, (region(),))
         stage.look()
@@ -114,7 +114,7 @@ async def test_without_colour_letters_stand_for_classes(
     pictured: RecordedRun, open_session: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(80, 22)) as pilot:
         stage.panel.focus()
         await pilot.press("enter", "enter")
@@ -127,7 +127,7 @@ async def test_without_colour_letters_stand_for_classes(
 
 
 async def test_before_the_first_validation_it_says_so(run: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(80, 10)) as pilot:
         stage.panel.focus()
         await pilot.press("left", "up", "down", "enter", "end")
@@ -137,7 +137,7 @@ async def test_before_the_first_validation_it_says_so(run: RecordedRun, open_ses
 
 async def test_a_damaged_file_is_told_of_and_the_others_stay(pictured: RecordedRun, open_session: Open) -> None:
     preview_path(pictured.directory, 30).write_bytes(b"PK\x03\x04")
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "cannot read step-00000030.npz" in stage.shown
@@ -149,14 +149,14 @@ async def test_a_damaged_file_is_told_of_and_the_others_stay(pictured: RecordedR
 
 async def test_a_hostile_file_name_is_shown_literally(run: RecordedRun, open_session: Open) -> None:
     write_previews(run.directory, 10, (region("[red]x\x1b[31m\u202e.jpg#1"),))
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(130, 24)) as pilot:
         await pilot.pause()
         assert r"[red]x\x1b[31m\u202e.jpg#1" in stage.shown
 
 
 async def test_resizing_draws_again(pictured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Preview(), open_session())
+    stage = Stage(PreviewPanel(), open_session())
     async with stage.run_test(size=(150, 46)) as pilot:
         await pilot.pause()
         wide = stage.shown

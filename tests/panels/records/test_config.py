@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cockpit.panels.records.config import Config
+from cockpit.panels.records.config import ConfigPanel
 from cockpit.panels.records.config_changes import Changes
 from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import Session
@@ -46,7 +46,7 @@ def changes_of(*events: Event) -> list[tuple[str, str, str]]:
 async def test_what_was_changed_stands_on_top_and_the_rest_below(
     configured: RecordedRun, open_session: Open, width: int
 ) -> None:
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(width, 20)) as pilot:
         await pilot.pause()
         lines = stage.shown.splitlines()
@@ -60,7 +60,7 @@ async def test_what_was_changed_stands_on_top_and_the_rest_below(
 
 
 async def test_a_few_letters_find_a_key(configured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         stage.panel.query_one(LineList).focus()
         await pilot.press("slash", *"blendin", "enter")
@@ -73,7 +73,7 @@ async def test_a_few_letters_find_a_key(configured: RecordedRun, open_session: O
 
 
 async def test_enter_on_a_change_takes_the_charts_there(configured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         stage.panel.query_one(LineList).focus()
@@ -83,7 +83,7 @@ async def test_enter_on_a_change_takes_the_charts_there(configured: RecordedRun,
 
 
 async def test_enter_on_a_key_that_never_changed_says_so(configured: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         stage.panel.query_one(LineList).focus()
@@ -94,7 +94,7 @@ async def test_enter_on_a_key_that_never_changed_says_so(configured: RecordedRun
 
 
 async def test_without_a_config_it_says_so(run: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(80, 10)) as pilot:
         await pilot.pause()
         assert "there is no config.yaml yet" in stage.shown
@@ -103,7 +103,7 @@ async def test_without_a_config_it_says_so(run: RecordedRun, open_session: Open)
 @pytest.mark.parametrize("content", ["a: [1", "\x1b[2J: [", "a: 1\na: 2\n"])
 async def test_a_config_that_cannot_be_read_says_why(run: RecordedRun, open_session: Open, content: str) -> None:
     (run.directory / "config.yaml").write_text(content)
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(120, 10)) as pilot:
         await pilot.pause()
         assert "config.yaml cannot be read" in stage.shown
@@ -112,7 +112,7 @@ async def test_a_config_that_cannot_be_read_says_why(run: RecordedRun, open_sess
 
 async def test_hostile_values_are_shown_literally(run: RecordedRun, open_session: Open) -> None:
     (run.directory / "config.yaml").write_text('data:\n  path: "[red]/x\\e[31m\\u202e[/]"\n')
-    stage = Stage(Config(), open_session())
+    stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(120, 10)) as pilot:
         await pilot.pause()
         assert r"[red]/x\x1b[31m\u202e[/]" in stage.shown

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.records.events import Events
+from cockpit.panels.records.events import EventsPanel
 from cockpit.panels.records.events_filter import EventsFilter
 from cockpit.panels.toolkit.line_list import LineList
-from cockpit.session.session import EVERYTHING, Session
+from cockpit.session.session import FULL_UPDATE, Session
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
@@ -33,7 +33,7 @@ def listing(stage: Stage) -> LineList:
 async def test_the_newest_is_in_sight_with_step_actor_and_outcome(
     told: RecordedRun, open_session: Open, width: int
 ) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(width, 30)) as pilot:
         await pilot.pause()
         assert "400" in stage.shown and "validation: mIoU 0.5893" in stage.shown
@@ -47,14 +47,14 @@ async def test_the_newest_is_in_sight_with_step_actor_and_outcome(
 
 
 async def test_a_note_of_markup_and_escapes_is_shown_literally(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(120, 30)) as pilot:
         await pilot.pause()
         assert NOTE.replace("\x1b", r"\x1b") in stage.shown
 
 
 async def test_enter_and_a_click_take_the_charts_to_the_step(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(120, 34)) as pilot:
         listing(stage).focus()
         await pilot.press("enter")
@@ -67,7 +67,7 @@ async def test_enter_and_a_click_take_the_charts_to_the_step(told: RecordedRun, 
 async def test_what_is_typed_is_searched_and_escape_gives_everything_back(
     told: RecordedRun, open_session: Open
 ) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(100, 30)) as pilot:
         listing(stage).focus()
         await pilot.press("slash", *"nan skip", "enter")
@@ -80,7 +80,7 @@ async def test_what_is_typed_is_searched_and_escape_gives_everything_back(
 
 
 async def test_kinds_are_chosen_by_keys_and_clicks(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(100, 30)) as pilot:
         listing(stage).focus()
         await pilot.press("right")
@@ -97,7 +97,7 @@ async def test_kinds_are_chosen_by_keys_and_clicks(told: RecordedRun, open_sessi
 
 
 async def test_it_follows_until_somebody_scrolls_and_again_at_the_end(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(80, 12)) as pilot:
         lines = listing(stage)
         lines.focus()
@@ -117,14 +117,14 @@ async def test_it_follows_until_somebody_scrolls_and_again_at_the_end(told: Reco
 async def test_the_event_under_the_cursor_is_written_out_where_its_line_is_too_long(
     told: RecordedRun, open_session: Open
 ) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(50, 16)) as pilot:
         await pilot.pause()
         assert "boundary F 0.3991" in " ".join(stage.shown.split())
 
 
 async def test_before_anything_happened_the_list_is_empty(open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(80, 10)) as pilot:
         listing(stage).focus()
         await pilot.press("enter", "up", "down", "end", "home")
@@ -135,16 +135,16 @@ async def test_before_anything_happened_the_list_is_empty(open_session: Open) ->
 async def test_a_hundred_thousand_events_hold_nothing_up(run: RecordedRun, open_session: Open) -> None:
     run.begin()
     session = open_session()
-    stage = Stage(Events(), session)
+    stage = Stage(EventsPanel(), session)
     many = [entry(number) for number in range(1, 100_001)]
     async with stage.run_test(size=(100, 30)) as pilot:
         session._entries = many
         began = time.perf_counter()
-        stage.panel.take(session, EVERYTHING)
+        stage.panel.apply_update(session, FULL_UPDATE)
         assert time.perf_counter() - began < 0.2
         await pilot.pause()
         assert "note number 100000" in stage.shown  # the newest are there at once
-        assert isinstance(stage.panel, Events)
+        assert isinstance(stage.panel, EventsPanel)
         while not stage.panel._filter.is_done:
             await pilot.pause(0.02)
         lines = listing(stage)
@@ -195,7 +195,7 @@ def test_another_journal_is_listed_from_its_beginning() -> None:
 
 
 async def test_a_panel_that_becomes_wider_names_all_kinds_at_once(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(50, 30)) as pilot:
         await pilot.pause()
         assert "alerts" not in stage.shown.splitlines()[0]
@@ -205,7 +205,7 @@ async def test_a_panel_that_becomes_wider_names_all_kinds_at_once(told: Recorded
 
 
 async def test_a_line_that_fits_a_wider_panel_is_not_written_out_below(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Events(), open_session())
+    stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(50, 30)) as pilot:
         await pilot.pause()
         assert stage.panel.query_one("#detail").display

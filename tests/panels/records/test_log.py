@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.panels.records.log import Log
+from cockpit.panels.records.log import LogPanel
 from cockpit.panels.records.log_tail import MAX_BYTES, MAX_LINES, LogTail, shown_line
 from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import Session
@@ -23,7 +23,7 @@ def write(run: RecordedRun, text: str, mode: str = "a") -> None:
 
 
 async def test_nothing_was_printed_yet(run: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Log(), open_session())
+    stage = Stage(LogPanel(), open_session())
     async with stage.run_test(size=(60, 8)) as pilot:
         await pilot.pause()
         assert "nothing was printed yet" in stage.shown
@@ -31,7 +31,7 @@ async def test_nothing_was_printed_yet(run: RecordedRun, open_session: Open) -> 
 
 async def test_text_of_any_kind_is_shown_literally(run: RecordedRun, open_session: Open) -> None:
     write(run, "[red]markup[/]\n\x1b[31mred\x1b[0m\nright\u202eleft\nbell\x07\n\udcff\udcfe bytes\nno end yet")
-    stage = Stage(Log(), open_session())
+    stage = Stage(LogPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         for line in ("[red]markup[/]", r"\x1b[31mred\x1b[0m", r"right\u202eleft", r"bell\x07", "bytes", "no end yet"):
@@ -41,7 +41,7 @@ async def test_text_of_any_kind_is_shown_literally(run: RecordedRun, open_sessio
 
 async def test_it_follows_the_file_until_somebody_scrolls(run: RecordedRun, open_session: Open) -> None:
     write(run, "".join(f"line {number}\n" for number in range(100)))
-    stage = Stage(Log(), open_session())
+    stage = Stage(LogPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert "line 99" in stage.shown
@@ -61,7 +61,7 @@ async def test_it_follows_the_file_until_somebody_scrolls(run: RecordedRun, open
 
 
 async def test_the_file_is_looked_at_without_news(run: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Log(), open_session())
+    stage = Stage(LogPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         write(run, "printed between two steps\n")
@@ -71,7 +71,7 @@ async def test_the_file_is_looked_at_without_news(run: RecordedRun, open_session
 
 async def test_a_search_goes_to_the_newest_hit_then_to_older_ones(run: RecordedRun, open_session: Open) -> None:
     write(run, "".join(f"{'Needle' if number in (20, 70) else 'hay'} {number}\n" for number in range(100)))
-    stage = Stage(Log(), open_session())
+    stage = Stage(LogPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         stage.panel.query_one(LineList).focus()
@@ -92,7 +92,7 @@ async def test_a_search_goes_to_the_newest_hit_then_to_older_ones(run: RecordedR
 
 async def test_letters_keep_their_meaning_while_the_list_has_the_keys(run: RecordedRun, open_session: Open) -> None:
     write(run, "hello\n")
-    stage = Stage(Log(), open_session())
+    stage = Stage(LogPanel(), open_session())
     pressed: list[str] = []
     stage.bind("n", "press")
     stage.action_press = lambda: pressed.append("n")  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.components import Modules, Tally
+from cockpit.panels.status.components import ComponentsPanel, MetricSum
 from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.tasks.person.spec import REFINEMENTS
@@ -19,7 +19,7 @@ Open = Callable[..., Session]
 
 @pytest.mark.parametrize("width", [32, 40, 60, 80, 120])
 async def test_every_refinement_has_its_key_and_switch(told: RecordedRun, open_session: Open, width: int) -> None:
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(width, 40)) as pilot:
         await pilot.pause()
         for key, name in enumerate(REFINEMENTS, start=1):
@@ -38,7 +38,7 @@ async def test_every_refinement_has_its_key_and_switch(told: RecordedRun, open_s
     ],
 )
 async def test_what_is_off_takes_one_line(told: RecordedRun, open_session: Open, width: int, folded: str) -> None:
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(110, 40)) as pilot:
         await pilot.pause()
         lines = [line.plain for line in stage.panel.lines(width)]
@@ -47,11 +47,11 @@ async def test_what_is_off_takes_one_line(told: RecordedRun, open_session: Open,
 
 
 async def test_a_wide_panel_is_a_table_of_everything(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         title, heading, *rows = stage.shown.splitlines()
-        assert "─ Modules ─" in title
+        assert "─ ComponentsPanel ─" in title
         assert " ".join(heading.split()) == "refinement weight raw loss chance weighted share clamped over the run"
         assert rows[2].split()[:9] == ["3", "●", "active_contour_loss", "0.05", "0.5217", "0.9", "0.02609", "8", "%"]
         assert rows[2].split()[9] == "3"
@@ -62,7 +62,7 @@ async def test_a_wide_panel_is_a_table_of_everything(told: RecordedRun, open_ses
 
 
 async def test_the_same_is_told_in_forty_columns(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(40, 40)) as pilot:
         await pilot.pause()
         said = " ".join(stage.shown.split())
@@ -72,7 +72,7 @@ async def test_the_same_is_told_in_forty_columns(told: RecordedRun, open_session
 
 async def test_a_switch_and_a_weight_that_were_asked_for_are_pending(told: RecordedRun, open_session: Open) -> None:
     session = open_session()
-    stage = Stage(Modules(), session)
+    stage = Stage(ComponentsPanel(), session)
     async with stage.run_test(size=(130, 13)) as pilot:
         session.send(c.DisableRefinement("boundary_aware_loss"))
         session.send(c.EnableRefinement("subpixel_conv"))
@@ -91,7 +91,7 @@ async def test_a_switch_and_a_weight_that_were_asked_for_are_pending(told: Recor
 
 @pytest.mark.parametrize("width", [40, 130])
 async def test_a_click_on_a_refinement_asks_for_its_switch(told: RecordedRun, open_session: Open, width: int) -> None:
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(width, 30)) as pilot:
         await pilot.pause()
         column, row = stage.find("contour_detection" if width >= 92 else "off:  4")
@@ -105,7 +105,7 @@ async def test_a_click_on_a_refinement_asks_for_its_switch(told: RecordedRun, op
 async def test_losses_of_any_kind_are_shown(run: RecordedRun, open_session: Open, value: float) -> None:
     run.begin()
     run.train(20, changes={"loss_raw/boundary_aware": value, "grad_share/boundary_aware_loss": value})
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         said = {"nan": "NaN", "inf": "Inf", "0.0": "0", "1e-12": "1e-12", "1000000000000.0": "1e+12"}[str(value)]
@@ -114,7 +114,7 @@ async def test_losses_of_any_kind_are_shown(run: RecordedRun, open_session: Open
 
 async def test_a_run_without_a_step_has_no_numbers(run: RecordedRun, open_session: Open) -> None:
     run.begin()
-    stage = Stage(Modules(), open_session())
+    stage = Stage(ComponentsPanel(), open_session())
     async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         assert stage.shown.splitlines()[3].split() == [
@@ -131,14 +131,14 @@ async def test_a_run_without_a_step_has_no_numbers(run: RecordedRun, open_sessio
 
 
 async def test_ascii_asks_for_no_other_character(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Modules(marker="ascii"), open_session())
+    stage = Stage(ComponentsPanel(marker="ascii"), open_session())
     async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         assert stage.shown.isascii()
 
 
 def test_clamp_hits_are_counted_once_however_often_they_are_asked_for(told: RecordedRun, open_session: Open) -> None:
-    session, tally = open_session(), Tally("clamp_hits/boundary_aware")
+    session, tally = open_session(), MetricSum("clamp_hits/boundary_aware")
     assert [tally.count(session.history), tally.count(session.history)] == [4, 4]
     told.train(490)
     session.poll()
@@ -146,7 +146,7 @@ def test_clamp_hits_are_counted_once_however_often_they_are_asked_for(told: Reco
 
 
 def test_clamp_hits_of_steps_that_were_taken_back_do_not_count(told: RecordedRun, open_session: Open) -> None:
-    session, tally = open_session(), Tally("clamp_hits/boundary_aware")
+    session, tally = open_session(), MetricSum("clamp_hits/boundary_aware")
     assert tally.count(session.history) == 4
     told.rewind(200)
     session.poll()

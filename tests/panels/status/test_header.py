@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from cockpit.panels.status.header import Header
-from cockpit.session.session import EVERYTHING, Session
+from cockpit.session.session import FULL_UPDATE, Session
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished
 from tests.console.scripted import FakeClock
@@ -117,8 +117,8 @@ async def test_the_heart_beats_with_the_writer_and_its_silence_is_told(
             clock.advance(1)
             session.poll()
             session.heartbeat_age = age
-            stage.panel.take(session, EVERYTHING)
-            stage.panel.take(session, EVERYTHING)
+            stage.panel.apply_update(session, FULL_UPDATE)
+            stage.panel.apply_update(session, FULL_UPDATE)
             await pilot.pause()
             seen.append(stage.shown.splitlines()[0].split()[1])
             assert ("silent for 5 s" in stage.shown) == (age > 5)

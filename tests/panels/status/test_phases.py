@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.phases import Phases
+from cockpit.panels.status.phases import PhasesPanel
 from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -22,7 +22,7 @@ Open = Callable[..., Session]
 async def test_the_ladder_the_next_rung_and_the_gate_are_told(
     told: RecordedRun, open_session: Open, width: int
 ) -> None:
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(width, 40)) as pilot:
         await pilot.pause()
         for rung in PHASES:
@@ -38,7 +38,7 @@ async def test_the_ladder_the_next_rung_and_the_gate_are_told(
 async def test_what_a_rung_adds_is_written_out_on_as_many_lines_as_it_needs(
     told: RecordedRun, open_session: Open, width: int
 ) -> None:
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(width, 40)) as pilot:
         await pilot.pause()
         lines = stage.shown.splitlines()
@@ -50,7 +50,7 @@ async def test_what_a_rung_adds_is_written_out_on_as_many_lines_as_it_needs(
 
 async def test_an_open_gate_says_so_and_can_be_clicked(run: RecordedRun, open_session: Open) -> None:
     run.observe(gate=(GateCheck("steps in phase", "220", ">= 200", True),))
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(60, 20)) as pilot:
         await pilot.pause()
         assert "✓ open" in stage.shown
@@ -62,7 +62,7 @@ async def test_an_open_gate_says_so_and_can_be_clicked(run: RecordedRun, open_se
 
 async def test_a_promotion_that_was_asked_for_is_pending(told: RecordedRun, open_session: Open) -> None:
     session = open_session()
-    stage = Stage(Phases(), session)
+    stage = Stage(PhasesPanel(), session)
     async with stage.run_test(size=(80, 24)) as pilot:
         session.send(c.PromotePhase(force=True))
         session.send(c.SetAutopilot(True))
@@ -80,7 +80,7 @@ async def test_a_promotion_that_was_asked_for_is_pending(told: RecordedRun, open
 async def test_probation_and_the_autopilots_last_word_are_told(told: RecordedRun, open_session: Open) -> None:
     told.note(e.ProbationStarted("step-00000320.pt", 1, 480))
     told.note(e.AutopilotDecided("waits", "the gradient norm is [red]high[/]\x1b"))
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(90, 24)) as pilot:
         await pilot.pause()
         assert "on probation 80 steps left" in stage.shown
@@ -90,7 +90,7 @@ async def test_probation_and_the_autopilots_last_word_are_told(told: RecordedRun
 
 async def test_a_fresh_refinement_shows_how_far_it_is_blended_in(told: RecordedRun, open_session: Open) -> None:
     (told.directory / "config.yaml").write_text("loss:\n  blend_in_steps: 300\n")
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "240/300 active_contour_loss" in stage.shown
@@ -99,7 +99,7 @@ async def test_a_fresh_refinement_shows_how_far_it_is_blended_in(told: RecordedR
 @pytest.mark.parametrize("content", ["loss: [", "loss:\n  blend_in_steps: many\n", "\x00"])
 async def test_a_config_that_cannot_be_read_blends_nothing(told: RecordedRun, open_session: Open, content: str) -> None:
     (told.directory / "config.yaml").write_text(content)
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "blends in" not in stage.shown
@@ -108,14 +108,14 @@ async def test_a_config_that_cannot_be_read_blends_nothing(told: RecordedRun, op
 
 async def test_the_last_phase_has_no_gate(run: RecordedRun, open_session: Open) -> None:
     run.observe(phase=LAST_PHASE, refinements=refinements_of(LAST_PHASE))
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "this is the last phase" in stage.shown
 
 
 async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert "no phase before the run has begun" in stage.shown
@@ -124,7 +124,7 @@ async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
 async def test_a_narrow_panel_cuts_nothing_of_a_check(run: RecordedRun, open_session: Open) -> None:
     bound = "within 0.02 of the phase's best"
     run.observe(gate=(GateCheck("validation mIoU", "not measured", bound, True),))
-    stage = Stage(Phases(), open_session())
+    stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(38, 30)) as pilot:
         await pilot.pause()
         assert f"not measured {bound}" in " ".join(stage.shown.split())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.safety import Safety
+from cockpit.panels.status.safety import SafetyPanel
 from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -24,7 +24,7 @@ def fact(stage: Stage, label: str) -> str:
 
 
 async def test_every_count_stands_beside_its_word(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Safety(), open_session())
+    stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         assert fact(stage, "guardian  ") == "on, acts by itself [G]"
@@ -41,7 +41,7 @@ async def test_every_count_stands_beside_its_word(told: RecordedRun, open_sessio
 
 @pytest.mark.parametrize("width", [24, 40, 80, 120, 200])
 async def test_it_fits_any_width(told: RecordedRun, open_session: Open, width: int) -> None:
-    stage = Stage(Safety(), open_session())
+    stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(width, 50)) as pilot:
         await pilot.pause()
         assert all(line.cell_length <= width for line in stage.panel.lines(width))
@@ -57,7 +57,7 @@ async def test_what_a_rollback_would_cost_is_told_in_time_too(
         clock.advance(1.0)
         told.train(step)
         session.poll()
-    stage = Stage(Safety(), session)
+    stage = Stage(SafetyPanel(), session)
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         assert fact(stage, "last good") == "step-00000200.pt, 206 steps (1 min 43 s) ago"
@@ -70,7 +70,7 @@ async def test_what_the_guardian_did_and_what_the_disk_did_is_told(told: Recorde
     told.note(e.RolledBack("step-00000100.pt", 400, 100), actor="cockpit")
     told.note(e.SamplesExcluded(("a", "b"), 0, 2), actor="guardian")
     told.note(e.AlertRaised("journal", "the journal cannot be written: [red]disk full[/]\x1b", "free disk"))
-    stage = Stage(Safety(), open_session())
+    stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(110, 20)) as pilot:
         await pilot.pause()
         assert "1, last at step 400" in stage.shown
@@ -82,7 +82,7 @@ async def test_the_guardian_is_switched_by_a_click_and_pending_until_it_is(
     told: RecordedRun, open_session: Open
 ) -> None:
     session = open_session()
-    stage = Stage(Safety(), session)
+    stage = Stage(SafetyPanel(), session)
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         await pilot.click(offset=stage.find("[G]"))
@@ -99,7 +99,7 @@ async def test_the_guardian_is_switched_by_a_click_and_pending_until_it_is(
 
 
 async def test_a_step_can_be_clicked(told: RecordedRun, open_session: Open) -> None:
-    stage = Stage(Safety(), open_session())
+    stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         await pilot.click(offset=stage.find("step 281"))
@@ -109,7 +109,7 @@ async def test_a_step_can_be_clicked(told: RecordedRun, open_session: Open) -> N
 
 async def test_a_run_that_has_just_begun_has_nothing_to_go_back_to(run: RecordedRun, open_session: Open) -> None:
     run.begin()
-    stage = Stage(Safety(), open_session())
+    stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         assert fact(stage, "last good") == "none yet"
@@ -118,7 +118,7 @@ async def test_a_run_that_has_just_begun_has_nothing_to_go_back_to(run: Recorded
 
 
 async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
-    stage = Stage(Safety(), open_session())
+    stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert "nothing to guard before the run has begun" in stage.shown

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from textual.content import Content
 
-from cockpit.panels.toolkit.line_panel import Lines, cut, flow, padded, part, since, wrapped
+from cockpit.panels.toolkit.line_panel import LinePanel, cut, flow, padded, part, since, wrapped
 from cockpit.panels.toolkit.symbols import ASCII, UNICODE, bar, sparkline
-from cockpit.session.session import EVERYTHING, News, Session
+from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.journal.reader import Entry
 from engine.protocol.events import NoteAdded, Status
 from tests.panels.stage import Stage
@@ -18,7 +18,7 @@ from tests.recorded_run import RecordedRun
 Open = Callable[..., Session]
 
 
-class Counting(Lines):
+class Counting(LinePanel):
     """Says one number."""
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class Counting(Lines):
         self.number = 0
         self.num_layouts = 0
 
-    def take(self, session: Session, news: News) -> None:
-        self.repaint_for(session, news)
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
+        self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
         self.num_layouts += 1
@@ -86,15 +86,15 @@ async def test_what_happened_is_painted_at_once_and_what_drifts_a_moment_later(
     stage = Stage(panel, open_session())
     async with stage.run_test(size=(40, 6)) as pilot:
         await pilot.pause()
-        panel.take(stage.session, EVERYTHING)
+        panel.apply_update(stage.session, FULL_UPDATE)
         panel.number = 1
-        panel.take(stage.session, News(state=True, steps=True))
+        panel.apply_update(stage.session, SessionUpdate(state=True, steps=True))
         await pilot.pause()
         assert "number 0" in stage.shown
         await pilot.pause(0.4)
         assert "number 1" in stage.shown
         panel.number = 2
-        panel.take(stage.session, EVERYTHING)
+        panel.apply_update(stage.session, FULL_UPDATE)
         await pilot.pause()
         assert "number 2" in stage.shown
 
@@ -106,11 +106,11 @@ async def test_lines_are_laid_out_once_for_each_news(told: RecordedRun, open_ses
         await pilot.pause()
         before = panel.num_layouts
         panel.number = 5
-        panel.take(stage.session, EVERYTHING)
+        panel.apply_update(stage.session, FULL_UPDATE)
         await pilot.pause()
         assert panel.num_layouts == before + 1
         assert panel.size.height == 1
         panel.number = 9
-        panel.take(stage.session, EVERYTHING)
+        panel.apply_update(stage.session, FULL_UPDATE)
         await pilot.pause()
         assert panel.size.height == 2

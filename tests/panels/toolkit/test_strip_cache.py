@@ -11,7 +11,7 @@ from textual.visual import Visual
 from textual.widgets import Static
 
 from cockpit.panels.toolkit import strip_cache
-from cockpit.panels.toolkit.strip_cache import KeptStrips
+from cockpit.panels.toolkit.strip_cache import StripCache
 
 LINES = {
     "plain": Content("loss 0.5"),
@@ -47,7 +47,7 @@ async def test_a_line_looks_as_textual_draws_it(name: str) -> None:
     async with app.run_test():
         widget, width = app.query_one(Static), 24
         style = widget.visual_style
-        ours = KeptStrips().strip(widget, 0, LINES[name], style, width)
+        ours = StripCache().strip(widget, 0, LINES[name], style, width)
         (theirs,) = Visual.to_strips(widget, LINES[name], width, 1, style, pad=True)
         assert ours.cell_length == width
         assert look(ours) == look(theirs.crop(0, width))
@@ -64,7 +64,7 @@ async def test_a_line_is_drawn_again_only_when_it_or_its_look_has_changed(monkey
     monkeypatch.setattr(strip_cache, "_drawn", counted)
     app = Stage()
     async with app.run_test():
-        widget, kept = app.query_one(Static), KeptStrips()
+        widget, kept = app.query_one(Static), StripCache()
         style = widget.visual_style
         for line, width, left in (("a", 9, 0), ("a", 9, 0), ("b", 9, 0), ("b", 8, 0), ("b", 8, 1), ("b", 8, 1)):
             assert kept.strip(widget, 3, Content(line), style, width, left).cell_length == width

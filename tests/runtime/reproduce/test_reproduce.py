@@ -16,13 +16,13 @@ from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
-from engine.outputs.reproduction_report import RedriveReport, RedriveRequest, report_lines
+from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest, report_lines
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
 from engine.protocol.script import ScriptedCommand
-from engine.runtime.reproduce.recorded_action import Redone
-from engine.runtime.reproduce.reproduce import redrive
+from engine.runtime.reproduce.recorded_action import RecordedAction
+from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.reproduce.timeline import Conditions, segments_of
 from engine.training.checkpoint.file import list_checkpoints
 from tests.faulty import entries, long_config, poison, recovery, run
@@ -44,11 +44,11 @@ STEERED = (
 SHORT = {"training": {"epochs": 6, "warmup_epochs": 0.5}}
 
 
-def drive(directory: Path, name: str = "again") -> RedriveReport:
-    return redrive(RedriveRequest(directory, directory.parent, name), Interrupt())
+def drive(directory: Path, name: str = "again") -> ReproductionReport:
+    return reproduce(ReproductionRequest(directory, directory.parent, name), Interrupt())
 
 
-def assert_identical(report: RedriveReport, *, redone: int) -> None:
+def assert_identical(report: ReproductionReport, *, redone: int) -> None:
     assert report.difference is None and report.tensor == "" and report.notes == ()
     assert report.identical and report.num_redone == redone
     assert report.checkpoint and report.num_steps > 5 and report.num_metrics > 20
@@ -179,7 +179,7 @@ def journal(*rows: tuple[int, Event]) -> list[Entry]:
     return [Entry(n, 0.0, 0, step, "x", None, Status.APPLIED, "", event) for n, (step, event) in enumerate(rows)]
 
 
-def done(past: tuple[Redone, ...]) -> list[tuple[int, str, bool]]:
+def done(past: tuple[RecordedAction, ...]) -> list[tuple[int, str, bool]]:
     return [(item.step, type(item.event).__name__, item.settled) for item in past]
 
 

@@ -13,7 +13,7 @@ from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity, AlertRaised, RunFailed, RunFinished
 from engine.protocol.state import RunState
-from engine.runtime.start.bootstrap import IMPORTING, RunRequest, logging_to, open_ledger
+from engine.runtime.start.bootstrap import IMPORTING, RunRequest, logging_to, open_recorder
 from tests.small import small_config
 
 
@@ -28,8 +28,8 @@ def request(directory: Path, *, resume: bool = False) -> RunRequest:
 
 
 def test_a_run_says_from_the_first_moment_what_it_is_doing(tmp_path):
-    with open_ledger(request(tmp_path / "run")) as ledger:
-        assert ledger.journal.flush()
+    with open_recorder(request(tmp_path / "run")) as recorder:
+        assert recorder.journal.flush()
         state = state_of(tmp_path / "run")
         assert state is not None
         assert (state.activity, state.doing, state.phase) == (Activity.STARTING, IMPORTING, 1)
@@ -38,15 +38,15 @@ def test_a_run_says_from_the_first_moment_what_it_is_doing(tmp_path):
 
 
 def test_a_second_process_cannot_open_it(tmp_path):
-    again = open_ledger(request(tmp_path / "run"))
-    with open_ledger(request(tmp_path / "run")), pytest.raises(UserError, match="in use"), again:
+    again = open_recorder(request(tmp_path / "run"))
+    with open_recorder(request(tmp_path / "run")), pytest.raises(UserError, match="in use"), again:
         pass
 
 
 def finished(directory: Path) -> dict[str, bytes]:
-    with open_ledger(request(directory)) as ledger:
-        ledger.observe(step=7)
-        ledger.note(RunFinished("complete", 1.0))
+    with open_recorder(request(directory)) as recorder:
+        recorder.update(step=7)
+        recorder.record_event(RunFinished("complete", 1.0))
     return contents(directory)
 
 
@@ -56,13 +56,13 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 def test_a_resumed_run_is_not_touched_before_it_is_begun(tmp_path):
     before = finished(tmp_path / "run")
-    with open_ledger(request(tmp_path / "run", resume=True)) as ledger:
-        ledger.observe(doing="indexing the data")
-        ledger.note(AlertRaised("one", "heard of before"))
+    with open_recorder(request(tmp_path / "run", resume=True)) as recorder:
+        recorder.update(doing="indexing the data")
+        recorder.record_event(AlertRaised("one", "heard of before"))
         logging.getLogger("a library").warning("something looks odd")
         assert contents(tmp_path / "run") == before
-        ledger.begin()
-        assert ledger.journal.flush()
+        recorder.begin()
+        assert recorder.journal.flush()
         with closing(JournalReader(tmp_path / "run")) as reader:
             assert reader.is_alive() and isinstance(reader.events()[-1].event, AlertRaised)
         assert "something looks odd" in (tmp_path / "run" / CONSOLE_LOG).read_text()
@@ -70,24 +70,24 @@ def test_a_resumed_run_is_not_touched_before_it_is_begun(tmp_path):
 
 def test_a_resume_that_cannot_be_leaves_the_run_as_it_was(tmp_path):
     before = finished(tmp_path / "run")
-    with pytest.raises(UserError), open_ledger(request(tmp_path / "run", resume=True)) as ledger:
-        ledger.note(RunFailed("nothing is left to do"))
+    with pytest.raises(UserError), open_recorder(request(tmp_path / "run", resume=True)) as recorder:
+        recorder.record_event(RunFailed("nothing is left to do"))
         raise UserError("nothing is left to do")
     assert contents(tmp_path / "run") == before
 
 
 def test_a_resume_that_fails_by_a_fault_of_the_program_leaves_its_traceback(tmp_path):
     before = finished(tmp_path / "run")
-    with open_ledger(request(tmp_path / "run", resume=True)):
+    with open_recorder(request(tmp_path / "run", resume=True)):
         logging.getLogger("engine").error("the engine failed")
     after = contents(tmp_path / "run")
     assert b"the engine failed" in after.pop(CONSOLE_LOG) and after == before
 
 
 def test_a_run_that_took_a_step_cannot_be_begun_again(tmp_path):
-    with open_ledger(request(tmp_path / "run")) as ledger:
-        ledger.record_step(1, 0.1, ("loss/total",), (1.0,))
-    with pytest.raises(UserError, match="exists"), open_ledger(request(tmp_path / "run")):
+    with open_recorder(request(tmp_path / "run")) as recorder:
+        recorder.record_step(1, 0.1, ("loss/total",), (1.0,))
+    with pytest.raises(UserError, match="exists"), open_recorder(request(tmp_path / "run")):
         pass
 
 

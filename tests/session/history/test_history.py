@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cockpit.session.history.history import History
-from engine.journal.tail import Part, Rows
+from engine.journal.tail import RowBlock, Rows
 from tests.session.brute import assert_same, brute_buckets, points_at, rows_of, wild
 
 METRICS = {
@@ -103,7 +103,7 @@ def test_absent_is_not_nan() -> None:
 def test_a_nan_that_looks_like_our_mark_for_absent_is_still_a_nan() -> None:
     odd = np.array([[0x7FC00ABE]], np.uint32).view(np.float32)
     history = History()
-    history.append("steps", Rows(np.array([5]), (Part(1, ("loss",), np.array([0]), odd),)))
+    history.append("steps", Rows(np.array([5]), (RowBlock(1, ("loss",), np.array([0]), odd),)))
 
     assert history.non_finite("loss").tolist() == [5]
 
@@ -130,9 +130,9 @@ def test_metrics_are_named_in_the_order_of_their_first_layout() -> None:
     history = History()
     history.clear(room_before={"steps": 16})
     row = np.array([0])
-    history.prepend("steps", Rows(np.array([9]), (Part(2, new, row, np.ones((1, 3), "f4")),)), loading=0.5)
+    history.prepend("steps", Rows(np.array([9]), (RowBlock(2, new, row, np.ones((1, 3), "f4")),)), loading=0.5)
     assert history.names == ("loss", "extra", "lr")
-    history.prepend("steps", Rows(np.array([8]), (Part(1, old, row, np.ones((1, 2), "f4")),)), loading=1.0)
+    history.prepend("steps", Rows(np.array([8]), (RowBlock(1, old, row, np.ones((1, 2), "f4")),)), loading=1.0)
 
     assert history.names == ("loss", "lr", "extra")
     assert history.at("extra", 8) is None and history.at("extra", 9) == 1.0

@@ -126,7 +126,7 @@ def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int,
 
 
 @dataclass(slots=True)
-class _Reading:
+class _Decoding:
     """What decoding shows: pixels by class, regions that cannot be used, and why; `look` sees every picture."""
 
     look: Look
@@ -164,11 +164,11 @@ class _Reading:
         self.problems.append(Rejection(scene.name, error))
 
 
-def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_read: int, look: Look) -> _Reading:
+def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_read: int, look: Look) -> _Decoding:
     people_of: dict[int, list[int]] = {}
     for scene, person in targets:
         people_of.setdefault(scene, []).append(person)
-    reading = _Reading(look)
+    reading = _Decoding(look)
     num_read = min(len(scenes), max_read, _num_affordable(scenes))
     for turn in range(num_read):
         number = turn * len(scenes) // num_read

@@ -25,7 +25,7 @@ class Paint:
     strength: float = 0.0
 
 
-class Canvas:
+class SceneCanvas:
     """Parts painted over each other on a square of `size` pixels; part 0 is the backdrop."""
 
     def __init__(self, size: int) -> None:

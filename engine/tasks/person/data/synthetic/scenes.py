@@ -24,7 +24,7 @@ from engine.tasks.person.data.synthetic.backdrops import (
     draw_textures,
     draw_things,
 )
-from engine.tasks.person.data.synthetic.canvas import Canvas
+from engine.tasks.person.data.synthetic.canvas import SceneCanvas
 from engine.tasks.person.data.synthetic.figures import Figure, draw_figure
 
 SCENE_SEED: Final = 20_170
@@ -52,7 +52,7 @@ class SyntheticScene:
         """Draw the scene; equal scenes give equal pixels."""
         rng = np.random.default_rng(self.key)
         palette, figures = _plan(rng, self.size, self.max_people)
-        canvas = Canvas(self.size)
+        canvas = SceneCanvas(self.size)
         canvas.paint(*draw_things(rng, self.size, palette))
         for number in range(len(figures), 0, -1):
             figure = figures[number - 1]

@@ -80,7 +80,7 @@ class Sighting:
 
 
 @dataclass(slots=True)
-class Tally:
+class PeopleCount:
     """Things met again and again, by kind: how many, and the first few of each."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
@@ -109,7 +109,7 @@ class PeopleReader:
     """Reads people one after the other; their faults and the conventions of their boxes are counted on the way."""
 
     json_name: str
-    faults: Tally = field(default_factory=Tally)
+    faults: PeopleCount = field(default_factory=PeopleCount)
     bytes_texts: list[str] = field(default_factory=list[str])
     conventions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     num_compared: int = 0

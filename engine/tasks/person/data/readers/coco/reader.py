@@ -22,7 +22,7 @@ from engine.tasks.person.data.readers.coco.document import (
     read_head,
 )
 from engine.tasks.person.data.readers.coco.outlines import outline_bounds
-from engine.tasks.person.data.readers.coco.people import CocoScene, PeopleReader, Tally
+from engine.tasks.person.data.readers.coco.people import CocoScene, PeopleCount, PeopleReader
 from engine.tasks.person.data.readers.coco.values import as_flag, as_integer, id_reader, shown
 from engine.tasks.person.data.readers.image_lookup import ImageFinder
 from engine.tasks.person.data.readers.pixels import Size, stored_size
@@ -63,7 +63,7 @@ def index_coco(json_file: Path, finder: ImageFinder, options: CocoOptions) -> Sp
         return SplitIndex((), (Rejection(json_file.name, f"the file cannot be read: {error.strerror}"),))
     except UnusableSample as error:
         return SplitIndex((), (Rejection(json_file.name, str(error)),))
-    reading = _Reading(json_file.name, finder, options)
+    reading = _CocoReading(json_file.name, finder, options)
     with _without_collections():
         images = reading.list_images(document)
         reading.group_people(document, images)
@@ -100,15 +100,15 @@ class _Images:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _CocoReading:
     """One pass over a document: people by image, then scenes, with the problems met on the way."""
 
     json_name: str
     finder: ImageFinder
     options: CocoOptions
     problems: list[Rejection] = field(default_factory=list[Rejection])
-    odd_heads: Tally = field(default_factory=Tally)
-    odd_sizes: Tally = field(default_factory=Tally)
+    odd_heads: PeopleCount = field(default_factory=PeopleCount)
+    odd_sizes: PeopleCount = field(default_factory=PeopleCount)
     num_crowds: int = 0
     people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
 
