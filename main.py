@@ -27,7 +27,7 @@ from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, JOURNAL_FILE, 
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
-    from engine.config.tree import Config
+    from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
     from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
@@ -161,7 +161,7 @@ def _config_name(options: TrainOptions, resumed: Path | None) -> str:
     return options.config or (str(resumed / CONFIG_FILE) if resumed else "")
 
 
-def _load(options: TrainOptions, resumed: Path | None, name: str) -> Config:
+def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
     """The resolved configuration; a resumed run keeps its data where only another configuration is named."""
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
@@ -171,7 +171,7 @@ def _load(options: TrainOptions, resumed: Path | None, name: str) -> Config:
 
 
 def _request(
-    options: TrainOptions, directory: Path, config: Config, script: tuple[ScriptedCommand, ...], name: str
+    options: TrainOptions, directory: Path, config: RunConfig, script: tuple[ScriptedCommand, ...], name: str
 ) -> RunRequest:
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import engine.tasks.person.losses.terms
 import engine.training.step
-from engine.config.tree import Config
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.state import RunState
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.tasks.person.config import PersonConfig
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from engine.training.data.batch import Batch
 from engine.training.step_plan import StepPlan
@@ -29,7 +30,7 @@ Rule = Callable[[StepPlan, Batch], bool]
 def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
     """Make the loss term NaN in every training step, replays aside, that `rule` holds for."""
     backward: Callable[..., torch.Tensor] = getattr(engine.training.step.TrainStep, "_backward")  # noqa: B009
-    values = engine.training.step.term_values
+    values = engine.tasks.person.losses.terms.term_values
     bad = [False]
 
     def poisoned_backward(
@@ -48,10 +49,10 @@ def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
         return found
 
     monkeypatch.setattr(engine.training.step.TrainStep, "_backward", poisoned_backward)
-    monkeypatch.setattr(engine.training.step, "term_values", poisoned_values)
+    monkeypatch.setattr(engine.tasks.person.losses.terms, "term_values", poisoned_values)
 
 
-def long_config(**overrides: Mapping[str, object]) -> Config:
+def long_config(**overrides: Mapping[str, object]) -> PersonConfig:
     """Some forty steps of the small network, with windows to match."""
     sections: dict[str, Mapping[str, object]] = {
         "training": {"epochs": 20, "warmup_epochs": 0.5},
@@ -63,13 +64,13 @@ def long_config(**overrides: Mapping[str, object]) -> Config:
     return small_config(**merged)
 
 
-def recovery(config: Config, **settings: object) -> Config:
+def recovery(config: PersonConfig, **settings: object) -> PersonConfig:
     """The same configuration with other settings of the guardian."""
     guard = config.guard.model_copy(update={"recovery": config.guard.recovery.model_copy(update=settings)})
     return config.model_copy(update={"guard": guard})
 
 
-def run(directory: Path, config: Config, **more: object) -> int:
+def run(directory: Path, config: PersonConfig, **more: object) -> int:
     """Train in `directory` to the end; returns the exit code."""
     directory.mkdir(exist_ok=True)
     return train(RunRequest(directory, config, device="cpu", **more), Interrupt())  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ import numpy as np
 
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol.events import Activity
-from engine.protocol.state import RunState
 from engine.tasks.person.spec import LOSS_TERMS, refinements_of
+from tests.person_state import person_state
 from tests.recorded import writing
 
 PARTS: Final = ("backbone", "roi_align", "decoder", "instance_head")
@@ -40,7 +40,7 @@ def write_long_journal(directory: Path, steps: int) -> Path:
     """A finished run of `steps` steps of `METRICS` in `directory`, a hundred NaNs among them. Returns the directory."""
     with writing(directory) as writer:
         writer.record_state(
-            RunState(
+            person_state(
                 run=directory.name,
                 activity=Activity.FINISHED,
                 step=steps,

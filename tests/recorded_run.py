@@ -19,7 +19,8 @@ from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.state import GateCheck, RunState, evolve
 from engine.protocol.wire import refusal_of
-from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, active_terms, refinements_of
+from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, SPEC, active_terms, refinements_of
+from tests.person_state import person_state
 
 EPOCH_SECONDS: Final = 1_760_000_000.0
 """The fixed moment at which the recorded run began, in seconds since 1970."""
@@ -117,7 +118,7 @@ class RecordedRun:
         self.directory = directory
         self.journal = JournalWriter(directory, clock=self._moment)
         self.journal.start()
-        start = RunState(
+        start = person_state(
             run=directory.name,
             device="cpu",
             phase=1,
@@ -191,13 +192,13 @@ class RecordedRun:
         values = validation_at(self.state.step)
         epoch = self.state.step / STEPS_PER_EPOCH
         self.journal.record_validation(self.state.step, epoch, tuple(values), tuple(values.values()))
-        ious = (values["val/iou_background"], values["val/iou_target"], values["val/iou_other"])
-        self.note(e.ValidationCompleted(values["val/loss"], values["val/miou"], *ious, values["val/boundary_f"], 2.5))
+        scores = {name: values[f"val/{name}"] for name in (metric.name for metric in SPEC.metrics)}
+        self.note(e.ValidationCompleted(values["val/loss"], scores, 2.5))
 
     def save(self, *, good: bool, kind: str = "step") -> None:
         """A checkpoint was written (the journal says so; there is no file)."""
         name = f"step-{self.state.step:08d}.pt"
-        self.note(e.CheckpointSaved(name, kind, self.state.loss or 0.0, self.state.val_miou, good))
+        self.note(e.CheckpointSaved(name, kind, self.state.loss or 0.0, self.state.score, good))
         self.observe(checkpoints=(*self.state.checkpoints, name))
 
     def rewind(self, step: int, checkpoint: str = "step-00000200.pt") -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
-from engine.config.tree import Config
+from engine.tasks.person.config import PersonConfig
+from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import REFINEMENTS
+from engine.tasks.person.task import PersonTask
 from engine.training.data.batch import Batch, Position
+from engine.training.loss_sum import Objective
+from engine.training.optimizer import build_optimizer
+from engine.training.step import TrainStep
 
 SECTIONS: Mapping[str, Mapping[str, object]] = {
     "model": {
@@ -43,21 +50,36 @@ PARTS = (
 """Every part of the network, in its order."""
 
 
-def small_config(**overrides: Mapping[str, object]) -> Config:
+def small_config(**overrides: Mapping[str, object]) -> PersonConfig:
     """The small configuration, with whole keys of its sections replaced."""
     sections = {name: {**SECTIONS.get(name, {}), **overrides.get(name, {})} for name in {*SECTIONS, *overrides}}
-    return Config.model_validate(sections)
+    return PersonConfig.model_validate(sections)
 
 
-def random_batch(config: Config, *, num_rois: int = 4, seed: int = 0) -> Batch:
+def random_batch(config: PersonConfig, *, num_rois: int = 4, seed: int = 0) -> Batch:
     """Noise with random labels, as large as the configuration says."""
     generator = torch.Generator().manual_seed(seed)
     roi, mask = config.model.roi_size, config.model.mask_size
     return Batch(
-        image_N3HW=torch.rand(num_rois, 3, roi, roi, generator=generator),
-        label_NHW=torch.randint(0, 3, (num_rois, mask, mask), generator=generator),
-        distance_N1HW=torch.rand(num_rois, 1, mask, mask, generator=generator) * 2 - 1,
+        tensors={
+            "image_N3HW": torch.rand(num_rois, 3, roi, roi, generator=generator),
+            "label_NHW": torch.randint(0, 3, (num_rois, mask, mask), generator=generator),
+            "distance_N1HW": torch.rand(num_rois, 1, mask, mask, generator=generator) * 2 - 1,
+        },
         sample_ids=tuple(f"noise#{i}" for i in range(num_rois)),
         after=Position(0, num_rois),
         ends_epoch=False,
     )
+
+
+def with_tensor(batch: Batch, name: str, tensor: torch.Tensor) -> Batch:
+    """The batch with another tensor under `name`."""
+    return replace(batch, tensors={**batch.tensors, name: tensor})
+
+
+def train_step_of(
+    config: PersonConfig, model: HierarchicalUNet, *, optimizer: str = "adamw", amp: torch.dtype | None = None
+) -> TrainStep:
+    """The step of the person task on `model`."""
+    built = build_optimizer(optimizer, model.parts(), 1e-4, REFINEMENTS)
+    return TrainStep(Objective(PersonTask(), config), model, built, amp=amp)

@@ -12,8 +12,8 @@ import pytest
 from cockpit.cli.arguments import build_parser
 from engine.config.keys import ConfigKey, config_keys
 from engine.config.load import list_configs, load_config
-from engine.config.tree import Config
 from engine.protocol.command_syntax import COMMAND_WORDS, usage
+from engine.tasks.person.config import PersonConfig
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -44,16 +44,16 @@ def options(parser: argparse.ArgumentParser) -> list[str]:
     return [word for action in parser._actions for word in action.option_strings if word not in ("-h", "--help")]
 
 
-@pytest.mark.parametrize("key", config_keys().values(), ids=lambda key: key.name)
+@pytest.mark.parametrize("key", config_keys(PersonConfig).values(), ids=lambda key: key.name)
 def test_every_config_key_has_its_row(key):
     assert key_row(key) in readme()
 
 
 def test_no_row_tells_of_a_key_that_is_not_there():
-    sections = "|".join(Config.model_fields)
+    sections = "|".join(PersonConfig.model_fields)
     rows = [line for line in readme() if re.match(rf"\| `({sections})\.[a-z_.]+` \|", line)]
     assert rows
-    assert set(rows) <= {key_row(key) for key in config_keys().values()}
+    assert set(rows) <= {key_row(key) for key in config_keys(PersonConfig).values()}
 
 
 @pytest.mark.parametrize("config", list_configs(), ids=lambda config: config.name)

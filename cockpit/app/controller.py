@@ -162,7 +162,7 @@ class SessionController:
             end = replace(end, why=escape_control(self._ending.error))
         parts = [
             f"{'✗' if failed else '✓'} {end.said}",
-            f"best mIoU {best.miou:.4f} at step {best.step}" if best else "never validated",
+            f"best {self.session.spec.score_title} {best.score:.4f} at step {best.step}" if best else "never validated",
             "q leaves",
         ]
         run_dir = self.session.run_dir

@@ -123,9 +123,9 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
         yield LineSegment("chance", number(chance), "")
     yield LineSegment("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
     yield LineSegment("lr", rate(state.lr) if state.lr else "-")
-    yield LineSegment("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.4f}")
+    yield LineSegment(state.spec.score_title, "-" if state.score is None else f"{state.score:.4f}")
     if view.best is not None:
-        yield LineSegment("best", f"{view.best.miou:.4f} at step {view.best.step}")
+        yield LineSegment("best", f"{view.best.score:.4f} at step {view.best.step}")
     if speed:
         yield LineSegment("", f"{number(speed, 3)} steps/s", "")
     if state.samples_per_second:

@@ -110,7 +110,7 @@ def _reached(outcome: RunSummary) -> str:
     if best is None:
         parts.append("never validated")
     else:
-        parts += [f"mIoU {number(state.val_miou)}", f"best {best.miou:.4f} at step {best.step}"]
+        parts += [f"{state.spec.score_title} {number(state.score)}", f"best {best.score:.4f} at step {best.step}"]
     return ", ".join(parts)
 
 

@@ -53,8 +53,8 @@ def _rollback(state: RunState, name: str) -> Sequence[str]:
 
 
 def _early(state: RunState, name: str) -> Sequence[str]:
-    phase = next((phase for phase in PHASES if name in phase.adds), None)
-    of = f"belongs to phase {phase.number}" if phase else "is in no phase"
+    phase = next((number for number, phase in enumerate(PHASES) if name in phase.adds), None)
+    of = f"belongs to phase {phase}" if phase is not None else "is in no phase"
     return (
         f"{name} {of}, the run is in phase {state.phase}: it has passed no gate. It starts with fresh moments and is "
         "blended in.",

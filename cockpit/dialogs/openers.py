@@ -253,5 +253,5 @@ def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float) -> str:
     back = "?" if checkpoint.step is None else str(state.step - checkpoint.step)
     good = f"{PASS} last" if checkpoint.name == state.good_checkpoint else PASS if checkpoint.good else "-"
     age = "-" if checkpoint.saved_at is None else duration(max(now - checkpoint.saved_at, 0.0))
-    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.miou, 3):>7}"
+    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.score, 3):>7}"
     return f"{step:>8} {back:>7} {measured}  {checkpoint.kind or '-':10} {good:6} {age}"

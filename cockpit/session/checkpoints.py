@@ -19,7 +19,7 @@ class Checkpoint:
     step: int | None
     kind: str = ""
     loss: float | None = None
-    miou: float | None = None
+    score: float | None = None
     good: bool = False
     saved_at: float | None = None
 
@@ -57,4 +57,4 @@ def _checkpoint(name: str, entry: Entry | None) -> Checkpoint:
         return Checkpoint(name, step)
     saved = entry.event
     loss = saved.loss if step else None  # before the first step there is no loss, which the event has as NaN
-    return Checkpoint(name, step, saved.kind, loss, saved.miou, saved.good, entry.time)
+    return Checkpoint(name, step, saved.kind, loss, saved.score, saved.good, entry.time)

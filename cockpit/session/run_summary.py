@@ -22,25 +22,27 @@ RAW_TERMS: Final = tuple(f"loss_raw/{term}" for term in LOSS_TERMS)
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best validation of the current lineage: mIoU in 0..1 and the step it was measured at."""
+    """The best validation of the current lineage: the task's score and the step it was measured at."""
 
-    miou: float
+    score: float
     step: int
 
 
-def best_of(steps: NDArray[np.int64], mious: NDArray[np.float32]) -> Best | None:
-    """The highest of the values that are numbers, the first where several are equal."""
-    if np.isnan(mious).all():
+def best_of(steps: NDArray[np.int64], scores: NDArray[np.float32], *, lower_is_better: bool = False) -> Best | None:
+    """Return the best of the scores that are numbers, the first where several are equal, `None` where none is."""
+    if np.isnan(scores).all():
         return None
-    at = int(np.nanargmax(mious))
-    return Best(float(mious[at]), int(steps[at]))
+    at = int(np.nanargmin(scores) if lower_is_better else np.nanargmax(scores))
+    return Best(float(scores[at]), int(steps[at]))
 
 
 def best_validation(reader: JournalReader) -> Best | None:
-    """The highest validation mIoU of the current lineage, the first where several are equal."""
-    series = reader.series(["val/miou"])
-    present = series.present["val/miou"]
-    return best_of(series.steps[present], series.values["val/miou"][present])
+    """Return the best validation of the current lineage, the first where several are equal."""
+    spec = reader.spec()
+    name = f"val/{spec.score}"
+    series = reader.series([name])
+    present = series.present[name]
+    return best_of(series.steps[present], series.values[name][present], lower_is_better=spec.lower_is_better)
 
 
 def levels_of(levels: Json) -> dict[str, float]:

@@ -25,11 +25,13 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
+from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import RunStarted, Status
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 __all__ = ["FULL_UPDATE", "CommandOutcome", "Pending", "Session", "SessionUpdate"]
 
@@ -250,6 +252,8 @@ class Session:
         """State and events of one moment: nobody sees an event whose effect is not there yet."""
         with tail.snapshot():
             text = tail.state_text()
+            if text is not None and self._state_text.spec is None:
+                self._state_text.spec = spec_of(tail.meta(TASK))
             events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
@@ -282,12 +286,19 @@ class Session:
         self.state = state or self.state
         return state is not None
 
+    @property
+    def spec(self) -> TaskSpec:
+        """What the run's task says of itself; an empty spec before the journal is read."""
+        return self._state_text.spec or NO_SPEC
+
     def _grown(self) -> bool:
         """The histories are not what they were at the last look."""
         if self.history.version == self._history_version:
             return False
         self._history_version = self.history.version
-        self.best = best_of(*self.history.rows("val/miou", -(2**62), 2**62))
+        spec = self.spec
+        rows = self.history.rows(f"val/{spec.score}", -(2**62), 2**62)
+        self.best = best_of(*rows, lower_is_better=spec.lower_is_better)
         return True
 
     def _measure(self, now: float) -> None:

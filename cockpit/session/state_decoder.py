@@ -7,16 +7,19 @@ from typing import Final
 
 from engine.protocol import wire
 from engine.protocol.codec import Json, from_text
+from engine.protocol.former_names import present_state
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 _FIELDS: Final = frozenset(field.name for field in fields(RunState))
 _ABSENT: Final = object()
 
 
 class StateDecoder:
-    """Decodes states one after the other, each only where it differs from the one before."""
+    """Decodes states one after the other, each only where it differs from the one before; `spec` is the task's."""
 
     def __init__(self) -> None:
+        self.spec: TaskSpec | None = None
         self._text = ""
         self._held: dict[str, Json] = {}
         self._state: RunState | None = None
@@ -25,10 +28,10 @@ class StateDecoder:
         """The state in `text`, or None where that is the text of the last call. Raises WireError."""
         if text == self._text:
             return None
-        whole = from_text(text)
+        whole = present_state(from_text(text))
         changed = self._changed(whole)
         if self._state is None or changed is None:
-            self._state = wire.state_from_json(whole)
+            self._state = wire.state_from_json(whole, self.spec or NO_SPEC)
         elif changed:
             part = wire.state_from_json({"run": self._state.run, **changed})
             self._state = replace(self._state, **{name: getattr(part, name) for name in changed})

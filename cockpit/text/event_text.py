@@ -73,15 +73,8 @@ def _promoted(event: e.PhasePromoted) -> str:
 
 
 def _validated(event: e.ValidationCompleted) -> str:
-    parts = (
-        f"validation: mIoU {event.miou:.4f}",
-        f"background {_iou(event.iou_background)}",
-        f"target {_iou(event.iou_target)}",
-        f"other {_iou(event.iou_other)}",
-        f"boundary F {event.boundary_f:.4f}",
-        f"loss {number(event.loss)}",
-    )
-    return f"{', '.join(parts)} ({duration(event.seconds)})"
+    parts = [f"{name.replace('_', ' ')} {_iou(value)}" for name, value in event.metrics.items()]
+    return f"validation: {', '.join([*parts, f'loss {number(event.loss)}'])} ({duration(event.seconds)})"
 
 
 def _iou(value: float) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 
 _NOUNS = {
     float: ("a number", "numbers"),
@@ -30,15 +31,17 @@ class ConfigKey:
     is_text: bool = False
 
 
-def config_keys() -> dict[str, ConfigKey]:
+@cache
+def config_keys(kind: type[RunConfig]) -> Mapping[str, ConfigKey]:
     """Every key of the tree by its dotted name, in the tree's order; a mapping's entries count as keys."""
-    return {key.name: key for key in _keys(Config, "")}
+    return {key.name: key for key in _keys(kind, "")}
 
 
-def config_sections() -> dict[str, tuple[str, ...]]:
+@cache
+def config_sections(kind: type[RunConfig]) -> Mapping[str, tuple[str, ...]]:
     """The dotted name of every section, and the names directly in it; the tree itself is ''."""
     sections: dict[str, dict[str, None]] = {"": {}}
-    for name in config_keys():
+    for name in config_keys(kind):
         parts = name.split(".")
         for depth in range(len(parts)):
             sections.setdefault(".".join(parts[:depth]), {})[parts[depth]] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.config.keys import config_keys, config_sections, shown
-from engine.config.tree import Config
+from engine.config.task_class import absolute_task, config_class
+from engine.config.tree import DataConfig, RunConfig, Section
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
@@ -23,9 +24,11 @@ SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
 _MOST: Final = 2**53
 """No whole number in a config is larger: beyond it floats are not exact."""
-_HOLD_OUT: Final = ("data", "hold_out")
+_TASK: Final = ("task",)
 
 Settings = dict[KeyPath, Setting]
+Kind = type[RunConfig]
+"""The class of a task's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,11 @@ class NamedConfig:
 class Resolved:
     """A config and, for each dotted key, where its value came from: `file:line`, `command line` or `default`."""
 
-    config: Config
+    config: RunConfig
     origins: Mapping[str, str]
 
 
-def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
     """The config of that name in configs/, or in that YAML file, with `key=value` overrides on top.
 
     Raises UserError: unknown config, YAML syntax, unknown key, wrong type, value out of range, cycle in `extends`.
@@ -56,14 +59,16 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     """Like `load_config`, and where each value came from."""
     settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ())
+    kind = _kind(settings, overrides)
+    _check_keys(settings, kind)
     for override in overrides:
-        _lay_over(settings, _parse_override(override))
-    config = _validated(settings)
-    origins = {name: "default" for name in config_keys()}
+        _lay_over(settings, _parse_override(override, kind))
+    config = _validated(settings, kind)
+    origins = {name: "default" for name in config_keys(kind)}
     return Resolved(config, origins | {".".join(path): setting.where for path, setting in settings.items()})
 
 
-def usual_config(name_or_path: str) -> Config:
+def usual_config(name_or_path: str) -> RunConfig:
     """The config in configs/ that the one named was made from, or itself; the defaults where there is none.
 
     Raises UserError as `load_config` does.
@@ -72,17 +77,33 @@ def usual_config(name_or_path: str) -> Config:
     while path.parent.resolve() != CONFIGS_DIR:
         parent = read_settings(_read_text(path, _shown_path(path)), _shown_path(path)).get(_EXTENDS)
         if parent is None:
-            return Config()
+            return _kind({})()
         path = _find(str(parent.value), path.parent, parent.where)
-    return _validated(_read_chain(path, ()))
+    return read_resolved(path)
 
 
-def read_resolved(path: Path) -> Config:
+def _kind(settings: Settings, overrides: Sequence[str] = ()) -> Kind:
+    """Return the class of the configuration of the task that the settings name, the last one winning."""
+    asked = [text for name, _, text in (override.partition("=") for override in overrides) if name.strip() == "task"]
+    named = settings.get(_TASK)
+    value = asked[-1] if asked else "" if named is None else named.value
+    if not isinstance(value, str):
+        raise UserError(f"{named.where if named else COMMAND_LINE}: task must be text, not {shown(value)}")
+    kind = config_class(value)
+    if value and not asked and named is not None:
+        settings[_TASK] = Setting(absolute_task(value), named.where)
+    return kind
+
+
+def read_resolved(path: Path) -> RunConfig:
     """The config that a run resolved and left in its directory. Raises UserError as `load_config` does."""
-    return _validated(_read_chain(path, ()))
+    settings = _read_chain(path, ())
+    kind = _kind(settings)
+    _check_keys(settings, kind)
+    return _validated(settings, kind)
 
 
-def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> Config:
+def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> RunConfig:
     """As `load_config`, for a run that was trained with the configuration in the file `former`: its data stay.
 
     Other data are used if the command line names them, or the new configuration has a path of its own.
@@ -94,14 +115,20 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
         return config
     if not former.is_file():
         raise UserError(f"{former} is gone, and nothing else says which data the run was trained on: give --data")
-    data = read_resolved(former).data
-    drawn = {name: value for name, value in config.data.synthetic if f"data.synthetic.{name}" in named}
-    kept: dict[str, object] = {"path": data.path, "synthetic": data.synthetic.model_copy(update=drawn)}
-    if "data.hold_out" not in named:
-        kept["hold_out"] = data.hold_out
-    if "data.use_crowds" not in named:
-        kept["use_crowds"] = data.use_crowds
-    return config.model_copy(update={"data": config.data.model_copy(update=kept)})
+    return config.model_copy(update={"data": _same_data(config.data, read_resolved(former).data, named)})
+
+
+def _same_data(data: DataConfig, former: DataConfig, named: Set[str]) -> DataConfig:
+    """Return `data` with the keys that say which data `former` meant, except for those in `named`."""
+    kept: dict[str, object] = {}
+    for name in data.WHICH:
+        value, key = getattr(former, name), f"data.{name}"
+        if isinstance(value, Section):
+            here = {inner: held for inner, held in getattr(data, name) if f"{key}.{inner}" in named}
+            kept[name] = value.model_copy(update=here)
+        elif key not in named:
+            kept[name] = value
+    return data.model_copy(update=kept)
 
 
 def list_configs() -> tuple[NamedConfig, ...]:
@@ -109,7 +136,7 @@ def list_configs() -> tuple[NamedConfig, ...]:
     return tuple(NamedConfig(path.stem, _first_comment(path), path) for path in sorted(CONFIGS_DIR.glob("*.yaml")))
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: RunConfig) -> str:
     """The whole config as YAML, in the tree's order; `read_resolved` reads the same config back."""
     return "\n".join(_lines(config.model_dump(mode="json"), (), {})) + "\n"
 
@@ -149,7 +176,6 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     if path.parent != CONFIGS_DIR:
         settings = _as_of_then(settings, source)
     parent = settings.pop(_EXTENDS, None)
-    _check_keys(settings)
     if parent is None:
         return settings
     if not isinstance(parent.value, str):
@@ -164,10 +190,11 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
 
 
 def _as_of_then(settings: Settings, source: str) -> Settings:
-    """What a run resolved before `data.hold_out` existed, with the split that it was trained on."""
+    """Add to what a run resolved the former values of keys that did not exist then."""
     is_resolved = all(path in settings for path in (("data", "path"), ("data", "num_workers"), ("training", "seed")))
-    if is_resolved and _HOLD_OUT not in settings:
-        settings[_HOLD_OUT] = Setting("in_order", source)
+    if is_resolved:
+        for key, value in _kind(settings).FORMER.items():
+            settings.setdefault(tuple(key.split(".")), Setting(value, source))
     return settings
 
 
@@ -204,26 +231,26 @@ def _first_comment(path: Path) -> str:
     return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
 
 
-def _parse_override(override: str) -> Settings:
+def _parse_override(override: str, kind: Kind) -> Settings:
     """What one `key=value` sets. Text keys take the value as it stands, others as YAML."""
     name, equals, text = override.partition("=")
     name = name.strip()
     if not equals:
         raise UserError(f"{COMMAND_LINE}: {shown(override)} sets nothing; write KEY=VALUE, like training.epochs=5")
     path = tuple(name.split("."))
-    key = config_keys().get(name)
+    key = config_keys(kind).get(name)
     if key is not None and key.is_text:
         return {path: Setting(text, COMMAND_LINE)}
-    if key is None and not (name and name in config_sections()):
-        _check_keys({path: Setting(text, COMMAND_LINE)})
+    if key is None and not (name and name in config_sections(kind)):
+        _check_keys({path: Setting(text, COMMAND_LINE)}, kind)
     settings = read_value(text, path)
-    _check_keys(settings)
+    _check_keys(settings, kind)
     return settings
 
 
-def _check_keys(settings: Settings) -> None:
+def _check_keys(settings: Settings, kind: Kind) -> None:
     """Raise UserError at the first key that the tree does not have; drop sections in which nothing is set."""
-    keys, sections = config_keys(), config_sections()
+    keys, sections = config_keys(kind), config_sections(kind)
     for path, setting in list(settings.items()):
         name = ".".join(path)
         if name and name in sections:
@@ -231,7 +258,7 @@ def _check_keys(settings: Settings) -> None:
                 raise UserError(_section_error(name, setting, sections[name]))
             del settings[path]
         elif name not in keys:
-            raise UserError(f"{setting.where}: {_unknown(path)}")
+            raise UserError(f"{setting.where}: {_unknown(path, kind)}")
 
 
 def _section_error(name: str, setting: Setting, members: tuple[str, ...]) -> str:
@@ -239,31 +266,31 @@ def _section_error(name: str, setting: Setting, members: tuple[str, ...]) -> str
     return f"{setting.where}: {name} is a section, not {shown(setting.value)}; {example}"
 
 
-def _unknown(path: KeyPath) -> str:
+def _unknown(path: KeyPath, kind: Kind) -> str:
     """What is wrong with a key that the tree does not have, and the nearest one that it has."""
-    keys, sections = config_keys(), config_sections()
+    keys, sections = config_keys(kind), config_sections(kind)
     for depth in range(len(path)):
         section, name = ".".join(path[:depth]), ".".join(path[: depth + 1])
         if name in keys:
             return f"{name} must be {keys[name].expected}, not a mapping"
         if not name or name not in sections:
-            return f"there is no key {name!r}; {_nearest_key(path[depth], section)}"
+            return f"there is no key {name!r}; {_nearest_key(path[depth], section, kind)}"
     raise AssertionError(f"{path} is known")
 
 
-def _nearest_key(word: str, section: str) -> str:
+def _nearest_key(word: str, section: str, kind: Kind) -> str:
     """The nearest name in that section, else the nearest last part of any key, else what the section holds."""
-    members = config_sections()[section]
+    members = config_sections(kind)[section]
     prefix = f"{section}." if section else ""
     if match := nearest(word, members):
         return f"did you mean {prefix + match!r}?"
-    by_leaf = {name.rpartition(".")[2]: name for name in config_keys()}
+    by_leaf = {name.rpartition(".")[2]: name for name in config_keys(kind)}
     if match := nearest(word, by_leaf):
         return f"did you mean {by_leaf[match]!r}?"
     return f"{section or 'a config'} has {', '.join(members)}"
 
 
-def _validated(settings: Settings) -> Config:
+def _validated(settings: Settings, kind: Kind) -> RunConfig:
     tree: dict[str, Any] = {}
     for path, setting in settings.items():
         if isinstance(setting.value, int) and abs(setting.value) > _MOST:
@@ -273,15 +300,15 @@ def _validated(settings: Settings) -> Config:
             section = section.setdefault(name, {})
         section[path[-1]] = setting.value
     try:
-        return Config.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_complaint(error.errors(include_url=False)[0], settings)) from None
+        raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
 
 
-def _complaint(error: ErrorDetails, settings: Settings) -> str:
+def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
     """One sentence on one of pydantic's errors, with the place of the value that it is about."""
     path = tuple(part for part in error["loc"] if isinstance(part, str))
-    key = config_keys().get(".".join(path))
+    key = config_keys(kind).get(".".join(path))
     if key is not None and path in settings:
         setting = settings[path]
         return f"{setting.where}: {key.name} must be {key.expected}, not {shown(setting.value)}"

@@ -1,32 +1,25 @@
-"""The configuration tree: frozen pydantic models that hold every default, its unit and its range."""
+"""The generic configuration tree: frozen pydantic models that hold every default, its unit and its range.
+
+A task adds its own sections to `RunConfig`, and its own keys to sections here.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-
-from engine.errors import did_you_mean
-from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LOSS_TERMS
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-ClassWeights = Annotated[tuple[Positive, ...], Field(min_length=3, max_length=3, strict=False)]
-"""How much a pixel of background, of the target and of another person counts."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-Widths = Annotated[tuple[Count, ...], Field(min_length=2, max_length=8, strict=False)]
 
 
-def _whole(value: object) -> object:
-    """Refuse `true` and `1.0`, which Python takes for equal to 1. Raises ValueError."""
-    if type(value) is not int:
-        raise ValueError("must be a whole number")
-    return value
+class Section(BaseModel, frozen=True):
+    """One section of a configuration; unknown keys are refused."""
 
-
-class _Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -36,80 +29,18 @@ class _Section(BaseModel):
     )
 
 
-class RefinementsConfig(_Section):
-    """Which refinements are on when the run starts (SEED.md, phases 1 to 4)."""
+class NetworkConfig(Section, frozen=True):
+    """What is configured of any network."""
 
-    boundary_refinement: bool = False
-    """Correct the classes along predicted edges by a small learned residual (phase 1)."""
-    boundary_aware_loss: bool = False
-    """Weigh the cross-entropy higher in a band along class borders (phase 1)."""
-    active_contour_loss: bool = False
-    """Fit the target's region and penalise outlines away from the true one (phase 2)."""
-    contour_detection: bool = False
-    """Predict the target's outline in a head of its own (phase 3)."""
-    distance_transform: bool = False
-    """Predict the signed distance to the target's outline in a head of its own (phase 4)."""
-    progressive_upsampling: bool = False
-    """Correct the classes by a residual decoded in upsampling stages; in no phase, excludes subpixel_conv."""
-    subpixel_conv: bool = False
-    """Correct the classes by a residual decoded by pixel shuffling; in no phase, excludes progressive_upsampling."""
-
-    @model_validator(mode="after")
-    def _exclusive(self) -> RefinementsConfig:
-        if all(getattr(self, name) for name in EXCLUSIVE_REFINEMENTS):
-            raise ValueError("progressive_upsampling and subpixel_conv exclude each other: switch one off")
-        return self
-
-    def active(self) -> frozenset[str]:
-        """The names of the refinements that are on."""
-        return frozenset(name for name, on in self.model_dump().items() if on)
-
-
-class ModelConfig(_Section):
-    """The hierarchical UNet V2 with attention: sizes in pixels, widths in channels."""
-
-    roi_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
-    """Side in pixels of the square region of interest that the network sees."""
-    mask_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
-    """Side in pixels of the predicted mask."""
-    extractor_widths: Widths = (64, 128, 192, 256)
-    """Channels of the RGB extractor, one number for each stage; the last is the width of the trunk."""
-    unet_width: Annotated[int, Field(ge=4)] = 96
-    """Channels of the foreground UNet at its finest level; each level below has twice as many."""
-    unet_depth: Annotated[int, Field(ge=1, le=4)] = 3
-    """Resolution levels of the foreground UNet."""
-    auxiliary_width: Count = 128
-    """Channels inside the auxiliary foreground head."""
-    attention: bool = True
-    """Spatial and channel attention in the branch that tells the target from other people."""
-    trunk_stride: Annotated[Literal[1, 2], BeforeValidator(_whole)] = 2
-    """Pixels of the region for each position of the trunk: 2 computes it at half resolution."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Probability that a channel of features is dropped in training; half of it in the foreground gate."""
     compile: bool = False
     """Compile the network with torch.compile: slow to start, faster steps."""
-    refinements: RefinementsConfig = RefinementsConfig()
 
 
-def _default_weights() -> dict[str, float]:
-    return {
-        "cross_entropy": 1.0,
-        "dice": 0.5,
-        "auxiliary": 0.3,
-        "boundary_aware": 0.1,
-        "active_contour": 0.1,
-        "contour": 0.1,
-        "distance": 0.1,
-    }
+class LossConfig(Section, frozen=True):
+    """Weights of the loss terms and the clamp on the losses that a task bounds (SEED.md: 10.0)."""
 
-
-class LossConfig(_Section):
-    """Weights of the loss terms and the clamp on refinement losses (SEED.md: 10.0)."""
-
-    weights: dict[str, NonNegative] = Field(default_factory=_default_weights)
+    weights: dict[str, NonNegative] = Field(default_factory=dict)
     """Weight of the {entry} term in the total loss."""
-    class_weights: ClassWeights = (0.54, 0.75, 1.71)
-    """Weights of background, target and other in the cross-entropy: from their shares of COCO's person pixels."""
     clamp_max: Positive = 10.0
     """Upper bound on the value of each refinement loss, before its weight (SEED.md: 10.0)."""
     clamp_mode: Literal["hard", "rescale"] = "rescale"
@@ -117,19 +48,8 @@ class LossConfig(_Section):
     blend_in_steps: Annotated[int, Field(ge=0)] = 50
     """Steps over which a refinement switched on during the run gains its full weight."""
 
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _complete(cls, weights: object) -> object:
-        """Weights that are not given keep their defaults. Raises ValueError at a term that does not exist."""
-        if not isinstance(weights, dict):
-            return weights
-        given = cast("dict[str, object]", weights)
-        if unknown := sorted(set(given) - set(LOSS_TERMS)):
-            raise ValueError(f"there is no loss term {unknown[0]!r}; {did_you_mean(unknown[0], LOSS_TERMS)}")
-        return {**_default_weights(), **given}
 
-
-class TrainingConfig(_Section):
+class TrainingConfig(Section, frozen=True):
     """Optimisation: learning rates are per step, warm-up is in epochs, the clip bounds the global L2 norm."""
 
     learning_rate: LearningRate = 2e-4
@@ -160,49 +80,24 @@ class TrainingConfig(_Section):
     """Seed of the weights, the order of samples, augmentation and dropout; the built-in people do not depend on it."""
 
 
-class SyntheticConfig(_Section):
-    """The built-in people: how many scenes are drawn and how large they are (pixels)."""
+class DataConfig(Section, frozen=True):
+    """Where the samples come from, and how batches of them are prepared."""
 
-    num_train_scenes: Count = 400
-    """Scenes in the training split."""
-    num_val_scenes: Count = 60
-    """Scenes in the validation split."""
-    image_size: Annotated[int, Field(ge=64, le=1024)] = 192
-    """Side of a scene in pixels."""
-    max_people: Annotated[int, Field(ge=1, le=12)] = 5
-    """Most people in one scene."""
-
-
-class DataConfig(_Section):
-    """Where the people come from and how a region of interest is cut out of its image."""
+    WHICH: ClassVar[tuple[str, ...]] = ("path",)
+    """The keys that say which data are meant, rather than how they are read."""
 
     path: str = ""
-    """Directory of images and annotations (--data); empty for the built-in people."""
-    augment: Fraction = 0.5
-    """Probability that a training region is seen in another light; it is mirrored with the same, at most 0.5."""
-    roi_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Most that each edge of a training box moves in or out, as a share of its side."""
-    roi_padding: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Context added on every side of a box, as a share of its side."""
-    keep_aspect: bool = False
-    """Widen the box to a square rather than squash it into one."""
-    min_person_pixels: Count = 16
-    """Least width and height in image pixels of a person that is used as a sample."""
-    hold_out: Literal["by_hash", "in_order"] = "by_hash"
-    """Which fifth of the images is held out where the data have one split: by hashes of names, or in their order."""
-    use_crowds: bool = False
-    """Take COCO annotations with iscrowd=1 as people: CVAT exports masks of single people so."""
+    """Directory of the data (--data); what an empty one stands for is the task's affair."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that prepare batches; 0 for a thread of the training process. The batches are the same."""
     timeout_seconds: Positive = 120.0
     """Seconds without a batch after which a data worker is taken for stuck: an alert names it, another takes over."""
     wait_seconds: NonNegative = 600.0
     """Seconds to wait for data that cannot be reached (a disk unmounted) before the run ends with a checkpoint."""
-    synthetic: SyntheticConfig = SyntheticConfig()
 
 
-class ValidationConfig(_Section):
-    """How often the validation split is measured, and with how many regions of interest at a time."""
+class ValidationConfig(Section, frozen=True):
+    """How often the validation split is measured, and with how many samples at a time."""
 
     every_epochs: Count = 1
     """Epochs between validations."""
@@ -210,11 +105,9 @@ class ValidationConfig(_Section):
     """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
     """Regions of interest shown with their masks after each validation, on the screen and in TensorBoard."""
-    boundary_tolerance: Annotated[int, Field(ge=1, le=16)] = 2
-    """Distance in mask pixels within which two outlines count as equal in boundary F."""
 
 
-class CheckpointConfig(_Section):
+class CheckpointConfig(Section, frozen=True):
     """How often a checkpoint is written and how many are kept beside the best and the last good one."""
 
     every_steps: Annotated[int, Field(ge=0)] = 200
@@ -225,7 +118,7 @@ class CheckpointConfig(_Section):
     """Newest checkpoints kept, beside the best and the last good one."""
 
 
-class GateConfig(_Section):
+class GateConfig(Section, frozen=True):
     """What a promotion to the next phase asks for (SEED.md: gradient norms stay under 10)."""
 
     min_steps: Annotated[int, Field(ge=1)] = 100
@@ -238,7 +131,7 @@ class GateConfig(_Section):
     """Most that the validation mIoU may lie below the phase's best."""
 
 
-class RecoveryConfig(_Section):
+class RecoveryConfig(Section, frozen=True):
     """What the guardian does by itself where steps are not finite or a promotion fails; each time it says why."""
 
     enabled: bool = True
@@ -270,7 +163,7 @@ class RecoveryConfig(_Section):
         return self
 
 
-class GuardConfig(_Section):
+class GuardConfig(Section, frozen=True):
     """What watches over the run, and when it acts or gives up by itself."""
 
     max_skipped_in_a_row: Count = 50
@@ -294,7 +187,7 @@ class GuardConfig(_Section):
     recovery: RecoveryConfig = RecoveryConfig()
 
 
-class AutopilotConfig(_Section):
+class AutopilotConfig(Section, frozen=True):
     """How the phases are walked where nobody watches (--autopilot): by their gates, then a final tuning (SEED.md)."""
 
     enabled: bool = False
@@ -309,7 +202,7 @@ class AutopilotConfig(_Section):
     """Failed probations after which a phase is not tried again."""
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(Section, frozen=True):
     """Bounds on interventions, whoever makes them."""
 
     lr_min: LearningRate = 1e-9
@@ -326,7 +219,7 @@ class LimitsConfig(_Section):
         return self
 
 
-class TensorboardConfig(_Section):
+class TensorboardConfig(Section, frozen=True):
     """What goes to TensorBoard beside the journal."""
 
     enabled: bool = True
@@ -335,10 +228,12 @@ class TensorboardConfig(_Section):
     """Steps between the points written to TensorBoard."""
 
 
-class Config(_Section):
+class RunConfig(Section, frozen=True):
     """One run's configuration, resolved: what `config.yaml` in its directory holds."""
 
-    model: ModelConfig = ModelConfig()
+    task: str = ""
+    """What is trained: FILE.py:Class or package.module:Class; empty for the built-in person segmentation."""
+    model: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()
@@ -349,3 +244,17 @@ class Config(_Section):
     autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()
+
+    FORMER: ClassVar[Mapping[str, str]] = {}
+    """What a run resolved before a key existed meant by leaving it out."""
+    SWITCHES: ClassVar[str] = "components"
+    """The section that switches components."""
+
+    @classmethod
+    def switches(cls, tree: Mapping[str, Any]) -> dict[str, bool]:
+        """Return which components a resolved configuration, as plain values, has on or off at the start."""
+        return dict(tree.get("components", {}))
+
+    def active_components(self) -> frozenset[str]:
+        """Return the components that are on when the run starts."""
+        return frozenset(name for name, on in self.switches(self.model_dump()).items() if on)

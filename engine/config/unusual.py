@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.protocol.engine_events import Departure
-from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
 
 _MUCH: Final = 3.0
 """A rate, a bound or a weight so many times the usual one is worth telling."""
 
 
-def departures(config: Config, usual: Config) -> tuple[Departure, ...]:
+def departures(config: RunConfig, usual: RunConfig) -> tuple[Departure, ...]:
     """The values of `config` that make a run less stable than with those of `usual`, the gravest first."""
     far = ((key, value, before) for key, value, before, is_far in _compared(config, usual) if is_far)
     return tuple(Departure(key, shown(value), shown(before)) for key, value, before in far)
@@ -24,7 +23,7 @@ def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _compared(config: Config, usual: Config) -> Iterator[tuple[str, object, object, bool]]:
+def _compared(config: RunConfig, usual: RunConfig) -> Iterator[tuple[str, object, object, bool]]:
     """Each key with both values, and whether they lie far apart."""
     now, then = config.training, usual.training
     yield (
@@ -40,14 +39,12 @@ def _compared(config: Config, usual: Config) -> Iterator[tuple[str, object, obje
         _raised(now.gradient_clip, then.gradient_clip),
     )
     before = usual.loss.weights
-    for term in LOSS_TERMS:
-        weight = config.loss.weights[term]
+    for term, weight in config.loss.weights.items():
         yield f"loss.weights.{term}", weight, before[term], _raised(weight, before[term])
     clamp, usual_clamp = config.loss.clamp_max, usual.loss.clamp_max
     yield "loss.clamp_max", clamp, usual_clamp, _raised(clamp, usual_clamp)
-    on, usually_on = config.model.refinements.active(), usual.model.refinements.active()
-    for name in REFINEMENTS:
-        yield f"model.refinements.{name}", True, False, name in on - usually_on
+    for name in sorted(config.active_components() - usual.active_components()):
+        yield f"{config.SWITCHES}.{name}", True, False, True
     yield "training.optimizer", now.optimizer, then.optimizer, now.optimizer != then.optimizer
     is_half = now.mixed_precision and now.amp_dtype == "fp16" and not then.mixed_precision
     yield "training.amp_dtype", now.amp_dtype, "fp32", is_half

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from engine.config.load import read_resolved
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.errors import UserError, did_you_mean
 from engine.forensics.capture import Evidence, kept_random_state
 from engine.forensics.offline import load_folder
@@ -21,10 +21,9 @@ from engine.forensics.replay import replay
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.outputs.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
-from engine.tasks.person.data.sources import Splits, open_splits
-from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import BASE_TERMS, active_terms
+from engine.task import Splits, Task, load_task
 from engine.training.checkpoint.content import load_resumable, newest_resumable
 from engine.training.checkpoint.file import LAST_GOOD, CheckpointDamagedError, list_checkpoints
 from engine.training.device import choose_device
@@ -42,10 +41,10 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
     started = time.perf_counter()
     config = _alone(read_resolved(request.run_dir / CONFIG_FILE))
     payload, name = _start(request.run_dir / CHECKPOINTS, request.checkpoint, config)
-    state = state_from_text(payload["state"])
-    device = choose_device(request.device)
+    task, device = load_task(config.task), choose_device(request.device)
+    state = state_from_text(payload["state"], task.spec)
     with kept_random_state(device):
-        bench = _Bench(config, payload, device, open_splits(config.data, config.model, config.training.seed), request)
+        bench = _Bench(task, config, payload, device, task.open_data(config), request)
         results: dict[str, Variant] = {}
         for without in ("", *sorted(state.refinements)):
             on_variant(without)
@@ -56,7 +55,7 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
     return Ablation(name, int(payload["step"]), control, variants, blamed, words, time.perf_counter() - started)
 
 
-def _start(directory: Path, wanted: str, config: Config) -> tuple[dict[str, Any], str]:
+def _start(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, Any], str]:
     """The checkpoint asked for, else the last good one, else the newest that is whole, and its name."""
     known = [path.name for path in list_checkpoints(directory)]
     if wanted and (Path(wanted).name != wanted or not (directory / wanted).is_file()):
@@ -71,7 +70,7 @@ def _start(directory: Path, wanted: str, config: Config) -> tuple[dict[str, Any]
         raise UserError(f"{error}; give another one with --checkpoint") from error
 
 
-def _alone(config: Config) -> Config:
+def _alone(config: RunConfig) -> RunConfig:
     """Batches are made in this process: a handful is not worth starting workers for; they are the same ones."""
     return config.model_copy(update={"data": config.data.model_copy(update={"num_workers": 0})})
 
@@ -80,7 +79,8 @@ def _alone(config: Config) -> Config:
 class _Bench:
     """What all variants share."""
 
-    config: Config
+    task: Task
+    config: RunConfig
     payload: Mapping[str, Any]
     device: torch.device
     splits: Splits
@@ -95,15 +95,17 @@ class _Bench:
             without=without,
             num_steps=len(reports),
             num_not_finite=len(reports) - len(finite),
-            base_loss=statistics.median(map(_base_loss, finite)) if finite else math.nan,
+            base_loss=statistics.median(_base_loss(self.task.spec, report) for report in finite)
+            if finite
+            else math.nan,
             norm_median=statistics.median(norms) if norms else math.nan,
             norm_max=max(norms, default=math.nan),
             bad_batch=self._bad_batch(without),
         )
 
     def _steps(self, state: RunState) -> list[StepReport]:
-        model = HierarchicalUNet(self.config.model).to(self.device)
-        train_state = TrainState(self.config, model, self.splits, state)
+        model = self.task.build_model(self.config).to(self.device)
+        train_state = TrainState(self.task, self.config, model, self.splits, state)
         try:
             train_state.restore(self.payload, state)
             reports: list[StepReport] = []
@@ -121,17 +123,18 @@ class _Bench:
     def _bad_batch(self, without: str) -> str:
         if self.request.folder is None:
             return ""
-        model, _, evidence = load_folder(self.request.folder, self.device)
-        again = replay(model, _without(evidence, without), amp=evidence.amp)
+        objective, model, _, evidence = load_folder(self.request.folder, self.device)
+        again = replay(objective, model, _without(self.task.spec, evidence, without), amp=evidence.amp)
         return FINITE if again.finite else NOT_FINITE
 
 
-def _without(evidence: Evidence, refinement: str) -> Evidence:
+def _without(spec: TaskSpec, evidence: Evidence, refinement: str) -> Evidence:
     active = evidence.plan.active - {refinement}
-    terms = tuple(term for term in active_terms(active) if term in evidence.plan.terms)
+    terms = tuple(term for term in spec.active_terms(active) if term in evidence.plan.terms)
     return replace(evidence, plan=replace(evidence.plan, active=active, terms=terms))
 
 
-def _base_loss(report: StepReport) -> float:
+def _base_loss(spec: TaskSpec, report: StepReport) -> float:
+    """The weighted loss of the terms that are always computed."""
     values = dict(zip(report.names, report.values, strict=True))
-    return sum(values[f"loss/{term}"] for term in BASE_TERMS)
+    return sum(values[f"loss/{term.name}"] for term in spec.terms if not term.component)

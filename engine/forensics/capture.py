@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,13 @@ from engine.training.data.batch import Batch, Position
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan
 
-TENSORS = ("image_N3HW", "label_NHW", "distance_N1HW")
+_SHAPE = re.compile(r"_[A-Z0-9]+$")
+"""The shape suffix of a tensor's name, such as `_N3HW`."""
+
+
+def input_name(tensor_name: str) -> str:
+    """Return a tensor's name without its shape suffix: `image_N3HW` is 'image'."""
+    return _SHAPE.sub("", tensor_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,11 @@ def kept_random_state(device: torch.device) -> Generator[None]:
 def to_payload(evidence: Evidence) -> dict[str, Any]:
     """The evidence as what torch.load(weights_only=True) gives back: dicts, lists, numbers, texts and tensors."""
     plan = {field.name: getattr(evidence.plan, field.name) for field in dataclasses.fields(StepPlan)}
-    plain = {"active": sorted(evidence.plan.active), **{k: dict(plan[k]) for k in ("weights", "ramps")}}
+    plain = {
+        "active": sorted(evidence.plan.active),
+        "clamped": sorted(evidence.plan.clamped),
+        **{k: dict(plan[k]) for k in ("weights", "ramps")},
+    }
     return {
         "plan": {**plan, **plain},
         "batches": [_batch_payload(batch) for batch in evidence.batches],
@@ -83,12 +94,12 @@ def to_payload(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def from_payload(payload: Mapping[str, Any], device: torch.device) -> Evidence:
+def from_payload(payload: Mapping[str, Any], device: torch.device, clamped: frozenset[str]) -> Evidence:
     """The evidence that `to_payload` wrote, its batches on `device`. Raises KeyError or TypeError for anything else."""
     names = {field.name for field in dataclasses.fields(StepPlan)}
     plan: dict[str, Any] = {key: value for key, value in payload["plan"].items() if key in names}
     plan |= {"active": frozenset(plan["active"]), "terms": tuple(plan["terms"])}
-    plan |= {"class_weights": tuple(plan["class_weights"])}
+    plan["clamped"] = frozenset(plan.get("clamped", clamped))
     return Evidence(
         plan=StepPlan(**plan),
         batches=tuple(_batch_from(item, device) for item in payload["batches"]),
@@ -99,7 +110,7 @@ def from_payload(payload: Mapping[str, Any], device: torch.device) -> Evidence:
 
 
 def _batch_payload(batch: Batch) -> dict[str, Any]:
-    tensors = {name: getattr(batch, name).detach().to("cpu", copy=True) for name in TENSORS}
+    tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in batch.tensors.items()}
     return {
         **tensors,
         "sample_ids": list(batch.sample_ids),
@@ -109,7 +120,10 @@ def _batch_payload(batch: Batch) -> dict[str, Any]:
 
 
 def _batch_from(item: Mapping[str, Any], device: torch.device) -> Batch:
-    tensors: dict[str, Any] = {name: item[name].to(device) for name in TENSORS}
+    tensors = {name: value.to(device) for name, value in item.items() if isinstance(value, Tensor)}
     return Batch(
-        **tensors, sample_ids=tuple(item["sample_ids"]), after=Position(*item["after"]), ends_epoch=item["ends_epoch"]
+        tensors=tensors,
+        sample_ids=tuple(item["sample_ids"]),
+        after=Position(*item["after"]),
+        ends_epoch=item["ends_epoch"],
     )

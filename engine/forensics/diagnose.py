@@ -6,34 +6,36 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from engine.forensics.capture import Evidence
 from engine.forensics.nan_tracer import Origin, is_finite, stats_of
 from engine.forensics.replay import Replayed, replay
 from engine.outputs.fault_report import ONLY_MIXED, REPRODUCED, VANISHED, Fault
-from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import REFINEMENT_OF_TERM, REFINEMENTS
+from engine.protocol.task_spec import TaskSpec
+from engine.training.loss_sum import Objective
 from engine.training.optimizer import Moments
 
 
-def name_fault(model: HierarchicalUNet, moments: Moments, evidence: Evidence) -> Fault:
+def name_fault(objective: Objective, model: nn.Module, moments: Moments, evidence: Evidence) -> Fault:
     """Replay the step as often as it takes to say what it is; nothing of the training is moved by it."""
-    first = replay(model, evidence, amp=evidence.amp)
+    spec = objective.task.spec
+    first = replay(objective, model, evidence, amp=evidence.amp)
     if first.finite:
-        return _lasting(model, moments) or _vanished(first, replay(model, evidence, amp=evidence.amp))
+        return _lasting(spec, model, moments) or _vanished(first, replay(objective, model, evidence, amp=evidence.amp))
     if first.origin is None:
-        return _judged(_overflow(first), model, evidence)
-    fault = _named(first.origin, first, evidence)
+        return _judged(_overflow(spec, first), objective, model, evidence)
+    fault = _named(spec, first.origin, first, evidence)
     if fault.direction == "weight":
-        return _moment_of(f"{fault.module}.{fault.operation}", moments) or fault
-    return fault if fault.direction == "input" else _judged(fault, model, evidence)
+        return _moment_of(spec, f"{fault.module}.{fault.operation}", moments) or fault
+    return fault if fault.direction == "input" else _judged(fault, objective, model, evidence)
 
 
-def _judged(fault: Fault, model: HierarchicalUNet, evidence: Evidence) -> Fault:
+def _judged(fault: Fault, objective: Objective, model: nn.Module, evidence: Evidence) -> Fault:
     """The same fault, called one of mixed precision where the step is finite in full precision."""
     if evidence.amp is None:
         return fault
-    again = replay(model, evidence, amp=None)
+    again = replay(objective, model, evidence, amp=None)
     if not again.finite:
         return fault
     kind = str(evidence.amp).removeprefix("torch.")
@@ -44,7 +46,7 @@ def _judged(fault: Fault, model: HierarchicalUNet, evidence: Evidence) -> Fault:
     return replace(fault, verdict=ONLY_MIXED, detail=said)
 
 
-def _named(origin: Origin, replayed: Replayed, evidence: Evidence) -> Fault:
+def _named(spec: TaskSpec, origin: Origin, replayed: Replayed, evidence: Evidence) -> Fault:
     place, batch = origin.place, evidence.batches[origin.batch]
     term = replayed.affected[0] if len(replayed.affected) == 1 else ""
     module = place.module or (term or "total" if origin.direction in ("forward", "backward") else "")
@@ -54,7 +56,7 @@ def _named(origin: Origin, replayed: Replayed, evidence: Evidence) -> Fault:
         module=module,
         operation=place.operation,
         term=term,
-        refinement=_refinement(place.module, term),
+        refinement=_refinement(spec, place.module, term),
         source=place.source,
         detail=_detail(origin),
         terms=replayed.affected,
@@ -63,10 +65,10 @@ def _named(origin: Origin, replayed: Replayed, evidence: Evidence) -> Fault:
     )
 
 
-def _refinement(module: str, term: str) -> str:
-    """The refinement whose module it is, else the one whose loss term it is, else '' for the base network."""
+def _refinement(spec: TaskSpec, module: str, term: str) -> str:
+    """The component whose module it is, else the one whose loss term it is, else '' for the base network."""
     part = module.partition(".")[0]
-    return part if part in REFINEMENTS else REFINEMENT_OF_TERM.get(term, "")
+    return part if part in spec.component_names else spec.component_of(term)
 
 
 def _detail(origin: Origin) -> str:
@@ -86,7 +88,7 @@ def _detail(origin: Origin) -> str:
     return ""
 
 
-def _overflow(replayed: Replayed) -> Fault:
+def _overflow(spec: TaskSpec, replayed: Replayed) -> Fault:
     """Every gradient is finite, the sum of their squares is not."""
     part = max(replayed.norms, key=lambda name: (replayed.norms[name], name), default="")
     return Fault(
@@ -94,7 +96,7 @@ def _overflow(replayed: Replayed) -> Fault:
         direction="backward",
         module=part,
         operation="norm of the gradient",
-        refinement=_refinement(part, ""),
+        refinement=_refinement(spec, part, ""),
         detail=f"every gradient is finite, but the sum of their squares overflows; {part} has the largest",
         terms=tuple(replayed.terms),
     )
@@ -103,38 +105,38 @@ def _overflow(replayed: Replayed) -> Fault:
 # --- a step that was finite when it was taken again --------------------------------------
 
 
-def _lasting(model: HierarchicalUNet, moments: Moments) -> Fault | None:
+def _lasting(spec: TaskSpec, model: nn.Module, moments: Moments) -> Fault | None:
     """A moment or a weight that is not finite although the step is: the next update would spread it."""
     for name, parameter in model.named_parameters():
-        if (moment := _moment_of(name, moments)) is not None:
+        if (moment := _moment_of(spec, name, moments)) is not None:
             return moment
         if not is_finite(parameter.detach()):
             module, _, own = name.rpartition(".")
             stats = (stats_of(own, parameter),)
-            return Fault(REPRODUCED, "weight", module, own, refinement=_refinement(module, ""), inputs=stats)
-    return _overgrown(model, moments)
+            return Fault(REPRODUCED, "weight", module, own, refinement=_refinement(spec, module, ""), inputs=stats)
+    return _overgrown(spec, model, moments)
 
 
-def _overgrown(model: HierarchicalUNet, moments: Moments) -> Fault | None:
+def _overgrown(spec: TaskSpec, model: nn.Module, moments: Moments) -> Fault | None:
     """A part whose weights or moments are finite and so large that the sum of their squares is not."""
-    for part, module in model.parts().items():
+    for part, module in model.named_children():
         weights = {f"{part}.{name}": parameter.detach() for name, parameter in module.named_parameters()}
         held = [value for name in weights for value in moments.get(name, {}).values()]
         for direction, tensors in (("weight", list(weights.values())), ("moment", held)):
             if tensors and not is_finite(torch.stack([tensor.norm().float() for tensor in tensors]).square().sum()):
                 detail = f"every {direction} is finite, but the sum of their squares overflows"
-                return Fault(REPRODUCED, direction, part, "norm", refinement=_refinement(part, ""), detail=detail)
+                return Fault(REPRODUCED, direction, part, "norm", refinement=_refinement(spec, part, ""), detail=detail)
     return None
 
 
-def _moment_of(parameter: str, moments: Moments) -> Fault | None:
+def _moment_of(spec: TaskSpec, parameter: str, moments: Moments) -> Fault | None:
     """The parameter's moment that is not finite: a bad step never reaches it, so it was there before the weight."""
     module, _, own = parameter.rpartition(".")
     for key, value in moments.get(parameter, {}).items():
         if not is_finite(value):
             stats = (stats_of(key, value),)
             return Fault(
-                REPRODUCED, "moment", module, f"{key} of {own}", refinement=_refinement(module, ""), inputs=stats
+                REPRODUCED, "moment", module, f"{key} of {own}", refinement=_refinement(spec, module, ""), inputs=stats
             )
     return None
 

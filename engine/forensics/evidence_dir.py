@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from engine.config.load import dump_config
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.forensics.capture import Evidence, to_payload
 from engine.journal.disk.run_dir import CONFIG_FILE, FORENSICS
@@ -23,7 +24,6 @@ from engine.outputs.fault_report import (
     report_lines,
     report_text,
 )
-from engine.tasks.person.model.network import HierarchicalUNet
 from engine.training.checkpoint.file import copy_to_host
 from engine.training.optimizer import Moments
 
@@ -32,7 +32,7 @@ _PARTIAL = ".partial-"
 
 
 def write_evidence(
-    run_dir: Path, config: Config, evidence: Evidence, report: ForensicReport, weights: Mapping[str, Any]
+    run_dir: Path, config: RunConfig, evidence: Evidence, report: ForensicReport, weights: Mapping[str, Any]
 ) -> Path:
     """Write a fault's folder so that it is whole or absent; returns it. Raises OSError where the disk refuses."""
     parent = run_dir / FORENSICS
@@ -51,7 +51,7 @@ def write_evidence(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def weights_payload(model: HierarchicalUNet, moments: Moments, *, keep: str) -> dict[str, Any]:
+def weights_payload(model: nn.Module, moments: Moments, *, keep: str) -> dict[str, Any]:
     """The network's state, and of the moments (twice its size) only those of module `keep`, '' for none."""
     kept = {name: held for name, held in moments.items() if keep and name.startswith(f"{keep}.")}
     return {"model": copy_to_host(model.state_dict()), "moments": copy_to_host(kept)}

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config.tree import Config
-from engine.forensics.capture import Evidence, evidence_of
+from engine.config.tree import RunConfig
+from engine.forensics.capture import Evidence, evidence_of, input_name
 from engine.forensics.diagnose import describe_precision, name_fault
 from engine.forensics.evidence_dir import prune_evidence, weights_payload, write_evidence
 from engine.forensics.nan_tracer import stats_of
@@ -45,7 +45,7 @@ class Forensics:
     """Looks into non-finite steps of one run. One thread, the engine's, calls it, between two steps."""
 
     run_dir: Path
-    config: Config
+    config: RunConfig
     train_state: TrainState
     _looked_at: dict[Kind, int] = field(default_factory=lambda: {})
 
@@ -64,7 +64,7 @@ class Forensics:
         model, optimizer = self.train_state.model, self.train_state.train_step.optimizer
         moments = moments_of(optimizer, model)
         try:
-            fault = name_fault(model, moments, evidence)
+            fault = name_fault(self.train_state.train_step.objective, model, moments, evidence)
         except RuntimeError as error:  # out of memory, say: an inquiry must not end the run that it is for
             fault = Fault(
                 NOT_REPLAYED,
@@ -110,7 +110,8 @@ def _batch_stats(evidence: Evidence) -> tuple[TensorStats, ...]:
     return tuple(
         stats_of(name if len(evidence.batches) == 1 else f"{name} {number}", tensor)
         for number, batch in enumerate(evidence.batches, start=1)
-        for name, tensor in (("image", batch.image_N3HW), ("label", batch.label_NHW), ("distance", batch.distance_N1HW))
+        for full_name, tensor in batch.tensors.items()
+        for name in (input_name(full_name),)
     )
 
 

@@ -62,7 +62,7 @@ class Tracer(TorchDispatchMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.batch = 0
-        self.num_rois = 0
+        self.num_samples = 0
         self._model = model
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._origins: dict[int, Origin] = {}
@@ -95,7 +95,7 @@ class Tracer(TorchDispatchMode):
         """A tensor that the pass starts from: where it is not finite, it is an origin itself."""
         if is_finite(tensor):
             return
-        rows = _bad_rows(tensor, self.num_rois) if direction == "input" else ()
+        rows = _bad_rows(tensor, self.num_samples) if direction == "input" else ()
         stats = (stats_of(operation, tensor),)
         place = Place(module, operation, "")
         self._origins[_key(tensor)] = Origin(self._count, direction, place, self.batch, -1, rows, stats)
@@ -134,7 +134,7 @@ class Tracer(TorchDispatchMode):
             if is_finite(output):
                 continue
             if known is None:
-                rows = _bad_rows(output, self.num_rois) if number == 0 else ()
+                rows = _bad_rows(output, self.num_samples) if number == 0 else ()
                 known = self._new_origin(func, node, given, rows)
             self._origins[_key(output)] = known
 
@@ -233,11 +233,11 @@ def _key(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
 
-def _bad_rows(tensor: Tensor, num_rois: int) -> tuple[int, ...]:
+def _bad_rows(tensor: Tensor, num_samples: int) -> tuple[int, ...]:
     """The regions in which the tensor is not finite; none where its first axis does not count regions."""
-    if tensor.ndim < 3 or len(tensor) != num_rois:
+    if tensor.ndim < 3 or len(tensor) != num_samples:
         return ()
-    return tuple(row for row in range(num_rois) if not is_finite(tensor[row]))
+    return tuple(row for row in range(num_samples) if not is_finite(tensor[row]))
 
 
 def _named_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from engine.config.load import read_resolved
 from engine.errors import UserError
@@ -15,16 +16,17 @@ from engine.forensics.diagnose import name_fault
 from engine.forensics.evidence_dir import BATCH_FILE, WEIGHTS_FILE, load_part
 from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.outputs.fault_report import Diagnosis, read_report
-from engine.tasks.person.model.network import HierarchicalUNet
+from engine.task import load_task
 from engine.training.device import choose_device, describe
+from engine.training.loss_sum import Objective
 
 
 def diagnose(folder: Path, device_name: str) -> Diagnosis:
     """Replay the step in `folder` on the device of that name. Raises UserError where the folder cannot be read."""
     recorded, device = read_report(folder), choose_device(device_name)
-    model, moments, evidence = load_folder(folder, device)
+    objective, model, moments, evidence = load_folder(folder, device)
     started = time.perf_counter()
-    fault = name_fault(model, moments, evidence)
+    fault = name_fault(objective, model, moments, evidence)
     return Diagnosis(
         recorded=recorded,
         replayed=fault,
@@ -34,14 +36,19 @@ def diagnose(folder: Path, device_name: str) -> Diagnosis:
     )
 
 
-def load_folder(folder: Path, device: torch.device) -> tuple[HierarchicalUNet, dict[str, Any], Evidence]:
-    """The network as it was, the moments that were kept, and the evidence. Raises UserError where it does not fit."""
+def load_folder(folder: Path, device: torch.device) -> tuple[Objective, nn.Module, dict[str, Any], Evidence]:
+    """Return the task, the network as it was, the moments that were kept, and the evidence.
+
+    Raises UserError where they do not fit.
+    """
     config = read_resolved(folder / CONFIG_FILE)
     weights, batch = load_part(folder, WEIGHTS_FILE), load_part(folder, BATCH_FILE)
-    model = HierarchicalUNet(config.model).to(device).train()
+    task = load_task(config.task)
+    model = task.build_model(config).to(device).train()
     try:
         model.load_state_dict(weights["model"])
-        return model, weights["moments"], from_payload(batch, device)
+        clamped = task.spec.clamped_terms()
+        return Objective(task, config), model, weights["moments"], from_payload(batch, device, clamped)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"the evidence in {folder.name} does not fit this program: {reason}") from error

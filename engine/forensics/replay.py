@@ -12,20 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from engine.forensics.capture import TENSORS, Evidence, kept_random_state, set_random_state
+from engine.forensics.capture import Evidence, input_name, kept_random_state, set_random_state
 from engine.forensics.nan_tracer import Origin, Tracer, is_finite, reaches
 from engine.task import Tap, untapped
-from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import REFINEMENT_OF_TERM
-from engine.training import step
 from engine.training.data.batch import Batch
 from engine.training.grad_share import GradientTaps
-from engine.training.loss_sum import clamp_loss
+from engine.training.loss_sum import Objective, loss_sum
 from engine.training.step_plan import StepPlan
-
-_INPUTS = {"image_N3HW": "image", "label_NHW": "label", "distance_N1HW": "distance"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class _Pass:
     origin: Origin | None = None
 
 
-def replay(model: HierarchicalUNet, evidence: Evidence, *, amp: torch.dtype | None) -> Replayed:
+def replay(objective: Objective, model: nn.Module, evidence: Evidence, *, amp: torch.dtype | None) -> Replayed:
     """Forward, losses and backward of the step in `evidence` with the weights of `model` as they are, in `amp` or fp32.
 
     Weights, gradients and generators are afterwards as before.
@@ -72,18 +67,18 @@ def replay(model: HierarchicalUNet, evidence: Evidence, *, amp: torch.dtype | No
     scale = evidence.scale if amp is torch.float16 else 1.0
     with _untouched(model, evidence):
         governed = evidence.plan.max_grad_share
-        done = _Pass(Tracer(model), GradientTaps(governed) if governed else untapped)
-        num_rois = sum(len(batch.label_NHW) for batch in evidence.batches)
+        done = _Pass(Tracer(model), GradientTaps(objective.task.spec, governed) if governed else untapped)
+        num_samples = sum(map(len, evidence.batches))
         _look_at_roots(done.tracer, model, evidence)
         with done.tracer.watching():
             for number, batch in enumerate(evidence.batches):
-                done.tracer.batch, done.tracer.num_rois = number, len(batch.label_NHW)
-                _take(done, model, evidence.plan, batch, (amp, scale, len(batch.label_NHW) / num_rois))
+                done.tracer.batch, done.tracer.num_samples = number, len(batch)
+                _take(done, (objective, model), evidence.plan, batch, (amp, scale, len(batch) / num_samples))
         return _summary(done, model, evidence, scale)
 
 
 @contextmanager
-def _untouched(model: HierarchicalUNet, evidence: Evidence) -> Generator[None]:
+def _untouched(model: nn.Module, evidence: Evidence) -> Generator[None]:
     device = next(model.parameters()).device
     grads = [parameter.grad for parameter in model.parameters()]
     with kept_random_state(device):
@@ -95,52 +90,47 @@ def _untouched(model: HierarchicalUNet, evidence: Evidence) -> Generator[None]:
             _set_grads(model, grads)
 
 
-def _set_grads(model: HierarchicalUNet, grads: list[Tensor | None]) -> None:
+def _set_grads(model: nn.Module, grads: list[Tensor | None]) -> None:
     for parameter, grad in zip(model.parameters(), grads, strict=True):
         parameter.grad = grad
 
 
-def _look_at_roots(tracer: Tracer, model: HierarchicalUNet, evidence: Evidence) -> None:
+def _look_at_roots(tracer: Tracer, model: nn.Module, evidence: Evidence) -> None:
     for number, batch in enumerate(evidence.batches):
-        tracer.batch, tracer.num_rois = number, len(batch.label_NHW)
-        for name in TENSORS:
-            tracer.root(getattr(batch, name), "input", "", _INPUTS[name])
+        tracer.batch, tracer.num_samples = number, len(batch)
+        for name, tensor in batch.tensors.items():
+            tracer.root(tensor, "input", "", input_name(name))
     for name, parameter in model.named_parameters():
         module, _, own = name.rpartition(".")
         tracer.root(parameter.detach(), "weight", module, own)
 
 
 def _take(
-    done: _Pass, model: HierarchicalUNet, plan: StepPlan, batch: Batch, how: tuple[torch.dtype | None, float, float]
+    done: _Pass,
+    what: tuple[Objective, nn.Module],
+    plan: StepPlan,
+    batch: Batch,
+    how: tuple[torch.dtype | None, float, float],
 ) -> None:
     """One batch, as the step takes it; `how` is the number format, the loss scale and the batch's share."""
-    amp, scale, share = how
-    with torch.autocast(batch.image_N3HW.device.type, dtype=amp, enabled=amp is not None):
-        outputs = model(batch.image_N3HW, plan.active, done.tap)
-    labels = (batch.label_NHW, batch.distance_N1HW)
-    raw = step.term_values(outputs, *labels, plan.terms, plan.class_weights, done.tap)
-    bounded = {term: _bounded(term, value, plan) for term, value in raw.items()}
-    weighted = {term: plan.weights[term] * value for term, value in bounded.items()}
-    total = torch.stack(list(weighted.values())).sum()
-    done.raw.append(raw)
-    done.weighted.append(weighted)
-    done.losses.append(total.detach() * share)
-    ends = [end.detach() for end in (total, *raw.values())]
+    (objective, model), (amp, scale, share) = what, how
+    outputs = objective.outputs(model, batch.tensors, plan.active, done.tap, amp)
+    losses = loss_sum(objective.terms(outputs, batch.tensors, plan.terms, done.tap), plan)
+    done.raw.append(losses.raw)
+    done.weighted.append(losses.weighted)
+    done.losses.append(losses.total.detach() * share)
+    ends = [end.detach() for end in (losses.total, *losses.raw.values())]
     if done.origin is None and not all(map(is_finite, ends)):
         done.origin = done.tracer.origin_of(ends)
-    if is_finite(total.detach()):
-        (total * share * scale).backward()
+    if is_finite(losses.total.detach()):
+        (losses.total * share * scale).backward()
 
 
-def _bounded(term: str, value: Tensor, plan: StepPlan) -> Tensor:
-    return clamp_loss(value, plan.clamp_max, plan.clamp_mode) if term in REFINEMENT_OF_TERM else value
-
-
-def _summary(done: _Pass, model: HierarchicalUNet, evidence: Evidence, scale: float) -> Replayed:
+def _summary(done: _Pass, model: nn.Module, evidence: Evidence, scale: float) -> Replayed:
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     loss = float(torch.stack(done.losses).sum())
     origin = done.origin or done.tracer.origin_of(grads.values())
-    shares = [len(batch.label_NHW) for batch in evidence.batches]
+    shares = [len(batch) for batch in evidence.batches]
     terms = {
         term: sum(float(raw[term].detach()) * share for raw, share in zip(done.raw, shares, strict=True)) / sum(shares)
         for term in evidence.plan.terms

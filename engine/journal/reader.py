@@ -14,10 +14,12 @@ from engine.journal.disk.open_files import identity_of
 from engine.journal.series import Series, SeriesWindow, lineage_of, read_series
 from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import POINT_TABLES, journal_file, open_at_rest, open_readable
+from engine.journal.task_meta import TASK, spec_of
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -78,9 +80,16 @@ class JournalReader:
         self._connection.close()
 
     def state(self) -> RunState | None:
-        """The last state recorded, or None before the first."""
+        """Return the last state recorded, `None` before the first."""
         row = self._row("SELECT body FROM state")
-        return None if row is None else self._understood(wire.state_from_text, row[0])
+        if row is None:
+            return None
+        spec = self.spec()
+        return self._understood(lambda text: wire.state_from_text(text, spec), row[0])
+
+    def spec(self) -> TaskSpec:
+        """Return what the run's task says of itself."""
+        return spec_of(self.meta(TASK))
 
     def heartbeat(self) -> WriterSession | None:
         """The newest session with its last sign of life, or None when no writer ever started."""

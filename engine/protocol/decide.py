@@ -10,7 +10,6 @@ from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LAST_PHASE, LOSS_TERMS, PHASES, REFINEMENTS, phase_of
 
 OPTIMIZERS = ("adam", "adamw")
 _OVER = (Activity.STOPPING, Activity.FINISHED, Activity.FAILED)
@@ -150,41 +149,46 @@ def _set_lr(state: RunState, command: c.SetLr, at_epoch: float) -> Outcome:
 
 
 def _promote(state: RunState, command: c.PromotePhase) -> Outcome:
-    if state.phase >= LAST_PHASE:
-        return refused(f"phase {LAST_PHASE} is the last")
+    spec = state.spec
+    if state.phase >= spec.last_phase:
+        return refused(f"phase {spec.last_phase} is the last")
     red = [f"{check.name} is {check.value}, must be {check.bound}" for check in state.gate if not check.passed]
     if red and not command.force:
         return refused("; ".join(red) + " (--force promotes all the same)")
-    fresh = tuple(name for name in PHASES[state.phase + 1].adds if name not in state.refinements)
-    after = phase_of(state.refinements | set(fresh))
+    fresh = tuple(name for name in spec.phases[state.phase + 1].adds if name not in state.refinements)
+    after = spec.phase_of(state.refinements | set(fresh))
     return applied(e.PhasePromoted(before=state.phase, after=after, enabled=fresh, forced=bool(red)))
 
 
 def _demote(state: RunState) -> Outcome:
     if state.phase == 0:
         return refused("phase 0 is the first")
-    gone = tuple(name for name in PHASES[state.phase].adds if name in state.refinements)
-    after = phase_of(state.refinements - set(gone))
+    gone = tuple(name for name in state.spec.phases[state.phase].adds if name in state.refinements)
+    after = state.spec.phase_of(state.refinements - set(gone))
     return applied(e.PhaseDemoted(before=state.phase, after=after, disabled=gone))
 
 
-def _known(name: str) -> str:
-    return "" if name in REFINEMENTS else f"no refinement is called {name!r}; there are {', '.join(REFINEMENTS)}"
+def _unknown(state: RunState, name: str) -> str:
+    """Return why `name` cannot be switched, '' where it is a component of the task."""
+    spec = state.spec
+    if name in spec.component_names:
+        return ""
+    known = f"there are {', '.join(spec.component_names)}" if spec.components else "this task has none"
+    return f"no {spec.component_noun} is called {name!r}; {known}"
 
 
 def _enable(state: RunState, command: c.EnableRefinement) -> Outcome:
-    if unknown := _known(command.name):
+    if unknown := _unknown(state, command.name):
         return refused(unknown)
     if command.name in state.refinements:
         return refused(f"{command.name} is on already")
-    rivals = state.refinements & set(EXCLUSIVE_REFINEMENTS)
-    if command.name in EXCLUSIVE_REFINEMENTS and rivals:
+    if rivals := state.spec.rivals(command.name, state.refinements):
         return refused(f"{command.name} and {min(rivals)} exclude each other; disable that one first")
     return applied(e.RefinementEnabled(command.name))
 
 
 def _disable(state: RunState, command: c.DisableRefinement) -> Outcome:
-    if unknown := _known(command.name):
+    if unknown := _unknown(state, command.name):
         return refused(unknown)
     if command.name not in state.refinements:
         return refused(f"{command.name} is off already")
@@ -192,8 +196,8 @@ def _disable(state: RunState, command: c.DisableRefinement) -> Outcome:
 
 
 def _set_weight(state: RunState, command: c.SetLossWeight) -> Outcome:
-    if command.term not in LOSS_TERMS:
-        return refused(f"no loss term is called {command.term!r}; there are {', '.join(LOSS_TERMS)}")
+    if command.term not in state.spec.term_names:
+        return refused(f"no loss term is called {command.term!r}; there are {', '.join(state.spec.term_names)}")
     if not (math.isfinite(command.value) and command.value >= 0):
         return refused(f"a loss weight must be zero or more, not {command.value:g}")
     before, top = state.loss_weights.get(command.term, 0.0), state.limits.max_loss_weight

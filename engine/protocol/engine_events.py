@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,14 +83,10 @@ class EpochCompleted:
 
 @dataclass(frozen=True, slots=True)
 class ValidationCompleted:
-    """One pass over the validation split; IoU and boundary F lie in 0..1."""
+    """One pass over the validation split: the loss, and the task's metrics by name (NaN for one without a value)."""
 
     loss: float
-    miou: float
-    iou_background: float
-    iou_target: float
-    iou_other: float
-    boundary_f: float
+    metrics: Mapping[str, float]
     seconds: float
 
 
@@ -103,7 +100,7 @@ class CheckpointSaved:
     path: str
     kind: str
     loss: float
-    miou: float | None
+    score: float | None
     good: bool
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.tasks.person.spec import phase_of
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class RunState:
     `enabled_at` names the step a refinement came on, for those that were not on from the start. `doing` is what the
     engine is at, in words ('importing torch'), '' while it takes steps; `clip_rate` the share (0..1) of the newest
     steps whose gradient was clipped; `fault` the newest named fault in words; `rollbacks` counts the guardian's own.
+    `spec` is what the task says of itself: constant, and kept once in the journal's meta rather than in each state.
     """
 
     run: str
@@ -100,8 +101,8 @@ class RunState:
     gate: tuple[GateCheck, ...] = ()
     loss: float | None = None
     grad_norm: float | None = None
-    val_miou: float | None = None
-    best_miou: float | None = None
+    score: float | None = None
+    best_score: float | None = None
     skipped_steps: int = 0
     clamp_hits: int = 0
     alerts: int = 0
@@ -120,6 +121,7 @@ class RunState:
     probation: Probation | None = None
     excluded_samples: frozenset[str] = frozenset()
     limits: Limits = Limits()
+    spec: TaskSpec = NO_SPEC
 
 
 def evolve(state: RunState, event: Event, step: int) -> RunState:
@@ -155,7 +157,7 @@ def _switched(state: RunState, refinements: frozenset[str], step: int) -> RunSta
     """
     kept = {name: at for name, at in state.enabled_at.items() if name in refinements}
     fresh = {name: step for name in sorted(refinements - state.refinements)}
-    phase = phase_of(refinements)
+    phase = state.spec.phase_of(refinements)
     on_probation = state.probation is not None and phase > state.probation.former_phase
     return replace(
         state,
@@ -212,11 +214,11 @@ def _activity_changed(state: RunState, event: e.ActivityChanged, step: int) -> R
 
 
 def _validated(state: RunState, event: e.ValidationCompleted, step: int) -> RunState:
-    """A validation that was not finite is no best one."""
-    if not math.isfinite(event.loss):
-        return replace(state, val_miou=event.miou)
-    best = event.miou if state.best_miou is None else max(state.best_miou, event.miou)
-    return replace(state, val_miou=event.miou, best_miou=best)
+    """A validation whose loss or score is not finite is no best one."""
+    score = event.metrics.get(state.spec.score, math.nan)
+    if not (math.isfinite(event.loss) and math.isfinite(score)):
+        return replace(state, score=score)
+    return replace(state, score=score, best_score=state.spec.better(state.best_score, score))
 
 
 def _checkpointed(state: RunState, event: e.CheckpointSaved, step: int) -> RunState:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Final, cast, get_args
 
@@ -15,7 +16,9 @@ from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, from_text, to_json, to_text
 from engine.protocol.commands import Command
 from engine.protocol.events import Event
+from engine.protocol.former_names import present_event, present_state
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 OPS: Final[Mapping[str, type[Command]]] = MappingProxyType(
     {
@@ -101,7 +104,7 @@ def event_from_text(kind: str, text: str) -> Event:
     """The event of that kind with the fields in `text`. Raises WireError."""
     if kind not in EVENT_KINDS:
         raise WireError(f"no event is called {kind!r}")
-    return from_json(EVENT_KINDS[kind], from_text(text))
+    return from_json(EVENT_KINDS[kind], present_event(kind, from_text(text)))
 
 
 def event_to_json(event: Event) -> dict[str, Json]:
@@ -110,23 +113,33 @@ def event_to_json(event: Event) -> dict[str, Json]:
 
 
 def state_to_json(state: RunState) -> dict[str, Json]:
-    """`state` as an object."""
-    return cast(dict[str, Json], to_json(state))
+    """Return `state` as an object, without its spec: that is in the journal's meta."""
+    return {field.name: to_json(getattr(state, field.name)) for field in fields(state) if field.name != "spec"}
 
 
-def state_from_json(value: Json) -> RunState:
-    """The state that `value` describes. Raises WireError."""
-    return from_json(RunState, value)
+def state_from_json(value: Json, spec: TaskSpec = NO_SPEC) -> RunState:
+    """Return the state of a run of the task `spec` that `value` describes. Raises WireError."""
+    return replace(from_json(RunState, present_state(value)), spec=spec)
+
+
+def spec_to_json(spec: TaskSpec) -> dict[str, Json]:
+    """Return `spec` as an object, for the journal's meta."""
+    return cast(dict[str, Json], to_json(spec))
+
+
+def spec_from_json(value: Json) -> TaskSpec:
+    """Return the spec that `value` describes. Raises WireError."""
+    return from_json(TaskSpec, value)
 
 
 def state_to_text(state: RunState) -> str:
-    """`state` as one line of JSON."""
-    return to_text(state)
+    """Return `state` as one line of JSON, without its spec."""
+    return to_text(state_to_json(state))
 
 
-def state_from_text(text: str) -> RunState:
-    """The state in a line of JSON. Raises WireError."""
-    return state_from_json(from_text(text))
+def state_from_text(text: str, spec: TaskSpec = NO_SPEC) -> RunState:
+    """Return the state of a run of the task `spec` in a line of JSON. Raises WireError."""
+    return state_from_json(from_text(text), spec)
 
 
 def refusal_of(command: Command) -> e.CommandRefused:

@@ -69,7 +69,7 @@ class ReplayQueue:
             case e.ValidationCompleted():
                 if summary := self._actions.validate():
                     self._note(past, summary)
-                    self._actions.memory.note_validation(summary)
+                    self._actions.memory.note_validation(summary, self._actions.recorder.state.spec.score)
             case e.CheckpointSaved():
                 self._note(past, self._actions.checkpoint_now("asked"))
             case event:

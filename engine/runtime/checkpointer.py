@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.load import dump_config
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import (
@@ -24,6 +24,7 @@ from engine.protocol.events import (
 from engine.protocol.wire import state_to_text
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
+from engine.task import HasPreviews
 from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import (
     CheckpointDamagedError,
@@ -34,14 +35,14 @@ from engine.training.checkpoint.file import (
     list_checkpoints,
     set_aside,
 )
-from engine.training.evaluate import Validation, ValidationPlan, evaluate, preview_grid
+from engine.training.evaluate import Validation, ValidationPlan, evaluate
 from engine.training.train_state import TrainState, amp_dtype
 
 
 class Actions:
     """Carries out what takes longer than a step. `should_stop` tells a validation to give way to the end of the run."""
 
-    def __init__(self, run_dir: Path, config: Config, train_state: TrainState, recorder: RunRecorder):
+    def __init__(self, run_dir: Path, config: RunConfig, train_state: TrainState, recorder: RunRecorder):
         self.config = config
         self.train_state = train_state
         self.recorder = recorder
@@ -63,7 +64,11 @@ class Actions:
         self.recorder.set_activity(Activity.VALIDATING)
         try:
             done = evaluate(
-                self.train_state.model, self.train_state.validation, self._validation_plan(), self._should_abort
+                self.train_state.train_step.objective,
+                self.train_state.model,
+                self.train_state.validation,
+                self._validation_plan(),
+                self._should_abort,
             )
         finally:
             self.recorder.set_activity(before)
@@ -88,9 +93,7 @@ class Actions:
         return ValidationPlan(
             active=state.refinements,
             weights=state.loss_weights,
-            class_weights=self.config.loss.class_weights,
             batch_size=settings.batch_size,
-            boundary_tolerance=settings.boundary_tolerance,
             num_previews=settings.num_previews,
             amp=amp_dtype(self.config),
         )
@@ -100,11 +103,7 @@ class Actions:
         metrics = {
             "val/loss": summary.loss,
             **{f"val/loss/{term}": value for term, value in done.terms.items()},
-            "val/miou": summary.miou,
-            "val/iou_background": summary.iou_background,
-            "val/iou_target": summary.iou_target,
-            "val/iou_other": summary.iou_other,
-            "val/boundary_f": summary.boundary_f,
+            **{f"val/{name}": value for name, value in summary.metrics.items()},
         }
         # A class that occurs nowhere has no IoU: its point is absent, not a number that went wrong.
         absent = {name for name, value in metrics.items() if name.startswith("val/iou_") and math.isnan(value)}
@@ -114,8 +113,9 @@ class Actions:
         if doubt is not None and not self._is_doubted:
             self.recorder.record_event(doubt)
         self._is_doubted = doubt is not None
-        if done.previews:
-            self.recorder.record_preview("validation", preview_grid(done.previews))
+        task = self.train_state.task
+        if done.previews and isinstance(task, HasPreviews):
+            self.recorder.record_preview("validation", task.preview_grid(done.previews))
             self._previews.submit(self.recorder.state.step, done.previews)
 
     # --- checkpoints --------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Actions:
             kind=kind,
             payload=payload,
             loss=float("nan") if state.loss is None else state.loss,
-            miou=state.val_miou,
+            score=state.score,
             good=good,
             best=best,
         )
@@ -174,7 +174,7 @@ class Actions:
             return CheckpointFailed(written.name, written.error)
         self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))
         snapshot = written.snapshot
-        return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.miou, snapshot.good)
+        return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.score, snapshot.good)
 
     def has_checkpoint_of(self, step: int) -> bool:
         """Whether the state after `step` steps is on disk."""

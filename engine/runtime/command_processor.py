@@ -19,8 +19,8 @@ from engine.runtime.apply_event import GUARDIAN, ReplayQueue, apply_event
 from engine.runtime.checkpointer import Actions
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
+from engine.task import DataGoneError
 from engine.training.checkpoint.file import CheckpointDamagedError
-from engine.training.data.rejections import DataGoneError
 from engine.training.train_state import TrainState
 
 
@@ -129,7 +129,7 @@ class CommandProcessor:
             self._refuse(request, refused("the run was told to stop meanwhile"))
         else:
             self._answer(request, outcome, done)
-            self._actions.memory.note_validation(done)
+            self._actions.memory.note_validation(done, self._ledger.state.spec.score)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
         """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""

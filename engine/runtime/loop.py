@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.runtime.checkpointer import Actions
@@ -18,7 +18,7 @@ from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
-from engine.training.data.rejections import DataGoneError, Rejection
+from engine.task import DataGoneError, Rejection
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -40,7 +40,7 @@ class Loop:
 
     def __init__(
         self,
-        config: Config,
+        config: RunConfig,
         train_state: TrainState,
         recorder: RunRecorder,
         actions: Actions,
@@ -154,7 +154,7 @@ class Loop:
             pending=pending,
             evidence=evidence,
             progress=self._trainer.progress,
-            num_rois=sum(len(batch.label_NHW) for batch in evidence.batches),
+            num_samples=sum(map(len, evidence.batches)),
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
         )
@@ -194,7 +194,7 @@ class Loop:
         mean = self._epoch.loss_sum / self._epoch.count if self._epoch.count else float("nan")
         best = False
         if done % self._config.validation.every_epochs == 0 or self._is_complete():
-            before = self._ledger.state.best_miou
+            before = self._ledger.state.best_score
             try:
                 summary = self._actions.validate()
             except DataGoneError as error:
@@ -204,7 +204,7 @@ class Loop:
             self._supply.has_come()
             self._ledger.record_event(summary)
             self._judge.note_validation(summary)
-            best = self._ledger.state.best_miou != before
+            best = self._ledger.state.best_score != before
         self._actions.validation_due = False
         self._ledger.record_event(EpochCompleted(done - 1, seconds, mean))
         self._epoch = _Epoch(time.perf_counter())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
 from engine.outputs.system_load import SystemLoad
@@ -30,7 +30,7 @@ class Launched:
     pending: PendingReport
     evidence: Evidence
     progress: float
-    num_rois: int
+    num_samples: int
     wait_seconds: float
     seconds: float
 
@@ -39,7 +39,12 @@ class StepMonitor:
     """Takes in the reports of steps, in their order."""
 
     def __init__(
-        self, config: Config, train_state: TrainState, recorder: RunRecorder, memory: RunMemory, supervisor: Supervisor
+        self,
+        config: RunConfig,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        memory: RunMemory,
+        supervisor: Supervisor,
     ):
         self._config = config
         self._trainer = train_state
@@ -75,7 +80,7 @@ class StepMonitor:
 
     def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
         """The step's row and the measured fields of the state; returns what the watch says of it."""
-        rate = step.num_rois / step.seconds
+        rate = step.num_samples / step.seconds
         extra = {
             "lr": step.pending.plan.lr,
             "samples_per_second": rate,
@@ -158,7 +163,7 @@ class StepMonitor:
 
     def note_validation(self, summary: ValidationCompleted) -> None:
         """What an epoch's validation came to."""
-        self._books.note_validation(summary)
+        self._books.note_validation(summary, self._ledger.state.spec.score)
 
     def show_gate(self) -> None:
         """Hold the window against the gate, for all to see."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.protocol.commands import Command, Request
 from engine.protocol.events import AlertRaised, AutopilotDecided, ProbationEnded
 from engine.protocol.state import RunState
@@ -32,7 +32,7 @@ class Supervisor:
 
     def __init__(
         self,
-        config: Config,
+        config: RunConfig,
         train_state: TrainState,
         recorder: RunRecorder,
         memory: RunMemory,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
@@ -21,6 +21,7 @@ from engine.journal.inbox import Inbox
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
 from engine.runtime.checkpointer import Actions
 from engine.runtime.command_processor import CommandProcessor
@@ -40,11 +41,10 @@ from engine.runtime.start.resume import (
 )
 from engine.runtime.supervisor import TrainingDivergedError
 from engine.supervision.baseline import Baseline
-from engine.tasks.person.data.sources import Splits, open_splits
-from engine.tasks.person.losses.chance import blind_levels, chance_levels
-from engine.tasks.person.model.network import HierarchicalUNet
+from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
 from engine.training.checkpoint.content import newest_resumable
 from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, read_checkpoint
+from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
 from engine.training.train_state import TrainState, inherit_weights
 
@@ -185,12 +185,12 @@ class _Parts:
 
 def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> _Parts:
     """Build the parts of a run, restored from its checkpoint; nothing on the disk changes. Raises StoppedEarlyError."""
-    config, device = request.config, choose_device(request.device)
+    config, device, task = request.config, choose_device(request.device), load_task(request.config.task)
     said: list[e.Event] = []
     if start and request.init_from:
         raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
     if start:
-        recorder.update(**_resumed_fields(start.payload, config))
+        recorder.update(**_resumed_fields(start.payload, config, recorder.state.spec))
         said += [*start.damaged, *changed_settings(start.payload["config"], config)]
     torch.manual_seed(config.training.seed)
     recorder.update(doing="indexing the data")
@@ -200,7 +200,7 @@ def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interr
         interrupt.check()
         recorder.update(doing=text)
 
-    splits = open_splits(config.data, config.model, config.training.seed, on_progress)
+    splits = _open_data(task, config, on_progress)
     interrupt.check()
     said += [e.NoteAdded(note) for note in splits.notes]
     said += [e.SampleRejected(problem.file, problem.error) for problem in splits.problems]
@@ -209,12 +209,12 @@ def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interr
         for doubt in splits.doubts
     ]
     recorder.update(doing="building the network")
-    model = HierarchicalUNet(config.model).to(device)
+    model = task.build_model(config).to(device)
     init_from = "" if start else request.init_from or first_weights(request)
     if init_from:
         said.append(_inherit(model, Path(init_from)))
     interrupt.check()
-    train_state = TrainState(config, model, splits, recorder.state)
+    train_state = TrainState(task, config, model, splits, recorder.state)
     if start:
         train_state.restore(start.payload, recorder.state)
     return _Parts(start, splits, train_state, init_from, tuple(said))
@@ -223,7 +223,7 @@ def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interr
 def _begin(parts: _Parts, request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
     """Take the run up on the disk: from here on it is this process's."""
     start, train_state, config = parts.start, parts.train_state, request.config
-    labels, distances = _samples(parts.splits)
+    samples, task = _some_samples(parts.splits.train), train_state.task
     is_lost = request.resume and not has_journal(request.directory)
     recorder.begin()
     if request.resume:
@@ -235,9 +235,10 @@ def _begin(parts: _Parts, request: RunRequest, recorder: RunRecorder, interrupt:
     actions = Actions(request.directory, config, train_state, recorder)
     if start:
         actions.take_up(start.payload)
-    chance = chance_levels(labels, distances)
+    chance = task.chance(samples, config) if isinstance(task, HasChance) else {}
+    blind = task.blind(samples, config) if isinstance(task, HasBaseline) else {}
     recorder.journal.set_meta("chance_levels", {**chance})
-    actions.memory.baseline = Baseline(blind_levels(labels, distances, config.loss.class_weights), chance)
+    actions.memory.baseline = Baseline(blind, chance)
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(Inbox(request.directory), recorder, train_state, actions, interrupt)
     commands.refuse_stale()
@@ -271,9 +272,9 @@ def _schedule(commands: CommandProcessor, request: RunRequest, recorder: RunReco
     commands.schedule(request.script, redo, from_step=reached)
 
 
-def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
+def _resumed_fields(payload: dict[str, Any], config: RunConfig, spec: TaskSpec) -> dict[str, Any]:
     """The checkpoint's state under the configuration asked for now: what was overridden at the resume wins."""
-    then = state_from_text(payload["state"])
+    then = state_from_text(payload["state"], spec)
     now = revise_state(then, was=payload["config"], now=config)
     now = replace(
         now,
@@ -285,7 +286,7 @@ def _resumed_fields(payload: dict[str, Any], config: Config) -> dict[str, Any]:
     return {name: getattr(now, name) for name in RunState.__dataclass_fields__ if name != "run"}
 
 
-def _inherit(model: HierarchicalUNet, path: Path) -> e.WeightsInherited:
+def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
     if not path.is_file():
         raise UserError(
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
@@ -309,12 +310,17 @@ def _are_numbers(value: torch.Tensor) -> bool:
     return value.is_floating_point() and bool(torch.isfinite(value).all())
 
 
-def _samples(splits: Splits) -> tuple[Tensor, Tensor]:
-    """Labels and distances of some training samples from all over the split, to compute chance levels from."""
-    count, total = min(_CHANCE_SAMPLES, len(splits.train)), len(splits.train)
-    samples = [splits.train.sample(0, index * total // count) for index in range(count)]
-    labels = torch.stack([sample.label_HW for sample in samples])
-    return labels, torch.stack([sample.distance_1HW for sample in samples])
+def _open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:
+    if isinstance(task, ReportsProgress):
+        return task.open_data_with(config, on_progress)
+    return task.open_data(config)
+
+
+def _some_samples(samples: Samples) -> Tensors:
+    """Some training samples from all over the split, to compute chance levels from."""
+    total = len(samples)
+    count = min(_CHANCE_SAMPLES, total)
+    return stacked([samples.sample(0, index * total // count) for index in range(count)])
 
 
 def _started(train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest) -> e.RunStarted:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.protocol.codec import to_text
 from engine.protocol.events import Event, SpikeDetected
 from engine.protocol.state import RunState
@@ -47,7 +47,7 @@ class MonitorSuite:
     It changes nothing about training; the guardian, who hears of it, does. Other alerts start anew after a resume.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: RunConfig):
         guard, max_grad_norm = config.guard, config.gate.max_grad_norm
         self._rules = {name: MedianRule() for name in (_LOSS, _NORM)}
         self._spikes = SpikeDetector(self._rules, Tolerance(score=guard.spike_score))

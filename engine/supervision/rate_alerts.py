@@ -138,7 +138,7 @@ def _saturation(term: str) -> RateRule:
         lambda observed: observed.metrics.get(f"clamp_hits/{term}", 0.0) > 0,
         lambda share, observed: (
             f"{share:.0%} of the newest 100 {term} losses lie over the clamp, "
-            f"the last at {seen.metrics.get(f'loss_raw/{term}', 0.0):.3g}"
+            f"the last at {observed.metrics.get(f'loss_raw/{term}', 0.0):.3g}"
         ),
         f"monitor the loss components; lower the learning rate, or disable {REFINEMENT_OF_TERM[term]} until the rest "
         "trains stably",

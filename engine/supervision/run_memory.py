@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.protocol.codec import from_json, from_text, to_text
 from engine.protocol.events import ValidationCompleted
 from engine.supervision.autopilot import AutopilotState
@@ -40,7 +40,7 @@ class RunMemory:
     is what a run that has learned nothing would cost.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: RunConfig):
         self.window = GateWindow(config.gate.window_steps)
         self.watch = MonitorSuite(config)
         self.baseline = Baseline({}, {})
@@ -50,9 +50,10 @@ class RunMemory:
         self.guardian = GuardianState()
         self.autopilot = AutopilotState()
 
-    def note_validation(self, summary: ValidationCompleted) -> None:
-        """What a validation came to, for the gate; the mIoU of one that was not finite says nothing."""
-        self.window.mious.append(summary.miou if math.isfinite(summary.loss) else math.nan)
+    def note_validation(self, summary: ValidationCompleted, score: str) -> None:
+        """Note a validation's metric `score` for the gate, NaN where the loss was not finite."""
+        value = summary.metrics.get(score, math.nan)
+        self.window.mious.append(value if math.isfinite(summary.loss) else math.nan)
 
     def state_text(self) -> str:
         """The memory as a checkpoint keeps them."""

@@ -17,29 +17,19 @@ head's own parameters keep their full gradient. A gradient that is not finite st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 import torch
 from torch import Tensor
 
-JUNCTION_OF: Final[Mapping[str, str]] = {
-    "contour_detection": "features",
-    "distance_transform": "features",
-    "progressive_upsampling": "features",
-    "subpixel_conv": "features",
-    "boundary_refinement": "classes",
-    "boundary_aware_loss": "refined classes",
-    "active_contour_loss": "refined classes",
-}
-"""The tensor at which a refinement's gradient enters the shared network."""
+from engine.protocol.task_spec import TaskSpec
 
 
 class GradientTaps:
-    """The taps of one step, through all of its batches; `max_share` 0 measures only."""
+    """The taps of one step of the task `spec`, through all of its batches; `max_share` 0 measures only."""
 
-    def __init__(self, max_share: float = 0.0):
+    def __init__(self, spec: TaskSpec, max_share: float = 0.0):
+        self._junction_of = {component.name: component.reads for component in spec.components}
         self._max_share = max_share
         self._flows: dict[str, dict[str, Tensor]] = {}
         self._norms: dict[str, list[Tensor]] = {}
@@ -50,7 +40,7 @@ class GradientTaps:
         """A view of `read` for the refinement `consumer`, whose gradient is noted when the backward pass comes by."""
         if not read.requires_grad:
             return read
-        junction = JUNCTION_OF[consumer]
+        junction = self._junction_of[consumer]
         if junction not in self._flows:
             self._flows[junction] = {}
             read.register_hook(partial(self._meet, junction))
@@ -85,8 +75,10 @@ class GradientTaps:
         norms = {name: torch.stack(found).sum() for name, found in self._norms.items()}
         sums = {junction: torch.stack(found).sum() for junction, found in self._bases.items()}
         for name, norm in norms.items():
-            sums[JUNCTION_OF[name]] = sums[JUNCTION_OF[name]] + norm
-        shares = {f"grad_share/{name}": norm / _above_zero(sums[JUNCTION_OF[name]]) for name, norm in norms.items()}
+            sums[self._junction_of[name]] = sums[self._junction_of[name]] + norm
+        shares = {
+            f"grad_share/{name}": norm / _above_zero(sums[self._junction_of[name]]) for name, norm in norms.items()
+        }
         scales = {f"governor/{name}": torch.stack(found).mean() for name, found in self._scales.items()}
         return {**shares, **scales}
 

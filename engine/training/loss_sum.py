@@ -1,15 +1,59 @@
-"""The bound on a refinement's loss (SEED.md: 10.0)."""
+"""The weighted sum of a batch's loss terms, as the step, the validation and the replay of a step compute it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from engine.task import Tap, Task, Tensors
+from engine.training.step_plan import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is minimised: a task under its configuration."""
+
+    task: Task
+    config: Any
+
+    def outputs(
+        self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap, amp: torch.dtype | None
+    ) -> Any:
+        """Return the network's outputs for `batch`, computed in `amp` where that is not None."""
+        device = next(iter(batch.values())).device.type
+        with torch.autocast(device, dtype=amp, enabled=amp is not None):
+            return self.task.forward(model, batch, active, tap)
+
+    def terms(self, outputs: Any, batch: Tensors, terms: tuple[str, ...], tap: Tap) -> dict[str, Tensor]:
+        """Return the raw loss terms in full precision."""
+        with torch.autocast(next(iter(batch.values())).device.type, enabled=False):
+            return self.task.losses(outputs, batch, terms, self.config, tap)
+
+
+@dataclass(frozen=True, slots=True)
+class LossSum:
+    """A batch's total loss with its gradient, and the weighted and raw terms that it is the sum of."""
+
+    total: Tensor
+    weighted: dict[str, Tensor]
+    raw: dict[str, Tensor]
+
+
+def loss_sum(raw: dict[str, Tensor], plan: StepPlan) -> LossSum:
+    """Clamp, weigh and add up the terms as `plan` says."""
+    bounded = {
+        term: clamp_loss(value, plan.clamp_max, plan.clamp_mode) if term in plan.clamped else value
+        for term, value in raw.items()
+    }
+    weighted = {term: plan.weights[term] * value for term, value in bounded.items()}
+    return LossSum(torch.stack(list(weighted.values())).sum(), weighted, raw)
 
 
 def clamp_loss(value: Tensor, bound: float, mode: Literal["hard", "rescale"]) -> Tensor:
-    """`value` held at `bound`, with NaN left NaN.
+    """Return `value` held at `bound` (SEED.md: 10.0), with NaN left NaN.
 
     hard: the gradient above the bound is zero, which switches a term off where it is most wrong. rescale: the value is
     multiplied by bound / value taken as a constant, so that the gradient keeps its direction and shrinks by as much;

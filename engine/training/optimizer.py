@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from engine.tasks.person.spec import REFINEMENTS
 from engine.training.step_plan import StepPlan
 
 Moments = dict[str, dict[str, Tensor]]
@@ -16,13 +15,17 @@ Moments = dict[str, dict[str, Tensor]]
 _CLASSES: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-def build_optimizer(name: str, parts: Mapping[str, nn.Module], weight_decay: float) -> torch.optim.Adam:
-    """A fused Adam or AdamW: matrices with `weight_decay`, the rest without; each refinement in groups of its own.
+def build_optimizer(
+    name: str, parts: Mapping[str, nn.Module], weight_decay: float, switchable: Container[str]
+) -> torch.optim.Adam:
+    """Return a fused Adam or AdamW: matrices with `weight_decay`, the rest without.
+
+    Each part named in `switchable` has groups of its own.
 
     Fused, because that kernel takes a found-inf flag and a gradient scale: the guard and the clip cost no extra pass.
     """
     groups: list[dict[str, object]] = []
-    for part, trained in _trained(parts).items():
+    for part, trained in _trained(parts, switchable).items():
         matrices = [p for p in trained if p.ndim > 1]
         others = [p for p in trained if p.ndim <= 1]
         for params, decay in ((matrices, weight_decay), (others, 0.0)):
@@ -31,11 +34,11 @@ def build_optimizer(name: str, parts: Mapping[str, nn.Module], weight_decay: flo
     return _CLASSES[name](groups, lr=0.0, fused=True)
 
 
-def _trained(parts: Mapping[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
+def _trained(parts: Mapping[str, nn.Module], switchable: Container[str]) -> dict[str, list[nn.Parameter]]:
     """Trained parameters by refinement; those always on are one 'core', as few groups make a fast step."""
     found: dict[str, list[nn.Parameter]] = {}
     for name, module in parts.items():
-        owner = name if name in REFINEMENTS else "core"
+        owner = name if name in switchable else "core"
         found.setdefault(owner, []).extend(p for p in module.parameters() if p.requires_grad)
     return found
 

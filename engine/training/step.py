@@ -19,14 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.task import untapped
-from engine.tasks.person.losses.terms import term_values
-from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import REFINEMENT_OF_TERM
 from engine.training.data.batch import Batch
 from engine.training.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.grad_clip import WeightClip, ZClip
 from engine.training.grad_share import GradientTaps
-from engine.training.loss_sum import clamp_loss
+from engine.training.loss_sum import Objective, loss_sum
 from engine.training.optimizer import apply_learning_rates
 from engine.training.step_plan import StepPlan
 
@@ -90,7 +87,15 @@ class _Measured:
 class TrainStep:
     """Runs steps of one network with one optimizer on one device."""
 
-    def __init__(self, model: HierarchicalUNet, optimizer: torch.optim.Adam, *, amp: torch.dtype | None = None):
+    def __init__(
+        self,
+        objective: Objective,
+        model: nn.Module,
+        optimizer: torch.optim.Adam,
+        *,
+        amp: torch.dtype | None = None,
+    ):
+        self.objective = objective
         self.model = model
         self.optimizer = optimizer
         self.device = next(model.parameters()).device
@@ -99,7 +104,7 @@ class TrainStep:
         self.forward: nn.Module = model
         self.zclip = ZClip(self.device)
         self._weight_clip = WeightClip()
-        self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.parts().items()}
+        self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
 
@@ -108,9 +113,13 @@ class TrainStep:
         moment or step counter; the loss scaler moves only where the loss was finite and the scaled gradient overflowed.
         """
         apply_learning_rates(self.optimizer, plan)
-        taps = GradientTaps(plan.max_grad_share) if plan.measure_shares or plan.max_grad_share else None
-        num_rois = sum(len(batch.label_NHW) for batch in batches)
-        losses = [self._backward(batch, plan, len(batch.label_NHW) / num_rois, taps) for batch in batches]
+        taps = (
+            GradientTaps(self.objective.task.spec, plan.max_grad_share)
+            if plan.measure_shares or plan.max_grad_share
+            else None
+        )
+        num_samples = sum(map(len, batches))
+        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches]
         loss_vector = torch.stack(losses).sum(0)
         loss_finite = torch.isfinite(loss_vector).all()
         if self.scaler.is_enabled() and bool(loss_finite):
@@ -131,26 +140,16 @@ class TrainStep:
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
         """Forward, losses and backward of one batch; returns [total, weighted T, raw T, hits T] times share."""
         tap = taps or untapped
-        with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
-            outputs = (
-                self.model(batch.image_N3HW, plan.active, tap)  # uncompiled: a compiled network takes no hooks
-                if taps
-                else self.forward(batch.image_N3HW, plan.active)
-            )
-        raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms, plan.class_weights, tap)
-        bounded = {term: self._bounded(term, value, plan) for term, value in raw.items()}
-        weighted = [plan.weights[term] * value for term, value in bounded.items()]
-        total = torch.stack(weighted).sum()
-        if not (self.scaler.is_enabled() and not bool(torch.isfinite(total))):
-            self.scaler.scale(total * share).backward()
-        raw_T = torch.stack(list(raw.values())).detach()
-        guarded_T = torch.tensor([term in REFINEMENT_OF_TERM for term in raw], device=raw_T.device)
+        model = self.model if taps else self.forward  # uncompiled: a compiled network takes no hooks
+        outputs = self.objective.outputs(model, batch.tensors, plan.active, tap, self.amp)
+        losses = loss_sum(self.objective.terms(outputs, batch.tensors, plan.terms, tap), plan)
+        if not (self.scaler.is_enabled() and not bool(torch.isfinite(losses.total))):
+            self.scaler.scale(losses.total * share).backward()
+        raw_T = torch.stack(list(losses.raw.values())).detach()
+        weighted_T = torch.stack(list(losses.weighted.values())).detach()
+        guarded_T = torch.tensor([term in plan.clamped for term in losses.raw], device=raw_T.device)
         hits_T = ((raw_T > plan.clamp_max) & guarded_T).float() / share
-        return torch.cat([total.detach()[None], torch.stack(weighted).detach(), raw_T, hits_T]) * share
-
-    def _bounded(self, term: str, value: Tensor, plan: StepPlan) -> Tensor:
-        """Refinement losses are clamped (SEED.md); the base terms are not."""
-        return clamp_loss(value, plan.clamp_max, plan.clamp_mode) if term in REFINEMENT_OF_TERM else value
+        return torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
 
     def _measure(self) -> _Measured:
         """L2 norms of every gradient and of the weights it belongs to, in one fused reduction."""
@@ -205,7 +204,7 @@ class TrainStep:
 
 def _report(plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], values: list[float]) -> StepReport:
     """Name the numbers of a step's vector and say what was not finite."""
-    terms, guarded = plan.terms, [i for i, term in enumerate(plan.terms) if term in REFINEMENT_OF_TERM]
+    terms, guarded = plan.terms, [i for i, term in enumerate(plan.terms) if term in plan.clamped]
     count, num_parts = len(terms), len(parts)
     total, weighted, raw = values[0], values[1 : 1 + count], values[1 + count : 1 + 2 * count]
     hits, grad_norm = values[1 + 2 * count : 1 + 3 * count], values[1 + 3 * count]

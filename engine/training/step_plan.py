@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.config.tree import ClassWeights, Config, TrainingConfig
+from engine.config.tree import RunConfig, TrainingConfig
 from engine.protocol.state import LrPin, RunState
-from engine.tasks.person.spec import REFINEMENT_OF_TERM, active_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,7 @@ class StepPlan:
     """One step's settings; `ramps` are factors in 0..1 on the learning rate of refinements that came on lately.
 
     `measure_shares` and `check_state` say whether this step measures gradient shares and looks at all weights and
-    moments; `max_grad_share` 0 governs nothing.
+    moments; `max_grad_share` 0 governs nothing. `clamped` are the terms bounded by `clamp_max`.
     """
 
     step: int
@@ -26,7 +25,7 @@ class StepPlan:
     terms: tuple[str, ...]
     weights: Mapping[str, float]
     ramps: Mapping[str, float]
-    class_weights: ClassWeights
+    clamped: frozenset[str]
     clamp_max: float
     clamp_mode: Literal["hard", "rescale"]
     gradient_clip: float
@@ -42,19 +41,20 @@ def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
     return 1.0 if num_steps == 0 else min(1.0, (step - enabled_at + 1) / (num_steps + 1))
 
 
-def plan_for(progress: float, state: RunState, config: Config) -> StepPlan:
+def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
     """The plan of the step that ends at `progress` epochs; nobody else writes learning rates or loss weights."""
     steps, guard = config.loss.blend_in_steps, config.guard
     ramps = {name: blend_in(state.step, at, steps) for name, at in state.enabled_at.items()}
-    terms = active_terms(state.refinements)
+    spec = state.spec
+    terms = spec.active_terms(state.refinements)
     return StepPlan(
         step=state.step,
         lr=learning_rate(progress, config.training, scale=state.lr_scale, pin=state.lr_pin),
         active=state.refinements,
         terms=terms,
-        weights={t: state.loss_weights[t] * ramps.get(REFINEMENT_OF_TERM.get(t, ""), 1.0) for t in terms},
+        weights={t: state.loss_weights[t] * ramps.get(spec.component_of(t), 1.0) for t in terms},
         ramps=ramps,
-        class_weights=config.loss.class_weights,
+        clamped=spec.clamped_terms(),
         clamp_max=config.loss.clamp_max,
         clamp_mode=config.loss.clamp_mode,
         gradient_clip=state.gradient_clip,

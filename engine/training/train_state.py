@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
-from engine.tasks.person.data.dataset import RoiDataset
-from engine.tasks.person.data.sources import Splits
-from engine.tasks.person.model.network import HierarchicalUNet
+from engine.task import DataGoneError, Rejection, Samples, Splits, Task
 from engine.training.checkpoint.file import copy_to_host
 from engine.training.data.batch import Batch, Position
-from engine.training.data.rejections import DataGoneError, Rejection
 from engine.training.data.stream import BatchStream
 from engine.training.finite_check import norms_of_state
 from engine.training.grad_clip import ZClip
+from engine.training.loss_sum import Objective
 from engine.training.optimizer import build_optimizer, forget_moments, load_moments, moments_of
 from engine.training.step import TrainStep
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def amp_dtype(config: Config) -> torch.dtype | None:
+def amp_dtype(config: RunConfig) -> torch.dtype | None:
     """The reduced precision asked for, or None for full precision."""
     return AMP_DTYPES[config.training.amp_dtype] if config.training.mixed_precision else None
 
@@ -46,7 +44,8 @@ class DrawnBatch:
 class TrainState:
     """Owns everything that a step changes. One thread, the engine's, touches it."""
 
-    def __init__(self, config: Config, model: HierarchicalUNet, splits: Splits, state: RunState):
+    def __init__(self, task: Task, config: RunConfig, model: nn.Module, splits: Splits, state: RunState):
+        self.task = task
         self.config = config
         self.model = model
         self.num_train = len(splits.train)
@@ -54,10 +53,20 @@ class TrainState:
         self.stream = _stream(splits.train, config, state.batch_size)
         self.validation = _stream(splits.val, config, config.validation.batch_size)
         self._owed: tuple[Rejection, ...] = ()
-        optimizer = build_optimizer(state.optimizer, model.parts(), config.training.weight_decay)
-        self.train_step = TrainStep(model, optimizer, amp=amp_dtype(config))
+        self.train_step = TrainStep(
+            Objective(task, config), model, self._optimizer(state.optimizer), amp=amp_dtype(config)
+        )
         if config.model.compile:
             self.train_step.forward = torch.compile(model)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that the parameters divide into, by name."""
+        return dict(self.model.named_children())
+
+    def _optimizer(self, name: str) -> torch.optim.Adam:
+        switchable = self.task.spec.component_names
+        return build_optimizer(name, self.parts, self.config.training.weight_decay, switchable)
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +111,7 @@ class TrainState:
                 batch = self.stream.next()
                 self._owed += batch.rejections
                 if excluded.isdisjoint(batch.sample_ids):
-                    batches.append(self._to_device(batch))
+                    batches.append(batch.to(self.device))
                 self.position, ends_epoch = batch.after, batch.ends_epoch
         except DataGoneError:
             self._put_back(start, again=True)
@@ -116,12 +125,6 @@ class TrainState:
             self.position = start
             self.stream.reseat(start, self.stream.batch_size)
 
-    def _to_device(self, batch: Batch) -> Batch:
-        if self.device.type == "cpu":
-            return batch
-        moved = {name: getattr(batch, name).to(self.device, non_blocking=True) for name in _TENSORS}
-        return dataclasses.replace(batch, **moved)
-
     def carry_out(self, event: Event, state: RunState) -> None:
         """Let a steering event take effect on tensors and data; `state` is the one before it."""
         match event:
@@ -131,25 +134,25 @@ class TrainState:
                 self._freshen({name} - state.refinements)
             case e.OptimizerSet(after=name):
                 self._switch_optimizer(name)
-            case e.BatchSizeSet(after=num_rois):
-                self.stream.reseat(self.position, num_rois)
+            case e.BatchSizeSet(after=batch_size):
+                self.stream.reseat(self.position, batch_size)
             case _:
                 pass
 
     def _freshen(self, names: set[str]) -> None:
-        parts = self.model.parts()
+        parts = self.parts
         for name in names & set(parts):
             forget_moments(self.train_step.optimizer, parts[name])
 
     def _switch_optimizer(self, name: str) -> None:
         moments = moments_of(self.train_step.optimizer, self.model)
-        optimizer = build_optimizer(name, self.model.parts(), self.config.training.weight_decay)
+        optimizer = self._optimizer(name)
         load_moments(optimizer, self.model, moments)
         self.train_step.optimizer = optimizer
 
     def is_finite(self) -> bool:
         """Whether every weight and every moment is finite; waits for the device."""
-        parts = {name: list(module.parameters()) for name, module in self.model.parts().items()}
+        parts = {name: list(module.parameters()) for name, module in self.parts.items()}
         _, norms = norms_of_state(parts, self.train_step.optimizer)
         return bool(torch.isfinite(norms).all())
 
@@ -168,9 +171,7 @@ class TrainState:
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Become what `snapshot` saved; optimizer kind and batch size are those of `state`."""
         self.model.load_state_dict(payload["model"])
-        self.train_step.optimizer = build_optimizer(
-            state.optimizer, self.model.parts(), self.config.training.weight_decay
-        )
+        self.train_step.optimizer = self._optimizer(state.optimizer)
         load_moments(self.train_step.optimizer, self.model, payload["moments"])
         self.train_step.scaler.load_state_dict(payload["scaler"]) if payload["scaler"] else None
         self.train_step.zclip = ZClip(self.device, payload.get("zclip"))
@@ -186,17 +187,14 @@ class TrainState:
         self.validation.close()
 
 
-_TENSORS = ("image_N3HW", "label_NHW", "distance_N1HW")
-
-
-def _stream(samples: RoiDataset, config: Config, batch_size: int) -> BatchStream:
+def _stream(samples: Samples, config: RunConfig, batch_size: int) -> BatchStream:
     data = config.data
     return BatchStream(
         samples, batch_size=batch_size, num_workers=data.num_workers, timeout_seconds=data.timeout_seconds
     )
 
 
-def inherit_weights(model: HierarchicalUNet, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:
+def inherit_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:
     """Copy what fits by name and shape; returns the number of tensors copied, the missing ones and the left over."""
     own = model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from engine.config.tree import Config
+from engine.tasks.person.config import PersonConfig
 from tests.architecture.config_reads import unread_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,12 +45,12 @@ def unread(*sources: str) -> list[str]:
 def test_every_key_of_the_tree_is_read_by_the_program():
     programs = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "cockpit").rglob("*.py"), ROOT / "main.py"]
     sources = [path.read_text(encoding="utf-8") for path in programs if path.is_file() and path not in ABOUT_CONFIGS]
-    unread = unread_keys(Config, TREE.read_text(encoding="utf-8"), sources)
+    unread = unread_keys(PersonConfig, TREE.read_text(encoding="utf-8"), sources)
     assert not unread, f"config keys that nobody reads: {', '.join(unread)}"
 
 
 def test_a_key_that_nobody_reads_is_found():
-    class FakeConfig(Config):
+    class FakeConfig(PersonConfig):
         nobody_reads_this: int = 3
 
     fake = "def f(config: FakeConfig): return config.training.epochs"

@@ -48,7 +48,8 @@ from cockpit.charts.annotations.marks import NO_MARKS
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 layout = arrange(78, 18, legend_rows=1, panes=1, wide_gutter=False)
-scene = build(DEFAULTS[0], Options.of(DEFAULTS[0]), ChartInputs(history, View(), NO_MARKS, {}, session.state), layout, BRAILLE)
+inputs = ChartInputs(history, View(), NO_MARKS, {}, session.state)
+scene = build(DEFAULTS[0], Options.of(DEFAULTS[0]), inputs, layout, BRAILLE)
 draw(scene, 78, 18, layout, BRAILLE)
 times["first chart"] = time.time() - started
 times["first chart, CPU"] = time.process_time()

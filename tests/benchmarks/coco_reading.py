@@ -35,7 +35,9 @@ print(*seconds, peak / 1024)
 """
 READERS = {
     "json.load": "import json; json.load(open(Path(sys.argv[1]) / 'annotations/instances_train2017.json', 'rb'))",
-    "data inspect": "from engine.tasks.person.data.readers.inspect import inspect_dataset; inspect_dataset(Path(sys.argv[1]))",
+    "data inspect": (
+        "from engine.tasks.person.data.readers.inspect import inspect_dataset; inspect_dataset(Path(sys.argv[1]))"
+    ),
     "index": "from engine.tasks.person.data.readers.index import index_dataset; index_dataset(Path(sys.argv[1]))",
 }
 

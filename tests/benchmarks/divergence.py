@@ -216,7 +216,7 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
             plan = replace(plan_for(train_state.progress, replace(state, step=step), config), lr=options.rate)
             assert train_state.train_step.run(train_state.draw(1).batches, plan).resolve().finite
         batches = train_state.draw(1).batches
-        row = seed % len(batches[0].label_NHW)
+        row = seed % len(batches[0])
         stack.enter_context(mock.patch.object(BoundaryRefinement, "forward", tied_refiner(seed, row)))
         evidence = forensics.capture(batches, replace(plan, step=2))
         report = train_state.train_step.run(batches, evidence.plan).resolve()

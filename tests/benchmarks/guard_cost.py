@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from engine.config.load import load_config
-from engine.config.tree import Config
 from engine.forensics.capture import Evidence, RandomState
 from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
@@ -31,6 +30,7 @@ from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.train import OpenRun, open_run
+from engine.tasks.person.config import PersonConfig
 from engine.training.data.batch import Batch
 from engine.training.step import TrainStep, _Measured
 from engine.training.step_plan import StepPlan
@@ -117,7 +117,7 @@ def timed(turn: Callable[[], None], clock: Callable[[], float]) -> float:
 
 
 @contextmanager
-def engine(config: Config, *, blind: bool = False) -> Generator[Callable[[], None]]:
+def engine(config: PersonConfig, *, blind: bool = False) -> Generator[Callable[[], None]]:
     """A turn of an engine in a directory of its own, with its guards taken out if `blind`."""
     with tempfile.TemporaryDirectory() as directory:
         journal = JournalWriter(Path(directory))

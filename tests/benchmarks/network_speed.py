@@ -55,7 +55,7 @@ def train_step(variant: Variant, *, num_rois: int) -> Callable[[], None]:
     """Builds the variant's network and returns a function that takes one step."""
     import torch
 
-    from engine.config.tree import LossConfig, ModelConfig
+    from engine.tasks.person.config import ModelConfig, PersonLossConfig
     from engine.tasks.person.losses.terms import term_values
     from engine.tasks.person.model.network import HierarchicalUNet
     from engine.tasks.person.spec import active_terms, refinements_of
@@ -70,7 +70,7 @@ def train_step(variant: Variant, *, num_rois: int) -> Callable[[], None]:
     forward = torch.compile(network) if variant.compiled else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5)
     image, label = torch.rand(num_rois, 3, 64, 64), torch.randint(0, 3, (num_rois, 64, 64))
-    active, weights = refinements_of(1), LossConfig().weights
+    active, weights = refinements_of(1), PersonLossConfig().weights
 
     def step() -> None:
         optimizer.zero_grad()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config.tree import ModelConfig
+from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.model.blocks import ChannelNorm, SampleNorm
 from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
 from engine.tasks.person.model.extractor import RgbExtractor, shared_features

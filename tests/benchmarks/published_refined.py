@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.config.tree import ModelConfig
 from engine.task import Tap, untapped
+from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.model.heads import contour_head, distance_head, progressive_decoder
 from engine.tasks.person.model.network import Outputs
 from tests.benchmarks.published_losses import composed

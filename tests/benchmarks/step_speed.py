@@ -94,8 +94,10 @@ def build(
     def bare() -> None:
         for _ in range(TURN):
             batch = stream.next()
-            outputs = model(batch.image_N3HW, active)
-            values = term_values(outputs, batch.label_NHW, batch.distance_N1HW, terms, config.loss.class_weights)
+            outputs = model(batch.tensors["image_N3HW"], active)
+            values = term_values(
+                outputs, batch.tensors["label_NHW"], batch.tensors["distance_N1HW"], terms, config.loss.class_weights
+            )
             loss = sum(config.loss.weights[term] * value for term, value in values.items())
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.training.gradient_clip)

@@ -20,10 +20,10 @@ from cockpit.charts.scene import LegendItem
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState
 from engine.tasks.person.spec import refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
+from tests.person_state import person_state
 
 
 def test_text_that_leaves_the_canvas_is_cut_at_both_ends() -> None:
@@ -153,7 +153,7 @@ def test_labels_are_as_short_as_they_may_be() -> None:
     assert [label_of(metric, metrics) for metric in metrics] == ["loss/total", "grad_norm/total", "cross entropy"]
 
 
-STATE = RunState(run="r", refinements=refinements_of(0), gradient_clip=0.5)
+STATE = person_state(run="r", refinements=refinements_of(0), gradient_clip=0.5)
 
 
 def test_chance_of_the_total_needs_every_weight_and_every_level() -> None:

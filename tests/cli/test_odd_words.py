@@ -10,8 +10,8 @@ import pytest
 
 from engine.journal.writer import JournalWriter
 from engine.protocol.command_syntax import COMMAND_WORDS
-from engine.protocol.state import RunState
 from main import main
+from tests.person_state import person_state
 
 ODD = (
     "", " ", "x" * 300, "x" * 5000, "\u4eba" * 200, "a/b", "../..", "/", "~nobody-of-that-name/x.yaml", "a\nb",
@@ -37,7 +37,7 @@ TRAINERS = (
 @pytest.fixture
 def home(runs_dir: Path, live: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a run that is alive."""
-    live.record_state(RunState("live", total_steps=10, lr=1e-3))
+    live.record_state(person_state("live", total_steps=10, lr=1e-3))
     live.record_step(3, 0.1, ("loss/total",), [1.0])
     live.flush()
     monkeypatch.chdir(runs_dir.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.config.keys import config_keys, config_sections, shown
-from engine.config.tree import Config
+from engine.tasks.person.config import PersonConfig
 
 
 def leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
@@ -17,11 +17,13 @@ def leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def test_the_keys_are_the_leaves_of_the_tree_with_their_defaults():
-    assert {name: key.default for name, key in config_keys().items()} == leaves(Config().model_dump(mode="json"))
+    assert {name: key.default for name, key in config_keys(PersonConfig).items()} == leaves(
+        PersonConfig().model_dump(mode="json")
+    )
 
 
 def test_every_key_says_in_a_sentence_what_it_means():
-    vague = [key.name for key in config_keys().values() if not key.meaning.endswith((".", ")"))]
+    vague = [key.name for key in config_keys(PersonConfig).values() if not key.meaning.endswith((".", ")"))]
     assert not vague
 
 
@@ -41,12 +43,12 @@ def test_every_key_says_in_a_sentence_what_it_means():
     ],
 )
 def test_a_key_says_what_its_value_may_be(name, expected):
-    assert config_keys()[name].expected == expected
+    assert config_keys(PersonConfig)[name].expected == expected
 
 
 def test_sections_hold_their_sections_and_keys_in_the_tree_s_order():
-    sections = config_sections()
-    assert sections[""] == tuple(Config.model_fields)
+    sections = config_sections(PersonConfig)
+    assert sections[""] == tuple(PersonConfig.model_fields)
     assert sections["data.synthetic"] == ("num_train_scenes", "num_val_scenes", "image_size", "max_people")
 
 

@@ -18,8 +18,8 @@ from engine.config.load import (
     resolve_config,
     show_config,
 )
-from engine.config.tree import Config
 from engine.errors import UserError
+from engine.tasks.person.config import PersonConfig
 
 BASE = "rgb_hierarchical_unet_v2_attention_r64m64"
 
@@ -48,11 +48,11 @@ def complaint(name: str, *overrides: str) -> str:
 
 
 def test_a_file_that_says_nothing_has_every_default(write):
-    assert load_config(write("# nothing here\n")) == Config()
+    assert load_config(write("# nothing here\n")) == PersonConfig()
 
 
 def test_a_section_with_nothing_in_it_has_its_defaults(write):
-    assert load_config(write("training:\n  # epochs: 5\nmodel: {}\n")) == Config()
+    assert load_config(write("training:\n  # epochs: 5\nmodel: {}\n")) == PersonConfig()
 
 
 def test_a_config_in_configs_is_found_by_name_from_any_directory(write):
@@ -79,7 +79,7 @@ def test_a_file_may_bear_the_name_of_the_config_it_extends(write):
 
 def test_loss_weights_that_are_not_given_keep_their_defaults(write):
     weights = load_config(write("loss: {weights: {dice: 2}}\n")).loss.weights
-    assert weights == {**Config().loss.weights, "dice": 2.0}
+    assert weights == {**PersonConfig().loss.weights, "dice": 2.0}
 
 
 @pytest.mark.parametrize("text", ["1e-5", "1E-5", "0.00001", "1.0e-5", ".1e-4"])
@@ -126,7 +126,7 @@ def test_an_override_may_set_several_keys_of_a_section():
             "training.epochs",
             "command line: the text 'training.epochs' sets nothing; write KEY=VALUE, like training.epochs=5",
         ),
-        ("=5", "command line: there is no key ''; a config has model, loss, training"),
+        ("=5", "command line: there is no key ''; a config has task, model, loss"),
         ("training.epoch=5", "command line: there is no key 'training.epoch'; did you mean 'training.epochs'?"),
         ("epochs=5", "command line: there is no key 'epochs'; did you mean 'training.epochs'?"),
         ("trainig.epochs=5", "command line: there is no key 'trainig'; did you mean 'training'?"),
@@ -182,9 +182,9 @@ def test_a_wrong_value_is_told_with_what_it_may_be(write, name, value, quoted):
     *sections, last = name.split(".")
     lines = [f"{'  ' * depth}{section}:" for depth, section in enumerate(sections)]
     text = "\n".join([*lines, f"{'  ' * len(sections)}{last}: {value}"])
-    expected = f"{name} must be {config_keys()[name].expected}, not {quoted}"
+    expected = f"{name} must be {config_keys(PersonConfig)[name].expected}, not {quoted}"
     assert complaint(write(text)) == f"mine.yaml:{len(sections) + 1}: {expected}"
-    if not config_keys()[name].is_text:
+    if not config_keys(PersonConfig)[name].is_text:
         assert complaint("tiny", f"{name}={value}") == f"command line: {expected}"
 
 
@@ -348,7 +348,7 @@ def test_no_mangled_config_raises_anything_but_a_user_error(write):
 
 
 def test_a_run_from_before_the_hold_out_by_hash_keeps_its_split(tmp_path: Path) -> None:
-    written = dump_config(Config())
+    written = dump_config(PersonConfig())
     assert 'hold_out: "by_hash"' in written
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(line for line in written.splitlines() if "hold_out" not in line))

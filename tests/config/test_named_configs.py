@@ -9,8 +9,8 @@ import yaml
 
 from engine.config.keys import config_keys
 from engine.config.load import CONFIGS_DIR, list_configs, load_config
-from engine.config.tree import Config
 from engine.config.yaml_source import read_settings
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import phase_of
 
 BASE = "rgb_hierarchical_unet_v2_attention_r64m64"
@@ -37,7 +37,7 @@ def test_the_network_is_rgb_attention_roi_64_mask_64_in_the_published_widths():
 
 
 def test_the_base_has_no_refinement_and_is_the_default_of_every_key():
-    assert load_config(BASE) == Config()
+    assert load_config(BASE) == PersonConfig()
     assert load_config(BASE).model.refinements.active() == set()
 
 
@@ -133,10 +133,10 @@ def test_every_file_reads_the_same_to_any_yaml_reader(config):
 def test_the_base_file_shows_every_key_with_its_meaning_before_and_its_range_behind():
     lines = (CONFIGS_DIR / f"{BASE}.yaml").read_text(encoding="utf-8").splitlines()
     settings = read_settings("\n".join(lines), BASE)
-    assert [".".join(path) for path in settings] == list(config_keys())
+    assert [".".join(path) for path in settings] == list(config_keys(PersonConfig))
     wrong: list[str] = []
     for path, setting in settings.items():
-        key = config_keys()[".".join(path)]
+        key = config_keys(PersonConfig)[".".join(path)]
         before, line = lines[setting.line - 2].strip(), lines[setting.line - 1]
         if before != f"# {key.meaning}" or line.partition("  # ")[2] != key.expected:
             wrong.append(f"{key.name}: expected '# {key.meaning}' above and '# {key.expected}' behind")

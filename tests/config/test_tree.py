@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from engine.config.tree import Config, LimitsConfig, LossConfig, RefinementsConfig
+from engine.config.tree import LimitsConfig
+from engine.tasks.person.config import PersonConfig, PersonLossConfig, RefinementsConfig
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
 
 
@@ -14,7 +15,7 @@ def test_every_refinement_has_a_switch():
 
 
 def test_every_loss_term_has_a_weight():
-    assert tuple(LossConfig().weights) == LOSS_TERMS
+    assert tuple(PersonLossConfig().weights) == LOSS_TERMS
 
 
 def test_the_active_refinements_are_those_switched_on():
@@ -29,12 +30,12 @@ def test_exclusive_refinements_are_refused_together():
 
 def test_a_loss_term_that_does_not_exist_is_refused_with_the_nearest():
     with pytest.raises(ValidationError, match="did you mean 'dice'"):
-        LossConfig(weights={"dise": 1.0})
+        PersonLossConfig(weights={"dise": 1.0})
 
 
 def test_weights_that_are_not_a_mapping_are_refused():
     with pytest.raises(ValidationError, match="dict"):
-        LossConfig.model_validate({"weights": 3})
+        PersonLossConfig.model_validate({"weights": 3})
 
 
 def test_limits_in_the_wrong_order_are_refused():
@@ -43,7 +44,7 @@ def test_limits_in_the_wrong_order_are_refused():
 
 
 def test_a_built_config_takes_sections_and_cannot_be_changed():
-    config = Config(loss=LossConfig(weights={"dice": 2.0}))
+    config = PersonConfig(loss=PersonLossConfig(weights={"dice": 2.0}))
     assert config.loss.weights["dice"] == 2.0
     with pytest.raises(ValidationError, match="frozen"):
         config.loss.clamp_max = 3.0

@@ -10,8 +10,9 @@ from typing import Any
 
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, ActivityChanged, Event, RunStarted, Status, ValidationCompleted
-from engine.protocol.state import RunState, evolve
+from engine.protocol.state import evolve
 from engine.tasks.person.spec import refinements_of
+from tests.person_state import person_state
 
 CHANCE = {"cross_entropy": 1.0986, "dice": 0.6667, "auxiliary": 0.6931, "boundary_aware": 1.3}
 WEIGHTS = {"cross_entropy": 1.0, "dice": 0.5, "auxiliary": 0.3, "boundary_aware": 0.1}
@@ -42,7 +43,7 @@ class ScriptedRun:
         self.directory = directory
         self.journal = JournalWriter(directory)
         self.journal.start()
-        start = RunState(
+        start = person_state(
             run=directory.name,
             device="cpu",
             phase=1,
@@ -88,7 +89,7 @@ class ScriptedRun:
     def validate(self, miou: float) -> None:
         """A validation was made."""
         self.journal.record_validation(self.state.step, self.state.step / 100, ("val/miou",), (miou,))
-        self.note(ValidationCompleted(1.2, miou, 0.8, 0.5, 0.3, 0.4, 2.0))
+        self.note(ValidationCompleted(1.2, {"miou": miou}, 2.0))
 
     def close(self) -> None:
         """The process that trained has ended."""

@@ -15,10 +15,10 @@ from cockpit.session.incidents.incidents import Incident, incidents_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
-from engine.protocol.state import RunState
 from tests.console.scripted import CHANCE, WEIGHTS
+from tests.person_state import person_state
 
-STATE = RunState(
+STATE = person_state(
     run="calm",
     activity=Activity.RUNNING,
     device="cpu",
@@ -30,7 +30,7 @@ STATE = RunState(
     loss_weights=MappingProxyType(WEIGHTS),
     loss=1.2345,
     grad_norm=0.5,
-    val_miou=0.41,
+    score=0.41,
     samples_per_second=8.0,
 )
 VIEW = RunView(
@@ -111,7 +111,7 @@ def test_at_eighty_columns_the_panel_leaves_room_for_the_log() -> None:
 
 
 def test_a_run_without_a_step_has_dashes_and_no_division_by_zero() -> None:
-    empty = RunView(RunState("new"), 0.0, None, None, "starting", {}, {}, None, None)
+    empty = RunView(person_state("new"), 0.0, None, None, "starting", {}, {}, None, None)
 
     said = panel(empty, width=80).plain
     assert "loss -" in said

@@ -20,7 +20,7 @@ EVENTS: list[Event] = [
     e.RunStarted("cpu", 1, 1, 1, 1),
     e.ActivityChanged(e.Activity.STARTING, e.Activity.RUNNING),
     e.EpochCompleted(0, 1.0, 1.0),
-    e.ValidationCompleted(1.2, 0.43, 0.8, 0.5, 0.3, 0.4, 2.0),
+    e.ValidationCompleted(1.2, {"miou": 0.43}, 2.0),
     e.CheckpointSaved("step-1.pt", "epoch", 1.0, None, True),
     e.StepsGranted(0, 5),
     e.AlertRaised("spike", "the loss jumped"),

@@ -110,7 +110,8 @@ def test_an_output_without_braille_gets_ascii(trained: ScriptedRun, monkeypatch:
 
 
 def test_neither_plot_nor_the_reporter_needs_torch_or_textual() -> None:
-    code = "import sys, cockpit.cli.commands.plot, cockpit.console.reporter; print({'torch', 'textual'} & set(sys.modules))"
+    modules = "cockpit.cli.commands.plot, cockpit.console.reporter"
+    code = f"import sys, {modules}; print({{'torch', 'textual'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 
     assert done.stdout == "set()\n"

@@ -13,8 +13,9 @@ from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
 from tests.dialogs.entries import Ledger
+from tests.person_state import person_state
 
-STATE = RunState(run="calm", step=120, total_steps=240, last_checkpoint="step-00000120.pt")
+STATE = person_state(run="calm", step=120, total_steps=240, last_checkpoint="step-00000120.pt")
 DONE = replace(STATE, step=240, activity=Activity.FINISHED)
 FAILED = replace(STATE, activity=Activity.FAILED)
 

@@ -13,11 +13,12 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Status
-from engine.protocol.state import GateCheck, Limits, RunState
+from engine.protocol.state import GateCheck, Limits
 from engine.tasks.person.spec import refinements_of
 from tests.dialogs.entries import Ledger
+from tests.person_state import person_state
 
-STATE = RunState(
+STATE = person_state(
     run="calm",
     activity=Activity.RUNNING,
     step=400,

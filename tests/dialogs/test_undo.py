@@ -9,8 +9,9 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide
 from engine.protocol.events import Status
-from engine.protocol.state import Limits, RunState, evolve
+from engine.protocol.state import Limits, evolve
 from tests.dialogs.entries import Ledger
+from tests.person_state import person_state
 
 UNDONE = [
     (c.ScaleLr(0.5), c.ScaleLr(2.0)),
@@ -30,7 +31,7 @@ UNDONE = [
 ]
 
 START = evolve(
-    RunState(
+    person_state(
         run="calm",
         step=10,
         lr=3e-3,
@@ -71,7 +72,7 @@ def test_the_inverse_brings_back_what_was(done, inverse):
         e.CheckpointRequested(),
         e.CheckpointSaved("step-00000008.pt", "asked", 1.0, 0.4, True),
         e.ValidationRequested(),
-        e.ValidationCompleted(1.0, 0.4, 0.5, 0.4, 0.3, 0.5, 2.0),
+        e.ValidationCompleted(1.0, {"miou": 0.4}, 2.0),
         e.NoteAdded("looks good"),
         e.LrScaled(3e-3, 3e-3, 1.0),
         e.GradientClipSet(1.0, 1.0),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import engine.tasks.person.losses.terms
 import engine.training.step
 from engine.training.data.batch import Batch
 from engine.training.step import PendingReport, TrainStep
@@ -38,7 +39,7 @@ def in_term(term: str, value: float) -> Plant:
 
     @contextmanager
     def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
-        honest = engine.training.step.term_values
+        honest = engine.tasks.person.losses.terms.term_values
 
         def spoilt(*args: object) -> dict[str, Tensor]:
             found = honest(*args)  # type: ignore[arg-type]
@@ -46,7 +47,7 @@ def in_term(term: str, value: float) -> Plant:
             return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine.training.step, "term_values", spoilt)
+            patch.setattr(engine.tasks.person.losses.terms, "term_values", spoilt)
             yield
 
     return planted
@@ -57,7 +58,7 @@ def in_input(value: float) -> Plant:
 
     @contextmanager
     def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
-        batches[0].image_N3HW[0, 0, 0, 0] = value
+        batches[0].tensors["image_N3HW"][0, 0, 0, 0] = value
         yield
 
     return planted

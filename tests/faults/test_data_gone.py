@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.tree import Config
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.sender import await_outcome, send
@@ -20,6 +19,7 @@ from engine.runtime.loop import Loop
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.cache import PictureCache
 from engine.tasks.person.data.readers.coco.reader import CocoScene
 from engine.tasks.person.data.readers.scenes import Picture
@@ -52,7 +52,7 @@ def hung() -> Iterator[threading.Event]:
         is_over.set()
 
 
-def config_of(data: Path, **more: object) -> Config:
+def config_of(data: Path, **more: object) -> PersonConfig:
     settings = {"path": str(data), "min_person_pixels": 8, "wait_seconds": 30.0, **more}
     return small_config(training={"epochs": 40, "max_steps": 8, "batch_size": 2}, data=settings)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config.tree import Config
 from engine.protocol import events as e
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
 from tests.faults.planted import Plant, in_gradient, in_input, in_moment, in_term, in_weight, plant
 from tests.faulty import entries, recovery, run, series, state_of, weights_of
@@ -21,7 +21,7 @@ TRAINED = tuple(part for part in PARTS if part != "subpixel_conv")
 EVERYTHING = {name: name != "subpixel_conv" for name in REFINEMENTS}
 
 
-def _config(**training: object) -> Config:
+def _config(**training: object) -> PersonConfig:
     """Forty steps with every refinement on that goes with the others."""
     sections = {"refinements": EVERYTHING}
     more = {"epochs": 60, "max_steps": 40, "warmup_epochs": 0.5, **training}

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import engine.tasks.person.losses.terms
 import engine.training.evaluate
 import engine.training.step
-from engine.config.tree import Config
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.script import ScriptedCommand
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.sources import open_splits
 from engine.training.checkpoint.file import BEST
 from tests.faults.planted import in_moment, plant
@@ -33,13 +34,13 @@ def _validations(directory: Path) -> list[e.AlertRaised]:
 
 
 def _spoil_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = engine.training.evaluate.term_values
+    honest = engine.tasks.person.losses.terms.term_values
 
     def spoilt(*args: object) -> dict[str, torch.Tensor]:
         found = honest(*args)  # type: ignore[arg-type]
-        return {**found, "dice": found["dice"] * math.nan}
+        return found if torch.is_grad_enabled() else {**found, "dice": found["dice"] * math.nan}
 
-    monkeypatch.setattr(engine.training.evaluate, "term_values", spoilt)
+    monkeypatch.setattr(engine.tasks.person.losses.terms, "term_values", spoilt)
 
 
 def test_a_validation_that_is_not_finite_is_an_alert_is_never_the_best_and_closes_the_gate(
@@ -50,7 +51,7 @@ def test_a_validation_that_is_not_finite_is_an_alert_is_never_the_best_and_close
     (alert,) = _validations(tmp_path / "run")
     assert "the validation at step 2 is not finite in dice" in alert.message and "synthetic/val/" in alert.message
     state = state_of(tmp_path / "run")
-    assert state.best_miou is None and not (tmp_path / "run" / CHECKPOINTS / BEST).exists()
+    assert state.best_score is None and not (tmp_path / "run" / CHECKPOINTS / BEST).exists()
     assert [check.name for check in state.gate if not check.passed and "mIoU" in check.name] == ["validation mIoU"]
 
 
@@ -65,7 +66,7 @@ def test_weights_that_the_last_update_spoilt_are_no_good_end(tmp_path: Path, mon
     assert back == e.RolledBack("step-00000014.pt", 16, 14)
 
 
-def _steps(count: int) -> Config:
+def _steps(count: int) -> PersonConfig:
     return long_config(training={"epochs": 20, "warmup_epochs": 0.5, "max_steps": count})
 
 
@@ -85,13 +86,13 @@ def test_a_run_whose_samples_are_all_excluded_does_not_end_well(tmp_path: Path) 
 def test_a_run_that_only_skips_steps_names_the_place_and_what_to_disable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = engine.training.step.term_values
+    honest = engine.tasks.person.losses.terms.term_values
 
     def spoilt(*args: object) -> dict[str, torch.Tensor]:
         found = honest(*args)  # type: ignore[arg-type]
-        return {**found, "boundary_aware": found["boundary_aware"] * math.nan}
+        return {**found, "boundary_aware": found["boundary_aware"] * math.nan} if torch.is_grad_enabled() else found
 
-    monkeypatch.setattr(engine.training.step, "term_values", spoilt)
+    monkeypatch.setattr(engine.tasks.person.losses.terms, "term_values", spoilt)
     guard = {"max_skipped_in_a_row": 6, "recovery": {"enabled": False}}
     assert run(tmp_path / "run", long_config(guard=guard)) == 1
     assert _reason(tmp_path / "run") == (

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.tree import Config
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
 from engine.protocol import events as e
 from engine.runtime.outages.run_directory import lost_checkpoints
+from engine.tasks.person.config import PersonConfig
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from engine.training.data.batch import Batch
 from engine.training.step import TrainStep
@@ -44,7 +44,7 @@ def deleting(act: Callable[[], None]) -> Plant:
     return planted
 
 
-def config() -> Config:
+def config() -> PersonConfig:
     """Checkpoints so rare that none is written while they are deleted."""
     return long_config(training={"epochs": 100, "max_steps": LAST}, checkpoint={"every_steps": 100, "every_epochs": 0})
 

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 
 import engine.tasks.person.losses.terms
-from engine.config.tree import Config
 from engine.forensics.capture import Evidence, evidence_of
 from engine.forensics.diagnose import name_fault
 from engine.outputs.fault_report import Fault
-from engine.protocol.state import RunState
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.data.batch import Batch
-from engine.training.optimizer import build_optimizer, moments_of
+from engine.training.loss_sum import Objective
+from engine.training.optimizer import moments_of
 from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
-from tests.small import random_batch, small_config
+from tests.person_state import person_state
+from tests.small import random_batch, small_config, train_step_of
 
 ALL = refinements_of(4) | {"progressive_upsampling"}
 
@@ -32,10 +33,14 @@ ALL = refinements_of(4) | {"progressive_upsampling"}
 class Scene:
     """A network that has taken three steps, and what the next one takes."""
 
-    config: Config
+    config: PersonConfig
     train_step: TrainStep
     plan: StepPlan
     batch: Batch
+
+    @property
+    def objective(self) -> Objective:
+        return self.train_step.objective
 
     @property
     def model(self) -> HierarchicalUNet:
@@ -52,7 +57,7 @@ class Scene:
     def name(self, evidence: Evidence | None = None) -> Fault:
         """The fault of the next step."""
         moments = moments_of(self.train_step.optimizer, self.model)
-        return name_fault(self.model, moments, evidence or self.evidence())
+        return name_fault(self.objective, self.model, moments, evidence or self.evidence())
 
     def whole(self) -> Mapping[str, Any]:
         """A copy of everything that training is made of."""
@@ -73,9 +78,9 @@ def build_scene(*, refinements: frozenset[str] = ALL, amp: torch.dtype | None = 
     config = small_config(model={"dropout": 0.2}, training={"seed": seed})
     torch.manual_seed(seed)
     model = HierarchicalUNet(config.model)
-    train_step = TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
+    train_step = train_step_of(config, model, amp=amp)
     weights = MappingProxyType(dict(config.loss.weights))
-    plan = plan_for(1.0, RunState(run="scene", refinements=refinements, loss_weights=weights), config)
+    plan = plan_for(1.0, person_state(run="scene", refinements=refinements, loss_weights=weights), config)
     for number in range(3):
         train_step.run([random_batch(config, seed=100 * seed + number)], plan).resolve()
     return Scene(config, train_step, replace(plan, step=3), random_batch(config, seed=100 * seed + 50))

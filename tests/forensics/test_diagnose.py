@@ -17,7 +17,7 @@ from engine.outputs.fault_report import ONLY_MIXED, REPRODUCED, VANISHED, Fault
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, REFINEMENTS
 from engine.training.data.batch import Batch
 from tests.forensics.scene import ALL, Scene, SpoiltGradient, after, build_scene, first_convolution, same, spoil_term
-from tests.small import PARTS, random_batch
+from tests.small import PARTS, random_batch, with_tensor
 
 BAD = (math.nan, math.inf, -math.inf)
 
@@ -89,9 +89,9 @@ def test_a_sum_that_overflows_though_every_term_is_finite_is_named(monkeypatch: 
 @pytest.mark.parametrize("field", ["image_N3HW", "distance_N1HW"])
 def test_bad_input_is_named_with_the_sample_that_holds_it(field: str, bad: float) -> None:
     scene = build_scene()
-    tensor = getattr(scene.batch, field).clone()
+    tensor = scene.batch.tensors[field].clone()
     tensor[2, 0, 3, 3] = bad
-    fault = named(scene, replace(scene.batch, **{field: tensor}))
+    fault = named(scene, with_tensor(scene.batch, field, tensor))
     assert (fault.direction, fault.operation) == ("input", field.partition("_")[0])
     assert fault.sample_ids == (scene.batch.sample_ids[2],)
     assert fault.verdict == REPRODUCED
@@ -309,8 +309,8 @@ def test_of_two_replays_one_bad_one_is_told() -> None:
 def test_with_accumulation_the_batch_at_fault_is_told() -> None:
     scene = build_scene()
     second = random_batch(scene.config, num_rois=3, seed=77)
-    image = second.image_N3HW.clone()
+    image = second.tensors["image_N3HW"].clone()
     image[1, 0, 0, 0] = math.nan
-    second = replace(second, image_N3HW=image, sample_ids=("a", "b", "c"))
+    second = replace(with_tensor(second, "image_N3HW", image), sample_ids=("a", "b", "c"))
     evidence = replace(scene.evidence(), batches=(scene.batch, second))
     assert scene.name(evidence).sample_ids == ("b",)

@@ -27,6 +27,8 @@ from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.train import train
 from engine.tasks.person.data.sources import open_splits
 from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.spec import SPEC
+from engine.tasks.person.task import PersonTask
 from engine.training.checkpoint.file import load_checkpoint
 from engine.training.step import StepReport
 from engine.training.step_plan import plan_for
@@ -46,7 +48,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     def run(self: engine.training.step.TrainStep, batches: Any, plan: Any) -> Any:
         if plan.step + 1 in steps:
             for batch in batches:
-                batch.image_N3HW = batch.image_N3HW * math.nan
+                batch.tensors = {**batch.tensors, "image_N3HW": batch.tensors["image_N3HW"] * math.nan}
         return real(self, batches, plan)
 
     monkeypatch.setattr(engine.training.step.TrainStep, "run", run)
@@ -82,7 +84,7 @@ def test_a_fault_is_named_in_the_journal_and_its_evidence_loads_without_executin
     }  # fmt: skip
     report = read_report(folder)
     assert report.step == 3 and report.fault.sample_ids == named.sample_ids and report.weights_as_then
-    evidence = from_payload(load_part(folder, BATCH_FILE), torch.device("cpu"))
+    evidence = from_payload(load_part(folder, BATCH_FILE), torch.device("cpu"), SPEC.clamped_terms())
     assert evidence.plan.step == 2 and evidence.sample_ids == report.sample_ids
     assert evidence.batches[0].after.index > 0
     assert load_part(folder, WEIGHTS_FILE)["moments"] == {}
@@ -115,7 +117,7 @@ def test_training_goes_on_bit_for_bit_as_if_nobody_had_looked(tmp_path: Path, mo
 @pytest.fixture
 def train_state() -> Iterator[TrainState]:
     splits = open_splits(CONFIG.data, CONFIG.model, 0)
-    train_state = TrainState(CONFIG, HierarchicalUNet(CONFIG.model), splits, initial_state("run", CONFIG))
+    train_state = TrainState(PersonTask(), CONFIG, HierarchicalUNet(CONFIG.model), splits, initial_state("run", CONFIG))
     yield train_state
     train_state.close()
 
@@ -123,7 +125,7 @@ def train_state() -> Iterator[TrainState]:
 def bad_step(forensics: Forensics, step: int, **changes: Any) -> tuple[Any, StepReport]:
     """Evidence and report of a step that was not finite."""
     batch = random_batch(CONFIG)
-    batch.image_N3HW[0, 0, 0, 0] = math.nan
+    batch.tensors["image_N3HW"][0, 0, 0, 0] = math.nan
     plan = replace(plan_for(1.0, initial_state("run", CONFIG), CONFIG), step=step)
     evidence = forensics.capture([batch], plan)
     return evidence, replace(forensics.train_state.train_step.run([batch], plan).resolve(), **changes)

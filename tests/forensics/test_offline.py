@@ -7,7 +7,6 @@ import math
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from engine.training.optimizer import moments_of
 from tests.forensics.scene import Scene, SpoiltGradient, after, build_scene, first_convolution
 from tests.forensics.test_diagnose import attached
 from tests.recorded import ROOT, writing
+from tests.small import with_tensor
 
 INJECT = """
 import sys
@@ -50,7 +50,7 @@ def recorded(run_dir: Path, scene: Scene, *, step: int = 4, evidence: Any = None
     """Write down the scene's fault as the engine does."""
     evidence = evidence or scene.evidence()
     moments = moments_of(scene.train_step.optimizer, scene.model)
-    fault = name_fault(scene.model, moments, evidence)
+    fault = name_fault(scene.objective, scene.model, moments, evidence)
     report = ForensicReport(
         step=step, time=0.0, seconds=0.1, fault=fault, remedy="", loss=1.0, grad_norm=math.nan, learning_rate=1e-4,
         refinements=evidence.plan.active, mixed_precision="", device="cpu", bad_terms=(), bad_modules=(),
@@ -61,9 +61,9 @@ def recorded(run_dir: Path, scene: Scene, *, step: int = 4, evidence: Any = None
 
 
 def with_nan_pixel(scene: Scene) -> Any:
-    image = scene.batch.image_N3HW.clone()
+    image = scene.batch.tensors["image_N3HW"].clone()
     image[1, 0, 0, 0] = math.nan
-    return scene.evidence(replace(scene.batch, image_N3HW=image))
+    return scene.evidence(with_tensor(scene.batch, "image_N3HW", image))
 
 
 @pytest.mark.parametrize("fault", ["input", "weight", "moment", "vanished"])

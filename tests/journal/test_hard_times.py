@@ -18,13 +18,13 @@ from itertools import count
 from pathlib import Path
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 writer = JournalWriter(Path(sys.argv[1]))
 writer.start()
 names = tuple(f"m/{index}" for index in range(20))
 for step in count(1):
     writer.record_step(step, step / 10, names, [float(step)] * 20)
-    writer.record_state(RunState("r", step=step))
+    writer.record_state(person_state("r", step=step))
     writer.record_event(step, e.NoteAdded(str(step)))
     if step == 2000:
         writer.flush()

@@ -22,7 +22,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Request
 from engine.protocol.events import Status
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 from tests.recorded import first_line, start_program, writing
 
 LEAVES_A_COMMAND = """
@@ -103,7 +103,7 @@ def test_a_resumed_run_replays_nothing_and_knows_what_is_stale(run_dir: Path) ->
 
 def test_closing_refuses_what_nobody_answered(run_dir: Path) -> None:
     with writing(run_dir) as writer:
-        writer.record_state(RunState("r", step=12))
+        writer.record_state(person_state("r", step=12))
         answered, noted, open_ = (send(run_dir, c.SetLr(1e-3), "me") for _ in range(3))
         writer.record_event(3, e.LrSet(0, 1e-3, 0), status=Status.APPLIED, command_id=answered)
         writer.record_event(3, e.CheckpointRequested(), command_id=noted)

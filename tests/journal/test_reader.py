@@ -14,7 +14,7 @@ from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 
 
 def test_a_journal_without_rows_answers_with_nothing(run_dir: Path, writer: JournalWriter) -> None:
@@ -102,7 +102,7 @@ def test_what_a_later_program_wrote_is_named(
 
 
 def test_a_state_keeps_every_field(run_dir: Path, writer: JournalWriter) -> None:
-    state = RunState("r", refinements=frozenset({"subpixel_conv"}), loss_weights={"dice": 0.5}, loss=float("inf"))
+    state = person_state("r", refinements=frozenset({"subpixel_conv"}), loss_weights={"dice": 0.5}, loss=float("inf"))
     writer.record_state(state)
     writer.flush()
     with closing(JournalReader(run_dir)) as reader:

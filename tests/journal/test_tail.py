@@ -17,7 +17,7 @@ from engine.journal.tail import JournalTail, StepRange
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol import wire
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 
 EVERYTHING = StepRange("steps", 0, -(2**62), 2**62)
 
@@ -73,11 +73,11 @@ def test_spans_and_marks_say_what_a_table_holds(writer: JournalWriter, tail: Jou
 
 
 def test_what_is_asked_in_a_snapshot_is_one_moment(writer: JournalWriter, tail: JournalTail) -> None:
-    writer.record_state(RunState("before"))
+    writer.record_state(person_state("before"))
     assert writer.flush()
     with tail.snapshot():
         first = tail.state_text()
-        writer.record_state(RunState("after"))
+        writer.record_state(person_state("after"))
         writer.record_event(0, e.NoteAdded("x"))
         assert writer.flush()
         assert tail.state_text() == first and tail.events(0, limit=9).entries == ()

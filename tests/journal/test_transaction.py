@@ -12,7 +12,7 @@ import pytest
 from engine.journal.sessions import begin_session
 from engine.journal.store import create_journal
 from engine.journal.transaction import Branch, EventRow, Meta, Point, Transaction, write_batch
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 
 TABLES = ("steps", "validations", "events", "layouts", "meta", "state")
 
@@ -26,7 +26,7 @@ def test_without_room_nothing_is_written_and_the_same_batch_fits_later(run_dir: 
     event = EventRow(0.0, 1, "me", None, "noted", "", "note_added", '{"text": "x"}')
     with closing(create_journal(run_dir)) as connection:
         batch = Transaction(
-            [Meta("k", "1"), Branch(5, 0.0), event, *points], RunState("r"), begin_session(connection), 0
+            [Meta("k", "1"), Branch(5, 0.0), event, *points], person_state("r"), begin_session(connection), 0
         )
         before = counts(connection)
         (pages,) = connection.execute("PRAGMA page_count").fetchone()

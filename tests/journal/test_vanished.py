@@ -21,7 +21,7 @@ from engine.journal.writer import JournalWriter
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 from tests.recorded import writing
 
 NAMES = ("loss", "lr")
@@ -30,7 +30,7 @@ NAMES = ("loss", "lr")
 def fill(writer: JournalWriter, first: int, last: int) -> None:
     for step in range(first, last + 1):
         writer.record_step(step, step / 10, NAMES, (float(step), 0.5))
-    writer.record_state(RunState("r", step=last))
+    writer.record_state(person_state("r", step=last))
     writer.record_event(last, e.NoteAdded(f"at {last}"))
     assert writer.flush(), writer.failure
 
@@ -152,7 +152,7 @@ def test_a_second_process_stays_refused_in_a_directory_that_was_made_again(run_d
 def test_commands_and_their_answers_pass_through_the_new_journal(run_dir: Path, name: str) -> None:
     act, _ = VANISHINGS[name]
     with writing(run_dir) as writer:
-        writer.record_state(RunState("r"))
+        writer.record_state(person_state("r"))
         mailbox = Inbox(run_dir)
         first = send(run_dir, c.Pause(), "test")
         assert [request.id for request in mailbox.poll()] == [first]

@@ -20,7 +20,7 @@ from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 from tests.recorded import first_line, start_program, writing
 
 WRITER = """
@@ -47,7 +47,7 @@ def test_what_was_recorded_is_read_back(run_dir: Path, writer: JournalWriter) ->
     writer.record_step(1, 0.5, ("loss", "lr"), (0.25, 5e-6))
     writer.record_validation(1, 0.5, ("val/miou",), (0.75,))
     writer.record_event(1, e.NoteAdded("calm"), status=Status.APPLIED, reason="why", actor="me", command_id=7)
-    writer.record_state(RunState("r", step=1))
+    writer.record_state(person_state("r", step=1))
     assert writer.flush()
     with closing(JournalReader(run_dir)) as reader:
         assert reader.meta("config") == {"epochs": 3, "rate": "Infinity"}
@@ -57,7 +57,7 @@ def test_what_was_recorded_is_read_back(run_dir: Path, writer: JournalWriter) ->
         assert (entry.step, entry.event, entry.reason, entry.actor) == (1, e.NoteAdded("calm"), "why", "me")
         assert (entry.status, entry.command_id, entry.branch) == (Status.APPLIED, 7, 0)
         assert abs(entry.time - time.time()) < 60
-        assert reader.state() == RunState("r", step=1)
+        assert reader.state() == person_state("r", step=1)
 
 
 def test_values_are_those_of_the_moment_of_recording(run_dir: Path, writer: JournalWriter) -> None:
@@ -77,7 +77,7 @@ def test_names_and_values_of_different_number_are_a_fault(writer: JournalWriter)
 
 def test_the_latest_state_and_meta_win(run_dir: Path, writer: JournalWriter) -> None:
     for step in range(1000):
-        writer.record_state(RunState("r", step=step))
+        writer.record_state(person_state("r", step=step))
         writer.set_meta("step", step)
     assert writer.flush()
     with closing(JournalReader(run_dir)) as reader:
@@ -101,14 +101,14 @@ def test_a_row_after_a_quiet_time_is_committed_at_once_and_a_stream_now_and_then
         writer.record_step(1, 0.1, ("a",), (1.0,))
         wait_until(lambda: reader.newest_ids().step == 1)
         writer.record_step(2, 0.2, ("a",), (2.0,))
-        writer.record_state(RunState("r"))
+        writer.record_state(person_state("r"))
         time.sleep(0.3)
         assert reader.newest_ids().step == 1 and reader.state() is None
         assert writer.flush()
-        assert reader.newest_ids().step == 2 and reader.state() == RunState("r")
+        assert reader.newest_ids().step == 2 and reader.state() == person_state("r")
 
 
-@pytest.mark.parametrize("record", [lambda w: w.record_state(RunState("r")), lambda w: w.set_meta("key", "value")])
+@pytest.mark.parametrize("record", [lambda w: w.record_state(person_state("r")), lambda w: w.set_meta("key", "value")])
 def test_whatever_is_recorded_wakes_the_writer(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch, record: Callable[[JournalWriter], None]
 ) -> None:
@@ -232,9 +232,9 @@ def test_text_that_no_encoding_holds_is_written_out(run_dir: Path, writer: Journ
 
 def test_a_run_that_begins_again_is_starting_not_finished(run_dir: Path) -> None:
     with writing(run_dir) as writer:
-        writer.record_state(RunState("r", activity=e.Activity.FINISHED, step=9))
+        writer.record_state(person_state("r", activity=e.Activity.FINISHED, step=9))
     with writing(run_dir), closing(JournalReader(run_dir)) as reader:
-        assert reader.state() == RunState("r", activity=e.Activity.STARTING, step=9)
+        assert reader.state() == person_state("r", activity=e.Activity.STARTING, step=9)
 
 
 def test_a_locked_file_is_waited_for_and_nothing_is_lost(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_locked_file_is_waited_for_and_nothing_is_lost(run_dir: Path, monkeypa
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_fell_says_so_and_nobody_waits_for_it(run_dir: Path) -> None:
     with writing(run_dir) as writer:
-        writer.record_state(RunState("r", loss=np.float32(1)))  # pyright: ignore[reportArgumentType]
+        writer.record_state(person_state("r", loss=np.float32(1)))  # pyright: ignore[reportArgumentType]
         started = time.monotonic()
         wait_until(lambda: writer.failure is not None)
         assert not writer.flush(timeout=10)

@@ -15,12 +15,13 @@ from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.state import GateCheck, Limits, RunState
 from engine.tasks.person.spec import refinements_of
+from tests.person_state import person_state
 
 RED = GateCheck("steps in phase", "12", "at least 100", passed=False)
 GREEN = GateCheck("gradient norm", "3.1", "under 10", passed=True)
 CHECKPOINTS = ("step-00000120.pt", "step-00000200.pt", "best.pt")
 
-RUNNING = RunState(
+RUNNING = person_state(
     run="r",
     activity=Activity.RUNNING,
     lr=1e-3,
@@ -250,7 +251,7 @@ def test_limits_come_from_the_state() -> None:
 
 
 def test_early_in_warm_up_the_configured_rate_may_be_set_at_once() -> None:
-    state = RunState(run="r", activity=Activity.RUNNING, lr=1e-9, limits=Limits(lr_configured=5e-6))
+    state = person_state(run="r", activity=Activity.RUNNING, lr=1e-9, limits=Limits(lr_configured=5e-6))
     asked = decide(state, c.SetLr(1e-6))
     assert asked.status is Status.APPLIED and isinstance(asked.event, e.LrSet) and asked.event.after == 1e-6
     beyond = decide(state, c.SetLr(1e-4))

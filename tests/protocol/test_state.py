@@ -9,10 +9,11 @@ import pytest
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.protocol.state import LrPin, Probation, RunState, evolve
+from engine.protocol.state import LrPin, Probation, evolve
 from engine.tasks.person.spec import refinements_of
+from tests.person_state import person_state
 
-BEFORE = RunState(
+BEFORE = person_state(
     run="r",
     activity=Activity.RUNNING,
     lr=1e-3,
@@ -67,7 +68,7 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     (e.OptimizerSet("adamw", "adam"), {"optimizer": "adam"}),
     (e.StopRequested("enough", "running"), {"activity": Activity.STOPPING, "steps_until_pause": None}),
     (e.ActivityChanged(Activity.RUNNING, Activity.VALIDATING), {"activity": Activity.VALIDATING}),
-    (e.ValidationCompleted(1.0, 0.4, 0.6, 0.3, 0.3, 0.2, 1.0), {"val_miou": 0.4, "best_miou": 0.4}),
+    (e.ValidationCompleted(1.0, {"miou": 0.4}, 1.0), {"score": 0.4, "best_score": 0.4}),
     (e.CheckpointSaved("b.pt", "step", 1.0, None, good=True), {"last_checkpoint": "b.pt", "good_checkpoint": "b.pt"}),
     (e.CheckpointSaved("b.pt", "step", 1.0, None, good=False), {"last_checkpoint": "b.pt"}),
     (e.StepSkipped(("dice",), (), (), "NaN"), {"skipped_steps": 1}),
@@ -126,10 +127,10 @@ def test_every_event_stands_in_these_tables() -> None:
     assert {type(event) for event, _ in CHANGES} | {type(event) for event in WITHOUT_EFFECT} == set(get_args(Event))
 
 
-def test_the_best_miou_survives_a_worse_validation() -> None:
-    good = evolve(BEFORE, e.ValidationCompleted(1.0, 0.5, 0.6, 0.5, 0.4, 0.2, 1.0), 1)
-    worse = evolve(good, e.ValidationCompleted(1.0, 0.3, 0.6, 0.1, 0.2, 0.2, 1.0), 2)
-    assert (worse.val_miou, worse.best_miou) == (0.3, 0.5)
+def test_the_best_score_survives_a_worse_validation() -> None:
+    good = evolve(BEFORE, e.ValidationCompleted(1.0, {"miou": 0.5}, 1.0), 1)
+    worse = evolve(good, e.ValidationCompleted(1.0, {"miou": 0.3}, 1.0), 2)
+    assert (worse.score, worse.best_score) == (0.3, 0.5)
 
 
 def test_a_toggle_outside_the_phases_does_not_restart_the_phase() -> None:

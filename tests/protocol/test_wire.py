@@ -15,13 +15,15 @@ from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Event
-from engine.protocol.state import GateCheck, Limits, LrPin, RunState
+from engine.protocol.state import GateCheck, Limits, LrPin
+from engine.tasks.person.spec import SPEC
+from tests.person_state import person_state
 from tests.protocol.test_decide import ONE_OF_EACH
 from tests.protocol.test_state import CHANGES, WITHOUT_EFFECT
 
 COMMANDS: list[Command] = [*ONE_OF_EACH, c.AddNote("tab\tand \x1b[31m"), c.Rollback("best.pt"), c.SetLr(math.nan)]
 EVENTS: list[Event] = [*(event for event, _ in CHANGES), *WITHOUT_EFFECT]
-STATE = RunState(
+STATE = person_state(
     run="r",
     activity=Activity.VALIDATING,
     lr_pin=LrPin(1e-3, 0.5),
@@ -31,7 +33,7 @@ STATE = RunState(
     steps_until_pause=2,
     gate=(GateCheck("a", "1", "2", passed=True),),
     loss=math.inf,
-    val_miou=0.25,
+    score=0.25,
     checkpoints=("a.pt",),
     limits=Limits(lr_max=1e-3),
 )
@@ -49,13 +51,13 @@ def test_an_event_survives_the_wire(event: Event) -> None:
 
 
 def test_a_state_survives_the_wire() -> None:
-    assert wire.state_from_text(wire.state_to_text(STATE)) == STATE
+    assert wire.state_from_text(wire.state_to_text(STATE), SPEC) == STATE
 
 
 def test_a_state_of_an_older_program_reads_with_defaults() -> None:
     fields = wire.state_to_json(STATE)
     del fields["limits"], fields["samples_per_second"]
-    assert wire.state_from_json(fields) == replace(STATE, limits=Limits())
+    assert wire.state_from_json(fields, SPEC) == replace(STATE, limits=Limits())
 
 
 def test_a_nan_in_a_state_is_valid_json() -> None:

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import engine.protocol.state
+import engine.tasks.person.losses.terms
 import engine.training.step
 from engine.config.load import read_resolved
-from engine.config.tree import Config
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, CONSOLE_LOG, TENSORBOARD
@@ -29,6 +29,7 @@ from engine.protocol.script import ScriptedCommand
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import LOSS_TERMS
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.small import small_config
@@ -36,7 +37,7 @@ from tests.small import small_config
 LONG = {"training": {"epochs": 500}}
 
 
-def _request(directory: Path, config: Config | None = None, **more: object) -> RunRequest:
+def _request(directory: Path, config: PersonConfig | None = None, **more: object) -> RunRequest:
     directory.mkdir(exist_ok=True)
     return RunRequest(directory, config or small_config(), device="cpu", **more)
 
@@ -140,7 +141,7 @@ def test_two_runs_from_one_seed_are_bit_identical(finished: Path, tmp_path: Path
 # --- stop and resume --------------------------------------------------------------------
 
 
-def _interrupted(directory: Path, config: Config, after: int) -> None:
+def _interrupted(directory: Path, config: PersonConfig, after: int) -> None:
     script = (ScriptedCommand(after, c.Stop(), 1),)
     assert train(_request(directory, config, script=script), Interrupt()) == 0
 
@@ -260,7 +261,7 @@ def test_a_useless_init_from_is_the_users_mistake(tmp_path: Path, content: bytes
 class _Run:
     """A run in a thread of its own, steered through its journal as another process would."""
 
-    def __init__(self, directory: Path, config: Config):
+    def __init__(self, directory: Path, config: PersonConfig):
         self.directory = directory
         self.interrupt = Interrupt()
         self.code = -1
@@ -380,16 +381,16 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
 
 def _poison(monkeypatch: pytest.MonkeyPatch, term: str, steps: range) -> None:
     """Make the loss term NaN at the given steps (from 1), counted over training batches."""
-    real, count = engine.training.step.term_values, [0]
+    real, count = engine.tasks.person.losses.terms.term_values, [0]
 
     def poisoned(*args: object) -> dict[str, torch.Tensor]:
         values = real(*args)  # type: ignore[arg-type]
-        count[0] += 1
-        if count[0] in steps:
+        count[0] += torch.is_grad_enabled()  # a validation has no gradient
+        if torch.is_grad_enabled() and count[0] in steps:
             values[term] = values[term] * math.nan
         return values
 
-    monkeypatch.setattr(engine.training.step, "term_values", poisoned)
+    monkeypatch.setattr(engine.tasks.person.losses.terms, "term_values", poisoned)
 
 
 def test_a_non_finite_step_is_skipped_named_and_trained_past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

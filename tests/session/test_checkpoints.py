@@ -9,21 +9,21 @@ import pytest
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, step_of, way_back
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState
 from tests.dialogs.entries import Ledger
+from tests.person_state import person_state
 
-STATE = RunState(run="calm", step=480, checkpoints=("step-00000120.pt", "step-00000360.pt"))
+STATE = person_state(run="calm", step=480, checkpoints=("step-00000120.pt", "step-00000360.pt"))
 
 
-def saved(name, *, miou=0.4, good=True):
-    return e.CheckpointSaved(name, "step", 1.5, miou, good)
+def saved(name, *, score=0.4, good=True):
+    return e.CheckpointSaved(name, "step", 1.5, score, good)
 
 
 def test_what_is_on_disk_is_listed_newest_first():
     recorder = Ledger()
     recorder.write(saved("step-00000120.pt"), status=Status.NOTED)
     recorder.write(saved("step-00000240.pt"), status=Status.NOTED)
-    last = recorder.write(saved("step-00000360.pt", miou=None, good=False), status=Status.NOTED)
+    last = recorder.write(saved("step-00000360.pt", score=None, good=False), status=Status.NOTED)
     found = checkpoints_of(STATE, recorder.entries)
     assert [checkpoint.step for checkpoint in found] == [360, 120]
     assert found[0] == Checkpoint("step-00000360.pt", 360, "step", 1.5, None, False, last.time)
@@ -31,9 +31,9 @@ def test_what_is_on_disk_is_listed_newest_first():
 
 def test_a_checkpoint_written_again_after_a_rollback_counts_as_written_last():
     recorder = Ledger()
-    recorder.write(saved("step-00000360.pt", miou=0.1))
-    recorder.write(saved("checkpoints/step-00000360.pt", miou=0.5))
-    assert checkpoints_of(STATE, recorder.entries)[0].miou == 0.5
+    recorder.write(saved("step-00000360.pt", score=0.1))
+    recorder.write(saved("checkpoints/step-00000360.pt", score=0.5))
+    assert checkpoints_of(STATE, recorder.entries)[0].score == 0.5
 
 
 def test_one_that_nobody_wrote_down_is_listed_all_the_same():
@@ -56,5 +56,5 @@ def test_the_way_back_is_told_in_steps():
 def test_a_checkpoint_before_the_first_step_has_no_loss():
     recorder = Ledger()
     recorder.write(e.CheckpointSaved("step-00000000.pt", "start", math.nan, None, True))
-    state = RunState(run="calm", checkpoints=("step-00000000.pt",))
+    state = person_state(run="calm", checkpoints=("step-00000000.pt",))
     assert checkpoints_of(state, recorder.entries)[0].loss is None

@@ -12,14 +12,15 @@ from cockpit.session.state_decoder import StateDecoder
 from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
-from engine.protocol.state import GateCheck, LrPin, Probation, RunState
+from engine.protocol.state import GateCheck, LrPin, Probation
+from tests.person_state import person_state
 
 STATES = [
-    RunState("a"),
-    RunState("a", step=1, loss=math.nan, refinements=frozenset({"x", "y"})),
-    RunState("a", step=2, loss=0.5, gate=(GateCheck("steps", "1", ">= 2", False),), lr_pin=LrPin(1e-5, 0.5)),
-    RunState("a", activity=Activity.PAUSED, probation=Probation("c.pt", 1, 50), loss_weights={"dice": 0.5}),
-    RunState("b", excluded_samples=frozenset({"f#1"}), grad_norm=math.inf),
+    person_state("a"),
+    person_state("a", step=1, loss=math.nan, refinements=frozenset({"x", "y"})),
+    person_state("a", step=2, loss=0.5, gate=(GateCheck("steps", "1", ">= 2", False),), lr_pin=LrPin(1e-5, 0.5)),
+    person_state("a", activity=Activity.PAUSED, probation=Probation("c.pt", 1, 50), loss_weights={"dice": 0.5}),
+    person_state("b", excluded_samples=frozenset({"f#1"}), grad_norm=math.inf),
 ]
 
 

@@ -21,11 +21,12 @@ from engine.supervision.autopilot import (
     take_note,
 )
 from engine.tasks.person.spec import refinements_of
+from tests.person_state import person_state
 
 SETTINGS = AutopilotConfig()
 GREEN = GateCheck("non-finite steps", "0", "0 in the window", passed=True)
 RED = GateCheck("steps in phase", "12", "at least 100", passed=False)
-STATE = RunState(run="r", step=500, lr=1e-3, phase=1, refinements=refinements_of(1), gate=(GREEN,))
+STATE = person_state(run="r", step=500, lr=1e-3, phase=1, refinements=refinements_of(1), gate=(GREEN,))
 LAST = replace(STATE, phase=4, refinements=refinements_of(4))
 NEW = AutopilotState()
 FAILED = AutopilotState(failures=(2,), retry_at=600)

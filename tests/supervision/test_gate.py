@@ -10,9 +10,10 @@ import pytest
 
 from engine.config.tree import GateConfig
 from engine.protocol.codec import from_json
-from engine.protocol.state import GateCheck, RunState
+from engine.protocol.state import GateCheck
 from engine.supervision.baseline import LossLevel
 from engine.supervision.gate import GateWindow, gate_checks, slope_with_error
+from tests.person_state import person_state
 
 GATE = GateConfig(min_steps=20, window_steps=40)
 CHANCE = LossLevel(blind=1.72, error=0.01, chance=1.8)
@@ -29,7 +30,7 @@ def _window(losses: list[float], grad_norm: float = 1.0, *, mious: tuple[float, 
 def _checks(
     window: GateWindow, *, step: int = 100, ill: frozenset[str] | None = frozenset()
 ) -> Mapping[str, GateCheck]:
-    return {check.name: check for check in gate_checks(window, RunState(run="r", step=step), GATE, ill)}
+    return {check.name: check for check in gate_checks(window, person_state(run="r", step=step), GATE, ill)}
 
 
 def _red(window: GateWindow, *, step: int = 100, ill: frozenset[str] | None = frozenset()) -> set[str]:

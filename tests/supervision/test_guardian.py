@@ -14,9 +14,10 @@ from engine.protocol.state import Probation, RunState
 from engine.supervision.guardian import consider, way_back
 from engine.supervision.guardian_types import NOTHING, Decision, GuardianState, StepObservation
 from engine.tasks.person.spec import refinements_of
+from tests.person_state import person_state
 
 SETTINGS = RecoveryConfig(bad_steps=3, window_steps=10, max_rollbacks=2, stretch_steps=100, storm_steps=50)
-STATE = RunState(run="r", lr=1e-3, phase=2, refinements=refinements_of(2), good_checkpoint="step-00000010.pt")
+STATE = person_state(run="r", lr=1e-3, phase=2, refinements=refinements_of(2), good_checkpoint="step-00000010.pt")
 PROBATION = Probation("step-00000020.pt", 1, 60, ("active_contour_loss",))
 TRIED = replace(STATE, probation=PROBATION)
 MEND = (c.Rollback(), c.ScaleLr(0.5))

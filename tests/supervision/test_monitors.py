@@ -11,16 +11,17 @@ from types import MappingProxyType
 
 import pytest
 
-from engine.config.tree import Config
 from engine.protocol.codec import from_json, from_text, to_text
 from engine.protocol.events import AlertRaised, Event, SpikeDetected
 from engine.protocol.state import Limits, RunState
 from engine.supervision.monitors import MonitorMemory, MonitorSuite
 from engine.supervision.step_metrics import LEAST_GAP, Latch
+from engine.tasks.person.config import PersonConfig
+from tests.person_state import person_state
 from tests.small import small_config
 
 CONFIG = small_config(guard={"plateau_steps": 400, "dead_steps": 30})
-STATE = RunState(
+STATE = person_state(
     run="r",
     refinements=frozenset({"boundary_refinement", "boundary_aware_loss"}),
     loss_weights=MappingProxyType(dict(CONFIG.loss.weights)),
@@ -51,7 +52,7 @@ def _rows(count: int, change: Callable[[int, Row], Row] = lambda number, row: ro
     return [change(number, _row(number, rng)) for number in range(1, count + 1)]
 
 
-def _watched(rows: Iterable[Row], *, config: Config = CONFIG, state: RunState = STATE) -> list[Event]:
+def _watched(rows: Iterable[Row], *, config: PersonConfig = CONFIG, state: RunState = STATE) -> list[Event]:
     watch = MonitorSuite(config)
     return [event for n, row in enumerate(rows, 1) for event in watch.observe(n, row, state, seconds=0.1)]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from engine.config.tree import Config
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.guardian_types import BadStep, GuardianState
 from engine.supervision.run_memory import RunMemory
+from engine.tasks.person.config import PersonConfig
 from tests.small import small_config
 
-CONFIG: Config = small_config()
+CONFIG: PersonConfig = small_config()
 
 
 def filled() -> RunMemory:

@@ -12,9 +12,9 @@ from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.decide import decide, refused
 from engine.protocol.events import Activity
-from engine.protocol.state import RunState
+from tests.person_state import person_state
 
-STATE = RunState(run="calm", activity=Activity.RUNNING, lr=3e-3, step=10, loss_weights={"dice": 0.5})
+STATE = person_state(run="calm", activity=Activity.RUNNING, lr=3e-3, step=10, loss_weights={"dice": 0.5})
 
 COMMANDS = {
     c.Pause(): "pause",
@@ -93,7 +93,7 @@ def test_the_same_value_changes_nothing():
 
 @pytest.mark.parametrize("activity", Activity)
 def test_it_is_said_what_a_command_waits_for(activity):
-    assert waits_for(RunState(run="calm", activity=activity)).startswith("waits")
+    assert waits_for(person_state(run="calm", activity=activity)).startswith("waits")
 
 
 def test_before_the_run_has_spoken_a_command_waits_for_the_first_step():

@@ -41,7 +41,7 @@ EXAMPLES: list[Event] = [
     e.WeightsInherited(ESCAPE, 120, ("a.weight",), ()),
     e.ActivityChanged(Activity.RUNNING, Activity.PAUSED),
     e.EpochCompleted(0, 12.0, math.nan),
-    e.ValidationCompleted(1.2, 0.4321, 0.8, 0.5, 0.3, 0.4, 2.0),
+    e.ValidationCompleted(1.2, {"miou": 0.4321, "iou_target": 0.5}, 2.0),
     e.CheckpointSaved("step-00000120.pt", "best", 1.0, 0.4, good=False),
     e.CheckpointFailed(ESCAPE, "No space left on device"),
     e.CheckpointDamaged("step-00000120.pt", ESCAPE),

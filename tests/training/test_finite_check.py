@@ -10,26 +10,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.protocol.state import RunState
 from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import refinements_of
+from engine.tasks.person.spec import REFINEMENTS, refinements_of
 from engine.training.optimizer import build_optimizer, load_moments, moments_of
 from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
-from tests.small import random_batch, small_config
+from tests.person_state import person_state
+from tests.small import random_batch, small_config, train_step_of
 
 CONFIG = small_config(model={"dropout": 0.0})
 
 
 def _plan(step: int) -> StepPlan:
-    state = RunState(run="r", step=step, refinements=refinements_of(1), loss_weights=CONFIG.loss.weights)
+    state = person_state(run="r", step=step, refinements=refinements_of(1), loss_weights=CONFIG.loss.weights)
     return plan_for(1.0, state, CONFIG)
 
 
 def _stepper() -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
-    train_step = TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4))
+    train_step = train_step_of(CONFIG, model)
     _run(train_step, 0)
     return train_step
 
@@ -74,7 +74,7 @@ def test_a_bad_moment_is_named_before_it_reaches_a_weight(moment: str, bad: floa
 def test_moments_that_were_just_loaded_are_checked_at_once() -> None:
     train_step = _stepper()
     _spoil(train_step, "unet", "exp_avg", math.nan)
-    loaded = build_optimizer("adamw", train_step.model.parts(), 1e-4)
+    loaded = build_optimizer("adamw", train_step.model.parts(), 1e-4, REFINEMENTS)
     load_moments(loaded, train_step.model, moments_of(train_step.optimizer, train_step.model))
     train_step.optimizer = loaded
     assert _run(train_step, 1).bad_moments == ("unet",)
@@ -114,7 +114,7 @@ def test_after_the_repair_training_goes_on() -> None:
     kept = copy.deepcopy(moments_of(train_step.optimizer, train_step.model))
     _spoil(train_step, "gate", "exp_avg", math.nan)
     assert not _run(train_step, 10).finite
-    train_step.optimizer = build_optimizer("adamw", train_step.model.parts(), 1e-4)
+    train_step.optimizer = build_optimizer("adamw", train_step.model.parts(), 1e-4, REFINEMENTS)
     load_moments(train_step.optimizer, train_step.model, kept)
     before = _weights(train_step)
     assert _run(train_step, 11).finite

@@ -16,31 +16,30 @@ from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.protocol.commands import Stop
 from engine.protocol.script import ScriptedCommand
-from engine.protocol.state import RunState
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.supervision.spikes import ZScoreRule
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.grad_clip import AGC_RATIO, WeightClip, ZClip
-from engine.training.optimizer import build_optimizer
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
-from tests.small import random_batch, small_config
+from tests.person_state import person_state
+from tests.small import random_batch, small_config, train_step_of, with_tensor
 
 CONFIG = small_config(model={"dropout": 0.0})
 CPU, TRUE = torch.device("cpu"), torch.tensor(True)
 
 
 def _plan(**changes: object) -> StepPlan:
-    state = RunState(run="r", refinements=refinements_of(4), loss_weights=CONFIG.loss.weights)
+    state = person_state(run="r", refinements=refinements_of(4), loss_weights=CONFIG.loss.weights)
     return replace(plan_for(1.0, state, CONFIG), gradient_clip=1e3, **changes)
 
 
 def _stepper() -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
-    return TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4))
+    return train_step_of(CONFIG, model)
 
 
 def _norms(count: int) -> list[float]:
@@ -121,7 +120,7 @@ def test_a_non_finite_step_moves_nothing_under_adaptive_clipping(kind: str) -> N
     train_step.run([random_batch(CONFIG)], plan)
     before = copy.deepcopy((train_step.model.state_dict(), train_step.zclip.statistics))
     batch = random_batch(CONFIG)
-    bad = replace(batch, image_N3HW=batch.image_N3HW * math.nan)
+    bad = with_tensor(batch, "image_N3HW", batch.tensors["image_N3HW"] * math.nan)
     report = train_step.run([bad], plan).resolve()
     assert not report.finite
     assert all(torch.equal(value, before[0][name]) for name, value in train_step.model.state_dict().items())

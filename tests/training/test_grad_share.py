@@ -9,16 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.protocol.state import RunState
 from engine.tasks.person.losses.terms import term_values
 from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import refinements_of
+from engine.tasks.person.spec import SPEC, refinements_of
 from engine.training.data.batch import Batch
 from engine.training.grad_share import GradientTaps, held_scale
-from engine.training.optimizer import build_optimizer
 from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
-from tests.small import random_batch, small_config
+from tests.person_state import person_state
+from tests.small import random_batch, small_config, train_step_of
 
 CONFIG = small_config(model={"dropout": 0.0})
 ALL = refinements_of(4) | {"progressive_upsampling"}
@@ -26,7 +25,7 @@ WEIGHTS = {**CONFIG.loss.weights, "boundary_aware": 2.0, "contour": 3.0, "distan
 
 
 def _plan(**changes: object) -> StepPlan:
-    state = RunState(run="r", refinements=ALL, loss_weights=WEIGHTS)
+    state = person_state(run="r", refinements=ALL, loss_weights=WEIGHTS)
     return replace(plan_for(1.0, state, CONFIG), **changes)
 
 
@@ -36,7 +35,7 @@ def _stepper() -> TrainStep:
     with torch.no_grad():  # last layers start at zero, and nothing would flow through them
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    return TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4))
+    return train_step_of(CONFIG, model)
 
 
 def _metrics(report: StepReport, kind: str) -> dict[str, float]:
@@ -45,8 +44,10 @@ def _metrics(report: StepReport, kind: str) -> dict[str, float]:
 
 
 def _weighted(train_step: TrainStep, batch: Batch, plan: StepPlan) -> tuple[Tensor, dict[str, Tensor]]:
-    outputs = train_step.model(batch.image_N3HW, plan.active)
-    raw = term_values(outputs, batch.label_NHW, batch.distance_N1HW, plan.terms, plan.class_weights)
+    outputs = train_step.model(batch.tensors["image_N3HW"], plan.active)
+    raw = term_values(
+        outputs, batch.tensors["label_NHW"], batch.tensors["distance_N1HW"], plan.terms, CONFIG.loss.class_weights
+    )
     return outputs.log_probs_N3HW, {term: plan.weights[term] * value for term, value in raw.items()}
 
 
@@ -128,7 +129,7 @@ def test_only_what_flows_into_the_trunk_is_scaled_and_the_head_s_own_parameters_
     base, head = nn.Linear(3, 2), nn.Linear(3, 2)
     trunk = torch.randn(5, 3, requires_grad=True)
     read = trunk * 1.0
-    taps = GradientTaps(max_share=0.25)
+    taps = GradientTaps(SPEC, max_share=0.25)
     (base(read).sum() + 100 * head(taps("contour_detection", read)).square().sum()).backward()
     assert head.weight.grad is not None and trunk.grad is not None
     parameter_grad = head.weight.grad.clone()
@@ -168,7 +169,7 @@ def test_without_any_gradient_of_a_refinement_its_scale_is_1() -> None:
 def test_reduced_precision_is_governed_too(amp: torch.dtype) -> None:
     torch.manual_seed(0)
     model = HierarchicalUNet(CONFIG.model)
-    train_step = TrainStep(model, build_optimizer("adamw", model.parts(), 1e-4), amp=amp)
+    train_step = train_step_of(CONFIG, model, amp=amp)
     report = train_step.run([random_batch(CONFIG)], _plan(max_grad_share=0.1)).resolve()
     assert report.finite
     assert all(share <= 0.101 for share in _metrics(report, "grad_share").values())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from engine.config.tree import Config
-from engine.protocol.state import RunState
+from engine.tasks.person.config import PersonConfig
+from engine.tasks.person.spec import REFINEMENTS
 from engine.training.optimizer import apply_learning_rates, build_optimizer, forget_moments, load_moments, moments_of
 from engine.training.step_plan import plan_for
+from tests.person_state import person_state
 
 
 class _Net(nn.Module):
@@ -22,7 +23,7 @@ class _Net(nn.Module):
 def _stepped(name: str = "adamw") -> tuple[_Net, torch.optim.Adam]:
     torch.manual_seed(0)
     net = _Net()
-    optimizer = build_optimizer(name, dict(net.named_children()), 0.1)
+    optimizer = build_optimizer(name, dict(net.named_children()), 0.1, REFINEMENTS)
     for group in optimizer.param_groups:
         group["lr"] = 0.01
     for parameter in net.parameters():
@@ -41,7 +42,7 @@ def test_only_matrices_decay_not_norms_biases_or_scalars() -> None:
 
 def test_a_switch_of_optimizer_keeps_the_moments() -> None:
     net, optimizer = _stepped("adamw")
-    switched = build_optimizer("adam", dict(net.named_children()), 0.1)
+    switched = build_optimizer("adam", dict(net.named_children()), 0.1, REFINEMENTS)
     load_moments(switched, net, moments_of(optimizer, net))
     assert type(switched) is torch.optim.Adam
     for parameter in net.parameters():
@@ -66,8 +67,8 @@ def test_a_refinement_that_comes_on_again_starts_with_fresh_moments() -> None:
 
 def test_learning_rates_follow_the_plan_and_ramp_only_the_fresh_part() -> None:
     _, optimizer = _stepped()
-    config = Config()
-    state = RunState(run="r", step=10, enabled_at={"contour_detection": 10}, loss_weights=config.loss.weights)
+    config = PersonConfig()
+    state = person_state(run="r", step=10, enabled_at={"contour_detection": 10}, loss_weights=config.loss.weights)
     plan = plan_for(1.0, state, config)
     apply_learning_rates(optimizer, plan)
     rates = {group["part"]: group["lr"] for group in optimizer.param_groups}

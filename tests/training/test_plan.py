@@ -7,13 +7,14 @@ from types import MappingProxyType
 
 import pytest
 
-from engine.config.tree import Config
 from engine.protocol.events import RefinementEnabled
-from engine.protocol.state import RunState, evolve
+from engine.protocol.state import evolve
+from engine.tasks.person.config import PersonConfig
 from engine.training.step_plan import blend_in, plan_for
+from tests.person_state import person_state
 
-CONFIG = Config()
-STATE = RunState(
+CONFIG = PersonConfig()
+STATE = person_state(
     run="r", refinements=frozenset({"boundary_aware_loss"}), loss_weights=MappingProxyType(CONFIG.loss.weights)
 )
 
@@ -50,7 +51,7 @@ def test_the_other_refinements_are_not_ramped_when_one_comes_on() -> None:
 
 def test_shares_and_checks_are_due_every_so_many_steps() -> None:
     guard = {"share_every_steps": 4, "check_weights_every": 3, "max_grad_share": 0.25, "adaptive_clip": "agc"}
-    config = Config.model_validate({"guard": guard})
+    config = PersonConfig.model_validate({"guard": guard})
     plans = [plan_for(1.0, replace(STATE, step=step), config) for step in range(13)]
     assert [plan.step for plan in plans if plan.measure_shares] == [0, 4, 8, 12]
     assert [plan.step for plan in plans if plan.check_state] == [0, 3, 6, 9, 12]
@@ -58,5 +59,5 @@ def test_shares_and_checks_are_due_every_so_many_steps() -> None:
 
 
 def test_shares_are_never_measured_where_they_are_off() -> None:
-    config = Config.model_validate({"guard": {"share_every_steps": 0}})
+    config = PersonConfig.model_validate({"guard": {"share_every_steps": 0}})
     assert not any(plan_for(1.0, replace(STATE, step=step), config).measure_shares for step in range(12))

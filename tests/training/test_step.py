@@ -10,28 +10,29 @@ import pytest
 import torch
 from torch import nn
 
+import engine.tasks.person.losses.terms
 import engine.training.step
-from engine.config.tree import Config
-from engine.protocol.state import RunState
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import REFINEMENTS, refinements_of
 from engine.training.data.batch import Batch
-from engine.training.optimizer import build_optimizer, moments_of
+from engine.training.optimizer import moments_of
 from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
-from tests.small import random_batch, small_config
+from tests.person_state import person_state
+from tests.small import random_batch, small_config, train_step_of, with_tensor
 
 CONFIG = small_config(model={"dropout": 0.0})
 
 
-def _stepper(config: Config = CONFIG, *, optimizer: str = "adamw", amp: torch.dtype | None = None) -> TrainStep:
+def _stepper(config: PersonConfig = CONFIG, *, optimizer: str = "adamw", amp: torch.dtype | None = None) -> TrainStep:
     torch.manual_seed(0)
     model = HierarchicalUNet(config.model)
-    return TrainStep(model, build_optimizer(optimizer, model.parts(), 1e-4), amp=amp)
+    return train_step_of(config, model, optimizer=optimizer, amp=amp)
 
 
-def _plan(config: Config = CONFIG, **changes: object) -> StepPlan:
-    state = RunState(run="r", refinements=refinements_of(4), loss_weights=config.loss.weights)
+def _plan(config: PersonConfig = CONFIG, **changes: object) -> StepPlan:
+    state = person_state(run="r", refinements=refinements_of(4), loss_weights=config.loss.weights)
     return replace(plan_for(1.0, state, config), **changes)
 
 
@@ -109,16 +110,15 @@ def test_the_update_is_that_of_plain_clipping_and_adamw(clip: float) -> None:
 
 def test_accumulated_batches_give_the_gradient_of_their_regions_together() -> None:
     small, large = random_batch(CONFIG, num_rois=1, seed=1), random_batch(CONFIG, num_rois=3, seed=2)
-    plan = _plan(terms=("cross_entropy",), active=frozenset(), class_weights=(1.0, 1.0, 1.0))
+    even = small_config(model={"dropout": 0.0}, loss={"class_weights": (1.0, 1.0, 1.0)})
+    plan = _plan(terms=("cross_entropy",), active=frozenset())
     together = replace(
         small,
-        **{
-            name: torch.cat([getattr(small, name), getattr(large, name)])
-            for name in ("image_N3HW", "label_NHW", "distance_N1HW")
-        },
+        tensors={name: torch.cat([small.tensors[name], large.tensors[name]]) for name in small.tensors},
+        sample_ids=(*small.sample_ids, *large.sample_ids),
     )
-    apart = _run(_stepper(), [small, large], plan)
-    whole = _run(_stepper(), [together], plan)
+    apart = _run(_stepper(even), [small, large], plan)
+    whole = _run(_stepper(even), [together], plan)
     assert apart.loss == pytest.approx(whole.loss, rel=1e-5)
     assert apart.grad_norm == pytest.approx(whole.grad_norm, rel=1e-4)
 
@@ -135,9 +135,9 @@ def test_a_refinement_that_is_off_has_no_gradient_no_norm_and_no_moments() -> No
 
 
 def _nan_input(batch: Batch) -> Batch:
-    image = batch.image_N3HW.clone()
+    image = batch.tensors["image_N3HW"].clone()
     image[0, 0, 3, 3] = math.nan
-    return replace(batch, image_N3HW=image)
+    return with_tensor(batch, "image_N3HW", image)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
@@ -199,7 +199,7 @@ def test_a_refinement_loss_over_its_clamp_is_counted_and_bounded() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_hard_clamp_does_not_hide_a_term_that_is_not_finite(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = engine.training.step.term_values
+    honest = engine.tasks.person.losses.terms.term_values
 
     def spoilt(*args: object) -> dict[str, torch.Tensor]:
         found = honest(*args)  # type: ignore[arg-type]
@@ -208,7 +208,7 @@ def test_a_hard_clamp_does_not_hide_a_term_that_is_not_finite(bad: float, monkey
     train_step, batch, plan = _stepper(), random_batch(CONFIG), _plan(clamp_mode="hard")
     _run(train_step, [batch], plan)
     before = _everything(train_step)
-    monkeypatch.setattr(engine.training.step, "term_values", spoilt)
+    monkeypatch.setattr(engine.tasks.person.losses.terms, "term_values", spoilt)
     report = _run(train_step, [batch], plan)
     assert not report.finite and report.bad_terms == ("boundary_aware",)
     assert _equal(_everything(train_step), before)

@@ -29,7 +29,7 @@ def run_runs(arguments: argparse.Namespace) -> int:
     elif not statuses:
         print_lines([f"no runs in {escape_control(str(arguments.runs_dir))} yet"])
     else:
-        head = ["run", "state", "step", "of", "phase", "best mIoU", "started"]
+        head = ["run", "state", "step", "of", "phase", "best score", "started"]
         rows = table([head, *(_row(arguments.runs_dir / str(status["run"]), status) for status in statuses)])
         print_lines(
             [*rows, *(escape_control(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED)]
@@ -52,7 +52,7 @@ def _unreadable(name: str, reason: str) -> dict[str, Json]:
 
 
 def _row(path: Path, status: dict[str, Json]) -> list[str]:
-    best = status.get("best_miou")
+    best = status.get("best_score")
     return [
         escape_control(path.name),
         str(status["state"]),

@@ -34,7 +34,8 @@ def weight_of(entry: Entry) -> EventSeverity:
 
 def searched_text(entry: Entry) -> str:
     """What a search looks through, in small letters."""
-    return f"step {entry.step} {escape_control(entry.actor)} {entry.status} {sentence(entry.event)} {escape_control(entry.reason)}".lower()
+    actor, reason = escape_control(entry.actor), escape_control(entry.reason)
+    return f"step {entry.step} {actor} {entry.status} {sentence(entry.event)} {reason}".lower()
 
 
 class EventsFilter:

@@ -24,7 +24,7 @@ from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, PHASES, REFINEMENT_O
 _WIDE: Final = 92
 """From here on a refinement has one row of a table; below, two or three lines."""
 _TERM_OF: Final = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
-_PHASE_OF: Final = {name: phase.number for phase in PHASES for name in phase.adds}
+_PHASE_OF: Final = {name: number for number, phase in enumerate(PHASES) for name in phase.adds}
 _HEADINGS: Final = (
     ("", 4),
     ("refinement", 24),

@@ -157,9 +157,9 @@ class Header(LinePanel):
             yield part("chance", number(chance), LABEL, rank=2)
         yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
         yield self._lr(state, soon)
-        yield part("mIoU", "-" if state.val_miou is None else f"{state.val_miou:.3f}", rank=1)
+        yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
         if session.best is not None:
-            yield part("best", f"{session.best.miou:.3f}", rank=3)
+            yield part("best", f"{session.best.score:.3f}", rank=3)
             yield part("at", str(session.best.step), LABEL, rank=5)
         alerts = len(session.incidents)
         for word, count in (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", alerts)):

@@ -17,7 +17,8 @@ from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.events import AutopilotDecided
 from engine.protocol.state import GateCheck, RunState
-from engine.tasks.person.spec import LAST_PHASE, PHASES, Phase
+from engine.protocol.task_spec import Phase
+from engine.tasks.person.spec import LAST_PHASE, PHASES
 
 _WIDE: Final = 56
 """From here on a rung has everything on one line."""
@@ -61,17 +62,17 @@ class PhasesPanel(TitledLinePanel):
         ]
 
     def _ladder(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
-        for rung in PHASES:
-            yield from self._rung(rung, state, soon, width)
-            if width < _WIDE and rung.number == state.phase + 1:
+        for number, rung in enumerate(PHASES):
+            yield from self._rung(number, rung, (state, soon), width)
+            if width < _WIDE and number == state.phase + 1:
                 yield from wrapped(f"    adds {', '.join(rung.adds)}", width, LABEL)
         steps = max(state.step - state.phase_started_at, 0)
         here = f"in phase {state.phase} for {steps} step{'' if steps == 1 else 's'}"
         since_step = f", since step {state.phase_started_at}"
         yield cut(Content.styled(f"  {here}{since_step if width >= _WIDE else ''}", LABEL), width)
 
-    def _rung(self, rung: Phase, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
-        number = rung.number
+    def _rung(self, number: int, rung: Phase, states: tuple[RunState, RunState], width: int) -> Iterable[Content]:
+        state, soon = states
         if number == state.phase:
             sign, style = self.signs.here, f"bold {ACTIVE}"
         elif number < state.phase:

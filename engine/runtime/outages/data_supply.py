@@ -11,7 +11,7 @@ from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Actions
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
-from engine.training.data.rejections import DataGoneError
+from engine.task import DataGoneError
 
 _TURN: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0

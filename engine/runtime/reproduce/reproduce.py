@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from engine.config.load import read_resolved
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
@@ -87,7 +87,7 @@ def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: 
         return train(request, interrupt)
 
 
-def _as_recorded(config: Config) -> Config:
+def _as_recorded(config: RunConfig) -> RunConfig:
     """The same training; more checkpoints are kept, so that those of both runs can be compared, and no TensorBoard."""
     checkpoint = config.checkpoint.model_copy(update={"keep_last": config.checkpoint.keep_last + 3})
     tensorboard = config.tensorboard.model_copy(update={"enabled": False})

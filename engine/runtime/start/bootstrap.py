@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.config.load import dump_config
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
@@ -24,14 +24,16 @@ from engine.journal.disk.run_dir import (
     start_over,
 )
 from engine.journal.reader import JournalReader
+from engine.journal.task_meta import TASK
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.engine_events import Departure
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Limits, RunState
+from engine.protocol.wire import spec_to_json
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
-from engine.tasks.person.spec import phase_of
+from engine.task import load_task
 
 IMPORTING: Final = "importing torch"
 INIT_FROM: Final = "init_from"
@@ -47,7 +49,7 @@ class RunRequest:
     """
 
     directory: Path
-    config: Config
+    config: RunConfig
     device: str = "auto"
     resume: bool = False
     init_from: str = ""
@@ -56,13 +58,15 @@ class RunRequest:
     unusual: tuple[Departure, ...] = ()
 
 
-def initial_state(run: str, config: Config) -> RunState:
+def initial_state(run: str, config: RunConfig) -> RunState:
     """The state of a run that has not taken a step."""
-    training, refinements = config.training, config.model.refinements.active()
+    training, refinements = config.training, config.active_components()
+    spec = load_task(config.task).spec
     return RunState(
         run=run,
         refinements=refinements,
-        phase=phase_of(refinements),
+        phase=spec.phase_of(refinements),
+        spec=spec,
         loss_weights=MappingProxyType(dict(config.loss.weights)),
         gradient_clip=training.gradient_clip,
         accumulation=training.accumulation,
@@ -74,7 +78,7 @@ def initial_state(run: str, config: Config) -> RunState:
     )
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(config: RunConfig) -> Limits:
     """The bounds on interventions that a configuration sets."""
     bounds = config.limits
     return Limits(
@@ -114,6 +118,7 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
             if not request.resume:
                 recorder.begin()
                 journal.set_meta(INIT_FROM, request.init_from)
+                journal.set_meta(TASK, spec_to_json(recorder.state.spec))
                 journal.record_state(replace(recorder.state, doing=IMPORTING))
             yield recorder
         finally:
@@ -133,7 +138,7 @@ def _tensorboard(request: RunRequest) -> TensorboardWriter | None:
     return TensorboardWriter(request.directory / TENSORBOARD, every_steps=settings.every_steps)
 
 
-def save_config(directory: Path, config: Config) -> None:
+def save_config(directory: Path, config: RunConfig) -> None:
     """Write the resolved configuration into a run's directory, whole or not at all. Raises UserError."""
     partial = directory / f"{CONFIG_FILE}.partial"
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.config.unusual import shown
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
@@ -20,7 +20,6 @@ from engine.protocol.engine_events import Departure
 from engine.protocol.state import RunState
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import INIT_FROM, RunRequest
-from engine.tasks.person.spec import phase_of
 
 _AGAIN = "done again after the resume"
 
@@ -39,7 +38,7 @@ def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
     return sorted((done for done in lasting if done.step >= from_step), key=lambda done: done.step)
 
 
-def still_unusual(journal: Path, config: Config) -> tuple[Departure, ...]:
+def still_unusual(journal: Path, config: RunConfig) -> tuple[Departure, ...]:
     """What lay far from the named config when the run began or was last resumed, and is configured as it was then."""
     began = [entry.event for entry in _entries(journal) if isinstance(entry.event, e.RunStarted)]
     tree = config.model_dump(mode="json")
@@ -77,7 +76,7 @@ def _entries(journal: Path) -> list[Entry]:
         return reader.events()
 
 
-def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
+def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
     """`state` with whatever the configuration says differently `now` than it `was` (resolved YAML)."""
     old, new = yaml.safe_load(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
@@ -97,21 +96,18 @@ def revise_state(state: RunState, *, was: str, now: Config) -> RunState:
     autopilot = _changed(old.get("autopilot", {}), new["autopilot"])
     if "enabled" in autopilot:
         fields["autopilot"] = autopilot["enabled"]
-    switches = _changed(old["model"]["refinements"], new["model"]["refinements"])
+    switches = _changed(now.switches(old), now.switches(new))
     if switches:
         on = state.refinements | {name for name, value in switches.items() if value}
         fields["refinements"] = on - {name for name, value in switches.items() if not value}
-        fields["phase"] = phase_of(fields["refinements"])
+        fields["phase"] = state.spec.phase_of(fields["refinements"])
     return replace(state, **fields)
 
 
-def changed_settings(was: str, now: Config) -> tuple[e.ConfigChanged, ...]:
-    """Each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps).
-
-    Such a one held out every fifth image in their order.
-    """
-    default, new = _flat(Config().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
-    old = {**default, "data.hold_out": "in_order", **_flat(yaml.safe_load(was))}
+def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:
+    """Return each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps)."""
+    default, new = _flat(type(now)().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    old = {**default, **now.FORMER, **_flat(yaml.safe_load(was))}
     return tuple(
         e.ConfigChanged(key, _shown(old.get(key)), _shown(value)) for key, value in new.items() if old.get(key) != value
     )

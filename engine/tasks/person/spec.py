@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 
 CLASSES: Final = ("background", "target", "other")
 
@@ -33,36 +34,70 @@ BASE_TERMS: Final = ("cross_entropy", "dice", "auxiliary")
 LOSS_TERMS: Final = (*BASE_TERMS, *REFINEMENT_OF_TERM)
 
 
-def active_terms(refinements: frozenset[str]) -> tuple[str, ...]:
-    """The loss terms computed while `refinements` are on, in the order of `LOSS_TERMS`."""
-    return tuple(term for term in LOSS_TERMS if REFINEMENT_OF_TERM.get(term, "") in refinements or term in BASE_TERMS)
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One rung of the ladder: its number, what it adds to the rung below, and why that comes here."""
-
-    number: int
-    adds: tuple[str, ...]
-    title: str
-
-
 PHASES: Final = (
-    Phase(0, (), "base network"),
-    Phase(1, ("boundary_refinement", "boundary_aware_loss"), "stable"),
-    Phase(2, ("active_contour_loss",), "+ active contour"),
-    Phase(3, ("contour_detection",), "+ contour detection"),
-    Phase(4, ("distance_transform",), "+ distance transform"),
+    Phase("base network"),
+    Phase("stable", ("boundary_refinement", "boundary_aware_loss")),
+    Phase("+ active contour", ("active_contour_loss",)),
+    Phase("+ contour detection", ("contour_detection",)),
+    Phase("+ distance transform", ("distance_transform",)),
 )
+"""SEED.md's progressive refinement, from phase 0: what each adds to the phase before."""
 
-LAST_PHASE: Final = PHASES[-1].number
+_JUNCTIONS: Final = {
+    "boundary_refinement": "classes",
+    "boundary_aware_loss": "refined classes",
+    "active_contour_loss": "refined classes",
+}
+"""The tensor at which a refinement's gradient enters the shared network, where it is not the shared features."""
+
+_ONLY_LOSSES: Final = ("boundary_aware_loss", "active_contour_loss")
+
+TERM_WEIGHTS: Final = {
+    "cross_entropy": 1.0,
+    "dice": 0.5,
+    "auxiliary": 0.3,
+    "boundary_aware": 0.1,
+    "active_contour": 0.1,
+    "contour": 0.1,
+    "distance": 0.1,
+}
+"""The default weight of each loss term."""
+
+CLASS_COLOURS: Final = ("#000000", "#e69f00", "#56b4e9")
+"""Background, target and other in the Okabe-Ito palette, told apart under every common colour blindness."""
 
 
-def refinements_of(phase: int) -> frozenset[str]:
-    """Every refinement that `phase` (0..4) and the phases below it bring."""
-    return frozenset(name for rung in PHASES[: phase + 1] for name in rung.adds)
+def _component(name: str) -> Component:
+    rivals = tuple(other for other in EXCLUSIVE_REFINEMENTS if name in EXCLUSIVE_REFINEMENTS and other != name)
+    return Component(
+        name,
+        reads=_JUNCTIONS.get(name, "features"),
+        has_parameters=name not in _ONLY_LOSSES,
+        excludes=rivals,
+    )
 
 
-def phase_of(refinements: frozenset[str]) -> int:
-    """The highest phase (0..4) all of whose refinements are on."""
-    return max(rung.number for rung in PHASES if refinements_of(rung.number) <= refinements)
+SPEC: Final = TaskSpec(
+    name="person",
+    terms=tuple(
+        Term(term, REFINEMENT_OF_TERM.get(term, ""), TERM_WEIGHTS[term], clamped=term in REFINEMENT_OF_TERM)
+        for term in LOSS_TERMS
+    ),
+    metrics=(
+        Metric("miou", "mIoU", 0, 1),
+        *(Metric(f"iou_{name}", name, 0, 1) for name in CLASSES),
+        Metric("boundary_f", "boundary F", 0, 1),
+    ),
+    score="miou",
+    components=tuple(_component(name) for name in REFINEMENTS),
+    phases=PHASES,
+    classes=tuple(zip(CLASSES, CLASS_COLOURS, strict=True)),
+    component_noun="refinement",
+    sample_noun="region",
+)
+"""What the engine and the screen know of the person task."""
+
+LAST_PHASE: Final = SPEC.last_phase
+active_terms = SPEC.active_terms
+refinements_of = SPEC.components_of
+phase_of = SPEC.phase_of

@@ -10,15 +10,15 @@ import torch
 import yaml
 from torch import Tensor
 
-from engine.config.tree import Config
+from engine.config.tree import RunConfig
 from engine.config.yaml_source import read_settings
 from engine.errors import UserError
 from engine.protocol.codec import WireError
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
 from engine.supervision.run_memory import RunMemory
-from engine.tasks.person.model.network import HierarchicalUNet
-from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
+from engine.task import load_task
 from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, load_checkpoint
 
 _MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
@@ -31,7 +31,7 @@ class CheckpointMisfitError(CheckpointDamagedError):
     """A checkpoint that is in order, but of another network than the one that is configured."""
 
 
-def load_resumable(path: Path, config: Config) -> dict[str, Any]:
+def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
     """As `load_checkpoint`, with all that a run under `config` needs to go on from it.
 
     Raises CheckpointDamagedError where a field is missing or odd, and CheckpointMisfitError where the network differs.
@@ -50,7 +50,7 @@ def load_resumable(path: Path, config: Config) -> dict[str, Any]:
 
 
 def newest_resumable(
-    directory: Path, config: Config, on_damage: Callable[[str, str], None] = lambda name, error: None
+    directory: Path, config: RunConfig, on_damage: Callable[[str, str], None] = lambda name, error: None
 ) -> dict[str, Any]:
     """The newest checkpoint in `directory` that a run under `config` can go on from; its name is its step's.
 
@@ -71,10 +71,11 @@ def newest_resumable(
     raise UserError(f"no usable checkpoint in {directory}: {found}; start anew, or take weights with --init-from")
 
 
-def _check_fields(payload: Mapping[str, Any], config: Config) -> None:
+def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
     """Raise ValueError at the first field that is missing or is not what `Trainer.snapshot` and the like write."""
     step = _count(payload, "step")
-    _check_state(state_from_text(_text(payload, "state")), step)
+    spec = load_task(config.task).spec
+    _check_state(state_from_text(_text(payload, "state"), spec), step, spec)
     _check_config(_text(payload, "config"))
     RunMemory(config).load_state_dict(_text(payload, "books"))
     for name in ("good", "validation_due"):
@@ -90,20 +91,20 @@ def _check_fields(payload: Mapping[str, Any], config: Config) -> None:
         _require(all(bool(torch.isfinite(value).all()) for value in held), "it calls itself good and is not finite")
 
 
-def _check_state(state: RunState, step: int) -> None:
+def _check_state(state: RunState, step: int, spec: TaskSpec) -> None:
     _require(state.step == step, f"its state is of step {state.step}")
     for name in ("batch_size", "accumulation"):
         _require(1 <= getattr(state, name) <= _MOST, f"its {name} is {getattr(state, name)}")
     _require(state.optimizer in ("adam", "adamw"), f"its optimizer is {state.optimizer!r}")
-    _require(state.refinements <= set(REFINEMENTS), "it names unknown refinements")
-    _require(set(state.loss_weights) >= set(LOSS_TERMS), "its loss weights are incomplete")
+    _require(state.refinements <= set(spec.component_names), f"it names unknown {spec.component_noun}s")
+    _require(set(state.loss_weights) >= set(spec.term_names), "its loss weights are incomplete")
 
 
 def _check_config(text: str) -> None:
     """Aliases and tags are refused by `read_settings` before the text is read whole."""
     read_settings(text, "its config")
     tree = yaml.safe_load(text)
-    for section, inner in (("training", ""), ("loss", "weights"), ("model", "refinements"), ("guard", "")):
+    for section, inner in (("training", ""), ("loss", "weights"), ("model", ""), ("guard", "")):
         held = tree.get(section) if isinstance(tree, dict) else None
         held = held.get(inner) if inner and isinstance(held, dict) else held
         _require(isinstance(held, dict), f"its config has no {section}{'.' if inner else ''}{inner}")
@@ -143,10 +144,10 @@ def _check_scaler(scaler: object) -> None:
     _require(right, "its loss scaling is not a scale with its factors")
 
 
-def _misfit(payload: Mapping[str, Any], config: Config) -> str:
+def _misfit(payload: Mapping[str, Any], config: RunConfig) -> str:
     """How the tensors differ from the configured network's, '' where they do not."""
     with torch.device("meta"):
-        own: dict[str, Tensor] = HierarchicalUNet(config.model).state_dict()
+        own: dict[str, Tensor] = load_task(config.task).build_model(config).state_dict()
     held: Mapping[str, Tensor] = payload["model"]
     if missing := sorted(set(own) ^ set(held)):
         side = "lacks" if missing[0] in own else "has besides"

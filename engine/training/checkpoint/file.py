@@ -37,7 +37,7 @@ class Snapshot:
     kind: str
     payload: Mapping[str, Any]
     loss: float
-    miou: float | None
+    score: float | None
     good: bool
     best: bool
 

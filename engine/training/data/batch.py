@@ -1,12 +1,13 @@
-"""A batch of regions of interest, and the place in the data it came from."""
+"""A batch of samples, and its place in the data."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
 
-from engine.training.data.rejections import Rejection
+from engine.task import Rejection, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,21 @@ class Position:
 
 @dataclass(slots=True)
 class Batch:
-    """N regions: RGB in 0..1, labels 0 background, 1 target, 2 other, and the target's signed distance in -1..1."""
+    """N samples: tensors by name, N the length of their first axis; `len` of a batch is N."""
 
-    image_N3HW: Tensor
-    label_NHW: Tensor
-    distance_N1HW: Tensor
+    tensors: Tensors
     sample_ids: tuple[str, ...]
     after: Position
     ends_epoch: bool
     rejections: tuple[Rejection, ...] = ()
     wait_seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on `device`; copies from pinned memory do not block."""
+        if device.type == "cpu":
+            return self
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
+        return dataclasses.replace(self, tensors=moved)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.tasks.person.data.dataset import RoiSample
+from engine.task import Sample, Samples
 from engine.training.data.batch import Batch, Position
-
-
-class Samples(Protocol):
-    """Samples by epoch and place; equal arguments give equal bits, in any process."""
-
-    def __len__(self) -> int: ...
-
-    def sample(self, epoch: int, index: int) -> RoiSample:
-        """The sample at place `index` of `epoch`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +42,17 @@ def assemble(samples: Samples, span: Span) -> Batch:
     """The batch of a span, with everything that was rejected on the way."""
     drawn = [samples.sample(span.epoch, index) for index in range(span.start, span.stop)]
     return Batch(
-        image_N3HW=_stack([sample.image_3HW for sample in drawn]),
-        label_NHW=_stack([sample.label_HW for sample in drawn]),
-        distance_N1HW=_stack([sample.distance_1HW for sample in drawn]),
+        tensors=stacked(drawn),
         sample_ids=tuple(sample.sample_id for sample in drawn),
         after=span.after,
         ends_epoch=span.ends_epoch,
         rejections=tuple(rejection for sample in drawn for rejection in sample.rejections),
     )
+
+
+def stacked(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """Return the tensors of several samples, at least one, with the axis that counts them."""
+    return {name: _stack([sample.tensors[name] for sample in samples]) for name in samples[0].tensors}
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -10,9 +11,9 @@ from concurrent.futures import wait as wait_for
 from functools import partial
 from typing import Final
 
+from engine.task import DataGoneError, Rejection, Samples, draws_random_numbers
 from engine.training.data.batch import Batch, Position
-from engine.training.data.rejections import DataGoneError, Rejection
-from engine.training.data.spans import Samples, Span, assemble, span_at
+from engine.training.data.spans import Span, assemble, span_at
 from engine.training.data.threads import Crew
 from engine.training.data.workers import WorkerPool
 
@@ -27,9 +28,9 @@ _SECONDS_TO_CLOSE: Final = 3.0
 class BatchStream:
     """Batches from `position` on, over epoch after epoch; the last batch of an epoch may be smaller.
 
-    With `num_workers` 0 a thread assembles them, else so many processes that live as long as the stream. torch's global
-    generator is neither read nor moved. Not for several threads at once.
-
+    With `num_workers` 0 a thread assembles them, else so many processes that live as long as the stream. Samples that
+    draw from the global generators are made in a process, or, where they cannot be sent to one, by the calling thread.
+    torch's global generator is neither read nor moved. Not for several threads at once.
     Who is at one batch for `timeout_seconds` is taken for stuck: `take_complaints` says so; a process is replaced.
     """
 
@@ -45,9 +46,12 @@ class BatchStream:
         self._length = len(dataset)
         if self._length == 0:
             raise ValueError("a stream needs at least one sample")
+        self._is_inline = False
+        if draws_random_numbers(dataset) and num_workers == 0:
+            num_workers, self._is_inline = (1, False) if _can_travel(dataset) else (0, True)
         self._pool = WorkerPool(dataset, num_workers) if num_workers else None
         self._assemble: Callable[[Span], Batch] = self._pool.assemble if self._pool else partial(assemble, dataset)
-        self._num_ahead = 1 + _AHEAD * max(num_workers, 1)
+        self._num_ahead = 1 if self._is_inline else 1 + _AHEAD * max(num_workers, 1)
         self._crew: Crew[Batch] = Crew(max(num_workers, 1), "data")
         self._timeout = timeout_seconds
         self._waited = 0.0
@@ -130,10 +134,36 @@ class BatchStream:
         while len(self._pending) < self._num_ahead:
             span = span_at(self._ahead, batch_size=self.batch_size, length=self._length)
             self._ahead = span.after
-            self._pending.append(self._crew.submit(self._assemble, span))
+            self._pending.append(self._submit(span))
+
+    def _submit(self, span: Span) -> Future[Batch]:
+        if not self._is_inline:
+            return self._crew.submit(self._assemble, span)
+        return _Deferred(partial(self._assemble, span))
 
     def _unreported(self, rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
         """Those that no batch of this stream has carried before."""
         fresh = tuple(rejection for rejection in dict.fromkeys(rejections) if rejection not in self._reported)
         self._reported.update(fresh)
         return fresh
+
+
+class _Deferred(Future[Batch]):
+    """A batch that is assembled when it is asked for, by the thread that asks."""
+
+    def __init__(self, assemble: Callable[[], Batch]) -> None:
+        super().__init__()
+        self._make = assemble
+
+    def result(self, timeout: float | None = None) -> Batch:
+        """Assemble the batch; raises what went wrong in making it."""
+        return self._make()
+
+
+def _can_travel(samples: Samples) -> bool:
+    """Return whether the samples can be sent to a worker process."""
+    try:
+        pickle.dumps(samples)
+    except Exception:  # pickle raises whatever an object's own methods raise
+        return False
+    return True

@@ -17,8 +17,9 @@ from typing import Any, Final, cast
 import psutil
 import torch
 
+from engine.task import Samples
 from engine.training.data.batch import Batch
-from engine.training.data.spans import Samples, Span, assemble
+from engine.training.data.spans import Span, assemble
 
 MAX_DEATHS: Final = 5
 """So many workers may die in a row on one batch before that is an error."""
@@ -27,7 +28,6 @@ _PRELOADED: Final = ["torch", "kornia.enhance", "kornia.geometry", "scipy.ndimag
 _PATIENCE: Final = 0.2
 """Seconds between looks at whether a wait has become pointless."""
 _SECONDS_TO_CLOSE: Final = 3.0
-_TENSORS: Final = ("image_N3HW", "label_NHW", "distance_N1HW")
 
 
 class WorkerPool:
@@ -170,8 +170,8 @@ class _Packed:
 
     def unpack(self) -> Batch:
         """The batch again."""
-        tensors: dict[str, Any] = {name: torch.from_numpy(self.fields[name]) for name in _TENSORS}
-        return Batch(**{**self.fields, **tensors})
+        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in self.fields["tensors"].items()}
+        return Batch(tensors=tensors, **{name: value for name, value in self.fields.items() if name != "tensors"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,5 +225,5 @@ def _answer(samples: Samples, span: Span) -> bytes:
     except Exception as error:  # whatever it is, it is raised again where the batch is waited for
         return pickle.dumps(_Failed(error))
     fields = {name: getattr(batch, name) for name in Batch.__slots__}
-    arrays = {name: fields[name].numpy() for name in _TENSORS}
-    return pickle.dumps(_Packed({**fields, **arrays}), protocol=5)
+    arrays = {name: tensor.numpy() for name, tensor in batch.tensors.items()}
+    return pickle.dumps(_Packed({**fields, "tensors": arrays}), protocol=5)

@@ -21,11 +21,12 @@ from engine.protocol.state import RunState, evolve
 from engine.tasks.person.spec import refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
+from tests.person_state import person_state
 
 TERMS = ("cross_entropy", "dice", "auxiliary", "boundary_aware", "active_contour", "contour", "distance")
 CHANCE: dict[str, float] = dict.fromkeys(TERMS, 1.0)
 WEIGHTS = MappingProxyType(dict.fromkeys(TERMS, 0.5))
-START = RunState(run="r", refinements=refinements_of(1), loss_weights=WEIGHTS, gradient_clip=1.0)
+START = person_state(run="r", refinements=refinements_of(1), loss_weights=WEIGHTS, gradient_clip=1.0)
 LOSS = DEFAULTS[0]
 STARTED = e.RunStarted("cpu", 1, 1, 1, 1000)
 TO_2 = e.PhasePromoted(1, 2, ("active_contour_loss",))

@@ -20,13 +20,14 @@ from engine.journal.writer import JournalWriter
 from engine.protocol.commands import Request
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity
-from engine.protocol.state import GateCheck, RunState, evolve
+from engine.protocol.state import GateCheck, evolve
 from engine.protocol.wire import refusal_of
 from tests.cli.commands.test_status import died
 from tests.cli.conftest import Call
+from tests.person_state import person_state
 from tests.recorded import writing
 
-STATE = RunState(
+STATE = person_state(
     "live",
     activity=Activity.RUNNING,
     step=120,

@@ -17,8 +17,8 @@ from engine.journal.disk.run_dir import create_run
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Activity
-from engine.protocol.state import RunState
 from tests.cli.conftest import Call
+from tests.person_state import person_state
 from tests.recorded import first_line, start_program, writing
 
 DIES = """
@@ -35,7 +35,7 @@ print("going", flush=True)
 os._exit(9)
 """
 
-RUNNING = RunState(
+RUNNING = person_state(
     "live",
     activity=Activity.RUNNING,
     step=12,
@@ -45,7 +45,7 @@ RUNNING = RunState(
     phase=2,
     loss=1.5,
     grad_norm=math.inf,
-    val_miou=0.25,
+    score=0.25,
     refinements=frozenset({"subpixel_conv", "boundary_refinement"}),
     loss_weights={"dice": 0.5},
     device="cpu",
@@ -83,7 +83,7 @@ def test_a_running_run_tells_every_promised_field(call: Call, live: JournalWrite
         "lr": 5e-6,
         "loss": 1.5,
         "grad_norm": "Infinity",
-        "val_miou": 0.25,
+        "score": 0.25,
         "skipped_steps": 0,
         "clamp_hits": 0,
         "alerts": 0,
@@ -94,7 +94,7 @@ def test_a_running_run_tells_every_promised_field(call: Call, live: JournalWrite
     assert {key: status[key] for key in promised} == promised
     assert (status["alive"], status["pid"], status["reason"]) == (True, os.getpid(), "")
     assert status["refinements"] == ["boundary_refinement", "subpixel_conv"]
-    assert status["best_miou"] is None
+    assert status["best_score"] is None
     assert isinstance(status["heartbeat_age"], float)
     assert status["heartbeat_age"] < 5
 
@@ -138,7 +138,7 @@ def test_a_process_that_left_in_the_middle_has_failed(call: Call, runs_dir: Path
 )
 def test_a_run_that_ended_says_how(call: Call, runs_dir: Path, activity: Activity, event: e.Event, reason: str) -> None:
     with writing(create_run(runs_dir, "over")) as writer:
-        writer.record_state(RunState("over", activity=activity))
+        writer.record_state(person_state("over", activity=activity))
         writer.record_event(3, event)
     status = status_of(call)
     assert (status["state"], status["reason"], status["alive"]) == (activity.value, reason, False)
@@ -146,7 +146,7 @@ def test_a_run_that_ended_says_how(call: Call, runs_dir: Path, activity: Activit
 
 def test_a_run_is_called_what_its_directory_is_called(call: Call, runs_dir: Path) -> None:
     with writing(create_run(runs_dir, "copy")) as writer:
-        writer.record_state(RunState("original"))
+        writer.record_state(person_state("original"))
     assert status_of(call)["run"] == "copy"
 
 
@@ -170,7 +170,7 @@ def test_people_read_where_it_is_and_what_can_be_done_in_80_columns(
 def test_a_run_that_is_over_says_how_to_go_on(call: Call, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs_dir.parent)
     with writing(create_run(runs_dir, "over")) as writer:
-        writer.record_state(RunState("over", activity=Activity.FINISHED, last_checkpoint="step-00000010.pt"))
+        writer.record_state(person_state("over", activity=Activity.FINISHED, last_checkpoint="step-00000010.pt"))
         writer.record_event(3, e.RunFinished("complete", 65.0))
     _, printed = call("status", "over", "--runs-dir", "runs")
     lines = printed.splitlines()
@@ -181,7 +181,7 @@ def test_a_run_that_is_over_says_how_to_go_on(call: Call, runs_dir: Path, monkey
 
 
 def test_what_comes_from_outside_moves_no_cursor(call: Call, live: JournalWriter) -> None:
-    live.record_state(RunState("live", device="cpu\n\x1b[2J", loss=math.nan, doing="\x1b[2J"))
+    live.record_state(person_state("live", device="cpu\n\x1b[2J", loss=math.nan, doing="\x1b[2J"))
     live.record_event(3, e.AlertRaised("spike\x1b", "a\r\n\x1b[2J"))
     live.flush()
     code, printed = call("status")
@@ -220,8 +220,8 @@ def test_no_runs_is_said_in_words_or_as_an_empty_array(call: Call, runs_dir: Pat
     assert call("runs", "--json") == (0, "[]\n")
 
 
-def test_a_best_miou_is_listed(call: Call, live: JournalWriter) -> None:
-    live.record_state(RunState("live", best_miou=0.5123456))
+def test_a_best_score_is_listed(call: Call, live: JournalWriter) -> None:
+    live.record_state(person_state("live", best_score=0.5123456))
     live.flush()
     assert "0.5123" in call("runs")[1]
 

@@ -11,10 +11,10 @@ from cockpit.panels.records.config_changes import Changes
 from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import Session
 from engine.config.load import dump_config
-from engine.config.tree import Config as Tree
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import LASTING_EVENTS, Event, Status
+from engine.tasks.person.config import PersonConfig as Tree
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 

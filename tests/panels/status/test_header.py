@@ -128,7 +128,7 @@ async def test_the_heart_beats_with_the_writer_and_its_silence_is_told(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, 1e-12, 1e12])
 async def test_numbers_of_any_kind_are_shown(run: RecordedRun, open_session: Open, value: float | None) -> None:
-    run.observe(loss=value, grad_norm=value, val_miou=None)
+    run.observe(loss=value, grad_norm=value, score=None)
     stage = Stage(Header(), open_session())
     async with stage.run_test(size=(80, 6)) as pilot:
         await pilot.pause()

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import main
-from engine.config.tree import Config
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -24,6 +23,7 @@ from engine.protocol.script import ScriptedCommand
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.reproduce.timeline import Conditions, segments_of
+from engine.tasks.person.config import PersonConfig
 from engine.training.checkpoint.file import list_checkpoints
 from tests.faulty import entries, long_config, poison, recovery, run
 
@@ -225,7 +225,7 @@ def test_a_stretch_that_left_nothing_behind_is_left_out() -> None:
 
 
 def test_every_session_of_a_run_says_under_which_conditions_it_trained(tmp_path: Path) -> None:
-    config: Config = long_config(**SHORT)
+    config: PersonConfig = long_config(**SHORT)
     assert run(tmp_path / "run", config, script=(ScriptedCommand(4, c.Stop(), 1),)) == 0
     assert run(tmp_path / "run", config, resume=True) == 0
     with closing(JournalReader(tmp_path / "run")) as reader:

@@ -115,8 +115,8 @@ ODD: dict[str, Odd] = {
     "random bytes of floats": lambda payload: payload["rng"].update(cpu=torch.zeros(5056)),
     "a state that is no JSON": _set(state="{"),
     "a state of another kind": _set(state="[1]"),
-    "books that are no JSON": _set(memory="books"),
-    "books of another kind": _set(memory='{"losses": ["a"]}'),
+    "books that are no JSON": _set(books="books"),
+    "books of another kind": _set(books='{"losses": ["a"]}'),
     "a config of aliases": _set(config="a: &a [1]\nb: *a\n"),
     "a config that is a list": _set(config="[1]"),
     "a config without sections": _set(config="training:\n  epochs: 1\n"),
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before(
 def test_a_resume_says_what_it_passed_over_and_goes_on(begun: Path, tmp_path: Path) -> None:
     shutil.copytree(begun, tmp_path / "run")
     newest = list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1]
-    _rewrite(newest, _set(memory=3))
+    _rewrite(newest, _set(books=3))
     assert run(tmp_path / "run", small_config(training={"max_steps": 8}), resume=True) == 0
     (event,) = entries(tmp_path / "run", e.CheckpointDamaged)
     assert newest.name in repr(event.event) and "books" in repr(event.event)

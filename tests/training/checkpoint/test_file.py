@@ -29,7 +29,7 @@ from engine.training.checkpoint.file import (
 
 def _snapshot(step: int, *, good: bool = False, best: bool = False, kind: str = "step") -> Snapshot:
     payload = {"step": step, "model": {"weight": torch.full((100,), float(step))}}
-    return Snapshot(step=step, kind=kind, payload=payload, loss=1.0, miou=None, good=good, best=best)
+    return Snapshot(step=step, kind=kind, payload=payload, loss=1.0, score=None, good=good, best=best)
 
 
 def _saved(directory: Path, *steps: int) -> list[Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.tasks.person.data.dataset import RoiSample
+from engine.task import Rejection, Sample
 from engine.tasks.person.data.sources import open_splits
-from engine.training.data.batch import Batch, Position, Rejection
+from engine.training.data.batch import Batch, Position
 from engine.training.data.spans import span_at
 from engine.training.data.stream import BatchStream
 from tests.tasks.person.data.builders import SMALL_MODEL, data_config, write_coco
@@ -28,16 +28,15 @@ class Numbers:
     def __len__(self) -> int:
         return self.length
 
-    def sample(self, epoch: int, index: int) -> RoiSample:
+    def sample(self, epoch: int, index: int) -> Sample:
         self.num_drawn += 1
         time.sleep(self.seconds)
         if self.error:
             raise self.error
         rejections = (Rejection(f"{index}.png", "broken"),) if index in self.broken else ()
         image = torch.full((3, 2, 2), float(epoch * 1000 + index))
-        return RoiSample(
-            image, torch.zeros(2, 2, dtype=torch.int64), torch.zeros(1, 2, 2), f"{epoch}/{index}", rejections
-        )
+        tensors = {"image": image, "label": torch.zeros(2, 2, dtype=torch.int64)}
+        return Sample(tensors, f"{epoch}/{index}", rejections)
 
 
 def take(stream: BatchStream, count: int) -> list[Batch]:
@@ -49,9 +48,9 @@ def ids(batches: list[Batch]) -> list[tuple[str, ...]]:
 
 
 def equal(one: Batch, other: Batch) -> bool:
-    tensors = ("image_N3HW", "label_NHW", "distance_N1HW")
     plain = (one.sample_ids, one.after, one.ends_epoch) == (other.sample_ids, other.after, other.ends_epoch)
-    return plain and all(torch.equal(getattr(one, name), getattr(other, name)) for name in tensors)
+    same_tensors = all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    return plain and same_tensors and set(one.tensors) == set(other.tensors)
 
 
 def data_threads() -> list[str]:

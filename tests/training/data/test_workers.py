@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from engine.tasks.person.data.dataset import RoiSample
+from engine.task import Sample
 from engine.tasks.person.data.sources import Splits, open_splits
 from engine.training.data.batch import Position
 from engine.training.data.stream import BatchStream
@@ -29,7 +29,7 @@ class Trouble:
     def __len__(self) -> int:
         return 8
 
-    def sample(self, epoch: int, index: int) -> RoiSample:
+    def sample(self, epoch: int, index: int) -> Sample:
         if self.kind == "dies" and index >= 4:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "hangs" and index >= 4:
@@ -38,7 +38,7 @@ class Trouble:
             raise OSError(f"sample {index} cannot be drawn")
         rng_state = float(torch.get_num_threads())
         image = torch.full((3, 2, 2), rng_state)
-        return RoiSample(image, torch.zeros(2, 2, dtype=torch.int64), torch.zeros(1, 2, 2), str(index))
+        return Sample({"image": image}, str(index))
 
 
 def is_running(pid: int) -> bool:
@@ -142,4 +142,4 @@ def test_workers_keep_to_one_thread_each() -> None:
     batch = stream.next()
     stream.close()
     assert batch.sample_ids == ("2", "3")
-    assert (batch.image_N3HW == 1).all()
+    assert (batch.tensors["image"] == 1).all()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from engine.task import UnreachableSample, UnusableSample
 from engine.tasks.person.data.readers.scenes import Picture, Scene
-from engine.training.data.rejections import UnreachableSample, UnusableSample
 
 
 class PictureCache:

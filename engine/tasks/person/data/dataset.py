@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from engine.config.tree import DataConfig, ModelConfig
 from engine.errors import UserError
+from engine.task import DataGoneError, Rejection, Sample, UnreachableSample, UnusableSample
+from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.augment import augment
 from engine.tasks.person.data.cache import PictureCache
 from engine.tasks.person.data.crop import crop_region
@@ -20,7 +20,6 @@ from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.scenes import Box, Scene, check_target, targets_of
 from engine.tasks.person.data.regions import jitter_box, pad_box, square_box
 from engine.training.data.order import epoch_order
-from engine.training.data.rejections import DataGoneError, Rejection, UnreachableSample, UnusableSample
 
 CACHE_BYTES: Final = 256 * 2**20
 """Decoded pictures kept in memory by each process, for each split."""
@@ -30,17 +29,6 @@ _PROBED: Final = 8
 
 _SAMPLE_STREAM: Final = 1
 """Sets the samples' random numbers apart from those of the epoch's order."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoiSample:
-    """One region: RGB in 0..1 at ROI size, label 0..2 and the target's signed distance in -1..1 at mask size."""
-
-    image_3HW: Tensor
-    label_HW: Tensor
-    distance_1HW: Tensor
-    sample_id: str
-    rejections: tuple[Rejection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +45,7 @@ class RoiRecipe:
     seed: int
 
 
-def recipe_for(data: DataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
+def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
     """The recipe that the configuration asks for."""
     return RoiRecipe(
         roi_size=model.roi_size,
@@ -72,7 +60,11 @@ def recipe_for(data: DataConfig, model: ModelConfig, *, seed: int, training: boo
 
 
 class RoiDataset:
-    """The regions of interest of one split, one for each person of at least `min_pixels` a side."""
+    """The regions of interest of one split, one for each person of at least `min_pixels` a side.
+
+    Each sample holds RGB in 0..1 at ROI size, the label (0 background, 1 target, 2 other) and the target's signed
+    distance in -1..1 at mask size.
+    """
 
     def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
         self._scenes = scenes
@@ -84,7 +76,7 @@ class RoiDataset:
     def __len__(self) -> int:
         return len(self._targets)
 
-    def sample(self, epoch: int, index: int) -> RoiSample:
+    def sample(self, epoch: int, index: int) -> Sample:
         """The sample at place `index` (0 .. len - 1) of the order of `epoch`; equal arguments give equal bits.
 
         Where it cannot be used the next usable one in that order stands in, and the sample says what was wrong.
@@ -112,7 +104,7 @@ class RoiDataset:
             raise DataGoneError(f"{self._scenes[scene].name}: {error}, and so {num_gone} of {len(probed)} others")
         self._cache.note_missing(scene, str(error))
 
-    def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> RoiSample:
+    def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> Sample:
         recipe = self._recipe
         scene, number = self._targets[target]
         picture = self._cache.read(scene)
@@ -125,7 +117,8 @@ class RoiDataset:
         if recipe.augment:
             image_3HW, label_HW = augment(image_3HW, label_HW, probability=recipe.augment, rng=rng)
         distance_1HW = torch.from_numpy(signed_distance(label_HW.numpy()))[None]
-        return RoiSample(image_3HW, label_HW, distance_1HW, f"{self._scenes[scene].name}#{person.id}", rejections)
+        tensors = {"image_N3HW": image_3HW, "label_NHW": label_HW, "distance_N1HW": distance_1HW}
+        return Sample(tensors, f"{self._scenes[scene].name}#{person.id}", rejections)
 
     def _target_at(self, epoch: int, index: int) -> int:
         if not self._recipe.training:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.tree import DataConfig, ModelConfig
 from engine.errors import UserError
+from engine.task import Splits
+from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.checks.doubts import sample_doubts
 from engine.tasks.person.data.dataset import RoiDataset, recipe_for
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, Say, quiet
 from engine.tasks.person.data.readers.index import DatasetIndex, index_dataset
 from engine.tasks.person.data.readers.scenes import SplitIndex
 from engine.tasks.person.data.synthetic.scenes import draw_index
-from engine.training.data.rejections import Doubt, Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Training and validation samples, and what was wrong with the files they come from or is doubted in them."""
-
-    train: RoiDataset
-    val: RoiDataset
-    problems: tuple[Rejection, ...]
-    doubts: tuple[Doubt, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def open_splits(config: DataConfig, model: ModelConfig, seed: int, say: Say = quiet) -> Splits:
+def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Say = quiet) -> Splits:
     """The splits that `config` names; without a path, people drawn by the generator, the same for every seed.
 
     `say` is given a line about the progress now and then. Raises UserError when the path or its layout is unknown, or a
@@ -51,13 +39,13 @@ def open_splits(config: DataConfig, model: ModelConfig, seed: int, say: Say = qu
     return Splits(train, val, index.train.problems + index.val.problems, doubts, index.notes)
 
 
-def _index(config: DataConfig, say: Say) -> DatasetIndex:
+def _index(config: PersonDataConfig, say: Say) -> DatasetIndex:
     if not config.path:
         return draw_index(config.synthetic)
     return index_dataset(Path(config.path), config.hold_out, CocoOptions(config.use_crowds, say))
 
 
-def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: DataConfig) -> None:
+def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: PersonDataConfig) -> None:
     """Raises UserError unless at least one sample of the split can be cut."""
     if len(dataset) == 0:
         raise UserError(f"{name} has nothing to train on ({_lack(split, config)}): see `main.py data inspect`.")
@@ -67,7 +55,7 @@ def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: Dat
         raise UserError(f"{name} has nothing to train on: {error}") from error
 
 
-def _lack(split: SplitIndex, config: DataConfig) -> str:
+def _lack(split: SplitIndex, config: PersonDataConfig) -> str:
     """Why a split has no sample: what is wrong with it, or that all people measured are too small."""
     problems = [f"{problem.file}: {problem.error}" for problem in split.problems]
     found = [f"{len(problems)} problems, the first in {problems[0]}"] if problems else []

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from engine.config.tree import ClassWeights
+from engine.tasks.person.config import ClassWeights
 from engine.tasks.person.losses.morphology import class_band
 from engine.tasks.person.losses.terms import term_values
 from engine.tasks.person.model.network import Outputs

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config.tree import ClassWeights
+from engine.tasks.person.config import ClassWeights
 from engine.tasks.person.losses.morphology import class_band
 
 EVEN: ClassWeights = (1.0, 1.0, 1.0)

@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.config.tree import ClassWeights
 from engine.task import Tap, untapped
+from engine.tasks.person.config import ClassWeights
 from engine.tasks.person.losses.class_losses import EVEN, auxiliary_loss, boundary_aware_loss, cross_entropy, soft_dice
 from engine.tasks.person.losses.outline_losses import active_contour_loss, contour_loss, distance_loss
 from engine.tasks.person.model.network import Outputs

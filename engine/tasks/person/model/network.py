@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.config.tree import ModelConfig
 from engine.task import Tap, untapped
+from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.model.blocks import resized
 from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
 from engine.tasks.person.model.composition import composed_log_probs, shifted_log_probs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.config.tree import DataConfig, ModelConfig, SyntheticConfig
+from engine.tasks.person.config import ModelConfig, PersonDataConfig, SyntheticConfig
 
 SMALL_MODEL = ModelConfig(roi_size=16, mask_size=16)
 
@@ -93,7 +93,7 @@ def write_mask_folders(root: Path, count: int = 5) -> Path:
     return root
 
 
-def data_config(path: Path | str = "", **fields: Any) -> DataConfig:
+def data_config(path: Path | str = "", **fields: Any) -> PersonDataConfig:
     """A data configuration; without a path, a few small built-in scenes."""
     few = SyntheticConfig(num_train_scenes=6, num_val_scenes=3, image_size=96, max_people=3)
-    return DataConfig(path=str(path), **{"synthetic": few, **fields})
+    return PersonDataConfig(path=str(path), **{"synthetic": few, **fields})

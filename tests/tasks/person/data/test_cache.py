@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.cache import PictureCache
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
-from engine.training.data.rejections import UnusableSample
 
 BYTES = 4 * 10 * 10 + 25
 

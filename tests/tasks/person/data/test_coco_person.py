@@ -10,7 +10,7 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from engine.config.tree import DataConfig, ModelConfig
+from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.readers.index import index_dataset
 from engine.tasks.person.data.readers.inspect import inspect_dataset
 from engine.tasks.person.data.sources import Splits, open_splits
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs 
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return open_splits(DataConfig(path=str(REAL)), ModelConfig(), 0)
+    return open_splits(PersonDataConfig(path=str(REAL)), ModelConfig(), 0)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def test_masks_are_those_of_pycocotools(splits: Splits, reference: COCO) -> None
         columns = (left + centres * width).long().clamp(0, mask.shape[1] - 1)
         rows = (top + centres * height).long().clamp(0, mask.shape[0] - 1)
         covered = mask[rows][:, columns].reshape(64, 8, 64, 8).mean(dim=(1, 3))
-        target = sample.label_HW == 1
-        clear = ((covered - 0.5).abs() > 0.1) & (sample.label_HW != 2)
+        target = sample.tensors["label_NHW"] == 1
+        clear = ((covered - 0.5).abs() > 0.1) & (sample.tensors["label_NHW"] != 2)
         assert ((covered > 0.5) == target)[clear].float().mean() > 0.99
 
 
@@ -82,7 +82,7 @@ def test_crops_show_the_person_and_not_a_corner(splits: Splits) -> None:
         grid = torch.stack(torch.broadcast_tensors(x[None], y[:, None]), dim=-1)[None]
         fine = torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
         expected = torch.nn.functional.avg_pool2d(fine, per_bin)[0]
-        assert (sample.image_3HW - expected).abs().mean() < 0.03
+        assert (sample.tensors["image_N3HW"] - expected).abs().mean() < 0.03
 
 
 def test_regions_masks_and_their_order_are_those_of_ever() -> None:

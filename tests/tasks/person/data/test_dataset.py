@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.config.tree import DataConfig
 from engine.errors import UserError
-from engine.tasks.person.data.dataset import RoiDataset, RoiSample, recipe_for
+from engine.task import Sample
+from engine.tasks.person.config import PersonDataConfig
+from engine.tasks.person.data.dataset import RoiDataset, recipe_for
 from engine.tasks.person.data.distance_target import signed_distance
 from engine.tasks.person.data.readers.index import index_dataset
 from tests.tasks.person.data.builders import (
@@ -28,7 +29,7 @@ from tests.tasks.person.data.builders import (
 def open_split(
     root: Path, *, training: bool = True, seed: int = 0, min_pixels: int = 16, **fields: object
 ) -> RoiDataset:
-    config = DataConfig.model_validate({"path": str(root), **fields})
+    config = PersonDataConfig.model_validate({"path": str(root), **fields})
     index = index_dataset(root)
     split = index.train if training else index.val
     return RoiDataset(
@@ -36,9 +37,10 @@ def open_split(
     )
 
 
-def same(one: RoiSample, other: RoiSample) -> bool:
-    tensors = ("image_3HW", "label_HW", "distance_1HW")
-    return one.sample_id == other.sample_id and all(torch.equal(getattr(one, n), getattr(other, n)) for n in tensors)
+def same(one: Sample, other: Sample) -> bool:
+    return one.sample_id == other.sample_id and all(
+        torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors
+    )
 
 
 def add_people(root: Path, *people: dict[str, object]) -> None:
@@ -48,13 +50,14 @@ def add_people(root: Path, *people: dict[str, object]) -> None:
 
 
 def test_a_sample_has_the_promised_shapes_types_and_ranges(tmp_path: Path) -> None:
-    sample = open_split(write_coco(tmp_path)).sample(0, 0)
-    assert (sample.image_3HW.shape, sample.image_3HW.dtype) == ((3, 16, 16), torch.float32)
-    assert (sample.label_HW.shape, sample.label_HW.dtype) == ((16, 16), torch.int64)
-    assert (sample.distance_1HW.shape, sample.distance_1HW.dtype) == ((1, 16, 16), torch.float32)
-    assert sample.image_3HW.min() >= 0 and sample.image_3HW.max() <= 1
-    assert set(sample.label_HW.unique().tolist()) <= {0, 1, 2} and 1 in sample.label_HW
-    assert np.array_equal(sample.distance_1HW[0].numpy(), signed_distance(sample.label_HW.numpy()))
+    tensors = open_split(write_coco(tmp_path)).sample(0, 0).tensors
+    image_3HW, label_HW, distance_1HW = (tensors[name] for name in ("image_N3HW", "label_NHW", "distance_N1HW"))
+    assert (image_3HW.shape, image_3HW.dtype) == ((3, 16, 16), torch.float32)
+    assert (label_HW.shape, label_HW.dtype) == ((16, 16), torch.int64)
+    assert (distance_1HW.shape, distance_1HW.dtype) == ((1, 16, 16), torch.float32)
+    assert image_3HW.min() >= 0 and image_3HW.max() <= 1
+    assert set(label_HW.unique().tolist()) <= {0, 1, 2} and 1 in label_HW
+    assert np.array_equal(distance_1HW[0].numpy(), signed_distance(label_HW.numpy()))
 
 
 def test_there_is_one_region_for_each_person_large_enough(tmp_path: Path) -> None:
@@ -73,7 +76,7 @@ def test_people_too_small_to_be_targets_are_other_people_in_the_label(tmp_path: 
     write_annotations(root, "train", content)
     dataset = open_split(root, roi_jitter=0.0, augment=0.0)
     assert len(dataset) == 1
-    label = dataset.sample(0, 0).label_HW
+    label = dataset.sample(0, 0).tensors["label_NHW"]
     assert (label[:8, 12:] == 2).all() and (label[8:, 12:] == 0).all() and (label[:, :9] == 1).all()
 
 
@@ -107,21 +110,21 @@ def test_validation_neither_shuffles_nor_jitters_nor_augments(tmp_path: Path) ->
     assert all(same(sample, dataset.sample(9, index)) for index, sample in enumerate(samples))
     box = gradient(60, 50, 101).crop((5, 5, 30, 45)).resize((16, 16), resample=2)
     inner = np.asarray(box)[1:-1, 1:-1].astype(float) / 255
-    assert np.abs(samples[0].image_3HW.permute(1, 2, 0).numpy()[1:-1, 1:-1] - inner).max() < 0.02
+    assert np.abs(samples[0].tensors["image_N3HW"].permute(1, 2, 0).numpy()[1:-1, 1:-1] - inner).max() < 0.02
 
 
 def test_the_whole_person_is_in_the_crop(tmp_path: Path) -> None:
     dataset = open_split(write_coco(tmp_path), training=False)
-    label = dataset.sample(0, 0).label_HW
+    label = dataset.sample(0, 0).tensors["label_NHW"]
     assert (label == 1).all()
-    padded = open_split(tmp_path, training=False, roi_padding=0.5).sample(0, 0).label_HW
+    padded = open_split(tmp_path, training=False, roi_padding=0.5).sample(0, 0).tensors["label_NHW"]
     assert (padded[4:12, 4:12] == 1).all()
     assert (padded == 1).float().mean() == pytest.approx(0.25)
 
 
 def test_keeping_the_aspect_widens_the_region_instead_of_squashing_the_person(tmp_path: Path) -> None:
     dataset = open_split(write_coco(tmp_path), training=False, keep_aspect=True)
-    label = dataset.sample(0, 0).label_HW
+    label = dataset.sample(0, 0).tensors["label_NHW"]
     assert (label[:, 3:13] == 1).all()
     assert not (label[:, :2] == 1).any()
     assert (label[:, 14:] != 1).all()

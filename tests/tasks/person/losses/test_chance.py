@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from engine.config.tree import ModelConfig
+from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.losses.chance import chance_levels
 from engine.tasks.person.losses.terms import term_values
 from engine.tasks.person.model.network import HierarchicalUNet

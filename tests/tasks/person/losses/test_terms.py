@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config.tree import LossConfig
+from engine.tasks.person.config import PersonLossConfig
 from engine.tasks.person.losses.class_losses import auxiliary_loss, boundary_aware_loss, cross_entropy, soft_dice
 from engine.tasks.person.losses.morphology import target_contour
 from engine.tasks.person.losses.outline_losses import active_contour_loss, contour_loss, distance_loss
@@ -214,4 +214,4 @@ def test_the_stable_phase_starts_within_the_seeds_range(frequencies):
     outputs = Outputs(0.1 * torch.randn(2, 3, 64, 64), 0.1 * torch.randn(2, 1, 64, 64))
     outputs.log_probs_N3HW = outputs.log_probs_N3HW.log_softmax(dim=1)
     values = term_values(outputs, label, torch.zeros(2, 1, 64, 64), active_terms(refinements_of(1)))
-    assert 1.55 < sum(LossConfig().weights[term] * float(value) for term, value in values.items()) < 1.95
+    assert 1.55 < sum(PersonLossConfig().weights[term] * float(value) for term, value in values.items()) < 1.95

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.tree import ModelConfig
+from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.losses.terms import term_values
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, REFINEMENTS, active_terms, refinements_of

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from engine.errors import UserError
+from engine.task import UnusableSample
 from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.index import DatasetIndex
 from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, check_target, targets_of
-from engine.training.data.rejections import UnusableSample
 
 NUM_REGIONS: Final = 48
 COLUMNS: Final = 4

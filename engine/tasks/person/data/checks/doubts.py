@@ -19,9 +19,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from engine.task import Doubt, UnusableSample
 from engine.tasks.person.data.checks.suspicions import SUSPICIONS, Suspicion, sizeable
 from engine.tasks.person.data.readers.scenes import Picture, Scene, SplitIndex
-from engine.training.data.rejections import Doubt, UnusableSample
 
 NUM_PICTURES: Final = 48
 """Pictures of a split that are looked at before a run starts."""

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.values import shown
-from engine.training.data.rejections import UnusableSample
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
+from engine.task import Rejection
 from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
 from engine.tasks.person.data.readers.holdout import HoldOut, held_out
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
 from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
-from engine.training.data.rejections import Rejection
 
 KNOWN_LAYOUTS: Final = (
     "COCO JSON of any tool (annotations/instances_train2017.json, instances_val2017.json, train2017/, val2017/; "

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.checks.contact_sheet import claim_directory, write_sheets
 from engine.tasks.person.data.checks.doubts import Look, shared_doubts
 from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
 from engine.tasks.person.data.readers.index import index_dataset
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex, check_target, targets_of
-from engine.training.data.rejections import Doubt, Rejection, UnusableSample
 
 MAX_READ: Final = 1000
 """At most so many images of a split are decoded, evenly spaced; the rest is judged by its annotations."""

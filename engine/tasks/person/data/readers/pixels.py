@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from engine.training.data.rejections import UnreachableSample, UnusableSample
+from engine.task import UnreachableSample, UnusableSample
 
 Size = tuple[int, int]
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)

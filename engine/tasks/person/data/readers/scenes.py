@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.training.data.rejections import Doubt, Rejection, UnusableSample
+from engine.task import Doubt, Rejection, UnusableSample
 
 Box = tuple[float, float, float, float]
 Mask = NDArray[np.bool_]

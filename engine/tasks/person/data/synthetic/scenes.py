@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.config.tree import SyntheticConfig
+from engine.tasks.person.config import SyntheticConfig
 from engine.tasks.person.data.readers.index import DatasetIndex
 from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, cut_mask
 from engine.tasks.person.data.synthetic.backdrops import (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
-from engine.training.data.rejections import UnusableSample
 
 
 def finder(root: Path, *files: str) -> ImageFinder:

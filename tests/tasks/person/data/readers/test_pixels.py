@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.pixels import displayed_size, read_ids, read_image, stored_size
-from engine.training.data.rejections import UnusableSample
 from tests.tasks.person.data.builders import gradient
 
 ROTATED = 6

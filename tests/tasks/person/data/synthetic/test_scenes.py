@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.config.tree import SyntheticConfig
+from engine.tasks.person.config import SyntheticConfig
 from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.scenes import Picture, check_target
 from engine.tasks.person.data.synthetic.scenes import SyntheticScene, draw_index

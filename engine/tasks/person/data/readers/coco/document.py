@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from engine.training.data.rejections import UnusableSample
+from engine.task import UnusableSample
 
 LISTS: Final = ("images", "annotations", "categories")
 _MAX_DIGITS: Final = 400

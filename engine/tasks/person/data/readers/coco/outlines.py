@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as _coco_mask
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.outline_forms import polygon_lists, read_counts, run_length_parts, unquote
 from engine.tasks.person.data.readers.coco.values import as_integer, shown
 from engine.tasks.person.data.readers.pixels import Size
 from engine.tasks.person.data.readers.scenes import Box, Mask
-from engine.training.data.rejections import UnusableSample
 
 Polygon = NDArray[np.float64]
 

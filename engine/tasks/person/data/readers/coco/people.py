@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import corners, cut_box, is_exact, other_convention, read_box
 from engine.tasks.person.data.readers.coco.document import AnnotationBody, PolygonBody
 from engine.tasks.person.data.readers.coco.outline_forms import BYTES_TEXT
@@ -22,7 +23,6 @@ from engine.tasks.person.data.readers.coco.outlines import (
 from engine.tasks.person.data.readers.coco.values import shown
 from engine.tasks.person.data.readers.pixels import Size, read_image
 from engine.tasks.person.data.readers.scenes import Box, Picture, cut_mask
-from engine.training.data.rejections import Doubt, Rejection, UnusableSample
 
 _LEAST_SIDE: Final = 8
 """Images below that side are not asked whether outlines in their first pixel mean shares of their size."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import cut_box
 from engine.tasks.person.data.readers.coco.categories import PersonCategory
 from engine.tasks.person.data.readers.coco.document import (
@@ -27,7 +28,6 @@ from engine.tasks.person.data.readers.coco.values import as_flag, as_integer, id
 from engine.tasks.person.data.readers.image_lookup import ImageFinder
 from engine.tasks.person.data.readers.pixels import Size, stored_size
 from engine.tasks.person.data.readers.scenes import SplitIndex
-from engine.training.data.rejections import Doubt, Rejection, UnusableSample
 
 MAX_SIDE: Final = 100_000
 MAX_PIXELS: Final = 2**31

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.task import Rejection, UnusableSample
 from engine.tasks.person.data.readers.holdout import HoldOut, held_out
 from engine.tasks.person.data.readers.image_files import child, image_files
 from engine.tasks.person.data.readers.masks.facts import boxes_of, facts_of
@@ -13,7 +14,6 @@ from engine.tasks.person.data.readers.masks.pairs import Pair, Pairing, pair_up
 from engine.tasks.person.data.readers.masks.rules import MaskFile, MaskRule, decide_rule, describe_dust
 from engine.tasks.person.data.readers.pixels import Size, displayed_size, has_palette, read_ids, read_image, stored_size
 from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, cut_mask
-from engine.training.data.rejections import Rejection, UnusableSample
 
 FOLDERS: Final = (("PNGImages", "PedMasks"), ("images", "masks"), ("imgs", "masks"), ("leftImg8bit", "gtFine"))
 """The pairs of image and mask folders that are known, in any case."""

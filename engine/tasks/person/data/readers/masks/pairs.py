@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.task import Rejection
 from engine.tasks.person.data.readers.image_files import MASK_SUFFIXES, image_files, plain_name
-from engine.training.data.rejections import Rejection
 
 _ENDINGS: Final = (
     "_mask",

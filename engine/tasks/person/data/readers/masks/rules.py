@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
+from engine.task import Doubt
 from engine.tasks.person.data.readers.masks.facts import IdFacts, number, present_ids
-from engine.training.data.rejections import Doubt
 
 VOID: Final = (255, 65535)
 """Numbers that mean "not annotated" where they run around the people, or in a palette as Pascal VOC has it."""

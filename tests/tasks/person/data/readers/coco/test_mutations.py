@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from engine.errors import UserError
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.index import index_dataset
-from engine.training.data.rejections import UnusableSample
 from tests.tasks.person.data.builders import document, gradient, image_entry, person
 
 NUM_MUTATIONS = 2000

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.outlines import draw_outline, outline_bounds, parse_outline
-from engine.training.data.rejections import UnusableSample
 from tests.tasks.person.data.builders import rectangle
 
 SIZE = (53, 37)

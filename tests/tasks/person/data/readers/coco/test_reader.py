@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
 from engine.tasks.person.data.readers.image_lookup import ImageFinder
 from engine.tasks.person.data.readers.scenes import SplitIndex
-from engine.training.data.rejections import UnusableSample
 from tests.tasks.person.data.builders import document, gradient, image_entry, person
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.task import UnusableSample
 from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders
 from engine.tasks.person.data.readers.scenes import SplitIndex
-from engine.training.data.rejections import UnusableSample
 from tests.tasks.person.data.builders import gradient, write_mask_folders
 
 

@@ -9,15 +9,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from engine.training.evaluate import (
-    Preview,
-    boundary_f,
-    class_iou,
-    confusion_matrix,
-    mask_boundary,
-    mean_iou,
-    preview_grid,
-)
+from engine.outputs.preview_file import Preview
+from engine.tasks.person.metrics import boundary_f, class_iou, confusion_matrix, mask_boundary, mean_iou
+from engine.tasks.person.previews import preview_grid
 
 
 def _masks(seed: int) -> torch.Tensor:

@@ -1,0 +1,25 @@
+"""What a run's task says of itself, in the journal's meta: written once, so that any reader can show any run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from engine.protocol.codec import Json, WireError
+from engine.protocol.task_spec import TaskSpec
+from engine.protocol.wire import spec_from_json
+
+TASK: Final = "task"
+"""The key of the task's spec in the meta table."""
+
+_BEFORE_TASKS: Final = "engine.tasks.person.spec"
+"""The module whose SPEC describes the journals from before specs were written: there was one task."""
+
+
+def spec_of(stored: Json) -> TaskSpec:
+    """Return the spec that `stored` describes; for `None` or a spec that cannot be read that of the first task."""
+    try:
+        return spec_from_json(stored)
+    except WireError:
+        spec: TaskSpec = import_module(_BEFORE_TASKS).SPEC
+        return spec

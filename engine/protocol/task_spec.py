@@ -1,0 +1,143 @@
+"""What the engine and the screen know of a task: its loss terms, components, phases and scores, as plain data.
+
+The journal's meta holds it, so that any run is shown without the task's code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One loss term; computed while `component` is on, always where that is ''.
+
+    `clamped` says that loss.clamp_max bounds it.
+    """
+
+    name: str
+    component: str = ""
+    weight: float = 1.0
+    clamped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Something that can be switched while training.
+
+    `reads` names the junction where its gradient share is measured. `has_parameters` is False for one that is only a
+    loss. `excludes` names the components that cannot be on together with it. `remedy` is said when a fault is named
+    after it.
+    """
+
+    name: str
+    title: str = ""
+    reads: str = "features"
+    has_parameters: bool = True
+    excludes: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase: its title, and the components that it adds to the phase before."""
+
+    title: str
+    adds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis where they are known."""
+
+    name: str
+    title: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """Everything that generic code may know of a task. `score` is the metric of best checkpoint, gate and header.
+
+    `lower_is_better` says of the score whether a smaller value is the better one, as of a perplexity.
+    """
+
+    name: str = ""
+    terms: tuple[Term, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    score: str = ""
+    lower_is_better: bool = False
+    components: tuple[Component, ...] = ()
+    phases: tuple[Phase, ...] = (Phase("base"),)
+    classes: tuple[tuple[str, str], ...] = ()
+    component_noun: str = "component"
+    sample_noun: str = "sample"
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """All loss terms, in their order."""
+        return tuple(term.name for term in self.terms)
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """All components, in the order of their number keys."""
+        return tuple(component.name for component in self.components)
+
+    @property
+    def last_phase(self) -> int:
+        """The number of the highest phase."""
+        return len(self.phases) - 1
+
+    def active_terms(self, on: frozenset[str]) -> tuple[str, ...]:
+        """Return the terms computed while the components `on` are on, in the order of `terms`."""
+        return tuple(term.name for term in self.terms if not term.component or term.component in on)
+
+    def component_of(self, term: str) -> str:
+        """Return the component that `term` belongs to, '' for one that is always computed or unknown."""
+        return next((known.component for known in self.terms if known.name == term), "")
+
+    def term_of(self, component: str) -> str:
+        """Return the loss term of `component`, '' where it has none."""
+        return next((term.name for term in self.terms if component and term.component == component), "")
+
+    def component(self, name: str) -> Component | None:
+        """Return the component called `name`, `None` where there is none."""
+        return next((component for component in self.components if component.name == name), None)
+
+    def clamped_terms(self) -> frozenset[str]:
+        """Return the terms bounded by loss.clamp_max."""
+        return frozenset(term.name for term in self.terms if term.clamped)
+
+    def rivals(self, name: str, on: frozenset[str]) -> frozenset[str]:
+        """Return the components in `on` that exclude the component `name`."""
+        excludes = {known.name: set(known.excludes) for known in self.components}
+        return frozenset(other for other in on if other in excludes[name] or name in excludes.get(other, set()))
+
+    def better(self, best: float | None, score: float) -> float:
+        """Return the better of two scores; `best` is `None` before the first."""
+        if best is None:
+            return score
+        return min(best, score) if self.lower_is_better else max(best, score)
+
+    def metric_title(self, name: str) -> str:
+        """Return how the metric `name` is called, the name itself where it has no title."""
+        return next((metric.title for metric in self.metrics if metric.name == name and metric.title), name)
+
+    @property
+    def score_title(self) -> str:
+        """How the score is called."""
+        return self.metric_title(self.score)
+
+    def components_of(self, phase: int) -> frozenset[str]:
+        """Return the components that `phase` (from 0) and the phases below it add."""
+        return frozenset(name for step in self.phases[: phase + 1] for name in step.adds)
+
+    def phase_of(self, on: frozenset[str]) -> int:
+        """Return the highest phase all of whose components are in `on`."""
+        return max(number for number in range(len(self.phases)) if self.components_of(number) <= on)
+
+
+NO_SPEC: Final = TaskSpec()
+"""The spec of a task of which nothing is known."""

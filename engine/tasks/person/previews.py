@@ -1,0 +1,56 @@
+"""Pictures of validation regions: what the network saw, should say and said."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.outputs.preview_file import Preview
+from engine.task import Tensors
+from engine.tasks.person.model.network import Outputs
+
+
+def preview_of(batch: Tensors, sample_id: str, outputs: Outputs, row: int) -> Preview:
+    """Return what is shown of the region in `row` of a batch."""
+    predicted_NHW = outputs.log_probs_N3HW.argmax(1)
+    contour, distance = outputs.contour_N1HW, outputs.distance_N1HW
+    return Preview(
+        sample_id,
+        _bytes(batch["image_N3HW"][row].permute(1, 2, 0)),
+        batch["label_NHW"][row].byte().cpu().numpy(),
+        predicted_NHW[row].byte().cpu().numpy(),
+        contour_HW=None if contour is None else _bytes(contour[row, 0].float().sigmoid()),
+        distance_HW=None if distance is None else _bytes((distance[row, 0].float() + 1) / 2),
+    )
+
+
+def _bytes(values: Tensor) -> NDArray[np.uint8]:
+    """0..1 as 0..255; what is not a number as 0."""
+    return (values.nan_to_num().clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+_COLOURS = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], dtype=np.uint8)
+"""Background, target and other in the Okabe-Ito palette, told apart under every common colour blindness."""
+
+
+def preview_grid(previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
+    """One row for each region: image, truth, prediction, error (white where wrong). (rows*H, 4*W, 3), 0..255."""
+    return np.concatenate([_preview_row(preview) for preview in previews], axis=0)
+
+
+def _preview_row(preview: Preview) -> NDArray[np.uint8]:
+    wrong_HW = (preview.label_HW != preview.predicted_HW).astype(np.uint8) * 255
+    masks = (np.zeros_like(preview.label_HW), preview.label_HW, preview.predicted_HW)
+    painted = [_mask(preview.image_HWC, mask_HW) for mask_HW in masks]
+    return np.concatenate([*painted, np.repeat(wrong_HW[..., None], 3, axis=2)], axis=1)
+
+
+def _mask(image_HWC: NDArray[np.uint8], label_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The class colours laid half transparent over the image (resized to the mask where the two differ)."""
+    height, width = label_HW.shape
+    rows = np.arange(height) * image_HWC.shape[0] // height
+    columns = np.arange(width) * image_HWC.shape[1] // width
+    under = image_HWC[rows[:, None], columns]
+    blended = (under.astype(np.uint16) + _COLOURS[label_HW]) // 2
+    return np.where(label_HW[..., None] > 0, blended, under).astype(np.uint8)

@@ -1,0 +1,96 @@
+"""The person task: an ROI-based human instance segmentation network under the engine's seam (SEED.md).
+
+Torch is imported when the network is built or used: reading a configuration must not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from engine.config.tree import RunConfig
+from engine.protocol.task_spec import TaskSpec
+from engine.task import Splits, Tap, Tensors
+from engine.tasks.person.config import PersonConfig
+from engine.tasks.person.spec import SPEC
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from engine.outputs.preview_file import Preview
+
+
+class PersonTask:
+    """Background, target person and other persons in regions of interest."""
+
+    spec: TaskSpec = SPEC
+    Config: type[RunConfig] = PersonConfig
+
+    def open_data(self, config: PersonConfig) -> Splits:
+        """Return the splits that the configuration names. Raises UserError where one holds no usable person."""
+        from engine.tasks.person.data.sources import open_splits  # noqa: PLC0415
+
+        return open_splits(config.data, config.model, config.training.seed)
+
+    def open_data_with(self, config: PersonConfig, on_progress: Callable[[str], None]) -> Splits:
+        """Return the splits that the configuration names, saying what is read."""
+        from engine.tasks.person.data.sources import open_splits  # noqa: PLC0415
+
+        return open_splits(config.data, config.model, config.training.seed, on_progress)
+
+    def build_model(self, config: PersonConfig) -> nn.Module:
+        """Return the hierarchical UNet V2 with attention."""
+        from engine.tasks.person.model.network import HierarchicalUNet  # noqa: PLC0415
+
+        return HierarchicalUNet(config.model)
+
+    def forward(self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap) -> Any:
+        """Return the `Outputs` of every active head."""
+        return model(batch["image_N3HW"], active, tap)
+
+    def losses(
+        self, outputs: Any, batch: Tensors, terms: tuple[str, ...], config: PersonConfig, tap: Tap
+    ) -> dict[str, Tensor]:
+        """Return each of `terms` for labels 0 background, 1 target, 2 other and the target's signed distance."""
+        from engine.tasks.person.losses.terms import term_values  # noqa: PLC0415
+
+        labels = (batch["label_NHW"], batch["distance_N1HW"])
+        return term_values(outputs, *labels, terms, config.loss.class_weights, tap)
+
+    def score(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensors:
+        """Return pixel counts by true and predicted class, and the sum of boundary F."""
+        from engine.tasks.person.metrics import score_sums  # noqa: PLC0415
+
+        return score_sums(outputs.log_probs_N3HW.argmax(1), batch["label_NHW"], config.validation.boundary_tolerance)
+
+    def metrics(self, sums: Tensors, count: int) -> dict[str, float]:
+        """Return mIoU, the IoU of each class and boundary F, in 0..1."""
+        from engine.tasks.person.metrics import metrics_of  # noqa: PLC0415
+
+        return metrics_of(sums, count)
+
+    def chance(self, batch: Tensors, config: PersonConfig) -> dict[str, float]:
+        """Return each term at uniform class probabilities and zeros in the other heads."""
+        from engine.tasks.person.losses.chance import chance_levels  # noqa: PLC0415
+
+        return chance_levels(batch["label_NHW"], batch["distance_N1HW"])
+
+    def blind(self, batch: Tensors, config: PersonConfig) -> dict[str, tuple[float, ...]]:
+        """Return each term for the best answer that is the same for every pixel of every image."""
+        from engine.tasks.person.losses.chance import blind_levels  # noqa: PLC0415
+
+        return blind_levels(batch["label_NHW"], batch["distance_N1HW"], config.loss.class_weights)
+
+    def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
+        """Return the image, the label and what the heads say of the region in `row`."""
+        from engine.tasks.person.previews import preview_of  # noqa: PLC0415
+
+        return preview_of(batch, sample_id, outputs, row)
+
+    def preview_grid(self, previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
+        """Return one picture of all previews, RGB 0..255, a row for each."""
+        from engine.tasks.person.previews import preview_grid  # noqa: PLC0415
+
+        return preview_grid(previews)
