@@ -78,13 +78,15 @@ def _train_headless(options: TrainOptions) -> int:
 
     script = _script(options)
     resumed = _resumed(options)
-    name = _config_name(options, resumed) or _default_config()
+    name = _config_name(options, resumed) or ("" if options.task else _default_config())
     config = _load(options, resumed, name)
     check_data(config.data.path)
     check_weights(options.init_from)
     interrupt = Interrupt()
     with signals_to(interrupt, keep_running=options.keep_running):
-        directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
+        directory = resumed or create_run(
+            options.runs_dir, options.run, stem=Path(name or options.task.partition(":")[0]).stem
+        )
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
@@ -116,7 +118,7 @@ def _train_on_screen(options: TrainOptions) -> int:
     script = _script(options)
     resumed = _resumed(options)
     named = _config_name(options, resumed)
-    name = named or likely_config()
+    name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
     interrupt = Interrupt()
@@ -126,9 +128,11 @@ def _train_on_screen(options: TrainOptions) -> int:
         check_data(config.data.path)
         return _request(options, directory, config, script, name)
 
-    training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named)), interrupt)
+    training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
     with signals_to(interrupt):
-        directory = resumed or create_run(options.runs_dir, options.run, stem=Path(name).stem)
+        directory = resumed or create_run(
+            options.runs_dir, options.run, stem=Path(name or options.task.partition(":")[0]).stem
+        )
         try:
             ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
         except UserError:
@@ -161,6 +165,11 @@ def _config_name(options: TrainOptions, resumed: Path | None) -> str:
     return options.config or (str(resumed / CONFIG_FILE) if resumed else "")
 
 
+def _stem(options: TrainOptions, name: str) -> str:
+    """What a run without a name is named after: its configuration, or its task where that has none."""
+    return Path(name or options.task.rpartition(":")[0]).stem
+
+
 def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
     """The resolved configuration; a resumed run keeps its data where only another configuration is named."""
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
@@ -184,7 +193,7 @@ def _request(
         resume=bool(options.resume),
         init_from=options.init_from,
         script=script,
-        unusual=() if options.resume else departures(config, usual_config(name)),
+        unusual=() if options.resume else departures(config, usual_config(name, config)),
     )
 
 
@@ -252,7 +261,7 @@ def diagnose(arguments: Namespace) -> int:
 
 def _default_config() -> str:
     """What a GPU, or none, suggests. Imports torch."""
-    from engine.training.device import default_config  # noqa: PLC0415
+    from engine.tasks.person.defaults import default_config  # noqa: PLC0415
 
     return default_config()
 

@@ -96,6 +96,12 @@ def _add_what_to_train(parser: Parser) -> None:
         help="a config's name, or a YAML file; see `main.py configs`",
     )
     group.add_argument(
+        "--task",
+        default="",
+        metavar="FILE.py:CLASS",
+        help="train a network of your own; without --config with its own defaults",
+    )
+    group.add_argument(
         "--data", default="", metavar="DIR", help="COCO or mask-folder data; without it, built-in people"
     )
     group.add_argument("--epochs", type=_count, metavar="N", help="passes over the training split")

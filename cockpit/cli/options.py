@@ -7,12 +7,15 @@ import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.task_class import absolute_task
+
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """The training options as given: empty or None where an option was left out."""
 
     config: str
+    task: str
     data: str
     epochs: int | None
     max_steps: int | None
@@ -35,6 +38,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
     """The training options in parsed arguments that name no subcommand."""
     return TrainOptions(
         config=arguments.config,
+        task=arguments.task,
         data=arguments.data,
         epochs=arguments.epochs,
         max_steps=arguments.max_steps,
@@ -57,9 +61,10 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
 def overrides(options: TrainOptions) -> tuple[str, ...]:
     """KEY=VALUE settings for `load_config`: the options first, then each --set, which therefore has the last word.
 
-    A relative --data becomes absolute, so that the run can be resumed from another directory.
+    A relative --data or --task becomes absolute, so that the run can be resumed from another directory.
     """
     given = {
+        "task": absolute_task(options.task) if options.task else None,
         "training.epochs": options.epochs,
         "training.max_steps": options.max_steps,
         "training.batch_size": options.batch_size,

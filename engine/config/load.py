@@ -49,7 +49,9 @@ class Resolved:
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """The config of that name in configs/, or in that YAML file, with `key=value` overrides on top.
+    """Return the config of that name in configs/, or in that YAML file, with `key=value` overrides on top.
+
+    An empty name stands for the defaults of the task that the overrides name.
 
     Raises UserError: unknown config, YAML syntax, unknown key, wrong type, value out of range, cycle in `extends`.
     """
@@ -58,7 +60,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
 
 def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     """Like `load_config`, and where each value came from."""
-    settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ())
+    settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()) if name_or_path else {}
     kind = _kind(settings, overrides)
     _check_keys(settings, kind)
     for override in overrides:
@@ -68,18 +70,18 @@ def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved
     return Resolved(config, origins | {".".join(path): setting.where for path, setting in settings.items()})
 
 
-def usual_config(name_or_path: str) -> RunConfig:
-    """The config in configs/ that the one named was made from, or itself; the defaults where there is none.
+def usual_config(name_or_path: str, config: RunConfig) -> RunConfig:
+    """Return the config in configs/ that the one named was made from, or itself; the defaults where there is none.
 
     Raises UserError as `load_config` does.
     """
-    path = _find(name_or_path, Path(), COMMAND_LINE)
-    while path.parent.resolve() != CONFIGS_DIR:
+    while name_or_path:
+        path = _find(name_or_path, Path(), COMMAND_LINE)
+        if path.parent.resolve() == CONFIGS_DIR:
+            return read_resolved(path)
         parent = read_settings(_read_text(path, _shown_path(path)), _shown_path(path)).get(_EXTENDS)
-        if parent is None:
-            return _kind({})()
-        path = _find(str(parent.value), path.parent, parent.where)
-    return read_resolved(path)
+        name_or_path = "" if parent is None else str(_find(str(parent.value), path.parent, parent.where))
+    return type(config)()
 
 
 def _kind(settings: Settings, overrides: Sequence[str] = ()) -> Kind:

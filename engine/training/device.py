@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from engine.errors import UserError
-from engine.tasks.person.defaults import WITH_GPU, WITHOUT_GPU
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -29,8 +28,3 @@ def describe(device: torch.device) -> str:
 def gpu_uuid(device: torch.device) -> str:
     """The name under which NVIDIA's tools know the GPU; '' for every other device."""
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
-
-
-def default_config() -> str:
-    """The configuration for this machine: the full network needs a GPU, the tiny one learns within minutes without."""
-    return WITH_GPU if choose_device("auto").type != "cpu" else WITHOUT_GPU

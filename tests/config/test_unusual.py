@@ -9,6 +9,7 @@ import pytest
 from engine.config.load import load_config, usual_config
 from engine.config.unusual import departures
 from engine.protocol.engine_events import Departure
+from engine.tasks.person.config import PersonConfig
 
 
 @pytest.mark.parametrize(
@@ -30,20 +31,20 @@ from engine.protocol.engine_events import Departure
     ],
 )
 def test_what_makes_a_run_less_stable_than_its_named_config_is_told(setting: str, found: list[Departure]) -> None:
-    assert list(departures(load_config("tiny", (setting,)), usual_config("tiny"))) == found
+    assert list(departures(load_config("tiny", (setting,)), usual_config("tiny", PersonConfig()))) == found
 
 
 def test_a_file_is_held_against_the_named_config_that_it_extends(tmp_path: Path) -> None:
     base, mine = tmp_path / "base.yaml", tmp_path / "mine.yaml"
     base.write_text("extends: tiny\n")
     mine.write_text("extends: base.yaml\ntraining:\n  learning_rate: 1\n")
-    assert usual_config(str(mine)) == load_config("tiny")
-    (far,) = departures(load_config(str(mine)), usual_config(str(mine)))
+    assert usual_config(str(mine), PersonConfig()) == load_config("tiny")
+    (far,) = departures(load_config(str(mine)), usual_config(str(mine), PersonConfig()))
     assert far.usual == "0.003"
 
 
 def test_a_file_that_extends_nothing_is_held_against_the_defaults(tmp_path: Path) -> None:
     alone = tmp_path / "alone.yaml"
     alone.write_text("training:\n  learning_rate: 1\n")
-    (far,) = departures(load_config(str(alone)), usual_config(str(alone)))
+    (far,) = departures(load_config(str(alone)), usual_config(str(alone), PersonConfig()))
     assert far == Departure("training.learning_rate", "1", "0.0002")

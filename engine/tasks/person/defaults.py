@@ -14,9 +14,17 @@ _NVIDIA_GPUS: Final = Path("/proc/driver/nvidia/gpus")
 
 
 def likely_config() -> str:
-    """What `engine.training.device.default_config` will most likely say, without torch: whether there seems to be a
-    GPU.
-    """
+    """Return what `default_config` will most likely return, without torch."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     nvidia = _NVIDIA_GPUS.is_dir() and any(_NVIDIA_GPUS.iterdir())
     return WITH_GPU if apple or nvidia else WITHOUT_GPU
+
+
+def default_config() -> str:
+    """Return the config for this machine: the full network needs a GPU, the tiny one learns within minutes without.
+
+    Imports torch.
+    """
+    from engine.training.device import choose_device  # noqa: PLC0415
+
+    return WITH_GPU if choose_device("auto").type != "cpu" else WITHOUT_GPU
