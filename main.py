@@ -84,9 +84,7 @@ def _train_headless(options: TrainOptions) -> int:
     check_weights(options.init_from)
     interrupt = Interrupt()
     with signals_to(interrupt, keep_running=options.keep_running):
-        directory = resumed or create_run(
-            options.runs_dir, options.run, stem=Path(name or options.task.partition(":")[0]).stem
-        )
+        directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
@@ -130,9 +128,7 @@ def _train_on_screen(options: TrainOptions) -> int:
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
     with signals_to(interrupt):
-        directory = resumed or create_run(
-            options.runs_dir, options.run, stem=Path(name or options.task.partition(":")[0]).stem
-        )
+        directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
         try:
             ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
         except UserError:

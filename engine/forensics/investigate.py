@@ -75,7 +75,7 @@ class Forensics:
             time=time.time(),
             seconds=time.perf_counter() - started,
             fault=fault,
-            remedy=remedy_of(fault),
+            remedy=remedy_of(fault, self.train_state.task.spec),
             loss=report.loss,
             grad_norm=report.grad_norm,
             learning_rate=evidence.plan.lr,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from engine.outputs.fault_report import NOT_REPLAYED, ONLY_MIXED, VANISHED, Fault
+from engine.protocol.task_spec import TaskSpec
 
 _GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumulation, or try Adam instead of AdamW"
 
 
-def remedy_of(fault: Fault) -> str:
+def remedy_of(fault: Fault, spec: TaskSpec) -> str:
     """One sentence: the nearest remedy first."""
     if fault.verdict == VANISHED:
         return "train on; if it comes again, move to another machine and check its memory"
@@ -21,16 +22,13 @@ def remedy_of(fault: Fault) -> str:
         return f"exclude the samples and look at their files: {', '.join(fault.sample_ids[:3])}"
     if fault.direction in ("weight", "moment"):
         return "roll back to the last good checkpoint"
-    return "; ".join(part for part in (_mend(fault), _disable(fault), _GENTLER) if part)
+    return "; ".join(part for part in (_mend(fault, spec), _disable(fault), _GENTLER) if part)
 
 
-def _mend(fault: Fault) -> str:
-    """SEED.md's 'improved numerical stability', where it speaks of this place."""
-    if fault.refinement == "boundary_refinement":
-        return "edge normalization with near-zero checks"
-    if fault.refinement == "active_contour_loss":
-        return "gradient clamping in active contour loss"
-    return ""
+def _mend(fault: Fault, spec: TaskSpec) -> str:
+    """Return what the task says of the component that the fault is named after."""
+    component = spec.component(fault.refinement)
+    return component.remedy if component else ""
 
 
 def _disable(fault: Fault) -> str:

@@ -49,7 +49,7 @@ class Actions:
         self.directory = run_dir / CHECKPOINTS
         self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
-        self.memory = RunMemory(config)
+        self.memory = RunMemory(config, train_state.task.spec)
         self._is_doubted = False
         self._previews = PreviewWriter(run_dir)
         self._writer = CheckpointWriter(

@@ -14,7 +14,6 @@ from engine.config.tree import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.state import VALIDATION, RunState
-from engine.tasks.person.spec import LAST_PHASE
 
 PROMOTE, WAIT, VALIDATE, GIVE_UP, TUNE, DONE = "promotes", "waits", "validates", "gives up", "tunes", "is done"
 SAID_EVERY: Final = 100
@@ -61,8 +60,8 @@ def choose(
         )
     if settings.final_share and remaining <= settings.final_share:
         return _tune(state, settings)
-    if state.phase >= LAST_PHASE:
-        return AutopilotDecision(WAIT, f"phase {LAST_PHASE} is the last; {_to_come(settings)}", "last phase")
+    if state.phase >= state.spec.last_phase:
+        return AutopilotDecision(WAIT, f"phase {state.spec.last_phase} is the last; {_to_come(settings)}", "last phase")
     return _next_phase(memory, state, settings)
 
 

@@ -16,15 +16,15 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.events import FaultNamed
 from engine.protocol.state import Probation, RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.supervision.guardian_types import NOTHING, BadStep, Decision, GuardianState, StepObservation
-from engine.tasks.person.spec import PHASES, REFINEMENT_OF_TERM, REFINEMENTS
 
 
 def consider(
     memory: GuardianState, observation: StepObservation, state: RunState, settings: RecoveryConfig
 ) -> tuple[GuardianState, Decision]:
     """What to do after the step that `observation` shows, and what to remember. `state` is the one at its end."""
-    memory = _remember(memory, observation, settings)
+    memory = _remember(memory, observation, state.spec, settings)
     if _is_input(observation.fault):
         return _leave_out(memory, observation)
     if state.probation is not None:
@@ -48,7 +48,9 @@ def _is_input(fault: FaultNamed | None) -> bool:
     return fault is not None and fault.direction == "input"
 
 
-def _remember(memory: GuardianState, observation: StepObservation, settings: RecoveryConfig) -> GuardianState:
+def _remember(
+    memory: GuardianState, observation: StepObservation, spec: TaskSpec, settings: RecoveryConfig
+) -> GuardianState:
     """The memory with this step in it and without what lies outside the windows, steps that were rolled back too."""
     number = observation.number
     bad = tuple(step for step in memory.bad if number - settings.window_steps < step.number < number)
@@ -61,10 +63,10 @@ def _remember(memory: GuardianState, observation: StepObservation, settings: Rec
         return replace(memory, bad=bad, spikes=spikes)
     memory = replace(memory, bad=(*bad, BadStep(number, observation.sample_ids)), spikes=spikes)
     if observation.fault is not None:
-        named = observation.fault.refinement if observation.fault.module else _blamed(observation)
+        named = observation.fault.refinement if observation.fault.module else _blamed(observation, spec)
         return replace(memory, refinement=named, place=_place(observation.fault))
     return replace(
-        memory, refinement=_blamed(observation) or memory.refinement, place=memory.place or observation.reason
+        memory, refinement=_blamed(observation, spec) or memory.refinement, place=memory.place or observation.reason
     )
 
 
@@ -78,12 +80,12 @@ def _fresh(memory: GuardianState, observation: StepObservation) -> GuardianState
 # --- whose fault ----------------------------------------------------------------------------
 
 
-def _blamed(observation: StepObservation) -> str:
+def _blamed(observation: StepObservation, spec: TaskSpec) -> str:
     """The only refinement whose loss or, with finite losses, whose gradient was not finite; '' for none."""
     if observation.terms:
-        names = {REFINEMENT_OF_TERM.get(term, "") for term in observation.terms}
+        names = {spec.component_of(term) for term in observation.terms}
     else:
-        names = {module if module in REFINEMENTS else "" for module in observation.modules}
+        names = {module if module in spec.component_names else "" for module in observation.modules}
     return names.pop() if len(names) == 1 else ""
 
 
@@ -181,7 +183,7 @@ def _back(trouble: str, state: RunState, probation: Probation) -> Decision:
 def way_back(state: RunState, probation: Probation) -> tuple[Command, ...]:
     """How to leave the phase on probation: a demotion, or, where that would not undo the promotion, one by one."""
     enabled = [name for name in probation.enabled if name in state.refinements]
-    steps_down = [name for name in PHASES[state.phase].adds if name in state.refinements]
+    steps_down = [name for name in state.spec.phases[state.phase].adds if name in state.refinements]
     if sorted(enabled) == sorted(steps_down):
         return (c.DemotePhase(),)
     return tuple(c.DisableRefinement(name) for name in enabled)

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from engine.protocol.events import AlertRaised
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.supervision.step_metrics import Latch, StepMetrics
-from engine.tasks.person.spec import REFINEMENT_OF_TERM, REFINEMENTS
 
 _FAST, _SLOW = 0.1, 0.002
 """Weights of the newest logarithm in the mean of some 10 steps and in that of some 500, a part's history."""
@@ -19,9 +19,6 @@ _HISTORY = 100
 _GROWTH = math.log(10)
 _LOSS = math.log(1000)
 _NOTHING = 1e-12
-_WITH_WEIGHTS = frozenset(REFINEMENTS) - {"boundary_aware_loss", "active_contour_loss"}
-"""Refinements that are a part of the network: one without any gradient has no norm to show."""
-_TERM_OF_MODULE = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
 
 
 @dataclass(slots=True)
@@ -102,7 +99,10 @@ class ModuleMonitor:
     loss has the weight 0, are not seen.
     """
 
-    def __init__(self, dead_steps: int, max_grad_norm: float):
+    def __init__(self, spec: TaskSpec, dead_steps: int, max_grad_norm: float):
+        self._spec = spec
+        # A component that is a part of the network and has no gradient at all has no norm to show.
+        self._with_weights = frozenset(component.name for component in spec.components if component.has_parameters)
         self._dead_steps = dead_steps
         self._least_explosion = math.log(max_grad_norm / 2)
         self._parts: dict[str, _Part] = {}
@@ -115,7 +115,7 @@ class ModuleMonitor:
         for metric, norm in observed.metrics.items():
             if metric.startswith("grad_norm/") and metric != "grad_norm/total":
                 alerts += self._look_at(metric.removeprefix("grad_norm/"), norm, observed)
-        for name in observed.state.refinements & _WITH_WEIGHTS:
+        for name in observed.state.refinements & self._with_weights:
             if f"grad_norm/{name}" not in observed.metrics:
                 alerts += self._look_at(name, 0.0, observed)
         return tuple(alerts)
@@ -125,7 +125,7 @@ class ModuleMonitor:
         return frozenset(
             f"{name} {kind}"
             for name, part in self._parts.items()
-            if name not in REFINEMENTS or name in state.refinements
+            if name not in self._spec.component_names or name in state.refinements
             for kind in part.ails(max(num_steps, 1))
         )
 
@@ -139,7 +139,7 @@ class ModuleMonitor:
 
     def _look_at(self, name: str, norm: float, observed: StepMetrics) -> list[AlertRaised]:
         part = self._parts.setdefault(name, _Part())
-        term = _TERM_OF_MODULE.get(name, "")
+        term = self._spec.term_of(name)
         if term and not observed.state.loss_weights.get(term, 1.0):
             part.forget()
             return []
@@ -153,12 +153,12 @@ class ModuleMonitor:
         found: list[tuple[str, str, str]] = []
         gap = part.fast - part.slow if part.count >= _HISTORY else 0.0
         if part.dead.rises(observed.number, on=part.idle >= self._dead_steps, off=part.idle == 0):
-            found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _revive(name)))
+            found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _revive(self._spec, name)))
         explodes = gap > _GROWTH and part.fast > self._least_explosion
         if part.exploding.rises(observed.number, on=explodes, off=gap < _GROWTH / 2):
-            found.append(("exploding", _beside(name, norm, part), _calm(name)))
+            found.append(("exploding", _beside(name, norm, part), _calm(self._spec, name)))
         if part.vanishing.rises(observed.number, on=gap < -_LOSS, off=gap > -_LOSS / 2):
-            found.append(("vanishing", _beside(name, norm, part), _revive(name)))
+            found.append(("vanishing", _beside(name, norm, part), _revive(self._spec, name)))
         return found + self._swelling(name, part, observed)
 
     def _swelling(self, name: str, part: _Part, observed: StepMetrics) -> list[tuple[str, str, str]]:
@@ -169,7 +169,7 @@ class ModuleMonitor:
             return []
         before = part.weight_at_first
         message = f"the weights of {name} have the norm {weight:.3g}, {growth:.1f} times that of {before:.3g} before"
-        return [("exploding", message, _calm(name))]
+        return [("exploding", message, _calm(self._spec, name))]
 
     def reset(self) -> None:
         """See `Monitor.disturb`."""
@@ -184,15 +184,15 @@ def _beside(name: str, norm: float, part: _Part) -> str:
     )
 
 
-def _revive(name: str) -> str:
+def _revive(spec: TaskSpec, name: str) -> str:
     """What wakes a module: only one with a loss of its own has a weight to raise, only a refinement can go off."""
-    if name in _TERM_OF_MODULE:
-        return f"raise the loss weight of {_TERM_OF_MODULE[name]}, or disable {name} and enable it anew"
-    if name in REFINEMENTS:
+    if term := spec.term_of(name):
+        return f"raise the loss weight of {term}, or disable {name} and enable it anew"
+    if name in spec.component_names:
         return f"disable {name} and enable it anew, or roll back to before it died"
     return "roll back to a checkpoint from before, and lower the learning rate; a dead module does not wake by itself"
 
 
-def _calm(name: str) -> str:
-    off = f", or disable {name} until the rest trains stably" if name in REFINEMENTS else ""
+def _calm(spec: TaskSpec, name: str) -> str:
+    off = f", or disable {name} until the rest trains stably" if name in spec.component_names else ""
     return f"reduce the learning rate, clip the gradient at less{off}"

@@ -10,6 +10,7 @@ from engine.config.tree import RunConfig
 from engine.protocol.codec import to_text
 from engine.protocol.events import Event, SpikeDetected
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.supervision.module_health import ModuleMonitor, PartMemory
 from engine.supervision.plateau import PlateauMonitor
 from engine.supervision.rate_alerts import RollingRate, share_monitors
@@ -47,12 +48,12 @@ class MonitorSuite:
     It changes nothing about training; the guardian, who hears of it, does. Other alerts start anew after a resume.
     """
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig, spec: TaskSpec):
         guard, max_grad_norm = config.guard, config.gate.max_grad_norm
         self._rules = {name: MedianRule() for name in (_LOSS, _NORM)}
         self._spikes = SpikeDetector(self._rules, Tolerance(score=guard.spike_score))
-        self._modules = ModuleMonitor(guard.dead_steps, max_grad_norm)
-        self._over, *others = share_monitors(max_grad_norm)
+        self._modules = ModuleMonitor(spec, guard.dead_steps, max_grad_norm)
+        self._over, *others = share_monitors(spec, max_grad_norm)
         self._monitors: list[Monitor] = [
             self._over,
             *others,

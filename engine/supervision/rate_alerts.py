@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.protocol.events import AlertRaised
+from engine.protocol.task_spec import TaskSpec, Term
 from engine.supervision.step_metrics import Latch, StepMetrics
-from engine.tasks.person.spec import REFINEMENT_OF_TERM
 
 
 class RollingRate:
@@ -80,7 +80,7 @@ class ShareMonitor:
         if not self.latch.rises(observed.number, on=on, off=share <= trouble.alarm / 2):
             return ()
         message = trouble.evidence(share, observed)
-        module = REFINEMENT_OF_TERM.get(trouble.term, "")
+        module = observed.state.spec.component_of(trouble.term) if trouble.term else ""
         return (AlertRaised(trouble.kind, message, trouble.remedy, trouble.term, module, at_step=observed.number),)
 
     def reset(self) -> None:
@@ -88,7 +88,7 @@ class ShareMonitor:
         self.window.clear()
 
 
-def share_monitors(max_grad_norm: float) -> Iterator[ShareMonitor]:
+def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonitor]:
     """One monitor for each trouble that is counted; gradient norms, before clipping, are held to `max_grad_norm`."""
     yield ShareMonitor(
         RateRule(
@@ -126,11 +126,14 @@ def share_monitors(max_grad_norm: float) -> Iterator[ShareMonitor]:
             "prepare batches in more processes: a larger data.num_workers, or a faster disk",
         )
     )
-    for term in REFINEMENT_OF_TERM:
-        yield ShareMonitor(_saturation(term))
+    for term in spec.terms:
+        if term.clamped:
+            yield ShareMonitor(_saturation(term))
 
 
-def _saturation(term: str) -> RateRule:
+def _saturation(clamped: Term) -> RateRule:
+    term = clamped.name
+    off = f", or disable {clamped.component}" if clamped.component else ""
     return RateRule(
         "loss clamp",
         100,
@@ -140,7 +143,6 @@ def _saturation(term: str) -> RateRule:
             f"{share:.0%} of the newest 100 {term} losses lie over the clamp, "
             f"the last at {observed.metrics.get(f'loss_raw/{term}', 0.0):.3g}"
         ),
-        f"monitor the loss components; lower the learning rate, or disable {REFINEMENT_OF_TERM[term]} until the rest "
-        "trains stably",
+        f"monitor the loss components; lower the learning rate{off} until the rest trains stably",
         term,
     )

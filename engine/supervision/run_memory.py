@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engine.config.tree import RunConfig
 from engine.protocol.codec import from_json, from_text, to_text
 from engine.protocol.events import ValidationCompleted
+from engine.protocol.task_spec import TaskSpec
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.baseline import UNKNOWN, Baseline, LossLevel
 from engine.supervision.gate import GateWindow
@@ -40,9 +41,9 @@ class RunMemory:
     is what a run that has learned nothing would cost.
     """
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig, spec: TaskSpec):
         self.window = GateWindow(config.gate.window_steps)
-        self.watch = MonitorSuite(config)
+        self.watch = MonitorSuite(config, spec)
         self.baseline = Baseline({}, {})
         self.phase = -1
         self.clean_steps = 0

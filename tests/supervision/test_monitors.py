@@ -17,6 +17,7 @@ from engine.protocol.state import Limits, RunState
 from engine.supervision.monitors import MonitorMemory, MonitorSuite
 from engine.supervision.step_metrics import LEAST_GAP, Latch
 from engine.tasks.person.config import PersonConfig
+from engine.tasks.person.spec import SPEC
 from tests.person_state import person_state
 from tests.small import small_config
 
@@ -53,7 +54,7 @@ def _rows(count: int, change: Callable[[int, Row], Row] = lambda number, row: ro
 
 
 def _watched(rows: Iterable[Row], *, config: PersonConfig = CONFIG, state: RunState = STATE) -> list[Event]:
-    watch = MonitorSuite(config)
+    watch = MonitorSuite(config, SPEC)
     return [event for n, row in enumerate(rows, 1) for event in watch.observe(n, row, state, seconds=0.1)]
 
 
@@ -174,7 +175,7 @@ def test_an_alert_comes_again_after_it_has_cleared_and_not_before() -> None:
     ],
 )
 def test_what_follows_an_intervention_is_taken_for_its_effect(steered: RunState) -> None:
-    watch, rng = MonitorSuite(CONFIG), random.Random(0)
+    watch, rng = MonitorSuite(CONFIG, SPEC), random.Random(0)
     events: list[Event] = []
     for number in range(1, 400):
         row, factor = _row(number, rng), 2.2 if number > 200 else 1.0
@@ -184,7 +185,7 @@ def test_what_follows_an_intervention_is_taken_for_its_effect(steered: RunState)
 
 
 def test_after_a_rollback_the_numbers_come_again_and_nothing_fires() -> None:
-    watch, rng = MonitorSuite(CONFIG), random.Random(0)
+    watch, rng = MonitorSuite(CONFIG, SPEC), random.Random(0)
     events: list[Event] = []
     for number in [*range(1, 300), *range(100, 300)]:
         row = _row(number, rng)
@@ -199,7 +200,7 @@ def _storm(number: int, row: Row) -> Row:
 @pytest.mark.parametrize("stopped_at", [15, 110, 121, 200, 250, 290])
 def test_after_a_resume_the_guardian_is_told_of_the_same_spikes_and_norms_at_the_same_steps(stopped_at: int) -> None:
     rows = _rows(400, _storm)
-    whole, first, second = MonitorSuite(CONFIG), MonitorSuite(CONFIG), MonitorSuite(CONFIG)
+    whole, first, second = MonitorSuite(CONFIG, SPEC), MonitorSuite(CONFIG, SPEC), MonitorSuite(CONFIG, SPEC)
     told, again = [], []
     for number, row in enumerate(rows, 1):
         told += whole.observe(number, row, STATE, seconds=0.1)
@@ -215,7 +216,12 @@ def test_after_a_resume_the_guardian_is_told_of_the_same_spikes_and_norms_at_the
 
 
 def test_what_a_resume_was_told_to_change_is_an_intervention() -> None:
-    first, same, other, rng = MonitorSuite(CONFIG), MonitorSuite(CONFIG), MonitorSuite(CONFIG), random.Random(0)
+    first, same, other, rng = (
+        MonitorSuite(CONFIG, SPEC),
+        MonitorSuite(CONFIG, SPEC),
+        MonitorSuite(CONFIG, SPEC),
+        random.Random(0),
+    )
     for number in range(1, 200):
         first.observe(number, _row(number, rng), STATE, seconds=0.1)
     same.recall(first.memory())
@@ -226,7 +232,7 @@ def test_what_a_resume_was_told_to_change_is_an_intervention() -> None:
 
 
 def test_the_clip_rate_is_the_share_of_steps_over_the_bound_in_force() -> None:
-    watch, rng = MonitorSuite(CONFIG), random.Random(0)
+    watch, rng = MonitorSuite(CONFIG, SPEC), random.Random(0)
     for number in range(1, 101):
         row = _row(number, rng) | {"grad_norm/total": 5.0 if number % 4 == 0 else 0.5}
         watch.observe(number, row, STATE, seconds=0.1)
@@ -237,7 +243,7 @@ def test_the_clip_rate_is_the_share_of_steps_over_the_bound_in_force() -> None:
 
 
 def test_a_look_costs_far_less_than_a_step() -> None:
-    watch, rows = MonitorSuite(CONFIG), _rows(500)
+    watch, rows = MonitorSuite(CONFIG, SPEC), _rows(500)
     started = time.perf_counter()
     for number, row in enumerate(rows, 1):
         watch.observe(number, row, STATE, seconds=0.1)

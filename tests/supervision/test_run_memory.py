@@ -8,13 +8,14 @@ from engine.supervision.autopilot import AutopilotState
 from engine.supervision.guardian_types import BadStep, GuardianState
 from engine.supervision.run_memory import RunMemory
 from engine.tasks.person.config import PersonConfig
+from engine.tasks.person.spec import SPEC
 from tests.small import small_config
 
 CONFIG: PersonConfig = small_config()
 
 
 def filled() -> RunMemory:
-    memory = RunMemory(CONFIG)
+    memory = RunMemory(CONFIG, SPEC)
     for loss in (1.0, 2.0, 3.0, 4.0, 5.0):
         memory.window.add(loss=loss, grad_norm=loss / 2, finite=loss != 3.0)
     memory.window.mious.append(0.25)
@@ -25,7 +26,7 @@ def filled() -> RunMemory:
 
 
 def test_books_are_opened_again_as_they_were_closed() -> None:
-    memory = RunMemory(CONFIG)
+    memory = RunMemory(CONFIG, SPEC)
     memory.load_state_dict(filled().state_text())
     assert memory.state_text() == filled().state_text()
     assert list(memory.window.losses) == [1.0, 2.0, 4.0, 5.0] and memory.window.mious == [0.25]
@@ -34,14 +35,14 @@ def test_books_are_opened_again_as_they_were_closed() -> None:
 
 def test_a_rollback_leaves_what_the_guardian_and_the_autopilot_remember() -> None:
     memory = filled()
-    memory.rewind(RunMemory(CONFIG).state_text())
+    memory.rewind(RunMemory(CONFIG, SPEC).state_text())
     assert memory.clean_steps == 0 and not memory.window.losses and not memory.window.mious
     assert memory.guardian.attempts == 2 and memory.autopilot.retry_at == 300 and memory.skipped_in_a_row == 3
 
 
 def test_a_loss_that_is_not_finite_can_be_kept() -> None:
-    memory = RunMemory(CONFIG)
+    memory = RunMemory(CONFIG, SPEC)
     memory.window.add(loss=math.inf, grad_norm=1.0, finite=True)
-    again = RunMemory(CONFIG)
+    again = RunMemory(CONFIG, SPEC)
     again.load_state_dict(memory.state_text())
     assert list(again.window.losses) == [math.inf]

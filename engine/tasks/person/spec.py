@@ -52,6 +52,12 @@ _JUNCTIONS: Final = {
 
 _ONLY_LOSSES: Final = ("boundary_aware_loss", "active_contour_loss")
 
+_REMEDIES: Final = {
+    "boundary_refinement": "edge normalization with near-zero checks",
+    "active_contour_loss": "gradient clamping in active contour loss",
+}
+"""SEED.md's improved numerical stability, where it speaks of a refinement."""
+
 TERM_WEIGHTS: Final = {
     "cross_entropy": 1.0,
     "dice": 0.5,
@@ -74,6 +80,7 @@ def _component(name: str) -> Component:
         reads=_JUNCTIONS.get(name, "features"),
         has_parameters=name not in _ONLY_LOSSES,
         excludes=rivals,
+        remedy=_REMEDIES.get(name, ""),
     )
 
 

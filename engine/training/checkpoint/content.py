@@ -77,7 +77,7 @@ def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
     spec = load_task(config.task).spec
     _check_state(state_from_text(_text(payload, "state"), spec), step, spec)
     _check_config(_text(payload, "config"))
-    RunMemory(config).load_state_dict(_text(payload, "books"))
+    RunMemory(config, spec).load_state_dict(_text(payload, "books"))
     for name in ("good", "validation_due"):
         _require(isinstance(payload.get(name), bool), f"{name} is not true or false")
     _check_position(payload.get("position"))
