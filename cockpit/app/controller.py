@@ -12,7 +12,6 @@ from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
-from cockpit.console.ways_on import End, ways_on
 from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
@@ -26,6 +25,7 @@ from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
+from cockpit.text.next_steps import End, next_steps
 from engine.protocol.commands import Stop
 from engine.protocol.events import Status
 
@@ -167,7 +167,7 @@ class SessionController:
         ]
         run_dir = self.session.run_dir
         max_steps = int(ConfigValues().number(run_dir, "training.max_steps") or 0)
-        ways = [f"  {what}: {command}" for what, command in ways_on(run_dir, state, end, max_steps=max_steps)]
+        ways = [f"  {what}: {command}" for what, command in next_steps(run_dir, state, end, max_steps=max_steps)]
         self.screen.say_ended(["; ".join(parts), *ways], failed=failed)
 
     def note_fault(self, error: Exception, panel: Panel | None) -> None:

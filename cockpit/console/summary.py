@@ -13,9 +13,9 @@ from cockpit.console.follower import Best, best_validation, chance_levels, last_
 from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
-from cockpit.console.ways_on import resume_command
 from cockpit.session.incidents.incidents import Incident, incidents_of
 from cockpit.text.format import duration, escape_control, number, rate
+from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e

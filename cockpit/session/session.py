@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from cockpit.console.ways_on import End, end_of
 from cockpit.session.activity_text import OVER, ActivityText
 from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
@@ -20,6 +19,7 @@ from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels
 from cockpit.session.state_decoder import StateDecoder
 from cockpit.session.troubles import Troubles
 from cockpit.text.format import duration
+from cockpit.text.next_steps import End, end_of
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry

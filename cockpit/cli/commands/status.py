@@ -12,9 +12,9 @@ from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
 from cockpit.console.summary import RunSummary, ending, fact_lines, read_outcome, way_on
-from cockpit.console.ways_on import command_for
 from cockpit.session.incidents.incidents import num_incidents
 from cockpit.text.format import duration, escape_control
+from cockpit.text.next_steps import command_for
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.sessions import WriterSession

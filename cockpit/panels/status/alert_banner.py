@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from textual.content import Content
 
-from cockpit.dialogs.remedies import remedies_of
 from cockpit.panels.status.incidents import IncidentText, account
+from cockpit.panels.status.remedies import remedies_of
 from cockpit.panels.toolkit.line_panel import LinePanel, LinePart, flow, jump, link, wrapped
 from cockpit.panels.toolkit.symbols import LABEL, STRONG
 from cockpit.session.activity_text import OVER

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.console.ways_on import End, end_of, ways_on
+from cockpit.text.next_steps import End, end_of, next_steps
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
@@ -60,7 +60,7 @@ def test_a_failure_lasted_from_its_newest_start() -> None:
 
 
 def test_a_finished_run_can_train_further_be_looked_at_and_be_driven_again() -> None:
-    ways = dict(ways_on(Path("runs/calm"), replace(DONE, epoch=19), End("finished", "", 1.0)))
+    ways = dict(next_steps(Path("runs/calm"), replace(DONE, epoch=19), End("finished", "", 1.0)))
     assert ways == {
         "train further": "python main.py --resume calm --epochs 40",
         "its curves": "python main.py plot calm",
@@ -70,22 +70,24 @@ def test_a_finished_run_can_train_further_be_looked_at_and_be_driven_again() -> 
 
 
 def test_a_run_that_had_its_steps_is_given_more_of_them() -> None:
-    (_, command), *_ = ways_on(Path("runs/calm"), DONE, End("finished", "", 1.0), max_steps=240)
+    (_, command), *_ = next_steps(Path("runs/calm"), DONE, End("finished", "", 1.0), max_steps=240)
     assert command == "python main.py --resume calm --max-steps 480"
 
 
 def test_a_stopped_run_goes_on_from_another_directory() -> None:
-    ways = dict(ways_on(Path("/data/my runs/it's"), replace(STATE, activity=Activity.FINISHED), End("stopped", "", 1)))
+    ways = dict(
+        next_steps(Path("/data/my runs/it's"), replace(STATE, activity=Activity.FINISHED), End("stopped", "", 1))
+    )
     assert shlex.split(ways["go on"]) == ["python", "main.py", "--resume", "it's", "--runs-dir", "/data/my runs"]
     assert "again, bit by bit" not in ways
 
 
 def test_a_failure_with_evidence_is_diagnosed_first(tmp_path: Path) -> None:
     (tmp_path / "forensics" / "step-00000012").mkdir(parents=True)
-    (first, command), *_ = ways_on(tmp_path, FAILED, End("failed", "", None))
+    (first, command), *_ = next_steps(tmp_path, FAILED, End("failed", "", None))
     assert (first, command.split()[:3]) == ("find the cause", ["python", "main.py", "diagnose"])
 
 
 def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
-    ways = dict(ways_on(tmp_path, replace(FAILED, last_checkpoint=""), End("failed", "", None)))
+    ways = dict(next_steps(tmp_path, replace(FAILED, last_checkpoint=""), End("failed", "", None)))
     assert list(ways) == ["its curves", "what happened"]

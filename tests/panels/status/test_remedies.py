@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from cockpit.dialogs.remedies import blamed_refinement, remedies_of
+from cockpit.panels.status.remedies import blamed_refinement, remedies_of
 from cockpit.session.incidents.incidents import Incident, incidents_of
 from engine.protocol import commands as c
 from engine.protocol import events as e

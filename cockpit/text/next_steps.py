@@ -74,7 +74,7 @@ def command_for(run_dir: Path, word: str, *rest: str) -> str:
     return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
 
 
-def ways_on(run_dir: Path, state: RunState, end: End, *, max_steps: int = 0) -> Iterator[tuple[str, str]]:
+def next_steps(run_dir: Path, state: RunState, end: End, *, max_steps: int = 0) -> Iterator[tuple[str, str]]:
     """What can be done with a run that ended as `end` says, each with its command; the most needed first.
 
     `max_steps` is the run's own limit, 0 where its epochs are the limit.
