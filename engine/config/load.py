@@ -60,7 +60,8 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
 
 def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     """Like `load_config`, and where each value came from."""
-    settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()) if name_or_path else {}
+    has_file = bool(name_or_path) or not any(override.startswith("task=") for override in overrides)
+    settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()) if has_file else {}
     kind = _kind(settings, overrides)
     _check_keys(settings, kind)
     for override in overrides:

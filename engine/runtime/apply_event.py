@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.state import evolve
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.supervision.gate import GateWindow, gate_checks
 from engine.training.checkpoint.file import checkpoint_name
@@ -17,20 +17,20 @@ GUARDIAN, AUTOPILOT = "guardian", "autopilot"
 """Who acts beside people and scripts."""
 
 
-def apply_event(actions: Actions, event: Event, record: Callable[[Event], None]) -> None:
+def apply_event(checkpointer: Checkpointer, event: Event, record: Callable[[Event], None]) -> None:
     """Let a steering event whose effect lasts take effect; `record` writes it down.
 
     A promotion is on probation from here on, and has a checkpoint to go back to.
     """
-    recorder, train_state = actions.recorder, actions.train_state
-    before, settings = recorder.state, actions.config.guard.recovery
+    recorder, train_state = checkpointer.recorder, checkpointer.train_state
+    before, settings = recorder.state, checkpointer.config.guard.recovery
     if isinstance(event, e.PhasePromoted):
-        actions.checkpoint("promotion")
+        checkpointer.checkpoint("promotion")
     train_state.carry_out(event, before)
     record(event)
     recorder.update(total_steps=train_state.total_steps(recorder.state))
     if recorder.state.phase != before.phase:  # the checks of the phase before must open no gate of this one
-        gate = actions.config.gate
+        gate = checkpointer.config.gate
         recorder.update(gate=gate_checks(GateWindow(gate.window_steps), recorder.state, gate))
     if isinstance(event, e.PhasePromoted) and settings.probation_steps:
         until = before.step + settings.probation_steps
@@ -41,9 +41,9 @@ def apply_event(actions: Actions, event: Event, record: Callable[[Event], None])
 class ReplayQueue:
     """What is to be done again, in its order: steering, rollbacks, validations, checkpoints and the end."""
 
-    def __init__(self, actions: Actions):
-        self._actions = actions
-        self._ledger = actions.recorder
+    def __init__(self, checkpointer: Checkpointer):
+        self._checkpointer = checkpointer
+        self._recorder = checkpointer.recorder
         self._waiting: deque[RecordedAction] = deque()
 
     def schedule(self, past: Iterable[RecordedAction]) -> None:
@@ -52,9 +52,9 @@ class ReplayQueue:
 
     def is_due(self) -> bool:
         """Whether something is to be done again at this boundary."""
-        if not self._waiting or self._waiting[0].step > self._ledger.state.step:
+        if not self._waiting or self._waiting[0].step > self._recorder.state.step:
             return False
-        return not (self._waiting[0].settled and self._actions.validation_due)
+        return not (self._waiting[0].settled and self._checkpointer.validation_due)
 
     def carry_out(self) -> None:
         """Do again what is due. Raises CheckpointDamagedError where a rollback's checkpoint is not there."""
@@ -64,18 +64,18 @@ class ReplayQueue:
     def _do_again(self, past: RecordedAction) -> None:
         match past.event:
             case e.RolledBack(checkpoint=name):
-                self._note(past, self._actions.rollback(name))
-                self._actions.checkpoint("rollback")
+                self._note(past, self._checkpointer.rollback(name))
+                self._checkpointer.checkpoint("rollback")
             case e.ValidationCompleted():
-                if summary := self._actions.validate():
+                if summary := self._checkpointer.validator.validate():
                     self._note(past, summary)
-                    self._actions.memory.note_validation(summary, self._actions.recorder.state.spec.score)
+                    self._checkpointer.memory.note_validation(summary, self._checkpointer.recorder.state.spec.score)
             case e.CheckpointSaved():
-                self._note(past, self._actions.checkpoint_now("asked"))
+                self._note(past, self._checkpointer.checkpoint_now("asked"))
             case event:
-                state = self._ledger.state
+                state = self._recorder.state
                 if evolve(state, event, state.step) != state:
-                    apply_event(self._actions, event, lambda done: self._note(past, done))
+                    apply_event(self._checkpointer, event, lambda done: self._note(past, done))
 
     def _note(self, past: RecordedAction, event: Event) -> None:
-        self._ledger.record_event(event, actor=past.actor, reason=past.reason)
+        self._recorder.record_event(event, actor=past.actor, reason=past.reason)

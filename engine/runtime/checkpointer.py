@@ -1,9 +1,8 @@
-"""What the engine does between steps: validate, write checkpoints, roll back."""
+"""Write checkpoints between steps, and roll back to one."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,15 @@ from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import (
-    Activity,
-    AlertRaised,
     CheckpointDamaged,
     CheckpointFailed,
     CheckpointSaved,
     RolledBack,
-    ValidationCompleted,
 )
 from engine.protocol.wire import state_to_text
 from engine.runtime.recorder import RunRecorder
+from engine.runtime.validator import Validator
 from engine.supervision.run_memory import RunMemory
-from engine.task import HasPreviews
 from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import (
     CheckpointDamagedError,
@@ -35,88 +31,27 @@ from engine.training.checkpoint.file import (
     list_checkpoints,
     set_aside,
 )
-from engine.training.evaluate import Validation, ValidationPlan, evaluate
-from engine.training.train_state import TrainState, amp_dtype
+from engine.training.train_state import TrainState
 
 
-class Actions:
-    """Carries out what takes longer than a step. `should_stop` tells a validation to give way to the end of the run."""
+class Checkpointer:
+    """Writes the checkpoints of one run, and takes the run back to one of them.
+
+    `validation_due` says that an epoch ended whose validation has not been made; a checkpoint holds it.
+    """
 
     def __init__(self, run_dir: Path, config: RunConfig, train_state: TrainState, recorder: RunRecorder):
         self.config = config
         self.train_state = train_state
         self.recorder = recorder
         self.directory = run_dir / CHECKPOINTS
-        self.should_stop: Callable[[], bool] = lambda: False
         self.validation_due = False
         self.memory = RunMemory(config, train_state.task.spec)
-        self._is_doubted = False
         self._previews = PreviewWriter(run_dir)
+        self.validator = Validator(config, train_state, recorder, self._previews)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
-
-    # --- validation ---------------------------------------------------------------------
-
-    def validate(self) -> ValidationCompleted | None:
-        """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
-        before = self.recorder.state.activity
-        self.recorder.set_activity(Activity.VALIDATING)
-        try:
-            done = evaluate(
-                self.train_state.train_step.objective,
-                self.train_state.model,
-                self.train_state.validation,
-                self._validation_plan(),
-                self._should_abort,
-            )
-        finally:
-            self.recorder.set_activity(before)
-        if done is not None:
-            self._record(done)
-        return None if done is None else done.summary
-
-    def _should_abort(self) -> bool:
-        self.report_stuck_readers()
-        return self.should_stop()
-
-    def report_stuck_readers(self) -> None:
-        """Raise an alert for each data worker that was taken for stuck."""
-        for stream in (self.train_state.stream, self.train_state.validation):
-            for complaint in stream.take_complaints():
-                self.recorder.record_event(
-                    AlertRaised("data worker", f"{complaint}: it is replaced", "look at the disk that holds the data")
-                )
-
-    def _validation_plan(self) -> ValidationPlan:
-        state, settings = self.recorder.state, self.config.validation
-        return ValidationPlan(
-            active=state.refinements,
-            weights=state.loss_weights,
-            batch_size=settings.batch_size,
-            num_previews=settings.num_previews,
-            amp=amp_dtype(self.config),
-        )
-
-    def _record(self, done: Validation) -> None:
-        summary = done.summary
-        metrics = {
-            "val/loss": summary.loss,
-            **{f"val/loss/{term}": value for term, value in done.terms.items()},
-            **{f"val/{name}": value for name, value in summary.metrics.items()},
-        }
-        # A class that occurs nowhere has no IoU: its point is absent, not a number that went wrong.
-        absent = {name for name, value in metrics.items() if name.startswith("val/iou_") and math.isnan(value)}
-        held = {name: value for name, value in metrics.items() if name not in absent}
-        self.recorder.record_validation(self.train_state.progress, tuple(held), tuple(held.values()))
-        doubt = done.doubt(self.recorder.state.step)
-        if doubt is not None and not self._is_doubted:
-            self.recorder.record_event(doubt)
-        self._is_doubted = doubt is not None
-        task = self.train_state.task
-        if done.previews and isinstance(task, HasPreviews):
-            self.recorder.record_preview("validation", task.preview_grid(done.previews))
-            self._previews.submit(self.recorder.state.step, done.previews)
 
     # --- checkpoints --------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from engine.protocol.events import Event
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import refusal_of
 from engine.runtime.apply_event import GUARDIAN, ReplayQueue, apply_event
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
@@ -28,19 +28,24 @@ class CommandProcessor:
     """Gives every command exactly one outcome, at a step boundary."""
 
     def __init__(
-        self, mailbox: Inbox, recorder: RunRecorder, train_state: TrainState, actions: Actions, interrupt: Interrupt
+        self,
+        mailbox: Inbox,
+        recorder: RunRecorder,
+        train_state: TrainState,
+        checkpointer: Checkpointer,
+        interrupt: Interrupt,
     ):
         self._mailbox = mailbox
-        self._ledger = recorder
-        self._trainer = train_state
-        self._actions = actions
+        self._recorder = recorder
+        self._train_state = train_state
+        self._checkpointer = checkpointer
         self._interrupt = interrupt
         self._waiting: deque[Request] = deque()
         self._script: deque[ScriptedCommand] = deque()
         self._proposed: deque[Request] = deque()
-        self._redoing = ReplayQueue(actions)
+        self._redoing = ReplayQueue(checkpointer)
         self.is_driven = False
-        actions.should_stop = self.stop_is_waiting
+        checkpointer.validator.should_stop = self.stop_is_waiting
 
     def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[RecordedAction], *, from_step: int) -> None:
         """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
@@ -69,14 +74,14 @@ class CommandProcessor:
 
     def stop_is_waiting(self) -> bool:
         """Whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
-        self._ledger.watch_losses()
+        self._recorder.watch_losses()
         self._waiting.extend(self._mailbox.poll())
         return self._interrupt.is_set() or any(isinstance(r.command, c.Stop) for r in self._waiting)
 
     def is_waiting(self) -> bool:
         """Whether `drain` would do anything at this boundary."""
         self._waiting.extend(self._mailbox.poll())
-        step = self._ledger.state.step
+        step = self._recorder.state.step
         due = self._redoing.is_due() or bool(self._script and self._script[0].step <= step)
         return due or bool(self._proposed or self._waiting) or self._interrupt.is_set()
 
@@ -85,9 +90,9 @@ class CommandProcessor:
         self._redoing.carry_out()
         while self._proposed:
             self._handle(self._proposed.popleft())
-        while self._script and self._script[0].step <= self._ledger.state.step:
+        while self._script and self._script[0].step <= self._recorder.state.step:
             self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
-        if self._interrupt.is_set() and self._ledger.state.activity is not e.Activity.STOPPING:
+        if self._interrupt.is_set() and self._recorder.state.activity is not e.Activity.STOPPING:
             number = self._interrupt.signal
             stop = c.Stop(f"signal {number}") if number else c.Stop("asked before the first step")
             self._handle(Request(id=0, actor="signal" if number else "cockpit", command=stop))
@@ -96,8 +101,8 @@ class CommandProcessor:
 
     def _handle(self, request: Request) -> None:
         if isinstance(request.command, c.Rollback):
-            self._actions.wait_for_checkpoints()  # which one is the last good one must not hang on a thread's pace
-        outcome = decide(self._ledger.state, request.command, at_epoch=self._trainer.progress)
+            self._checkpointer.wait_for_checkpoints()  # which one is the last good one must not hang on a thread's pace
+        outcome = decide(self._recorder.state, request.command, at_epoch=self._train_state.progress)
         if outcome.event is None:
             self._refuse(request, outcome)
             return
@@ -109,19 +114,19 @@ class CommandProcessor:
             case e.RollbackRequested(checkpoint=name):
                 self._roll_back(request, outcome, name)
             case event:
-                apply_event(self._actions, event, lambda done: self._answer(request, outcome, done))
+                apply_event(self._checkpointer, event, lambda done: self._answer(request, outcome, done))
 
     def _save(self, request: Request, outcome: Outcome) -> None:
-        done = self._actions.checkpoint_now("asked")
+        done = self._checkpointer.checkpoint_now("asked")
         if isinstance(done, e.CheckpointSaved):
             self._answer(request, outcome, done)
         else:
-            self._ledger.record_event(done)
+            self._recorder.record_event(done)
             self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
 
     def _validate(self, request: Request, outcome: Outcome) -> None:
         try:
-            done = self._actions.validate()
+            done = self._checkpointer.validator.validate()
         except DataGoneError as error:
             self._refuse(request, refused(f"the data cannot be reached now: {error}"))
             return
@@ -129,28 +134,28 @@ class CommandProcessor:
             self._refuse(request, refused("the run was told to stop meanwhile"))
         else:
             self._answer(request, outcome, done)
-            self._actions.memory.note_validation(done, self._ledger.state.spec.score)
+            self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
         """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""
         is_named = isinstance(request.command, c.Rollback) and request.command.checkpoint
         try:
             if is_named and request.actor != GUARDIAN:
-                done = self._actions.rollback(name)
+                done = self._checkpointer.rollback(name)
             else:
-                done = self._actions.rollback_to_good(name)
+                done = self._checkpointer.rollback_to_good(name)
         except CheckpointDamagedError as error:
             self._refuse(request, refused(str(error)))
             return
         if request.actor == GUARDIAN:
-            self._ledger.update(rollbacks=self._ledger.state.rollbacks + 1)
+            self._recorder.update(rollbacks=self._recorder.state.rollbacks + 1)
         self._answer(request, outcome, done)
-        self._actions.checkpoint("rollback")
+        self._checkpointer.checkpoint("rollback")
 
     def _answer(self, request: Request, outcome: Outcome, event: Event) -> None:
         reason = "; ".join(said for said in (request.reason, outcome.reason) if said)
         outcome = replace(outcome, reason=reason)
-        self._ledger.record_outcome(outcome, event, actor=request.actor, command_id=request.id or None)
+        self._recorder.record_outcome(outcome, event, actor=request.actor, command_id=request.id or None)
 
     def _refuse(self, request: Request, outcome: Outcome) -> None:
         self._answer(request, outcome, refusal_of(request.command))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
@@ -43,18 +43,18 @@ class Loop:
         config: RunConfig,
         train_state: TrainState,
         recorder: RunRecorder,
-        actions: Actions,
+        checkpointer: Checkpointer,
         commands: CommandProcessor,
     ):
         self._config = config
-        self._trainer = train_state
-        self._ledger = recorder
-        self._actions = actions
-        self._control = commands
-        supervisor = Supervisor(config, train_state, recorder, actions.memory, commands)
-        self._judge = StepMonitor(config, train_state, recorder, actions.memory, supervisor)
-        self._upkeep = Upkeep(actions)
-        self._supply = Supply(config.data, recorder, actions, commands)
+        self._train_state = train_state
+        self._recorder = recorder
+        self._checkpointer = checkpointer
+        self._commands = commands
+        supervisor = Supervisor(config, train_state, recorder, checkpointer.memory, commands)
+        self._step_monitor = StepMonitor(config, train_state, recorder, checkpointer.memory, supervisor)
+        self._upkeep = Upkeep(checkpointer)
+        self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._in_flight: deque[Launched] = deque()
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = time.perf_counter()
@@ -62,9 +62,9 @@ class Loop:
 
     def train(self) -> str:
         """Run to the end; returns why it ended. Raises TrainingDivergedError."""
-        self._judge.show_gate()
-        self._ledger.set_activity(Activity.RUNNING)
-        with self._judge.load.watched(), closing(self._upkeep):
+        self._step_monitor.show_gate()
+        self._recorder.set_activity(Activity.RUNNING)
+        with self._step_monitor.load.watched(), closing(self._upkeep):
             while not (ended := self.turn()):
                 pass
         return ended
@@ -74,17 +74,17 @@ class Loop:
 
         Reports still on their way from the device are taken in before a command: it may roll back what they tell of.
         """
-        self._actions.note_written()
+        self._checkpointer.note_written()
         self._upkeep.observe()
-        if self._control.is_waiting():
+        if self._commands.is_waiting():
             self._settle(0)
-            self._control.process_pending()
-        state = self._ledger.state
+            self._commands.process_pending()
+        state = self._recorder.state
         if state.activity is Activity.STOPPING:
             return "stopped"
         if state.activity is Activity.PAUSED:
             self._stand_still()
-        elif self._actions.validation_due:
+        elif self._checkpointer.validation_due:
             self._end_epoch()
         elif self._is_complete():
             return "complete"
@@ -97,48 +97,48 @@ class Loop:
         self._last_end = time.perf_counter()
 
     def _is_complete(self) -> bool:
-        training, state = self._config.training, self._ledger.state
+        training, state = self._config.training, self._recorder.state
         out_of_steps = bool(training.max_steps) and state.step >= training.max_steps
-        return out_of_steps or self._trainer.progress >= training.epochs
+        return out_of_steps or self._train_state.progress >= training.epochs
 
     # --- a step -------------------------------------------------------------------------
 
     def _advance(self) -> None:
         """The next step; none where only the rest of an epoch was left and all of it is excluded."""
-        state = self._ledger.state
-        begins_epoch = self._trainer.position.index == 0
+        state = self._recorder.state
+        begins_epoch = self._train_state.position.index == 0
         drawn = self._draw()
         if drawn is None:
             return
         self._report_rejections(drawn.rejections)
         if begins_epoch and not drawn.batches:
             raise TrainingDivergedError(
-                f"every batch of epoch {self._trainer.epoch + 1} holds one of {len(state.excluded_samples)} excluded "
-                "samples: nothing is left to train on; begin anew with smaller batches or other data"
+                f"every batch of epoch {self._train_state.epoch + 1} holds one of {len(state.excluded_samples)} "
+                "excluded samples: nothing is left to train on; begin anew with smaller batches or other data"
             )
         if drawn.batches:
-            plan = plan_for(self._trainer.progress, state, self._config)
-            evidence = self._judge.forensics.capture(drawn.batches, plan)
-            pending = self._trainer.train_step.run(drawn.batches, plan)
+            plan = plan_for(self._train_state.progress, state, self._config)
+            evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
+            pending = self._train_state.train_step.run(drawn.batches, plan)
             now = time.perf_counter()
             self._in_flight.append(self._launched(pending, evidence, now))
             self._last_end = now
-            self._ledger.update(step=state.step + 1, epoch=self._trainer.epoch, lr=plan.lr, doing="")
+            self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=plan.lr, doing="")
         self._settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
         if drawn.batches:
             self._count_down()
         if drawn.ends_epoch:
-            self._actions.validation_due = True
+            self._checkpointer.validation_due = True
         elif drawn.batches and self._checkpoint_is_due():
-            self._actions.checkpoint("step")
+            self._checkpointer.checkpoint("step")
 
     def _draw(self) -> DrawnBatch | None:
         """The batches of the next step; None where a command comes first or the data cannot be reached now."""
-        state = self._ledger.state
-        if not self._trainer.stream.is_ready():
-            self._ledger.update(doing="waiting for a batch")
+        state = self._recorder.state
+        if not self._train_state.stream.is_ready():
+            self._recorder.update(doing="waiting for a batch")
         try:
-            drawn = self._trainer.draw(
+            drawn = self._train_state.draw(
                 state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
             )
         except DataGoneError as error:
@@ -153,7 +153,7 @@ class Loop:
         return Launched(
             pending=pending,
             evidence=evidence,
-            progress=self._trainer.progress,
+            progress=self._train_state.progress,
             num_samples=sum(map(len, evidence.batches)),
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
@@ -161,56 +161,56 @@ class Loop:
 
     def _checkpoint_is_due(self) -> bool:
         every = self._config.checkpoint.every_steps
-        return every > 0 and self._ledger.state.step % every == 0
+        return every > 0 and self._recorder.state.step % every == 0
 
     def _settle(self, lag: int) -> None:
         """Take in the reports of all steps but the newest `lag`."""
         while len(self._in_flight) > lag:
-            report = self._judge.process(self._in_flight.popleft(), self._in_flight)
+            report = self._step_monitor.process(self._in_flight.popleft(), self._in_flight)
             if report.finite and report.weights_finite:
                 self._epoch.loss_sum += report.loss
                 self._epoch.count += 1
 
     def _count_down(self) -> None:
-        left = self._ledger.state.steps_until_pause
+        left = self._recorder.state.steps_until_pause
         if left is None:
             return
         if left > 1:
-            self._ledger.update(steps_until_pause=left - 1)
+            self._recorder.update(steps_until_pause=left - 1)
         else:
             self._settle(0)
-            self._ledger.record_event(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
+            self._recorder.record_event(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
 
     def _report_rejections(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
-            self._ledger.record_event(SampleRejected(rejection.file, rejection.error))
+            self._recorder.record_event(SampleRejected(rejection.file, rejection.error))
 
     # --- an epoch -----------------------------------------------------------------------
 
     def _end_epoch(self) -> None:
         """The epoch's summary, validation and checkpoint; comes again after a resume where a stop cut it short."""
-        done = round(self._trainer.progress)
+        done = round(self._train_state.progress)
         seconds = time.perf_counter() - self._epoch.started
         mean = self._epoch.loss_sum / self._epoch.count if self._epoch.count else float("nan")
         best = False
         if done % self._config.validation.every_epochs == 0 or self._is_complete():
-            before = self._ledger.state.best_score
+            before = self._recorder.state.best_score
             try:
-                summary = self._actions.validate()
+                summary = self._checkpointer.validator.validate()
             except DataGoneError as error:
                 return self._supply.wait(error)
             if summary is None:
                 return None
             self._supply.has_come()
-            self._ledger.record_event(summary)
-            self._judge.note_validation(summary)
-            best = self._ledger.state.best_score != before
-        self._actions.validation_due = False
-        self._ledger.record_event(EpochCompleted(done - 1, seconds, mean))
+            self._recorder.record_event(summary)
+            self._step_monitor.note_validation(summary)
+            best = self._recorder.state.best_score != before
+        self._checkpointer.validation_due = False
+        self._recorder.record_event(EpochCompleted(done - 1, seconds, mean))
         self._epoch = _Epoch(time.perf_counter())
-        self._judge.measure_gate()
-        self._ledger.update(total_steps=self._trainer.total_steps(self._ledger.state))
-        self._ledger.watch_writers()
+        self._step_monitor.measure_gate()
+        self._recorder.update(total_steps=self._train_state.total_steps(self._recorder.state))
+        self._recorder.watch_writers()
         self._checkpoint_epoch(done, best)
         self._last_end = time.perf_counter()
 
@@ -218,4 +218,4 @@ class Loop:
         every = self._config.checkpoint.every_epochs
         due = every > 0 and done % every == 0
         if best or due or self._checkpoint_is_due():
-            self._actions.checkpoint("best" if best else "epoch", best=best)
+            self._checkpointer.checkpoint("best" if best else "epoch", best=best)

@@ -47,10 +47,10 @@ class StepMonitor:
         supervisor: Supervisor,
     ):
         self._config = config
-        self._trainer = train_state
-        self._ledger = recorder
-        self._books = memory
-        self._council = supervisor
+        self._train_state = train_state
+        self._recorder = recorder
+        self._memory = memory
+        self._supervisor = supervisor
         self.forensics = Forensics(recorder.journal.path.parent, config, train_state)
         self.load = SystemLoad(gpu_uuid(train_state.device))
 
@@ -61,7 +61,7 @@ class StepMonitor:
         report = step.pending.resolve()
         observed = self._record(step, report)
         for event in observed:
-            self._ledger.record_event(event)
+            self._recorder.record_event(event)
         observation = StepObservation(
             number=report.index + 1,
             finite=report.finite,
@@ -70,11 +70,11 @@ class StepMonitor:
             steep=any(isinstance(event, AlertRaised) and event.kind == "gradient norm" for event in observed),
         )
         if report.finite and report.weights_finite:
-            self._books.skipped_in_a_row = 0
-            self._books.clean_steps += 1
+            self._memory.skipped_in_a_row = 0
+            self._memory.clean_steps += 1
         else:
             observation = self._look_into(observation, step, report, later)
-        self._council.on_step(observation)
+        self._supervisor.on_step(observation)
         self._look_through_gate(report, step.pending.plan.weights)
         return report
 
@@ -88,16 +88,16 @@ class StepMonitor:
             "skipped": float(not report.finite),
             **self.load.newest,
         }
-        number, before = report.index + 1, self._ledger.state
+        number, before = report.index + 1, self._recorder.state
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
-        self._ledger.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
-        observed = self._books.watch.observe(number, metrics, before, seconds=step.seconds)
-        self._ledger.update(
+        self._recorder.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
+        observed = self._memory.watch.observe(number, metrics, before, seconds=step.seconds)
+        self._recorder.update(
             loss=report.loss,
             grad_norm=report.grad_norm,
             clamp_hits=before.clamp_hits + report.clamp_hits,
             samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
-            clip_rate=self._books.watch.clip_rate,
+            clip_rate=self._memory.watch.clip_rate,
         )
         return observed
 
@@ -107,12 +107,12 @@ class StepMonitor:
         self, observation: StepObservation, step: Launched, report: StepReport, later: Collection[Launched]
     ) -> StepObservation:
         """Say what was not finite and where it began; give up where nothing moves any more."""
-        memory = self._books
+        memory = self._memory
         memory.skipped_in_a_row += 1
         memory.clean_steps = 0
         skipped = describe_skip(report, step.evidence.sample_ids)
-        self._ledger.record_event(skipped)
-        self._ledger.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
+        self._recorder.record_event(skipped)
+        self._recorder.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
         found = self._name_fault(step, report, later)
         if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
@@ -131,13 +131,13 @@ class StepMonitor:
 
     def _way_out(self) -> str:
         """What to do about a run that no longer moves."""
-        state, guilty = self._ledger.state, self._books.guardian.refinement
+        state, guilty = self._recorder.state, self._memory.guardian.refinement
         off = f", or with {guilty} disabled" if guilty in state.refinements else ""
         return f"resume from {state.good_checkpoint or 'an earlier run'} with a lower learning rate{off}"
 
     def _is_overflow(self, report: StepReport) -> bool:
         """Whether only the scaled gradient of fp16 overflowed, which the next step tries at half the scale."""
-        scaler = self._trainer.train_step.scaler
+        scaler = self._train_state.train_step.scaler
         by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
         return by_scaling and not report.bad_terms and report.weights_finite
 
@@ -146,35 +146,35 @@ class StepMonitor:
         moved = any(other.pending.resolve().finite for other in later)
         found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
         if found is not None:
-            self._ledger.record_event(found.named)
-            self._ledger.record_event(found.alert)
+            self._recorder.record_event(found.named)
+            self._recorder.record_event(found.alert)
         return found
 
     # --- the gate -------------------------------------------------------------------------
 
     def _look_through_gate(self, report: StepReport, weights: Mapping[str, float]) -> None:
-        if self._books.phase != self._ledger.state.phase:
-            self._books.phase = self._ledger.state.phase
-            self._books.window.clear()
-        level = self._books.baseline.total(weights)
-        self._books.window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite, level=level)
+        if self._memory.phase != self._recorder.state.phase:
+            self._memory.phase = self._recorder.state.phase
+            self._memory.window.clear()
+        level = self._memory.baseline.total(weights)
+        self._memory.window.add(loss=report.loss, grad_norm=report.grad_norm, finite=report.finite, level=level)
         if report.index % _GATE_EVERY == 0:
             self.measure_gate()
 
     def note_validation(self, summary: ValidationCompleted) -> None:
         """What an epoch's validation came to."""
-        self._books.note_validation(summary, self._ledger.state.spec.score)
+        self._memory.note_validation(summary, self._recorder.state.spec.score)
 
     def show_gate(self) -> None:
         """Hold the window against the gate, for all to see."""
-        state, gate = self._ledger.state, self._config.gate
-        ill = self._books.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
-        self._ledger.update(gate=gate_checks(self._books.window, state, gate, ill))
+        state, gate = self._recorder.state, self._config.gate
+        ill = self._memory.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
+        self._recorder.update(gate=gate_checks(self._memory.window, state, gate, ill))
 
     def measure_gate(self) -> None:
         """Show the gate as it is now; the autopilot may want to pass it."""
         self.show_gate()
-        self._council.on_gate()
+        self._supervisor.on_gate()
 
 
 _GATE_EVERY = 10

@@ -39,10 +39,10 @@ class Supervisor:
         commands: CommandProcessor,
     ):
         self._config = config
-        self._trainer = train_state
-        self._ledger = recorder
-        self._books = memory
-        self._control = commands
+        self._train_state = train_state
+        self._recorder = recorder
+        self._memory = memory
+        self._commands = commands
         self._warned_at = -self._config.guard.recovery.window_steps
 
     def on_step(self, observation: StepObservation) -> None:
@@ -50,15 +50,15 @@ class Supervisor:
 
         A step that was on its way to the device already when something was proposed says nothing about what that does.
         """
-        if self._control.is_driven or self._control.is_proposed:
+        if self._commands.is_driven or self._commands.is_proposed:
             return
-        state, former = self._ledger.state, self._books.guardian
-        self._books.guardian, intent = consider(former, observation, state, self._config.guard.recovery)
+        state, former = self._recorder.state, self._memory.guardian
+        self._memory.guardian, intent = consider(former, observation, state, self._config.guard.recovery)
         if intent.probation is not None:
             self._end_probation(intent, state, passed=intent.probation)
         if not state.guardian:
             # What it only would have done must not count against the run once it is switched on.
-            self._books.guardian = replace(self._books.guardian, attempts=former.attempts, farthest=former.farthest)
+            self._memory.guardian = replace(self._memory.guardian, attempts=former.attempts, farthest=former.farthest)
             self._warn(intent, observation.number)
         elif intent.give_up:
             raise TrainingDivergedError(f"the guardian gives up: {intent.give_up}")
@@ -66,11 +66,11 @@ class Supervisor:
             self._propose(intent.commands, GUARDIAN, intent.reason)
 
     def _end_probation(self, intent: Decision, state: RunState, *, passed: bool) -> None:
-        self._ledger.record_event(ProbationEnded(passed), actor=GUARDIAN, reason=intent.reason)
+        self._recorder.record_event(ProbationEnded(passed), actor=GUARDIAN, reason=intent.reason)
         if not passed:
             settings = self._config.autopilot
-            memory = note_failure(self._books.autopilot, state.phase, state.phase_started_at, settings)
-            self._books.autopilot = memory
+            memory = note_failure(self._memory.autopilot, state.phase, state.phase_started_at, settings)
+            self._memory.autopilot = memory
 
     def _warn(self, intent: Decision, number: int) -> None:
         """Say what it would have done; not at every step of a run that only goes from bad to worse."""
@@ -79,28 +79,28 @@ class Supervisor:
             self._warned_at = number
             would = ", ".join(op_of(command) for command in intent.commands) or "stop the run"
             message = f"{intent.reason}; the guardian is off and leaves it at that, it would {would}"
-            self._ledger.record_event(
+            self._recorder.record_event(
                 AlertRaised("guardian is off", message, "switch it on with `guardian on`, or roll back")
             )
 
     def on_gate(self) -> None:
         """Show the autopilot the gate, which was just measured; not while something is still to be carried out."""
-        state = self._ledger.state
-        if not state.autopilot or self._control.is_driven or self._control.is_proposed:
+        state = self._recorder.state
+        if not state.autopilot or self._commands.is_driven or self._commands.is_proposed:
             return
-        decision = choose(self._books.autopilot, state, self._config.autopilot, remaining=self._remaining(state))
-        self._books.autopilot, is_news = take_note(self._books.autopilot, decision, state.step)
+        decision = choose(self._memory.autopilot, state, self._config.autopilot, remaining=self._remaining(state))
+        self._memory.autopilot, is_news = take_note(self._memory.autopilot, decision, state.step)
         if is_news:
-            self._ledger.record_event(AutopilotDecided(decision.what, decision.why), actor=AUTOPILOT)
+            self._recorder.record_event(AutopilotDecided(decision.what, decision.why), actor=AUTOPILOT)
         if decision.command is not None:
             self._propose((decision.command,), AUTOPILOT, decision.why)
 
     def _remaining(self, state: RunState) -> float:
         """The share (0..1) of the run that is left, by epochs or by steps, whichever ends it."""
         training = self._config.training
-        by_epochs = 1 - self._trainer.progress / training.epochs
+        by_epochs = 1 - self._train_state.progress / training.epochs
         by_steps = 1 - state.step / training.max_steps if training.max_steps else 1.0
         return max(0.0, min(by_epochs, by_steps))
 
     def _propose(self, commands: Iterable[Command], actor: str, reason: str) -> None:
-        self._control.propose(Request(0, actor, command, reason) for command in commands)
+        self._commands.propose(Request(0, actor, command, reason) for command in commands)

@@ -23,7 +23,7 @@ from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.loop import Loop
 from engine.runtime.recorder import RunRecorder
@@ -129,16 +129,16 @@ def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, inte
         return 1
     finally:
         for run in opened:
-            run.actions.close()
+            run.checkpointer.close()
             run.train_state.close()
 
 
 def _saved(run: OpenRun, recorder: RunRecorder) -> str:
     """Write a checkpoint for a run that has to end by no fault of its own; returns what to add where it cannot."""
-    run.actions.wait_for_checkpoints()
-    if not recorder.state.step or run.actions.has_checkpoint_of(recorder.state.step):
+    run.checkpointer.wait_for_checkpoints()
+    if not recorder.state.step or run.checkpointer.has_checkpoint_of(recorder.state.step):
         return ""
-    last = run.actions.checkpoint_now("final")
+    last = run.checkpointer.checkpoint_now("final")
     recorder.record_event(last)
     return f"; its last checkpoint could not be written ({last.error})" if isinstance(last, e.CheckpointFailed) else ""
 
@@ -155,7 +155,7 @@ class OpenRun:
     """The parts of a run that is ready to train."""
 
     train_state: TrainState
-    actions: Actions
+    checkpointer: Checkpointer
     loop: Loop
 
 
@@ -232,23 +232,23 @@ def _begin(parts: _Parts, request: RunRequest, recorder: RunRecorder, interrupt:
         recorder.record_event(_lost_journal(recorder.state.step))
     for event in parts.said:
         recorder.record_event(event)
-    actions = Actions(request.directory, config, train_state, recorder)
+    checkpointer = Checkpointer(request.directory, config, train_state, recorder)
     if start:
-        actions.take_up(start.payload)
+        checkpointer.take_up(start.payload)
     chance = task.chance(samples, config) if isinstance(task, HasChance) else {}
     blind = task.blind(samples, config) if isinstance(task, HasBaseline) else {}
     recorder.journal.set_meta("chance_levels", {**chance})
-    actions.memory.baseline = Baseline(blind, chance)
+    checkpointer.memory.baseline = Baseline(blind, chance)
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
-    commands = CommandProcessor(Inbox(request.directory), recorder, train_state, actions, interrupt)
+    commands = CommandProcessor(Inbox(request.directory), recorder, train_state, checkpointer, interrupt)
     commands.refuse_stale()
     _schedule(commands, request, recorder)
     remember_conditions(recorder, request, device=train_state.device.type, init_from=parts.init_from)
     recorder.record_event(_started(train_state, parts.splits, recorder, request))
     if not start:
-        actions.checkpoint("start")
+        checkpointer.checkpoint("start")
     recorder.update(doing="waiting for the first batch")
-    return OpenRun(train_state, actions, Loop(config, train_state, recorder, actions, commands))
+    return OpenRun(train_state, checkpointer, Loop(config, train_state, recorder, checkpointer, commands))
 
 
 def _lost_journal(step: int) -> e.AlertRaised:
@@ -341,14 +341,14 @@ def _finish(run: OpenRun, recorder: RunRecorder, reason: str, started: float) ->
 
     No good word for weights that the very last update spoilt: no step came after it to see them.
     """
-    run.actions.wait_for_checkpoints()
+    run.checkpointer.wait_for_checkpoints()
     if reason == "complete" and not run.train_state.is_finite():
         raise TrainingDivergedError(
             f"at its end, step {recorder.state.step}, weights or moments of the run are not finite: --resume it with a "
             f"larger --epochs or --max-steps, and it goes back to {recorder.state.good_checkpoint or 'its start'}"
         )
-    if recorder.state.step and (reason == "stopped" or not run.actions.has_checkpoint_of(recorder.state.step)):
-        last = run.actions.checkpoint_now("final")
+    if recorder.state.step and (reason == "stopped" or not run.checkpointer.has_checkpoint_of(recorder.state.step)):
+        last = run.checkpointer.checkpoint_now("final")
         recorder.record_event(last)
         if isinstance(last, e.CheckpointFailed):
             raise RunNotSavedError(

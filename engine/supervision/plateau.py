@@ -35,9 +35,9 @@ class PlateauMonitor:
             return ()
         self._means.append(self._sum / self._count)
         self._sum, self._count = 0.0, 0
-        return self._judge(observed) if len(self._means) == _BLOCKS else ()
+        return self._step_monitor(observed) if len(self._means) == _BLOCKS else ()
 
-    def _judge(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
+    def _step_monitor(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         slope, error = slope_with_error(list(self._means))
         level = sum(self._means) / _BLOCKS
         if level <= 0:  # every weight is 0: there is no loss that could move

@@ -133,16 +133,16 @@ def engine(config: PersonConfig, *, blind: bool = False) -> Generator[Callable[[
                 run.loop.turn()
 
         yield turn
-        run.actions.close()
+        run.checkpointer.close()
         run.train_state.close()
         recorder.close()
 
 
 def take_out_guards(run: OpenRun) -> None:
     """Leave data, plan, forward, losses, backward, clip, update and journal."""
-    train_step, judge = run.train_state.train_step, run.loop._judge
+    train_step, judge = run.train_state.train_step, run.loop._step_monitor
     run.train_state.train_step = UnguardedStepper(run.train_state.model, train_step.optimizer, amp=train_step.amp)
-    judge._books.watch = BlindWatch()
+    judge._memory.watch = BlindWatch()
     judge.forensics = BlindForensics(train_step.amp)
 
 

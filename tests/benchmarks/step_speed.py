@@ -105,7 +105,7 @@ def build(
             optimizer.zero_grad()
 
     def close() -> None:
-        run.actions.close()
+        run.checkpointer.close()
         run.train_state.close()
         stream.close()
         recorder.close()

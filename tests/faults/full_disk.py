@@ -28,7 +28,7 @@ def main(directory: Path, first: int, last: int) -> int:
     turn = Loop.turn
 
     def turn_on_a_full_disk(loop: Loop) -> str:
-        step = loop._ledger.state.step
+        step = loop._recorder.state.step
         _limit(_HARDLY_ANYTHING if first <= step and (step < last or not last) else resource.RLIM_INFINITY)
         return turn(loop)
 

@@ -62,7 +62,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[Loop],
     turn, done = Loop.turn, list[int]()
 
     def turn_with_action(loop: Loop) -> str:
-        if loop._ledger.state.step == step and not done:
+        if loop._recorder.state.step == step and not done:
             done.append(step)
             action(loop)
         return turn(loop)
@@ -104,7 +104,7 @@ def test_data_that_come_back_cost_nothing_but_the_time(
 
     def unmount(loop: Loop) -> None:
         images_gone(data)
-        for process in loop._trainer.stream.worker_ids:
+        for process in loop._train_state.stream.worker_ids:
             os.kill(process, signal.SIGKILL)
 
     at_step(monkeypatch, 3, unmount)
@@ -213,7 +213,7 @@ def test_a_signal_is_heard_while_a_reader_hangs(
 
     def hang(loop: Loop) -> None:
         hung.set()
-        for process in loop._trainer.stream.worker_ids:
+        for process in loop._train_state.stream.worker_ids:
             os.kill(process, signal.SIGSTOP)
         threading.Timer(0.5, lambda: setattr(interrupt, "signal", signal.SIGTERM)).start()
 
@@ -231,7 +231,7 @@ def test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes(
     stopped: list[int] = []
 
     def stop_workers(loop: Loop) -> None:
-        stopped.extend(loop._trainer.stream.worker_ids)
+        stopped.extend(loop._train_state.stream.worker_ids)
         for process in stopped:
             os.kill(process, signal.SIGSTOP)
 

@@ -101,9 +101,9 @@ def test_a_clock_that_steps_back_by_a_day_disturbs_nothing(tmp_path: Path, monke
         return clock() - 86_400
 
     def turn_at_a_strange_hour(loop: Loop) -> str:
-        if loop._ledger.state.step == 4:
+        if loop._recorder.state.step == 4:
             monkeypatch.setattr(time, "time", yesterday)
-            monkeypatch.setattr(loop._ledger.journal, "_clock", yesterday)
+            monkeypatch.setattr(loop._recorder.journal, "_clock", yesterday)
         return turn(loop)
 
     monkeypatch.setattr(Loop, "turn", turn_at_a_strange_hour)

@@ -155,8 +155,8 @@ def test_a_data_worker_that_is_killed_changes_no_bit_of_the_run(
     turn, killed = Loop.turn, list[int]()
 
     def turn_with_a_murder(loop: Loop) -> str:
-        if loop._ledger.state.step == 4 and not killed:
-            killed.extend(loop._trainer.stream.worker_ids)
+        if loop._recorder.state.step == 4 and not killed:
+            killed.extend(loop._train_state.stream.worker_ids)
             for process in killed:
                 os.kill(process, signal.SIGKILL)
         return turn(loop)

@@ -29,7 +29,7 @@ def test_the_gate_is_shut_before_the_first_step(tmp_path: Path, monkeypatch: pyt
     turn, shut = Loop.turn, list[bool]()
 
     def watched_turn(loop: Loop) -> str:
-        shut.append(any(not check.passed for check in loop._ledger.state.gate))
+        shut.append(any(not check.passed for check in loop._recorder.state.gate))
         return turn(loop)
 
     monkeypatch.setattr(Loop, "turn", watched_turn)

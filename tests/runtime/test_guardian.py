@@ -13,7 +13,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.script import ScriptedCommand
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.training.checkpoint.file import list_checkpoints
 from engine.training.data.batch import Batch
 from engine.training.step import TrainStep
@@ -202,20 +202,20 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_anew(tmp_path: Path)
 
 
 def test_what_was_steered_before_a_rollback_outlives_a_crash_right_after_it(tmp_path: Path) -> None:
-    directory, config, real = tmp_path / "run", long_config(training={"epochs": 6}), Actions.checkpoint
+    directory, config, real = tmp_path / "run", long_config(training={"epochs": 6}), Checkpointer.checkpoint
     script = (
         ScriptedCommand(7, c.SetGradientClip(0.25), 1),
         ScriptedCommand(7, c.PromotePhase(force=True), 2),
         ScriptedCommand(8, c.Rollback("6"), 3),
     )
 
-    def dying(actions: Actions, kind: str, **more: bool) -> None:
+    def dying(checkpointer: Checkpointer, kind: str, **more: bool) -> None:
         if kind == "rollback":
             raise RuntimeError("killed")
-        real(actions, kind, **more)
+        real(checkpointer, kind, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Actions, "checkpoint", dying)
+        patch.setattr(Checkpointer, "checkpoint", dying)
         assert run(directory, config, script=script) == 1
     assert run(directory, config, resume=True) == 0
     state = state_of(directory)

@@ -184,7 +184,7 @@ def test_a_resumed_run_knows_which_checkpoint_it_came_from(tmp_path: Path, monke
     turn, seen = Loop.turn, list[str]()
 
     def watched_turn(loop: Loop) -> str:
-        seen.append(loop._ledger.state.last_checkpoint)
+        seen.append(loop._recorder.state.last_checkpoint)
         return turn(loop)
 
     monkeypatch.setattr(Loop, "turn", watched_turn)

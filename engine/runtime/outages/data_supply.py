@@ -8,7 +8,7 @@ from typing import Final
 from engine.config.tree import DataConfig
 from engine.errors import UserError
 from engine.protocol.events import AlertRaised, NoteAdded
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
 from engine.task import DataGoneError
@@ -21,42 +21,44 @@ _LONGEST_PAUSE: Final = 5.0
 class Supply:
     """Stands between the loop and its data while these cannot be had."""
 
-    def __init__(self, settings: DataConfig, recorder: RunRecorder, actions: Actions, commands: CommandProcessor):
+    def __init__(
+        self, settings: DataConfig, recorder: RunRecorder, checkpointer: Checkpointer, commands: CommandProcessor
+    ):
         self._settings = settings
-        self._ledger = recorder
-        self._actions = actions
-        self._control = commands
+        self._recorder = recorder
+        self._checkpointer = checkpointer
+        self._commands = commands
         self._gone_since: float | None = None
         self._pause = 0.2
 
     def give_up(self) -> bool:
         """Whether something else is to be done before the next batch; who is stuck is reported on the way."""
-        self._actions.report_stuck_readers()
-        return self._control.is_waiting()
+        self._checkpointer.validator.report_stuck_readers()
+        return self._commands.is_waiting()
 
     def has_come(self) -> None:
         """The data are there."""
         if self._gone_since is not None:
             seconds = time.monotonic() - self._gone_since
-            self._ledger.record_event(NoteAdded(f"the data are there again after {seconds:.0f} s"))
+            self._recorder.record_event(NoteAdded(f"the data are there again after {seconds:.0f} s"))
             self._gone_since, self._pause = None, 0.2
 
     def wait(self, error: DataGoneError) -> None:
         """Wait before the next try; returns early where a command waits. Raises UserError once it was too long."""
-        self._actions.report_stuck_readers()
+        self._checkpointer.validator.report_stuck_readers()
         now = time.monotonic()
         if self._gone_since is None:
             self._gone_since = now
-            self._ledger.record_event(self._alert(error))
+            self._recorder.record_event(self._alert(error))
         elif now - self._gone_since >= self._settings.wait_seconds:
             raise UserError(
                 f"the data could not be reached for {now - self._gone_since:.0f} s ({error}): the run ends at step "
-                f"{self._ledger.state.step}; bring them back and --resume it"
+                f"{self._recorder.state.step}; bring them back and --resume it"
             )
-        self._ledger.update(doing="waiting for the data, which cannot be reached")
+        self._recorder.update(doing="waiting for the data, which cannot be reached")
         deadline = now + min(self._pause, self._settings.wait_seconds)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        while time.monotonic() < deadline and not self._control.is_waiting():
+        while time.monotonic() < deadline and not self._commands.is_waiting():
             time.sleep(_TURN)
 
     def _alert(self, error: DataGoneError) -> AlertRaised:

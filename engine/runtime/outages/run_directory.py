@@ -12,7 +12,7 @@ from engine.errors import UserError
 from engine.journal.disk.lock import Lock
 from engine.journal.disk.run_dir import CONFIG_FILE, LOCK_FILE, lock_run
 from engine.protocol.events import AlertRaised
-from engine.runtime.checkpointer import Actions
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import VANISHED
 from engine.runtime.start.bootstrap import save_config
 from engine.training.checkpoint.file import SUPERSEDED, list_checkpoints
@@ -22,22 +22,22 @@ _SECONDS: Final = 0.5
 
 
 class Upkeep:
-    """Keeps the directory of the run that `actions` belongs to; asked by the engine at every step boundary.
+    """Keeps the directory of the run that `checkpointer` belongs to; asked by the engine at every step boundary.
 
     The journal's thread puts its own files back. A disk that refuses is tried again at the next look.
     """
 
-    def __init__(self, actions: Actions) -> None:
-        self._actions = actions
-        self._ledger = actions.recorder
-        self._directory = actions.directory.parent
+    def __init__(self, checkpointer: Checkpointer) -> None:
+        self._checkpointer = checkpointer
+        self._recorder = checkpointer.recorder
+        self._directory = checkpointer.directory.parent
         self._lock: Lock | None = None
         self._known: Sequence[str] = ()
         self._due = 0.0
 
     def observe(self) -> None:
         """Look about twice a second; microseconds otherwise."""
-        self._ledger.watch_losses()
+        self._recorder.watch_losses()
         now = time.monotonic()
         if now < self._due:
             return
@@ -55,7 +55,7 @@ class Upkeep:
         """The config that a resume needs, and the lock that keeps a second process out."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self._directory / CONFIG_FILE).exists():
-            save_config(self._directory, self._actions.config)
+            save_config(self._directory, self._checkpointer.config)
         if not (self._directory / LOCK_FILE).exists():
             with suppress(UserError):  # another process was faster: it cannot have the journal, which is locked too
                 self.close()
@@ -63,19 +63,19 @@ class Upkeep:
 
     def _keep_checkpoints(self) -> None:
         """Checkpoints that were deleted are no longer offered; where the newest is among them, another is written."""
-        state, directory = self._ledger.state, self._actions.directory
+        state, directory = self._recorder.state, self._checkpointer.directory
         left = [path.name for path in list_checkpoints(directory)]
         aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)}
         known = sorted({*self._known, *state.checkpoints} - aside)
-        lost = lost_checkpoints(known, left, self._actions.config.checkpoint.keep_last)
+        lost = lost_checkpoints(known, left, self._checkpointer.config.checkpoint.keep_last)
         self._known = left
         if not lost:
             return
         good = state.good_checkpoint if state.good_checkpoint in left else ""
-        self._ledger.update(checkpoints=tuple(left), good_checkpoint=good)
-        self._ledger.record_event(AlertRaised(VANISHED, _said(directory, lost, state.step)))
+        self._recorder.update(checkpoints=tuple(left), good_checkpoint=good)
+        self._recorder.record_event(AlertRaised(VANISHED, _said(directory, lost, state.step)))
         if known[-1] in lost:
-            self._actions.checkpoint("step")
+            self._checkpointer.checkpoint("step")
 
 
 def lost_checkpoints(known: Sequence[str], left: Sequence[str], keep_last: int) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ async def test_the_ladder_the_next_rung_and_the_gate_are_told(
     stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(width, 40)) as pilot:
         await pilot.pause()
-        for rung in PHASES:
-            assert f"{rung.number} {rung.title}" in stage.shown
+        for number, rung in enumerate(PHASES):
+            assert f"{number} {rung.title}" in stage.shown
         assert "▶ 2 + active contour" in stage.shown
         assert "adds" in stage.shown and "contour_detection" in stage.shown
         for word in ("gate to phase 3", "✗ shut, 1 of 5 red", "✗ non-finite steps", "✓ gradient norm", "0.84", "<= 10"):

@@ -87,7 +87,7 @@ def inspect_dataset(
     val = _inspect_split("val", index.val, looks[1], min_pixels=min_pixels, max_read=max_read)
     shared = shared_doubts(index.train, index.val, *looks)
     splits = train, replace(val, doubts=(*val.doubts, *shared))
-    is_usable, verdict = _judge(splits)
+    is_usable, verdict = _step_monitor(splits)
     sheets = write_sheets(index, pictures, min_pixels) if pictures else ()
     return DatasetReport(path, index.layout, splits, is_usable, verdict, sheets, index.notes)
 
@@ -190,7 +190,7 @@ def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.percentile(sides, PERCENTILES)) if len(sides) else ()
 
 
-def _judge(splits: Sequence[SplitReport]) -> tuple[bool, str]:
+def _step_monitor(splits: Sequence[SplitReport]) -> tuple[bool, str]:
     empty = [split.name for split in splits if split.num_rois == 0]
     num_problems = sum(len(split.problems) for split in splits)
     if empty:

@@ -1,0 +1,88 @@
+"""Measure the validation split between steps, and record what came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from engine.config.tree import RunConfig
+from engine.outputs.preview_writer import PreviewWriter
+from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
+from engine.runtime.recorder import RunRecorder
+from engine.task import HasPreviews
+from engine.training.evaluate import Validation, ValidationPlan, evaluate
+from engine.training.train_state import TrainState, amp_dtype
+
+
+class Validator:
+    """Validates one run. `should_stop` tells a validation to give way to the end of the run."""
+
+    def __init__(self, config: RunConfig, train_state: TrainState, recorder: RunRecorder, previews: PreviewWriter):
+        self._config = config
+        self._train_state = train_state
+        self._recorder = recorder
+        self._previews = previews
+        self._is_doubted = False
+        self.should_stop: Callable[[], bool] = lambda: False
+
+    def validate(self) -> ValidationCompleted | None:
+        """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
+        before = self._recorder.state.activity
+        self._recorder.set_activity(Activity.VALIDATING)
+        try:
+            done = evaluate(
+                self._train_state.train_step.objective,
+                self._train_state.model,
+                self._train_state.validation,
+                self._validation_plan(),
+                self._should_abort,
+            )
+        finally:
+            self._recorder.set_activity(before)
+        if done is not None:
+            self._record(done)
+        return None if done is None else done.summary
+
+    def _should_abort(self) -> bool:
+        self.report_stuck_readers()
+        return self.should_stop()
+
+    def report_stuck_readers(self) -> None:
+        """Raise an alert for each data worker that was taken for stuck."""
+        for stream in (self._train_state.stream, self._train_state.validation):
+            for complaint in stream.take_complaints():
+                self._recorder.record_event(
+                    AlertRaised("data worker", f"{complaint}: it is replaced", "look at the disk that holds the data")
+                )
+
+    def _validation_plan(self) -> ValidationPlan:
+        state, settings = self._recorder.state, self._config.validation
+        return ValidationPlan(
+            active=state.refinements,
+            weights=state.loss_weights,
+            batch_size=settings.batch_size,
+            num_previews=settings.num_previews,
+            amp=amp_dtype(self._config),
+        )
+
+    def _record(self, done: Validation) -> None:
+        summary = done.summary
+        metrics = {
+            "val/loss": summary.loss,
+            **{f"val/loss/{term}": value for term, value in done.terms.items()},
+            **{f"val/{name}": value for name, value in self._measured(summary)},
+        }
+        self._recorder.record_validation(self._train_state.progress, tuple(metrics), tuple(metrics.values()))
+        doubt = done.doubt(self._recorder.state.step)
+        if doubt is not None and not self._is_doubted:
+            self._recorder.record_event(doubt)
+        self._is_doubted = doubt is not None
+        task = self._train_state.task
+        if done.previews and isinstance(task, HasPreviews):
+            self._recorder.record_preview("validation", task.preview_grid(done.previews))
+            self._previews.submit(self._recorder.state.step, done.previews)
+
+    def _measured(self, summary: ValidationCompleted) -> Iterator[tuple[str, float]]:
+        """The metrics that have a value, and the score; one of a class that occurs nowhere has none."""
+        score = self._recorder.state.spec.score
+        return ((name, value) for name, value in summary.metrics.items() if name == score or not math.isnan(value))
