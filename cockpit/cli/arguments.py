@@ -52,6 +52,7 @@ def build_parser() -> Parser:
     _add_redrive(commands)
     _add_send(commands)
     _add_configs_and_data(commands)
+    _add_docs(commands)
     return parser
 
 
@@ -208,6 +209,11 @@ def _add_configs_and_data(commands: Any) -> None:
     inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
     inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write regions with their labels there, as PNG")
     inspect.add_argument("--use-crowds", action="store_true", help="take COCO's iscrowd=1 as people")
+
+
+def _add_docs(commands: Any) -> None:
+    docs = commands.add_parser("docs", help="the manual", description="List the pages of the manual, or show one.")
+    docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
 
 def _count(text: str) -> int:

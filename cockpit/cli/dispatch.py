@@ -17,6 +17,7 @@ _HANDLERS: Final = {
     "plot": "run_plot",
     "configs": "run_configs",
     "data": "run_data",
+    "docs": "run_docs",
 }
 
 

@@ -17,6 +17,16 @@ from cockpit.preferences.keymap import GROUPS, Group, KeyBinding, shown
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
 
+_PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
+    "charts": ("run-directory", "Metrics"),
+    "run": ("guardian", "The promotion gate"),
+    "preview": ("recipes", "Check your data"),
+    "events": ("guardian", "Alerts and incidents"),
+    "log": ("reliability", "When a run ends"),
+    "config": ("configuration", ""),
+}
+"""The page of the manual and its section ('' for all of it) that help shows on each tab."""
+
 _HELP_COLUMNS: Final = 56
 """What a line of help has beside its key in the narrowest box that is not squeezed."""
 
@@ -46,12 +56,27 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
 
 
 class HelpScreen(_Pages):
-    """What is on the screen, by (title, text), and which keys act on it."""
+    """Help for the tab `tab`: its panels by (title, text), the keys that act on it, and the manual's page about it."""
 
     def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[KeyBinding]) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
         about = [Content.assemble((title, "bold $text-primary"), f"  {text}\n") for title, text in texts]
         super().__init__(f"Help: {tab}", [*about, *(table(group, keys) for group in groups)])
+        self._tab = tab
+
+    def on_mount(self) -> None:
+        """Add the page once keys and texts are on the screen: its parser takes a moment to import."""
+        if self._tab in _PAGE_OF:
+            self.call_after_refresh(self._add_page)
+
+    def _add_page(self) -> None:
+        from cockpit.text.page_view import PageView  # noqa: PLC0415 - only help needs a Markdown parser
+        from cockpit.text.pages import read_page, section  # noqa: PLC0415
+
+        name, title = _PAGE_OF[self._tab]
+        box = self.query_one(VerticalScroll)
+        box.mount(Static(Content.assemble(("The manual", "bold $text-primary"), f"  main.py docs {name}")))
+        box.mount(Static(PageView(section(read_page(name), title))))
 
 
 class KeyMapScreen(_Pages):
