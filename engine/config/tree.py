@@ -37,12 +37,12 @@ class NetworkConfig(Section, frozen=True):
 
 
 class LossConfig(Section, frozen=True):
-    """Weights of the loss terms and the clamp on the losses that a task bounds (SEED.md: 10.0)."""
+    """Weights of the loss terms and the clamp on the losses that a task bounds."""
 
     weights: dict[str, NonNegative] = Field(default_factory=dict)
     """Weight of the {entry} term in the total loss."""
     clamp_max: Positive = 10.0
-    """Upper bound on the value of each refinement loss, before its weight (SEED.md: 10.0)."""
+    """Upper bound on the value of each refinement loss, before its weight."""
     clamp_mode: Literal["hard", "rescale"] = "rescale"
     """How a loss above the bound is clamped: hard has no gradient there, rescale keeps its direction."""
     blend_in_steps: Annotated[int, Field(ge=0)] = 50
@@ -119,14 +119,14 @@ class CheckpointConfig(Section, frozen=True):
 
 
 class GateConfig(Section, frozen=True):
-    """What a promotion to the next phase asks for (SEED.md: gradient norms stay under 10)."""
+    """What a promotion to the next phase asks for (gradient norms stay under 10)."""
 
     min_steps: Annotated[int, Field(ge=1)] = 100
     """Steps in a phase before it can be left."""
     window_steps: Annotated[int, Field(ge=4, le=10_000)] = 100
     """Newest steps that are judged; a checkpoint is good after as many clean ones."""
     max_grad_norm: Positive = 10.0
-    """What 95 % of the gradient norms in the window, before clipping, must lie under (SEED.md: 10)."""
+    """What 95 % of the gradient norms in the window, before clipping, must lie under."""
     max_miou_drop: Fraction = 0.02
     """Most that the validation mIoU may lie below the phase's best."""
 
@@ -188,14 +188,14 @@ class GuardConfig(Section, frozen=True):
 
 
 class AutopilotConfig(Section, frozen=True):
-    """How the phases are walked where nobody watches (--autopilot): by their gates, then a final tuning (SEED.md)."""
+    """How the phases are walked where nobody watches (--autopilot): by their gates, then a final tuning."""
 
     enabled: bool = False
     """Walk the phases by itself (--autopilot). `autopilot on` and `autopilot off` switch it while the run goes on."""
     final_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Share of the run, at its end, that is trained at final_learning_rate; 0 for none."""
     final_learning_rate: LearningRate = 1e-6
-    """Learning rate that the final tuning begins with, unless it is lower already, and decays from (SEED.md: 1e-6)."""
+    """Learning rate that the final tuning begins with, unless it is lower already, and decays from."""
     retry_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Steps to wait after a failed probation; twice as many after each further failure of the same phase."""
     max_failures: Annotated[int, Field(ge=1, le=100)] = 3

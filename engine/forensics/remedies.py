@@ -1,4 +1,4 @@
-"""What to do about a named fault, in SEED.md's words where it has any."""
+"""Return what to do about a named fault."""
 
 from __future__ import annotations
 

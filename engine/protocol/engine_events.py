@@ -149,7 +149,7 @@ class SampleRejected:
 
 @dataclass(frozen=True, slots=True)
 class AlertRaised:
-    """Something a person should see: what, the evidence, and the remedy in SEED.md's words where it has one.
+    """Something a person should see: what, the evidence, and the remedy if there is one.
 
     `term`, `module` and `operation` say where, as far as it is known; `at_step` which step it was, 0 for none.
     """

@@ -1,7 +1,7 @@
 """The autopilot: what to do at the gate when nobody watches, and why. Pure.
 
 It promotes when every check is green, phase by phase; where a probation failed it waits, twice as long each time, and
-in the end leaves that phase alone. The last share of the run is trained at SEED.md's 1e-6 and, as the decay goes on,
+in the end leaves that phase alone. The last share of the run is trained at 1e-6 and, as the decay goes on,
 less, in whatever phase it is.
 """
 

@@ -70,7 +70,7 @@ def slope_with_error(values: list[float]) -> tuple[float, float]:
 def gate_checks(
     window: GateWindow, state: RunState, gate: GateConfig, ill: Collection[str] | None = None
 ) -> tuple[GateCheck, ...]:
-    """Every condition for a promotion with its measured value (SEED.md: steady decrease, norms under 10, no NaN).
+    """Every condition for a promotion with its measured value (steady decrease, norms under 10, no NaN).
 
     `ill` names the modules with an open alert, each with its kind; None where nothing has looked at them in this phase.
     """

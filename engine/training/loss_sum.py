@@ -53,7 +53,7 @@ def loss_sum(raw: dict[str, Tensor], plan: StepPlan) -> LossSum:
 
 
 def clamp_loss(value: Tensor, bound: float, mode: Literal["hard", "rescale"]) -> Tensor:
-    """Return `value` held at `bound` (SEED.md: 10.0), with NaN left NaN.
+    """Return `value` held at `bound`, with NaN left NaN.
 
     hard: the gradient above the bound is zero, which switches a term off where it is most wrong. rescale: the value is
     multiplied by bound / value taken as a constant, so that the gradient keeps its direction and shrinks by as much;

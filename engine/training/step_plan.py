@@ -67,7 +67,7 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
 
 
 def scheduled_lr(progress: float, training: TrainingConfig) -> float:
-    """The configured learning rate after `progress` epochs (fractional, > 0), warm-up and cosine per step (SEED.md)."""
+    """The configured learning rate after `progress` epochs (fractional, > 0), warm-up and cosine per step."""
     if progress < training.warmup_epochs:
         return training.learning_rate * progress / training.warmup_epochs
     return _decayed(progress, training)

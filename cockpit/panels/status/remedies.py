@@ -19,7 +19,7 @@ from engine.protocol.state import RunState
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, REFINEMENTS
 
 VERY_LOW_LR: Final = 1e-6
-"""SEED.md's learning rate for a run that is still unstable."""
+"""The learning rate of the recipe for a run that is still unstable."""
 
 _KNOWN: Final = frozenset((*REFINEMENTS, *REFINEMENT_OF_TERM))
 _TERM_OF: Final = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}

@@ -35,7 +35,7 @@ def _whole(value: object) -> object:
 
 
 class RefinementsConfig(Section, frozen=True):
-    """Which refinements are on when the run starts (SEED.md, phases 1 to 4)."""
+    """Which refinements are on when the run starts (phases 1 to 4)."""
 
     boundary_refinement: bool = False
     """Correct the classes along predicted edges by a small learned residual (phase 1)."""
@@ -88,7 +88,7 @@ class ModelConfig(NetworkConfig, frozen=True):
 
 
 class PersonLossConfig(LossConfig, frozen=True):
-    """Weights of the loss terms and the clamp on refinement losses (SEED.md: 10.0)."""
+    """Weights of the loss terms and the clamp on refinement losses."""
 
     weights: dict[str, NonNegative] = Field(default_factory=lambda: dict(TERM_WEIGHTS))
     """Weight of the {entry} term in the total loss."""

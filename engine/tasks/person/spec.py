@@ -1,4 +1,4 @@
-"""Names of the loss terms and refinements, and the phases that enable them (SEED.md)."""
+"""Names of the loss terms and refinements, and the phases that enable them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFINEMENT_OF_TERM: Final[dict[str, str]] = {
     "contour": "contour_detection",
     "distance": "distance_transform",
 }
-"""The refinement a loss term belongs to; the clamp of SEED.md bounds exactly these terms."""
+"""The refinement a loss term belongs to; `loss.clamp_max` bounds exactly these terms."""
 
 BASE_TERMS: Final = ("cross_entropy", "dice", "auxiliary")
 
@@ -41,7 +41,7 @@ PHASES: Final = (
     Phase("+ contour detection", ("contour_detection",)),
     Phase("+ distance transform", ("distance_transform",)),
 )
-"""SEED.md's progressive refinement, from phase 0: what each adds to the phase before."""
+"""Progressive refinement, from phase 0: what each adds to the phase before."""
 
 _JUNCTIONS: Final = {
     "boundary_refinement": "classes",

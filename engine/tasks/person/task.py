@@ -1,4 +1,4 @@
-"""The person task: an ROI-based human instance segmentation network under the engine's seam (SEED.md).
+"""The person task: an ROI-based human instance segmentation network under the engine's seam.
 
 Torch is imported when the network is built or used: reading a configuration must not wait for it.
 """
