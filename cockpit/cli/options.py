@@ -7,8 +7,6 @@ import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.task_class import absolute_task
-
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
@@ -64,7 +62,7 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     A relative --data or --task becomes absolute, so that the run can be resumed from another directory.
     """
     given = {
-        "task": absolute_task(options.task) if options.task else None,
+        "task": _absolute_task(options.task) if options.task else None,
         "training.epochs": options.epochs,
         "training.max_steps": options.max_steps,
         "training.batch_size": options.batch_size,
@@ -74,6 +72,12 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings
+
+
+def _absolute_task(where: str) -> str:
+    from engine.config.task_class import absolute_task  # noqa: PLC0415 - imports pydantic: the first frame comes first
+
+    return absolute_task(where)
 
 
 def data_named(options: TrainOptions) -> str:
