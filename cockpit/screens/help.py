@@ -17,7 +17,7 @@ from cockpit.preferences.keymap import GROUPS, Group, KeyBinding, shown
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
 
-_PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
+PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
     "charts": ("run-directory", "Metrics"),
     "run": ("guardian", "The promotion gate"),
     "preview": ("recipes", "Check your data"),
@@ -66,17 +66,17 @@ class HelpScreen(_Pages):
 
     def on_mount(self) -> None:
         """Add the page once keys and texts are on the screen: its parser takes a moment to import."""
-        if self._tab in _PAGE_OF:
+        if self._tab in PAGE_OF:
             self.call_after_refresh(self._add_page)
 
     def _add_page(self) -> None:
         from cockpit.text.page_view import PageView  # noqa: PLC0415 - only help needs a Markdown parser
         from cockpit.text.pages import read_page, section  # noqa: PLC0415
 
-        name, title = _PAGE_OF[self._tab]
+        name, title = PAGE_OF[self._tab]
         box = self.query_one(VerticalScroll)
         box.mount(Static(Content.assemble(("The manual", "bold $text-primary"), f"  main.py docs {name}")))
-        box.mount(Static(PageView(section(read_page(name), title))))
+        box.mount(Static(PageView(section(read_page(name), title)), id="page"))
 
 
 class KeyMapScreen(_Pages):

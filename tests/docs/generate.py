@@ -34,12 +34,16 @@ def key_row(key: KeyBinding) -> str:
     return f"| {pressed} | `{key.action}` | {GROUPS[key.group]} | {key.help} |"
 
 
+def _config_rows() -> list[str]:
+    return [config_row(key) for key in config_keys(PersonConfig).values()]
+
+
 def _command_rows() -> list[str]:
     return [f"| `{usage(name)}` | {word.summary} |" for name, word in COMMAND_WORDS.items()]
 
 
 TABLES: Final[Mapping[tuple[str, str], Callable[[], list[str]]]] = {
-    ("configuration", "| key | meaning | value | default |"): lambda: list(map(config_row, config_keys(PersonConfig).values())),
+    ("configuration", "| key | meaning | value | default |"): _config_rows,
     ("keys", "| key | action | group | what it does |"): lambda: list(map(key_row, KEYS)),
     ("commands", "| send command | what it does |"): _command_rows,
     ("reliability", "| fault | what happens |"): lambda: list(rows()),

@@ -1,6 +1,6 @@
 """Every fault that the run is held against, what happens then, and the test that shows it.
 
-Printed by `python -m tests.faults.table`; the README holds the same rows.
+Printed by `python -m tests.faults.table`; the page reliability of the manual has the same rows.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Fault:
 FAULTS: Final = (
     Fault(
         "NaN or Inf in a loss term",
-        "the step changes nothing and is named by its term; the next one trains on",
+        "the step changes nothing and its term is named; the next step trains normally",
         "faults/test_numbers.py::test_a_bad_value_in_each_loss_term_costs_its_own_step_and_no_other",
     ),
     Fault(
         "NaN or Inf in a module's gradient",
-        "the step changes nothing and is named by its module",
+        "the step changes nothing and the module is named",
         "faults/test_numbers.py::test_a_bad_gradient_of_each_module_costs_its_own_step_and_no_other",
     ),
     Fault(
@@ -36,7 +36,7 @@ FAULTS: Final = (
     ),
     Fault(
         "NaN or Inf in a weight or an optimizer moment",
-        "back to the last good checkpoint, by the guardian",
+        "the guardian rolls back to the last good checkpoint",
         "faults/test_numbers.py::test_a_bad_weight_or_moment_is_taken_back_to_the_last_good_checkpoint",
     ),
     Fault(
@@ -46,107 +46,107 @@ FAULTS: Final = (
     ),
     Fault(
         "overflow of fp16",
-        "the step is skipped, the loss scale halves, the run goes on",
+        "the step is skipped, the loss scale halves, the run continues",
         "faults/test_numbers.py::test_an_overflow_of_fp16_lowers_the_scale_and_the_run_goes_on",
     ),
     Fault(
         "NaN or Inf in a validation alone",
-        "an alert names terms and samples; it is never the best one and no promotion passes it",
+        "an alert names terms and samples; the validation is never the best one and blocks the gate",
         "faults/test_rot.py::test_a_validation_that_is_not_finite_is_an_alert_is_never_the_best_and_closes_the_gate",
     ),
     Fault(
-        "NaN in the weights after the very last update",
-        "no good end: exit code 1 and one sentence; a resume goes back to the last good checkpoint",
+        "NaN in the weights after the last update of the run",
+        "exit code 1 and one sentence; a resume starts from the last good checkpoint",
         "faults/test_rot.py::test_weights_that_the_last_update_spoilt_are_no_good_end",
     ),
     Fault(
         "every sample excluded",
-        "the run stops: nothing is left to train on, exit code 1",
+        "the run stops with exit code 1: no samples are left",
         "faults/test_rot.py::test_a_run_whose_samples_are_all_excluded_does_not_end_well",
     ),
     Fault(
-        "a fault that comes back step after step",
-        "rollback and half the rate, three times at most; then the refinement to blame goes off, or the run stops",
-        "test_guardian.py::test_the_term_that_stays_bad_loses_its_refinement_and_the_run_goes_on",
+        "a fault that repeats in every step",
+        "rollback and half the rate, at most three times; then the component to blame goes off, or the run stops",
+        "runtime/test_guardian.py::test_the_term_that_stays_bad_loses_its_refinement_and_the_run_goes_on",
     ),
     Fault(
-        "a fault that nothing helps against",
-        "the run stops with term, module and operation named, exit code 1",
-        "test_guardian.py::test_where_nothing_helps_the_run_stops_with_a_diagnosis",
+        "a fault that no remedy fixes",
+        "the run stops with exit code 1 and names term, module and operation",
+        "runtime/test_guardian.py::test_where_nothing_helps_the_run_stops_with_a_diagnosis",
     ),
     Fault(
         "a corrupt image",
-        "another sample takes its place; the file is named once",
+        "another sample replaces it; the file is named once",
         "faults/test_files.py::test_an_image_that_goes_bad_in_the_middle_of_a_run_costs_its_samples",
     ),
     Fault(
         "masks that are lossy, smoothed or in colours",
-        "refused by name; what the numbers of the others mean is decided for all masks together",
-        "data/test_mask_kinds.py::test_a_smoothed_mask_is_refused",
+        "refused by name; the meaning of the values is decided for all other masks together",
+        "tasks/person/data/readers/masks/test_kinds.py::test_a_smoothed_mask_is_refused",
     ),
     Fault(
         "data that can be read but may mean something else: boxes, masks, rotations, the same images in both splits",
-        "an alert at the start and a line of `data inspect`, with an example each",
-        "data/test_doubts.py::test_masks_that_are_something_else_are_doubted_with_an_example",
+        "an alert at the start and a line of `data inspect`, each with an example",
+        "tasks/person/data/checks/test_doubts.py::test_masks_that_are_something_else_are_doubted_with_an_example",
     ),
     Fault(
         "a COCO file changed in 2,000 ways: values of other types, cut short, bytes replaced",
-        "what is certain is read; the rest is named, counted and left out",
-        "data/test_coco_mutations.py::test_no_mutation_of_a_coco_file_ends_in_a_traceback",
+        "unambiguous annotations are read; the rest is named, counted and left out",
+        "tasks/person/data/readers/coco/test_mutations.py::test_no_mutation_of_a_coco_file_ends_in_a_traceback",
     ),
     Fault(
-        "an image id that several images have, an image file that could be one of several",
+        "several images with one id, or a file name that matches several files",
         "named; those images are left out",
-        "data/test_coco_types.py::test_images_with_a_repeated_id_are_named_and_refused",
+        "tasks/person/data/readers/coco/test_types.py::test_images_with_a_repeated_id_are_named_and_refused",
     ),
     Fault(
-        "the data go away (a disk unmounted) and come back",
-        "an alert; the run waits, can be steered, and is the same bit for bit",
+        "the data become unreachable (a disk unmounted) and return",
+        "an alert; the run waits, can be steered, and continues bit for bit",
         "faults/test_data_gone.py::test_data_that_come_back_cost_nothing_but_the_time",
     ),
     Fault(
-        "the data stay away for `data.wait_seconds`",
-        "a checkpoint, one sentence, exit code 1; `--resume` goes on from there",
+        "the data are unreachable for `data.wait_seconds`",
+        "a checkpoint, one sentence, exit code 1; `--resume` continues from there",
         "faults/test_data_gone.py::test_data_that_stay_away_end_the_run_with_a_checkpoint_and_it_goes_on_from_there",
     ),
     Fault(
-        "a data worker stopped, or stuck on a disk",
-        "named in an alert and replaced after `data.timeout_seconds`; signals and commands are heard meanwhile",
+        "a data worker that is stopped, or blocked by a disk",
+        "named in an alert and replaced after `data.timeout_seconds`; signals and commands still work",
         "faults/test_data_gone.py::test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes",
     ),
     Fault(
         "a resume that cannot start: data, weights, options, device",
-        "one sentence, exit code 2; not a byte of the run is changed",
-        "test_resume.py::test_a_resume_that_cannot_start_changes_no_byte_of_the_run",
+        "one sentence, exit code 2; no byte of the run is changed",
+        "runtime/start/test_resume.py::test_a_resume_that_cannot_start_changes_no_byte_of_the_run",
     ),
     Fault(
         "a run whose journal was deleted",
-        "listed as such; `--resume` goes on from its checkpoints with a new journal",
-        "test_resume.py::test_a_run_without_its_journal_is_listed_and_goes_on_from_its_checkpoints",
+        "listed as such; `--resume` continues from its checkpoints with a new journal",
+        "runtime/start/test_resume.py::test_a_run_without_its_journal_is_listed_and_goes_on_from_its_checkpoints",
     ),
     Fault(
-        "a start cut off before the first step",
+        "a start that is killed before the first step",
         "its name can be used again",
-        "test_resume.py::test_a_run_that_was_cut_off_before_its_first_step_is_begun_again",
+        "runtime/start/test_resume.py::test_a_run_that_was_cut_off_before_its_first_step_is_begun_again",
     ),
     Fault(
         "a data worker killed",
-        "replaced; the run is the same bit for bit",
+        "replaced; the run continues bit for bit",
         "faults/test_files.py::test_a_data_worker_that_is_killed_changes_no_bit_of_the_run",
     ),
     Fault(
-        "disk full for a while: checkpoints, journal, TensorBoard, log",
-        "the run goes on; journal rows wait and are all written once there is room",
+        "disk full for some time: checkpoints, journal, TensorBoard, log",
+        "the run continues; journal rows wait and are all written when there is space",
         "faults/test_disk.py::test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_that_while",
     ),
     Fault(
         "disk full to the end",
-        "exit code 1 and one sentence; `--resume` goes on from the last checkpoint that was written",
+        "exit code 1 and one sentence; `--resume` continues from the last checkpoint that was written",
         "faults/test_disk.py::test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed",
     ),
     Fault(
-        "SIGKILL at 30 random moments, in checkpoint writes too",
-        "each time resumed; in the end the bits of a run that was not killed",
+        "SIGKILL at 30 random moments, also while a checkpoint is written",
+        "resumed each time; the result is identical to the last bit with a run that was not killed",
         "faults/test_kills.py::test_a_run_killed_thirty_times_ends_with_the_bits_of_one_that_was_not",
     ),
     Fault(
@@ -156,68 +156,68 @@ FAULTS: Final = (
     ),
     Fault(
         "the same at any moment of the first three seconds, or after the end",
-        "the same exit codes; terminal as before, no process left",
+        "the same exit codes; the terminal is restored, no process remains",
         "e2e/test_signals.py::test_a_signal_ends_a_run_at_every_moment_of_its_first_three_seconds",
     ),
     Fault(
         "SIGHUP under `nohup`, or with `--keep-running`",
-        "the run goes on",
+        "the run continues",
         "e2e/test_signals.py::test_a_hang_up_that_is_ignored_at_the_start_stays_ignored",
     ),
     Fault(
         "journal, its log, or the run directory deleted, moved or replaced while it trains",
-        "an alert; the journal is written again with all its rows, another's file is kept, the run goes on",
+        "an alert; the journal is written again with all its rows, files of other programs are kept, the run continues",
         "journal/test_vanished.py::test_the_journal_is_written_again_with_its_rows_and_the_run_goes_on",
     ),
     Fault(
         "checkpoints deleted while it trains",
-        "an alert; those that are gone are no longer offered, a new one is written",
+        "an alert; deleted checkpoints are no longer offered, a new one is written",
         "faults/test_vanished.py::test_checkpoints_that_are_deleted_are_said_and_one_is_written_in_their_place",
     ),
     Fault(
-        "standard streams closed, full, or a pipe whose reader ends",
-        "the run trains without a console; a command says so, exit code 1",
+        "standard streams closed or full, or a pipe whose reader ends",
+        "the run trains without a console; a command reports it, exit code 1",
         "e2e/test_standard_streams.py::test_a_run_trains_without_a_console",
     ),
     Fault(
         "SIGINT twice",
-        "the end at once; the terminal is restored",
+        "an immediate end; the terminal is restored",
         "test_main.py::test_a_second_interrupt_ends_at_once",
     ),
     Fault(
         "journal locked by another process",
-        "no step waits; every row is there afterwards",
+        "no step waits; afterwards every row is written",
         "faults/test_doors.py::test_a_journal_that_another_process_locks_holds_up_no_step_and_loses_no_row",
     ),
     Fault(
-        "clock stepping back by a day",
-        "nothing: order is that of the journal, not of the clock",
+        "the clock set back by a day",
+        "no effect: the order is that of the journal, not of the clock",
         "faults/test_doors.py::test_a_clock_that_steps_back_by_a_day_disturbs_nothing",
     ),
     Fault(
         "two processes on one run",
-        "the second is refused, exit code 2; the first one does not notice",
+        "the second is refused, exit code 2; the first is not affected",
         "faults/test_doors.py::test_a_second_process_on_the_run_is_refused_and_the_first_one_trains_on",
     ),
     Fault(
-        "10,000 commands at once",
-        "10,000 answers; the run trains on",
+        "10,000 commands sent together",
+        "10,000 answers; the run continues",
         "faults/test_doors.py::test_ten_thousand_commands_get_ten_thousand_answers_and_the_run_trains_on",
     ),
     Fault(
         "a read-only run directory",
-        "readable; a resume ends with one sentence, exit code 2",
+        "can be read; a resume ends with one sentence, exit code 2",
         "faults/test_doors.py::test_a_run_in_a_read_only_directory_is_read_and_not_resumed",
     ),
     Fault(
         "a checkpoint truncated, bit-flipped or foreign",
-        "passed over for the one before, which the journal says; the end is the same bit for bit",
+        "skipped in favour of the one before, which the journal records; the run continues bit for bit",
         "faults/test_files.py::test_a_resume_passes_over_a_bad_checkpoint_and_ends_the_same",
     ),
     Fault(
-        "a checkpoint that is whole but not ours: fields missing or odd, sparse, complex or huge tensors",
-        "passed over at a resume; no beginning for `--init-from`: one sentence, nothing allocated",
-        "test_checkpoint_content.py::test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before",
+        "an intact checkpoint of another program: missing or unexpected fields, sparse, complex or huge tensors",
+        "skipped at a resume; refused by `--init-from` with one sentence, without allocating memory",
+        "training/checkpoint/test_content.py::test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before",
     ),
     Fault(
         "another user's private run in a shared directory",
@@ -236,19 +236,19 @@ FAULTS: Final = (
     ),
     Fault(
         "hostile YAML",
-        "one sentence, exit code 2, nothing executed, nothing left behind",
+        "one sentence, exit code 2, nothing executed, no file left",
         "faults/test_files.py::test_hostile_yaml_gets_one_sentence",
     ),
     Fault(
         "names with newlines, escapes and markup",
-        "refused as a run's name, or shown as they are",
+        "refused as a run's name, or shown as plain text",
         "faults/test_files.py::test_a_run_cannot_bear_a_name_that_moves_the_cursor_or_leaves_its_folder",
     ),
 )
 
 
 def rows() -> list[str]:
-    """The rows of the table, as the README has them."""
+    """Return the rows of the table, as the manual has them."""
     return [f"| {fault.what} | {fault.then} |" for fault in FAULTS]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from textual.binding import Binding
@@ -26,14 +25,7 @@ from cockpit.preferences.keymap import (
 )
 from engine.errors import UserError
 from engine.tasks.person.spec import REFINEMENTS
-
-README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-def readme_row(key: KeyBinding) -> str:
-    """A key's row in the README: the keys, the action's name in a settings file, the group, what it does."""
-    pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
-    return f"| {pressed} | `{key.action}` | {GROUPS[key.group]} | {key.help} |"
+from tests.docs.generate import DOCS, key_row
 
 
 def keys_of(action: str, table: tuple[KeyBinding, ...] = KEYS) -> tuple[str, ...]:
@@ -46,15 +38,15 @@ def test_no_key_and_no_action_stands_twice():
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.action)
-def test_every_key_has_its_row_in_the_readme(key):
-    assert readme_row(key) in README.read_text(encoding="utf-8").splitlines()
+def test_every_key_has_its_row_in_the_manual(key):
+    assert key_row(key) in (DOCS / "keys.md").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_readme_tells_of_no_key_that_is_not_there():
+def test_the_manual_has_no_key_that_is_not_there():
     groups = "|".join(GROUPS.values())
-    lines = README.read_text(encoding="utf-8").splitlines()
+    lines = (DOCS / "keys.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if re.fullmatch(rf"\| .* \| `\w+` \| ({groups}) \| .* \|", line)]
-    assert rows == [readme_row(key) for key in KEYS]
+    assert rows == [key_row(key) for key in KEYS]
 
 
 def test_no_default_is_a_key_that_tmux_or_a_terminal_takes():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from cockpit.app.app import CockpitApp
@@ -17,7 +18,7 @@ from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
 from cockpit.preferences.keymap import KEYS, remap
 from cockpit.preferences.settings import Settings
-from cockpit.screens.help import HelpScreen, KeyMapScreen
+from cockpit.screens.help import PAGE_OF, HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.quit import QuitScreen
 from cockpit.screens.tab_bar import TABS
@@ -176,6 +177,20 @@ async def test_help_tells_of_what_is_seen_and_the_map_of_every_key(recorded):
         assert isinstance(app.screen, KeyMapScreen)
         words = " ".join("\n".join(str(part.render()) for part in app.screen.query(Static)).split())
         assert all(key.help in words for key in KEYS)
+
+
+async def test_help_shows_the_page_of_the_manual_for_every_tab(recorded):
+    async with cockpit(recorded, size=(120, 50)) as (app, pilot):
+        for number, tab in enumerate(TABS.values(), start=2):
+            await pilot.press(f"f{number}", "f1")
+            await pilot.pause(0.2)
+            name, title = PAGE_OF[tab]
+            page = app.screen.query_one("#page", Static)
+            app.screen.query_one(VerticalScroll).scroll_to_widget(page, animate=False, top=True)
+            await pilot.pause(0.2)
+            assert f"main.py docs {name}" in " ".join(str(part.render()) for part in app.screen.query(Static))
+            assert (title or "Configuration") in shown(app)
+            await pilot.press("escape")
 
 
 async def test_the_palette_finds_an_action_says_what_it_would_do_and_does_it(recorded):

@@ -44,8 +44,9 @@ class DigitsTask:
     )
 
     def open_data(self, config):
-        images, labels = load_digits(return_X_y=True)
-        items = [{"image": x.reshape(1, 8, 8).astype("float32") / 16, "label": y} for x, y in zip(images, labels)]
+        digits = load_digits()
+        pairs = zip(digits.images.astype("float32") / 16, digits.target, strict=True)
+        items = [{"image": image[None], "label": label} for image, label in pairs]
         return Splits(from_dataset(items[:1500], seed=config.training.seed, shuffle=True), from_dataset(items[1500:]))
 
     def build_model(self, config):

@@ -1,0 +1,152 @@
+"""The README and the pages: short, complete, true to the files and commands they name, and in plain words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cockpit.cli.arguments import parse_arguments
+from cockpit.screens.help import PAGE_OF
+from cockpit.text.pages import page_names, read_page, section
+from engine.errors import UserError
+from engine.protocol.command_syntax import parse_command
+from tests.conftest import ROOT
+from tests.docs.generate import DOCS, TABLES, generated, generated_pages
+
+README = ROOT / "README.md"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
+
+MADE_BY_A_RUN = (
+    *("runs/", "checkpoints/", "previews/", "forensics/", "tensorboard/", "system/", "loss/", "~/", "/"),
+    *("annotations/", "images/", "masks/", "PNGImages/", "PedMasks/", "train2017/", "train/", "val/"),
+)
+"""Where files and metrics of a user or of a run are: the repository has none of them."""
+
+UNPLAIN = ("somebody", "anybody", "nobody", "whoever", "beside", "stands", "at once", "anew", "tells of", "is told")
+
+
+def code_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a page's bash blocks, without comments."""
+    for block in re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            yield from (part.strip(" &") for part in line.split(" # ")[0].split("&&"))
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    """Yield the words after `main.py` of each command line, with the page they are on."""
+    for path in PAGES:
+        inline = re.findall(r"`((?:python )?main\.py [^`\[]+)`", path.read_text(encoding="utf-8"))
+        for line in (*code_lines(path), *inline):
+            if "main.py" in line:
+                yield path.stem, line.split("main.py", 1)[1].strip()
+
+
+def test_the_readme_is_at_most_220_lines():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 220
+
+
+def test_the_folder_of_pages_has_at_most_twelve_entries():
+    assert len(list(DOCS.iterdir())) <= 12
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_link_leads_to_a_file(path: Path):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith("http")]
+    assert [link for link in local if not (path.parent / link).exists()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    text = README.read_text(encoding="utf-8")
+    assert [name for name in page_names() if f"(cockpit/docs/{name}.md)" not in text] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_file_that_is_cited_exists(path: Path):
+    quoted = re.findall(r"`([^`\s]+)`", path.read_text(encoding="utf-8"))
+    cited = [word.split(":")[0] for word in quoted if re.fullmatch(r"[\w./-]+(/|\.(py|md|yaml|toml|svg))(:\w+)?", word)]
+    own = [name for name in cited if "/" in name and not name.startswith(MADE_BY_A_RUN)]
+    alone = [name for name in cited if name.endswith((".md", ".py", ".toml")) and "/" not in name]
+    assert [name for name in (*own, *alone) if not (ROOT / name).exists()] == []
+
+
+def test_every_function_that_is_cited_exists():
+    cited = re.findall(r"`([\w/]+\.py)`: `([\w.]+)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
+    assert len(cited) > 20
+    for file, name in cited:
+        body: list[ast.stmt] = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+        for part in name.split("."):
+            found = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == part]
+            assert found, f"{file} has no {name}"
+            body = found[0].body
+
+
+def test_every_folder_of_engine_and_cockpit_is_on_the_map():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    folders = [path for top in ("engine", "cockpit") for path in (ROOT / top).iterdir() if path.is_dir()]
+    named = [f"{path.parent.name}/{path.name}/" for path in folders if path.name not in ("__pycache__", "tasks")]
+    assert [name for name in named if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(("page", "line"), [*command_lines()], ids=lambda value: value[:50])
+def test_every_command_line_is_understood(page: str, line: str):
+    arguments = parse_arguments(shlex.split(line))
+    if arguments.command == "send" and arguments.words != ["COMMAND"]:
+        parse_command(arguments.words)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_module_that_is_run_exists(path: Path):
+    modules = re.findall(r"python -m (tests[\w.]+)", path.read_text(encoding="utf-8"))
+    files = [ROOT / f"{name.replace('.', '/')}.py" for name in modules if not name.endswith(".NAME")]
+    assert [file for file in files if not file.exists()] == []
+
+
+def test_every_benchmark_is_named_by_its_module():
+    names = re.findall(r"\| `(\w+)[^`|]*` \|$", (DOCS / "benchmarks.md").read_text(encoding="utf-8"), re.MULTILINE)
+    programs = set(names) - {"main"}
+    assert len(programs) > 8
+    assert [name for name in programs if not (ROOT / f"tests/benchmarks/{name}.py").exists()] == []
+
+
+@pytest.mark.parametrize("path", generated_pages(), ids=lambda path: path.stem)
+def test_generated_parts_are_up_to_date(path: Path):
+    """On a failure: python -m tests.docs.generate"""
+    assert path.read_text(encoding="utf-8") == generated(path.stem)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_prose_is_plain(path: Path):
+    made = {row for (page, _), make in TABLES.items() if page == path.stem for row in make()}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        found = [word for word in UNPLAIN if re.search(rf"\b{word}\b", line, re.IGNORECASE)]
+        assert not found or line in made, line
+
+
+@pytest.mark.parametrize("name", page_names())
+def test_every_page_has_a_title_a_summary_of_one_line_and_can_be_shown_anywhere(name: str):
+    page = read_page(name)
+    assert page.text.startswith("# ") and page.text.isascii()
+    assert page.summary.endswith(".") and len(page.summary) <= 110
+
+
+def test_an_unknown_page_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'guardian'"):
+        read_page("gardian")
+
+
+@pytest.mark.parametrize(("name", "title"), PAGE_OF.values())
+def test_help_finds_its_section_on_every_tab(name: str, title: str):
+    assert section(read_page(name), title).startswith(f"## {title}" if title else "# ")
+
+
+def test_a_section_ends_where_the_next_one_of_its_level_begins():
+    page = read_page("guardian")
+    assert "## Alerts" not in section(page, "The promotion gate")
+    with pytest.raises(UserError, match="no section 'Nothing'"):
+        section(page, "Nothing")
