@@ -23,9 +23,9 @@ PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
     "preview": ("recipes", "Check your data"),
     "events": ("guardian", "Alerts and incidents"),
     "log": ("reliability", "When a run ends"),
-    "config": ("configuration", ""),
+    "config": ("configuration", "Keys of the configuration"),
 }
-"""The page of the manual and its section ('' for all of it) that help shows on each tab."""
+"""The page of the manual and its section that help shows on each tab."""
 
 _HELP_COLUMNS: Final = 56
 """What a line of help has beside its key in the narrowest box that is not squeezed."""
