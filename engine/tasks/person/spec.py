@@ -56,7 +56,7 @@ _REMEDIES: Final = {
     "boundary_refinement": "edge normalization with near-zero checks",
     "active_contour_loss": "gradient clamping in active contour loss",
 }
-"""SEED.md's improved numerical stability, where it speaks of a refinement."""
+"""Remedies for faults that are named after a refinement."""
 
 TERM_WEIGHTS: Final = {
     "cross_entropy": 1.0,
