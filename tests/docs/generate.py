@@ -50,7 +50,7 @@ TABLES: Final[Mapping[tuple[str, str], Callable[[], list[str]]]] = {
 }
 """The rows of each generated table by page and header line."""
 
-FILES: Final = {("your-own-model", "```python"): ROOT / "tests" / "tasks" / "digits.py"}
+FILES: Final = {("your-own-model", "```python"): DOCS / "examples" / "digits.py"}
 """The file that the first code block after a line shows, by page and that line."""
 
 

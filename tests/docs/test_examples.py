@@ -49,7 +49,7 @@ def test_the_example_of_the_manual_learns_with_its_component_switched_on(
 ):
     monkeypatch.chdir(ROOT)
     script = tmp_path / "script.txt"
-    script.write_text("60: promote --force\n", encoding="utf-8")
-    words = shown_command(ROOT / "cockpit/docs/your-own-model.md", "digits.py:DigitsTask")
+    script.write_text("90: promote --force\n", encoding="utf-8")
+    words = shown_command(ROOT / "cockpit/docs/your-own-model.md", "digits.py:Digits --epochs")
     reader = trained(tmp_path, [*words, "--epochs", "4", "--script", str(script)])
-    assert {"val/accuracy", "loss/turns", "grad_share/rotation"} <= set(reader.metric_names())
+    assert {"val/accuracy", "loss/redraw_error", "grad_share/redraw"} <= set(reader.metric_names())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import shlex
 import tomllib
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import engine.task
 from cockpit.cli.arguments import parse_arguments
 from cockpit.screens.help import PAGE_OF
 from cockpit.text.pages import page_names, read_page, section
 from engine.errors import UserError
 from engine.protocol.command_syntax import parse_command
+from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from tests.conftest import ROOT
 from tests.docs.generate import DOCS, TABLES, generated, generated_pages
 
@@ -97,6 +100,19 @@ def test_the_map_has_the_layers_that_import_linter_checks(package: str):
     rows = re.findall(rf"^\| (\d+) \| `{package}/(\w+)(?:/|\.py)` \|", text, re.MULTILINE)
     shown = [sorted(name for number, name in rows if int(number) == layer) for layer in range(len(layers), 0, -1)]
     assert shown == checked
+
+
+def test_every_member_of_a_task_and_every_field_of_its_spec_is_explained():
+    text = (DOCS / "your-own-model.md").read_text(encoding="utf-8")
+    optional = [kind for name, kind in vars(engine.task).items() if name.startswith(("Has", "Reports"))]
+    members = {
+        name
+        for kind in (engine.task.Task, *optional)
+        for name in (*vars(kind), *kind.__annotations__)
+        if not name.startswith("_")
+    }
+    fields = {field.name for kind in (Term, Component, Phase, Metric, TaskSpec) for field in dataclasses.fields(kind)}
+    assert [name for name in members | fields if not re.search(rf"`{name}\b", text)] == []
 
 
 @pytest.mark.parametrize(("page", "line"), [*command_lines()], ids=lambda value: value[:50])
