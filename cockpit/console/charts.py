@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from cockpit.console.curves import PlotextCurve, curve_lines
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
+from engine.protocol.task_spec import TaskSpec
 
-SUMMARY_KEYS: Final = ("loss/total", "val/miou", "grad_norm/total")
 _STEERING_MARKS: Final = (*e.LASTING_EVENTS, e.RolledBack)
 _LOG_RATIO: Final = 10.0
+
+
+def summary_metrics(spec: TaskSpec) -> tuple[str, ...]:
+    """Return the metrics that tell how a run went: total loss, the task's score, gradient norm."""
+    score = (f"val/{spec.score}",) if spec.score else ()
+    return ("loss/total", *score, "grad_norm/total")
 
 
 def marked_steps(entries: Iterable[Entry]) -> tuple[int, ...]:

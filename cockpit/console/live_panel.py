@@ -11,10 +11,9 @@ from rich.text import Text
 
 from cockpit.console.follower import RunView
 from cockpit.console.incident_text import incident_line
-from cockpit.text.format import duration, escape_control, number, rate
+from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import LOSS_TERMS, PHASES
 
 _CELL = 40
 _MIN_BAR, _MAX_BAR = 8, 40
@@ -79,15 +78,17 @@ def loss_style(value: float | None, chance: float | None) -> str:
     return "yellow" if value is not None and chance is not None and value > chance else "bold"
 
 
-def phase_title(phase: int) -> str:
-    """A phase by its number and what it stands for."""
-    return f"{phase} {PHASES[phase].title}" if 0 <= phase < len(PHASES) else str(phase)
+def phase_title(state: RunState) -> str:
+    """Return the phase by its number and its title."""
+    phases = state.spec.phases
+    title = phases[state.phase].title if 0 <= state.phase < len(phases) else ""
+    return f"{state.phase} {escape_control(title)}".rstrip()
 
 
 def _identity(view: RunView) -> Iterable[LineSegment]:
     state = view.state
     yield LineSegment("", escape_control(state.run))
-    yield LineSegment("phase", phase_title(state.phase))
+    yield LineSegment("phase", phase_title(state))
     yield LineSegment("epoch", str(state.epoch + 1))
     yield LineSegment("on", escape_control(state.device) or "-", "")
     yield LineSegment("", view.pulse, "bold" if view.pulse.startswith("running") else "bold yellow")
@@ -129,7 +130,7 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
     if speed:
         yield LineSegment("", f"{number(speed, 3)} steps/s", "")
     if state.samples_per_second:
-        yield LineSegment("", f"{number(state.samples_per_second, 3)} ROIs/s", "")
+        yield LineSegment("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", "")
     for label, count in (
         ("skipped", state.skipped_steps),
         ("clamp hits", state.clamp_hits),
@@ -148,7 +149,7 @@ def total_chance(state: RunState, view: RunView) -> float | None:
 
 def _terms(view: RunView, width: int) -> list[Text]:
     """The raw loss terms, each beside its chance level, in as many columns as fit."""
-    cells = [_term(view, term) for term in LOSS_TERMS if term in view.terms]
+    cells = [_term(view, term) for term in view.state.spec.term_names if term in view.terms]
     per_line = max(width // _CELL, 1)
     lines = [Text("  ").join(cells[start : start + per_line]) for start in range(0, len(cells), per_line)]
     for line in lines:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from cockpit.console.charts import SUMMARY_KEYS, chart_lines, marked_steps, read_curves
+from cockpit.console.charts import chart_lines, marked_steps, read_curves, summary_metrics
 from cockpit.console.follower import Best, best_validation, chance_levels, last_terms
 from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
@@ -21,7 +21,6 @@ from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import LOSS_TERMS
 
 _MAX_LISTED = 20
 
@@ -76,8 +75,8 @@ def fact_lines(outcome: RunSummary) -> list[Text]:
 
 
 def curves_text(reader: JournalReader, outcome: RunSummary, *, width: int, ascii_only: bool) -> list[str]:
-    """The end-of-run curves: total loss, validation mIoU, gradient norm."""
-    curves = read_curves(reader, SUMMARY_KEYS, marked_steps(outcome.entries))
+    """The end-of-run curves: total loss, the task's score, gradient norm."""
+    curves = read_curves(reader, summary_metrics(outcome.state.spec), marked_steps(outcome.entries))
     return chart_lines(curves, width=width, ascii_only=ascii_only)
 
 
@@ -100,7 +99,7 @@ def ending(outcome: RunSummary) -> str:
 
 def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
-    phase, device = phase_title(state.phase), escape_control(state.device) or "no device"
+    phase, device = phase_title(state), escape_control(state.device) or "no device"
     return f"{state.step}{total} steps, in epoch {state.epoch + 1}, phase {phase}, lr {rate(state.lr)}, on {device}"
 
 
@@ -115,7 +114,7 @@ def _reached(outcome: RunSummary) -> str:
 
 
 def _terms(outcome: RunSummary) -> Iterator[Text]:
-    known = [term for term in LOSS_TERMS if term in outcome.terms]
+    known = [term for term in outcome.state.spec.term_names if term in outcome.terms]
     if known:
         yield Text(f"  {'loss term':<16}{'last':>10}{'chance':>10}{'weight':>10}", "dim")
     for term in known:

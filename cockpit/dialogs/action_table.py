@@ -11,7 +11,7 @@ from cockpit.dialogs import openers
 from cockpit.dialogs.openers import Plan, Reason, Send, Situation
 from cockpit.session.session import Session
 from cockpit.text.command_text import describe_outcome, names, projected_state, title
-from cockpit.text.format import number
+from cockpit.text.format import number, plural
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import decide
@@ -122,6 +122,11 @@ def _weights(state: RunState) -> str:
     return ", ".join(f"{term} {number(value, 3)}" for term, value in state.loss_weights.items()) or "no weights yet"
 
 
+def _batch(state: RunState) -> str:
+    samples = plural(state.spec.sample_noun)
+    return f"{state.accumulation} batches per update, {state.batch_size} {samples} per batch now"
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "pause": Action(_pause, _pause_effect),
     "step": _at_once(lambda state: c.RunSteps(1)),
@@ -136,10 +141,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "rollback": _reasoned(openers.rollback, openers.rollback_says),
     "validate": _at_once(lambda state: c.Validate()),
     "optimizer": _opens(openers.optimizer, lambda state: f"{state.optimizer} now"),
-    "batch": _opens(
-        openers.batch,
-        lambda state: f"{state.accumulation} batches per update, {state.batch_size} regions per batch now",
-    ),
+    "batch": _opens(openers.batch, _batch),
     "clip": _opens(openers.clip, lambda state: f"{number(state.gradient_clip)} now"),
     "note": _opens(openers.note, lambda state: f"at step {state.step}"),
     "undo": _reasoned(openers.undo, openers.undo_says),

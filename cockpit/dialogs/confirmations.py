@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
 from cockpit.session.checkpoints import way_back
 from cockpit.session.session import Session
+from cockpit.text.format import plural
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import PHASES, phase_of, refinements_of
 
 
 def asked_first(session: Session, command: Command) -> ConfirmDialog | None:
@@ -23,9 +23,9 @@ def asked_first(session: Session, command: Command) -> ConfirmDialog | None:
             return ConfirmDialog(session, command, _demotion, heading=f"Demote from phase {state.phase}")
         case c.Rollback(checkpoint=name):
             return ConfirmDialog(session, command, lambda now: _rollback(now, name))
-        case c.EnableRefinement(name=name) if name not in refinements_of(state.phase):
+        case c.EnableRefinement(name=name) if name not in state.spec.components_of(state.phase):
             return ConfirmDialog(session, command, lambda now: _early(now, name))
-        case c.DisableRefinement(name=name) if phase_of(state.refinements - {name}) != state.phase:
+        case c.DisableRefinement(name=name) if state.spec.phase_of(state.refinements - {name}) != state.phase:
             return ConfirmDialog(session, command, lambda now: _drop(now, name))
         case c.SetGuardian(enabled=False):
             return ConfirmDialog(session, command, _unguarded)
@@ -47,13 +47,13 @@ def _rollback(state: RunState, name: str) -> Sequence[str]:
     return (
         f"It goes {way_back(state, name or state.good_checkpoint)}. Weights, moments, random state and data position "
         "are those of the checkpoint again.",
-        "Steering is kept: learning rate, loss weights, clip, refinements.",
+        f"Steering is kept: learning rate, loss weights, clip, {plural(state.spec.component_noun)}.",
         "This is not undone: the steps after the checkpoint leave the curves, the checkpoints after it are set aside.",
     )
 
 
 def _early(state: RunState, name: str) -> Sequence[str]:
-    phase = next((number for number, phase in enumerate(PHASES) if name in phase.adds), None)
+    phase = next((number for number, phase in enumerate(state.spec.phases) if name in phase.adds), None)
     of = f"belongs to phase {phase}" if phase is not None else "is in no phase"
     return (
         f"{name} {of}, the run is in phase {state.phase}: it has passed no gate. It starts with fresh moments and is "
@@ -63,7 +63,7 @@ def _early(state: RunState, name: str) -> Sequence[str]:
 
 
 def _drop(state: RunState, name: str) -> Sequence[str]:
-    after = phase_of(state.refinements - {name})
+    after = state.spec.phase_of(state.refinements - {name})
     return (
         f"Without {name} the run stands in phase {after} instead of {state.phase}.",
         "Its parameters are kept. Coming back, it starts with fresh moments and is blended in.",

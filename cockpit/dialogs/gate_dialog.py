@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button
 
+from cockpit.console.live_panel import phase_title
 from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog, button, line
 from cockpit.session.session import Session
 from cockpit.text.command_text import names
@@ -18,7 +19,6 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
 from engine.protocol.state import GateCheck, RunState
-from engine.tasks.person.spec import LAST_PHASE, PHASES, REFINEMENT_OF_TERM
 
 _PENDING: Final = "-"
 """Before a check that was not measured yet: it has neither passed nor failed."""
@@ -62,7 +62,7 @@ class GateDialog(Dialog):
         shut = verdict(state.gate)
         self._armed = self._armed and bool(shut)
         self._pressed_on_red = self._pressed_on_red and bool(shut)
-        self.say("phase", f"Phase {state.phase} {PHASES[state.phase].title}, since step {state.phase_started_at}")
+        self.say("phase", f"Phase {phase_title(state)}, since step {state.phase_started_at}")
         self.say("checks", _checks(state.gate))
         self.say("adds", _adds(self.session, state, event))
         self.say("around", _around(state))
@@ -142,12 +142,12 @@ def _mark(check: GateCheck) -> tuple[str, str]:
 
 
 def _adds(session: Session, state: RunState, event: e.PhasePromoted) -> str:
-    terms = [term for term, refinement in REFINEMENT_OF_TERM.items() if refinement in event.enabled]
+    terms = [term.name for term in state.spec.terms if term.component in event.enabled]
     weights = "; ".join(
         f"loss {term}: weight {number(state.loss_weights.get(term))}, chance {number(session.chance.get(term))}"
         for term in terms
     )
-    adds = f"Phase {event.after} of {LAST_PHASE} adds {names(event.enabled)}"
+    adds = f"Phase {event.after} of {state.spec.last_phase} adds {names(event.enabled)}"
     return f"{adds}\n  {weights}" if weights else adds
 
 

@@ -20,7 +20,7 @@ from cockpit.session.incidents.incidents import Incident
 from cockpit.session.session import Session
 from cockpit.text.command_text import describe_outcome
 from cockpit.text.event_text import sentence
-from cockpit.text.format import duration, number
+from cockpit.text.format import duration, number, plural
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
@@ -90,6 +90,8 @@ def promote(situation: Situation) -> Plan:
 
 def weight(situation: Situation) -> Plan:
     """The loss terms; the argument is the one to begin with."""
+    if not situation.session.spec.terms:
+        return Reason("the task has no loss terms")
     return Open(lambda: WeightDialog(situation.session, situation.argument))
 
 
@@ -102,7 +104,7 @@ def optimizer(situation: Situation) -> Plan:
 
 
 def batch(situation: Situation) -> Plan:
-    """Batches per update and regions per batch."""
+    """Batches per update and samples per batch."""
     state = situation.state
     fields = (
         Field(
@@ -111,7 +113,7 @@ def batch(situation: Situation) -> Plan:
             lambda text: c.SetAccumulation(whole_number(text)),
         ),
         Field(
-            "regions of interest per batch (more memory)",
+            f"{plural(state.spec.sample_noun)} per batch (more memory)",
             str(state.batch_size),
             lambda text: c.SetBatchSize(whole_number(text)),
         ),
@@ -151,7 +153,9 @@ def rollback(situation: Situation) -> Plan:
             for checkpoint in found
         )
 
-    explain = f"   {'step':>8} {'back':>7} {'loss':>8} {'mIoU':>7}  {'kind':10} {'good':6} age"
+    explain = (
+        f"   {'step':>8} {'back':>7} {'loss':>8} {session.spec.score_title or '-':>7.7}  {'kind':10} {'good':6} age"
+    )
     return Open(
         lambda: MenuDialog(
             session, "Roll back: what was steered is kept", choices, explain=lambda: explain, inline=False

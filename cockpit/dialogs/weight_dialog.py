@@ -17,7 +17,6 @@ from cockpit.session.session import Session
 from cockpit.text.format import number
 from engine.errors import UserError
 from engine.protocol import commands as c
-from engine.tasks.person.spec import LOSS_TERMS, active_terms
 
 _COLUMNS = f"   {'term':16}{'weight':>9}{'raw loss':>11}{'chance':>9}"
 
@@ -34,7 +33,8 @@ class WeightDialog(Dialog):
 
     def __init__(self, session: Session, term: str = "") -> None:
         super().__init__(session, "Weight of a loss term", keys="up/down term   enter sends   escape leaves")
-        self._at = LOSS_TERMS.index(term) if term in LOSS_TERMS else 0
+        self._terms = session.spec.term_names
+        self._at = self._terms.index(term) if term in self._terms else 0
         self._rows: tuple[str, ...] = ()
 
     def body(self) -> Iterable[Widget]:
@@ -54,7 +54,7 @@ class WeightDialog(Dialog):
 
     def renew(self) -> None:
         """The terms as they stand now, and the verdict on what is typed."""
-        rows = tuple(map(self._row, LOSS_TERMS))
+        rows = tuple(map(self._row, self._terms))
         if rows != self._rows:
             self._rows = rows
             terms = self.query_one(OptionList)
@@ -89,7 +89,7 @@ class WeightDialog(Dialog):
 
     def action_move(self, by: int) -> None:
         """The term above or below."""
-        self.query_one(OptionList).highlighted = (self._at + by) % len(LOSS_TERMS)
+        self.query_one(OptionList).highlighted = (self._at + by) % len(self._terms)
 
     def action_submit(self) -> None:
         """Close with the command, unless it would be refused or change nothing: the box says so."""
@@ -99,7 +99,7 @@ class WeightDialog(Dialog):
 
     def _command(self) -> c.SetLossWeight | str:
         try:
-            return c.SetLossWeight(LOSS_TERMS[self._at], real(self.query_one(Input).value))
+            return c.SetLossWeight(self._terms[self._at], real(self.query_one(Input).value))
         except UserError as error:
             return str(error)
 
@@ -107,11 +107,11 @@ class WeightDialog(Dialog):
         command = self._command()
         bad = Content.assemble((f"{FAIL} ", "$text-error"), str(command))
         said = bad if isinstance(command, str) else told(self.session.decide(command))
-        self.say("effect", Content.assemble(f"{LOSS_TERMS[self._at]}: ", said))
+        self.say("effect", Content.assemble(f"{self._terms[self._at]}: ", said))
 
     def _show_term(self) -> None:
         typed = self.query_one(Input)
-        typed.value = f"{self._weight(LOSS_TERMS[self._at]):g}"
+        typed.value = f"{self._weight(self._terms[self._at]):g}"
         typed.action_select_all()
         self._judge()
 
@@ -120,6 +120,6 @@ class WeightDialog(Dialog):
 
     def _row(self, term: str) -> str:
         state, history = self.session.state, self.session.history
-        is_on = state is not None and term in active_terms(state.refinements)
+        is_on = state is not None and term in state.spec.active_terms(state.refinements)
         raw = number(history.newest(f"loss_raw/{term}")) if is_on else "off"
         return f"{term:16}{self._weight(term):>9.4g}{raw:>11}{number(self.session.chance.get(term)):>9}"

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json
-from engine.tasks.person.spec import LOSS_TERMS
 
 _GRADIENT_BOUND: Final = re.compile(r"^ +max_grad_norm: *([^\s#]+)", re.MULTILINE)
 """One line of a configuration: reading all of its YAML would cost 30 ms at the start of a screen."""
-
-RAW_TERMS: Final = tuple(f"loss_raw/{term}" for term in LOSS_TERMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +68,10 @@ def chance_levels(reader: JournalReader) -> dict[str, float]:
 
 def last_terms(reader: JournalReader, *, first: int) -> dict[str, float]:
     """The raw loss terms of the newest step from `first` on; terms that it did not compute are left out."""
-    series = reader.series(RAW_TERMS, first=first)
+    raw = {term: f"loss_raw/{term}" for term in reader.spec().term_names}
+    series = reader.series(tuple(raw.values()), first=first)
     return {
         term: float(series.values[name][-1])
-        for term, name in zip(LOSS_TERMS, RAW_TERMS, strict=True)
+        for term, name in raw.items()
         if series.steps.size and series.present[name][-1]
     }

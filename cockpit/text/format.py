@@ -45,3 +45,10 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes_left:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a noun that a task supplies: 'samples', 'batches', 'categories'."""
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou") else f"{noun}s"

@@ -62,7 +62,7 @@ def test_everything_a_person_watches_is_there() -> None:
     for piece in (
         "calm", "phase 2 + active contour", "epoch 3", "on cpu", "running", "250/1000 25.0 %", "2 min 05 s gone",
         "6 min 15 s left", "loss 1.234", "chance 1.64", "gradient norm 0.5", "lr 5.00e-06", "mIoU 0.4100",
-        "best 0.4300 at step 200", "2 steps/s", "8 ROIs/s",
+        "best 0.4300 at step 200", "2 steps/s", "8 regions/s",
     ):  # fmt: skip
         assert piece in said
 

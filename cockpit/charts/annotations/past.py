@@ -10,7 +10,7 @@ from typing import Any, Final
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import active_terms
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 GRADIENT_BOUND: Final = 10.0
 """The bound on a sound gradient norm where a journal does not say what was configured; the configuration's default."""
@@ -24,16 +24,17 @@ class InForce:
     refinements: frozenset[str] = frozenset()
     loss_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     gradient_clip: float = 0.0
+    spec: TaskSpec = NO_SPEC
 
     @classmethod
     def of(cls, state: RunState, step: int = 0) -> InForce:
         """What holds in `state`."""
-        return cls(step, state.refinements, state.loss_weights, state.gradient_clip)
+        return cls(step, state.refinements, state.loss_weights, state.gradient_clip, state.spec)
 
     def total_chance(self, chance: Mapping[str, float]) -> float | None:
         """What the total loss is at chance; None while a weight or a level is not known."""
-        terms = active_terms(self.refinements)
-        if not all(term in chance and term in self.loss_weights for term in terms):
+        terms = self.spec.active_terms(self.refinements)
+        if not terms or not all(term in chance and term in self.loss_weights for term in terms):
             return None
         return sum(chance[term] * self.loss_weights[term] for term in terms)
 

@@ -6,16 +6,14 @@ import argparse
 import shutil
 import sys
 from contextlib import closing
-from typing import Final
 
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
-from cockpit.console.charts import chart_lines, marked_steps, read_curves
+from cockpit.console.charts import chart_lines, marked_steps, read_curves, summary_metrics
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 
-DEFAULT_KEYS: Final = ("loss/total", "val/miou", "grad_norm/total", "lr")
 _MIN_WIDTH, _MAX_WIDTH = 40, 240
 
 
@@ -23,7 +21,8 @@ def run_plot(arguments: argparse.Namespace) -> int:
     """Draw the metrics asked for. Raises UserError where the run or a metric is not known."""
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
-        keys = DEFAULT_KEYS if arguments.keys is None else known_keys(arguments.keys, reader.metric_names(), path.name)
+        usual = (*summary_metrics(reader.spec()), "lr")
+        keys = usual if arguments.keys is None else known_keys(arguments.keys, reader.metric_names(), path.name)
         marks = marked_steps(reader.events())
         curves = read_curves(reader, keys, marks)
     lines = chart_lines(curves, width=terminal_width(), ascii_only=not _can_draw())

@@ -1,4 +1,4 @@
-"""The modules panel: each refinement with its key, whether it is on, and what it does to the loss and the gradient."""
+"""The modules panel: each component with its key, whether it is on, and what it does to the loss and the gradient."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRO
 from cockpit.session.history.history import History
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.command_text import projected_state
-from cockpit.text.format import number
+from cockpit.text.format import escape_control, number, plural
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, PHASES, REFINEMENT_OF_TERM, REFINEMENTS
+from engine.protocol.task_spec import TaskSpec
 
 _WIDE: Final = 92
-"""From here on a refinement has one row of a table; below, two or three lines."""
-_TERM_OF: Final = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
-_PHASE_OF: Final = {name: number for number, phase in enumerate(PHASES) for name in phase.adds}
+"""From here on a component has one row of a table; below, two or three lines."""
+_KEY, _NAME = 4, 24
+"""The widths of the first two columns."""
 _HEADINGS: Final = (
-    ("", 4),
-    ("refinement", 24),
     ("weight", 8),
     ("raw loss", 10),
     ("chance", 8),
@@ -36,13 +34,15 @@ _HEADINGS: Final = (
     ("clamped", 8),
 )
 _SPARK: Final = 24
+_KEYS_END: Final = 10
+"""The first component without a number key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one refinement; None for what it does not have or nobody has measured."""
+    """What is known of one component; `None` for what it lacks or was not measured. `absence`: why it is off."""
 
-    key: int
+    key: str
     name: str
     term: str
     on: bool
@@ -55,22 +55,23 @@ class Row:
     share: float | None
     hits: int
     spark: str
+    absence: str = ""
 
 
 class ComponentsPanel(TitledLinePanel):
-    """The seven refinements. A click on one is its number key; a click on its weight is the key of weights."""
+    """What can be switched. A click on one is its number key; a click on its weight is the key of weights."""
 
     TITLE: ClassVar[str] = "Modules"
-    HELP = "The number key switches a refinement. Share: its part of the gradient where it meets the shared network."
+    HELP = "A number key switches one of them. Share: its part of the gradient where it meets the shared network."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
         self._session: Session | None = None
         self._curves: dict[str, tuple[tuple[float, ...], str]] = {}
-        self._tallies = {term: MetricSum(f"clamp_hits/{term}") for term in REFINEMENT_OF_TERM}
+        self._tallies: dict[str, MetricSum] = {}
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show the refinements as they are now."""
+        """Show the components as they are now."""
         self._session = session
         self.repaint_for(session, update)
 
@@ -78,23 +79,24 @@ class ComponentsPanel(TitledLinePanel):
         """A table where there is room, else a few lines for each."""
         session = self._session
         if session is None or session.state is None:
-            return [Content.styled("no refinements before the run has begun", LABEL)]
-        spark = (
-            min(_SPARK, max(width - sum(size for _, size in _HEADINGS), 0)) if width >= _WIDE else min(width - 4, 12)
-        )
+            return [Content.styled("nothing to switch before the run has begun", LABEL)]
+        spec = session.state.spec
+        if not spec.components:
+            return [Content.styled(f"the task has no {plural(spec.component_noun)} to switch", LABEL)]
+        used = _KEY + _NAME + sum(size for _, size in _HEADINGS)
+        spark = min(_SPARK, max(width - used, 0)) if width >= _WIDE else min(width - 4, 12)
         rows = self._rows(session, session.state, spark)
         if width >= _WIDE:
-            heading = "".join(padded(title, size) for title, size in _HEADINGS) + "over the run"[:spark]
-            return [Content.styled(heading, LABEL), *(cut(self._wide(row), width) for row in rows)]
+            return [Content.styled(_heading(spec, spark), LABEL), *(cut(self._wide(row), width) for row in rows)]
         on = [row for row in rows if row.on or row.on_soon]
         off = [row for row in rows if row not in on]
         return [*(cut(line, width) for row in on for line in self._narrow(row, width)), *self._folded(off, width)]
 
     def _folded(self, rows: Sequence[Row], width: int) -> list[Content]:
-        """The refinements that are off on one line, each still a button: by name, by the first word, or by key."""
+        """The components that are off on one line, each still a button: by name, by the first word, or by key."""
         if not rows:
             return []
-        full = [f" {row.name}" for row in rows]
+        full = [f" {escape_control(row.name)}" for row in rows]
         short = [name.partition("_")[0] for name in full]
         spelled = [full, *([short] if len(set(short)) == len(short) else []), [""] * len(rows)]
         lines = [self._off(rows, names) for names in spelled]
@@ -103,17 +105,20 @@ class ComponentsPanel(TitledLinePanel):
     def _off(self, rows: Sequence[Row], names: Sequence[str]) -> Content:
         pieces = [Content.styled(f"{self.signs.off} off:", FAINT)]
         for row, name in zip(rows, names, strict=True):
-            text = Content.assemble((str(row.key), f"bold {ACTIVE}"), (name, FAINT))
+            text = Content.assemble((row.key, f"bold {ACTIVE}"), (name, FAINT))
             pieces.append(text.stylize(Style.from_meta({"ask": "toggle", "argument": row.name})))
         return Content("  ").join(pieces)
 
     def _rows(self, session: Session, state: RunState, spark: int) -> list[Row]:
         soon = projected_state(state, (pending.command for pending in session.pending))
-        return [self._row(session, (state, soon), name, key, spark) for key, name in enumerate(REFINEMENTS, start=1)]
+        return [
+            self._row(session, (state, soon), name, str(key) if key < _KEYS_END else "", spark)
+            for key, name in enumerate(state.spec.component_names, start=1)
+        ]
 
-    def _row(self, session: Session, states: tuple[RunState, RunState], name: str, key: int, spark: int) -> Row:
+    def _row(self, session: Session, states: tuple[RunState, RunState], name: str, key: str, spark: int) -> Row:
         (state, soon), history = states, session.history
-        term, on = _TERM_OF.get(name, ""), name in state.refinements
+        term, on = state.spec.term_of(name), name in state.refinements
         measured = on and bool(term)
         curve = f"loss_raw/{term}" if term else f"grad_norm/{name}"
         return Row(
@@ -128,9 +133,14 @@ class ComponentsPanel(TitledLinePanel):
             weighted=history.newest(f"loss/{term}") if measured else None,
             chance=session.chance.get(term) if measured else None,
             share=_share(history, name) if on else None,
-            hits=self._tallies[term].count(history) if term else 0,
+            hits=self._hits(history, term) if term else 0,
             spark=self._curve(history, curve, spark) if on else "",
+            absence=_absence(state.spec, name),
         )
+
+    def _hits(self, history: History, term: str) -> int:
+        tally = self._tallies.setdefault(term, MetricSum(f"clamp_hits/{term}"))
+        return tally.count(history)
 
     def _curve(self, history: History, name: str, columns: int) -> str:
         """The whole run of a metric, drawn anew when it is a quarter of a column longer."""
@@ -146,19 +156,18 @@ class ComponentsPanel(TitledLinePanel):
     def _switch(self, row: Row) -> Content:
         """Sign and word: on, off, and what it will be."""
         sign, style = (self.signs.on, f"bold {GOOD}") if row.on else (self.signs.off, FAINT)
-        text = Content.assemble((f"{row.key} ", f"bold {ACTIVE}"), (sign, style))
+        text = Content.assemble((f"{row.key or ' '} ", f"bold {ACTIVE}"), (sign, style))
         if row.on is not row.on_soon:
             text += Content.styled(f" -> {'on' if row.on_soon else 'off'} {self.signs.dots}", WAITING)
         return text
 
     def _wide(self, row: Row) -> Content:
-        name_width = _HEADINGS[1][1]
         switch = self._switch(row)
-        room = max(_HEADINGS[0][1] + name_width - switch.cell_length - 1, 8)
-        name = Content.styled(f" {padded(row.name, room)}", STRONG if row.on else FAINT)
+        room = max(_KEY + _NAME - switch.cell_length - 1, 8)
+        name = Content.styled(f" {padded(escape_control(row.name), room)}", STRONG if row.on else FAINT)
         toggle = (switch + name).stylize(Style.from_meta({"ask": "toggle", "argument": row.name}))
         if not row.on:
-            return toggle + Content.styled(_absence(row.name), FAINT)
+            return toggle + Content.styled(row.absence, FAINT)
         cells = (
             self._weight(row),
             Content.styled(number(row.raw), value_style(row.raw, row.chance)),
@@ -167,12 +176,12 @@ class ComponentsPanel(TitledLinePanel):
             Content.styled(_percent(row.share), _share_style(row.share)),
             Content.styled(str(row.hits) if row.term else "-", WARN if row.hits else LABEL),
         )
-        columns = zip(cells, _HEADINGS[2:], strict=True)
+        columns = zip(cells, _HEADINGS, strict=True)
         spaced = [piece for cell, (_, size) in columns for piece in (cell, " " * max(size - cell.cell_length, 1))]
         return Content.assemble(toggle, *spaced, (row.spark, ACTIVE))
 
     def _narrow(self, row: Row, width: int) -> Iterable[Content]:
-        name = Content.styled(f" {row.name}", STRONG if row.on else FAINT)
+        name = Content.styled(f" {escape_control(row.name)}", STRONG if row.on else FAINT)
         toggle = (self._switch(row) + name).stylize(Style.from_meta({"ask": "toggle", "argument": row.name}))
         if not row.on:
             yield toggle
@@ -203,16 +212,22 @@ class ComponentsPanel(TitledLinePanel):
         return text
 
 
-def _absence(name: str) -> str:
-    """What there is to say of a refinement that is off."""
-    if name in _PHASE_OF:
-        return f"off, comes with phase {_PHASE_OF[name]}"
-    (rival,) = (other for other in EXCLUSIVE_REFINEMENTS if other != name)
-    return f"off, in no phase, excludes {rival}"
+def _heading(spec: TaskSpec, spark: int) -> str:
+    columns = "".join(padded(title, size) for title, size in _HEADINGS)
+    return f"{'':{_KEY}}{padded(escape_control(spec.component_noun), _NAME)}{columns}{'over the run'[:spark]}"
+
+
+def _absence(spec: TaskSpec, name: str) -> str:
+    """What there is to say of a component that is off."""
+    phase = next((number for number, phase in enumerate(spec.phases) if name in phase.adds), None)
+    if phase is not None:
+        return f"off, comes with phase {phase}"
+    rivals = sorted(spec.rivals(name, frozenset(spec.component_names)))
+    return "off, in no phase" + (f", excludes {escape_control(', '.join(rivals))}" if rivals else "")
 
 
 def _share(history: History, name: str) -> float | None:
-    """The refinement's part (0..1) of the gradient; of its own module's norm where the share was not measured."""
+    """The component's part (0..1) of the gradient; of its own module's norm where the share was not measured."""
     share = history.newest(f"grad_share/{name}")
     if share is not None:
         return share

@@ -14,10 +14,9 @@ from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRO
 from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.command_text import projected_state
-from cockpit.text.format import duration, escape_control, number, rate
+from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import active_terms
 
 STALE_SECONDS: Final = 5.0
 """A writer beats about once a second: after so many seconds its silence is told."""
@@ -102,7 +101,7 @@ class Header(LinePanel):
             yield LinePart(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
         else:
             yield part("phase", str(state.phase), rank=1)
-            yield part("", phase_title(state.phase).partition(" ")[2], LABEL, rank=3)
+            yield part("", phase_title(state).partition(" ")[2], LABEL, rank=3)
         yield part("epoch", str(state.epoch + 1), rank=2)
         yield part("on", escape_control(state.device) or "-", LABEL, rank=4)
         for word, now, then in (
@@ -181,7 +180,7 @@ def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
     if session.steps_per_second is not None:
         yield part("", f"{number(session.steps_per_second, 3)} steps/s", STRONG, rank=1)
     if state.samples_per_second and state.activity is not Activity.PAUSED:
-        yield part("", f"{number(state.samples_per_second, 3)} ROIs/s", LABEL, rank=3)
+        yield part("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", LABEL, rank=3)
     if session.remaining is not None:
         yield part("left", duration(session.remaining), rank=1)
     yield part("elapsed", duration(session.elapsed), LABEL, rank=2)
@@ -189,8 +188,8 @@ def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
 
 def total_chance(session: Session, state: RunState) -> float | None:
     """The weighted sum of the chance levels of the terms that are on; None while one of them is unknown."""
-    terms = active_terms(state.refinements)
-    if any(term not in session.chance for term in terms):
+    terms = state.spec.active_terms(state.refinements)
+    if not terms or any(term not in session.chance for term in terms):
         return None
     return math.fsum(state.loss_weights.get(term, 0.0) * session.chance[term] for term in terms)
 

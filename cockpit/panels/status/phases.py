@@ -18,7 +18,6 @@ from engine.journal.reader import Entry
 from engine.protocol.events import AutopilotDecided
 from engine.protocol.state import GateCheck, RunState
 from engine.protocol.task_spec import Phase
-from engine.tasks.person.spec import LAST_PHASE, PHASES
 
 _WIDE: Final = 56
 """From here on a rung has everything on one line."""
@@ -28,7 +27,7 @@ class PhasesPanel(TitledLinePanel):
     """The ladder of phases, the gate to the next, the probation, what blends in, the autopilot."""
 
     TITLE: ClassVar[str] = "Phases"
-    HELP = "Each phase adds refinements. The gate's checks say whether the run is calm enough for the next one."
+    HELP = "Each phase switches on more. The gate's checks say whether the run is calm enough for the next one."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
@@ -62,9 +61,9 @@ class PhasesPanel(TitledLinePanel):
         ]
 
     def _ladder(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
-        for number, rung in enumerate(PHASES):
+        for number, rung in enumerate(state.spec.phases):
             yield from self._rung(number, rung, (state, soon), width)
-            if width < _WIDE and number == state.phase + 1:
+            if width < _WIDE and number == state.phase + 1 and rung.adds:
                 yield from wrapped(f"    adds {', '.join(rung.adds)}", width, LABEL)
         steps = max(state.step - state.phase_started_at, 0)
         here = f"in phase {state.phase} for {steps} step{'' if steps == 1 else 's'}"
@@ -79,7 +78,7 @@ class PhasesPanel(TitledLinePanel):
             sign, style = self.signs.passed, GOOD
         else:
             sign, style = " ", "" if number == state.phase + 1 else FAINT
-        text = Content.styled(f"{sign} {number} {rung.title}", style)
+        text = Content.styled(f"{sign} {number} {escape_control(rung.title)}", style)
         if number == soon.phase and soon.phase != state.phase:
             text += Content.styled(f" <- {self.signs.dots}", WAITING)
         if width < _WIDE or not rung.adds:
@@ -92,8 +91,9 @@ class PhasesPanel(TitledLinePanel):
             text = Content(" " * text.cell_length)
 
     def _gate(self, state: RunState, width: int) -> Iterable[Content]:
-        if state.phase >= LAST_PHASE:
-            yield Content.styled("no gate: this is the last phase", LABEL)
+        if state.phase >= state.spec.last_phase:
+            only = "the task has one phase" if len(state.spec.phases) == 1 else "this is the last phase"
+            yield Content.styled(f"no gate: {only}", LABEL)
             return
         red = sum(check.measured and not check.passed for check in state.gate)
         pending = sum(not check.measured for check in state.gate)
@@ -141,7 +141,7 @@ class PhasesPanel(TitledLinePanel):
         )
 
     def _blending(self, session: Session, state: RunState, width: int) -> Iterable[Content]:
-        """Refinements that came on during the run and have not their full weight yet."""
+        """What came on during the run and has not its full weight yet."""
         steps = self._config.number(session.run_dir, "loss.blend_in_steps")
         if not steps:
             return

@@ -16,13 +16,10 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import decide
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, REFINEMENTS
+from engine.protocol.task_spec import TaskSpec
 
 VERY_LOW_LR: Final = 1e-6
-"""The learning rate of the recipe for a run that is still unstable."""
-
-_KNOWN: Final = frozenset((*REFINEMENTS, *REFINEMENT_OF_TERM))
-_TERM_OF: Final = {refinement: term for term, refinement in REFINEMENT_OF_TERM.items()}
+"""The learning rate for a run that is still unstable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +39,11 @@ def remedies_of(incident: Incident, state: RunState) -> tuple[Remedy, ...]:
     return tuple(found.values())
 
 
-def blamed_refinement(incident: Incident) -> str:
-    """The refinement that the incident points at; '' for none. What names a fault knows best."""
+def blamed_component(incident: Incident, spec: TaskSpec) -> str:
+    """The component that the incident points at; '' for none. What names a fault knows best."""
     faults = [entry.event for entry in incident.entries if isinstance(entry.event, e.FaultNamed)]
     others = [entry.event for entry in incident.entries if not isinstance(entry.event, e.FaultNamed)]
-    named = (_of_places(_places(event)) for event in (*reversed(faults), *reversed(others)))
+    named = (_of_places(_places(event), spec) for event in (*reversed(faults), *reversed(others)))
     return next((name for name in named if name), "")
 
 
@@ -77,7 +74,7 @@ def _against(incident: Incident, state: RunState) -> Iterable[Remedy]:
         case "exploding module" | "gradient norm":
             return _exploding(incident, state)
         case "loss clamp":
-            return _join([_halved_rate()], _disabled(incident), _weights(incident, state, 0.5), _lowest(state))
+            return _join([_halved_rate()], _disabled(incident, state), _weights(incident, state, 0.5), _lowest(state))
         case "validation":
             return _join([Remedy("validate again", c.Validate())], _back(state), [_halved_rate()])
         case "plateau":
@@ -106,17 +103,17 @@ _GRAVEST_FIRST: Final = (
 
 
 def _not_finite(incident: Incident, state: RunState) -> Iterable[Remedy]:
-    """By where it began: pixels, weights, half precision, a refinement, or anywhere."""
+    """By where it began: pixels, weights, half precision, a component, or anywhere."""
     faults = [entry.event for entry in incident.entries if isinstance(entry.event, e.FaultNamed)]
     direction = faults[-1].direction if faults else ""
     if direction == "input":
         samples = faults[-1].sample_ids
         return _join([Remedy(f"exclude {len(samples)} samples", c.ExcludeSamples(samples))], _back(state))
     if direction in ("weight", "moment"):
-        return _join(_back(state), [_halved_rate()], _disabled(incident), _lowest(state))
+        return _join(_back(state), [_halved_rate()], _disabled(incident, state), _lowest(state))
     if faults and "mixed precision" in faults[-1].verdict:
-        return _join([_halved_rate(), *_tighter_clip(state)], _disabled(incident), _back(state))
-    by_place = _join(_disabled(incident), _weights(incident, state, 0.5))
+        return _join([_halved_rate(), *_tighter_clip(state)], _disabled(incident, state), _back(state))
+    by_place = _join(_disabled(incident, state), _weights(incident, state, 0.5))
     return _join(by_place, _calmer(state), _back(state), _lowest(state), _adam())
 
 
@@ -124,7 +121,10 @@ def _dead(incident: Incident, state: RunState) -> Iterable[Remedy]:
     """A lower rate wakes no dead module: weights from before do, or the module's own loss, where it has one."""
     revived = [
         *_weights(incident, state, 2.0),
-        *(Remedy(f"switch {name} off, and on again later", c.DisableRefinement(name)) for name in _names(incident)),
+        *(
+            Remedy(f"switch {name} off, and on again later", c.DisableRefinement(name))
+            for name in _names(incident, state.spec)
+        ),
     ]
     return _join(_before(incident, state), revived, [_halved_rate()], _lowest(state), _adam())
 
@@ -132,7 +132,9 @@ def _dead(incident: Incident, state: RunState) -> Iterable[Remedy]:
 def _exploding(incident: Incident, state: RunState) -> Iterable[Remedy]:
     lighter = _weights(incident, state, 0.5)
     calmer = [_halved_rate(), *_tighter_clip(state)]
-    return _join(calmer, _before(incident, state), _disabled(incident), lighter, [_accumulated(state)], _lowest(state))
+    return _join(
+        calmer, _before(incident, state), _disabled(incident, state), lighter, [_accumulated(state)], _lowest(state)
+    )
 
 
 def _plateau(state: RunState) -> Iterable[Remedy]:
@@ -205,21 +207,23 @@ def _before(incident: Incident, state: RunState) -> Sequence[Remedy]:
     return (Remedy(f"roll back to step {step}, before it began", c.Rollback(name)),)
 
 
-def _disabled(incident: Incident) -> Sequence[Remedy]:
-    name = blamed_refinement(incident)
+def _disabled(incident: Incident, state: RunState) -> Sequence[Remedy]:
+    name = blamed_component(incident, state.spec)
     return (Remedy(f"switch off {name}", c.DisableRefinement(name)),) if name else ()
 
 
 def _weights(incident: Incident, state: RunState, factor: float) -> Sequence[Remedy]:
     """Another weight for the loss terms of the places that are named and have one."""
-    terms = [_TERM_OF.get(place, place) for place in (*_all_places(incident), blamed_refinement(incident))]
+    spec = state.spec
+    places = (*_all_places(incident), blamed_component(incident, spec))
+    terms = [spec.term_of(place) or place for place in places]
     return [
         Remedy(
             f"{'raise' if factor > 1 else 'lower'} the loss weight of {term}",
             c.SetLossWeight(term, state.loss_weights[term] * factor),
         )
         for term in dict.fromkeys(terms)
-        if term in LOSS_TERMS and state.loss_weights.get(term, 0.0) > 0
+        if term in spec.term_names and state.loss_weights.get(term, 0.0) > 0
     ]
 
 
@@ -230,13 +234,13 @@ def _all_places(incident: Incident) -> tuple[str, ...]:
     return tuple(place for tally in incident.tallies for place in tally.places)
 
 
-def _names(incident: Incident) -> tuple[str, ...]:
-    """The refinements among the modules that an incident names."""
-    return tuple(place for place in dict.fromkeys(_all_places(incident)) if place in REFINEMENTS)
+def _names(incident: Incident, spec: TaskSpec) -> tuple[str, ...]:
+    """The components among the modules that an incident names."""
+    return tuple(place for place in dict.fromkeys(_all_places(incident)) if place in spec.component_names)
 
 
 def _places(event: Event) -> tuple[str, ...]:
-    """Names of refinements, terms, modules or metrics that an event speaks of, the surest first."""
+    """Names of components, terms, modules or metrics that an event speaks of, the surest first."""
     match event:
         case e.FaultNamed(refinement=refinement, term=term, module=module):
             return refinement, term, module
@@ -250,6 +254,8 @@ def _places(event: Event) -> tuple[str, ...]:
             return ()
 
 
-def _of_places(places: Iterable[str]) -> str:
+def _of_places(places: Iterable[str], spec: TaskSpec) -> str:
+    """The component of the first place that is one, or is a loss term of one."""
     parts = [part for place in places for part in place.split(".")]
-    return next((REFINEMENT_OF_TERM.get(part, part) for part in parts if part in _KNOWN), "")
+    named = (part if part in spec.component_names else spec.component_of(part) for part in parts)
+    return next((name for name in named if name), "")

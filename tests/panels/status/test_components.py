@@ -51,7 +51,7 @@ async def test_a_wide_panel_is_a_table_of_everything(told: RecordedRun, open_ses
     async with stage.run_test(size=(130, 13)) as pilot:
         await pilot.pause()
         title, heading, *rows = stage.shown.splitlines()
-        assert "─ ComponentsPanel ─" in title
+        assert "─ Modules ─" in title
         assert " ".join(heading.split()) == "refinement weight raw loss chance weighted share clamped over the run"
         assert rows[2].split()[:9] == ["3", "●", "active_contour_loss", "0.05", "0.5217", "0.9", "0.02609", "8", "%"]
         assert rows[2].split()[9] == "3"

@@ -7,14 +7,14 @@ from types import MappingProxyType
 
 import pytest
 
-from cockpit.panels.status.remedies import blamed_refinement, remedies_of
+from cockpit.panels.status.remedies import blamed_component, remedies_of
 from cockpit.session.incidents.incidents import Incident, incidents_of
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import GateCheck, Limits
-from engine.tasks.person.spec import refinements_of
+from engine.tasks.person.spec import SPEC, refinements_of
 from tests.dialogs.entries import Ledger
 from tests.person_state import person_state
 
@@ -68,12 +68,12 @@ def commands(*events, state=STATE, step=100):
     ids=str,
 )
 def test_an_incident_blames_the_refinement_of_its_term_or_module(event, blamed):
-    assert blamed_refinement(incident(event)) == blamed
+    assert blamed_component(incident(event), SPEC) == blamed
 
 
 def test_what_the_fault_of_its_step_names_is_blamed_before_what_else_tells_of_it():
     known = incident(e.StepSkipped(("distance",), (), (), "NaN"), fault(term="contour"), alert(at_step=7), step=7)
-    assert blamed_refinement(known) == "contour_detection"
+    assert blamed_component(known, SPEC) == "contour_detection"
 
 
 @pytest.mark.parametrize(
