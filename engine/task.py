@@ -16,6 +16,8 @@ from engine.errors import UserError
 from engine.protocol.task_spec import TaskSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -173,6 +175,29 @@ class HasPreviews(Protocol):
 
     def preview_grid(self, previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
         """Return one picture of all `previews`, (H, W, 3) in 0..255."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a directory of data holds, in plain lines; `is_usable` says whether a run can train on it."""
+
+    lines: tuple[str, ...]
+    is_usable: bool
+
+
+@runtime_checkable
+class HasInspect(Protocol):
+    """A task that can look into a directory of data without training on it."""
+
+    def inspect(
+        self, path: Path, *, pictures: Path | None, options: Mapping[str, bool], on_progress: Callable[[str], None]
+    ) -> Inspection:
+        """Return what is in the directory `path`; with `pictures`, samples are written there as images.
+
+        `options` are the task's own switches, such as 'use_crowds'; those that it does not know it ignores.
+        Raises UserError where there is nothing to inspect.
+        """
         ...
 
 

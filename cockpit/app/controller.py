@@ -15,7 +15,7 @@ from cockpit.app.notifications import escape_of
 from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
-from cockpit.preferences.keymap import KEYS, lookup, shown
+from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.palette import ActionProvider
@@ -187,15 +187,16 @@ class SessionController:
         )
 
     def _open(self, action: str) -> None:
+        keys = keys_for(self._settings.keys, self.session.spec)
         match action:
             case "help":
-                self._app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), self._settings.keys))
+                self._app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys))
             case "key_map":
-                self._app.push_screen(KeyMapScreen(self._settings.keys))
+                self._app.push_screen(KeyMapScreen(keys))
             case _:
                 actions = partial(
                     ActionProvider,
-                    keys=self._settings.keys,
+                    keys=keys,
                     steering=self.steering,
                     dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
                 )

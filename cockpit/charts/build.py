@@ -67,6 +67,11 @@ class ChartInputs:
         return self.past or (() if self.state is None else (InForce.of(self.state),))
 
     @property
+    def terms(self) -> tuple[str, ...]:
+        """The loss terms of the run's task."""
+        return () if self.state is None else self.state.spec.term_names
+
+    @property
     def extent(self) -> Extent:
         """The steps recorded so far."""
         return Extent(self.source.first_step, self.source.last_step)
@@ -107,7 +112,7 @@ def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyph
         columns = _PlotColumns(feed.source, window, plot.width, per_cell, layout.gutter)
         body = _body(spec, options, feed, metrics, columns)
         panes.append(Pane(window, body, feed.marks, feed.view.cursor))
-    scene = ChartScene(_title(spec, options, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
+    scene = ChartScene(_title(spec, options, feed, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
     if feed.source.last_step == 0 or not metrics:
         return replace(scene, note="no values yet")
     if panes and isinstance(heat := panes[0].body, Heat):
@@ -156,8 +161,8 @@ def _body(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, .
         return Heat(rows, heat_scale([row.columns for row in rows], columns.count))
     curves = tuple(
         Curve(
-            letter_of(slot_of(metric, position)),
-            slot_of(metric, position),
+            letter_of(slot_of(metric, position, feed.terms)),
+            slot_of(metric, position, feed.terms),
             found[metric],
             sparse=is_sparse(metric),
             chance=chance_of(metric, feed.chance),
@@ -199,7 +204,7 @@ def _legend(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[Le
     items: list[LegendItem] = []
     labels = [label_of(metric, metrics) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
-        slot = slot_of(metric, position)
+        slot = slot_of(metric, position, feed.terms)
         chance = _chance(spec, feed, metric)
         shown = "-" if value is None else narrow(value)
         if spec.kind == "stack" and value is not None and math.isfinite(value) and total > 0:
@@ -229,8 +234,11 @@ def _edges(source: Source, metric: str, window: ColumnWindow) -> tuple[float, fl
     return float(left), float(right)
 
 
-def _title(spec: Spec, options: Options, metrics: tuple[str, ...]) -> str:
-    return spec.title if options.metrics is None else ", ".join(metrics) or spec.title
+def _title(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, ...]) -> str:
+    if options.metrics is not None and metrics:
+        return ", ".join(metrics)
+    has_levels = spec.kind == "lines" and any(chance_of(metric, feed.chance) is not None for metric in metrics)
+    return f"{spec.title} / chance" if has_levels else spec.title
 
 
 def _tags(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
-"""Which charts a run has: the default ones in their order, and what they hold of the metrics that were recorded."""
+"""Which charts a run has: those of its task in their order, and what they hold of the metrics that were recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from engine.tasks.person.spec import LOSS_TERMS
+from cockpit.charts.scale import FREE, Bounds
+from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
+
+_SHARE: Final[Bounds] = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Spec:
     prefix: str = ""
     log: bool = False
     smoothing: float = 0.0
-    bounds: bool = False
+    bounds: Bounds = FREE
     lasting: bool = False
 
     def present(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -36,32 +39,64 @@ class Spec:
 
 _LETTERS: Final = "abcdefghijklmnpqrstuwyzABCDEFGHIJKLMNPQRSTUWYZ"
 _NOT_PARTS: Final = ("grad_norm/total", "loss/total", "weight_norm/total")
-_VALIDATION: Final = ("val/miou", "val/iou_background", "val/iou_target", "val/iou_other")
-_TERMS: Final = tuple(f"loss/{term}" for term in LOSS_TERMS)
-_RAW_TERMS: Final = tuple(f"loss_raw/{term}" for term in LOSS_TERMS)
-
-DEFAULTS: Final = (
-    Spec("loss", "Loss", metrics=("loss/total", "val/loss"), smoothing=0.8, lasting=True),
-    Spec("terms", "Loss terms, raw / chance", metrics=_RAW_TERMS, smoothing=0.8, lasting=True),
-    Spec("norm", "Gradient norm", metrics=("grad_norm/total", "clip/threshold"), log=True, lasting=True),
-    Spec("iou", "Validation IoU", metrics=_VALIDATION, bounds=True, lasting=True),
-    Spec("share", "Share of the loss", kind="stack", metrics=_TERMS, lasting=True),
-    Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
-    Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
-    Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=True),
-    Spec("refinements", "Share of the gradient per refinement", prefix="grad_share/", bounds=True),
-    Spec("wait", "Wait for data, s", metrics=("data_wait",)),
-    Spec("load", "Load, %", metrics=("system/cpu", "system/gpu")),
-    Spec("memory", "Memory, MiB", metrics=("system/memory", "system/gpu_memory")),
-    Spec("weights", "Weight norm per module", kind="heat", prefix="weight_norm/"),
-)
-"""The charts of a run, the most telling first."""
+_MOST_SCORES: Final = 4
+"""Scores drawn in one chart unless others are chosen: more curves are hard to tell apart."""
 
 
-def charts_of(names: Iterable[str]) -> tuple[Spec, ...]:
-    """The default charts that a run with these metrics has."""
+def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
+    """Return the charts of a task, the most telling first; every task has the same ids."""
+    terms = spec.term_names
+    scores, others = _scores(spec)
+    known = spec != NO_SPEC
+    return (
+        Spec("loss", "Loss", metrics=("loss/total", "val/loss"), smoothing=0.8, lasting=True),
+        Spec("terms", "Loss terms, raw", metrics=_named("loss_raw", terms), smoothing=0.8, lasting=True),
+        Spec("norm", "Gradient norm", metrics=("grad_norm/total", "clip/threshold"), log=True, lasting=True),
+        Spec(
+            "validation",
+            f"Validation {spec.score_title}".rstrip(),
+            metrics=_named("val", [metric.name for metric in scores]),
+            bounds=_bounds(scores),
+            lasting=bool(scores) or not known,
+        ),
+        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
+        Spec("share", "Share of the loss", kind="stack", metrics=_named("loss", terms), lasting=len(terms) != 1),
+        Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
+        Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
+        Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=True),
+        Spec("components", f"Share of the gradient per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
+        Spec("wait", "Wait for data, s", metrics=("data_wait",)),
+        Spec("load", "Load, %", metrics=("system/cpu", "system/gpu")),
+        Spec("memory", "Memory, MiB", metrics=("system/memory", "system/gpu_memory")),
+        Spec("weights", "Weight norm per module", kind="heat", prefix="weight_norm/"),
+    )
+
+
+def _named(root: str, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{root}/{name}" for name in names)
+
+
+def _scores(spec: TaskSpec) -> tuple[list[Metric], list[Metric]]:
+    """The score with the metrics on its axis, the first few; and those on another axis."""
+    score = next((metric for metric in spec.metrics if metric.name == spec.score), Metric(spec.score))
+    rest = [metric for metric in spec.metrics if metric.name != spec.score]
+    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)]
+    others = [metric for metric in rest if metric not in same]
+    return [score, *same][:_MOST_SCORES] if spec.score else [], others[:_MOST_SCORES]
+
+
+def _bounds(metrics: Sequence[Metric]) -> Bounds:
+    """The axis that the first of `metrics`, and so all of them, keep to."""
+    if not metrics:
+        return FREE
+    low, high = metrics[0].low, metrics[0].high
+    return (FREE[0] if low is None else low, FREE[1] if high is None else high)
+
+
+def charts_of(names: Iterable[str], charts: Iterable[Spec]) -> tuple[Spec, ...]:
+    """Return those of `charts` that a run with these metrics has."""
     known = tuple(names)
-    return tuple(spec for spec in DEFAULTS if spec.lasting or spec.present(known))
+    return tuple(chart for chart in charts if chart.lasting or chart.present(known))
 
 
 def is_sparse(metric: str) -> bool:
@@ -82,10 +117,10 @@ def short_label(label: str, labels: Iterable[str]) -> str:
     return next((word for word in label.split() if word not in others), label)
 
 
-def slot_of(metric: str, position: int) -> int:
-    """The colour slot of a curve: a loss term has the same in every chart, others go by their position."""
+def slot_of(metric: str, position: int, terms: Sequence[str]) -> int:
+    """The colour slot of a curve: each of `terms` has the same in every chart, others go by their position."""
     root, _, last = metric.partition("/")
-    return LOSS_TERMS.index(last) if root in ("loss", "loss_raw") and last in LOSS_TERMS else position
+    return terms.index(last) if root in ("loss", "loss_raw") and last in terms else position
 
 
 def letter_of(number: int) -> str:

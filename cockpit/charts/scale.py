@@ -11,9 +11,16 @@ import numpy as np
 
 from cockpit.charts.columns import Band, Floats
 
+Bounds = tuple[float, float]
+"""The values between which an axis stays; infinite where it is free."""
+
+FREE: Final[Bounds] = (-math.inf, math.inf)
+
 _LARGEST: Final = 1e300
 """Values are held within this, so that differences of two never overflow."""
 _FEW: Final = 8
+_MARGIN: Final = 0.02
+"""The share of its range by which an axis goes beyond its bounds."""
 _OUTLYING: Final = 1.5
 """A value outlies when it is this many times the middle range away from it."""
 _REACH: Final = 0.6
@@ -43,10 +50,10 @@ class Scale:
         return (self.units(value) - self.low) / (self.high - self.low)
 
 
-def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds: bool = False) -> Scale:
+def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds: Bounds = FREE) -> Scale:
     """The range of the curves without their outliers, opened to the near ones of `levels` (values, not axis units).
 
-    With `bounds` the axis never leaves 0..1, for shares and IoU.
+    The axis hardly leaves `bounds`, such as 0 and 1 for shares.
     """
     values = np.concatenate((band.low_KC, band.high_KC), axis=None)
     values = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
@@ -57,7 +64,15 @@ def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds:
     low, high = _reaching(low, high, [Scale(0, 1, log).units(level) for level in levels])
     pad = 0.04 * (high - low)
     scale = Scale(low - pad, high + pad, log)
-    return Scale(max(scale.low, -0.02), min(scale.high, 1.02)) if bounds and not log else scale
+    return scale if log else _within(scale, bounds)
+
+
+def _within(scale: Scale, bounds: Bounds) -> Scale:
+    """The scale cut at the bounds and a margin, by which a curve on a bound is still seen."""
+    low, high = bounds
+    margin = _MARGIN * (high - low if math.isfinite(high - low) else scale.high - scale.low)
+    cut = Scale(max(scale.low, low - margin), min(scale.high, high + margin))
+    return cut if cut.low < cut.high else scale
 
 
 def _without_outliers(values: Floats) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cockpit.charts.annotations.marks import NO_MARKS, Marks
 from cockpit.charts.columns import Columns, ColumnWindow
 from cockpit.charts.inks import Ink
-from cockpit.charts.scale import Scale
+from cockpit.charts.scale import FREE, Bounds, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Curves over one value axis; `smoothing` 0 draws them as recorded. `bounds` keeps the axis within 0..1."""
+    """Curves over one value axis; `smoothing` 0 draws them as recorded. The axis never leaves `bounds`."""
 
     curves: tuple[Curve, ...]
     levels: tuple[Level, ...] = ()
     log: bool = False
     smoothing: float = 0.0
-    bounds: bool = False
+    bounds: Bounds = FREE
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,9 +102,7 @@ def _add_what_to_train(parser: Parser) -> None:
         metavar="FILE.py:CLASS",
         help="train a network of your own; without --config with its own defaults",
     )
-    group.add_argument(
-        "--data", default="", metavar="DIR", help="COCO or mask-folder data; without it, built-in people"
-    )
+    group.add_argument("--data", default="", metavar="DIR", help="the data set; without it, what the task has built in")
     group.add_argument("--epochs", type=_count, metavar="N", help="passes over the training split")
     group.add_argument("--max-steps", type=_count, metavar="N", help="end after N steps, whatever --epochs says")
     group.add_argument("--batch-size", "--batch_size", type=_count, metavar="N", help="regions of interest per batch")
@@ -169,7 +167,7 @@ def _add_diagnose(commands: Any) -> None:
     diagnose.add_argument("--step", type=_count, metavar="N", help="the fault of step N (the newest)")
     diagnose.add_argument("--json", action="store_true", help="one JSON object")
     diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
-    diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each refinement off in turn")
+    diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each component off in turn")
     diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: how many (20)")
     diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: from where (last-good.pt)")
 
@@ -207,8 +205,9 @@ def _add_configs_and_data(commands: Any) -> None:
         "inspect", help="what is there, and what cannot be used"
     )
     inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
-    inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write regions with their labels there, as PNG")
-    inspect.add_argument("--use-crowds", action="store_true", help="take COCO's iscrowd=1 as people")
+    inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write samples with their labels there, as PNG")
+    inspect.add_argument("--task", default="", metavar="TASK", help="whose data: FILE.py:Class or package.module:Class")
+    inspect.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
 
 
 def _add_docs(commands: Any) -> None:

@@ -17,7 +17,6 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
-from engine.tasks.person.spec import REFINEMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +82,29 @@ def _toggle(name: str, state: RunState) -> Command:
 
 
 def _toggle_named(situation: Situation) -> Plan:
-    if situation.argument not in REFINEMENTS:
-        return Reason(f"no refinement is called {situation.argument!r}")
+    spec = situation.state.spec
+    if situation.argument not in spec.component_names:
+        return Reason(f"no {spec.component_noun} is called {situation.argument!r}")
     return Send(_toggle(situation.argument, situation.state))
+
+
+def _toggle_numbered(number: int, situation: Situation) -> Plan:
+    spec = situation.state.spec
+    if number > len(spec.components):
+        count = len(spec.components)
+        only = f"only {count}" if count else f"no {plural(spec.component_noun)}"
+        return Reason(f"there is no {spec.component_noun} {number}: the task has {only}")
+    return Send(_toggle(spec.components[number - 1].name, situation.state))
+
+
+def _switches(number: int) -> Action:
+    """The action that switches the component with this number, from 1."""
+
+    def effect(situation: Situation) -> Effect:
+        plan = _toggle_numbered(number, situation)
+        return _effect_of(situation, plan.command) if isinstance(plan, Send) else Effect(False, _reason(plan))
+
+    return Action(partial(_toggle_numbered, number), effect)
 
 
 def _opens(plan: Callable[[Situation], Plan], says: Callable[[RunState], str]) -> Action:
@@ -134,7 +153,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "raise_lr": _at_once(lambda state: c.ScaleLr(2.0)),
     "promote": _reasoned(openers.promote, _gate),
     "demote": _at_once(lambda state: c.DemotePhase()),
-    **{f"toggle_{name}": _at_once(partial(_toggle, name)) for name in REFINEMENTS},
+    **{f"toggle_{number}": _switches(number) for number in range(1, 10)},
     "toggle": _reasoned(_toggle_named, lambda situation: f"switch {situation.argument}"),
     "weight": _opens(openers.weight, _weights),
     "checkpoint": _at_once(lambda state: c.SaveCheckpoint()),

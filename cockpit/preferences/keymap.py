@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from engine.errors import UserError, did_you_mean
-from engine.tasks.person.spec import REFINEMENTS
+from engine.protocol.task_spec import TaskSpec
 
 Group = Literal["steer", "charts", "look", "app"]
 
@@ -33,15 +33,17 @@ class KeyBinding:
     footer: bool = False
 
 
+_TOGGLE: Final = "toggle_"
+
 _TOGGLES: Final = tuple(
     KeyBinding(
-        f"toggle_{name}",
+        f"{_TOGGLE}{number}",
         (str(number),),
-        name.replace("_", " "),
-        f"switch {name} on or off",
+        f"component {number}",
+        f"switch the task's component {number} on or off",
         "steer",
     )
-    for number, name in enumerate(REFINEMENTS, start=1)
+    for number in range(1, 10)
 )
 
 _STEER: Final = (
@@ -137,9 +139,28 @@ _SHORT_NAMES: Final = {
 }
 
 
+def keys_for(keys: Iterable[KeyBinding], spec: TaskSpec) -> tuple[KeyBinding, ...]:
+    """Return the table for a task: its components by their names, no key for a component that it does not have."""
+    named = (_named(key, spec) if key.action.startswith(_TOGGLE) else key for key in keys)
+    return tuple(key for key in named if key is not None)
+
+
+def _named(key: KeyBinding, spec: TaskSpec) -> KeyBinding | None:
+    """The key of a component with that component's name; `None` where the task has fewer."""
+    number = int(key.action.removeprefix(_TOGGLE))
+    if number > len(spec.components):
+        return None
+    component = spec.components[number - 1]
+    about = f": {component.title}" if component.title else ""
+    return replace(key, label=component.name.replace("_", " "), help=f"switch {component.name} on or off{about}")
+
+
 def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
     """The row of `action`. Raises UserError with the nearest action for an unknown one."""
     rows = {key.action: key for key in keys}
+    if action not in rows and action.startswith(_TOGGLE):
+        first, last = _TOGGLES[0].action, _TOGGLES[-1].action
+        raise UserError(f"no action is called {action!r}: components are switched by their place, {first} to {last}")
     if action not in rows:
         raise UserError(f"no action is called {action!r}: {did_you_mean(action, rows)}")
     return rows[action]
@@ -147,6 +168,8 @@ def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
 
 def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS) -> tuple[KeyBinding, ...]:
     """The table with the actions in `wanted` on those keys instead; an action without keys is left to the palette.
+
+    A component's number that another action is put on is left to that one.
 
     Raises UserError for an unknown action, a key that no terminal sends, and a key that two actions would share.
     """
@@ -159,8 +182,17 @@ def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS
         else key
         for key in table
     )
+    taken = {name for key in changed if key.action in wanted for name in key.keys}
+    changed = tuple(_left_to(key, taken) if key.action not in wanted else key for key in changed)
     _refuse_shared_keys(changed)
     return changed
+
+
+def _left_to(key: KeyBinding, taken: set[str]) -> KeyBinding:
+    """A component's number without the keys in `taken`: most tasks have fewer components than numbers."""
+    if not key.action.startswith(_TOGGLE):
+        return key
+    return replace(key, keys=tuple(name for name in key.keys if name not in taken))
 
 
 def checked_key(name: str, action: str) -> str:

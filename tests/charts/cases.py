@@ -62,7 +62,7 @@ KINDS: Final[dict[str, tuple[Spec, tuple[str, ...]]]] = {
     "smoothed lines": (Spec("l", "Smooth", metrics=("m",), smoothing=0.9), ("m",)),
     "two curves": (Spec("l", "Two", metrics=("m", "n"), smoothing=0.6), ("m", "n")),
     "points": (Spec("l", "Points", metrics=("val/m",)), ("val/m",)),
-    "bounded": (Spec("l", "Share", metrics=("m",), bounds=True), ("m",)),
+    "bounded": (Spec("l", "Share", metrics=("m",), bounds=(0.0, 1.0)), ("m",)),
     "stack": (Spec("s", "Stack", kind="stack", metrics=("m", "n")), ("m", "n")),
     "heat": (Spec("h", "Heat", kind="heat", metrics=("m", "n")), ("m", "n")),
 }

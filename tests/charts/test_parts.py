@@ -8,7 +8,7 @@ import pytest
 from cockpit.charts.annotations.levels import levels_of
 from cockpit.charts.annotations.marks import Kind, Mark, Marks, head, line, marks_of
 from cockpit.charts.annotations.past import InForce
-from cockpit.charts.chart_specs import DEFAULTS, Spec, charts_of, label_of, letter_of, short_label, slot_of
+from cockpit.charts.chart_specs import Spec, charts_for, charts_of, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.draw.canvas import Area, Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE
@@ -20,7 +20,7 @@ from cockpit.charts.scene import LegendItem
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.tasks.person.spec import refinements_of
+from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
 from tests.person_state import person_state
@@ -132,20 +132,23 @@ def test_pages_hold_every_chart_once() -> None:
     assert [tuple(page_of(index, 5, 2)) for index in range(5)] == [(0, 1), (0, 1), (2, 3), (2, 3), (4,)]
 
 
+CHARTS = charts_for(SPEC)
+
+
 def test_charts_that_last_are_there_from_the_start_and_others_with_their_metrics() -> None:
-    assert len(charts_of(())) == 8
-    assert len(charts_of(("system/cpu", "grad_share/distance_transform"))) == 10
-    assert len({spec.id for spec in DEFAULTS}) == len(DEFAULTS)
+    assert len(charts_of((), CHARTS)) == 8
+    assert len(charts_of(("system/cpu", "grad_share/distance_transform"), CHARTS)) == 10
+    assert len({spec.id for spec in CHARTS}) == len(CHARTS)
 
 
 def test_the_total_is_no_module() -> None:
-    modules = next(spec for spec in DEFAULTS if spec.id == "modules")
+    modules = next(spec for spec in CHARTS if spec.id == "modules")
     assert modules.present(("grad_norm/total", "grad_norm/decoder")) == ("grad_norm/decoder",)
 
 
 def test_a_loss_term_has_the_same_colour_in_every_chart() -> None:
-    assert slot_of("loss/dice", 0) == slot_of("loss_raw/dice", 5) == 1
-    assert slot_of("grad_norm/dice", 3) == 3
+    assert slot_of("loss/dice", 0, SPEC.term_names) == slot_of("loss_raw/dice", 5, SPEC.term_names) == 1
+    assert slot_of("grad_norm/dice", 3, SPEC.term_names) == 3
 
 
 def test_labels_are_as_short_as_they_may_be() -> None:
@@ -166,7 +169,7 @@ def test_chance_of_the_total_needs_every_weight_and_every_level() -> None:
 
 
 def test_the_gradient_norm_is_held_against_the_configured_bound_and_the_clip() -> None:
-    spec = next(spec for spec in DEFAULTS if spec.id == "norm")
+    spec = next(spec for spec in CHARTS if spec.id == "norm")
     past = (InForce.of(STATE),)
     fixed = levels_of(spec, ("grad_norm/total",), past, {}, 3.0)
     adaptive = levels_of(spec, ("grad_norm/total", "clip/threshold"), past, {}, 3.0)

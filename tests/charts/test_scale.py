@@ -50,7 +50,7 @@ def test_a_near_level_is_taken_in_and_a_far_one_is_not() -> None:
 
 
 def test_shares_never_get_an_axis_beyond_0_and_1() -> None:
-    scale = robust_scale(band_of(np.array([0.0, 1.0])), log=False, bounds=True)
+    scale = robust_scale(band_of(np.array([0.0, 1.0])), log=False, bounds=(0.0, 1.0))
     assert -0.05 < scale.low <= 0
     assert 1 <= scale.high < 1.05
 

@@ -12,16 +12,17 @@ from textual.widgets import OptionList, Static
 from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.status.pending_commands import PendingStrip
 from cockpit.panels.toolkit.panel import Ask, Steer
-from cockpit.preferences.keymap import KEYS, bindings_of
+from cockpit.preferences.keymap import KEYS, bindings_of, keys_for
 from cockpit.session.session import FULL_UPDATE, Session
 from engine.protocol.commands import Command
 from engine.protocol.events import AlertRaised
+from engine.tasks.person.spec import SPEC
 from tests.console.scripted import FakeClock
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun
 
 SIZE = (80, 24)
 
-STEERING = [key for key in KEYS if key.group == "steer" and key.action != "acknowledge"]
+STEERING = [key for key in keys_for(KEYS, SPEC) if key.group == "steer" and key.action != "acknowledge"]
 
 
 class SteeredScreen(App[None]):

@@ -31,25 +31,13 @@ PRESSED = {
     "raise_lr": Pressed((), (c.ScaleLr(2.0),), "raise LR: LR 3.00e-03 -> 6.00e-03"),
     "promote": Pressed(("enter",), (c.PromotePhase(),), "promote: phase 1 -> 2, on: active_contour_loss"),
     "demote": Pressed(("enter",), (c.DemotePhase(),), "demote: phase 1 -> 0, off: boundary_refinement"),
-    "toggle_boundary_refinement": Pressed(
-        ("y",), (c.DisableRefinement("boundary_refinement"),), "switch off boundary_refinement"
-    ),
-    "toggle_boundary_aware_loss": Pressed(
-        ("y",), (c.DisableRefinement("boundary_aware_loss"),), "switch off boundary_aware_loss"
-    ),
-    "toggle_active_contour_loss": Pressed(
-        ("y",), (c.EnableRefinement("active_contour_loss"),), "switch on active_contour_loss"
-    ),
-    "toggle_contour_detection": Pressed(
-        ("y",), (c.EnableRefinement("contour_detection"),), "switch on contour_detection"
-    ),
-    "toggle_distance_transform": Pressed(
-        ("y",), (c.EnableRefinement("distance_transform"),), "switch on distance_transform"
-    ),
-    "toggle_progressive_upsampling": Pressed(
-        ("y",), (c.EnableRefinement("progressive_upsampling"),), "switch on progressive_upsampling"
-    ),
-    "toggle_subpixel_conv": Pressed(("y",), (c.EnableRefinement("subpixel_conv"),), "switch on subpixel_conv"),
+    "toggle_1": Pressed(("y",), (c.DisableRefinement("boundary_refinement"),), "switch off boundary_refinement"),
+    "toggle_2": Pressed(("y",), (c.DisableRefinement("boundary_aware_loss"),), "switch off boundary_aware_loss"),
+    "toggle_3": Pressed(("y",), (c.EnableRefinement("active_contour_loss"),), "switch on active_contour_loss"),
+    "toggle_4": Pressed(("y",), (c.EnableRefinement("contour_detection"),), "switch on contour_detection"),
+    "toggle_5": Pressed(("y",), (c.EnableRefinement("distance_transform"),), "switch on distance_transform"),
+    "toggle_6": Pressed(("y",), (c.EnableRefinement("progressive_upsampling"),), "switch on progressive_upsampling"),
+    "toggle_7": Pressed(("y",), (c.EnableRefinement("subpixel_conv"),), "switch on subpixel_conv"),
     "weight": Pressed(("down", "0", ".", "7", "enter"), (c.SetLossWeight("dice", 0.7),), "weight of dice: 0.5 -> 0.7"),
     "checkpoint": Pressed((), (c.SaveCheckpoint(),), "checkpoint: written at the step boundary"),
     "rollback": Pressed(("2", "enter"), (c.Rollback("step-00000040.pt"),), "roll back to step-00000040.pt"),
@@ -242,7 +230,7 @@ async def test_a_run_that_died_is_the_reason(run, open_screen):
         ("raise_lr", "LR 3.00e-03 -> 6.00e-03"),
         ("promote", "phase 1 -> 2, on: active_contour_loss"),
         ("demote", "phase 1 -> 0, off: boundary_refinement, boundary_aware_loss"),
-        ("toggle_active_contour_loss", "active_contour_loss on"),
+        ("toggle_3", "active_contour_loss on"),
         ("rollback", "last good: back 20 steps, from 60 to 40"),
         ("optimizer", "adamw now"),
         ("batch", "1 batches per update, 4 regions per batch now"),

@@ -18,13 +18,15 @@ from cockpit.preferences.keymap import (
     bindings_of,
     bound_as,
     checked_key,
+    keys_for,
     lookup,
     remap,
     shown,
     shown_key,
 )
 from engine.errors import UserError
-from engine.tasks.person.spec import REFINEMENTS
+from engine.protocol.task_spec import NO_SPEC
+from engine.tasks.person.spec import SPEC
 from tests.docs.generate import DOCS, key_row
 
 
@@ -63,11 +65,18 @@ def test_every_action_has_a_key_that_a_terminal_sends_a_label_and_a_help(key):
     assert key.action.isidentifier()
 
 
-def test_the_refinements_are_on_the_digits_in_their_order():
-    toggles = [key for key in KEYS if key.action.startswith("toggle_")]
-    assert [(key.action, key.keys) for key in toggles] == [
-        (f"toggle_{name}", (str(number),)) for number, name in enumerate(REFINEMENTS, start=1)
+def test_the_components_of_a_task_are_on_the_digits_in_their_order():
+    toggles = [key for key in keys_for(KEYS, SPEC) if key.action.startswith("toggle_")]
+    assert [(key.action, key.keys, key.label, key.help) for key in toggles] == [
+        (f"toggle_{number}", (str(number),), name.replace("_", " "), f"switch {name} on or off")
+        for number, name in enumerate(SPEC.component_names, start=1)
     ]
+    assert not [key for key in keys_for(KEYS, NO_SPEC) if key.action.startswith("toggle_")]
+
+
+def test_a_component_by_its_name_is_answered_with_what_to_write():
+    with pytest.raises(UserError, match="'toggle_contour': components are switched by their place, toggle_1 to toggle"):
+        remap({"toggle_contour": ["9"]})
 
 
 @pytest.mark.parametrize("character", string.punctuation + string.ascii_letters + string.digits)

@@ -6,22 +6,33 @@ import argparse
 import sys
 
 from cockpit.cli.output import print_lines
-from engine.tasks.person.data.readers.coco.reader import CocoOptions, quiet
-from engine.tasks.person.data.readers.inspect import inspect_dataset, report_lines
+from engine.errors import UserError
+from engine.task import HasInspect, load_task
 
 
 def run_data(arguments: argparse.Namespace) -> int:
     """Print what is in the directory; 0 where a run can train on it, 1 where none can.
 
-    Raises UserError where there is no data set.
+    Raises UserError where there is no data set, or the task has no way to look into one.
     """
+    task = load_task(arguments.task)
+    if not isinstance(task, HasInspect):
+        raise UserError(f"the task {task.spec.name or arguments.task!r} has no `inspect` to look into data with")
     is_watched = sys.stderr is not None and sys.stderr.isatty()
-    options = CocoOptions(arguments.use_crowds, _say if is_watched else quiet)
-    report = inspect_dataset(arguments.directory, pictures=arguments.pictures, options=options)
+    found = task.inspect(
+        arguments.directory,
+        pictures=arguments.pictures,
+        options={"use_crowds": arguments.use_crowds},
+        on_progress=_say if is_watched else _stay_silent,
+    )
     if is_watched:
         _say("")
-    print_lines(report_lines(report))
-    return 0 if report.is_usable else 1
+    print_lines(found.lines)
+    return 0 if found.is_usable else 1
+
+
+def _stay_silent(text: str) -> None:
+    """Show nothing: standard error is no terminal."""
 
 
 def _say(text: str) -> None:

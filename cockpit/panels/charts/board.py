@@ -10,10 +10,11 @@ from textual.containers import Container
 from textual.timer import Timer
 
 from cockpit.charts.build import ChartInputs
-from cockpit.charts.chart_specs import DEFAULTS, charts_of
+from cockpit.charts.chart_specs import charts_for, charts_of
 from cockpit.charts.draw.glyphs import Marker
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.panels.charts.chart import ChartView
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 _SECONDS_BETWEEN: Final = 0.02
 """From the charts that are drawn for new steps alone to the next ones: a key that is pressed meanwhile goes first."""
@@ -31,7 +32,8 @@ class ChartBoard(Container):
 
     def __init__(self, marker: Marker, *, has_time: Callable[[], bool]) -> None:
         self._has_time = has_time
-        self.charts = [ChartView(spec, marker) for spec in DEFAULTS]
+        self._shown_task = NO_SPEC
+        self.charts = [ChartView(spec, marker) for spec in charts_for(NO_SPEC)]
         for chart in self.charts:
             chart.display = False  # until there is a size to say how many there is room for
         super().__init__(*self.charts)
@@ -107,9 +109,13 @@ class ChartBoard(Container):
         self._next = None
         self.catch_up()
 
-    def offer(self, metrics: Iterable[str]) -> None:
-        """The run has these metrics: charts that hold one of them are available."""
-        specs = charts_of(metrics)
+    def offer(self, metrics: Iterable[str], task: TaskSpec) -> None:
+        """The run has these metrics of this task: charts that hold one of them are available."""
+        if task != self._shown_task:
+            self._shown_task = task
+            for chart, spec in zip(self.charts, charts_for(task), strict=True):
+                chart.spec = spec
+        specs = charts_of(metrics, [chart.spec for chart in self.charts])
         available = [chart for chart in self.charts if chart.spec in specs]
         if available != self.available:
             self.available = available

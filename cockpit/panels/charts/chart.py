@@ -108,7 +108,7 @@ class ChartView(FastLines, ChartMouse):
         feed, size = self._feed, self.size
         if feed is None:
             return
-        key = (*_shown_of(feed), self.options, self.has_focus, size)
+        key = (*_shown_of(feed), self.spec, self.options, self.has_focus, size)
         if key == self._drawn:
             return
         self._drawn = key

@@ -77,10 +77,10 @@ class ChartGrid(Panel):
             self._marks = Marks.of(marks_of(session.entries))
             self._past = past_of(session.entries, session.state)
         if new or update.rewound or update.entries:
-            self.board.offer(session.history.names)
+            self.board.offer(session.history.names, session.spec)
             self._show(all_charts=True)
         elif update.steps or update.state:
-            self.board.offer(session.history.names)
+            self.board.offer(session.history.names, session.spec)
             self._show(all_charts=False)
 
     def dispatch(self, action: str) -> bool:

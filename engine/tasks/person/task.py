@@ -5,12 +5,13 @@ Torch is imported when the network is built or used: reading a configuration mus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import TaskSpec
-from engine.task import Splits, Tap, Tensors
+from engine.task import Inspection, Splits, Tap, Tensors
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
 
@@ -82,6 +83,17 @@ class PersonTask:
         from engine.tasks.person.losses.chance import blind_levels  # noqa: PLC0415
 
         return blind_levels(batch["label_NHW"], batch["distance_N1HW"], config.loss.class_weights)
+
+    def inspect(
+        self, path: Path, *, pictures: Path | None, options: Mapping[str, bool], on_progress: Callable[[str], None]
+    ) -> Inspection:
+        """Return counts, shares and doubts of a COCO or mask-folder data set; 'use_crowds' takes crowds as people."""
+        from engine.tasks.person.data.readers.coco.reader import CocoOptions  # noqa: PLC0415
+        from engine.tasks.person.data.readers.inspect import inspect_dataset, report_lines  # noqa: PLC0415
+
+        coco = CocoOptions(options.get("use_crowds", False), on_progress)
+        report = inspect_dataset(path, pictures=pictures, options=coco)
+        return Inspection(tuple(report_lines(report)), report.is_usable)
 
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
         """Return the image, the label and what the heads say of the region in `row`."""

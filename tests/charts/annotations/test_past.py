@@ -10,7 +10,7 @@ import pytest
 
 from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.annotations.past import past_of
-from cockpit.charts.chart_specs import DEFAULTS
+from cockpit.charts.chart_specs import charts_for
 from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Level
@@ -18,7 +18,7 @@ from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
 from engine.protocol.state import RunState, evolve
-from engine.tasks.person.spec import refinements_of
+from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
 from tests.person_state import person_state
@@ -27,7 +27,8 @@ TERMS = ("cross_entropy", "dice", "auxiliary", "boundary_aware", "active_contour
 CHANCE: dict[str, float] = dict.fromkeys(TERMS, 1.0)
 WEIGHTS = MappingProxyType(dict.fromkeys(TERMS, 0.5))
 START = person_state(run="r", refinements=refinements_of(1), loss_weights=WEIGHTS, gradient_clip=1.0)
-LOSS = DEFAULTS[0]
+CHARTS = charts_for(SPEC)
+LOSS = CHARTS[0]
 STARTED = e.RunStarted("cpu", 1, 1, 1, 1000)
 TO_2 = e.PhasePromoted(1, 2, ("active_contour_loss",))
 
@@ -78,7 +79,7 @@ def test_a_resume_takes_up_what_its_checkpoint_holds() -> None:
 
 def test_the_clip_lies_where_it_held_too() -> None:
     entries, state = history((70, e.GradientClipSet(1.0, 0.25)))
-    norm = next(spec for spec in DEFAULTS if spec.id == "norm")
+    norm = next(spec for spec in CHARTS if spec.id == "norm")
     _, clip = levels_of(norm, ("grad_norm/total",), past_of(entries, state), {}, 10.0)
     assert (clip.text, clip.pieces) == ("clip 0.25", ((0, 1.0), (70, 0.25)))
 

@@ -40,3 +40,12 @@ def test_pictures_are_written_where_asked_for(tmp_path: Path, capsys: pytest.Cap
     assert run_subcommand(parse_arguments(["data", "inspect", str(root), "--pictures", str(out)])) == 0
     assert f"pictures: {out / 'regions-train.png'}, {out / 'regions-val.png'}" in capsys.readouterr().out
     assert (out / "regions-train.png").is_file()
+
+
+def test_a_task_without_inspect_says_so_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "blind_task.py"
+    members = "".join(f"    {name} = None\n" for name in ("Config", "open_data", "build_model", "forward", "losses"))
+    spec = "    spec = TaskSpec(name='blind')\n    score = metrics = None\n"
+    file.write_text(f"from engine.protocol.task_spec import TaskSpec\n\n\nclass Blind:\n{members}{spec}")
+    with pytest.raises(UserError, match="the task 'blind' has no `inspect`"):
+        run_subcommand(parse_arguments(["data", "inspect", str(tmp_path), "--task", f"{file}:Blind"]))

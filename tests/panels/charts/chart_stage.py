@@ -16,7 +16,7 @@ from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.tasks.person.spec import refinements_of
+from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.person_state import person_state
 
@@ -32,6 +32,7 @@ class ArraySession:
         self.entries: list[Entry] = []
         self.chance = dict.fromkeys(TERMS, 1.0)
         self.gradient_bound: float | None = None
+        self.spec = SPEC
         self.state = person_state(run="r", refinements=refinements_of(1), loss_weights=MappingProxyType(TERMS))
 
     def happen(self, step: int, event: e.Event) -> SessionUpdate:
