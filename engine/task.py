@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.config.task_class import task_class
 from engine.config.tree import RunConfig
@@ -123,7 +123,7 @@ class Task(Protocol):
         ...
 
     def losses(self, outputs: Any, batch: Tensors, terms: tuple[str, ...], config: Any, tap: Tap) -> dict[str, Tensor]:
-        """Return each of `terms`, in that order: float32 scalars, each a mean over the N samples.
+        """Return each of `terms`: float32 scalars, each a mean over the N samples.
 
         They are neither weighted nor clamped here, and nothing may wait for the device.
         """
@@ -207,11 +207,10 @@ _MEMBERS: Final = ("spec", "Config", "open_data", "build_model", "forward", "los
 def load_task(where: str = "") -> Task:
     """Return the task of the class at `where`: `package.module:Class` or `FILE.py:Class`, '' for the default task.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, where it lacks a member, and where its spec contradicts itself.
     """
-    found = task_class(where)
-    missing = [member for member in _MEMBERS if not hasattr(found, member)]
-    if missing:
-        raise UserError(f"the task {where!r} lacks {', '.join(missing)}; a task has {', '.join(_MEMBERS)}")
-    task: Task = found()
+    try:
+        task: Task = task_class(where)()
+    except TypeError as error:
+        raise UserError(f"the task {where!r} cannot be made: {error}; its class takes no arguments") from error
     return task

@@ -92,10 +92,7 @@ def _kind(settings: Settings, overrides: Sequence[str] = ()) -> Kind:
     value = asked[-1] if asked else "" if named is None else named.value
     if not isinstance(value, str):
         raise UserError(f"{named.where if named else COMMAND_LINE}: task must be text, not {shown(value)}")
-    kind = config_class(value)
-    if value and not asked and named is not None:
-        settings[_TASK] = Setting(absolute_task(value), named.where)
-    return kind
+    return config_class(absolute_task(value))
 
 
 def read_resolved(path: Path) -> RunConfig:
@@ -176,6 +173,7 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     """The settings of a file laid over those of the files it extends; `below` are the files that led here."""
     source = _shown_path(path)
     settings = read_settings(_read_text(path, source), source)
+    _find_task(settings, path.parent)
     if path.parent != CONFIGS_DIR:
         settings = _as_of_then(settings, source)
     parent = settings.pop(_EXTENDS, None)
@@ -190,6 +188,13 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     inherited = _read_chain(target, chain)
     _lay_over(inherited, settings)
     return inherited
+
+
+def _find_task(settings: Settings, folder: Path) -> None:
+    """Make the path of a task's file absolute: it is relative to the `folder` of the config, as `extends` is."""
+    named = settings.get(_TASK)
+    if named is not None and isinstance(named.value, str):
+        settings[_TASK] = Setting(absolute_task(named.value, folder), named.where)
 
 
 def _as_of_then(settings: Settings, source: str) -> Settings:
@@ -243,7 +248,7 @@ def _parse_override(override: str, kind: Kind) -> Settings:
     path = tuple(name.split("."))
     key = config_keys(kind).get(name)
     if key is not None and key.is_text:
-        return {path: Setting(text, COMMAND_LINE)}
+        return {path: Setting(absolute_task(text) if path == _TASK else text, COMMAND_LINE)}
     if key is None and not (name and name in config_sections(kind)):
         _check_keys({path: Setting(text, COMMAND_LINE)}, kind)
     settings = read_value(text, path)

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any, Final
 
@@ -14,34 +15,59 @@ from pydantic import Field, create_model, field_validator
 
 from engine.config.tree import NonNegative, RunConfig, Section
 from engine.errors import UserError
+from engine.protocol.spec_check import spec_mistake
+from engine.protocol.task_spec import TaskSpec
 
 DEFAULT_TASK: Final = "engine.tasks.person.task:PersonTask"
 """The task of a configuration that names none."""
 
 
-# A task is somebody's class, of no common base: hence Any.
+_FILES: Final[set[str]] = set()
+"""The names of the modules that came from files of tasks."""
+_MEMBERS: Final = ("spec", "Config", "open_data", "build_model", "forward", "losses", "score", "metrics")
+
+
+# A task is a class of no common base: hence Any.
+@cache
 def task_class(where: str) -> Any:
     """Return the class at `where`: `package.module:Class` or `FILE.py:Class`, '' for the default task.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, where it lacks a member, and where its spec contradicts itself.
     """
+    found = _class_at(where)
+    if missing := [member for member in _MEMBERS if not hasattr(found, member)]:
+        raise UserError(f"the task {where!r} lacks {', '.join(missing)}; a task has {', '.join(_MEMBERS)}")
+    if not (isinstance(found.Config, type) and issubclass(found.Config, RunConfig)):
+        raise UserError(f"the task {where!r}: Config is no subclass of RunConfig")
+    if not isinstance(found.spec, TaskSpec):
+        raise UserError(f"the task {where!r}: spec is no TaskSpec")
+    if mistake := spec_mistake(found.spec):
+        raise UserError(f"the task {where!r}: {mistake}")
+    return found
+
+
+def _class_at(where: str) -> Any:
     place, colon, name = (where or DEFAULT_TASK).rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise UserError(f"the task {where!r} cannot be read; name it as FILE.py:Class or package.module:Class")
     try:
         module = _module(place)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise UserError(f"the task {where!r} cannot be loaded: {error}") from error
+    except Exception as error:  # a module raises whatever its own lines raise
+        raise UserError(f"the task {where!r} cannot be loaded: {_told(error, place)}") from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
         raise UserError(f"the task {where!r} cannot be loaded: {place} has no class {name!r}")
     return found
 
 
-def absolute_task(where: str) -> str:
-    """Return `where` with the path of its file made absolute, so that a run can be resumed from another folder."""
+def absolute_task(where: str, folder: Path | None = None) -> str:
+    """Return `where` with the path of its file made absolute, so that a run can be resumed from another folder.
+
+    The path is relative to `folder`, or to the working directory without one.
+    """
     place, _, name = where.rpartition(":")
-    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else where
+    path = (folder or Path()) / Path(place).expanduser()
+    return f"{path.resolve()}:{name}" if place.endswith(".py") else where
 
 
 def _module(place: str) -> ModuleType:
@@ -54,14 +80,26 @@ def _module(place: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{place} is no Python file")
     module = module_from_spec(spec)
+    if path.stem not in _FILES and (path.stem in sys.modules or path.stem in sys.stdlib_module_names):
+        raise ImportError(f"a module of Python or of this program is called {path.stem!r} too: rename the file")
     sys.path.insert(0, str(path.parent))  # data workers import the classes of its samples by this name
     sys.modules[path.stem] = module
+    _FILES.add(path.stem)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[path.stem]
+        sys.path.remove(str(path.parent))
         raise
     return module
+
+
+def _told(error: Exception, place: str) -> str:
+    """Return what `error` says, and the line of the task's file that raised it."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(Path(place).resolve())]
+    at = f" (line {lines[-1]})" if lines else ""
+    own = isinstance(error, ImportError | OSError | SyntaxError)
+    return f"{error}{at}" if own else f"{type(error).__name__}: {error}{at}"
 
 
 @cache

@@ -128,7 +128,7 @@ class GateConfig(Section, frozen=True):
     max_grad_norm: Positive = 10.0
     """What 95 % of the gradient norms in the window, before clipping, must lie under."""
     max_miou_drop: Fraction = 0.02
-    """Most that the validation mIoU may lie below the phase's best."""
+    """Most that the score may be worse than the phase's best: a share of its range, or of the best if it has none."""
 
 
 class RecoveryConfig(Section, frozen=True):

@@ -30,8 +30,8 @@ class Limits:
     max_gradient_clip: float = 1000.0
 
 
-VALIDATION: Final = "validation mIoU"
-"""The name of the gate's check that a validation measures; all others are measured by training on."""
+VALIDATION: Final = "validation"
+"""How the name of the gate's check of the score begins, which a validation measures; all others need steps only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,11 @@ class GateCheck:
     bound: str
     passed: bool
     measured: bool = True
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether a validation measures it, rather than further steps."""
+        return self.name.startswith(f"{VALIDATION} ")
 
 
 @dataclass(frozen=True, slots=True)

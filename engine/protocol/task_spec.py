@@ -126,6 +126,14 @@ class TaskSpec:
         return next((metric.title for metric in self.metrics if metric.name == name and metric.title), name)
 
     @property
+    def score_range(self) -> float | None:
+        """How far apart the bounds of the score are; `None` where it has none."""
+        score = next((metric for metric in self.metrics if metric.name == self.score), None)
+        if score is None or score.low is None or score.high is None:
+            return None
+        return score.high - score.low
+
+    @property
     def score_title(self) -> str:
         """How the score is called."""
         return self.metric_title(self.score)

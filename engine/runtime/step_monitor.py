@@ -169,7 +169,8 @@ class StepMonitor:
         """Hold the window against the gate, for all to see."""
         state, gate = self._recorder.state, self._config.gate
         ill = self._memory.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
-        self._recorder.update(gate=gate_checks(self._memory.window, state, gate, ill))
+        has_baseline = self._memory.baseline.covers(state.spec.active_terms(state.refinements))
+        self._recorder.update(gate=gate_checks(self._memory.window, state, gate, ill, has_baseline=has_baseline))
 
     def measure_gate(self) -> None:
         """Show the gate as it is now; the autopilot may want to pass it."""

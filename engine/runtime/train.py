@@ -30,6 +30,7 @@ from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.timeline import remember_conditions
 from engine.runtime.start.bootstrap import RunRequest, limits_of, open_recorder
+from engine.runtime.start.check_task import check_task
 from engine.runtime.start.resume import (
     changed_settings,
     first_weights,
@@ -213,6 +214,7 @@ def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interr
     init_from = "" if start else request.init_from or first_weights(request)
     if init_from:
         said.append(_inherit(model, Path(init_from)))
+    check_task(task, config, model, splits)
     interrupt.check()
     train_state = TrainState(task, config, model, splits, recorder.state)
     if start:
@@ -223,7 +225,7 @@ def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interr
 def _begin(parts: _Parts, request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
     """Take the run up on the disk: from here on it is this process's."""
     start, train_state, config = parts.start, parts.train_state, request.config
-    samples, task = _some_samples(parts.splits.train), train_state.task
+    task = train_state.task
     is_lost = request.resume and not has_journal(request.directory)
     recorder.begin()
     if request.resume:
@@ -235,10 +237,8 @@ def _begin(parts: _Parts, request: RunRequest, recorder: RunRecorder, interrupt:
     checkpointer = Checkpointer(request.directory, config, train_state, recorder)
     if start:
         checkpointer.take_up(start.payload)
-    chance = task.chance(samples, config) if isinstance(task, HasChance) else {}
-    blind = task.blind(samples, config) if isinstance(task, HasBaseline) else {}
-    recorder.journal.set_meta("chance_levels", {**chance})
-    checkpointer.memory.baseline = Baseline(blind, chance)
+    checkpointer.memory.baseline = _baseline(task, parts.splits.train, config)
+    recorder.journal.set_meta("chance_levels", {**checkpointer.memory.baseline.chance})
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(Inbox(request.directory), recorder, train_state, checkpointer, interrupt)
     commands.refuse_stale()
@@ -321,6 +321,15 @@ def _some_samples(samples: Samples) -> Tensors:
     total = len(samples)
     count = min(_CHANCE_SAMPLES, total)
     return stacked([samples.sample(0, index * total // count) for index in range(count)])
+
+
+def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:
+    """Return what a network that has learned nothing costs, as far as the task knows that."""
+    if not isinstance(task, HasChance | HasBaseline):
+        return Baseline({}, {})
+    some = _some_samples(samples)
+    blind = task.blind(some, config) if isinstance(task, HasBaseline) else {}
+    return Baseline(blind, task.chance(some, config) if isinstance(task, HasChance) else {})
 
 
 def _started(train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest) -> e.RunStarted:

@@ -13,7 +13,7 @@ from typing import Final
 from engine.config.tree import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
-from engine.protocol.state import VALIDATION, RunState
+from engine.protocol.state import RunState
 
 PROMOTE, WAIT, VALIDATE, GIVE_UP, TUNE, DONE = "promotes", "waits", "validates", "gives up", "tunes", "is done"
 SAID_EVERY: Final = 100
@@ -85,7 +85,7 @@ def _next_phase(memory: AutopilotState, state: RunState, settings: AutopilotConf
         why = f"phase {phase} failed its probation {_times(failed)}, the next try is at step {memory.retry_at}"
         return AutopilotDecision(WAIT, why, f"retry {phase} {failed}")
     red = [check for check in state.gate if not check.passed]
-    if red and all(check.name == VALIDATION and not check.measured for check in red):
+    if red and all(check.needs_validation and not check.measured for check in red):
         return AutopilotDecision(
             VALIDATE, f"for phase {phase}: it has no validation yet", f"validation {phase}", c.Validate()
         )

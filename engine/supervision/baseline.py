@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,8 @@ class LossLevel:
 
 
 UNKNOWN: Final = LossLevel()
+_GROUPS: Final = 2
+"""The fewest groups of samples whose scatter says how certain a level is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,15 @@ class Baseline:
     levels: Mapping[str, tuple[float, ...]]
     chance: Mapping[str, float]
 
+    def covers(self, terms: Iterable[str]) -> bool:
+        """Return whether the value of each of `terms` is known, in as many groups as its noise takes."""
+        return all(len(self.levels.get(term, ())) >= _GROUPS for term in terms)
+
     def total(self, weights: Mapping[str, float]) -> LossLevel:
         """The weighted sums of the terms in `weights`; NaN where a term is not known."""
         groups = [self.levels.get(term, ()) for term in weights]
         count = min((len(group) for group in groups), default=0)
-        if count < 2:
+        if count < _GROUPS:
             return UNKNOWN
         sums = [
             math.fsum(weight * group[at] for weight, group in zip(weights.values(), groups, strict=True))

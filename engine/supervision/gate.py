@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.config.tree import GateConfig
 from engine.protocol.state import VALIDATION, GateCheck, RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.supervision.baseline import UNKNOWN, LossLevel
 
 _CERTAIN = 3.0
@@ -68,22 +69,31 @@ def slope_with_error(values: list[float]) -> tuple[float, float]:
 
 
 def gate_checks(
-    window: GateWindow, state: RunState, gate: GateConfig, ill: Collection[str] | None = None
+    window: GateWindow,
+    state: RunState,
+    gate: GateConfig,
+    ill: Collection[str] | None = None,
+    *,
+    has_baseline: bool = True,
 ) -> tuple[GateCheck, ...]:
     """Every condition for a promotion with its measured value (steady decrease, norms under 10, no NaN).
 
     `ill` names the modules with an open alert, each with its kind; None where nothing has looked at them in this phase.
+    A check that cannot be measured is left out: of the baseline where `has_baseline` is False, of a score where the
+    task has none.
     """
     in_phase = state.step - state.phase_started_at
     enough = min(window.size, max(gate.min_steps, 3))
+    baseline = (_chance_check(window, enough),) if has_baseline else ()
+    score = (_score_check(window.mious, state.spec, gate),) if state.spec.score else ()
     return (
         GateCheck("steps in phase", str(in_phase), f"at least {gate.min_steps}", in_phase >= gate.min_steps),
         _slope_check(window, enough),
-        _chance_check(window, enough),
+        *baseline,
         _norm_check(window, enough, gate),
         _finite_check(window, enough),
         _module_check(ill, in_phase, enough),
-        _miou_check(window.mious, gate),
+        *score,
     )
 
 
@@ -116,7 +126,8 @@ def _chance_check(window: GateWindow, enough: int) -> GateCheck:
     noise = _CERTAIN * math.hypot(own_error, level.error)
     learns = slope < -_CERTAIN * slope_error and level.blind + mean < level.chance - _CERTAIN * own_error
     value = f"{level.blind + mean:.4g}{', falling' if learns else ''}"
-    bound = f"under {level.blind - noise:.4g}, or under {level.chance:.4g} and falling"
+    falling = f", or under {level.chance:.4g} and falling" if math.isfinite(level.chance) else ""
+    bound = f"under {level.blind - noise:.4g}{falling}"
     return _measured(GateCheck("loss below chance", value, bound, mean < -noise or learns), len(margins), enough)
 
 
@@ -151,16 +162,22 @@ def _module_check(ill: Collection[str] | None, in_phase: int, enough: int) -> Ga
     return _measured(check, 0 if ill is None else in_phase, enough)
 
 
-def _miou_check(mious: list[float], gate: GateConfig) -> GateCheck:
-    """Validation mIoU may lie at most `max_miou_drop` under the phase's best; pending until the phase has a validation.
+def _score_check(scores: list[float], spec: TaskSpec, gate: GateConfig) -> GateCheck:
+    """The score may be worse than the phase's best by `max_miou_drop`; pending until the phase has a validation.
 
-    A validation that was not finite counts as NaN, and fails.
+    The drop is a share of the score's range, or of the best score where its range is not known. A validation that was
+    not finite counts as NaN, and fails.
     """
-    name, bound = VALIDATION, f"within {gate.max_miou_drop:g} of the phase's best"
-    if not mious:
+    span = spec.score_range
+    drop = f"{100 * gate.max_miou_drop:g} %" if span is None else f"{gate.max_miou_drop * span:g}"
+    name, bound = f"{VALIDATION} {spec.score_title}", f"within {drop} of the phase's best"
+    if not scores:
         return GateCheck(name, _UNKNOWN, bound, False, measured=False)
-    best = max(filter(math.isfinite, mious), default=0.0)
-    return GateCheck(name, f"{mious[-1]:.3f}", bound, mious[-1] >= best - gate.max_miou_drop)
+    known = list(filter(math.isfinite, scores))
+    best = (min if spec.lower_is_better else max)(known, default=0.0)
+    worse_by = (scores[-1] - best) if spec.lower_is_better else (best - scores[-1])
+    most = gate.max_miou_drop * (abs(best) if span is None else span)
+    return GateCheck(name, f"{scores[-1]:.3f}", bound, worse_by <= most)
 
 
 _UNKNOWN = "not measured yet"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from engine.errors import UserError
 from engine.task import Tap, Task, Tensors
 from engine.training.step_plan import StepPlan
 
@@ -28,9 +29,15 @@ class Objective:
             return self.task.forward(model, batch, active, tap)
 
     def terms(self, outputs: Any, batch: Tensors, terms: tuple[str, ...], tap: Tap) -> dict[str, Tensor]:
-        """Return the raw loss terms in full precision."""
+        """Return the raw loss terms in full precision, in the order of `terms`.
+
+        Raises UserError where the task left one out.
+        """
         with torch.autocast(next(iter(batch.values())).device.type, enabled=False):
-            return self.task.losses(outputs, batch, terms, self.config, tap)
+            found = self.task.losses(outputs, batch, terms, self.config, tap)
+        if missing := [term for term in terms if term not in found]:
+            raise UserError(f"losses() leaves out the term {missing[0]!r}, which it was asked for")
+        return {term: found[term] for term in terms}
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,6 @@ def test_bounds_in_the_wrong_order_are_told(write):
     [
         ("tini", "command line: there is no config 'tini' in configs/; did you mean 'tiny'?"),
         ("stable", f"command line: there is no config 'stable' in configs/; did you mean '{BASE}_refined_stable'?"),
-        ("", "command line: there is no config '' in configs/; there are "),
         ("tiny.yaml", "command line: there is no config file 'tiny.yaml'; did you mean the named config 'tiny'?"),
         (
             "no/such.yaml",

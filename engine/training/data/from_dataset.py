@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from engine.errors import UserError
 from engine.task import Sample, Samples
@@ -35,11 +36,11 @@ def from_dataset(
 
     `to_tensors` names an item's tensors; without it a mapping keeps its names, and the members of a tuple are called
     `input` and `target` (further ones by their numbers). With `shuffle` each epoch has an order of its own. Whatever an
-    item draws from the generators of Python, NumPy and torch depends on `seed`, the epoch and the item alone.
-    Raises UserError for an empty data set.
+    item draws from the generators of Python, NumPy and torch depends on `seed`, the epoch and the item alone. With
+    data.num_workers 0 items are made between the steps, as by PyTorch's own loader; with more, meanwhile.
+    Raises UserError for an empty data set and for one that has no length or no items by number.
     """
-    if len(dataset) == 0:
-        raise UserError("the data set is empty: there is nothing to train on")
+    _check_map_style(dataset)
     return DatasetSamples(dataset, to_tensors or named_tensors, seed=seed, shuffle=shuffle)
 
 
@@ -65,7 +66,7 @@ class DatasetSamples:
         item = self._item_at(epoch, index)
         with _seeded((self._seed, epoch if self._shuffle else 0, item)):
             tensors = self._to_tensors(self._dataset[item])
-        return Sample({name: as_tensor(value) for name, value in tensors.items()}, str(item))
+        return Sample({name: _tensor_of(item, name, value) for name, value in tensors.items()}, str(item))
 
     def _item_at(self, epoch: int, index: int) -> int:
         if not self._shuffle:
@@ -76,18 +77,57 @@ class DatasetSamples:
 
 
 def named_tensors(item: Any) -> dict[str, Any]:
-    """Return the tensors of an item by name: a mapping as it is, a tuple as `input`, `target`, `2` and so on."""
+    """Return the tensors of an item by name: a mapping as it is, a tuple as `input`, `target`, `2` and so on.
+
+    The fields of a named tuple keep their names.
+    """
     if isinstance(item, Mapping):
         return dict(item)
-    if isinstance(item, Sequence) and not isinstance(item, str):
+    if hasattr(item, "_fields"):
+        return item._asdict()
+    if isinstance(item, Sequence) and not isinstance(item, str | bytes):
         names = ("input", "target", *map(str, range(2, len(item))))
         return dict(zip(names, item, strict=False))
     return {"input": item}
 
 
 def as_tensor(value: Any) -> Tensor:
-    """Return a number, an array or a tensor as a tensor of its own."""
-    return value.detach().clone() if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
+    """Return a number, an array, a picture or a tensor as a tensor of its own. Raises TypeError for anything else."""
+    if not isinstance(value, Tensor):
+        return torch.as_tensor(np.array(value))
+    plain = value.detach().cpu().clone()
+    plain.numpy()  # batches are put together by NumPy, which lacks some types
+    return plain
+
+
+def _tensor_of(item: int, name: str, value: Any) -> Tensor:
+    try:
+        return as_tensor(value)
+    except (TypeError, ValueError):
+        kind = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else _kind_of(value)
+        raise UserError(
+            f"item {item} of the data set: {name!r} is {kind}, which is no number, array or tensor that a batch can be "
+            "made of; name its tensors with from_dataset(..., to_tensors=...)"
+        ) from None
+
+
+def _kind_of(value: Any) -> str:
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _check_map_style(dataset: Any) -> None:
+    """Raise UserError unless `dataset` has a length, and items by their numbers."""
+    what = f"the data set is {_kind_of(dataset)}"
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise UserError(
+            f"{what}, which has no length: an iterable-style data set cannot be resumed in the middle of an epoch; "
+            "give a map-style one, with __len__ and __getitem__"
+        )
+    if isinstance(dataset, Mapping | str | bytes) or not hasattr(dataset, "__getitem__"):
+        raise UserError(f"{what}, which has no items by number; give a map-style one, such as a TensorDataset")
+    if len(dataset) == 0:
+        raise UserError("the data set is empty: there is nothing to train on")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.errors import UserError
 from engine.task import Sample, Samples
 from engine.training.data.batch import Batch, Position
 
@@ -51,8 +52,31 @@ def assemble(samples: Samples, span: Span) -> Batch:
 
 
 def stacked(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Return the tensors of several samples, at least one, with the axis that counts them."""
+    """Return the tensors of several samples, at least one, with the axis that counts them.
+
+    Raises UserError where a sample differs from the first in its tensors, their shapes or their types.
+    """
+    first = samples[0]
+    for other in samples:
+        if misfit := _misfit(first, other):
+            raise UserError(f"samples {first.sample_id} and {other.sample_id} do not fit into one batch: {misfit}")
     return {name: _stack([sample.tensors[name] for sample in samples]) for name in samples[0].tensors}
+
+
+def _misfit(first: Sample, other: Sample) -> str:
+    """Return how the tensors of two samples differ, an empty string where they do not."""
+    if other.tensors.keys() != first.tensors.keys():
+        return f"their tensors are {', '.join(first.tensors)} and {', '.join(other.tensors)}"
+    for name, tensor in first.tensors.items():
+        if other.tensors[name].shape != tensor.shape:
+            return f"{name} is {_shape(tensor)} and {_shape(other.tensors[name])}"
+        if other.tensors[name].dtype != tensor.dtype:
+            return f"{name} is of {tensor.dtype} and of {other.tensors[name].dtype}"
+    return ""
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:

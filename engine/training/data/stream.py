@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from engine.task import DataGoneError, Rejection, Samples, draws_random_numbers
 from engine.training.data.batch import Batch, Position
@@ -28,8 +28,8 @@ _SECONDS_TO_CLOSE: Final = 3.0
 class BatchStream:
     """Batches from `position` on, over epoch after epoch; the last batch of an epoch may be smaller.
 
-    With `num_workers` 0 a thread assembles them, else so many processes that live as long as the stream. Samples that
-    draw from the global generators are made in a process, or, where they cannot be sent to one, by the calling thread.
+    With `num_workers` 0, or where the samples cannot be sent to a process, a thread assembles them, or the calling
+    thread where they draw from the global generators; else so many processes that live as long as the stream.
     torch's global generator is neither read nor moved. Not for several threads at once.
     Who is at one batch for `timeout_seconds` is taken for stuck: `take_complaints` says so; a process is replaced.
     """
@@ -46,9 +46,9 @@ class BatchStream:
         self._length = len(dataset)
         if self._length == 0:
             raise ValueError("a stream needs at least one sample")
-        self._is_inline = False
-        if draws_random_numbers(dataset) and num_workers == 0:
-            num_workers, self._is_inline = (1, False) if _can_travel(dataset) else (0, True)
+        if num_workers and not _can_travel(dataset):
+            num_workers = 0
+        self._is_inline = num_workers == 0 and draws_random_numbers(dataset)
         self._pool = WorkerPool(dataset, num_workers) if num_workers else None
         self._assemble: Callable[[Span], Batch] = self._pool.assemble if self._pool else partial(assemble, dataset)
         self._num_ahead = 1 if self._is_inline else 1 + _AHEAD * max(num_workers, 1)
@@ -63,7 +63,9 @@ class BatchStream:
     def next(self) -> Batch:
         """The next batch; blocks until it is there and raises what went wrong in making it."""
         self.wait(lambda: False)
+        began = time.perf_counter()
         batch = self._pending.popleft().result()
+        self._waited += time.perf_counter() - began if self._is_inline else 0.0
         batch.wait_seconds, self._waited = self._waited, 0.0
         batch.rejections = self._unreported(batch.rejections)
         self._fill()
@@ -155,15 +157,26 @@ class _Deferred(Future[Batch]):
         super().__init__()
         self._make = assemble
 
+    def done(self) -> bool:
+        """Return True: to wait for the batch would not make it."""
+        return True
+
     def result(self, timeout: float | None = None) -> Batch:
         """Assemble the batch; raises what went wrong in making it."""
         return self._make()
 
 
+class _Nowhere:
+    """A file that keeps nothing: a large data set is not copied to see whether it can be sent."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
 def _can_travel(samples: Samples) -> bool:
     """Return whether the samples can be sent to a worker process."""
     try:
-        pickle.dumps(samples)
+        pickle.Pickler(_Nowhere(), protocol=5).dump(samples)
     except Exception:  # pickle raises whatever an object's own methods raise
         return False
     return True

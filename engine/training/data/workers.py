@@ -8,6 +8,7 @@ import pickle
 import queue
 import signal
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -219,11 +220,23 @@ def _serve(pipe: Connection, samples: Samples) -> None:
             return
 
 
+def _failed(error: Exception) -> bytes:
+    """Return `error` with its traceback as a note, or, where it cannot be sent, what it says in one that can."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        error.add_note(f"in a data worker:\n{text}")
+        packed = pickle.dumps(_Failed(error))
+        pickle.loads(packed)
+    except Exception:  # pickle raises whatever an object's own methods raise
+        return pickle.dumps(_Failed(RuntimeError(text)))
+    return packed
+
+
 def _answer(samples: Samples, span: Span) -> bytes:
     try:
         batch = assemble(samples, span)
     except Exception as error:  # whatever it is, it is raised again where the batch is waited for
-        return pickle.dumps(_Failed(error))
+        return _failed(error)
     fields = {name: getattr(batch, name) for name in Batch.__slots__}
     arrays = {name: tensor.numpy() for name, tensor in batch.tensors.items()}
     return pickle.dumps(_Packed({**fields, "tensors": arrays}), protocol=5)

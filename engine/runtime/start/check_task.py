@@ -1,0 +1,109 @@
+"""What is wrong with a task, found before the first step: its network's parts, its losses and its scores are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.config.tree import RunConfig
+from engine.errors import UserError
+from engine.protocol.task_spec import TaskSpec
+from engine.task import Samples, Splits, Task, Tensors, untapped
+from engine.training.data.spans import stacked
+from engine.training.loss_sum import Objective
+
+_TRIED = 2
+"""Samples in the batch that is tried."""
+
+
+def check_task(task: Task, config: RunConfig, model: nn.Module, splits: Splits) -> None:
+    """Raise UserError at the first mistake in what the task made of its spec; no generator moves.
+
+    The built-in task is not tried: its tests do that.
+    """
+    if mistake := next(_mistakes_in_parts(task.spec, model), ""):
+        raise UserError(f"the network: {mistake}")
+    if not len(splits.val):
+        raise UserError("the validation split is empty: there is nothing to measure the network with")
+    if not config.task:
+        return
+    device = next(model.parameters()).device
+    objective, spec = Objective(task, config), task.spec
+    is_training = model.training
+    model.eval()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+        batch = _batch(splits.train, device)
+        for on in dict.fromkeys((config.active_components(), _all_compatible(spec))):
+            _try_losses(objective, model, batch, on)
+        _try_scores(objective, model, _batch(splits.val, device))
+    model.train(is_training)
+
+
+def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
+    parts = dict(model.named_children())
+    held: dict[int, str] = {}
+    if next(model.parameters(), None) is None:
+        yield "it has no parameters to train"
+    for name, _ in model.named_parameters(recurse=False):
+        yield f"the parameter {name!r} is in no named child: put it into a module of its own, for parts are monitored"
+    for part, module in parts.items():
+        for name, parameter in module.named_parameters():
+            if (other := held.setdefault(id(parameter), part)) != part:
+                yield f"{other!r} and {part!r} share the parameter {name!r}: put both into one named child"
+    for component in spec.components:
+        if component.has_parameters and component.name not in parts:
+            yield (
+                f"the component {component.name!r} has no part: call a child of the network so, or say "
+                "has_parameters=False where it is only a loss"
+            )
+
+
+def _batch(samples: Samples, device: torch.device) -> Tensors:
+    first = [samples.sample(0, index) for index in range(min(_TRIED, len(samples)))]
+    return {name: tensor.to(device) for name, tensor in stacked(first).items()}
+
+
+def _all_compatible(spec: TaskSpec) -> frozenset[str]:
+    """Return as many components as can be on together."""
+    on: frozenset[str] = frozenset()
+    for name in spec.component_names:
+        on = on if spec.rivals(name, on) else on | {name}
+    return on
+
+
+def _try_losses(objective: Objective, model: nn.Module, batch: Tensors, on: frozenset[str]) -> None:
+    terms = objective.task.spec.active_terms(on)
+    outputs = objective.outputs(model, batch, on, untapped, None)
+    for term, value in objective.terms(outputs, batch, terms, untapped).items():
+        _check_scalar(term, value)
+
+
+# What a class of no common base returns may be anything: hence Any.
+def _check_scalar(term: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise UserError(f"losses() returns the term {term!r} as a {type(value).__name__}, which is no tensor")
+    if value.ndim or not value.is_floating_point():
+        shape = "x".join(map(str, value.shape)) or "a scalar"
+        raise UserError(
+            f"losses() returns the term {term!r} as {shape} of {value.dtype}, which is no floating-point scalar: "
+            "take the mean over the samples"
+        )
+
+
+def _try_scores(objective: Objective, model: nn.Module, batch: Tensors) -> None:
+    task = objective.task
+    outputs = objective.outputs(model, batch, objective.config.active_components(), untapped, None)
+    sums: Any = task.score(outputs, batch, objective.config)
+    if not (isinstance(sums, Mapping) and all(isinstance(value, Tensor) for value in sums.values())):
+        raise UserError("score() returns something else than tensors by name: give sums over the batch")
+    metrics: Any = task.metrics(sums, len(next(iter(batch.values()))))
+    if not isinstance(metrics, Mapping):
+        raise UserError(f"metrics() returns a {type(metrics).__name__}, not numbers by name")
+    for name in (metric.name for metric in task.spec.metrics):
+        if name not in metrics:
+            raise UserError(f"metrics() leaves out {name!r}, which the spec has")
+        if not isinstance(metrics[name], int | float):
+            raise UserError(f"metrics() returns {name!r} as a {type(metrics[name]).__name__}: make it a float")
