@@ -201,9 +201,6 @@ class HasInspect(Protocol):
         ...
 
 
-_MEMBERS: Final = ("spec", "Config", "open_data", "build_model", "forward", "losses", "score", "metrics")
-
-
 def load_task(where: str = "") -> Task:
     """Return the task of the class at `where`: `package.module:Class` or `FILE.py:Class`, '' for the default task.
 

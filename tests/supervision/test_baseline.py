@@ -39,3 +39,8 @@ def test_knowing_how_frequent_each_class_is_costs_less_than_knowing_nothing_and_
         outputs = Outputs(log_probs_N3HW=logs, auxiliary_N1HW=empty, contour_N1HW=empty, distance_N1HW=empty)
         other = term_values(outputs, label, distance, ("cross_entropy",), WEIGHTS)["cross_entropy"]
         assert float(other) > blind["cross_entropy"] - 0.01
+
+
+def test_a_baseline_covers_the_terms_of_which_it_knows_two_groups() -> None:
+    baseline = Baseline({"a": (1.0, 1.1), "b": (1.0,)}, {})
+    assert baseline.covers(("a",)) and not baseline.covers(("a", "b")) and not baseline.covers(("c",))

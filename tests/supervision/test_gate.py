@@ -10,7 +10,8 @@ import pytest
 
 from engine.config.tree import GateConfig
 from engine.protocol.codec import from_json
-from engine.protocol.state import GateCheck
+from engine.protocol.state import GateCheck, RunState
+from engine.protocol.task_spec import Metric, TaskSpec
 from engine.supervision.baseline import LossLevel
 from engine.supervision.gate import GateWindow, gate_checks, slope_with_error
 from tests.person_state import person_state
@@ -182,3 +183,37 @@ def test_the_slope_of_a_line_is_exact_and_has_no_error() -> None:
     slope, error = slope_with_error([1.0 + 0.5 * i for i in range(10)])
     assert slope == pytest.approx(0.5)
     assert error == pytest.approx(0.0, abs=1e-12)
+
+
+def _score_of(spec: TaskSpec, *scores: float) -> GateCheck:
+    window = GateWindow(GATE.window_steps)
+    window.mious.extend(scores)
+    return gate_checks(window, RunState(run="r", spec=spec), GATE)[-1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "passed"), [((9.0, 8.0), True), ((8.0, 8.1), True), ((8.0, 8.2), False), ((8.0, math.nan), False)]
+)
+def test_a_score_that_is_better_when_lower_may_rise_by_a_share_of_the_best(
+    scores: tuple[float, ...], passed: bool
+) -> None:
+    spec = TaskSpec(metrics=(Metric("perplexity"),), score="perplexity", lower_is_better=True)
+    check = _score_of(spec, *scores)
+    assert (check.name, check.bound, check.passed) == (
+        "validation perplexity",
+        "within 2 % of the phase's best",
+        passed,
+    )
+
+
+def test_the_drop_of_a_score_is_a_share_of_its_range() -> None:
+    spec = TaskSpec(metrics=(Metric("mark", "school mark", 0, 100),), score="mark")
+    check = _score_of(spec, 80.0, 78.5)
+    assert (check.name, check.bound, check.passed) == ("validation school mark", "within 2 of the phase's best", True)
+    assert not _score_of(spec, 80.0, 77.5).passed
+
+
+def test_what_a_task_cannot_measure_is_left_out() -> None:
+    state = RunState(run="r", step=100)
+    names = [check.name for check in gate_checks(GateWindow(4), state, GATE, has_baseline=False)]
+    assert "loss below chance" not in names and not any(name.startswith("validation") for name in names)

@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 import psutil
 import torch
 
+from engine.errors import UserError
 from engine.task import Samples
 from engine.training.data.batch import Batch
 from engine.training.data.spans import Span, assemble
@@ -221,10 +222,14 @@ def _serve(pipe: Connection, samples: Samples) -> None:
 
 
 def _failed(error: Exception) -> bytes:
-    """Return `error` with its traceback as a note, or, where it cannot be sent, what it says in one that can."""
+    """Return `error` with its traceback as a note, or, where it cannot be sent, what it says in one that can.
+
+    A UserError says all there is to say.
+    """
     text = "".join(traceback.format_exception(error))
     try:
-        error.add_note(f"in a data worker:\n{text}")
+        if not isinstance(error, UserError):
+            error.add_note(f"in a data worker:\n{text}")
         packed = pickle.dumps(_Failed(error))
         pickle.loads(packed)
     except Exception:  # pickle raises whatever an object's own methods raise

@@ -1,0 +1,134 @@
+"""What is wrong with a task is one sentence and exit code 2 before the first step; what it raises is exit code 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+from engine.config.load import load_config
+from engine.errors import UserError
+from engine.journal.disk.run_dir import CONSOLE_LOG
+from engine.protocol import events as e
+from engine.protocol.spec_check import spec_mistake
+from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
+from engine.task import load_task
+from tests.faulty import entries, run, series
+
+FILE = Path(__file__).with_name("odd_tasks.py")
+SCORED = {"metrics": (Metric("m"),), "score": "m"}
+
+
+def run_task(directory: Path, name: str, *settings: str) -> int:
+    few = ("training.epochs=2", "training.batch_size=4", "tensorboard.enabled=false")
+    return run(directory, load_config("", (f"task={FILE}:{name}", *few, *settings)))
+
+
+@pytest.mark.parametrize("name", ["Right", "OtherOrder"])
+def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> None:
+    assert run_task(tmp_path / "run", name, "components.extra=true") == 0
+    raw = [series(tmp_path / "run", f"loss_raw/{term}")[1] for term in ("error", "extra")]
+    assert run_task(tmp_path / "right", "Right", "components.extra=true") == 0
+    assert raw == [series(tmp_path / "right", f"loss_raw/{term}")[1] for term in ("error", "extra")]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("NoMembers", "lacks open_data, build_model, forward, losses, score, metrics; a task has spec, "),
+        ("NoConfig", "Config is no subclass of RunConfig"),
+        ("NoSpec", "spec is no TaskSpec"),
+        ("Arguments", "its class takes no arguments"),
+        ("OddScore", "the score 'closenes' is not among the metrics: did you mean 'closeness'?"),
+        ("OddPhase", "the phase 'two' adds the component 'extra', which the spec lacks: there is none"),
+        ("OddTerm", "the term 'more' belongs to the component 'extras', which the spec lacks: did you mean 'extra'?"),
+        ("TermMissing", "losses() leaves out the term 'extra', which it was asked for"),
+        ("TermPerSample", "losses() returns the term 'error' as 2 of torch.float32, which is no floating-point scalar"),
+        ("TermNumber", "losses() returns the term 'error' as a float, which is no tensor"),
+        ("LooseParameter", "the network: the parameter 'scale' is in no named child"),
+        ("SharedParameter", "the network: 'body' and 'head' share the parameter '0.weight'"),
+        ("NoPart", "the network: the component 'extra' has no part"),
+        ("NoParameters", "the network: it has no parameters to train"),
+        ("NoSums", "score() returns something else than tensors by name"),
+        ("NoMetric", "metrics() leaves out 'closeness', which the spec has"),
+        ("TensorMetric", "metrics() returns 'closeness' as a Tensor: make it a float"),
+        ("NoValidation", "the validation split is empty"),
+        ("Absent", "has no class 'Absent'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_the_first_step(tmp_path: Path, name: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run_task(tmp_path / "run", name)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_program_ends_with_2_and_leaves_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--no-ui", "--device=cpu", f"--task={FILE}:TermMissing", "--runs-dir", str(tmp_path / "runs")]
+    assert main.main(words) == 2
+    assert capsys.readouterr().err.startswith("error: losses() leaves out the term 'extra'")
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "error"),
+    [
+        ("ForwardFails", "in forward", "AttributeError: 'Net' object has no attribute 'missing'"),
+        ("FailsLater", "in losses", "ZeroDivisionError: a mistake in the losses"),
+    ],
+)
+def test_an_error_of_the_task_ends_the_run_with_a_traceback(tmp_path: Path, name: str, line: str, error: str) -> None:
+    assert run_task(tmp_path / "run", name) == 1
+    (failed,) = entries(tmp_path / "run", e.RunFailed)
+    assert failed.event == e.RunFailed(error)
+    log = (tmp_path / "run" / CONSOLE_LOG).read_text()
+    assert line in log and "odd_tasks.py" in log and error in log
+
+
+def test_to_try_a_task_moves_no_generator(tmp_path: Path) -> None:
+    config = load_config("", (f"task={FILE}:Right", "training.max_steps=1"))
+    torch.manual_seed(config.training.seed)
+    load_task(config.task).build_model(config)
+    after = torch.get_rng_state()
+    seen: list[torch.Tensor] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.runtime.train._baseline", lambda *_: seen.append(torch.get_rng_state()) or _none())
+        assert run(tmp_path / "run", config) == 0
+    assert torch.equal(seen[0], after)
+
+
+def _none() -> object:
+    from engine.supervision.baseline import Baseline
+
+    return Baseline({}, {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "mistake"),
+    [
+        (TaskSpec(**SCORED), "the spec has no loss term"),
+        (TaskSpec(terms=(Term("a"), Term("a")), **SCORED), "2 terms are called 'a'"),
+        (TaskSpec(terms=(Term("a b"),), **SCORED), "a term is called 'a b'"),
+        (TaskSpec(terms=(Term("a"),)), "the score '' is not among the metrics: there is none"),
+        (TaskSpec(terms=(Term("a", "c"),), components=(Component("c"),), **SCORED), "every loss term belongs to"),
+        (TaskSpec(terms=(Term("a"),), phases=(), **SCORED), "the spec has no phase"),
+        (
+            TaskSpec(
+                terms=(Term("a"),),
+                components=(Component("b", excludes=("c",)), Component("c")),
+                phases=(Phase("base"), Phase("all", adds=("b", "c"))),
+                **SCORED,
+            ),
+            "the phase 'all' has components that exclude each other: b, c",
+        ),
+        (
+            TaskSpec(terms=(Term("a"),), components=(Component("b", excludes=("d",)),), **SCORED),
+            "the component 'b' excludes the component 'd', which the spec lacks: there are b",
+        ),
+        (TaskSpec(terms=(Term("a"),), **SCORED), ""),
+        (load_task().spec, ""),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_said(spec: TaskSpec, mistake: str) -> None:
+    assert spec_mistake(spec).startswith(mistake) and bool(spec_mistake(spec)) is bool(mistake)
