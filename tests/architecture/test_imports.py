@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.architecture.sources import ROOT, imports_of, module_names
 
 SCREEN = ("textual", "rich", "plotext", "cockpit")
-HEAVY = ("torch", "kornia", "torchvision")
+HEAVY = ("torch", "torchvision")
 
 IMPORT_EACH = """
 import importlib, sys
@@ -27,7 +27,7 @@ import sys
 from main import main
 for words in sys.argv[1:]:
     code = main(words.split())
-    heavy = [word for word in ("torch", "kornia", "textual") if word in sys.modules]
+    heavy = [word for word in ("torch", "textual") if word in sys.modules]
     print(f"{words}: exit {code}, imported {', '.join(heavy) or 'nothing heavy'}", flush=True)
 """
 

@@ -19,7 +19,7 @@ load_settings(settings_file())
 print(",".join(name for name in sys.argv[1:] if name in sys.modules))
 """
 
-LATER = ("torch", "kornia", "numpy", "scipy", "pydantic", "yaml", "plotext", "tensorboard", "PIL", "psutil")
+LATER = ("torch", "numpy", "scipy", "pydantic", "yaml", "plotext", "tensorboard", "PIL", "psutil")
 
 
 def test_nothing_heavy_is_imported_before_the_first_frame(tmp_path, monkeypatch):

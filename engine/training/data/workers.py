@@ -26,7 +26,7 @@ from engine.training.data.spans import Span, assemble
 MAX_DEATHS: Final = 5
 """So many workers may die in a row on one batch before that is an error."""
 
-_PRELOADED: Final = ["torch", "kornia.enhance", "kornia.geometry", "scipy.ndimage", "PIL.Image", "pycocotools.mask"]
+_PRELOADED: Final = ["torch", "scipy.ndimage", "PIL.Image", "pycocotools.mask"]
 _PATIENCE: Final = 0.2
 """Seconds between looks at whether a wait has become pointless."""
 _SECONDS_TO_CLOSE: Final = 3.0

@@ -1,4 +1,4 @@
-"""Augmentation of a cut region with kornia's operations: mirrored, and in another light."""
+"""Augment a cut region: mirror it, and change its brightness, contrast, saturation and colour cast."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from kornia.enhance import (
-    adjust_brightness_accumulative,
-    adjust_contrast_with_mean_subtraction,
-    adjust_saturation_with_gray_subtraction,
-    shift_rgb,
-)
-from kornia.geometry.transform import hflip
 from torch import Tensor
 
 LOG_FACTOR: Final = 0.35
@@ -20,6 +13,9 @@ LOG_FACTOR: Final = 0.35
 
 CAST: Final = 0.06
 """Red, green and blue are each shifted by up to so much; skin must stay skin."""
+
+LUMA: Final = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the gray value (ITU-R BT.601)."""
 
 
 def augment(
@@ -34,16 +30,28 @@ def augment(
     factors = np.exp(rng.uniform(-LOG_FACTOR, LOG_FACTOR, size=3))
     shifts = rng.uniform(-CAST, CAST, size=3)
     if mirrored:
-        image_3HW, label_HW = hflip(image_3HW), hflip(label_HW)
+        image_3HW, label_HW = image_3HW.flip(-1).contiguous(), label_HW.flip(-1)
     if relit:
         image_3HW = _relight(image_3HW, factors.tolist(), shifts.tolist())
     return image_3HW.contiguous(), label_HW.contiguous()
 
 
 def _relight(image_3HW: Tensor, factors: list[float], shifts: list[float]) -> Tensor:
-    brightness, contrast, saturation = factors
-    red, green, blue = (torch.tensor([shift]) for shift in shifts)
-    image_3HW = adjust_brightness_accumulative(image_3HW, brightness)
-    image_3HW = adjust_contrast_with_mean_subtraction(image_3HW, contrast)
-    image_3HW = adjust_saturation_with_gray_subtraction(image_3HW, saturation)
-    return shift_rgb(image_3HW[None], red, green, blue)[0]
+    """Return the image with other brightness, contrast, saturation and colour cast, each clamped to 0..1 in turn.
+
+    The factors are rounded to the image's precision first: the results are kornia's, bit for bit.
+    """
+    brightness, contrast, saturation = torch.tensor(factors, dtype=image_3HW.dtype)
+    image_3HW = (image_3HW * brightness).clamp(0.0, 1.0)
+    mean_1 = _gray(image_3HW).mean((-2, -1), keepdim=True)
+    image_3HW = (image_3HW * contrast + mean_1 * (1 - contrast)).clamp(0.0, 1.0)
+    image_3HW = ((1 - saturation) * _gray(image_3HW) + saturation * image_3HW).clamp(0.0, 1.0)
+    shift_3 = torch.tensor(shifts, dtype=image_3HW.dtype)
+    return (image_3HW + shift_3[:, None, None]).clamp(0.0, 1.0)
+
+
+def _gray(image_3HW: Tensor) -> Tensor:
+    """Return the luma of ITU-R BT.601, summed in the order red, green, blue."""
+    red, green, blue = image_3HW
+    weight_red, weight_green, weight_blue = torch.tensor(LUMA, dtype=image_3HW.dtype)
+    return torch.addcmul(torch.addcmul(red * weight_red, green, weight_green), blue, weight_blue)[None]
