@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cockpit.cli.parser import Parser, first_word
-from engine.protocol.command_syntax import COMMAND_WORDS, usage
+from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 DEFAULT_RUNS_DIR: Final = Path("runs")
@@ -42,7 +42,8 @@ examples:
 
 def build_parser() -> Parser:
     """The parser of `main.py`: `command` is None for training, or the subcommand's name."""
-    parser = Parser(prog="main.py", description="Train, watch and steer a segmentation run.", epilog=_EXAMPLES)
+    about = "Train, watch and steer a segmentation run."
+    parser = Parser(prog=program_name(), description=about, epilog=_examples(_EXAMPLES))
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     _add_what_to_train(parser)
     _add_where_to_train(parser)
@@ -63,6 +64,11 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     if arguments.command and first_word(words) != arguments.command:
         parser.error(f"the command {arguments.command!r} comes first, before its options")
     return arguments
+
+
+def _examples(text: str) -> str:
+    """Return examples as the user would type them, whichever way the program was started."""
+    return text.replace("main.py", program_name())
 
 
 class _Version(argparse.Action):
@@ -94,7 +100,7 @@ def _add_what_to_train(parser: Parser) -> None:
         "--configs",
         default="",
         metavar="NAME",
-        help="a config's name, or a YAML file; see `main.py configs`",
+        help=f"a config's name, or a YAML file; see `{program_name()} configs`",
     )
     group.add_argument(
         "--task",
@@ -184,7 +190,7 @@ def _add_send(commands: Any) -> None:
         "send",
         help="steer a running run",
         description=f"Ask a running run for something. The commands:\n{lines}",
-        epilog=_SEND_EXAMPLES,
+        epilog=_examples(_SEND_EXAMPLES),
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")

@@ -19,6 +19,7 @@ from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
+from engine.protocol.command_syntax import program_name
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
 
@@ -143,7 +144,7 @@ def _listed(title: str, lines: list[Text]) -> Iterator[Text]:
     if lines:
         yield Text(f"  {title}: {len(lines)}")
     if len(lines) > _MAX_LISTED:
-        yield Text(f"    ... {len(lines) - _MAX_LISTED} earlier ones: main.py events")
+        yield Text(f"    ... {len(lines) - _MAX_LISTED} earlier ones: {program_name()} events")
     for line in lines[-_MAX_LISTED:]:
         yield Text("    ").append_text(line)
 

@@ -1,4 +1,4 @@
-"""How a run ended, and the commands that go on from there, as one would type them from the project's root."""
+"""How a run ended, and the commands that go on from there, as the user would type them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import FORENSICS
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.command_syntax import INSTALLED_COMMAND, program_name
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 
@@ -70,7 +71,8 @@ def resume_command(run_dir: Path, *more: str) -> str:
 
 def command_for(run_dir: Path, word: str, *rest: str) -> str:
     """The command `word` (such as 'send' or '--resume') for the run in `run_dir`, with what comes after the name."""
-    words = ["python", "main.py", word, run_dir.name, *rest]
+    name = program_name()
+    words = [*(() if name == INSTALLED_COMMAND else ("python",)), name, word, run_dir.name, *rest]
     return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
 
 

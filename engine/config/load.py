@@ -19,7 +19,8 @@ from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_s
 from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
 
-CONFIGS_DIR: Final = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS_DIR: Final = (Path(__file__).parent / "named").resolve()
+"""The folder of named configs: `configs/` in a checkout, to which `named` links, or the copy in an installed wheel."""
 SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
 _MOST: Final = 2**53

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.outputs.fault_report import NOT_REPLAYED, ONLY_MIXED, VANISHED, Fault
+from engine.protocol.command_syntax import program_name
 from engine.protocol.task_spec import TaskSpec
 
 _GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumulation, or try Adam instead of AdamW"
@@ -15,7 +16,7 @@ def remedy_of(fault: Fault, spec: TaskSpec) -> str:
     if fault.verdict == VANISHED:
         return "train on; if it comes again, move to another machine and check its memory"
     if fault.verdict == NOT_REPLAYED:
-        return "replay it in a process of its own: main.py diagnose"
+        return f"replay it in a process of its own: {program_name()} diagnose"
     if fault.verdict == ONLY_MIXED:
         return "mixed precision: False (disabled for stability), or amp_dtype bf16 where it is fp16"
     if fault.direction == "input":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from threading import Event as Signal
@@ -10,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import psutil
+
+_LOG: Final = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_SAMPLES: Final = 1.0
 _SECONDS_TO_FIRST: Final = 0.1
@@ -93,11 +96,15 @@ class NvmlGpu:
 
 
 def find_gpu(uuid: str) -> Gpu | None:
-    """The GPU that CUDA calls `uuid`, with or without 'GPU-' before it; None where NVIDIA's library knows none."""
+    """The GPU that CUDA calls `uuid`, with or without 'GPU-' before it; None where NVIDIA's library knows
+    none or is not installed, which is logged."""
     if not uuid:
         return None
-    import pynvml  # noqa: PLC0415  # its driver library is looked for only where a GPU trains
-
+    try:
+        import pynvml  # noqa: PLC0415  # its driver library is looked for only where a GPU trains
+    except ImportError:
+        _LOG.warning("the load of the GPU is not recorded: pip install 'training-cockpit[gpu]'")
+        return None
     try:
         pynvml.nvmlInit()
         return NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid if "-" in uuid[:4] else f"GPU-{uuid}"))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
 from engine.errors import UserError, did_you_mean
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
+
+INSTALLED_COMMAND: Final = "training-cockpit"
+
+
+def program_name() -> str:
+    """Return how this process was started: `training-cockpit` if by the installed command, else `main.py`."""
+    return INSTALLED_COMMAND if PurePath(sys.argv[0]).name == INSTALLED_COMMAND else "main.py"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
 from engine.journal.inbox import Inbox
 from engine.protocol import events as e
+from engine.protocol.command_syntax import program_name
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
@@ -206,7 +207,7 @@ def _fit(request: RunRequest, start: Start | None, recorder: RunRecorder, interr
     said += [e.NoteAdded(note) for note in splits.notes]
     said += [e.SampleRejected(problem.file, problem.error) for problem in splits.problems]
     said += [
-        e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", "main.py data inspect")
+        e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", f"{program_name()} data inspect")
         for doubt in splits.doubts
     ]
     recorder.update(doing="building the network")

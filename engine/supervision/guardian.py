@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from engine.config.tree import RecoveryConfig
 from engine.protocol import commands as c
+from engine.protocol.command_syntax import program_name
 from engine.protocol.commands import Command
 from engine.protocol.events import FaultNamed
 from engine.protocol.state import Probation, RunState
@@ -154,7 +155,7 @@ def _count(memory: GuardianState, observation: StepObservation, settings: Recove
 def _diagnosis(tried: str, state: RunState) -> str:
     return (
         f"{tried}; no refinement that is on is to blame. Resume from {state.good_checkpoint or 'an earlier run'} with "
-        "a lower learning rate or a larger batch; `main.py diagnose` replays the fault"
+        f"a lower learning rate or a larger batch; `{program_name()} diagnose` replays the fault"
     )
 
 

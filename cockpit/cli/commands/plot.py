@@ -13,6 +13,7 @@ from cockpit.console.charts import chart_lines, marked_steps, read_curves, summa
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
+from engine.protocol.command_syntax import program_name
 
 _MIN_WIDTH, _MAX_WIDTH = 40, 240
 
@@ -26,10 +27,8 @@ def run_plot(arguments: argparse.Namespace) -> int:
         marks = marked_steps(reader.events())
         curves = read_curves(reader, keys, marks)
     lines = chart_lines(curves, width=terminal_width(), ascii_only=not _can_draw())
-    legend = (
-        [f"the marks at the top are interventions, see: main.py events {escape_control(path.name)}"] if marks else []
-    )
-    print_lines([*lines[:-1], *legend])
+    legend = f"the marks at the top are interventions, see: {program_name()} events {escape_control(path.name)}"
+    print_lines([*lines[:-1], *([legend] if marks else [])])
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.protocol.command_syntax import program_name
 from engine.task import Splits
 from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.checks.doubts import sample_doubts
@@ -48,7 +49,9 @@ def _index(config: PersonDataConfig, say: Say) -> DatasetIndex:
 def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: PersonDataConfig) -> None:
     """Raises UserError unless at least one sample of the split can be cut."""
     if len(dataset) == 0:
-        raise UserError(f"{name} has nothing to train on ({_lack(split, config)}): see `main.py data inspect`.")
+        raise UserError(
+            f"{name} has nothing to train on ({_lack(split, config)}): see `{program_name()} data inspect`."
+        )
     try:
         dataset.sample(0, 0)
     except UserError as error:
