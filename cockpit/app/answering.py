@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual.app import App
+from cockpit.terminal.textual_private import OpenApp
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
     from cockpit.dialogs.dispatcher import Severity
 
 
-class AnsweringApp(App[None], inherit_bindings=False):
+class AnsweringApp(OpenApp, inherit_bindings=False):
     """Says what any part of the screen notifies in the strip of answers."""
 
     _cabin: SessionController | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import logging
@@ -73,7 +74,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         super().__init__(driver_class=driver)
         if terminal is not None:
             # Textual swallows prints; they belong in the log.
-            self._capture_stdout = self._capture_stderr = terminal.log_stream()  # type: ignore[assignment]
+            self.send_prints_to(terminal.log_stream())
         self.settings = settings
         self.gave_up = False
         self._source = session
@@ -81,6 +82,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         self._terminal = terminal
         self._cabin: SessionController | None = None
         self._num_faults = 0
+        self._events: asyncio.AbstractEventLoop | None = None
         self._own_filters: list[LineFilter] = []
         if settings.marker == "ascii":
             from cockpit.terminal.ascii_filter import AsciiFilter  # noqa: PLC0415 - few need it
@@ -118,6 +120,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Once the first frame is drawn, everything that takes longer."""
+        self._events = asyncio.get_running_loop()
         gc.disable()
         self.set_timer(_OPENED_AFTER, gc.enable)
         self.call_after_refresh(self._open)
@@ -154,8 +157,7 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         console = Console(
             width=width, height=height, file=io.StringIO(), color_system=None, record=True, legacy_windows=False
         )
-        compositor = self.screen._compositor  # pyright: ignore[reportPrivateUsage]
-        console.print(compositor.render_update(full=True, screen_stack=self._background_screens, simplify=simplify))
+        console.print(self.whole_picture(simplify=simplify))
         return console.export_svg(title=title or self.title)
 
     # --- update ---------------------------------------------------------------------------
@@ -178,8 +180,8 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
             return
         update = self._cabin.poll()
         escape = self._cabin.escape_of(update)
-        if escape and self._driver is not None:
-            self._driver.write(escape)
+        if escape and self.driver is not None:
+            self.driver.write(escape)
         self._departure.watch()
 
     # --- actions ------------------------------------------------------------------------
@@ -221,8 +223,8 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
     def signalled(self, number: int) -> None:
         """The process was sent a signal; for its handler, at any moment: one that comes too early is answered later."""
         self._departure.hear(number)
-        if self._loop is not None and self.is_running:
-            self._loop.call_soon_threadsafe(self.post_message, Signalled())
+        if self._events is not None and self.is_running:
+            self._events.call_soon_threadsafe(self.post_message, Signalled())
 
     def on_signalled(self) -> None:
         """In the turn of the screen's own messages: what the signals ask for."""
@@ -234,19 +236,12 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
         """A panel could not take update."""
         self._fault(message.error, message.panel)
 
-    def _handle_exception(self, error: Exception) -> None:
-        """Instead of ending the app: log it, say it, and go on without the part that failed."""
+    def on_fault(self, error: Exception) -> None:
+        """Log the exception, show it, and go on without the part that failed."""
         self._fault(error)
 
-    async def _dispatch_message(self, message: Message) -> None:
-        """As Textual does; a message whose handling fails does not end the handling of messages."""
-        try:
-            await super()._dispatch_message(message)
-        except Exception as error:
-            self._fault(error)
-
     def _fault(self, error: Exception, panel: Panel | None = None) -> None:
-        self._exception = self._exception or error  # a test on this app fails by it, as on any other
+        self.record_fault(error)
         self._num_faults += 1
         _LOG.error("a fault in the screen: %s", error, exc_info=error)
         if self._cabin is None or self._num_faults > _HOPELESS:

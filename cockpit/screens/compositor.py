@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from textual._compositor import ChopsUpdate, Compositor
 from textual.geometry import Region
 from textual.strip import Strip
+
+from cockpit.terminal.textual_private import ChopsUpdate, OpenCompositor, installed_version, set_compositor
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
 
 
-class FrugalCompositor(Compositor):
+TESTED_VERSIONS: Final = ("8.2.8",)
+"""The versions of Textual that the frugal compositor was tested with: it depends on how theirs works inside."""
+
+
+class FrugalCompositor(OpenCompositor):
     """Asks only widgets that have changed, or lie where something has, for lines, and only for the lines in question.
 
-    Textual's own (8.2.8, which is pinned) asks every visible widget for all of its lines at every update, containers
+    Textual's own asks every visible widget for all of its lines at every update, containers
     that are hidden behind their contents too: many times the work where one chart among six has changed.
     """
 
@@ -37,13 +42,14 @@ class FrugalCompositor(Compositor):
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """What to write for the regions that were refreshed since the last update; None where there are none."""
-        self._changed = _outermost(self._dirty_regions)
+        self._changed = _outermost(self.dirty_regions)
         try:
             return super().render_partial_update()
         finally:
             self._changed = None
 
-    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+    def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Return the lines that have changed, and no others."""
         changed = (crop or self.size.region,) if self._changed is None else self._changed
         drawn: list[Region] = []
         for widget, (region, clip) in self.visible_widgets.items():
@@ -53,6 +59,15 @@ class FrugalCompositor(Compositor):
                 rows = Region(seen.x, left.y, seen.width, left.height)
                 yield rows, rows, widget.render_lines(rows.translate((-region.x, -region.y)))
                 drawn.append(rows)
+
+
+def install_compositor(screen: Screen[Any]) -> FrugalCompositor | None:
+    """Give `screen` the frugal compositor; leave it Textual's own and return None on a version that was not tested."""
+    if installed_version() not in TESTED_VERSIONS:
+        return None
+    compositor = FrugalCompositor()
+    set_compositor(screen, compositor)
+    return compositor
 
 
 def _outermost(regions: Iterable[Region]) -> tuple[Region, ...]:

@@ -22,7 +22,7 @@ from cockpit.panels.toolkit.panel import Panel
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
-from cockpit.screens.compositor import FrugalCompositor
+from cockpit.screens.compositor import install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
@@ -64,8 +64,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self, session: Session, settings: Settings, *, pace: PollBudget | None = None, hinted: bool = False
     ) -> None:
         super().__init__()
-        self._compositor = self._pictures = FrugalCompositor()
-        self._pictures.is_held = True
+        self._frugal = install_compositor(self)
+        self._is_first_picture = True
+        self._hold()
         self._session = session
         self._settings = settings
         self._seen: set[Panel] = set()
@@ -127,13 +128,19 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.query_one("#side").styles.display = None if name == "charts" else "none"
         self._focus_on(name)
         self.apply_update(SessionUpdate())
-        if self._pictures.is_held:
+        if self._is_first_picture:
             self.call_after_refresh(self._uncover)
+
+    def _hold(self) -> None:
+        """Keep the first picture back while it is incomplete; Textual's own compositor cannot, and shows its parts."""
+        if self._frugal is not None:
+            self._frugal.is_held = self._is_first_picture
 
     def _uncover(self) -> None:
         """The first picture, once the panels' contents have said how high they are: charts are drawn for one size."""
-        if self._pictures.is_held:
-            self._pictures.is_held = False
+        if self._is_first_picture:
+            self._is_first_picture = False
+            self._hold()
             self.apply_update(SessionUpdate())
             self.refresh()
             self.set_timer(_TABS_AFTER, self._make_next)
@@ -255,7 +262,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def _visible(self) -> Iterator[Panel]:
         for panel in self._panels:
-            is_early = panel is self.charts and self._pictures.is_held
+            is_early = panel is self.charts and self._is_first_picture
             if panel not in self._off and _is_displayed(panel) and not is_early:
                 yield panel
 

@@ -6,23 +6,22 @@ from typing import Any
 
 from textual.app import App
 from textual.driver import Driver
-from textual.drivers.linux_driver import LinuxDriver
 
 from cockpit.terminal.input import read_input
 from cockpit.terminal.safe_stream import SafeStream
 from cockpit.terminal.terminal import Terminal
+from cockpit.terminal.textual_private import OpenDriver
 
 
 def driver_on(terminal: Terminal) -> type[Driver]:
     """A driver class that draws on `terminal` and asks it for its size."""
 
-    class TerminalDriver(LinuxDriver):
+    class TerminalDriver(OpenDriver):
         """Draws on the terminal; what cannot be written because it was closed is dropped."""
 
         def __init__(self, app: App[Any], **settings: Any) -> None:  # Textual hands its keywords through
             super().__init__(app, **settings)
-            # SafeStream has what the writer thread asks of a file: write, flush, fileno.
-            self._file = SafeStream(terminal.stream)  # type: ignore[assignment]
+            self.draw_on(SafeStream(terminal.stream))  # type: ignore[arg-type]  # it has what the writer thread uses
 
         def start_application_mode(self) -> None:
             terminal.is_taken = True
@@ -35,7 +34,7 @@ def driver_on(terminal: Terminal) -> type[Driver]:
         def run_input_thread(self) -> None:
             read_input(self.fileno, self.exit_event, self.process_message)
 
-        def _get_terminal_size(self) -> tuple[int, int]:
+        def terminal_size(self) -> tuple[int, int]:
             return terminal.size()
 
     return TerminalDriver

@@ -14,17 +14,19 @@ from threading import Event
 from typing import Final
 
 from textual import events
-from textual._keyboard_protocol import FUNCTIONAL_KEYS
-from textual._xterm_parser import (
+from textual.keys import Keys
+from textual.message import Message
+from textual.messages import TerminalSupportsSynchronizedOutput
+
+from cockpit.terminal.textual_private import (
     BRACKETED_PASTE_END,
     BRACKETED_PASTE_START,
     FOCUSIN,
     FOCUSOUT,
+    FUNCTIONAL_KEYS,
     XTermParser,
+    key_events,
 )
-from textual.keys import Keys
-from textual.message import Message
-from textual.messages import TerminalSupportsSynchronizedOutput
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -203,7 +205,7 @@ class InputParser:
         if extended and f"{extended[1] or 1}{extended[2]}" not in FUNCTIONAL_KEYS:
             return
         try:
-            keys = list(self._xterm._sequence_to_key_events(code, alt=alt))  # pyright: ignore[reportPrivateUsage]
+            keys = key_events(self._xterm, code, alt=alt)
         except (ValueError, OverflowError):  # a code point beyond Unicode, the release of a key
             return
         for key in keys:

@@ -23,7 +23,7 @@ def tabs_of(screen: MainScreen) -> list[str | None]:
 
 
 async def opened(app: CockpitApp, pilot) -> MainScreen:
-    while not isinstance(app.screen, MainScreen) or app.screen._pictures.is_held:
+    while not isinstance(app.screen, MainScreen) or app.screen._is_first_picture:
         await pilot.pause(0.01)
     return app.screen
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -34,6 +34,7 @@ from engine.tasks.person.spec import CLASSES
 
 if TYPE_CHECKING:
     from cockpit.panels.preview.pixels import GraphicPictures
+    from cockpit.terminal.textual_private import OpenApp
 
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
 ALL: Final = "all"
@@ -92,8 +93,7 @@ class PreviewPanel(Panel, can_focus=True):
             # Pillow and textual-image are for the few terminals that can show what they make.
             from cockpit.panels.preview.pixels import GraphicPictures  # noqa: PLC0415
 
-            # The driver is the only way to the terminal while a screen runs.
-            driver: Any = self.app._driver  # pyright: ignore[reportPrivateUsage]
+            driver: Any = cast("OpenApp", self.app).driver  # of a terminal, which has a descriptor
             return GraphicPictures(lambda: image_widget(protocol, cell_size(driver.fileno), driver.write))
         return Pictures(letters=letters)
 

@@ -1,0 +1,78 @@
+"""Every private name of Textual that is used exists, and only one module uses any."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from importlib import metadata
+
+import pytest
+from textual._compositor import Compositor
+from textual.screen import Screen
+
+from cockpit.app.app import CockpitApp
+from cockpit.preferences.settings import Settings
+from cockpit.screens import compositor
+from cockpit.screens.compositor import TESTED_VERSIONS, FrugalCompositor
+from cockpit.session.session import Session
+from cockpit.terminal import textual_private
+from cockpit.terminal.textual_private import PRIVATE_NAMES, installed_version
+from tests.architecture.sources import ROOT, program_files
+from tests.recorded_run import record_run
+
+OURS_TOO = {"_file"}
+"""Names that classes of the cockpit have for something of their own."""
+
+
+@pytest.mark.parametrize("where", PRIVATE_NAMES)
+def test_the_private_names_exist(where: str) -> None:
+    module, _, name = where.partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    source = "".join(inspect.getsource(one) for one in kind.__mro__[:-1])
+    for attribute in PRIVATE_NAMES[where]:
+        assert hasattr(kind, attribute) or re.search(rf"self\.{attribute}\b[^=\n]* = ", source), attribute
+
+
+def test_one_module_uses_them() -> None:
+    private = {name for names in PRIVATE_NAMES.values() for name in names if name.startswith("_")} - OURS_TOO
+    users: set[str] = set()
+    for path in program_files():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            is_import = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("textual._")
+            is_use = isinstance(node, ast.Attribute) and node.attr in private
+            if is_import or is_use:
+                users.add(str(path.relative_to(ROOT)))
+    assert users == {"cockpit/terminal/textual_private.py"}
+
+
+def test_the_version_is_known_without_reading_the_metadata() -> None:
+    assert installed_version() == metadata.version("textual")
+
+
+def test_this_version_was_tested_with_the_frugal_compositor() -> None:
+    if installed_version() not in TESTED_VERSIONS:
+        pytest.skip("plain Textual puts the screen together on this version")
+    screen: Screen[None] = Screen()
+    assert isinstance(compositor.install_compositor(screen), FrugalCompositor)
+    assert isinstance(screen._compositor, FrugalCompositor)
+
+
+async def test_on_another_version_plain_textual_puts_the_screen_together(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(compositor, "installed_version", lambda: "8.99.0")
+    app = CockpitApp(Session(record_run(tmp_path / "done", steps=40)), settings=Settings(reduced_motion=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.5)
+        assert type(app.screen._compositor) is Compositor
+        text = "\n".join("".join(part.text for part in strip) for strip in app.screen._compositor.render_strips())
+    assert "loss" in text and "done" in text
+
+
+def test_an_unclear_installation_has_no_version(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(textual_private.textual, "__file__", str(tmp_path / "textual" / "__init__.py"))
+    assert installed_version() == ""
+    for version in ("8.2.7", "8.2.8"):
+        (tmp_path / f"textual-{version}.dist-info").mkdir()
+    assert installed_version() == ""
