@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 
-TESTED_VERSIONS: Final = ("8.2.8",)
+TESTED_VERSIONS: Final = ("8.2.0", "8.2.1", "8.2.2", "8.2.3", "8.2.4", "8.2.5", "8.2.6", "8.2.7", "8.2.8")
 """The versions of Textual that the frugal compositor was tested with: it depends on how theirs works inside."""
 
 

@@ -1,23 +1,33 @@
-"""What a person, a script, the guardian or the autopilot may ask of a run: imperatives, all peers."""
+"""What a person, a script, the guardian or the autopilot may ask of a run: imperatives, all peers.
+
+`op` is the word for a command in a journal.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Stop at the next step boundary and keep everything in memory."""
 
+    op: ClassVar[str] = "pause"
+
 
 @dataclass(frozen=True, slots=True)
 class Resume:
     """Go on after a pause."""
 
+    op: ClassVar[str] = "resume"
+
 
 @dataclass(frozen=True, slots=True)
 class RunSteps:
     """Run exactly `num_steps` (1..1,000,000) more steps, then pause."""
+
+    op: ClassVar[str] = "step"
 
     num_steps: int = 1
 
@@ -26,12 +36,16 @@ class RunSteps:
 class ScaleLr:
     """Multiply the learning rate by `factor` (> 0); the schedule's shape is kept."""
 
+    op: ClassVar[str] = "scale-lr"
+
     factor: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class SetLr:
     """Make the learning rate `value` now; warm-up is over, the decay goes on from here."""
+
+    op: ClassVar[str] = "set-lr"
 
     value: float
 
@@ -40,6 +54,8 @@ class SetLr:
 class PromotePhase:
     """Enter the next phase; refused while a check of the gate is red, unless `force`."""
 
+    op: ClassVar[str] = "promote"
+
     force: bool = False
 
 
@@ -47,10 +63,14 @@ class PromotePhase:
 class DemotePhase:
     """Go back to the phase below."""
 
+    op: ClassVar[str] = "demote"
+
 
 @dataclass(frozen=True, slots=True)
 class EnableRefinement:
     """Switch one refinement on."""
+
+    op: ClassVar[str] = "enable"
 
     name: str
 
@@ -59,12 +79,16 @@ class EnableRefinement:
 class DisableRefinement:
     """Switch one refinement off."""
 
+    op: ClassVar[str] = "disable"
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetLossWeight:
     """Give the loss term `term` the weight `value` (>= 0)."""
+
+    op: ClassVar[str] = "set-weight"
 
     term: str
     value: float
@@ -74,12 +98,16 @@ class SetLossWeight:
 class SetGradientClip:
     """Clip the global gradient norm at `value` (> 0)."""
 
+    op: ClassVar[str] = "set-clip"
+
     value: float
 
 
 @dataclass(frozen=True, slots=True)
 class SetAccumulation:
     """Accumulate gradients over `num_batches` batches per update."""
+
+    op: ClassVar[str] = "set-accumulation"
 
     num_batches: int
 
@@ -88,12 +116,16 @@ class SetAccumulation:
 class SetBatchSize:
     """Draw `num_rois` regions of interest per batch, from the next batch on."""
 
+    op: ClassVar[str] = "set-batch-size"
+
     num_rois: int
 
 
 @dataclass(frozen=True, slots=True)
 class SetOptimizer:
     """Switch between `adam` and `adamw`; the moments are kept."""
+
+    op: ClassVar[str] = "set-optimizer"
 
     name: str
 
@@ -102,10 +134,14 @@ class SetOptimizer:
 class SaveCheckpoint:
     """Write a checkpoint now."""
 
+    op: ClassVar[str] = "checkpoint"
+
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """Load a checkpoint of this run by file name or step; the last good one when `checkpoint` is empty."""
+
+    op: ClassVar[str] = "rollback"
 
     checkpoint: str = ""
 
@@ -114,10 +150,14 @@ class Rollback:
 class Validate:
     """Run a validation now."""
 
+    op: ClassVar[str] = "validate"
+
 
 @dataclass(frozen=True, slots=True)
 class AddNote:
     """Write a note into the journal."""
+
+    op: ClassVar[str] = "note"
 
     text: str
 
@@ -126,12 +166,16 @@ class AddNote:
 class SetGuardian:
     """Let the guardian act on faults by itself, or only watch, name and warn."""
 
+    op: ClassVar[str] = "set-guardian"
+
     enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SetAutopilot:
     """Let the autopilot walk the phases by their gates, or leave promotions to people."""
+
+    op: ClassVar[str] = "set-autopilot"
 
     enabled: bool
 
@@ -140,12 +184,16 @@ class SetAutopilot:
 class ExcludeSamples:
     """Never train on these samples again (`folder/image.jpg#3`): a batch with one of them is passed over."""
 
+    op: ClassVar[str] = "exclude"
+
     sample_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the step, write a checkpoint, end the run."""
+
+    op: ClassVar[str] = "stop"
 
     reason: str = "asked to stop"
 

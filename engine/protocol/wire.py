@@ -11,7 +11,6 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Final, cast, get_args
 
-from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, from_text, to_json, to_text
 from engine.protocol.commands import Command
@@ -20,34 +19,8 @@ from engine.protocol.former_names import present_event, present_state
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
-OPS: Final[Mapping[str, type[Command]]] = MappingProxyType(
-    {
-        "pause": c.Pause,
-        "resume": c.Resume,
-        "step": c.RunSteps,
-        "scale-lr": c.ScaleLr,
-        "set-lr": c.SetLr,
-        "promote": c.PromotePhase,
-        "demote": c.DemotePhase,
-        "enable": c.EnableRefinement,
-        "disable": c.DisableRefinement,
-        "set-weight": c.SetLossWeight,
-        "set-clip": c.SetGradientClip,
-        "set-accumulation": c.SetAccumulation,
-        "set-batch-size": c.SetBatchSize,
-        "set-optimizer": c.SetOptimizer,
-        "checkpoint": c.SaveCheckpoint,
-        "rollback": c.Rollback,
-        "validate": c.Validate,
-        "note": c.AddNote,
-        "set-guardian": c.SetGuardian,
-        "set-autopilot": c.SetAutopilot,
-        "exclude": c.ExcludeSamples,
-        "stop": c.Stop,
-    }
-)
-
-_OP_OF: Final = {kind: op for op, kind in OPS.items()}
+OPS: Final[Mapping[str, type[Command]]] = MappingProxyType({kind.op: kind for kind in get_args(Command)})
+"""The word for every command in a journal."""
 
 
 def _snake(name: str) -> str:
@@ -64,7 +37,7 @@ _KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
 
 def op_of(command: Command) -> str:
     """The word of a command in a journal."""
-    return _OP_OF[type(command)]
+    return command.op
 
 
 def kind_of(event: Event) -> str:

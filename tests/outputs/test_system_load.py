@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -97,3 +98,11 @@ def test_a_gpu_is_found_by_the_name_that_cuda_gives_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda name: asked.append(name) or "handle")
     assert isinstance(find_gpu(uuid), NvmlGpu)
     assert asked == [uuid if uuid.startswith(("GPU", "MIG")) else f"GPU-{uuid}"]
+
+
+def test_without_nvidias_library_one_sentence_in_the_log_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert find_gpu("GPU-1234") is None
+    assert caplog.messages == ["the load of the GPU is not recorded: pip install 'training-cockpit[gpu]'"]

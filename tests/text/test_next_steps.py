@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cockpit.text.next_steps import End, end_of, next_steps
+from cockpit.text.next_steps import End, end_of, next_steps, resume_command
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
@@ -91,3 +92,8 @@ def test_a_failure_with_evidence_is_diagnosed_first(tmp_path: Path) -> None:
 def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     ways = dict(next_steps(tmp_path, replace(FAILED, last_checkpoint=""), End("failed", "", None)))
     assert list(ways) == ["its curves", "what happened"]
+
+
+def test_the_installed_command_is_named_as_it_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/tools/bin/training-cockpit", "--no-ui"])
+    assert resume_command(Path("runs/calm")) == "training-cockpit --resume calm"

@@ -13,12 +13,15 @@ import struct
 import sys
 import termios
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, Final, Literal
 
 from textual.widget import Widget
 
 Protocol = Literal["kitty", "sixel", ""]
+
+INSTALL_IMAGES: Final = "pip install 'training-cockpit[images]'"
 
 _MULTIPLEXERS: Final = ("TMUX", "STY", "ZELLIJ")
 """They pass on neither protocol as it is."""
@@ -39,6 +42,11 @@ def protocol_of(environment: Mapping[str, str]) -> Protocol:
     if program in _SIXEL_PROGRAMS or term.partition("-")[0] in _SIXEL_TERMS:
         return "sixel"
     return ""
+
+
+def has_image_widgets() -> bool:
+    """Return whether textual-image is installed; it is not imported."""
+    return find_spec("textual_image") is not None
 
 
 def cell_size(descriptor: int) -> tuple[int, int]:

@@ -13,7 +13,14 @@ from textual.style import Style
 from textual.widgets import Static
 
 from cockpit.panels.preview.gallery import Gallery
-from cockpit.panels.preview.graphics_support import Protocol, cell_size, image_widget, protocol_of
+from cockpit.panels.preview.graphics_support import (
+    INSTALL_IMAGES,
+    Protocol,
+    cell_size,
+    has_image_widgets,
+    image_widget,
+    protocol_of,
+)
 from cockpit.panels.preview.half_blocks import Pictures
 from cockpit.panels.preview.layers import (
     CLASS_COLOURS,
@@ -74,6 +81,7 @@ class PreviewPanel(Panel, can_focus=True):
         self._layer = ALL
         self._facts = Static(markup=False)
         self._legend = Static(markup=False)
+        self._hint = ""
         self._marker = marker
         self._graphics: Protocol | None = graphics
         self._pictures: Pictures | GraphicPictures | None = None
@@ -89,7 +97,9 @@ class PreviewPanel(Panel, can_focus=True):
         """Real pixels where the terminal has them, else half blocks, or letters without colour."""
         letters = self.app.no_color or self._marker == "ascii"
         protocol = protocol_of(os.environ) if self._graphics is None else self._graphics
-        if protocol and not letters and not self.app.is_headless:
+        if protocol and not letters and not self.app.is_headless and not has_image_widgets():
+            self._hint = f"this terminal can show real pixels: {INSTALL_IMAGES}"
+        elif protocol and not letters and not self.app.is_headless:
             # Pillow and textual-image are for the few terminals that can show what they make.
             from cockpit.panels.preview.pixels import GraphicPictures  # noqa: PLC0415
 
@@ -127,7 +137,8 @@ class PreviewPanel(Panel, can_focus=True):
             self._pictures.show(chosen)
         width = max(self.size.width - 2, 1)
         self._facts.update(Content("\n").join([*self._said(width), *self._switch(layers, width)]))
-        self._legend.update(Content("\n").join(flow(_legend(), width, 2) if layers else []))
+        hint = flow([part("", self._hint, LABEL)], width) if self._hint else []
+        self._legend.update(Content("\n").join([*flow(_legend(), width, 2), *hint] if layers else []))
 
     def _said(self, width: int) -> list[Content]:
         """Which region of which validation, and how well it was seen."""

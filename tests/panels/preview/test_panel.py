@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
+from cockpit.panels.preview import graphics_support
 from cockpit.panels.preview.gallery import Gallery
 from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
 from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
@@ -278,3 +279,15 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
     assert astray.getvalue() == ""
     assert ("\x1b_G" in "".join(written)) == (protocol == "kitty")
     assert ("\x1bP" in drawn) == (protocol == "sixel")
+
+
+async def test_without_textual_image_half_blocks_are_drawn_and_one_sentence_says_what_to_install(
+    pictured: RecordedRun, open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphics_support, "find_spec", lambda name: None)
+    monkeypatch.setattr(Stage, "is_headless", False)
+    stage = Stage(PreviewPanel(graphics="kitty"), open_session())
+    async with stage.run_test(size=(120, 30)) as pilot:
+        await pilot.pause()
+        assert "this terminal can show real pixels: pip install 'training-cockpit[images]'" in stage.shown
+        assert "validation at step 30" in stage.shown
