@@ -70,6 +70,12 @@ def install_compositor(screen: Screen[Any]) -> FrugalCompositor | None:
     return compositor
 
 
+def hold_back(compositor: FrugalCompositor | None, is_held: bool) -> None:
+    """Keep an incomplete picture back, or no longer; without the frugal compositor the parts are shown as they come."""
+    if compositor is not None:
+        compositor.is_held = is_held
+
+
 def _outermost(regions: Iterable[Region]) -> tuple[Region, ...]:
     """The regions that lie in no other: a tab that comes and all that is in it change together."""
     kept: list[Region] = []

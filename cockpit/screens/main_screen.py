@@ -22,7 +22,7 @@ from cockpit.panels.toolkit.panel import Panel
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
-from cockpit.screens.compositor import install_compositor
+from cockpit.screens.compositor import hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
@@ -66,7 +66,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         super().__init__()
         self._frugal = install_compositor(self)
         self._is_first_picture = True
-        self._hold()
+        hold_back(self._frugal, True)
         self._session = session
         self._settings = settings
         self._seen: set[Panel] = set()
@@ -131,16 +131,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
         if self._is_first_picture:
             self.call_after_refresh(self._uncover)
 
-    def _hold(self) -> None:
-        """Keep the first picture back while it is incomplete; Textual's own compositor cannot, and shows its parts."""
-        if self._frugal is not None:
-            self._frugal.is_held = self._is_first_picture
-
     def _uncover(self) -> None:
         """The first picture, once the panels' contents have said how high they are: charts are drawn for one size."""
         if self._is_first_picture:
             self._is_first_picture = False
-            self._hold()
+            hold_back(self._frugal, False)
             self.apply_update(SessionUpdate())
             self.refresh()
             self.set_timer(_TABS_AFTER, self._make_next)
