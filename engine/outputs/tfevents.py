@@ -1,4 +1,9 @@
-"""TensorBoard's event files: length-framed, checksummed records, appended whole or not at all."""
+"""Write TensorBoard's event files: length-framed, checksummed records, appended whole or not at all.
+
+PyTorch's `SummaryWriter` is not used: its thread ends at the first write that fails, and every later call raises. Of a
+run whose disk was full for a third of its steps TensorBoard reads 34 % of the scalars; with this module, all of them.
+45 scalars take it 2.0 ms of the training thread, and 2 us here (cockpit/docs/dependencies.md).
+"""
 
 from __future__ import annotations
 
