@@ -15,6 +15,7 @@ from tests.recorded import ROOT
 
 NOTHING = TrainOptions(
     config="",
+    task="",
     data="",
     epochs=None,
     max_steps=None,
@@ -62,6 +63,7 @@ def test_every_training_option_arrives() -> None:
     )
     assert options(*words.split()) == TrainOptions(
         config="tiny",
+        task="",
         data="d",
         epochs=3,
         max_steps=40,
