@@ -1,6 +1,6 @@
 """Validation pictures on the disk: `previews/step-XXXXXXXX.npz` of a run, read without torch.
 
-N regions; H x W pixels, of the region in `image`, of the mask elsewhere.
+N samples; H x W pixels, which may differ between the planes of a sample.
 """
 
 from __future__ import annotations
@@ -10,33 +10,62 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.journal.disk.run_dir import PREVIEWS
-from engine.tasks.person.spec import CLASSES
 
 _NAME: Final = re.compile(r"step-(\d{8,})\.npz")
 _DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
+Kind = Literal["rgb", "classes", "scalar", "signed"]
+"""What values 0..255 of a plane mean: colours (H x W x 3), numbers of classes, 0..1, or -1..1 with 128 for 0."""
+
+TRUTH: Final = "truth"
+PREDICTED: Final = "predicted"
+"""Planes of classes with these names are held against each other."""
+
+_FORMER: Final[dict[str, tuple[str, Kind]]] = {
+    "image": ("image", "rgb"),
+    "label": (TRUTH, "classes"),
+    "predicted": (PREDICTED, "classes"),
+    "contour": ("outline", "scalar"),
+    "distance": ("distance", "signed"),
+}
+"""The arrays of files from before planes had names."""
+
+_SAMPLE: Final = "sample_id"
+MAX_CLASSES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One picture of a sample, called `name` on screen; `kind` says what `values` mean."""
+
+    name: str
+    kind: Kind
+    values: NDArray[np.uint8]
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A region of the validation split: RGB 0..255, true and predicted class of each pixel.
-
-    Where the network has the heads: the probability of the target's outline (0..255 for 0..1) and the signed distance
-    to it (0..255 for -1..1, 128 on the outline).
-    """
+    """A sample of the validation split as pictures, in the order in which they are shown."""
 
     sample_id: str
-    image_HWC: NDArray[np.uint8]
-    label_HW: NDArray[np.uint8]
-    predicted_HW: NDArray[np.uint8]
-    contour_HW: NDArray[np.uint8] | None = None
-    distance_HW: NDArray[np.uint8] | None = None
+    planes: tuple[Plane, ...]
+
+    def plane(self, name: str, kind: Kind) -> NDArray[np.uint8] | None:
+        """Return the values of the plane `name`, `None` where there is none of that kind."""
+        return next((plane.values for plane in self.planes if (plane.name, plane.kind) == (name, kind)), None)
+
+
+def plane_key(plane: Plane) -> str:
+    """Return the name of the array that holds a plane of all samples."""
+    return f"{plane.kind}:{plane.name}"
 
 
 def preview_path(run_dir: Path, step: int) -> Path:
@@ -53,35 +82,62 @@ def preview_steps(run_dir: Path) -> tuple[int, ...]:
     return tuple(sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name))))
 
 
-def read_previews(run_dir: Path, step: int) -> tuple[Preview, ...]:
+def read_previews(run_dir: Path, step: int, num_classes: int = MAX_CLASSES) -> tuple[Preview, ...]:
     """The pictures of the validation after `step` steps. Raises UserError when the file is gone or damaged."""
     path = preview_path(run_dir, step)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             stacks = {name: held[name] for name in held.files}
-        return tuple(_preview(stacks, number) for number in range(len(stacks["sample_id"])))
+        return tuple(_preview(stacks, number, num_classes) for number in range(len(stacks[_SAMPLE])))
     except _DAMAGED as error:
         raise UserError(f"cannot read {path.name}: {error}") from error
 
 
-def _preview(stacks: dict[str, NDArray[np.generic]], number: int) -> Preview:
-    """Region `number` of the file. Raises ValueError, TypeError or LookupError where it is no picture."""
-    image_HWC, label_HW, predicted_HW = (
-        stacks[name][number].astype(np.uint8, casting="safe") for name in ("image", "label", "predicted")
+def _preview(stacks: dict[str, NDArray[np.generic]], number: int, num_classes: int) -> Preview:
+    """Sample `number` of the file. Raises ValueError, TypeError or LookupError where it is no picture."""
+    planes = tuple(
+        Plane(*_meaning(key), stack[number].astype(np.uint8, casting="safe"))
+        for key, stack in stacks.items()
+        if key != _SAMPLE
     )
-    if image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or label_HW.ndim != 2 or label_HW.shape != predicted_HW.shape:
+    for plane in planes:
+        _check(plane, num_classes)
+    if len({plane.values.shape for plane in planes if plane.kind == "classes"}) > 1:
+        raise ValueError("its planes of classes differ in size")
+    return Preview(str(stacks[_SAMPLE][number]), planes)
+
+
+def _meaning(key: str) -> tuple[str, Kind]:
+    """The name and the kind of the plane that an array holds. Raises ValueError."""
+    if key in _FORMER:
+        return _FORMER[key]
+    kind, colon, name = key.partition(":")
+    if not colon or kind not in get_args(Kind):
         raise ValueError("it holds no pictures")
-    if max(label_HW.max(initial=0), predicted_HW.max(initial=0)) >= len(CLASSES):
+    return name, cast(Kind, kind)
+
+
+def _check(plane: Plane, num_classes: int) -> None:
+    is_picture = (
+        plane.values.ndim == 3 and plane.values.shape[2] == 3 if plane.kind == "rgb" else plane.values.ndim == 2
+    )
+    if not is_picture or not plane.values.size:
+        raise ValueError("it holds no pictures")
+    if plane.kind == "classes" and plane.values.max() >= num_classes:
         raise ValueError("it holds unknown classes")
-    heads = {f"{name}_HW": stacks[name][number].astype(np.uint8) for name in ("contour", "distance") if name in stacks}
-    return Preview(str(stacks["sample_id"][number]), image_HWC, label_HW, predicted_HW, **heads)
 
 
-def sample_ious(preview: Preview) -> tuple[float | None, ...]:
-    """Intersection over union of each class in this region, 0..1; None for one neither there nor predicted."""
+def sample_ious(preview: Preview, num_classes: int) -> tuple[float | None, ...]:
+    """Intersection over union of each class in this sample, 0..1; `None` for one neither there nor predicted.
+
+    Empty where the sample has no planes of true and predicted classes.
+    """
+    truth_HW, predicted_HW = preview.plane(TRUTH, "classes"), preview.plane(PREDICTED, "classes")
+    if truth_HW is None or predicted_HW is None:
+        return ()
     ious: list[float | None] = []
-    for number in range(len(CLASSES)):
-        true_HW, seen_HW = preview.label_HW == number, preview.predicted_HW == number
+    for number in range(num_classes):
+        true_HW, seen_HW = truth_HW == number, predicted_HW == number
         union = int((true_HW | seen_HW).sum())
         ious.append(int((true_HW & seen_HW).sum()) / union if union else None)
     return tuple(ious)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -13,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.outputs.preview_file import Preview, preview_path, preview_steps
+from engine.outputs.preview_file import Preview, plane_key, preview_path, preview_steps
 
 KEPT_VALIDATIONS: Final = 20
 """The newest validations whose pictures stay on the disk."""
@@ -59,7 +58,7 @@ class PreviewWriter:
                 step, previews = self._waiting.popleft()
                 try:
                     write_previews(self._run_dir, step, previews)
-                except OSError as error:
+                except (OSError, ValueError) as error:  # a task's pictures may differ in size
                     logging.getLogger(__name__).warning("the pictures of step %d are lost: %s", step, error)
 
 
@@ -76,24 +75,8 @@ def write_previews(run_dir: Path, step: int, previews: tuple[Preview, ...]) -> N
 
 
 def _stacks(previews: tuple[Preview, ...]) -> dict[str, NDArray[np.generic]]:
-    """One array per kind of picture, regions along the first axis; heads that the network lacks are left out."""
-    stacks: dict[str, NDArray[np.generic]] = {
-        "sample_id": np.array([preview.sample_id for preview in previews], dtype=np.str_),
-        "image": np.stack([preview.image_HWC for preview in previews]),
-        "label": np.stack([preview.label_HW for preview in previews]),
-        "predicted": np.stack([preview.predicted_HW for preview in previews]),
-    }
-    for name, heads in (
-        ("contour", [preview.contour_HW for preview in previews]),
-        ("distance", [preview.distance_HW for preview in previews]),
-    ):
-        if whole := _all_there(heads):
-            stacks[name] = np.stack(whole)
-    return stacks
-
-
-def _all_there(heads: Iterable[NDArray[np.uint8] | None]) -> list[NDArray[np.uint8]]:
-    """The heads' pictures, or none of them where one is missing."""
-    pictures = list(heads)
-    there = [picture for picture in pictures if picture is not None]
-    return there if len(there) == len(pictures) else []
+    """One array per plane, samples along the first axis; planes that a sample lacks are left out."""
+    found = [{plane_key(plane): plane.values for plane in preview.planes} for preview in previews]
+    shared = [key for key in (found[0] if found else {}) if all(key in planes for planes in found)]
+    sample_ids = np.array([preview.sample_id for preview in previews], dtype=np.str_)
+    return {"sample_id": sample_ids, **{key: np.stack([planes[key] for planes in found]) for key in shared}}

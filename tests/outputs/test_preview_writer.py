@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,14 @@ from engine.outputs.preview_writer import KEPT_VALIDATIONS, PreviewWriter, write
 from engine.runtime.command_processor import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.tasks.person.previews import region_preview
 from tests.small import small_config
 
 
 def picture(name: str = "a", *, heads: bool = False) -> Preview:
     rng = np.random.default_rng(len(name))
     head = rng.integers(0, 256, (6, 8), dtype=np.uint8)
-    return Preview(
+    return region_preview(
         name,
         rng.integers(0, 256, (12, 16, 3), dtype=np.uint8),
         rng.integers(0, 3, (6, 8), dtype=np.uint8),
@@ -36,12 +36,10 @@ def picture(name: str = "a", *, heads: bool = False) -> Preview:
 
 def assert_equal(one: Preview, other: Preview) -> None:
     assert one.sample_id == other.sample_id
-    for name in ("image_HWC", "label_HW", "predicted_HW", "contour_HW", "distance_HW"):
-        mine, theirs = getattr(one, name), getattr(other, name)
-        assert (mine is None) == (theirs is None)
-        if mine is not None:
-            np.testing.assert_array_equal(mine, theirs)
-            assert theirs.dtype == np.uint8
+    for mine, theirs in zip(one.planes, other.planes, strict=True):
+        assert (mine.name, mine.kind) == (theirs.name, theirs.kind)
+        np.testing.assert_array_equal(mine.values, theirs.values)
+        assert theirs.values.dtype == np.uint8
 
 
 @pytest.mark.parametrize("heads", [False, True])
@@ -97,13 +95,14 @@ def test_a_damaged_file_is_the_readers_to_know(tmp_path: Path, content: bytes) -
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"label": np.full((1, 6, 8), 3, np.uint8)},
-        {"label": np.zeros((1, 6, 9), np.uint8)},
-        {"image": np.zeros((1, 6, 8), np.uint8)},
-        {"image": np.zeros((1, 6, 8, 3), np.float32)},
+        {"classes:truth": np.full((1, 6, 8), 3, np.uint8)},
+        {"classes:truth": np.zeros((1, 6, 9), np.uint8)},
+        {"rgb:image": np.zeros((1, 6, 8), np.uint8)},
+        {"rgb:image": np.zeros((1, 6, 8, 3), np.float32)},
+        {"what:image": np.zeros((1, 6, 8), np.uint8)},
         {"sample_id": np.array([object()], dtype=object)},
     ],
-    ids=["class", "shape", "channels", "type", "pickle"],
+    ids=["class", "shape", "channels", "type", "kind", "pickle"],
 )
 def test_a_foreign_file_is_refused(tmp_path: Path, wrong: dict[str, np.ndarray]) -> None:
     write_previews(tmp_path, 1, (picture(),))
@@ -111,14 +110,28 @@ def test_a_foreign_file_is_refused(tmp_path: Path, wrong: dict[str, np.ndarray])
         arrays = {**{name: held[name] for name in held.files}, **wrong}
     np.savez(preview_path(tmp_path, 1), **arrays)
     with pytest.raises(UserError, match="cannot read"):
-        read_previews(tmp_path, 1)
+        read_previews(tmp_path, 1, num_classes=3)
+
+
+def test_a_file_from_before_planes_had_names_is_read(tmp_path: Path) -> None:
+    sent = picture(heads=True)
+    planes = {plane.name: plane.values[None] for plane in sent.planes}
+    names = {"image": "image", "label": "truth", "predicted": "predicted", "contour": "outline", "distance": "distance"}
+    preview_path(tmp_path, 1).parent.mkdir()
+    stacks = {former: planes[name] for former, name in names.items()}
+    np.savez(preview_path(tmp_path, 1), sample_id=np.array(["a"]), **stacks)
+    (read,) = read_previews(tmp_path, 1, num_classes=3)
+    for plane in sent.planes:
+        found = read.plane(plane.name, plane.kind)
+        assert found is not None
+        np.testing.assert_array_equal(found, plane.values)
 
 
 def test_iou_of_a_region_knows_absent_classes() -> None:
     label = np.array([[0, 0, 1, 1]], np.uint8)
     seen = np.array([[0, 1, 1, 1]], np.uint8)
-    region = replace(picture(), label_HW=label, predicted_HW=seen)
-    assert sample_ious(region) == (pytest.approx(1 / 2), pytest.approx(2 / 3), None)
+    region = region_preview("a", np.zeros((1, 4, 3), np.uint8), label, seen)
+    assert sample_ious(region, 3) == (pytest.approx(1 / 2), pytest.approx(2 / 3), None)
 
 
 def test_a_run_leaves_pictures_of_each_validation_and_its_machines_load(tmp_path: Path) -> None:
@@ -133,6 +146,7 @@ def test_a_run_leaves_pictures_of_each_validation_and_its_machines_load(tmp_path
     reader.close()
     assert preview_steps(tmp_path) == tuple(validated)
     pictures = read_previews(tmp_path, validated[-1])
-    assert [preview.image_HWC.shape for preview in pictures] == [(16, 16, 3)] * 2
-    assert all(preview.contour_HW is not None and preview.distance_HW is not None for preview in pictures)
+    assert [preview.planes[2].values.shape for preview in pictures] == [(16, 16, 3)] * 2
+    assert all(preview.plane("outline", "scalar") is not None for preview in pictures)
+    assert all(preview.plane("distance", "signed") is not None for preview in pictures)
     assert {"system/cpu", "system/memory"} <= names

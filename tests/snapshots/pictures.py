@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.outputs.preview_file import Preview
 from engine.outputs.preview_writer import write_previews
+from engine.tasks.person.previews import region_preview
 
 SIDE = 64
 
@@ -27,9 +28,8 @@ def _preview(name: str, shift: int) -> Preview:
     image_HWC[label_HW == 1] = (210, 150, 120)
     image_HWC[label_HW == 2] = (110, 90, 160)
     outline = 255 * (np.abs(columns - 26 - shift) < 3)
-    return Preview(
-        name, image_HWC, label_HW, np.roll(label_HW, 4, axis=1), outline.astype(np.uint8), (2 * rows).astype(np.uint8)
-    )
+    heads = {"contour_HW": outline.astype(np.uint8), "distance_HW": (2 * rows).astype(np.uint8)}
+    return region_preview(name, image_HWC, label_HW, np.roll(label_HW, 4, axis=1), **heads)
 
 
 def _ellipse(row: int, column: int, height: int, width: int) -> NDArray[np.bool_]:

@@ -1,11 +1,11 @@
-"""Which validation and which region of it is looked at: follows the newest until somebody goes back."""
+"""Which validation and which sample of it is looked at: follows the newest until somebody goes back."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.outputs.preview_file import Preview, preview_steps, read_previews
+from engine.outputs.preview_file import MAX_CLASSES, Preview, preview_steps, read_previews
 
 
 class Gallery:
@@ -18,22 +18,24 @@ class Gallery:
         """The one that is shown."""
         self.previews: tuple[Preview, ...] = ()
         self.number = 0
-        """The region that is shown, from 0."""
+        """The sample that is shown, from 0."""
         self.notice = "no pictures yet: they come with the first validation"
         """Why there is nothing to see."""
         self._run_dir: Path | None = None
+        self._num_classes = MAX_CLASSES
         self._follows = True
 
     @property
     def preview(self) -> Preview | None:
-        """The region to show; None where there is none."""
+        """The sample to show; None where there is none."""
         return self.previews[self.number] if self.previews else None
 
-    def open(self, run_dir: Path) -> bool:
-        """Look at the pictures of that run; True where something else is shown now."""
-        if run_dir == self._run_dir:
+    def open(self, run_dir: Path, num_classes: int = MAX_CLASSES) -> bool:
+        """Look at the pictures of that run, of a task with so many classes; True where something else is shown now."""
+        if (run_dir, num_classes) == (self._run_dir, self._num_classes):
             return self.look()
         self.__init__()
+        self._num_classes = num_classes
         self._run_dir = run_dir
         self.look()
         return True
@@ -54,7 +56,7 @@ class Gallery:
         return True
 
     def turn(self, by: int) -> None:
-        """The region `by` places further, round and round."""
+        """The sample `by` places further, round and round."""
         if self.previews:
             self.number = (self.number + by) % len(self.previews)
 
@@ -68,11 +70,11 @@ class Gallery:
         self._read(self.steps[place])
 
     def _read(self, step: int) -> None:
-        """Take up the pictures of a validation; the same region of it, where it has as many."""
+        """Take up the pictures of a validation; the same sample of it, where it has as many."""
         assert self._run_dir is not None
         self.step = step
         try:
-            self.previews = read_previews(self._run_dir, step)
+            self.previews = read_previews(self._run_dir, step, self._num_classes)
             self.notice = "" if self.previews else f"the validation at step {step} kept no pictures"
         except UserError as error:
             self.previews, self.notice = (), str(error)

@@ -1,64 +1,96 @@
-"""Validation pictures as layers to look at: the image, the classes over it, the errors, the heads of the network.
+"""Validation pictures as layers to look at: an image, and classes, errors, shares and distances over it.
 
 H x W pixels; RGB 0..255.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.outputs.preview_file import Preview
+from engine.outputs.preview_file import MAX_CLASSES, PREDICTED, TRUTH, Plane, Preview
 
 Rgb = NDArray[np.uint8]
 Bytes = NDArray[np.uint8]
 
-CLASS_COLOURS: Final = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], dtype=np.uint8)
-"""Background, target and other in the Okabe-Ito palette, told apart under every common colour blindness."""
-CLASS_LETTERS: Final = ".To"
+_MORE_COLOURS: Final = ("#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+"""For classes to which the task gives no colour."""
 MISSED, INVENTED, CONFUSED = 1, 2, 3
 ERROR_COLOURS: Final = np.array([[0, 0, 0], [213, 94, 0], [204, 121, 167], [240, 228, 66]], dtype=np.uint8)
-"""Nothing wrong; a person's pixel taken for background; background taken for a person; the wrong person."""
+"""Nothing wrong; a class taken for the first one, the background; background taken for a class; the wrong class."""
 ERROR_LETTERS: Final = ".-+x"
 _RAMP: Final = " .:-=+*#%@"
-_OUTSIDE: Final = np.array([86, 180, 233], dtype=np.float32)
-_INSIDE: Final = np.array([230, 159, 0], dtype=np.float32)
+_BELOW: Final = np.array([86, 180, 233], dtype=np.float32)
+_ABOVE: Final = np.array([230, 159, 0], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One way to look at a region: its name, its picture, and the letters that stand for it without colour (H x W)."""
+    """One way to look at a sample: its name, its picture, and the letters that stand for it without colour (H x W)."""
 
     name: str
     picture_HWC: Rgb
     letters_HW: NDArray[np.str_]
 
 
-def layers_of(preview: Preview) -> tuple[Layer, ...]:
-    """Every layer that the region has, the most telling first."""
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """How each class is shown: its name, its colour and its letter; numbers beyond the task's classes have no name."""
+
+    names: tuple[str, ...]
+    colours: Rgb
+    letters: str
+
+
+def palette_of(classes: Sequence[tuple[str, str]]) -> Palette:
+    """Return the palette of a task's classes (name and #rrggbb), the first of which is the background."""
+    colours = [colour for _, colour in classes]
+    while len(colours) < MAX_CLASSES:
+        colours.append(_MORE_COLOURS[len(colours) % len(_MORE_COLOURS)])
+    table = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours], dtype=np.uint8)
+    names = tuple(name for name, _ in classes)
+    return Palette(names, table, _class_letters(names))
+
+
+def _class_letters(names: Sequence[str]) -> str:
+    """A point for the first class, for each other the first letter of its name that is free."""
+    letters = "."
+    for name in names[1:]:
+        free = (letter for letter in (*name.upper(), *"0123456789#") if letter not in letters and letter.isprintable())
+        letters += next(free, "?")
+    return letters + "#" * (MAX_CLASSES - len(letters))
+
+
+def layers_of(preview: Preview, palette: Palette) -> tuple[Layer, ...]:
+    """Every layer of a sample in the order of its planes; the errors follow the planes that they come from."""
     size = _size(preview)
-    image_HWC = nearest(preview.image_HWC, size)
-    label_HW, predicted_HW = nearest(preview.label_HW, size), nearest(preview.predicted_HW, size)
-    error_HW = errors(label_HW, predicted_HW)
-    layers = [
-        Layer("predicted", _painted(image_HWC, predicted_HW, CLASS_COLOURS), _letters(predicted_HW, CLASS_LETTERS)),
-        Layer("truth", _painted(image_HWC, label_HW, CLASS_COLOURS), _letters(label_HW, CLASS_LETTERS)),
-        Layer("error", _painted(_faint(image_HWC), error_HW, ERROR_COLOURS), _letters(error_HW, ERROR_LETTERS)),
-        Layer("image", image_HWC, _letters(_grey(image_HWC) // 26, _RAMP)),
-    ]
-    heads: tuple[tuple[str, Bytes | None, Callable[[Rgb, Bytes], Rgb]], ...] = (
-        ("outline", preview.contour_HW, _lit),
-        ("distance", preview.distance_HW, _diverging),
-    )
-    for name, head_HW, painted in heads:
-        if head_HW is not None:
-            values_HW = nearest(head_HW, size)
-            layers.append(Layer(name, painted(image_HWC, values_HW), _letters(values_HW // 26, _RAMP)))
+    image = next((plane.values for plane in preview.planes if plane.kind == "rgb"), None)
+    image_HWC = np.zeros((*size, 3), np.uint8) if image is None else nearest(image, size)
+    layers = [_layer(plane, image_HWC, palette) for plane in preview.planes]
+    truth_HW, predicted_HW = preview.plane(TRUTH, "classes"), preview.plane(PREDICTED, "classes")
+    if truth_HW is not None and predicted_HW is not None:
+        wrong_HW = nearest(errors(truth_HW, predicted_HW), size)
+        error = Layer("error", _painted(_faint(image_HWC), wrong_HW, ERROR_COLOURS), _letters(wrong_HW, ERROR_LETTERS))
+        compared = [number for number, layer in enumerate(layers) if layer.name in (TRUTH, PREDICTED)]
+        layers.insert(max(compared) + 1, error)
     return tuple(layers)
+
+
+def _layer(plane: Plane, image_HWC: Rgb, palette: Palette) -> Layer:
+    values = nearest(plane.values, image_HWC.shape[:2])
+    match plane.kind:
+        case "rgb":
+            return Layer(plane.name, values, _letters(_grey(values) // 26, _RAMP))
+        case "classes":
+            return Layer(plane.name, _painted(image_HWC, values, palette.colours), _letters(values, palette.letters))
+        case "scalar":
+            return Layer(plane.name, _lit(image_HWC, values), _letters(values // 26, _RAMP))
+        case "signed":
+            return Layer(plane.name, _diverging(values), _letters(values // 26, _RAMP))
 
 
 def errors(label_HW: Bytes, predicted_HW: Bytes) -> Bytes:
@@ -69,8 +101,9 @@ def errors(label_HW: Bytes, predicted_HW: Bytes) -> Bytes:
 
 
 def _size(preview: Preview) -> tuple[int, int]:
-    """The finer of image and mask, height and width."""
-    return max(preview.image_HWC.shape[:2], preview.label_HW.shape)  # both are squares or both have one aspect
+    """The size of the finest plane, height and width."""
+    height, width = max((plane.values.shape[:2] for plane in preview.planes), default=(1, 1))
+    return height, width
 
 
 def nearest(values: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -124,13 +157,13 @@ def _painted(image_HWC: Rgb, classes_HW: Bytes, colours: Rgb) -> Rgb:
 
 
 def _lit(image_HWC: Rgb, values_HW: Bytes) -> Rgb:
-    """The image in faint grey, lit where the head sees an outline."""
+    """The image in faint grey, the lighter the larger the share."""
     share = values_HW[..., None].astype(np.float32) / 255
     return (_faint(image_HWC) * (1 - share) + np.array([255, 255, 255], np.float32) * share).astype(np.uint8)
 
 
-def _diverging(image_HWC: Rgb, values_HW: Bytes) -> Rgb:
-    """Outside in one colour, inside in another, the stronger the farther; the outline itself is white."""
+def _diverging(values_HW: Bytes) -> Rgb:
+    """Values below 0 in one colour, above in another, the stronger the farther; 0 is white."""
     share = (values_HW[..., None].astype(np.float32) - 128) / 127
-    colour = np.where(share > 0, _INSIDE, _OUTSIDE)
+    colour = np.where(share > 0, _ABOVE, _BELOW)
     return (255 - (255 - colour) * np.abs(share).clip(0, 1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The preview panel: regions of a validation with what the network predicts, beside the truth and the errors."""
+"""The preview panel: samples of a validation with what the network predicts, beside the truth and the errors."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from cockpit.panels.preview.graphics_support import (
 )
 from cockpit.panels.preview.half_blocks import Pictures
 from cockpit.panels.preview.layers import (
-    CLASS_COLOURS,
-    CLASS_LETTERS,
     ERROR_COLOURS,
     ERROR_LETTERS,
     Layer,
+    Palette,
     Rgb,
     layers_of,
+    palette_of,
 )
 from cockpit.panels.toolkit.line_panel import LinePart, flow, part
 from cockpit.panels.toolkit.panel import Panel
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, LABEL
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
-from engine.outputs.preview_file import sample_ious
-from engine.tasks.person.spec import CLASSES
+from engine.outputs.preview_file import MAX_CLASSES, Preview, sample_ious
+from engine.protocol.task_spec import NO_SPEC
 
 if TYPE_CHECKING:
     from cockpit.panels.preview.pixels import GraphicPictures
@@ -48,14 +48,14 @@ ALL: Final = "all"
 
 
 class PreviewPanel(Panel, can_focus=True):
-    """Left and right go through the regions, up and down through the validations, enter through the layers.
+    """Left and right go through the samples, up and down through the validations, enter through the layers.
 
     `graphics` is how pictures are drawn: 'kitty', 'sixel', '' for half blocks, None for what the terminal is known for.
     """
 
     TITLE: ClassVar[str] = "Preview"
     HELP = (
-        "Left and right: the region before and after. Up and down: the validation before and after. "
+        "Left and right: the sample before and after. Up and down: the validation before and after. "
         "Enter: one layer after the other, then all of them. End: the newest validation."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -78,6 +78,8 @@ class PreviewPanel(Panel, can_focus=True):
     def __init__(self, *, marker: str = "braille", graphics: Protocol | None = None, id: str | None = None) -> None:
         super().__init__(id=id)
         self._gallery = Gallery()
+        self._spec = NO_SPEC
+        self._palette = palette_of(())
         self._layer = ALL
         self._facts = Static(markup=False)
         self._legend = Static(markup=False)
@@ -118,7 +120,10 @@ class PreviewPanel(Panel, can_focus=True):
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Look for pictures of this run."""
-        if self._gallery.open(session.run_dir):
+        is_new = session.spec != self._spec
+        if is_new:
+            self._spec, self._palette = session.spec, palette_of(session.spec.classes)
+        if self._gallery.open(session.run_dir, len(self._spec.classes) or MAX_CLASSES) or is_new:
             self._show()
 
     def _look(self) -> None:
@@ -129,7 +134,7 @@ class PreviewPanel(Panel, can_focus=True):
 
     def _show(self) -> None:
         preview = self._gallery.preview
-        layers = layers_of(preview) if preview is not None else ()
+        layers = self._layers(preview)
         if self._layer not in (ALL, *(layer.name for layer in layers)):
             self._layer = ALL
         chosen = layers if self._layer == ALL else [layer for layer in layers if layer.name == self._layer]
@@ -138,23 +143,27 @@ class PreviewPanel(Panel, can_focus=True):
         width = max(self.size.width - 2, 1)
         self._facts.update(Content("\n").join([*self._said(width), *self._switch(layers, width)]))
         hint = flow([part("", self._hint, LABEL)], width) if self._hint else []
-        self._legend.update(Content("\n").join([*flow(_legend(), width, 2), *hint] if layers else []))
+        legend = flow(_legend(self._palette, layers), width, 2)
+        self._legend.update(Content("\n").join([*legend, *hint] if layers else []))
+
+    def _layers(self, preview: Preview | None) -> tuple[Layer, ...]:
+        return () if preview is None else layers_of(preview, self._palette)
 
     def _said(self, width: int) -> list[Content]:
-        """Which region of which validation, and how well it was seen."""
+        """Which sample of which validation, and how well its classes were predicted."""
         gallery = self._gallery
         if gallery.preview is None:
             return flow([part("", escape_control(gallery.notice), BAD if gallery.steps else LABEL)], width)
-        ious = sample_ious(gallery.preview)
+        ious = sample_ious(gallery.preview, len(self._palette.names))
         return flow(
             [
                 part("validation at step", str(gallery.step)),
                 part("", f"{gallery.steps.index(gallery.step) + 1} of {len(gallery.steps)}", LABEL, rank=2),
-                part("region", f"{gallery.number + 1} of {len(gallery.previews)}"),
+                part(self._spec.sample_noun, f"{gallery.number + 1} of {len(gallery.previews)}"),
                 part("", escape_control(gallery.preview.sample_id), LABEL, rank=3),
                 *(
                     part(f"IoU {name}", "-" if iou is None else f"{iou:.3f}")
-                    for name, iou in zip(CLASSES, ious, strict=True)
+                    for name, iou in zip(self._palette.names, ious, strict=False)
                 ),
             ],
             width,
@@ -177,7 +186,7 @@ class PreviewPanel(Panel, can_focus=True):
     # --- browsing -----------------------------------------------------------------------------
 
     def action_sample(self, by: int) -> None:
-        """The region `by` places further, round and round."""
+        """The sample `by` places further, round and round."""
         self._gallery.turn(by)
         self._show()
 
@@ -195,7 +204,7 @@ class PreviewPanel(Panel, can_focus=True):
         """The next layer, or all of them."""
         preview = self._gallery.preview
         if preview is not None:
-            names = [ALL, *(layer.name for layer in layers_of(preview))]
+            names = [ALL, *(layer.name for layer in self._layers(preview))]
             self._layer = names[(names.index(self._layer) + by) % len(names)]
             self._show()
 
@@ -209,10 +218,11 @@ class PreviewPanel(Panel, can_focus=True):
         self.focus()
 
 
-def _legend() -> list[LinePart]:
-    """Colours and letters of the classes and of the errors, with their names."""
-    names = [*zip(CLASSES[1:], CLASS_COLOURS[1:], CLASS_LETTERS[1:], strict=True)]
-    wrong = [*zip(("missed", "invented", "wrong person"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
+def _legend(palette: Palette, layers: tuple[Layer, ...]) -> list[LinePart]:
+    """Colours and letters of the classes and, where errors are shown, of the errors, with their names."""
+    names = [*zip(palette.names[1:], palette.colours[1:], palette.letters[1:], strict=False)]
+    kinds = [*zip(("missed", "invented", "wrong class"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
+    wrong = kinds if any(layer.name == "error" for layer in layers) else []
     return [_key(*row) for row in (*names, *wrong)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.outputs.preview_file import Preview
+from engine.outputs.preview_file import PREDICTED, TRUTH, Plane, Preview
 from engine.task import Tensors
 from engine.tasks.person.model.network import Outputs
 
@@ -15,7 +15,7 @@ def preview_of(batch: Tensors, sample_id: str, outputs: Outputs, row: int) -> Pr
     """Return what is shown of the region in `row` of a batch."""
     predicted_NHW = outputs.log_probs_N3HW.argmax(1)
     contour, distance = outputs.contour_N1HW, outputs.distance_N1HW
-    return Preview(
+    return region_preview(
         sample_id,
         _bytes(batch["image_N3HW"][row].permute(1, 2, 0)),
         batch["label_NHW"][row].byte().cpu().numpy(),
@@ -23,6 +23,28 @@ def preview_of(batch: Tensors, sample_id: str, outputs: Outputs, row: int) -> Pr
         contour_HW=None if contour is None else _bytes(contour[row, 0].float().sigmoid()),
         distance_HW=None if distance is None else _bytes((distance[row, 0].float() + 1) / 2),
     )
+
+
+def region_preview(
+    sample_id: str,
+    image_HWC: NDArray[np.uint8],
+    label_HW: NDArray[np.uint8],
+    predicted_HW: NDArray[np.uint8],
+    *,
+    contour_HW: NDArray[np.uint8] | None = None,
+    distance_HW: NDArray[np.uint8] | None = None,
+) -> Preview:
+    """Return a region's planes: classes, image, and the outline's probability and signed distance where predicted."""
+    planes = [
+        Plane(PREDICTED, "classes", predicted_HW),
+        Plane(TRUTH, "classes", label_HW),
+        Plane("image", "rgb", image_HWC),
+    ]
+    if contour_HW is not None:
+        planes.append(Plane("outline", "scalar", contour_HW))
+    if distance_HW is not None:
+        planes.append(Plane("distance", "signed", distance_HW))
+    return Preview(sample_id, tuple(planes))
 
 
 def _bytes(values: Tensor) -> NDArray[np.uint8]:
@@ -40,9 +62,14 @@ def preview_grid(previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
 
 
 def _preview_row(preview: Preview) -> NDArray[np.uint8]:
-    wrong_HW = (preview.label_HW != preview.predicted_HW).astype(np.uint8) * 255
-    masks = (np.zeros_like(preview.label_HW), preview.label_HW, preview.predicted_HW)
-    painted = [_mask(preview.image_HWC, mask_HW) for mask_HW in masks]
+    image_HWC, label_HW, predicted_HW = (
+        preview.plane("image", "rgb"),
+        preview.plane(TRUTH, "classes"),
+        preview.plane(PREDICTED, "classes"),
+    )
+    assert image_HWC is not None and label_HW is not None and predicted_HW is not None
+    wrong_HW = (label_HW != predicted_HW).astype(np.uint8) * 255
+    painted = [_mask(image_HWC, mask_HW) for mask_HW in (np.zeros_like(label_HW), label_HW, predicted_HW)]
     return np.concatenate([*painted, np.repeat(wrong_HW[..., None], 3, axis=2)], axis=1)
 
 

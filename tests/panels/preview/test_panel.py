@@ -16,16 +16,19 @@ from cockpit.panels.preview import graphics_support
 from cockpit.panels.preview.gallery import Gallery
 from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
 from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
-from cockpit.panels.preview.layers import CONFUSED, INVENTED, MISSED, errors, layers_of, scaled
+from cockpit.panels.preview.layers import CONFUSED, INVENTED, MISSED, errors, layers_of, palette_of, scaled
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
 from engine.outputs.preview_file import Preview as Region
 from engine.outputs.preview_file import preview_path
 from engine.outputs.preview_writer import write_previews
+from engine.tasks.person.previews import region_preview
+from engine.tasks.person.spec import SPEC
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
 Open = Callable[..., Session]
+PALETTE = palette_of(SPEC.classes)
 
 
 def region(name: str = "images/1.jpg#1", *, size: int = 64, mask: int = 64, heads: bool = True) -> Region:
@@ -36,12 +39,14 @@ def region(name: str = "images/1.jpg#1", *, size: int = 64, mask: int = 64, head
     image = np.zeros((size, size, 3), np.uint8)
     image[..., 0] = 200
     head = np.linspace(0, 255, mask * mask).reshape(mask, mask).astype(np.uint8) if heads else None
-    return Region(name, image, label, np.roll(label, mask // 8, axis=1), head, head)
+    predicted = np.roll(label, mask // 8, axis=1)
+    return region_preview(name, image, label, predicted, contour_HW=head, distance_HW=head)
 
 
 @pytest.fixture
 def pictured(run: RecordedRun) -> Iterator[RecordedRun]:
     """A run with pictures of three validations, three regions each."""
+    run.observe(step=30)
     for step in (10, 20, 30):
         write_previews(run.directory, step, tuple(region(f"images/{step}-{number}.jpg#1") for number in range(3)))
     yield run
@@ -121,10 +126,10 @@ async def test_without_colour_letters_stand_for_classes(
         await pilot.press("enter", "enter")
         await pilot.pause()
         assert "▀" not in stage.shown
-        drawn = [line for line in stage.shown.splitlines() if set(line) <= set(".To") and line]
+        drawn = [line for line in stage.shown.splitlines() if set(line) <= set(".TO") and line]
         half = len(drawn[0]) // 2
         assert drawn[0] == "T" * half + "." * half
-        assert drawn[-1] == "." * half + "o" * half
+        assert drawn[-1] == "." * half + "O" * half
 
 
 async def test_before_the_first_validation_it_says_so(run: RecordedRun, open_session: Open) -> None:
@@ -190,7 +195,7 @@ def test_each_kind_of_error_is_told_apart() -> None:
 
 @pytest.mark.parametrize(("size", "mask"), [(64, 64), (64, 16), (16, 64), (128, 32)])
 def test_image_and_mask_may_differ_in_size(size: int, mask: int) -> None:
-    layers = layers_of(region(size=size, mask=mask))
+    layers = layers_of(region(size=size, mask=mask), PALETTE)
     assert [layer.name for layer in layers] == ["predicted", "truth", "error", "image", "outline", "distance"]
     for layer in layers:
         assert layer.picture_HWC.shape == (max(size, mask), max(size, mask), 3)
@@ -198,7 +203,7 @@ def test_image_and_mask_may_differ_in_size(size: int, mask: int) -> None:
 
 
 def test_a_network_without_heads_has_no_layers_for_them() -> None:
-    assert [layer.name for layer in layers_of(region(heads=False))] == ["predicted", "truth", "error", "image"]
+    assert [layer.name for layer in layers_of(region(heads=False), PALETTE)] == ["predicted", "truth", "error", "image"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (32, 16), (64, 64), (100, 130)])
@@ -272,7 +277,7 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
             yield pictures
 
     async with Alone().run_test(size=(100, 40)) as pilot:
-        pictures.show(layers_of(region(heads=False)))
+        pictures.show(layers_of(region(heads=False), PALETTE))
         await pilot.pause(0.3)
         assert len(pictures.children) == 4
         drawn = "".join(segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip)

@@ -9,9 +9,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from engine.outputs.preview_file import Preview
 from engine.tasks.person.metrics import boundary_f, class_iou, confusion_matrix, mask_boundary, mean_iou
-from engine.tasks.person.previews import preview_grid
+from engine.tasks.person.previews import preview_grid, region_preview
 
 
 def _masks(seed: int) -> torch.Tensor:
@@ -80,7 +79,7 @@ def test_a_preview_row_shows_image_truth_prediction_and_error() -> None:
     label[2:5, 2:5] = 1
     predicted = np.zeros((8, 8), np.uint8)
     image = np.full((16, 16, 3), 100, np.uint8)
-    grid = preview_grid((Preview("a", image, label, predicted),) * 2)
+    grid = preview_grid((region_preview("a", image, label, predicted),) * 2)
     assert grid.shape == (16, 32, 3) and grid.dtype == np.uint8
     assert (grid[:8, :8] == 100).all(), "the image, resized to the mask"
     assert (grid[3, 11] != 100).any() and (grid[3, 19] == 100).all(), "truth painted, empty prediction not"
