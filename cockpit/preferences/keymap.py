@@ -61,7 +61,7 @@ _STEER: Final = (
     ),
     KeyBinding("validate", ("v",), "validate", "run a validation now", "steer"),
     KeyBinding("optimizer", ("o",), "optimizer", "choose between Adam and AdamW; the moments are kept", "steer"),
-    KeyBinding("batch", ("b",), "batch", "set batches per update and regions per batch", "steer"),
+    KeyBinding("batch", ("b",), "batch", "set batches per update and samples per batch", "steer"),
     KeyBinding("clip", ("k",), "clip", "clip the gradient norm at another value", "steer"),
     KeyBinding("note", ("N",), "note", "write a note into the run's journal", "steer"),
     KeyBinding("undo", ("u",), "undo", "take back the last intervention of a person, where it can be", "steer", True),
