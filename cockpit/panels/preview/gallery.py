@@ -19,7 +19,7 @@ class Gallery:
         self.previews: tuple[Preview, ...] = ()
         self.number = 0
         """The sample that is shown, from 0."""
-        self.notice = "no pictures yet: they come with the first validation"
+        self.notice = "no pictures yet: a task that has previews leaves them with each validation"
         """Why there is nothing to see."""
         self._run_dir: Path | None = None
         self._num_classes = MAX_CLASSES
