@@ -106,12 +106,12 @@ def _add_what_to_train(parser: Parser) -> None:
         "--task",
         default="",
         metavar="FILE.py:CLASS",
-        help="train a network of your own; without --config with its own defaults",
+        help="train your own network, by the class in that file that says how; its defaults hold without --config",
     )
     group.add_argument("--data", default="", metavar="DIR", help="the data set; without it, what the task has built in")
     group.add_argument("--epochs", type=_count, metavar="N", help="passes over the training split")
     group.add_argument("--max-steps", type=_count, metavar="N", help="end after N steps, whatever --epochs says")
-    group.add_argument("--batch-size", "--batch_size", type=_count, metavar="N", help="regions of interest per batch")
+    group.add_argument("--batch-size", "--batch_size", type=_count, metavar="N", help="samples per batch")
     group.add_argument("--seed", type=_count, metavar="N", help="seed of everything random")
     group.add_argument(
         "--set", dest="settings", action="append", default=[], type=_setting, metavar="KEY=VALUE",

@@ -7,6 +7,8 @@ import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.task_path import absolute_task
+
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
@@ -36,7 +38,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
     """The training options in parsed arguments that name no subcommand."""
     return TrainOptions(
         config=arguments.config,
-        task=arguments.task,
+        task=_task_named(arguments),
         data=arguments.data,
         epochs=arguments.epochs,
         max_steps=arguments.max_steps,
@@ -56,13 +58,19 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
     )
 
 
+def _task_named(arguments: argparse.Namespace) -> str:
+    """Return the task that the command line names: as a setting, which has the last word, or by its option."""
+    named = [text for key, _, text in (setting.partition("=") for setting in arguments.settings) if key == "task"]
+    return named[-1] if named else arguments.task
+
+
 def overrides(options: TrainOptions) -> tuple[str, ...]:
     """KEY=VALUE settings for `load_config`: the options first, then each --set, which therefore has the last word.
 
     A relative --data or --task becomes absolute, so that the run can be resumed from another directory.
     """
     given = {
-        "task": _absolute_task(options.task) if options.task else None,
+        "task": absolute_task(options.task) if options.task else None,
         "training.epochs": options.epochs,
         "training.max_steps": options.max_steps,
         "training.batch_size": options.batch_size,
@@ -72,12 +80,6 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings
-
-
-def _absolute_task(where: str) -> str:
-    from engine.config.task_class import absolute_task  # noqa: PLC0415 - imports pydantic: the first frame comes first
-
-    return absolute_task(where)
 
 
 def data_named(options: TrainOptions) -> str:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.config.keys import config_keys, config_sections, shown
-from engine.config.task_class import absolute_task, config_class
+from engine.config.task_class import config_class
+from engine.config.task_path import absolute_task
 from engine.config.tree import DataConfig, RunConfig, Section
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
@@ -105,10 +106,12 @@ def read_resolved(path: Path) -> RunConfig:
 
 
 def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> RunConfig:
-    """As `load_config`, for a run that was trained with the configuration in the file `former`: its data stay.
+    """As `load_config`, for a run that was trained with the configuration in `former`: its task and its data stay.
 
-    Other data are used if the command line names them, or the new configuration has a path of its own.
+    Others are used if the command line names them, or the new configuration does.
     """
+    if not _names_task(_read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()), overrides) and former.is_file():
+        overrides = (*_task_of(former), *overrides)
     resolved = resolve_config(name_or_path, overrides)
     config = resolved.config
     named = {key for key, origin in resolved.origins.items() if origin == COMMAND_LINE}
@@ -117,6 +120,16 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
     if not former.is_file():
         raise UserError(f"{former} is gone, and nothing else says which data the run was trained on: give --data")
     return config.model_copy(update={"data": _same_data(config.data, read_resolved(former).data, named)})
+
+
+def _names_task(settings: Settings, overrides: Sequence[str]) -> bool:
+    return _TASK in settings or any(override.partition("=")[0].strip() == "task" for override in overrides)
+
+
+def _task_of(former: Path) -> tuple[str, ...]:
+    """Return an override with the task of a resolved configuration; none where that is the default one."""
+    named = _read_chain(former, ()).get(_TASK)
+    return (f"task={named.value}",) if named is not None and named.value else ()
 
 
 def _same_data(data: DataConfig, former: DataConfig, named: Set[str]) -> DataConfig:

@@ -60,16 +60,6 @@ def _class_at(where: str) -> Any:
     return found
 
 
-def absolute_task(where: str, folder: Path | None = None) -> str:
-    """Return `where` with the path of its file made absolute, so that a run can be resumed from another folder.
-
-    The path is relative to `folder`, or to the working directory without one.
-    """
-    place, _, name = where.rpartition(":")
-    path = (folder or Path()) / Path(place).expanduser()
-    return f"{path.resolve()}:{name}" if place.endswith(".py") else where
-
-
 def _module(place: str) -> ModuleType:
     if not place.endswith(".py"):
         return import_module(place)

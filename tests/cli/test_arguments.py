@@ -57,13 +57,13 @@ def test_no_words_train_with_nothing_set() -> None:
 
 def test_every_training_option_arrives() -> None:
     words = (
-        "--config tiny --data d --epochs 3 --max-steps 40 --batch-size 8 --device cpu --seed 7 --set a.b=1 --set c=x=y"
-        " --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui --keep-running --autopilot"
+        "--config tiny --task t.py:T --data d --epochs 3 --max-steps 40 --batch-size 8 --device cpu --seed 7"
+        " --set a.b=1 --set c=x=y --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui --keep-running --autopilot"
         " --quiet --script plan.txt"
     )
     assert options(*words.split()) == TrainOptions(
         config="tiny",
-        task="",
+        task="t.py:T",
         data="d",
         epochs=3,
         max_steps=40,
@@ -213,7 +213,8 @@ def test_the_words_may_come_from_the_process(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_command_line_loads_neither_torch_nor_a_screen() -> None:
     source = (
-        "import sys; from cockpit.cli import arguments, subcommands, options, status, metrics, events, runs, send;"
+        "import sys; from cockpit.cli import arguments, dispatch, options;"
+        "from cockpit.cli.commands import status, metrics, events, runs, send;"
         "arguments.parse_arguments(['status']);"
         "print(sorted({'torch', 'textual', 'scipy', 'yaml', 'pydantic'} & set(sys.modules)))"
     )

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from engine.config.keys import config_keys
 from engine.config.load import dump_config, load_config, read_resolved, resolve_config
-from engine.tasks.person.config import PersonConfig
 from engine.config.yaml_source import PlainDumper, PlainLoader, read_settings, read_value
 from engine.errors import UserError
+from engine.tasks.person.config import PersonConfig
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=200)
 
