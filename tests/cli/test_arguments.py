@@ -58,8 +58,8 @@ def test_no_words_train_with_nothing_set() -> None:
 def test_every_training_option_arrives() -> None:
     words = (
         "--config tiny --task t.py:T --data d --epochs 3 --max-steps 40 --batch-size 8 --device cpu --seed 7"
-        " --set a.b=1 --set c=x=y --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui --keep-running --autopilot"
-        " --quiet --script plan.txt"
+        " --set a.b=1 --set c=x=y --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui"
+        " --keep-running --autopilot --quiet --script plan.txt"
     )
     assert options(*words.split()) == TrainOptions(
         config="tiny",
