@@ -32,8 +32,8 @@ def program_files() -> list[Path]:
 
 
 def module_names(package: str) -> list[str]:
-    """The dotted name of every module below the top-level `package`."""
-    paths = sorted((ROOT / package).rglob("*.py"))
+    """Return the dotted name of every module below the top-level `package`, without the examples of the manual."""
+    paths = sorted(path for path in (ROOT / package).rglob("*.py") if "examples" not in path.parts)
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
     return [name.removesuffix(".__init__") for name in names]
 
