@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from cockpit.app.app import CockpitApp
 from cockpit.panels.charts.grid import ChartGrid
+from cockpit.panels.records.events import EventsPanel
 from cockpit.panels.status.header import Header
 from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
@@ -138,7 +139,7 @@ async def test_the_layout_follows_the_terminal_down_to_too_small_and_back(record
 
 async def test_hidden_panels_are_not_handed_anything_and_get_everything_when_they_return(recorded, monkeypatch):
     taken: list[SessionUpdate] = []
-    monkeypatch.setattr(PhasesPanel, "take", lambda self, session, update: taken.append(update))
+    monkeypatch.setattr(PhasesPanel, "apply_update", lambda self, session, update: taken.append(update))
     async with cockpit(recorded, size=(80, 24)) as (_, pilot):
         await pilot.pause(0.3)
         assert taken == []
@@ -342,6 +343,18 @@ async def test_messages_of_panels_are_obeyed(tmp_path):
             assert main_of(app).tab == "charts"
 
 
+async def test_a_text_that_changes_again_right_after_a_layout_has_the_room_it_needs(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.press("f5")
+        status = app.screen.query_one(EventsPanel).status
+        await until(pilot, lambda: status.region.width > 0)
+        status.update("short")
+        app.screen._refresh_layout()
+        assert status.region.width == len("short") + 2
+        status.update("much longer")
+        await until(pilot, lambda: status.region.width == len("much longer") + 2)
+
+
 async def test_a_fault_on_the_way_out_is_logged_and_raises_no_other(recorded, caplog):
     async with cockpit(recorded) as (app, _):
         pass
@@ -354,7 +367,7 @@ async def test_a_panel_that_cannot_take_news_is_switched_off_after_three_times(r
     def apply_update(self, session, update):
         raise ZeroDivisionError("a broken header [red]")
 
-    monkeypatch.setattr(Header, "take", apply_update)
+    monkeypatch.setattr(Header, "apply_update", apply_update)
     async with cockpit(recorded) as (app, pilot):
         for _ in range(4):
             app._cabin.screen.apply_update(FULL_UPDATE)
