@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from textual import events
 from textual.app import ComposeResult
@@ -198,7 +198,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         is_waited_for = bool(self._session.pending)
         charts = self._for_charts.update(update)
         column = self._for_column.update(update, at_once=is_waited_for)
-        visible = set(self._visible())
+        early = self.charts if self._is_first_picture else None
+        visible = {panel for panel in self._panels if panel not in self._off | {early} and _is_displayed(panel)}
         for panel in visible:
             if panel not in self._told:
                 self.update_panel(panel, FULL_UPDATE)
@@ -262,12 +263,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
         fitting = next((name for name, columns, lines in _SIZES if width >= columns and height >= lines), "")
         for name, _, _ in _SIZES:
             self.set_class(name == fitting, f"-{name}")
-
-    def _visible(self) -> Iterator[Panel]:
-        for panel in self._panels:
-            is_early = panel is self.charts and self._is_first_picture
-            if panel not in self._off and _is_displayed(panel) and not is_early:
-                yield panel
 
 
 def _present(session: Session, tab: str, *, alerted: bool) -> Present:

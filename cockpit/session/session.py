@@ -95,6 +95,7 @@ class Session:
         self._start = StartWatch(run_dir) if awaits_start else None
         self.can_steer = can_steer
         self.state: RunState | None = None
+        self.spec: TaskSpec = NO_SPEC
         self.history = History()
         self.chance: Mapping[str, float] = {}
         self.gradient_bound: float | None = None
@@ -174,7 +175,7 @@ class Session:
 
     def _forget(self) -> None:
         """The journal is another than before, or was never read."""
-        self.state = None
+        self.state, self.spec = None, NO_SPEC
         self.chance = {}
         self.gradient_bound = None
         self._version = -1
@@ -216,9 +217,9 @@ class Session:
 
         Returns refusals for commands that lie in the file that is gone.
         """
-        if self._tail is not None and (not self._life.due(now) or self._inode_now() == self._inode):
+        if self._tail is not None and (not self._life.due(now) or _inode_of(self._journal) == self._inode):
             return ()
-        former, self._tail, self._inode = self._tail, self._open(), self._inode_now()
+        former, self._tail, self._inode = self._tail, self._open(), _inode_of(self._journal)
         if former is not None:
             former.close()
         with self._tail.snapshot():
@@ -230,12 +231,6 @@ class Session:
         self._outbox.close()
         self._forget()
         return self._outbox.abandon("the run was made anew")
-
-    def _inode_now(self) -> int:
-        try:
-            return os.stat(self._journal).st_ino
-        except OSError as error:
-            raise UserError(f"cannot read {self._journal}: {error.strerror}") from None
 
     def _news(self, now: float) -> SessionUpdate:
         assert self._tail is not None
@@ -253,7 +248,7 @@ class Session:
         with tail.snapshot():
             text = tail.state_text()
             if text is not None and self._state_text.spec is None:
-                self._state_text.spec = spec_of(tail.meta(TASK))
+                self._state_text.spec = self.spec = spec_of(tail.meta(TASK))
             events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
@@ -286,11 +281,6 @@ class Session:
         self.state = state or self.state
         return state is not None
 
-    @property
-    def spec(self) -> TaskSpec:
-        """What the run's task says of itself; an empty spec before the journal is read."""
-        return self._state_text.spec or NO_SPEC
-
     def _grown(self) -> bool:
         """The histories are not what they were at the last look."""
         if self.history.version == self._history_version:
@@ -317,3 +307,11 @@ class Session:
     def _beat(self) -> int:
         """The heartbeat's age as a screen may show it: a fresh one is not update."""
         return 0 if self.heartbeat_age is None or self.heartbeat_age < 3 else int(self.heartbeat_age)
+
+
+def _inode_of(journal: Path) -> int:
+    """Return the number of the file that bears the journal's name now. Raises UserError."""
+    try:
+        return os.stat(journal).st_ino
+    except OSError as error:
+        raise UserError(f"cannot read {journal}: {error.strerror}") from None

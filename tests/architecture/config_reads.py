@@ -29,7 +29,21 @@ def unread_keys(root: type[BaseModel], tree_source: str, sources: Iterable[str])
             program.learn(module)
     reads = {read for module in modules for read in program.reads(module)}
     reads |= _read_by_methods(sections, tree_source, {read for read in reads if read[1] not in sections[read[0]]})
+    heirs = _heirs(root)
+    reads |= {(heir, field) for kind, field in reads for heir in heirs[kind]}
     return [name for name, where in _leaves(root) if where not in reads]
+
+
+def _heirs(section: type[BaseModel]) -> defaultdict[str, set[str]]:
+    """The section classes by the names of those that they are made from: who reads one of these reads the heir."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for base in section.__mro__:
+        found[base.__name__].add(section.__name__)
+    for info in section.model_fields.values():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            for name, heirs in _heirs(info.annotation).items():
+                found[name] |= heirs
+    return found
 
 
 def _sections(section: type[BaseModel]) -> Iterator[tuple[str, dict[str, Types]]]:
@@ -42,6 +56,9 @@ def _sections(section: type[BaseModel]) -> Iterator[tuple[str, dict[str, Types]]
         if is_section:
             yield from _sections(kind)
     yield section.__name__, fields
+    for base in section.__mro__[1:]:
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            yield from _sections(base)
 
 
 def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, tuple[str, str]]]:

@@ -22,7 +22,7 @@ PROPERTY = settings(derandomize=True, deadline=None, max_examples=200)
 PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | PRINTABLE
 YAML_TEXT = st.text(st.sampled_from("ab1.:-_?,[]{}&*!|>'\"%@`#~= \n\t\x00é\ud800e+n"), max_size=40)
-KEYS = sorted(name for name, key in config_keys().items() if not key.is_text)
+KEYS = sorted(name for name, key in config_keys(PersonConfig).items() if not key.is_text)
 
 
 @PROPERTY

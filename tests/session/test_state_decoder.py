@@ -13,7 +13,15 @@ from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
 from engine.protocol.state import GateCheck, LrPin, Probation
+from engine.tasks.person.spec import SPEC
 from tests.person_state import person_state
+
+
+def decoder() -> StateDecoder:
+    reader = StateDecoder()
+    reader.spec = SPEC
+    return reader
+
 
 STATES = [
     person_state("a"),
@@ -25,7 +33,7 @@ STATES = [
 
 
 def test_each_state_is_decoded_whole_from_what_changed() -> None:
-    reader = StateDecoder()
+    reader = decoder()
     for state in [*STATES, *STATES[-2::-1]]:
         decoded = reader.decode(wire.state_to_text(state))
 
@@ -33,14 +41,14 @@ def test_each_state_is_decoded_whole_from_what_changed() -> None:
 
 
 def test_the_same_text_is_no_new_state() -> None:
-    reader = StateDecoder()
+    reader = decoder()
     text = wire.state_to_text(STATES[2])
 
     assert reader.decode(text) == STATES[2] and reader.decode(text) is None
 
 
 def test_fields_that_went_away_take_their_defaults() -> None:
-    reader = StateDecoder()
+    reader = decoder()
     reader.decode(wire.state_to_text(replace(STATES[0], step=7, phase=3)))
     fields = json.loads(wire.state_to_text(replace(STATES[0], step=8)))
     del fields["phase"]
@@ -49,7 +57,7 @@ def test_fields_that_went_away_take_their_defaults() -> None:
 
 
 def test_fields_of_a_newer_program_are_left_out() -> None:
-    reader = StateDecoder()
+    reader = decoder()
     reader.decode(wire.state_to_text(STATES[0]))
     fields = json.loads(wire.state_to_text(STATES[2])) | {"mood": "calm"}
 
@@ -58,7 +66,7 @@ def test_fields_of_a_newer_program_are_left_out() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '{"run": 5}', '{"run": "a", "step": "many"}'])
 def test_a_line_that_is_no_state_changes_nothing(text: str) -> None:
-    reader = StateDecoder()
+    reader = decoder()
     reader.decode(wire.state_to_text(STATES[0]))
     with pytest.raises(WireError):
         reader.decode(text)

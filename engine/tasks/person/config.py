@@ -166,3 +166,7 @@ class PersonConfig(RunConfig, frozen=True):
     def switches(cls, tree: Mapping[str, Any]) -> dict[str, bool]:
         """Return which refinements are on."""
         return dict(tree["model"]["refinements"])
+
+    def active_components(self) -> frozenset[str]:
+        """Return the refinements that are on when the run starts."""
+        return self.model.refinements.active()

@@ -36,7 +36,7 @@ async def test_the_newest_is_in_sight_with_step_actor_and_outcome(
     stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(width, 30)) as pilot:
         await pilot.pause()
-        assert "400" in stage.shown and "validation: mIoU 0.5893" in stage.shown
+        assert "400" in stage.shown and "validation: miou 0.5893" in stage.shown
         assert "[send] refused: rollback" in stage.shown
         assert all(len(line) <= width for line in stage.shown.splitlines())
         if width == 120:
@@ -90,7 +90,7 @@ async def test_kinds_are_chosen_by_keys_and_clicks(told: RecordedRun, open_sessi
         await pilot.click(offset=stage.find("results"))
         await pilot.pause()
         assert "[results]" in stage.shown
-        assert "validation: mIoU" in stage.shown and "skipped" not in stage.shown
+        assert "validation: miou" in stage.shown and "skipped" not in stage.shown
         await pilot.press("left")
         await pilot.pause()
         assert "[alerts]" in stage.shown and "skipped" in stage.shown
