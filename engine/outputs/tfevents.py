@@ -2,7 +2,7 @@
 
 PyTorch's `SummaryWriter` is not used: its thread ends at the first write that fails, and every later call raises. Of a
 run whose disk was full for a third of its steps TensorBoard reads 34 % of the scalars; with this module, all of them.
-45 scalars take it 2.0 ms of the training thread, and 2 us here (cockpit/docs/dependencies.md).
+45 scalars take it 2.0 ms of the training thread, and 2 us here (cockpit/docs/architecture.md).
 """
 
 from __future__ import annotations
