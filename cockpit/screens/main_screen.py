@@ -8,7 +8,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
-from textual.messages import Layout
 from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
@@ -23,7 +22,7 @@ from cockpit.panels.toolkit.panel import Panel
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
-from cockpit.screens.compositor import hold_back, install_compositor
+from cockpit.screens.compositor import MeasuresAgain, hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
@@ -53,7 +52,7 @@ _SIZES = (("large", 170, 42), ("medium", 110, 34))
 """From which size on there is a side column, and from which a wide one."""
 
 
-class MainScreen(Screen[None], inherit_bindings=False):
+class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
     """Hands what is new to the panels that are on screen, and to no others."""
 
     AUTO_FOCUS = ""
@@ -248,13 +247,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
                 f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
             )
         self.call_after_refresh(self.apply_update, SessionUpdate())
-
-    def on_layout(self, message: Layout) -> None:
-        """Have the widget that asks measured again, before Textual lays out.
-
-        Textual keeps a size that it measured between a first and a second change of a widget's content.
-        """
-        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
     def _fit(self, size: Size) -> None:
         """Say by classes what there is room for."""
