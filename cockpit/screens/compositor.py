@@ -9,7 +9,13 @@ from textual.geometry import Region
 from textual.messages import Layout
 from textual.strip import Strip
 
-from cockpit.terminal.textual_private import ChopsUpdate, OpenCompositor, installed_version, set_compositor
+from cockpit.terminal.textual_private import (
+    ChopsUpdate,
+    OpenCompositor,
+    forget_measures,
+    installed_version,
+    set_compositor,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +35,7 @@ class MeasuresAgain:
 
     def on_layout(self, message: Layout) -> None:
         """Make what was measured of the widget count as old."""
-        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
+        forget_measures(message.widget)
 
 
 class FrugalCompositor(OpenCompositor):

@@ -25,6 +25,7 @@ from textual.strip import Strip
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.driver import Driver
+    from textual.widget import Widget
 
 __all__ = [
     "BRACKETED_PASTE_END",
@@ -37,6 +38,7 @@ __all__ = [
     "OpenCompositor",
     "OpenDriver",
     "XTermParser",
+    "forget_measures",
     "installed_version",
     "key_events",
     "set_compositor",
@@ -48,6 +50,7 @@ PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "_handle_exception",
     ),
     "textual.screen:Screen": ("_compositor",),
+    "textual.widget:Widget": ("_layout_updates",),
     "textual._compositor:Compositor": ("_dirty_regions", "_get_renders", "render_partial_update", "render_update"),
     "textual.drivers.linux_driver:LinuxDriver": ("_file", "_get_terminal_size"),
     "textual._xterm_parser:XTermParser": ("_sequence_to_key_events", "parse_mouse_code"),
@@ -84,6 +87,11 @@ class OpenCompositor(Compositor):
 def set_compositor(screen: Screen[Any], compositor: Compositor) -> None:
     """Let a screen that is not shown yet be put together by `compositor`."""
     screen._compositor = compositor  # pyright: ignore[reportPrivateUsage]
+
+
+def forget_measures(widget: Widget) -> None:
+    """Have what was measured of the widget measured again at the next layout."""
+    widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
 
 def key_events(parser: XTermParser, code: str, *, alt: bool) -> list[Key]:
