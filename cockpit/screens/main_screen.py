@@ -8,6 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
+from textual.messages import Layout
 from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
@@ -244,6 +245,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
                 f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
             )
         self.call_after_refresh(self.take, News())
+
+    def on_layout(self, message: Layout) -> None:
+        """Have the widget that asks measured again, before Textual lays out.
+
+        Textual keeps a size that it measured between a first and a second change of a widget's content.
+        """
+        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
     def _fit(self, size: Size) -> None:
         """Say by classes what there is room for."""

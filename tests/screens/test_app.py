@@ -19,6 +19,7 @@ from cockpit.screens.tab_bar import TABS
 from cockpit.session.session import EVERYTHING, News, Session
 from cockpit.settings import Settings
 from cockpit.widgets.chart_grid import ChartGrid
+from cockpit.widgets.events import Events
 from cockpit.widgets.header import Header
 from cockpit.widgets.panel import Ask, JumpTo, Panel, Steer
 from cockpit.widgets.phases import Phases
@@ -324,6 +325,18 @@ async def test_messages_of_panels_are_obeyed(tmp_path):
             app.screen.post_message(JumpTo(10))
             await pilot.pause(0.1)
             assert main_of(app).tab == "charts"
+
+
+async def test_a_text_that_changes_again_right_after_a_layout_has_the_room_it_needs(recorded):
+    async with cockpit(recorded) as (app, pilot):
+        await pilot.press("f5")
+        status = app.screen.query_one(Events).status
+        await until(pilot, lambda: status.region.width > 0)
+        status.update("short")
+        app.screen._refresh_layout()
+        assert status.region.width == len("short") + 2
+        status.update("much longer")
+        await until(pilot, lambda: status.region.width == len("much longer") + 2)
 
 
 async def test_a_fault_on_the_way_out_is_logged_and_raises_no_other(recorded, caplog):
