@@ -98,7 +98,7 @@ def _train_headless(options: TrainOptions) -> int:
             reporter.stop(final=is_final)
         _discard_unbegun(directory, interrupt)
     if code == 1:
-        complain(f"error: the run failed; {directory / CONSOLE_LOG} says why")
+        _complain_of_failure(directory)
     return code or interrupt.exit_code()
 
 
@@ -140,8 +140,14 @@ def _train_on_screen(options: TrainOptions) -> int:
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
-        complain(f"error: the run failed; {directory / CONSOLE_LOG} says why")
+        _complain_of_failure(directory)
     return ending.code or interrupt.exit_code()
+
+
+def _complain_of_failure(directory: Path) -> None:
+    """Say that the run failed, and where its traceback is; on a full disk there may be none."""
+    log = directory / CONSOLE_LOG
+    complain(f"error: the run failed; {log} says why" if log.exists() else "error: the run failed")
 
 
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import main
 from engine.checkpoint import list_checkpoints, load_checkpoint
 from engine.config_files import dump_config
 from engine.errors import UserError
@@ -167,3 +168,11 @@ def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing_behind(
     assert code == 2
     assert said in err and "Traceback" not in err
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_failure_names_the_log_only_where_there_is_one(tmp_path, capsys):
+    main._complain_of_failure(tmp_path)
+    (tmp_path / "console.log").write_text("Traceback")
+    main._complain_of_failure(tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["error: the run failed", f"error: the run failed; {tmp_path / 'console.log'} says why"]
