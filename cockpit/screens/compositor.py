@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from textual._compositor import ChopsUpdate, Compositor
 from textual.geometry import Region
+from textual.messages import Layout
 from textual.strip import Strip
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
+
+
+class MeasuresAgain:
+    """For a screen: a widget that asks for a layout is measured again, before Textual lays out.
+
+    Textual keeps a size that it measured between a first and a second change of a widget's content. Stands before the
+    screen's own base, and is none itself: Textual takes a widget's style from its first base alone.
+    """
+
+    def on_layout(self, message: Layout) -> None:
+        """Make what was measured of the widget count as old."""
+        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
 
 class FrugalCompositor(Compositor):

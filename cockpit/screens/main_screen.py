@@ -8,7 +8,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
-from textual.messages import Layout
 from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
@@ -17,7 +16,7 @@ from textual.widgets import ContentSwitcher, Input, Static
 from cockpit.console.text import whole
 from cockpit.frame_pace import FramePace
 from cockpit.screens.answer_strip import AnswerStrip
-from cockpit.screens.compositor import FrugalCompositor
+from cockpit.screens.compositor import FrugalCompositor, MeasuresAgain
 from cockpit.screens.faults import PanelFailed
 from cockpit.screens.held_news import HeldNews
 from cockpit.screens.hints import HINT
@@ -53,7 +52,7 @@ _SIZES = (("large", 170, 42), ("medium", 110, 34))
 """From which size on there is a side column, and from which a wide one."""
 
 
-class MainScreen(Screen[None], inherit_bindings=False):
+class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
     """Hands what is new to the panels that are on screen, and to no others."""
 
     AUTO_FOCUS = ""
@@ -245,13 +244,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
                 f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
             )
         self.call_after_refresh(self.take, News())
-
-    def on_layout(self, message: Layout) -> None:
-        """Have the widget that asks measured again, before Textual lays out.
-
-        Textual keeps a size that it measured between a first and a second change of a widget's content.
-        """
-        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
     def _fit(self, size: Size) -> None:
         """Say by classes what there is room for."""

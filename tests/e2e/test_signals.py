@@ -146,4 +146,4 @@ def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_r
         os.kill(terminal.process.pid, HANG_UP)
         terminal.wait_for("▶ running")
         terminal.hang_up()
-        assert terminal.process.wait(60) == 0
+        assert terminal.process.wait(180) == 0
