@@ -173,18 +173,19 @@ def _write_beside(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
 
 def _draw_letters(plot: _Plot, body: Lines, part: Band) -> None:
     """Each curve's letter behind its newest point; those that would share a cell one below the other, as the curves."""
-    wanted: dict[int, list[tuple[int, Curve]]] = {}
+    wanted: dict[int, list[tuple[float, int, Curve]]] = {}
     known_KC = ~np.isnan(part.mean_KC)
     for number, curve in enumerate(body.curves):
         drawn = np.flatnonzero(known_KC[number])
         if drawn.size:
             x = min(int(drawn[-1]) // plot.glyphs.across + 1, plot.area.width - 1)
-            dot = int(dot_rows(part.mean_KC[number, drawn[-1:]], plot.scale, plot.num_rows)[0])
-            wanted.setdefault(x, []).append((dot, curve))
+            last = part.mean_KC[number, drawn[-1:]]
+            row = int(dot_rows(last, plot.scale, plot.num_rows)[0]) // plot.glyphs.down
+            wanted.setdefault(x, []).append((float(last[0]), row, curve))
     for x, found in wanted.items():
-        places = sorted(found[: plot.area.height], key=lambda place: place[0])
-        rows = [dot // plot.glyphs.down for dot, _ in places]
-        for (_, curve), row, y in zip(places, rows, _spread(rows, plot.area.height), strict=True):
+        places = sorted(found[: plot.area.height], key=lambda place: -place[0])
+        spread = _spread([row for _, row, _ in places], plot.area.height)
+        for (_, row, curve), y in zip(places, spread, strict=True):
             if abs(y - row) <= _LETTER_SHIFT:
                 plot.canvas.write(plot.area.x + x, plot.area.y + y, curve.letter, curve_ink(curve.slot))
 

@@ -97,12 +97,13 @@ def test_an_outlier_leaves_the_rest_readable_and_an_arrow_with_its_value(
     assert len(used) >= 6
 
 
+@pytest.mark.parametrize("marker", ALL_MARKERS)
 @pytest.mark.parametrize("height", [7, 9, 15, 30])
-def test_the_letters_of_curves_stand_in_their_order(height: int) -> None:
+def test_the_letters_of_curves_stand_in_their_order(height: int, marker: Marker) -> None:
     ends = {"low": 0.38, "lowest": 0.36, "high": 0.59, "middle": 0.52, "highest": 0.74}
     spec = Spec("l", "Lines", metrics=tuple(ends))
     history = ArrayHistory.dense({name: np.linspace(1.5, end, 300) for name, end in ends.items()})
-    lines = picture(spec, feed_of(history), (66, height)).lines()
+    lines = picture(spec, feed_of(history), (66, height), marker).lines()
     letters = "".join(line[64] for line in lines[2:-3] if line[64].isalpha())
     assert list(letters) == sorted(letters, key="ecdab".index)
     assert "a" in letters and len(letters) >= min(5, height - 6)
