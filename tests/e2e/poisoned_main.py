@@ -54,7 +54,7 @@ def _break_header() -> None:
     def take(self: Header, *update: object) -> None:
         raise ZeroDivisionError("a broken header")
 
-    Header.take = take
+    Header.apply_update = take
 
 
 def _break_screen() -> None:

@@ -207,7 +207,7 @@ def test_a_journal_that_is_a_link_is_read_and_not_written(
 
 
 def _snapshot(step: int) -> Snapshot:
-    return Snapshot(step=step, kind="step", payload={"model": {}}, loss=1.0, miou=None, good=True, best=True)
+    return Snapshot(step=step, kind="step", payload={"model": {}}, loss=1.0, score=None, good=True, best=True)
 
 
 def test_a_link_planted_while_the_run_goes_on_is_not_followed(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ async def test_the_event_under_the_cursor_is_written_out_where_its_line_is_too_l
     stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(50, 16)) as pilot:
         await pilot.pause()
-        assert "boundary F 0.3991" in " ".join(stage.shown.split())
+        assert "boundary f 0.3991" in " ".join(stage.shown.split())
 
 
 async def test_before_anything_happened_the_list_is_empty(open_session: Open) -> None:
