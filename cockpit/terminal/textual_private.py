@@ -6,6 +6,7 @@ exported here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -52,7 +53,10 @@ PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "textual.screen:Screen": ("_compositor",),
     "textual.widget:Widget": ("_layout_updates",),
     "textual._compositor:Compositor": ("_dirty_regions", "_get_renders", "render_partial_update", "render_update"),
-    "textual.drivers.linux_driver:LinuxDriver": ("_file", "_get_terminal_size"),
+    "textual.driver:Driver": ("_app", "_loop"),
+    "textual.drivers.linux_driver:LinuxDriver": (
+        *("_file", "_get_terminal_size", "_key_thread", "_must_signal_resume", "_sigcont_application"),
+    ),
     "textual._xterm_parser:XTermParser": ("_sequence_to_key_events", "parse_mouse_code"),
 }
 """The attributes by class; names of a private module count as private."""
@@ -100,7 +104,25 @@ def key_events(parser: XTermParser, code: str, *, alt: bool) -> list[Key]:
 
 
 class OpenDriver(LinuxDriver):
-    """A driver that may draw on another file than standard error, whose size is then asked of a subclass."""
+    """A driver that may draw on another file than standard error, whose size is then asked of a subclass.
+
+    Textual starts its two threads anew at every SIGCONT, also where they run: after SIGSTOP, and where the terminal was
+    closed, as the kernel then sends SIGCONT after SIGHUP. Two threads would share the keys between them, and the one
+    that is forgotten keeps the process alive after its end. Here those that run are ended first.
+    """
+
+    def restart_application_mode(self) -> None:
+        """Give the terminal back and take it again, unless it was given back already. For the app's event loop."""
+        if self._app.is_running and self._key_thread is not None and self._key_thread.is_alive():
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+            self.start_application_mode()
+
+    def _sigcont_application(self, *_: object) -> None:
+        if self._must_signal_resume:  # it was suspended, by SIGTSTP
+            super()._sigcont_application()
+        elif self._app.is_running and os.isatty(self.fileno):
+            self._loop.call_soon_threadsafe(self.restart_application_mode)
 
     def draw_on(self, file: TextIO) -> None:
         """Write to `file`: the writer thread uses `write`, `flush` and `fileno`."""

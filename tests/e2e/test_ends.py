@@ -138,6 +138,33 @@ def test_a_screen_that_was_suspended_comes_back(folder: Path) -> None:
         assert terminal.wait() == 128 + signal.SIGTERM
 
 
+def test_a_screen_that_was_stopped_reads_its_keys_once_and_ends(folder: Path) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        running(terminal)
+        tasks = Path(f"/proc/{terminal.process.pid}/task")
+        num_threads = len(list(tasks.iterdir()))
+        for _ in range(3):
+            since = len(terminal.written())
+            terminal.process.send_signal(signal.SIGSTOP)
+            terminal.process.send_signal(signal.SIGCONT)
+            until(lambda since=since: b"\x1b[?1049h" in terminal.written(since))
+        until(lambda: len(list(tasks.iterdir())) == num_threads, seconds=10)
+        terminal.press("\x1b[15~")
+        terminal.wait_for("[events]")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("times", range(3))
+def test_a_closed_terminal_ends_the_process_though_the_kernel_continues_it(folder: Path, times: int) -> None:
+    with TerminalSession(program(*WORDS), folder) as terminal:
+        running(terminal)
+        terminal.hang_up()
+        for _ in range(times):
+            terminal.process.send_signal(signal.SIGCONT)
+        assert terminal.process.wait(60) == 128 + signal.SIGHUP
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -22,7 +22,7 @@ from cockpit.terminal.textual_private import PRIVATE_NAMES, installed_version
 from tests.architecture.sources import ROOT, program_files
 from tests.recorded_run import record_run
 
-OURS_TOO = {"_file"}
+OURS_TOO = {"_file", "_app", "_loop"}
 """Names that classes of the cockpit have for something of their own."""
 
 
