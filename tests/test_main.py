@@ -1,4 +1,4 @@
-"""The program as its user starts it: other processes, signals, SIGKILL, exit codes."""
+"""The program as a user starts it: other processes, signals, SIGKILL, exit codes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a config and a run of it, 'whole', that nobody disturbed."""
+    """A directory with a configuration and its undisturbed run 'whole'."""
     directory = tmp_path_factory.mktemp("main")
     config = _config(directory, epochs=8)
     code, _, err = _finished("--no-ui", "--config", config, "--run", "whole", cwd=directory)
@@ -175,4 +175,4 @@ def test_a_failure_names_the_log_only_where_there_is_one(tmp_path, capsys):
     (tmp_path / "console.log").write_text("Traceback")
     main._complain_of_failure(tmp_path)
     said = capsys.readouterr().err.splitlines()
-    assert said == ["error: the run failed", f"error: the run failed; {tmp_path / 'console.log'} says why"]
+    assert said == ["error: the run failed", f"error: the run failed; see {tmp_path / 'console.log'} for the reason"]

@@ -27,7 +27,7 @@ REFINEMENT_OF_TERM: Final[dict[str, str]] = {
     "contour": "contour_detection",
     "distance": "distance_transform",
 }
-"""The refinement a loss term belongs to; `loss.clamp_max` bounds exactly these terms."""
+"""The refinement of each loss term that has one; `loss.clamp_max` bounds exactly these terms."""
 
 BASE_TERMS: Final = ("cross_entropy", "dice", "auxiliary")
 
@@ -41,14 +41,14 @@ PHASES: Final = (
     Phase("+ contour detection", ("contour_detection",)),
     Phase("+ distance transform", ("distance_transform",)),
 )
-"""Progressive refinement, from phase 0: what each adds to the phase before."""
+"""Progressive refinement from phase 0: the components that each phase adds to the previous one."""
 
 _JUNCTIONS: Final = {
     "boundary_refinement": "classes",
     "boundary_aware_loss": "refined classes",
     "active_contour_loss": "refined classes",
 }
-"""The tensor at which a refinement's gradient enters the shared network, where it is not the shared features."""
+"""The tensor at which a refinement's gradient enters the shared network, if it is not the shared features."""
 
 _ONLY_LOSSES: Final = ("boundary_aware_loss", "active_contour_loss")
 
@@ -56,7 +56,7 @@ _REMEDIES: Final = {
     "boundary_refinement": "edge normalization with near-zero checks",
     "active_contour_loss": "gradient clamping in active contour loss",
 }
-"""Remedies for faults that are named after a refinement."""
+"""Remedies for faults that are attributed to a refinement."""
 
 TERM_WEIGHTS: Final = {
     "cross_entropy": 1.0,
@@ -70,7 +70,7 @@ TERM_WEIGHTS: Final = {
 """The default weight of each loss term."""
 
 CLASS_COLOURS: Final = ("#000000", "#e69f00", "#56b4e9")
-"""Background, target and other in the Okabe-Ito palette, told apart under every common colour blindness."""
+"""Background, target and other in the Okabe-Ito palette, which is safe for colour blindness."""
 
 
 def _component(name: str) -> Component:
@@ -102,7 +102,7 @@ SPEC: Final = TaskSpec(
     component_noun="refinement",
     sample_noun="region",
 )
-"""What the engine and the screen know of the person task."""
+"""The person task's names for the engine and the screen."""
 
 LAST_PHASE: Final = SPEC.last_phase
 active_terms = SPEC.active_terms
