@@ -1,4 +1,4 @@
-"""Reading a run's journal from any process, while it is written or long after."""
+"""Read a run's journal from any process, during the run or later."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event of the journal: `time` in seconds since 1970, `step` the boundary it happened at."""
+    """One event of the journal: `time` in seconds since 1970, `step` the boundary at which it happened."""
 
     id: int
     time: float
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest rows of a journal: (branch, step) of the last training step, and the last event and command number."""
+    """The newest rows of a journal: (branch, step) of the last training step, and the last event and command ids."""
 
     branch: int
     step: int
@@ -50,9 +50,9 @@ class Newest:
     command: int
 
 
-# A row is what SQLite hands out, of no type that pyright could know: hence Any.
+# `Any`: SQLite's rows have no static type.
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """The entry in one row of the event table. Raises WireError for an event this program does not know."""
+    """Return the entry in one row of the event table. Raises WireError for an unknown event."""
     number, when, branch, step, actor, command_id, status, reason, kind, body = row
     return Entry(
         number, when, branch, step, actor, command_id, Status(status), reason, wire.event_from_text(kind, body)
@@ -60,9 +60,10 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
 
 
 class JournalReader:
-    """A read-only view of the journal at `path`: the file or its directory. Raises UserError where there is none.
+    """A read-only view of the journal at `path`, the file or its directory.
 
-    `at_rest` says that nobody writes it meanwhile: then reading leaves no trace in the directory.
+    Raises UserError if there is no journal. `at_rest` asserts that no process writes it; reading then leaves no files
+    behind.
     """
 
     def __init__(self, path: Path, *, at_rest: bool = False):
@@ -71,16 +72,16 @@ class JournalReader:
         self._connection = open_at_rest(path) if at_rest else open_readable(path)
 
     def is_replaced(self) -> bool:
-        """Whether another file is in the journal's place: its writer puts one there if the former was deleted."""
+        """Return whether the writer has replaced a deleted journal by another file."""
         found = identity_of(self.path)
         return found is not None and found != self._identity
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     def state(self) -> RunState | None:
-        """Return the last state recorded, `None` before the first."""
+        """Return the last recorded state, `None` before the first."""
         row = self._row("SELECT body FROM state")
         if row is None:
             return None
@@ -88,25 +89,25 @@ class JournalReader:
         return self._understood(lambda text: wire.state_from_text(text, spec), row[0])
 
     def spec(self) -> TaskSpec:
-        """Return what the run's task says of itself."""
+        """Return the spec of the run's task."""
         return spec_of(self.meta(TASK))
 
     def heartbeat(self) -> WriterSession | None:
-        """The newest session with its last sign of life, or None when no writer ever started."""
+        """Return the newest session with its last heartbeat, or `None` before the first session."""
         return self._query(lambda: newest_session(self._connection))
 
     def is_alive(self) -> bool:
-        """A process writes this journal now."""
+        """Return whether a process is writing this journal."""
         session = self.heartbeat()
         return session is not None and session.is_alive()
 
     def meta(self, key: str) -> Json:
-        """The JSON value kept under `key`, or None."""
+        """Return the JSON value stored under `key`, or `None`."""
         row = self._row("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else self._understood(from_text, row[0])
 
     def metric_names(self) -> tuple[str, ...]:
-        """Every metric that was ever recorded, training before validation, in the order of first appearance."""
+        """Return every recorded metric, training before validation, in order of first appearance."""
         names: dict[str, None] = {}
         for table in POINT_TABLES:
             rows = self._rows(f"SELECT names FROM layouts WHERE id IN (SELECT layout FROM {table}) ORDER BY id")
@@ -122,32 +123,32 @@ class JournalReader:
         last: int | None = None,
         branch: int | Literal["current"] = "current",
     ) -> Series:
-        """The metrics `names` at steps `first` to `last`, both included, in one lineage: superseded rows are left out.
+        """Return the metrics `names` at steps `first` to `last`, both included, in one lineage without superseded rows.
 
-        `branch` is the branch that the lineage ends in. A name that was never recorded is absent everywhere.
+        `branch` is the last branch of the lineage. A name that was never recorded has no values.
         """
         window = SeriesWindow(first, last, None if branch == "current" else branch)
         return self._query(lambda: read_series(self._connection, tuple(names), window))
 
     def lineage(self) -> tuple[tuple[int, int | None], ...]:
-        """The current lineage, oldest first: each branch and the last step of it that still counts (None: all)."""
+        """Return the current lineage, oldest first: each branch and its last valid step (`None`: all)."""
         return self._query(lambda: lineage_of(self._connection, None))
 
     def events(self, after_id: int = 0, kinds: Collection[str] | None = None) -> list[Entry]:
-        """Events with a number above `after_id`, oldest first; `kinds` keeps those words only ('lr_scaled')."""
+        """Return events with an id above `after_id`, oldest first, only of `kinds` (such as 'lr_scaled') if given."""
         marks = "" if kinds is None else f" AND kind IN ({','.join('?' * len(kinds))})"
         rows = self._rows(f"SELECT * FROM events WHERE id > ?{marks} ORDER BY id", after_id, *(kinds or ()))
         return [self._entry(row) for row in rows]
 
     def outcome(self, command_id: int) -> Entry | None:
-        """How the command with that number ended, or None while it is open."""
+        """Return the outcome of the command `command_id`, or `None` while it is pending."""
         row = self._row(
             "SELECT * FROM events WHERE command_id = ? AND status != 'noted' ORDER BY id LIMIT 1", command_id
         )
         return None if row is None else self._entry(row)
 
     def newest_ids(self) -> Newest:
-        """What is newest in the journal, cheap enough to ask ten times a second."""
+        """Return the newest ids in the journal; cheap enough for ten calls per second."""
         point = self._row("SELECT branch, step FROM steps ORDER BY branch DESC, step DESC LIMIT 1") or (0, 0)
         row = self._row("SELECT (SELECT max(id) FROM events), (SELECT max(id) FROM commands)") or (0, 0)
         return Newest(point[0], point[1], row[0] or 0, row[1] or 0)
@@ -162,7 +163,7 @@ class JournalReader:
         return self._query(lambda: self._connection.execute(query, values).fetchall())
 
     def _query(self, read: Callable[[], T]) -> T:
-        """Run `read`; a file that turns out to be damaged is the user's to know about."""
+        """Return `read()`. Raises UserError if the file is damaged."""
         try:
             return read()
         except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""Metric histories: packed rows of a journal to numpy arrays, along the lineage of branches that counts."""
+"""Read metric histories: packed rows of a journal as numpy arrays, along the valid lineage of branches."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from engine.journal.store import POINT_TABLES
 from engine.journal.transaction import newest_branch
 
 ROWS_PER_CHUNK = 20_000
-"""Rows unpacked together, so that a long history needs memory for the metrics asked for only."""
+"""Rows unpacked at a time, so that a long history needs memory only for the requested metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """S rows in the order of `steps`: one float32 array per name, NaN where absent; `present` tells absent from NaN."""
+    """S rows in the order of `steps`: one float32 array per name, NaN if absent; `present` distinguishes absent from
+    NaN.
+    """
 
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]
@@ -29,7 +31,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWindow:
-    """Steps `first` to `last`, both included, None for no bound, in the lineage ending in `branch` (None: newest)."""
+    """Steps `first` to `last`, both included, `None` for no bound; the lineage ends in `branch` (`None`: newest)."""
 
     first: int | None = None
     last: int | None = None
@@ -38,7 +40,7 @@ class SeriesWindow:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """S rows and K columns read from one table, with a mask of what was recorded."""
+    """S rows and K columns from one table, with a mask of recorded values."""
 
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]
@@ -47,7 +49,7 @@ class _Block:
 
 
 def lineage_of(connection: sqlite3.Connection, branch: int | None) -> tuple[tuple[int, int | None], ...]:
-    """The branches that `branch` continues, oldest first and itself last, with the last step of each that counts."""
+    """Return the branches that `branch` continues, oldest first and itself last, with the last valid step of each."""
     rows = connection.execute(
         "SELECT id, from_step FROM branches WHERE id <= ? ORDER BY id DESC",
         (newest_branch(connection) if branch is None else branch,),
@@ -61,7 +63,7 @@ def lineage_of(connection: sqlite3.Connection, branch: int | None) -> tuple[tupl
 
 
 def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: SeriesWindow) -> Series:
-    """The metrics `names` in `window`, rows of both tables joined by step. Raises sqlite3.Error."""
+    """Return the metrics `names` in `window`, with rows of both tables joined by step. Raises sqlite3.Error."""
     connection.execute("BEGIN")
     try:
         blocks = [block for table in POINT_TABLES for block in _blocks(connection, table, names, window)]
@@ -73,7 +75,7 @@ def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: 
 def _blocks(
     connection: sqlite3.Connection, table: str, names: tuple[str, ...], window: SeriesWindow
 ) -> Iterator[_Block]:
-    """The rows of one table that hold at least one of `names`, a chunk at a time, steps ascending."""
+    """Yield the rows of one table with at least one of `names`, in chunks, steps ascending."""
     columns = _columns(connection, names)
     if not columns:
         return
@@ -91,7 +93,7 @@ def _blocks(
 
 
 def _columns(connection: sqlite3.Connection, names: tuple[str, ...]) -> dict[int, _LayoutColumns]:
-    """For each layout that holds any of `names`: how to pick them out of its rows."""
+    """Return for each layout with any of `names` how to extract them from its rows."""
     rows = connection.execute("SELECT id, names FROM layouts")
     found: dict[int, _LayoutColumns] = {}
     for number, text in rows.fetchall():
@@ -104,7 +106,7 @@ def _columns(connection: sqlite3.Connection, names: tuple[str, ...]) -> dict[int
 
 @dataclass(frozen=True, slots=True)
 class _LayoutColumns:
-    """A layout `width` columns wide; its column `source[i]` is the wanted name number `target[i]`."""
+    """A layout with `width` columns; its column `source[i]` is the requested name number `target[i]`."""
 
     width: int
     target: list[int]
@@ -129,7 +131,7 @@ def _unpacked(rows: list[tuple[int, float, int, bytes]], columns: dict[int, _Lay
 
 
 def _joined(names: tuple[str, ...], blocks: list[_Block]) -> Series:
-    """Blocks of both tables on one axis of ascending steps."""
+    """Return the blocks of both tables on one axis of ascending steps."""
     all_steps = np.concatenate([np.zeros(0, np.int64), *(block.steps for block in blocks)])
     steps = np.unique(all_steps)
     epochs = np.zeros(steps.size, np.float64)

@@ -1,4 +1,4 @@
-"""Following a journal cheaply: one glance tells whether anything is new, rows come as blocks of numbers."""
+"""Follow a journal efficiently: one cheap check for news, and rows as blocks of numbers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from engine.protocol.codec import Json, WireError, from_text
 PointTable = Literal["steps", "validations"]
 
 Lineage = tuple[tuple[int, int | None], ...]
-"""Branches that count, oldest first, each with the last step of it that counts (None: all)."""
+"""Valid branches, oldest first, each with its last valid step (`None`: all)."""
 
 Mark = tuple[int, int, float]
-"""Branch, step and time of a table's newest row: when it is as before, the table is as before."""
+"""Branch, step and time of a table's newest row. While it is unchanged, so is the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class StepRange:
 
 @dataclass(frozen=True, slots=True)
 class RowBlock:
-    """The rows of one layout: row `at[i]` of S holds `values_NK[i]`, one value for each of the K `names`."""
+    """The rows of one layout: row `at[i]` of S has `values_NK[i]`, one value per entry of the K `names`."""
 
     layout: int
     names: tuple[str, ...]
@@ -51,20 +51,20 @@ class RowBlock:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """S rows, steps ascending, packed as they were recorded."""
+    """S rows, steps ascending, as packed in the journal."""
 
     steps: NDArray[np.int64]
     parts: tuple[RowBlock, ...]
 
     @property
     def size(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return int(self.steps.size)
 
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Entries in the order of their numbers, the number read up to, and how many rows were read, strange ones too."""
+    """Entries in the order of their ids, the last id read, and the number of rows read, including unknown ones."""
 
     entries: tuple[Entry, ...]
     last_id: int
@@ -72,9 +72,9 @@ class EventPage:
 
 
 class JournalTail:
-    """A read-only view that is asked many times a second. Raises UserError where the journal is missing or damaged.
+    """A read-only view for many queries per second. Raises UserError if the journal is missing or damaged.
 
-    Every query but `version` belongs inside `snapshot`, which makes them agree with each other.
+    Every query except `version` belongs inside `snapshot`, which makes them consistent.
     """
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
@@ -83,17 +83,17 @@ class JournalTail:
         self._layouts: dict[int, tuple[str, ...]] = {}
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     def version(self) -> int:
-        """A number that differs from the one before when any other connection has committed; microseconds."""
+        """Return a number that changes when another connection commits. Takes microseconds."""
         with self._complaining():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def snapshot(self) -> Generator[None, None, None]:
-        """What is asked inside is one moment of the journal."""
+        """Read one consistent moment of the journal inside the block."""
         with self._complaining():
             self._connection.execute("BEGIN")
             try:
@@ -103,20 +103,20 @@ class JournalTail:
                     self._connection.execute("COMMIT")
 
     def state_text(self) -> str | None:
-        """The last state as it was written, or None before the first."""
+        """Return the last state as written, or `None` before the first."""
         row = self._connection.execute("SELECT body FROM state").fetchone()
         return None if row is None else str(row[0])
 
     def session(self) -> WriterSession | None:
-        """The newest session of a writer, or None before the first."""
+        """Return the newest session of a writer, or `None` before the first."""
         return newest_session(self._connection)
 
     def lineage(self) -> Lineage:
-        """The branches that count now."""
+        """Return the valid branches."""
         return lineage_of(self._connection, None)
 
     def meta(self, key: str) -> Json:
-        """The JSON value kept under `key`; None where there is none or it cannot be read."""
+        """Return the JSON value stored under `key`; `None` if it is missing or unreadable."""
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         try:
             return None if row is None else from_text(row[0])
@@ -124,30 +124,30 @@ class JournalTail:
             return None
 
     def events(self, after_id: int, *, limit: int) -> EventPage:
-        """The next `limit` events after that number; one of a kind this program does not know is left out."""
+        """Return the next `limit` events after that id. Events of unknown kinds are omitted."""
         query = "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._connection.execute(query, (after_id, limit)).fetchall()
         entries = tuple(entry for row in rows if (entry := _understood(row)) is not None)
         return EventPage(entries, rows[-1][0] if rows else after_id, len(rows))
 
     def mark(self, table: PointTable) -> Mark | None:
-        """The newest row of a table, None where it is empty."""
+        """Return the newest row of a table, or `None` if it is empty."""
         query = f"SELECT branch, step, time FROM {table} ORDER BY branch DESC, step DESC LIMIT 1"
         return self._connection.execute(query).fetchone()
 
     def oldest_step(self, span: StepRange) -> int | None:
-        """The first recorded step inside `span`, None where there is none."""
+        """Return the first recorded step inside `span`, or `None`."""
         query = f"SELECT step FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT 1"
         row = self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()
         return None if row is None else int(row[0])
 
     def count(self, span: StepRange) -> int:
-        """How many rows `span` holds; looks at every one."""
+        """Return the number of rows in `span`; it reads all of them."""
         query = f"SELECT count(*) FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
         return int(self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()[0])
 
     def rows(self, span: StepRange, *, limit: int, newest: bool = False) -> Rows:
-        """The first (or `newest`) rows inside `span`, at most `limit`."""
+        """Return at most `limit` rows inside `span`, the first ones or, with `newest`, the last."""
         query = (
             f"SELECT step, layout, vals FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
             f" ORDER BY step {'DESC' if newest else 'ASC'} LIMIT ?"
@@ -171,7 +171,7 @@ class JournalTail:
         return Rows(np.array(steps, np.int64), tuple(parts))
 
     def _names(self, layout: int) -> tuple[str, ...]:
-        """The column names of a layout; they never change."""
+        """Return the column names of a layout, which never change."""
         if layout not in self._layouts:
             row = self._connection.execute("SELECT names FROM layouts WHERE id = ?", (layout,)).fetchone()
             self._layouts[layout] = () if row is None else tuple(map(str, json.loads(row[0])))
@@ -179,14 +179,14 @@ class JournalTail:
 
     @contextmanager
     def _complaining(self) -> Generator[None, None, None]:
-        """A file that turns out to be locked or damaged is the user's to know about."""
+        """Raise UserError if the file is locked or damaged."""
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
 
-# A row is what SQLite hands out, of no type that pyright could know: hence Any.
+# `Any`: SQLite's rows have no static type.
 def _understood(row: tuple[Any, ...]) -> Entry | None:
     try:
         return entry_of(row)

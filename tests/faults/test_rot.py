@@ -1,4 +1,4 @@
-"""Ways to rot without a skipped step: a validation or a last update that is not finite, nothing left to train on."""
+"""Failures without a skipped step: a non-finite validation or last update, or no samples left."""
 
 from __future__ import annotations
 

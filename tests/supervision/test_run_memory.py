@@ -1,4 +1,4 @@
-"""The memory of a run outlive the process, and a rollback turns back all of them but the memories."""
+"""The memory of a run survives the process. A rollback restores it, except for guardian and autopilot."""
 
 from __future__ import annotations
 
