@@ -96,7 +96,7 @@ class ModuleMonitor:
 
     Dead: no gradient for `dead_steps` steps. Exploding: ten times its own history, in gradient or weights. Vanishing: a
     thousandth of its history. A gradient below half of `max_grad_norm`, the bound on the whole, does not count as
-    exploding: a network with a conservative start grows by as much. Parts with a disabled refinement or a zero loss
+    exploding. A network with a conservative start grows by as much. Parts with a disabled refinement or a zero loss
     weight are ignored.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,23 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, line
         number not in documented and bool(text := lines[number - 1].strip()) and not text.startswith("#")
         for number in own
     )
+
+
+def docstrings(source: str) -> Iterator[tuple[ast.AST, str]]:
+    """Yield each docstring with the module, class, function or assignment that it documents."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        statements = body if isinstance(body, list) else []
+        for documented, statement in zip([node, *statements], statements, strict=False):
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield documented, inspect.cleandoc(text)
+
+
+def is_property(node: ast.AST) -> bool:
+    """Return whether a function is a property, whose docstring is a noun phrase."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(ast.unparse(decorator).endswith(("property", ".setter")) for decorator in decorators)
 
 
 def imports_of(source: str, module: str, known: set[str]) -> set[str]:

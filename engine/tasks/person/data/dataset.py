@@ -62,8 +62,8 @@ def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, trainin
 class RoiDataset:
     """The regions of interest of one split, one per person of at least `min_pixels` per side.
 
-    Each sample holds RGB in 0..1 at ROI size, the label (0 background, 1 target, 2 other) and the target's signed
-    distance in -1..1 at mask size.
+    Each sample holds RGB in 0..1 at ROI size and two targets at mask size. They are the label (0 background, 1 target,
+    2 other) and the target's signed distance in -1..1.
     """
 
     def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
