@@ -145,9 +145,12 @@ def _train_on_screen(options: TrainOptions) -> int:
 
 
 def _complain_of_failure(directory: Path) -> None:
-    """Say that the run failed, and where its traceback is; on a full disk there may be none."""
-    log = directory / CONSOLE_LOG
-    complain(f"error: the run failed; {log} says why" if log.exists() else "error: the run failed")
+    """Write why the run failed, and the file of its traceback; on a full disk there may be none."""
+    from cockpit.session.run_summary import failure_of  # noqa: PLC0415
+
+    log, reason = directory / CONSOLE_LOG, failure_of(directory)
+    traceback = f"; its traceback is in {log}" if log.exists() else ""
+    complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{traceback}")
 
 
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
