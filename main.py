@@ -207,7 +207,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
     Unless `is_sure`, the name was likely before torch could be asked for a GPU, and is put right now that it can.
     """
-    from engine.runtime.start.bootstrap import initial_state, open_recorder  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
     if interrupt.is_set():
@@ -217,7 +217,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
         if not is_sure and (right := _default_config()) != name:
             request = request_for(right)
-            recorder.state = initial_state(request.directory.name, request.config)
+            save_config(request.directory, request.config)
         return train_with(recorder, request, interrupt)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.tree import RunConfig
@@ -15,6 +15,7 @@ from engine.forensics.remedies import remedy_of
 from engine.journal.disk.run_dir import FORENSICS
 from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
 from engine.protocol.events import AlertRaised, FaultNamed
+from engine.supervision.run_memory import RunMemory
 from engine.training.data.batch import Batch
 from engine.training.device import describe
 from engine.training.optimizer import moments_of
@@ -25,10 +26,7 @@ from engine.training.train_state import TrainState
 APART = 100
 """Steps that lie at least between two inquiries into faults of one kind: a fault in every step is looked at once."""
 MOST_KINDS = 20
-"""Kinds of fault, by what the step reports of them, that one process looks into."""
-
-Kind = tuple[tuple[str, ...], ...]
-"""What the step itself says was not finite: terms, gradients, weights and moments, by name."""
+"""Kinds of fault, by what the step reports of them, that are looked into in one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,14 @@ class Findings:
     problem: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Forensics:
     """Looks into non-finite steps of one run. One thread, the engine's, calls it, between two steps."""
 
     run_dir: Path
     config: RunConfig
     train_state: TrainState
-    _looked_at: dict[Kind, int] = field(default_factory=lambda: {})
+    memory: RunMemory
 
     def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
         """To be called before a step: what it takes to take it again."""
@@ -97,12 +95,14 @@ class Forensics:
         return _findings(found, f"{FORENSICS}/{folder.name}")
 
     def _is_due(self, report: StepReport) -> bool:
+        """Return whether a fault of this kind has not been diagnosed lately, and note that it is now."""
+        diagnosed_at = self.memory.diagnosed_at
         kind = (report.bad_terms, report.bad_modules, report.bad_weights, report.bad_moments)
-        last = self._looked_at.get(kind)
+        last = diagnosed_at.get(kind)
         known = last is not None and 0 <= report.index - last < APART
-        if known or (last is None and len(self._looked_at) >= MOST_KINDS):
+        if known or (last is None and len(diagnosed_at) >= MOST_KINDS):
             return False
-        self._looked_at[kind] = report.index
+        diagnosed_at[kind] = report.index
         return True
 
 
