@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from cockpit.session.history.queries import Buckets, HistoryQueries
 from cockpit.session.history.table import Table
-from engine.journal.tail import PointTable, Rows
+from engine.journal.series import Rows
+from engine.journal.tail import PointTable
 
 __all__ = ["Buckets", "History"]
 
