@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.text import Text
 
 from cockpit.console.charts import chart_lines, marked_steps, read_curves, summary_metrics
-from cockpit.console.follower import Best, best_validation, chance_levels, last_terms
 from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
 from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
 from cockpit.text.format import duration, escape_control, number, rate
 from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
