@@ -49,9 +49,9 @@ class Heartbeat:
             return self._session.ended - self._session.started
         return now - self._began
 
-    def may_write(self) -> bool:
-        """Return whether a process writes the journal; `True` for a silent one, which may continue."""
-        return self._session is not None and self._session.ended is None and self._session.process_exists()
+    def has_left(self) -> bool:
+        """Return whether the writer's process has ended; `False` for a silent one, which may continue."""
+        return self._session is not None and (self._session.ended is not None or not self._session.process_exists())
 
     def age(self) -> float | None:
         """Return the seconds since the last heartbeat, `None` if none is expected."""

@@ -128,9 +128,9 @@ class Session:
         return self._start is None or self._start.has_begun()
 
     @property
-    def has_writer(self) -> bool:
-        """Return whether a process writes the journal; `True` for a silent one, which may continue."""
-        return self._life.may_write()
+    def writer_has_left(self) -> bool:
+        """Return whether the process that wrote the journal has ended; `False` for a silent one, and before any."""
+        return self._life.has_left()
 
     @property
     def entries(self) -> Sequence[Entry]:
