@@ -164,8 +164,10 @@ class ConsoleReporter:
             self._print(line)
         if self._quiet:
             return
-        for row in ["", *curves_text(reader, outcome, width=self._console.width, ascii_only=self._ascii_only)]:
-            self._print(Text(row, no_wrap=True))
+        self._print(Text())
+        for row in curves_text(reader, outcome, width=self._console.width, ascii_only=self._ascii_only):
+            row.no_wrap = True
+            self._print(row)
 
 
 class _Past:
