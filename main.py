@@ -148,9 +148,12 @@ def _train_on_screen(options: TrainOptions) -> int:
 
 
 def _complain_of_failure(directory: Path) -> None:
-    """Report the failed run and the path of its traceback, which a full disk can prevent."""
-    log = directory / CONSOLE_LOG
-    complain(f"error: the run failed; see {log} for the reason" if log.exists() else "error: the run failed")
+    """Write why the run failed, and the file of its traceback; on a full disk there may be none."""
+    from cockpit.session.run_summary import failure_of  # noqa: PLC0415
+
+    log, reason = directory / CONSOLE_LOG, failure_of(directory)
+    traceback = f"; its traceback is in {log}" if log.exists() else ""
+    complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{traceback}")
 
 
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
@@ -207,7 +210,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
     Unless `is_sure`, `name` was guessed without torch. It is corrected once torch can look for a GPU.
     """
-    from engine.runtime.start.bootstrap import initial_state, open_recorder  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
     if interrupt.is_set():
@@ -217,7 +220,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
         if not is_sure and (right := _default_config()) != name:
             request = request_for(right)
-            recorder.state = initial_state(request.directory.name, request.config)
+            save_config(request.directory, request.config)
         return train_with(recorder, request, interrupt)
 
 

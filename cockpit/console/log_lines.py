@@ -1,4 +1,4 @@
-"""Which events of a run are printed, and how: one line each, floods thinned out."""
+"""Print events of a run as one line each, and thin out those that repeat thousands of times."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _STYLES: Final = {
 
 
 class LogLines:
-    """Turns entries into lines, `timed` ones for a log. `quiet` keeps results and alerts only.
+    """Turns entries into lines, with the time of day if `timed`. `quiet` keeps only results and alerts.
 
     Of the kinds that can come in thousands, the first ten are printed and then every tenth, hundredth and so on.
-    An alert that an incident grows by is said in short: what it says beyond that is known.
+    An alert that adds to a known incident is printed in a short form.
     """
 
     def __init__(self, *, quiet: bool = False, timed: bool = False) -> None:
@@ -39,8 +39,12 @@ class LogLines:
         self._counts: Counter[type[Any]] = Counter()
         self._incidents = Incidents()
 
+    def skip(self, entries: Iterable[Entry]) -> None:
+        """Take entries of an earlier process: alerts are numbered and grouped with them, but they are not printed."""
+        self._incidents.add(entries)
+
     def of(self, entries: Iterable[Entry]) -> Iterator[Text]:
-        """The lines for `entries`, oldest first."""
+        """Return the lines for `entries`, oldest first."""
         for entry in entries:
             began = self._incidents.add((entry,))
             if self._is_wanted(entry):
@@ -48,7 +52,7 @@ class LogLines:
                 yield with_time(line, entry.time) if self._timed else line
 
     def _line(self, entry: Entry, began: Sequence[Incident]) -> Text:
-        """Which incident an alert began, and why, or which one it only adds to."""
+        """Return the line of an entry; for an alert with its likely cause, or the incident that it adds to."""
         number = self._incidents.numbers.get(entry.id)
         if number is None or not isinstance(entry.event, e.AlertRaised):
             return entry_line(entry, note=self._thinning(entry))
@@ -74,12 +78,12 @@ class LogLines:
 
 
 def with_time(line: Text, when: float) -> Text:
-    """`line` after the time of day `when` (seconds since 1970): 14:03:59."""
+    """Return `line` after the time of day `when` (seconds since 1970): 14:03:59."""
     return Text(time.strftime("%H:%M:%S  ", time.localtime(when)), "dim").append_text(line)
 
 
 def entry_line(entry: Entry, *, note: str = "") -> Text:
-    """One event: its step, who was behind it, what happened, and how a command ended."""
+    """Return the line of one event: its step, the actor, the sentence, and the outcome of a command."""
     who = "" if entry.actor == "engine" else f"{escape_control(entry.actor)}: "
     ending = "" if entry.status in (Status.NOTED, Status.APPLIED) else f" [{entry.status.value}]"
     reason = f" ({escape_control(entry.reason)})" if entry.reason else ""
@@ -90,7 +94,7 @@ def entry_line(entry: Entry, *, note: str = "") -> Text:
 
 
 def _weight_of(entry: Entry) -> EventSeverity:
-    """An event that somebody asked for is an intervention, whatever it is otherwise, unless it is a result."""
+    """Return the severity of an event; one that a command caused is an intervention, unless it is a result."""
     matter = weight(entry.event)
     if entry.status is not Status.NOTED and matter in (EventSeverity.PROGRESS, EventSeverity.SILENT):
         return EventSeverity.INTERVENTION

@@ -12,7 +12,8 @@ from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
 
 

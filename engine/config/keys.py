@@ -37,7 +37,7 @@ def config_keys(kind: type[RunConfig]) -> Mapping[str, ConfigKey]:
 
     The entries of a mapping count as keys.
     """
-    return {key.name: key for key in _keys(kind, "")}
+    return {key.name: key for key in _keys(kind, "", None)}
 
 
 @cache
@@ -70,24 +70,28 @@ def _number_or_list(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def _keys(section: type[BaseModel], prefix: str) -> Iterator[ConfigKey]:
+def _keys(section: type[BaseModel], prefix: str, defaults: BaseModel | None) -> Iterator[ConfigKey]:
+    """Yield the keys of a section whose values are those of `defaults`, or of its class if that is None."""
     for name, field in section.model_fields.items():
         kind: Any = field.annotation
+        default: Any = getattr(defaults, name) if defaults else _default(field)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
+            yield from _keys(kind, f"{prefix}{name}.", default if isinstance(default, BaseModel) else None)
         elif get_origin(kind) is dict:
-            yield from _entries(field, f"{prefix}{name}")
+            yield from _entries(field, f"{prefix}{name}", default or {})
         else:
-            yield ConfigKey(
-                f"{prefix}{name}", _expected(field), _plain(field.default), field.description or "", kind is str
-            )
+            yield ConfigKey(f"{prefix}{name}", _expected(field), _plain(default), field.description or "", kind is str)
 
 
-def _entries(field: FieldInfo, name: str) -> Iterator[ConfigKey]:
+def _default(field: FieldInfo) -> object:
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _entries(field: FieldInfo, name: str, defaults: Mapping[str, object]) -> Iterator[ConfigKey]:
     """Yield one key per entry of a mapping's default; no other entries are accepted."""
     value_kind = get_args(field.annotation)[1]
     expected = _expected(FieldInfo.from_annotation(value_kind))
-    for entry, default in field.get_default(call_default_factory=True).items():
+    for entry, default in defaults.items():
         yield ConfigKey(f"{name}.{entry}", expected, default, (field.description or "").replace("{entry}", entry))
 
 

@@ -321,7 +321,11 @@ def _nearest_key(word: str, section: str, kind: Kind) -> str:
 
 
 def _validated(settings: Settings, kind: Kind) -> RunConfig:
-    tree: dict[str, Any] = {}
+    """Return the config that the settings make of the defaults of `kind`, which may differ from those of its sections.
+
+    Raises UserError: a value of the wrong type or out of its range.
+    """
+    tree = _defaults(kind)
     for path, setting in settings.items():
         if isinstance(setting.value, int) and abs(setting.value) > _MOST:
             raise UserError(f"{setting.where}: {'.'.join(path)} is too large a number: at most {_MOST}")
@@ -333,6 +337,13 @@ def _validated(settings: Settings, kind: Kind) -> RunConfig:
         return kind.model_validate(tree)
     except ValidationError as error:
         raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
+
+
+def _defaults(kind: Kind) -> dict[str, Any]:
+    """Return the values of `kind` with nothing set, without the fields that have no default."""
+    fields = {name: field for name, field in kind.model_fields.items() if not field.is_required()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    return {name: value.model_dump() if isinstance(value, Section) else value for name, value in defaults.items()}
 
 
 def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:

@@ -20,7 +20,9 @@ from engine.forensics.offline import load_folder
 from engine.forensics.replay import replay
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.outputs.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
-from engine.protocol.state import RunState
+from engine.protocol.events import RefinementDisabled
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState, with_measured
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
 from engine.task import Splits, Task, load_task
@@ -89,7 +91,7 @@ class _Bench:
 
     def measured(self, state: RunState, without: str) -> Variant:
         """Return the measurements of one variant."""
-        reports = self._steps(replace(state, refinements=state.refinements - {without}))
+        reports = self._steps(evolve(state, RefinementDisabled(without), state.step) if without else state)
         finite = [report for report in reports if report.finite and report.weights_finite]
         norms = [report.grad_norm for report in finite]
         return Variant(
@@ -116,7 +118,7 @@ class _Bench:
                 if drawn.batches:
                     plan = plan_for(train_state.progress, state, self.config)
                     reports.append(train_state.train_step.run(drawn.batches, plan).resolve())
-                    state = replace(state, step=state.step + 1)
+                    state = with_measured(state, step=state.step + 1)
             return reports
         finally:
             train_state.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.tree import RunConfig
@@ -15,6 +15,7 @@ from engine.forensics.remedies import remedy_of
 from engine.journal.disk.run_dir import FORENSICS
 from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
 from engine.protocol.events import AlertRaised, FaultNamed
+from engine.supervision.run_memory import RunMemory
 from engine.training.data.batch import Batch
 from engine.training.device import describe
 from engine.training.optimizer import moments_of
@@ -25,10 +26,10 @@ from engine.training.train_state import TrainState
 APART = 100
 """Minimum steps between two investigations of faults of one kind, if every step has one."""
 MOST_KINDS = 20
-"""Maximum number of kinds of faults that one process investigates."""
+"""Maximum number of kinds of faults that are investigated in one run.
 
-Kind = tuple[tuple[str, ...], ...]
-"""The kind of a fault: names of the non-finite terms, gradients, weights and moments in the step's report."""
+The kind of a fault is determined by its step's report.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,14 @@ class Findings:
     problem: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Forensics:
     """Investigates non-finite steps of one run. Only the engine's thread calls it, between two steps."""
 
     run_dir: Path
     config: RunConfig
     train_state: TrainState
-    _looked_at: dict[Kind, int] = field(default_factory=lambda: {})
+    memory: RunMemory
 
     def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
         """Return the evidence of the next step; call it before the step."""
@@ -99,12 +100,14 @@ class Forensics:
         return _findings(found, f"{FORENSICS}/{folder.name}")
 
     def _is_due(self, report: StepReport) -> bool:
+        """Return whether a fault of this kind has not been diagnosed lately, and note that it is now."""
+        diagnosed_at = self.memory.diagnosed_at
         kind = (report.bad_terms, report.bad_modules, report.bad_weights, report.bad_moments)
-        last = self._looked_at.get(kind)
+        last = diagnosed_at.get(kind)
         known = last is not None and 0 <= report.index - last < APART
-        if known or (last is None and len(self._looked_at) >= MOST_KINDS):
+        if known or (last is None and len(diagnosed_at) >= MOST_KINDS):
             return False
-        self._looked_at[kind] = report.index
+        diagnosed_at[kind] = report.index
         return True
 
 

@@ -1,4 +1,4 @@
-"""Read a run's journal from any process, during the run or later."""
+"""Read a run's journal once: states, events, metrics, from any process and at any time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest rows of a journal: (branch, step) of the last training step, and the last event and command ids."""
+    """The newest rows of a journal: (branch, step) of the last training step, and the last event and command number."""
 
     branch: int
     step: int
@@ -50,7 +50,7 @@ class Newest:
     command: int
 
 
-# `Any`: SQLite's rows have no static type.
+# SQLite returns rows without a static type: hence Any.
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """Return the entry in one row of the event table. Raises WireError for an unknown event."""
     number, when, branch, step, actor, command_id, status, reason, kind, body = row
@@ -60,10 +60,10 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
 
 
 class JournalReader:
-    """A read-only view of the journal at `path`, the file or its directory.
+    """A read-only view of the journal at `path`, the file or its directory. Raises UserError if there is none.
 
-    Raises UserError if there is no journal. `at_rest` asserts that no process writes it; reading then leaves no files
-    behind.
+    With `at_rest` no process writes the journal, and reading leaves no trace in the directory. To follow a journal
+    that is written, use `JournalTail`; both decode rows with the same functions.
     """
 
     def __init__(self, path: Path, *, at_rest: bool = False):
@@ -72,7 +72,7 @@ class JournalReader:
         self._connection = open_at_rest(path) if at_rest else open_readable(path)
 
     def is_replaced(self) -> bool:
-        """Return whether the writer has replaced a deleted journal by another file."""
+        """Return whether another file has taken the journal's place, as after its writer found it deleted."""
         found = identity_of(self.path)
         return found is not None and found != self._identity
 
@@ -81,7 +81,7 @@ class JournalReader:
         self._connection.close()
 
     def state(self) -> RunState | None:
-        """Return the last recorded state, `None` before the first."""
+        """Return the last state recorded, `None` before the first."""
         row = self._row("SELECT body FROM state")
         if row is None:
             return None
@@ -93,21 +93,21 @@ class JournalReader:
         return spec_of(self.meta(TASK))
 
     def heartbeat(self) -> WriterSession | None:
-        """Return the newest session with its last heartbeat, or `None` before the first session."""
+        """Return the newest session with its last heartbeat, `None` if no writer ever started."""
         return self._query(lambda: newest_session(self._connection))
 
     def is_alive(self) -> bool:
-        """Return whether a process is writing this journal."""
+        """Return whether a process writes this journal now."""
         session = self.heartbeat()
         return session is not None and session.is_alive()
 
     def meta(self, key: str) -> Json:
-        """Return the JSON value stored under `key`, or `None`."""
+        """Return the JSON value of `key`, `None` if it is absent."""
         row = self._row("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else self._understood(from_text, row[0])
 
     def metric_names(self) -> tuple[str, ...]:
-        """Return every recorded metric, training before validation, in order of first appearance."""
+        """Return every metric that was recorded, training before validation, in the order of first appearance."""
         names: dict[str, None] = {}
         for table in POINT_TABLES:
             rows = self._rows(f"SELECT names FROM layouts WHERE id IN (SELECT layout FROM {table}) ORDER BY id")
@@ -123,32 +123,32 @@ class JournalReader:
         last: int | None = None,
         branch: int | Literal["current"] = "current",
     ) -> Series:
-        """Return the metrics `names` at steps `first` to `last`, both included, in one lineage without superseded rows.
+        """Return the metrics `names` at steps `first` to `last`, both included, without superseded rows.
 
-        `branch` is the last branch of the lineage. A name that was never recorded has no values.
+        `branch` is the branch that the lineage ends in. A name that was never recorded is absent everywhere.
         """
         window = SeriesWindow(first, last, None if branch == "current" else branch)
         return self._query(lambda: read_series(self._connection, tuple(names), window))
 
     def lineage(self) -> tuple[tuple[int, int | None], ...]:
-        """Return the current lineage, oldest first: each branch and its last valid step (`None`: all)."""
+        """Return the current lineage, oldest first: each branch and its last step that counts (None: all)."""
         return self._query(lambda: lineage_of(self._connection, None))
 
     def events(self, after_id: int = 0, kinds: Collection[str] | None = None) -> list[Entry]:
-        """Return events with an id above `after_id`, oldest first, only of `kinds` (such as 'lr_scaled') if given."""
+        """Return the events numbered above `after_id`, oldest first; only those of `kinds` ('lr_scaled') if given."""
         marks = "" if kinds is None else f" AND kind IN ({','.join('?' * len(kinds))})"
         rows = self._rows(f"SELECT * FROM events WHERE id > ?{marks} ORDER BY id", after_id, *(kinds or ()))
         return [self._entry(row) for row in rows]
 
     def outcome(self, command_id: int) -> Entry | None:
-        """Return the outcome of the command `command_id`, or `None` while it is pending."""
+        """Return the outcome of the command with that number, `None` while it is open."""
         row = self._row(
             "SELECT * FROM events WHERE command_id = ? AND status != 'noted' ORDER BY id LIMIT 1", command_id
         )
         return None if row is None else self._entry(row)
 
     def newest_ids(self) -> Newest:
-        """Return the newest ids in the journal; cheap enough for ten calls per second."""
+        """Return the numbers of the newest rows."""
         point = self._row("SELECT branch, step FROM steps ORDER BY branch DESC, step DESC LIMIT 1") or (0, 0)
         row = self._row("SELECT (SELECT max(id) FROM events), (SELECT max(id) FROM commands)") or (0, 0)
         return Newest(point[0], point[1], row[0] or 0, row[1] or 0)
@@ -163,10 +163,10 @@ class JournalReader:
         return self._query(lambda: self._connection.execute(query, values).fetchall())
 
     def _query(self, read: Callable[[], T]) -> T:
-        """Return `read()`. Raises UserError if the file is damaged."""
+        """Run `read`. Raises UserError for a damaged file."""
         try:
             return read()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
     def _understood(self, decode: Callable[[V], T], stored: V) -> T:

@@ -6,15 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from engine.protocol import events as e
+from engine.protocol.commands import GUARDIAN
 from engine.protocol.events import Event
-from engine.protocol.state import evolve
+from engine.protocol.evolve import evolve
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.supervision.gate import GateWindow, gate_checks
 from engine.training.checkpoint.file import checkpoint_name
-
-GUARDIAN, AUTOPILOT = "guardian", "autopilot"
-"""Who acts beside people and scripts."""
 
 
 def apply_event(checkpointer: Checkpointer, event: Event, record: Callable[[Event], None]) -> None:

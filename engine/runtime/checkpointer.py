@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.preview_writer import PreviewWriter
+from engine.protocol.codec import from_text, to_text
 from engine.protocol.events import (
     CheckpointDamaged,
     CheckpointFailed,
@@ -35,20 +36,29 @@ from engine.training.train_state import TrainState
 
 
 class Checkpointer:
-    """Writes the checkpoints of one run, and takes the run back to one of them.
+    """Write the checkpoints of one run, and take the run back to one of them.
 
-    `validation_due` says that an epoch ended whose validation has not been made; a checkpoint holds it.
+    `validation_due` says that an epoch ended whose validation has not been made; a checkpoint holds it. `should_stop`
+    tells a validation to give way to the end of the run.
     """
 
-    def __init__(self, run_dir: Path, config: RunConfig, train_state: TrainState, recorder: RunRecorder):
+    def __init__(
+        self,
+        run_dir: Path,
+        config: RunConfig,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        memory: RunMemory,
+        should_stop: Callable[[], bool],
+    ):
         self.config = config
         self.train_state = train_state
         self.recorder = recorder
+        self.memory = memory
         self.directory = run_dir / CHECKPOINTS
         self.validation_due = False
-        self.memory = RunMemory(config, train_state.task.spec)
         self._previews = PreviewWriter(run_dir)
-        self.validator = Validator(config, train_state, recorder, self._previews)
+        self.validator = Validator(config, train_state, recorder, memory, self._previews, should_stop)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -76,7 +86,7 @@ class Checkpointer:
             "state": state_to_text(state),
             "config": dump_config(self.config),
             "validation_due": self.validation_due,
-            "books": self.memory.state_text(),
+            "books": to_text(self.memory.state_dict()),
             "good": good,
             **self.train_state.snapshot(),
         }
@@ -154,21 +164,16 @@ class Checkpointer:
         set_aside(self.directory, after_step=step)
         self.recorder.open_branch(step)
         self.validation_due = bool(payload["validation_due"])
-        self.memory.rewind(payload["books"])
+        self.memory.rewind(from_text(payload["books"]))
         self._previews.forget_after(step)
-        self.recorder.update(
-            step=step,
-            epoch=self.train_state.epoch,
-            enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
-            phase_started_at=min(state.phase_started_at, step),
-        )
+        self.recorder.update(step=step, epoch=self.train_state.epoch)
         self._take_stock(payload)
         return RolledBack(name, before=state.step, after=step)
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
         """Go on where a checkpoint left off: with the validation it still owed and the memory that were kept."""
         self.validation_due = bool(payload["validation_due"])
-        self.memory.load_state_dict(payload["books"])
+        self.memory.load_state_dict(from_text(payload["books"]))
         self._previews.forget_after(int(payload["step"]))
         self._take_stock(payload)
 

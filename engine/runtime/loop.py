@@ -17,7 +17,7 @@ from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor
-from engine.runtime.supervisor import Supervisor, TrainingDivergedError
+from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
@@ -45,14 +45,14 @@ class Loop:
         recorder: RunRecorder,
         checkpointer: Checkpointer,
         commands: CommandProcessor,
+        step_monitor: StepMonitor,
     ):
         self._config = config
         self._train_state = train_state
         self._recorder = recorder
         self._checkpointer = checkpointer
         self._commands = commands
-        supervisor = Supervisor(config, train_state, recorder, checkpointer.memory, commands)
-        self._step_monitor = StepMonitor(config, train_state, recorder, checkpointer.memory, supervisor)
+        self._step_monitor = step_monitor
         self._upkeep = Upkeep(checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._in_flight: deque[Launched] = deque()

@@ -1,4 +1,4 @@
-"""What is made of a step's report: its row, the memory of the gate and of skipped steps, alerts, named faults."""
+"""Process a finished step: record metrics, update monitors, raise alerts, diagnose non-finite steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Launched:
 
 
 class StepMonitor:
-    """Takes in the reports of steps, in their order."""
+    """Process the reports of steps, in their order."""
 
     def __init__(
         self,
@@ -51,13 +51,11 @@ class StepMonitor:
         self._recorder = recorder
         self._memory = memory
         self._supervisor = supervisor
-        self.forensics = Forensics(recorder.journal.path.parent, config, train_state)
+        self.forensics = Forensics(recorder.journal.path.parent, config, train_state, memory)
         self.load = SystemLoad(gpu_uuid(train_state.device))
 
     def process(self, step: Launched, later: Collection[Launched]) -> StepReport:
-        """Write down what `step` came to, and step_monitor it; `later` were launched since.
-        Raises TrainingDivergedError.
-        """
+        """Record the report of `step` and watch it; `later` were launched since. Raises TrainingDivergedError."""
         report = step.pending.resolve()
         observed = self._record(step, report)
         for event in observed:
@@ -112,7 +110,8 @@ class StepMonitor:
         memory.clean_steps = 0
         skipped = describe_skip(report, step.evidence.sample_ids)
         self._recorder.record_event(skipped)
-        self._recorder.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
+        if memory.note_alert(_NON_FINITE):
+            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", _REMEDY))
         found = self._name_fault(step, report, later)
         if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
@@ -179,6 +178,7 @@ class StepMonitor:
 
 
 _GATE_EVERY = 10
+_NON_FINITE = "non-finite step"
 _REMEDY = (
     "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
     "or disable the refinement named"

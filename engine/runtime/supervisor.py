@@ -1,4 +1,4 @@
-"""The guardian and the autopilot at work: they are shown each step and each gate, and ask for commands like anybody."""
+"""Run the guardian and autopilot policies after each step and queue the commands they issue."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from engine.config.tree import RunConfig
-from engine.protocol.commands import Command, Request
+from engine.protocol.commands import AUTOPILOT, GUARDIAN, Command, Request
 from engine.protocol.events import AlertRaised, AutopilotDecided, ProbationEnded
 from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
-from engine.runtime.apply_event import AUTOPILOT, GUARDIAN
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.autopilot import choose, note_failure, take_note
@@ -25,9 +24,9 @@ class TrainingDivergedError(RuntimeError):
 
 
 class Supervisor:
-    """Both act only where the state says that they are on; the guardian warns where it is off.
+    """Let both policies act only where the state says that they are on; a guardian that is off warns.
 
-    A run that is driven again does what was done then, and has no use for them: `control.is_driven`.
+    A run that is driven again does what was recorded, and has no use for them: `CommandProcessor.is_driven`.
     """
 
     def __init__(
@@ -43,12 +42,11 @@ class Supervisor:
         self._recorder = recorder
         self._memory = memory
         self._commands = commands
-        self._warned_at = -self._config.guard.recovery.window_steps
 
     def on_step(self, observation: StepObservation) -> None:
         """Show the guardian a step. Raises TrainingDivergedError where it gives up.
 
-        A step that was on its way to the device already when something was proposed says nothing about what that does.
+        Skip steps launched before a pending command took effect: they do not reflect it.
         """
         if self._commands.is_driven or self._commands.is_proposed:
             return
@@ -74,9 +72,10 @@ class Supervisor:
 
     def _warn(self, intent: Decision, number: int) -> None:
         """Say what it would have done; not at every step of a run that only goes from bad to worse."""
-        is_news = not 0 <= number - self._warned_at < self._config.guard.recovery.window_steps
+        last = self._memory.warned_at
+        is_news = last is None or not 0 <= number - last < self._config.guard.recovery.window_steps
         if is_news and (intent.commands or intent.give_up):
-            self._warned_at = number
+            self._memory.warned_at = number
             would = ", ".join(op_of(command) for command in intent.commands) or "stop the run"
             message = f"{intent.reason}; the guardian is off and leaves it at that, it would {would}"
             self._recorder.record_event(

@@ -9,21 +9,30 @@ from engine.config.tree import RunConfig
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
 from engine.runtime.recorder import RunRecorder
+from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
 from engine.training.evaluate import Validation, ValidationPlan, evaluate
 from engine.training.train_state import TrainState, amp_dtype
 
 
 class Validator:
-    """Validates one run. `should_stop` tells a validation to give way to the end of the run."""
+    """Validate one run. `should_stop` tells a validation to give way to the end of the run."""
 
-    def __init__(self, config: RunConfig, train_state: TrainState, recorder: RunRecorder, previews: PreviewWriter):
+    def __init__(
+        self,
+        config: RunConfig,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        memory: RunMemory,
+        previews: PreviewWriter,
+        should_stop: Callable[[], bool],
+    ):
         self._config = config
         self._train_state = train_state
         self._recorder = recorder
+        self._memory = memory
         self._previews = previews
-        self._is_doubted = False
-        self.should_stop: Callable[[], bool] = lambda: False
+        self._should_stop = should_stop
 
     def validate(self) -> ValidationCompleted | None:
         """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
@@ -45,7 +54,7 @@ class Validator:
 
     def _should_abort(self) -> bool:
         self.report_stuck_readers()
-        return self.should_stop()
+        return self._should_stop()
 
     def report_stuck_readers(self) -> None:
         """Raise an alert for each data worker that was taken for stuck."""
@@ -74,9 +83,9 @@ class Validator:
         }
         self._recorder.record_validation(self._train_state.progress, tuple(metrics), tuple(metrics.values()))
         doubt = done.doubt(self._recorder.state.step)
-        if doubt is not None and not self._is_doubted:
+        if doubt is not None and not self._memory.is_validation_doubted:
             self._recorder.record_event(doubt)
-        self._is_doubted = doubt is not None
+        self._memory.is_validation_doubted = doubt is not None
         task = self._train_state.task
         if done.previews and isinstance(task, HasPreviews):
             self._recorder.record_preview("validation", task.preview_grid(done.previews))

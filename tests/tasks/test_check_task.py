@@ -93,7 +93,9 @@ def test_to_try_a_task_moves_no_generator(tmp_path: Path) -> None:
     after = torch.get_rng_state()
     seen: list[torch.Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.runtime.train._baseline", lambda *_: seen.append(torch.get_rng_state()) or _none())
+        patch.setattr(
+            "engine.runtime.start.open_run._baseline", lambda *_: seen.append(torch.get_rng_state()) or _none()
+        )
         assert run(tmp_path / "run", config) == 0
     assert torch.equal(seen[0], after)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -119,7 +119,7 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
                 recorder.begin()
                 journal.set_meta(INIT_FROM, request.init_from)
                 journal.set_meta(TASK, spec_to_json(recorder.state.spec))
-                journal.record_state(replace(recorder.state, doing=IMPORTING))
+                recorder.update(doing=IMPORTING)
             yield recorder
         finally:
             recorder.close()

@@ -1,11 +1,11 @@
-"""What a resumed run takes over from the journal and from options that changed meanwhile."""
+"""Read what a resumed run goes on from: checkpoint, journal, and options that changed meanwhile."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,14 +14,63 @@ import yaml
 
 from engine.config.tree import RunConfig
 from engine.config.unusual import shown
+from engine.errors import UserError
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.engine_events import Departure
-from engine.protocol.state import RunState
+from engine.protocol.events import Activity
+from engine.protocol.state import Decisions, RunState, with_decided, with_measured
+from engine.protocol.wire import state_from_text
 from engine.runtime.reproduce.recorded_action import RecordedAction
-from engine.runtime.start.bootstrap import INIT_FROM, RunRequest
+from engine.runtime.start.bootstrap import INIT_FROM, RunRequest, limits_of
+from engine.training.checkpoint.content import newest_resumable
+from engine.training.checkpoint.file import checkpoint_name, list_checkpoints
 
 _AGAIN = "done again after the resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The checkpoint that a resumed run goes on from, and the damaged ones that were passed over."""
+
+    payload: dict[str, Any]
+    damaged: tuple[e.CheckpointDamaged, ...]
+
+
+def find_start(request: RunRequest) -> Start | None:
+    """Find the checkpoint to go on from; None for a new run, and for one that died before its first checkpoint.
+
+    Nothing of the run is changed. Raises UserError where nothing is left to do.
+    """
+    directory = request.directory / CHECKPOINTS
+    if not request.resume or (not list_checkpoints(directory) and never_saved(request.directory)):
+        return None
+    damaged: list[e.CheckpointDamaged] = []
+    payload = newest_resumable(
+        directory, request.config, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))
+    )
+    training, (epoch, _) = request.config.training, payload["position"]
+    out_of_steps = 0 < training.max_steps <= payload["step"]
+    if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
+        done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
+        longer = "--max-steps" if out_of_steps else "--epochs"
+        raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
+    return Start(payload, tuple(damaged))
+
+
+def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState) -> RunState:
+    """Return the state to go on with: the checkpoint's, under the configuration asked for now.
+
+    Run and spec are those of `fresh`, the state that a new run would have.
+    """
+    then = replace(state_from_text(payload["state"], fresh.spec), run=fresh.run)
+    return with_decided(
+        with_measured(revise_state(then, was=payload["config"], now=config), steps_until_pause=None),
+        activity=Activity.STARTING,
+        last_checkpoint=checkpoint_name(int(payload["step"])),
+        limits=limits_of(config),
+    )
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
@@ -80,28 +129,32 @@ def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
     """`state` with whatever the configuration says differently `now` than it `was` (resolved YAML)."""
     old, new = yaml.safe_load(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
-    fields: dict[str, Any] = {
-        name: training[name]
-        for name in ("gradient_clip", "accumulation", "batch_size", "optimizer")
-        if name in training
-    }
+    changes: Decisions = {}
+    if "gradient_clip" in training:
+        changes["gradient_clip"] = training["gradient_clip"]
+    if "accumulation" in training:
+        changes["accumulation"] = training["accumulation"]
+    if "batch_size" in training:
+        changes["batch_size"] = training["batch_size"]
+    if "optimizer" in training:
+        changes["optimizer"] = training["optimizer"]
     if "learning_rate" in training:
-        fields |= {"lr_scale": 1.0, "lr_pin": None}
+        changes["lr_scale"], changes["lr_pin"] = 1.0, None
     weights = _changed(old["loss"]["weights"], new["loss"]["weights"])
     if weights:
-        fields["loss_weights"] = MappingProxyType({**state.loss_weights, **weights})
+        changes["loss_weights"] = MappingProxyType({**state.loss_weights, **weights})
     recovery = _changed(old["guard"].get("recovery", {}), new["guard"]["recovery"])
     if "enabled" in recovery:
-        fields["guardian"] = recovery["enabled"]
+        changes["guardian"] = recovery["enabled"]
     autopilot = _changed(old.get("autopilot", {}), new["autopilot"])
     if "enabled" in autopilot:
-        fields["autopilot"] = autopilot["enabled"]
+        changes["autopilot"] = autopilot["enabled"]
     switches = _changed(now.switches(old), now.switches(new))
     if switches:
         on = state.refinements | {name for name, value in switches.items() if value}
-        fields["refinements"] = on - {name for name, value in switches.items() if not value}
-        fields["phase"] = state.spec.phase_of(fields["refinements"])
-    return replace(state, **fields)
+        changes["refinements"] = on - {name for name, value in switches.items() if not value}
+        changes["phase"] = state.spec.phase_of(changes["refinements"])
+    return with_decided(state, **changes)
 
 
 def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:

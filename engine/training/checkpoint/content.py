@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.config.tree import RunConfig
 from engine.config.yaml_source import read_settings
 from engine.errors import UserError
-from engine.protocol.codec import WireError
+from engine.protocol.codec import WireError, from_text
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
@@ -72,12 +72,12 @@ def newest_resumable(
 
 
 def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
-    """Raise ValueError at the first missing or invalid field of a checkpoint."""
+    """Raise ValueError at the first field that is missing, or is not what `TrainState` and `Checkpointer` write."""
     step = _count(payload, "step")
     spec = load_task(config.task).spec
     _check_state(state_from_text(_text(payload, "state"), spec), step, spec)
     _check_config(_text(payload, "config"))
-    RunMemory(config, spec).load_state_dict(_text(payload, "books"))
+    RunMemory(config, spec).load_state_dict(from_text(_text(payload, "books")))
     for name in ("good", "validation_due"):
         _require(isinstance(payload.get(name), bool), f"{name} is not true or false")
     _check_position(payload.get("position"))
