@@ -57,7 +57,7 @@ class GateCheck:
 
 @dataclass(frozen=True, slots=True)
 class LrPin:
-    """A learning rate set by hand at `at_epoch` (epochs, fractional). Warm-up is over, and the decay continues from it."""
+    """A learning rate set by hand at `at_epoch` (epochs, fractional). Warm-up is over; the decay continues from it."""
 
     value: float
     at_epoch: float

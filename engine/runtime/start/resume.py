@@ -55,7 +55,7 @@ def find_start(request: RunRequest) -> Start | None:
     if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
         done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
         longer = "--max-steps" if out_of_steps else "--epochs"
-        raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
+        raise UserError(f"the run {request.directory.name!r} has done its {done}: continue with a larger {longer}")
     return Start(payload, tuple(damaged))
 
 
