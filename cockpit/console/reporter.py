@@ -120,7 +120,7 @@ class ConsoleReporter:
         return self._start is None or self._start.has_begun()
 
     def _show(self, update: FollowerUpdate) -> None:
-        for line in self._log.of(update.entries):
+        for line in self._log.of(update.entries, update.view.state.spec):
             self._print(line)
         if self._live:
             self._redraw(panel(update.view, width=self._console.width - 1, ascii_only=self._ascii_only))

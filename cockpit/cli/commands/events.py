@@ -18,6 +18,7 @@ from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.codec import Json
 from engine.protocol.events import Status
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import EVENT_KINDS, kind_of
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
@@ -29,6 +30,7 @@ def run_events(arguments: argparse.Namespace) -> int:
     incidents = Incidents()
     with closing(JournalReader(find_run(arguments.runs_dir, arguments.run))) as reader:
         is_over = not arguments.follow or _has_ended(reader)
+        spec = reader.spec()
         entries = reader.events()
         incidents.add(entries)
         wanted = _of(entries, kinds)
@@ -36,7 +38,7 @@ def run_events(arguments: argparse.Namespace) -> int:
         if arguments.json and not arguments.follow:
             print_json([_json(entry, incidents) for entry in wanted])
             return 0
-        _print(wanted, incidents, as_json=arguments.json)
+        _print(wanted, incidents, spec, as_json=arguments.json)
         last = entries[-1].id if entries else 0
         while not is_over:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -44,7 +46,7 @@ def run_events(arguments: argparse.Namespace) -> int:
             entries = reader.events(after_id=last)
             incidents.add(entries)
             last = entries[-1].id if entries else last
-            _print(_of(entries, kinds), incidents, as_json=arguments.json)
+            _print(_of(entries, kinds), incidents, spec, as_json=arguments.json)
     return 0
 
 
@@ -66,12 +68,12 @@ def _has_ended(reader: JournalReader) -> bool:
     return session is None or session.ended is not None or not session.process_exists()
 
 
-def _print(entries: Sequence[Entry], incidents: Incidents, *, as_json: bool) -> None:
+def _print(entries: Sequence[Entry], incidents: Incidents, spec: TaskSpec, *, as_json: bool) -> None:
     for entry in entries:
         if as_json:
             print_json(_json(entry, incidents))
         else:
-            print_lines([entry_line(entry, incidents.numbers.get(entry.id))])
+            print_lines([entry_line(entry, spec, incidents.numbers.get(entry.id))])
     sys.stdout.flush()
 
 
@@ -79,7 +81,7 @@ def _json(entry: Entry, incidents: Incidents) -> dict[str, Json]:
     return {**entry_to_json(entry), "alert": incidents.numbers.get(entry.id)}
 
 
-def entry_line(entry: Entry, alert: int | None = None) -> str:
+def entry_line(entry: Entry, spec: TaskSpec, alert: int | None = None) -> str:
     """When and where something happened, what, who asked for it, and why it went otherwise than asked.
 
     `alert` is the number of the incident that it belongs to.
@@ -89,4 +91,4 @@ def entry_line(entry: Entry, alert: int | None = None) -> str:
     who = "" if entry.actor == "engine" else f" [{escape_control(entry.actor)}]"
     why = f" ({escape_control(entry.reason)})" if entry.reason else ""
     of = f" [alert {alert}]" if alert is not None else ""
-    return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event)}{why}{who}{of}"
+    return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event, spec)}{why}{who}{of}"

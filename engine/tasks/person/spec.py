@@ -92,7 +92,7 @@ SPEC: Final = TaskSpec(
     ),
     metrics=(
         Metric("miou", "mIoU", 0, 1),
-        *(Metric(f"iou_{name}", name, 0, 1) for name in CLASSES),
+        *(Metric(f"iou_{name}", f"IoU {name}", 0, 1) for name in CLASSES),
         Metric("boundary_f", "boundary F", 0, 1),
     ),
     score="miou",
