@@ -1,4 +1,4 @@
-"""What curves were held against at each step: loss weights, refinements and clip, as they were in force."""
+"""What curves were held against at each step: loss weights, components and clip, as they were in force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InForce:
     """What holds from `step` on."""
 
     step: int
-    refinements: frozenset[str] = frozenset()
+    components: frozenset[str] = frozenset()
     loss_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     gradient_clip: float = 0.0
     spec: TaskSpec = NO_SPEC
@@ -36,7 +36,7 @@ class InForce:
 
     def total_chance(self, chance: Mapping[str, float]) -> float | None:
         """What the total loss is at chance; None while a weight or a level is not known."""
-        terms = self.spec.active_terms(self.refinements)
+        terms = self.spec.active_terms(self.components)
         if not terms or not all(term in chance and term in self.loss_weights for term in terms):
             return None
         return sum(chance[term] * self.loss_weights[term] for term in terms)
@@ -112,8 +112,8 @@ def _set(then: InForce, change: SettingChange, value: Any) -> InForce:
     name = change.name
     match change.section:
         case event_info.COMPONENTS:
-            on = then.refinements | {name} if value else then.refinements - {name}
-            return replace(then, refinements=on)
+            on = then.components | {name} if value else then.components - {name}
+            return replace(then, components=on)
         case event_info.LOSS_WEIGHTS:
             return replace(then, loss_weights=MappingProxyType({**then.loss_weights, name: value}))
         case _:
