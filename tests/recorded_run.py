@@ -210,7 +210,7 @@ class RecordedRun:
         self.note(e.RolledBack(checkpoint, before, step))
 
     def answer_commands(self) -> list[Request]:
-        """Take what lies in the mailbox and do what the rule book says, each answered by its event."""
+        """Process the commands in the inbox by `decide`, each answered by its event."""
         if self._mailbox is None:
             self._mailbox = Inbox(self.directory)
         requests = self._mailbox.poll()

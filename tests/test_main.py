@@ -1,4 +1,4 @@
-"""The program as its user starts it: other processes, signals, SIGKILL, exit codes."""
+"""The program as a user starts it: other processes, signals, SIGKILL, exit codes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a config and a run of it, 'whole', that nobody disturbed."""
+    """A directory with a configuration and its undisturbed run 'whole'."""
     directory = tmp_path_factory.mktemp("main")
     config = _config(directory, epochs=8)
     code, _, err = _finished("--no-ui", "--config", config, "--run", "whole", cwd=directory)

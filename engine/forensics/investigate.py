@@ -1,4 +1,4 @@
-"""The engine's own inquiry into a non-finite step: when to look, what to write down, what to say."""
+"""Investigate non-finite steps in a run: decide when, replay, and report."""
 
 from __future__ import annotations
 
@@ -24,14 +24,19 @@ from engine.training.step_plan import StepPlan
 from engine.training.train_state import TrainState
 
 APART = 100
-"""Steps that lie at least between two inquiries into faults of one kind: a fault in every step is looked at once."""
+"""Minimum steps between two investigations of faults of one kind, if every step has one."""
 MOST_KINDS = 20
-"""Kinds of fault, by what the step reports of them, that are looked into in one run."""
+"""Maximum number of kinds of faults that are investigated in one run.
+
+The kind of a fault is determined by its step's report.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What an inquiry came to, for the journal; `problem` is why its folder could not be written, '' where it was."""
+    """Result of an investigation, for the journal. `problem` is why its folder could not be written, or an empty
+    string.
+    """
 
     named: FaultNamed
     alert: AlertRaised
@@ -40,7 +45,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Forensics:
-    """Looks into non-finite steps of one run. One thread, the engine's, calls it, between two steps."""
+    """Investigates non-finite steps of one run. Only the engine's thread calls it, between two steps."""
 
     run_dir: Path
     config: RunConfig
@@ -48,13 +53,13 @@ class Forensics:
     memory: RunMemory
 
     def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
-        """To be called before a step: what it takes to take it again."""
+        """Return the evidence of the next step; call it before the step."""
         return evidence_of(self.train_state.train_step, batches, plan)
 
     def investigate(self, evidence: Evidence, report: StepReport, *, weights_as_then: bool = True) -> Findings | None:
-        """Name the fault of a step that was skipped; None where one of its kind was looked into lately.
+        """Name the fault of a skipped step; `None` if one of its kind was investigated recently.
 
-        The network, its moments, the generators and the place in the data are afterwards as before.
+        The network, its moments, the generators and the data position are restored afterwards.
         """
         if not self._is_due(report):
             return None
@@ -63,7 +68,7 @@ class Forensics:
         moments = moments_of(optimizer, model)
         try:
             fault = name_fault(self.train_state.train_step.objective, model, moments, evidence)
-        except RuntimeError as error:  # out of memory, say: an inquiry must not end the run that it is for
+        except RuntimeError as error:  # out of memory, for example: an investigation must not end its run
             fault = Fault(
                 NOT_REPLAYED,
                 detail=f"the replay failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",

@@ -36,10 +36,10 @@ from engine.training.train_state import TrainState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and take the run back to one of them.
+    """Write the checkpoints of one run, and roll back to one of them.
 
-    `validation_due` says that an epoch ended whose validation has not been made; a checkpoint holds it. `should_stop`
-    tells a validation to give way to the end of the run.
+    `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it. `should_stop`
+    returns whether a validation must be aborted to end the run.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Checkpointer:
     # --- checkpoints --------------------------------------------------------------------
 
     def checkpoint(self, kind: str, *, best: bool = False) -> None:
-        """Copy the run's state and let the writer thread put it on disk."""
+        """Copy the run's state and queue it for the writer thread."""
         self._writer.submit(self._snapshot(kind, best=best))
 
     def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
@@ -101,7 +101,7 @@ class Checkpointer:
         )
 
     def _is_good(self, step: int) -> bool:
-        """A clean window of steps lies behind, and every weight and moment is finite."""
+        """Return whether the last window of steps was clean and every weight and moment is finite."""
         return self.memory.clean_steps >= min(step, self.config.gate.window_steps) and self.train_state.is_finite()
 
     def note_written(self) -> None:
@@ -122,15 +122,15 @@ class Checkpointer:
         return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.score, snapshot.good)
 
     def has_checkpoint_of(self, step: int) -> bool:
-        """Whether the state after `step` steps is on disk."""
+        """Return whether the state after `step` steps is on disk."""
         return (self.directory / checkpoint_name(step)).exists()
 
     # --- rollback -----------------------------------------------------------------------
 
     def rollback_to_good(self, name: str) -> RolledBack:
-        """As `rollback`; where `name` is damaged, to the newest good checkpoint before it.
+        """Roll back to `name`; if it is damaged, to the newest good checkpoint before it.
 
-        Raises CheckpointDamagedError where none is left; nothing has changed then.
+        Raises CheckpointDamagedError if there is none; nothing has changed then.
         """
         while True:
             try:
@@ -141,7 +141,7 @@ class Checkpointer:
                     raise
 
     def _good_before(self, name: str) -> str:
-        """The newest good checkpoint older than `name`, '' where there is none; what cannot be read is not good."""
+        """Return the newest good checkpoint before `name`, or an empty string. Unreadable ones are not good."""
         for path in reversed(list_checkpoints(self.directory)):
             with suppress(CheckpointDamagedError):
                 if path.name < name and load_resumable(path, self.config)["good"]:
@@ -149,7 +149,7 @@ class Checkpointer:
         return ""
 
     def rollback(self, name: str) -> RolledBack:
-        """Become checkpoint `name` again, keeping what was steered since: learning rate, clip, weights, refinements.
+        """Restore checkpoint `name`, but keep interventions: learning rate, clip, weights, refinements.
 
         Raises CheckpointDamagedError; nothing has changed then.
         """
@@ -171,14 +171,14 @@ class Checkpointer:
         return RolledBack(name, before=state.step, after=step)
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint left off: with the validation it still owed and the memory that were kept."""
+        """Resume from a checkpoint, with its pending validation and the saved memory."""
         self.validation_due = bool(payload["validation_due"])
         self.memory.load_state_dict(from_text(payload["books"]))
         self._previews.forget_after(int(payload["step"]))
         self._take_stock(payload)
 
     def _take_stock(self, payload: Mapping[str, Any]) -> None:
-        """Note what can be gone back to from `payload`: what it says of that itself was true when it was written."""
+        """Note the available checkpoints in `payload`, which were valid when it was written."""
         name = checkpoint_name(int(payload["step"]))
         self.recorder.update(
             checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),

@@ -25,7 +25,7 @@ from engine.training.train_state import TrainState
 
 
 class RequestQueue:
-    """Collect the requests of people and signals until the next step boundary."""
+    """Collect the requests of users and signals until the next step boundary."""
 
     def __init__(self, inbox: Inbox, recorder: RunRecorder, interrupt: Interrupt):
         self.interrupt = interrupt
@@ -34,20 +34,20 @@ class RequestQueue:
         self._waiting: deque[Request] = deque()
 
     def poll(self) -> bool:
-        """Fetch new requests; return whether one waits."""
+        """Fetch new requests. Return whether one is waiting."""
         self._waiting.extend(self._inbox.poll())
         return bool(self._waiting)
 
     def pop(self) -> Request | None:
-        """Remove and return the oldest request; None if none waits."""
+        """Remove and return the oldest request, or `None`."""
         return self._waiting.popleft() if self._waiting else None
 
     def stale(self) -> Sequence[Request]:
-        """Return the requests that a process left unanswered when it died."""
+        """Return the requests that a dead process left unanswered."""
         return self._inbox.stale()
 
     def stop_is_waiting(self) -> bool:
-        """Return whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
+        """Return whether a stop is pending. Cheap enough between the batches of a validation."""
         self._recorder.watch_losses()
         self.poll()
         return self.interrupt.is_set() or any(isinstance(request.command, c.Stop) for request in self._waiting)
@@ -70,29 +70,32 @@ class CommandProcessor:
         self.is_driven = False
 
     def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[RecordedAction], *, from_step: int) -> None:
-        """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
+        """Schedule commands for later steps.
+
+        Script commands that an interrupted run had passed are not repeated.
+        """
         ahead = [item for item in script if item.step >= from_step]
         self._script = deque(sorted(ahead, key=lambda item: item.step))
         self._redoing.schedule(redo)
 
     def drive(self, past: Iterable[RecordedAction]) -> None:
-        """From here on do exactly what was done then; the guardian and the autopilot only look on."""
+        """Repeat exactly the recorded actions from now on. Guardian and autopilot are inactive."""
         self._redoing.schedule(past)
         self.is_driven = True
 
     def propose(self, requests: Iterable[Request]) -> None:
-        """The guardian or the autopilot asks for something, at the next boundary and before anybody else."""
+        """Queue requests of the guardian or autopilot for the next boundary, before all others."""
         self._proposed.extend(requests)
 
     @property
     def is_proposed(self) -> bool:
-        """Whether something that was proposed is still to be carried out."""
+        """Whether a request of the guardian or autopilot is pending."""
         return bool(self._proposed)
 
     def refuse_stale(self) -> None:
-        """Commands that an engine left unanswered when it died get their answer: no."""
+        """Refuse commands that a dead process left unanswered."""
         for request in self._requests.stale():
-            self._refuse(request, refused("the run had ended before it came to this; send it again"))
+            self._refuse(request, refused("the run had ended before it processed this; send it again"))
 
     def is_waiting(self) -> bool:
         """Return whether `process_pending` would do anything at this boundary."""
@@ -102,7 +105,7 @@ class CommandProcessor:
         return due or bool(self._proposed) or is_asked or self._interrupt.is_set()
 
     def process_pending(self) -> None:
-        """Carry out everything that `is_waiting` found due at this boundary."""
+        """Process all requests that are due at this boundary."""
         self._redoing.carry_out()
         while self._proposed:
             self._handle(self._proposed.popleft())
@@ -117,7 +120,7 @@ class CommandProcessor:
 
     def _handle(self, request: Request) -> None:
         if isinstance(request.command, c.Rollback):
-            self._checkpointer.wait_for_checkpoints()  # which one is the last good one must not hang on a thread's pace
+            self._checkpointer.wait_for_checkpoints()  # the last good one must not depend on a thread's speed
         outcome = decide(self._recorder.state, request.command, at_epoch=self._train_state.progress)
         if outcome.event is None:
             self._refuse(request, outcome)
@@ -153,7 +156,7 @@ class CommandProcessor:
             self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
-        """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""
+        """Roll back to `name`. If it is damaged and was not named by the user, use the previous good checkpoint."""
         is_named = isinstance(request.command, c.Rollback) and request.command.checkpoint
         try:
             if is_named and request.actor != GUARDIAN:

@@ -17,14 +17,13 @@ from engine.protocol.evolve import evolve
 from engine.protocol.state import Measurements, RunState, with_measured
 
 VANISHED: Final = "vanished"
-"""The kind of an alert about files of the run that were deleted while it trained."""
+"""The kind of alerts about files of the run that were deleted during training."""
 
 
 class RunRecorder:
-    """Holds the current RunState; every change of it passes here and is journalled.
+    """Holds the current RunState, and journals every change of it.
 
-    Given `begin`, which opens the journal and returns TensorBoard's writer, it keeps in memory what it hears of until
-    then.
+    Given `begin`, which opens the journal and returns TensorBoard's writer, it records in memory until then.
     """
 
     def __init__(
@@ -54,18 +53,18 @@ class RunRecorder:
         self._set(state)
 
     def begin(self) -> None:
-        """Begin to write on the disk, if that was put off; a second call does nothing. Raises UserError."""
+        """Start writing to disk if it was deferred. A second call does nothing. Raises UserError."""
         begin, self._begin = self._begin, None
         if begin is not None:
             self._tensorboard = begin()
 
     def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
-        """Record an event that answers no command."""
+        """Record an event that does not answer a command."""
         self._evolve(event, actor)
         self.journal.record_event(self.state.step, event, actor=actor, reason=reason)
 
     def record_outcome(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:
-        """Record the `outcome` of a command, and the `event` that came of it."""
+        """Record the `outcome` of a command, and the resulting `event`."""
         self._evolve(event, actor)
         self.journal.record_event(
             self.state.step,
@@ -81,7 +80,7 @@ class RunRecorder:
         self._set(with_measured(self.state, **measured))
 
     def _evolve(self, event: Event, actor: str) -> None:
-        """Change the state before the event is recorded: a reader of the event finds its effect in the state."""
+        """Change the state before the event is recorded, so that readers of the event find its effect."""
         self._has_events = True
         self._set(evolve(self.state, event, self.state.step, actor=actor))
 
@@ -95,37 +94,37 @@ class RunRecorder:
             self.record_event(ActivityChanged(self.state.activity, activity))
 
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """One row of metrics: the step with number `step` (from 1) ended at `epoch` (fractional)."""
+        """Record one row of metrics: step `step` (from 1) ended at `epoch` (fractional)."""
         self.journal.record_step(step, epoch, names, values)
         if self._tensorboard:
             self._tensorboard.record_step(step, names, values)
 
     def record_validation(self, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """One row of validation metrics."""
+        """Record one row of validation metrics."""
         self.journal.record_validation(self.state.step, epoch, names, values)
         if self._tensorboard:
             self._tensorboard.record_validation(self.state.step, names, values)
 
     def open_branch(self, from_step: int) -> None:
-        """The run goes on from `from_step`; what was recorded after it is superseded."""
+        """Continue from `from_step`; later records are superseded."""
         self.journal.open_branch(from_step)
         if self._tensorboard:
             self._tensorboard.open_branch(from_step)
 
     def record_preview(self, tag: str, image_HWC: NDArray[np.uint8]) -> None:
-        """A picture for TensorBoard."""
+        """Record a picture for TensorBoard: (H, W, 1 or 3), 0..255."""
         if self._tensorboard:
             self._tensorboard.record_images(self.state.step, tag, image_HWC)
 
     def watch_losses(self) -> None:
-        """Raise an alert for each time that the journal's files vanished and were written again."""
+        """Raise an alert for each loss and repair of the journal's files."""
         for loss in self.journal.take_losses():
             self.record_event(AlertRaised(VANISHED, loss))
 
     def watch_writers(self) -> None:
-        """Turn the first failure of each writer (a full disk, say) into an alert; training goes on.
+        """Raise an alert at the first failure of each writer, such as a full disk. Training continues.
 
-        A resumed run has new writers, whose failures are new too: this memory ends with the process.
+        A resumed run has new writers with new failures, so this memory ends with the process.
         """
         if failure := self.journal.failure:
             self._alert_of_failure("journal", f"the journal cannot be written: {failure}")
@@ -138,7 +137,7 @@ class RunRecorder:
             self.record_event(AlertRaised(writer, message, "free disk"))
 
     def close(self) -> None:
-        """Write what is left and end both writers."""
+        """Write the remaining records and close both writers."""
         if self._tensorboard:
             self._tensorboard.close()
         self.journal.close()

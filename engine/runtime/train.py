@@ -18,20 +18,20 @@ from engine.runtime.supervisor import TrainingDivergedError
 
 
 class RunNotSavedError(RuntimeError):
-    """The run came to its end, and what it ended with could not be written to the disk."""
+    """Raised if the run has ended but its final state could not be written to disk."""
 
 
 def train(request: RunRequest, interrupt: Interrupt) -> int:
-    """Train to the end, a stop or a failure; returns the exit code. Raises UserError before the first step.
+    """Train until completion, a stop or a failure, and return the exit code.
 
-    0 complete or stopped by command, 1 failed, 128 + n ended by signal n.
+    0 for complete or stopped by command, 1 for failed, 128 + n after signal n. Raises UserError before the first step.
     """
     with open_recorder(request) as recorder:
         return train_with(recorder, request, interrupt)
 
 
 def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt) -> int:
-    """As `train`, in a recorder that is open already, perhaps with the state of another configuration."""
+    """Train like `train`, with an open recorder that may have the state of another configuration."""
     started = time.perf_counter()
     try:
         interrupt.check()
@@ -61,7 +61,7 @@ def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, inte
         return _failed(recorder, f"{error}{_saved(opened[0], recorder)}")
     except (TrainingDivergedError, RunNotSavedError) as error:
         return _failed(recorder, str(error))
-    except Exception as error:  # the engine's root: whatever it was ends in an event and a traceback in console.log
+    except Exception as error:  # the engine's root: every error becomes an event, with its traceback in console.log
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
         recorder.record_event(e.RunFailed(f"{type(error).__name__}: {error}"))
         return 1
@@ -72,7 +72,10 @@ def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, inte
 
 
 def _saved(run: OpenRun, recorder: RunRecorder) -> str:
-    """Write a checkpoint for a run that has to end by no fault of its own; returns what to add where it cannot."""
+    """Write a checkpoint for a run that must end without a fault of its own.
+
+    Return a sentence about a failed write, or an empty string.
+    """
     run.checkpointer.wait_for_checkpoints()
     if not recorder.state.step or run.checkpointer.has_checkpoint_of(recorder.state.step):
         return ""
@@ -82,16 +85,17 @@ def _saved(run: OpenRun, recorder: RunRecorder) -> str:
 
 
 def _failed(recorder: RunRecorder, sentence: str) -> int:
-    """Say in the log and in the journal why a run that had begun goes no further."""
+    """Record in the log and in the journal why a run has failed. Return the exit code."""
     logging.getLogger(__name__).error("%s", sentence)
     recorder.record_event(e.RunFailed(sentence))
     return 1
 
 
 def _finish(run: OpenRun, recorder: RunRecorder, reason: str, started: float) -> None:
-    """The last checkpoint, unless the state is on disk already, and the last word.
+    """Write the last checkpoint, unless the state is already on disk, and record the end.
 
-    No good word for weights that the very last update spoilt: no step came after it to see them.
+    Raises TrainingDivergedError if the last update damaged the weights, which no later step would detect. Raises
+    RunNotSavedError if the checkpoint cannot be written.
     """
     run.checkpointer.wait_for_checkpoints()
     if reason == "complete" and not run.train_state.is_finite():

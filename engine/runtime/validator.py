@@ -1,4 +1,4 @@
-"""Measure the validation split between steps, and record what came out."""
+"""Measure the validation split between steps, and record the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.training.train_state import TrainState, amp_dtype
 
 
 class Validator:
-    """Validate one run. `should_stop` tells a validation to give way to the end of the run."""
+    """Validate one run. `should_stop` returns whether a validation must be aborted to end the run."""
 
     def __init__(
         self,
@@ -35,7 +35,10 @@ class Validator:
         self._should_stop = should_stop
 
     def validate(self) -> ValidationCompleted | None:
-        """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
+        """Measure the validation split now. Return `None` if the run was stopped meanwhile.
+
+        Raises DataGoneError if the data are unreachable.
+        """
         before = self._recorder.state.activity
         self._recorder.set_activity(Activity.VALIDATING)
         try:
@@ -57,11 +60,11 @@ class Validator:
         return self._should_stop()
 
     def report_stuck_readers(self) -> None:
-        """Raise an alert for each data worker that was taken for stuck."""
+        """Raise an alert for each stuck data worker."""
         for stream in (self._train_state.stream, self._train_state.validation):
             for complaint in stream.take_complaints():
                 self._recorder.record_event(
-                    AlertRaised("data worker", f"{complaint}: it is replaced", "look at the disk that holds the data")
+                    AlertRaised("data worker", f"{complaint}: it is replaced", "check the disk of the data")
                 )
 
     def _validation_plan(self) -> ValidationPlan:
@@ -92,6 +95,6 @@ class Validator:
             self._previews.submit(self._recorder.state.step, done.previews)
 
     def _measured(self, summary: ValidationCompleted) -> Iterator[tuple[str, float]]:
-        """The metrics that have a value, and the score; one of a class that occurs nowhere has none."""
+        """Yield the metrics with a value, and the score. A class that does not occur has none."""
         score = self._recorder.state.spec.score
         return ((name, value) for name, value in summary.metrics.items() if name == score or not math.isnan(value))

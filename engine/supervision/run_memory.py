@@ -1,4 +1,4 @@
-"""Keep the monitor and policy state that a checkpoint saves and a resumed run goes on with."""
+"""Monitor and policy state that is saved in checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FaultKind = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Diagnosed:
-    """The index of the newest step at which a fault of this kind was diagnosed."""
+    """The index of the newest step with a diagnosed fault of this kind."""
 
     kind: FaultKind
     index: int
@@ -30,7 +30,7 @@ class _Diagnosed:
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    """The memory as a checkpoint keeps it; a checkpoint of an earlier version lacks the later fields."""
+    """The memory in a checkpoint; a checkpoint of an earlier version lacks the later fields."""
 
     clean_steps: int = 0
     skipped_in_a_row: int = 0
@@ -51,12 +51,13 @@ class _Saved:
 
 
 class RunMemory:
-    """Hold the gate's window, the monitors' statistics and the memory of guardian, autopilot and diagnosis.
+    """The gate's window, the monitors' statistics and the memory of guardian, autopilot and diagnosis.
 
-    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is that of the window; `baseline` is the cost
-    of a run that has learned nothing. `alerted` holds the kinds of alert that are raised once in a run; `warned_at` is
-    the step at which a guardian that is off last warned, None before; `diagnosed_at` gives the index of the newest step
-    at which a kind of fault was diagnosed; `is_validation_doubted` says that the newest validation was not finite.
+    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is that of the window. `baseline` is the cost
+    of a run that has learned nothing. `alerted` holds the kinds of alert that are raised once in a run. `warned_at` is
+    the step of the last warning from a guardian that is off; `None` before the first. `diagnosed_at` is the index of
+    the newest step with a diagnosed fault, by kind. `is_validation_doubted` is whether the newest validation was not
+    finite.
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec, baseline: Baseline | None = None):
@@ -74,12 +75,12 @@ class RunMemory:
         self._alerted: set[str] = set()
 
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
-        """Note a validation's metric `score` for the gate, NaN where the loss was not finite."""
+        """Add a validation's metric `score` for the gate; NaN if the loss was not finite."""
         value = summary.metrics.get(score, math.nan)
         self.window.mious.append(value if math.isfinite(summary.loss) else math.nan)
 
     def note_alert(self, kind: str) -> bool:
-        """Note an alert of that kind; return whether it is the run's first one."""
+        """Add an alert of that kind. Return whether it is the run's first one."""
         is_first = kind not in self._alerted
         self._alerted.add(kind)
         return is_first

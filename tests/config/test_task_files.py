@@ -1,4 +1,4 @@
-"""A task that a configuration or an option names by its file: where the file is looked for, and what is said of it."""
+"""A task that a configuration or an option names by its file: the search for the file, and its error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inquiry inside a run: what it writes and says, how seldom it looks, and that training never notices."""
+"""Investigation inside a run: its results, its frequency, and that training is not affected."""
 
 from __future__ import annotations
 

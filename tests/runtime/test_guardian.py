@@ -1,4 +1,4 @@
-"""The guardian in whole runs: what becomes of one whose steps are not finite, and that all of it can be read."""
+"""The guardian in whole runs: reactions to non-finite steps, and their records in the journal."""
 
 from __future__ import annotations
 

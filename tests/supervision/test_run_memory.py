@@ -1,4 +1,4 @@
-"""The memory of a run outlives the process, and a rollback restores only the statistics of steps."""
+"""The memory of a run survives the process. A rollback restores only the statistics of steps."""
 
 from __future__ import annotations
 

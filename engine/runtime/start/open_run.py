@@ -56,10 +56,10 @@ class OpenRun:
 
 
 def open_run(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
-    """Open the run that `request` asks for; from `start`, if that is not None.
+    """Open the run of `request`, from `start` unless it is `None`.
 
-    A resumed run is not touched until data, weights and options are known to fit. Raises UserError before that, and
-    StoppedEarlyError.
+    A resumed run is not changed until data, weights and options are known to fit. Before that, UserError and
+    StoppedEarlyError may be raised.
     """
     if start and request.init_from:
         raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
@@ -87,7 +87,7 @@ class _Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """The live state of the run, the checkpoint its weights came from ('' for none), and the event that reports it."""
+    """The live state, the checkpoint of the initial weights (or an empty string), and the event that reports it."""
 
     splits: Splits
     train_state: TrainState
@@ -236,14 +236,14 @@ def _open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]
 
 
 def _some_samples(samples: Samples) -> Tensors:
-    """Some training samples from all over the split, to compute chance levels from."""
+    """Return training samples from the whole split, from which chance levels are computed."""
     total = len(samples)
     count = min(_CHANCE_SAMPLES, total)
     return stacked([samples.sample(0, index * total // count) for index in range(count)])
 
 
 def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:
-    """Return what a network that has learned nothing costs, as far as the task knows that."""
+    """Return the cost of a network that has learned nothing, as far as the task knows it."""
     if not isinstance(task, HasChance | HasBaseline):
         return Baseline({}, {})
     some = _some_samples(samples)

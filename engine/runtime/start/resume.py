@@ -1,4 +1,4 @@
-"""Read what a resumed run goes on from: checkpoint, journal, and options that changed meanwhile."""
+"""Read the basis of a resumed run: its checkpoint, its journal, and changed options."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _AGAIN = "done again after the resume"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The checkpoint that a resumed run goes on from, and the damaged ones that were passed over."""
+    """The checkpoint from which a run resumes, and the damaged ones that were skipped."""
 
     payload: dict[str, Any]
     damaged: tuple[e.CheckpointDamaged, ...]
 
 
 def find_start(request: RunRequest) -> Start | None:
-    """Find the checkpoint to go on from; None for a new run, and for one that died before its first checkpoint.
+    """Find the checkpoint to resume. Return `None` for a new run, and for one without any checkpoint.
 
-    Nothing of the run is changed. Raises UserError where nothing is left to do.
+    The run is not changed. Raises UserError if there is nothing left to do.
     """
     directory = request.directory / CHECKPOINTS
     if not request.resume or (not list_checkpoints(directory) and never_saved(request.directory)):
@@ -60,9 +60,9 @@ def find_start(request: RunRequest) -> Start | None:
 
 
 def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState) -> RunState:
-    """Return the state to go on with: the checkpoint's, under the configuration asked for now.
+    """Return the state to resume: the checkpoint's, with the current configuration.
 
-    Run and spec are those of `fresh`, the state that a new run would have.
+    Run and spec are those of `fresh`, the state of a new run.
     """
     then = replace(state_from_text(payload["state"], fresh.spec), run=fresh.run)
     return with_decided(
@@ -74,9 +74,10 @@ def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
-    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again.
+    """Return the interventions acknowledged at `from_step` or later. They are repeated so that a crash does not lose
+    them.
 
-    A rollback keeps what was steered: from there on it counts as done at the step that the run went back to.
+    A rollback keeps interventions. After it, they count as made at the step of the rollback's checkpoint.
     """
     lasting: list[RecordedAction] = []
     for entry in _entries(journal):
@@ -88,7 +89,7 @@ def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
 
 
 def still_unusual(journal: Path, config: RunConfig) -> tuple[Departure, ...]:
-    """What lay far from the named config when the run began or was last resumed, and is configured as it was then."""
+    """Return settings that were unusual at the last start or resume, and are unchanged since."""
     began = [entry.event for entry in _entries(journal) if isinstance(entry.event, e.RunStarted)]
     tree = config.model_dump(mode="json")
     return tuple(x for x in began[-1].unusual if shown(_value(tree, x.key)) == x.value) if began else ()
@@ -101,13 +102,13 @@ def _value(tree: Any, key: str) -> object:
 
 
 def never_saved(journal: Path) -> bool:
-    """Whether the run was cut off before its first checkpoint was on disk: then nothing is lost by beginning anew."""
+    """Return whether the run was interrupted before its first checkpoint. It can then restart without loss."""
     with closing(JournalReader(journal, at_rest=True)) as reader:
         return not reader.events(kinds=("checkpoint_saved",))
 
 
 def first_weights(request: RunRequest) -> str:
-    """The checkpoint whose weights a run began with that begins anew, '' for none."""
+    """Return the checkpoint of the initial weights of a run that restarts; an empty string for none."""
     if not request.resume:
         return ""
     with closing(JournalReader(request.directory, at_rest=True)) as reader:
@@ -115,7 +116,7 @@ def first_weights(request: RunRequest) -> str:
 
 
 def last_reached(journal: Path) -> int:
-    """The first step at whose boundary scripted commands have not been given yet, as far as the journal tells."""
+    """Return the first step without processed script commands, as far as the journal shows."""
     entries = _entries(journal)
     return max((entry.step + 1 for entry in entries if entry.actor == "script"), default=0)
 
@@ -126,7 +127,7 @@ def _entries(journal: Path) -> list[Entry]:
 
 
 def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
-    """`state` with whatever the configuration says differently `now` than it `was` (resolved YAML)."""
+    """Return `state` with the settings that differ between the configurations `was` (resolved YAML) and `now`."""
     old, new = yaml.safe_load(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
     changes: Decisions = {}
@@ -158,7 +159,7 @@ def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
 
 
 def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:
-    """Return each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps)."""
+    """Return each key whose value differs between `was` (resolved YAML, maybe of an older program) and `now`."""
     default, new = _flat(type(now)().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
     old = {**default, **now.FORMER, **_flat(yaml.safe_load(was))}
     return tuple(
@@ -167,7 +168,7 @@ def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested sections by their dotted keys."""
+    """Return the values of nested sections by their dotted keys."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
