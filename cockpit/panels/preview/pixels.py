@@ -56,7 +56,7 @@ class GraphicPictures(Grid):
         grid = grid_for(len(layers), size.width, size.height, pixels[0] / pixels[1])
         self.styles.grid_size_columns = grid.across
         self.styles.grid_size_rows = grid.down
-        cells = [self._cell(layer, grid.width, grid.height) for layer in layers[: grid.across * grid.down]]
+        cells = [self._cell(layer, grid.width, grid.height) for layer in layers[: grid.num_shown(len(layers))]]
         await self.mount_all(cells)
 
     def _cell(self, layer: Layer, width: int, height: int) -> Widget:
