@@ -238,7 +238,7 @@ def _title(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, 
     if options.metrics is not None and metrics:
         return ", ".join(metrics)
     has_levels = spec.kind == "lines" and any(chance_of(metric, feed.chance) is not None for metric in metrics)
-    return f"{spec.title} / chance" if has_levels else spec.title
+    return f"{spec.title} / chance level" if has_levels else spec.title
 
 
 def _tags(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class Level:
     text: str
     ink: Ink
     pieces: tuple[tuple[int, float], ...] = ()
+    short: str = ""
+    """A shorter name for a plot without room for `text`; empty string for none."""
 
     @property
     def values(self) -> tuple[float, ...]:

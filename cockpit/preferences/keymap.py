@@ -15,7 +15,7 @@ Group = Literal["steer", "charts", "look", "app"]
 GROUPS: Final[Mapping[Group, str]] = {
     "steer": "Steering",
     "charts": "Charts",
-    "look": "What is shown",
+    "look": "View",
     "app": "Program",
 }
 """The groups in the order help lists them, with their titles."""
@@ -47,28 +47,28 @@ _TOGGLES: Final = tuple(
 )
 
 _STEER: Final = (
-    KeyBinding("pause", ("space",), "pause/resume", "pause at the next step boundary, or go on", "steer", True),
+    KeyBinding("pause", ("space",), "pause/resume", "pause at the next step boundary, or resume", "steer", True),
     KeyBinding("step", ("n",), "one step", "take one step, then pause", "steer", True),
     KeyBinding("lower_lr", ("l",), "LR lower", "halve the learning rate", "steer", True),
     KeyBinding("raise_lr", ("L",), "LR raise", "double the learning rate", "steer", True),
-    KeyBinding("promote", ("p",), "promote", "the gate to the next phase: its checks, and entering it", "steer", True),
-    KeyBinding("demote", ("P",), "demote", "go back to the phase below", "steer"),
+    KeyBinding("promote", ("p",), "promote", "show the gate to the next phase and promote", "steer", True),
+    KeyBinding("demote", ("P",), "demote", "go back to the previous phase", "steer"),
     *_TOGGLES,
-    KeyBinding("weight", ("w",), "loss weight", "give a loss term another weight", "steer"),
+    KeyBinding("weight", ("w",), "loss weight", "set the weight of a loss term", "steer"),
     KeyBinding("checkpoint", ("c",), "checkpoint", "write a checkpoint now", "steer", True),
     KeyBinding(
-        "rollback", ("r",), "roll back", "load one of this run's checkpoints; what was steered is kept", "steer", True
+        "rollback", ("r",), "roll back", "load a checkpoint of this run; changes by hand are kept", "steer", True
     ),
     KeyBinding("validate", ("v",), "validate", "run a validation now", "steer"),
     KeyBinding("optimizer", ("o",), "optimizer", "choose between Adam and AdamW; the moments are kept", "steer"),
     KeyBinding("batch", ("b",), "batch", "set batches per update and samples per batch", "steer"),
-    KeyBinding("clip", ("k",), "clip", "clip the gradient norm at another value", "steer"),
+    KeyBinding("clip", ("k",), "clip", "set the bound of the gradient norm", "steer"),
     KeyBinding("note", ("N",), "note", "write a note into the run's journal", "steer"),
-    KeyBinding("undo", ("u",), "undo", "take back the last intervention of a person, where it can be", "steer", True),
-    KeyBinding("guardian", ("G",), "guardian", "let the guardian act on faults by itself, or only watch", "steer"),
-    KeyBinding("autopilot", ("T",), "autopilot", "let the autopilot walk the phases by their gates, or not", "steer"),
+    KeyBinding("undo", ("u",), "undo", "undo the last intervention by hand, if possible", "steer", True),
+    KeyBinding("guardian", ("G",), "guardian", "switch the guardian's auto-recovery on or off", "steer"),
+    KeyBinding("autopilot", ("T",), "autopilot", "switch promotion by the autopilot on or off", "steer"),
     KeyBinding("acknowledge", ("a",), "acknowledge", "acknowledge the alert that is shown", "steer"),
-    KeyBinding("remedies", ("A",), "remedies", "what can be done about the newest alert", "steer"),
+    KeyBinding("remedies", ("A",), "remedies", "show remedies for the newest alert", "steer"),
 )
 
 _CHARTS: Final = (
@@ -81,37 +81,37 @@ _CHARTS: Final = (
     KeyBinding("pan_left", ("[",), "pan left", "show earlier steps", "charts"),
     KeyBinding("pan_right", ("]",), "pan right", "show later steps", "charts"),
     KeyBinding("whole_run", ("0",), "whole run", "show the whole run", "charts"),
-    KeyBinding("follow", ("f",), "follow", "follow the newest step, or stand still", "charts", True),
+    KeyBinding("follow", ("f",), "follow", "follow the newest step: on or off", "charts", True),
     KeyBinding("log_scale", ("g",), "log scale", "switch between a logarithmic and a linear axis", "charts"),
     KeyBinding(
         "smoothing", ("s",), "smoothing", "smooth the curves more, or not at all; the raw curve stays", "charts"
     ),
-    KeyBinding("maximise", ("m",), "maximise", "give one chart the whole area, or take it back", "charts", True),
-    KeyBinding("recent", ("x",), "recent steps", "a second pane with the recent steps at full resolution", "charts"),
+    KeyBinding("maximise", ("m",), "maximise", "maximise one chart, or restore it", "charts", True),
+    KeyBinding("recent", ("x",), "recent steps", "show the recent steps in a second pane, in full", "charts"),
     KeyBinding("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
     KeyBinding("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),
-    KeyBinding("previous_chart", ("shift+tab",), "chart before", "go to the chart before", "charts"),
-    KeyBinding("clear_cursor", ("escape",), "clear cursor", "take the cursor away", "charts"),
+    KeyBinding("previous_chart", ("shift+tab",), "previous chart", "go to the previous chart", "charts"),
+    KeyBinding("clear_cursor", ("escape",), "clear cursor", "remove the cursor", "charts"),
 )
 
 _LOOK: Final = (
     KeyBinding("show_charts", ("f2",), "charts", "the curves", "look"),
     KeyBinding("show_run", ("f3",), "run", "phases, modules and safety", "look"),
-    KeyBinding("show_preview", ("f4",), "preview", "validation images with what the network predicts", "look"),
+    KeyBinding("show_preview", ("f4",), "preview", "validation images with the network's predictions", "look"),
     KeyBinding("show_events", ("f5",), "events", "everything that happened", "look"),
-    KeyBinding("show_log", ("f6",), "log", "what the program printed, warnings included", "look"),
-    KeyBinding("show_config", ("f7",), "config", "the resolved config, and what was changed since the start", "look"),
-    KeyBinding("previous_tab", (",",), "tab before", "go to the tab before", "look"),
+    KeyBinding("show_log", ("f6",), "log", "the program's output, warnings included", "look"),
+    KeyBinding("show_config", ("f7",), "config", "the resolved config, and changes since the start", "look"),
+    KeyBinding("previous_tab", (",",), "previous tab", "go to the previous tab", "look"),
     KeyBinding("next_tab", (".",), "next tab", "go to the next tab", "look"),
 )
 
 _APP: Final = (
-    KeyBinding("help", ("f1",), "help", "help for where you are", "app", True),
+    KeyBinding("help", ("f1",), "help", "help for the current tab", "app", True),
     KeyBinding("key_map", ("?",), "keys", "all keys", "app", True),
     KeyBinding("palette", ("ctrl+p", ":"), "palette", "find an action by its name", "app"),
-    KeyBinding("theme", ("t",), "theme", "the next theme: dark, light and others", "app"),
-    KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG beside the run", "app"),
-    KeyBinding("quit", ("q",), "quit", "stop with a checkpoint, or go on watching", "app", True),
+    KeyBinding("theme", ("t",), "theme", "switch to the next theme: dark, light and others", "app"),
+    KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG in the run directory", "app"),
+    KeyBinding("quit", ("q",), "quit", "stop the run with a checkpoint, or cancel", "app", True),
 )
 
 KEYS: Final[tuple[KeyBinding, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)

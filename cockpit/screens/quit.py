@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 _TEXT: Final = """\
 enter, y     write a checkpoint and end the run
-escape, n    stay: nothing changes"""
+escape, n    cancel: nothing changes"""
 
 
 class QuitScreen(ModalScreen[bool], inherit_bindings=False):

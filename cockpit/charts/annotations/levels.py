@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from cockpit.charts.annotations.past import InForce, Past
@@ -20,7 +21,8 @@ def levels_of(
 ) -> tuple[Level, ...]:
     """The lines of a chart, with the steps from which on they lie where."""
     if "loss/total" in metrics:
-        return _level(past, "chance", Ink.CHANCE, lambda then: then.total_chance(chance))
+        levels = _level(past, "chance level", Ink.CHANCE, lambda then: then.total_chance(chance))
+        return tuple(replace(level, short=f"chance {compact(level.value, 3)}") for level in levels)
     if "grad_norm/total" not in metrics or spec.kind != "lines":
         return ()
     held = Level(bound, f"bound {compact(bound)}", Ink.BOUND)
@@ -43,7 +45,7 @@ def placed(level: Level, window: ColumnWindow, width: int) -> Level | None:
         if end > window.first and step < window.end
     ]
     kept = [piece for piece, after in pairwise([*shown, (width, 0.0)]) if after[0] > piece[0]]
-    return Level(level.value, level.text, level.ink, tuple(kept)) if kept else None
+    return replace(level, pieces=tuple(kept)) if kept else None
 
 
 def _level(past: Past, name: str, ink: Ink, value_of: Levelled) -> tuple[Level, ...]:

@@ -229,13 +229,13 @@ def _name_level(plot: _Plot, level: Level, first: int, empty_YX: NDArray[np.bool
     place, signs = plot.scale.height(level.value), plot.glyphs.signs
     if math.isnan(place):
         return
-    row, name = (plot.row(place), f" {level.text} ") if 0 <= place <= 1 else (0, f" {level.text} {signs.above} ")
-    if place < 0:
-        row, name = plot.area.height - 1, f" {level.text} {signs.below} "
-    for start in (plot.area.width - len(name) - 1, first + 1):
-        if start >= first and empty_YX[row, start : start + len(name)].all():
-            plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)
-            return
+    arrow = f" {signs.below}" if place < 0 else f" {signs.above}" if place > 1 else ""
+    row = plot.row(min(max(place, 0.0), 1.0))
+    for name in (f" {text}{arrow} " for text in (level.text, level.short) if text):
+        for start in (plot.area.width - len(name) - 1, first + 1):
+            if start >= first and empty_YX[row, start : start + len(name)].all():
+                plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)
+                return
 
 
 def _draw_chance(plot: _Plot, curve: Curve) -> None:

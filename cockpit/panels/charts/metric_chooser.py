@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 
 from cockpit.text.format import escape_control
 
-_HINT: Final = "up/down move   space ticks   enter takes them   escape leaves   none ticked: the default ones"
+_HINT: Final = "up/down move   space ticks   enter applies   escape cancels   none ticked: the defaults"
 
 
 class Filter(Input):
@@ -31,11 +31,11 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
     """Answers with the metrics that are ticked, in the order of ticking; with None when it was left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "leave", show=False),
+        Binding("escape", "cancel", "cancel", show=False),
         Binding("up", "move(-1)", "up", show=False, priority=True),
         Binding("down", "move(1)", "down", show=False, priority=True),
         Binding("space", "tick", "tick", show=False, priority=True),
-        Binding("enter", "accept", "take", show=False, priority=True),
+        Binding("enter", "accept", "apply", show=False, priority=True),
     ]
     DEFAULT_CSS = """
     MetricChooser {
@@ -102,7 +102,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
         """Take what is ticked."""
         self.dismiss(tuple(self._chosen))
 
-    def action_leave(self) -> None:
+    def action_cancel(self) -> None:
         """Change nothing."""
         self.dismiss(None)
 

@@ -70,5 +70,5 @@ def facts(feed: ChartInputs) -> tuple[str, ...]:
     loading = feed.source.loading
     first, last = recorded(view.shown(extent), extent)
     steps = "" if extent.last == 0 else f"steps {step_label(first)}-{step_label(last)}"
-    follow = "following" if view.follow else "standing still"
+    follow = "Follow on" if view.follow else "Follow off"
     return (f"reading the journal, {loading:.0%}" if loading < 1 else "", steps, follow)

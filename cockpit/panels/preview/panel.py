@@ -221,7 +221,7 @@ class PreviewPanel(Panel, can_focus=True):
 def _legend(palette: Palette, layers: tuple[Layer, ...]) -> list[LinePart]:
     """Colours and letters of the classes and, where errors are shown, of the errors, with their names."""
     names = [*zip(palette.names[1:], palette.colours[1:], palette.letters[1:], strict=False)]
-    kinds = [*zip(("missed", "invented", "wrong class"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
+    kinds = [*zip(("FN", "FP", "wrong class"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
     wrong = kinds if any(layer.name == "error" for layer in layers) else []
     return [_key(*row) for row in (*names, *wrong)]
 

@@ -28,10 +28,10 @@ _KEY, _NAME = 4, 24
 _HEADINGS: Final = (
     ("weight", 8),
     ("raw loss", 10),
-    ("chance", 8),
+    ("chance level", 14),
     ("weighted", 10),
     ("share", 8),
-    ("clamped", 8),
+    ("clamps", 8),
 )
 _SPARK: Final = 24
 _KEYS_END: Final = 10
@@ -62,7 +62,7 @@ class ComponentsPanel(TitledLinePanel):
     """What can be switched. A click on one is its number key; a click on its weight is the key of weights."""
 
     TITLE: ClassVar[str] = "Modules"
-    HELP = "A number key switches one of them. Share: its part of the gradient where it meets the shared network."
+    HELP = "A number key switches one of them. Share: its gradient share where it meets the shared network."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
@@ -200,7 +200,7 @@ class ComponentsPanel(TitledLinePanel):
                 )
             )
             if row.hits:
-                pieces.append(part("clamped", str(row.hits), WARN))
+                pieces.append(part("clamps", str(row.hits), WARN))
         yield from (Content("   ") + line for line in flow(pieces, max(width - 3, 1)))
 
     def _weight(self, row: Row) -> Content:

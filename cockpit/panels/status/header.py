@@ -22,6 +22,10 @@ STALE_SECONDS: Final = 5.0
 """A writer beats about once a second: after so many seconds its silence is told."""
 _FULL_WIDTH: Final = 76
 """Cells inside 80 columns: from here on each group of facts has one line, below it wraps."""
+_ROOMY_WIDTH: Final = 100
+"""From this width on the chance level has its full label."""
+_NOTE_WIDTH: Final = 150
+"""From this width on the header explains the chance level."""
 _MIN_BAR, _MAX_BAR = 8, 60
 _MAX_NAME: Final = 30
 
@@ -76,7 +80,7 @@ class Header(LinePanel):
         return [
             *flow(self._identity(session, state, soon), width, most),
             self._progress(session, state, width),
-            *flow(self._measures(session, state, soon), width, most),
+            *flow(self._measures(session, state, soon, width), width, most),
         ]
 
     def _beginning(self, session: Session | None) -> Iterable[LinePart]:
@@ -149,11 +153,14 @@ class Header(LinePanel):
         gap = "  " if beside else ""
         return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, beside)
 
-    def _measures(self, session: Session, state: RunState, soon: RunState) -> Iterable[LinePart]:
+    def _measures(self, session: Session, state: RunState, soon: RunState, width: int) -> Iterable[LinePart]:
         chance = total_chance(session, state)
         yield part("loss", number(state.loss), value_style(state.loss, chance))
         if chance is not None:
-            yield part("chance", number(chance), LABEL, rank=2)
+            label = "chance level" if width >= _ROOMY_WIDTH else "chance"
+            yield part(label, number(chance), LABEL, rank=2)
+            if width >= _NOTE_WIDTH:
+                yield part("", "(uniform prediction)", LABEL, rank=6)
         yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
         yield self._lr(state, soon)
         yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
@@ -182,7 +189,7 @@ def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
     if state.samples_per_second and state.activity is not Activity.PAUSED:
         yield part("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", LABEL, rank=3)
     if session.remaining is not None:
-        yield part("left", duration(session.remaining), rank=1)
+        yield part("ETA", duration(session.remaining), rank=1)
     yield part("elapsed", duration(session.elapsed), LABEL, rank=2)
 
 

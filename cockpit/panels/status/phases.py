@@ -100,11 +100,11 @@ class PhasesPanel(TitledLinePanel):
         said = (
             part("", "not measured yet", LABEL)
             if not state.gate
-            else part("", f"{self.signs.failed} shut, {red} of {len(state.gate)} red", BAD)
+            else part("", f"{self.signs.failed} blocked, {red} of {len(state.gate)} red", BAD)
             if red
-            else part("", f"- shut, {pending} of {len(state.gate)} pending", WARN)
+            else part("", f"- blocked, {pending} of {len(state.gate)} pending", WARN)
             if pending
-            else part("", f"{self.signs.passed} open", f"bold {GOOD}")
+            else part("", f"{self.signs.passed} ready", f"bold {GOOD}")
         )
         yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote")], width)
         yield from self._checks(state.gate, width)

@@ -69,21 +69,21 @@ class SafetyPanel(TitledLinePanel):
         yield "skipped steps", _count(state.skipped_steps, BAD) + self._last("skipped")
         yield "spikes", _count(state.spikes, WARN) + self._last("spike")
         yield "clipped", self._clipped(session, state)
-        yield "clamp hits", _count(state.clamp_hits, WARN)
+        yield "loss clamps", _count(state.clamp_hits, WARN)
         yield "guardian rollbacks", _count(state.rollbacks, WARN) + self._last("rollback")
         yield "last good", self._checkpoint(session, state, state.good_checkpoint, "good")
         yield "last checkpoint", self._checkpoint(session, state, state.last_checkpoint, "saved")
         yield "last fault", self._fault(state)
         yield "excluded samples", _count(len(state.excluded_samples), WARN)
         yield "unusable files", _count(state.rejected_samples, WARN)
-        yield "waiting for data", _data_wait(session)
+        yield "data wait", _data_wait(session)
         yield "disk", self._disk()
 
     def _guardian(self, state: RunState, soon: RunState) -> Content:
         text = (
-            Content.styled("on, acts by itself", f"bold {GOOD}")
+            Content.styled("on, auto-recovery", f"bold {GOOD}")
             if state.guardian
-            else Content.styled("off, only watches", BAD)
+            else Content.styled("off, watches only", BAD)
         )
         if soon.guardian is not state.guardian:
             text += Content.styled(f" -> {'on' if soon.guardian else 'off'} {self.signs.dots}", WAITING)
