@@ -1,4 +1,4 @@
-"""What happened during a run, as marks on its curves."""
+"""Events of a run as marks on its curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.protocol import events as e
 
 
 class Kind(IntEnum):
-    """What a mark stands for; where two share a column, the greater is drawn."""
+    """The kind of a mark; if two share a column, the greater one is drawn."""
 
     CHECKPOINT = 0
     NOTE = 1
@@ -31,7 +31,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something at a step, in one sentence whose control characters are written out."""
+    """An event at a step, in one sentence with escaped control characters."""
 
     step: int
     kind: Kind
@@ -63,18 +63,18 @@ _INKS: Final = {
 
 
 def ink_of_kind(kind: Kind) -> Ink:
-    """The colour of a mark."""
+    """Return the colour of a mark."""
     return _INKS[kind]
 
 
 def head(kind: Kind, signs: ChartSigns) -> str:
-    """The character at the top of a mark's line."""
+    """Return the character at the top of a mark's line."""
     heads = (signs.checkpoint, signs.note, signs.intervention, signs.phase, signs.rollback, signs.alert)
     return heads[kind]
 
 
 def line(kind: Kind, signs: ChartSigns) -> str:
-    """The character of a mark's line: strong for phases and rollbacks, sparse for checkpoints and notes."""
+    """Return the character of a mark's line: strong for phases and rollbacks, sparse for checkpoints and notes."""
     if kind in (Kind.PHASE, Kind.ROLLBACK):
         return signs.lines[0]
     return signs.lines[2 if kind in (Kind.CHECKPOINT, Kind.NOTE) else 1]
@@ -90,13 +90,13 @@ class Marks:
 
     @classmethod
     def of(cls, marks: Iterable[Mark]) -> Marks:
-        """The marks with their arrays."""
+        """Create the marks with their arrays."""
         kept = tuple(marks)
         steps, kinds = [mark.step for mark in kept], [int(mark.kind) for mark in kept]
         return cls(kept, np.array(steps, np.int64), np.array(kinds, np.int64))
 
     def nearest(self, step: float, window: ColumnWindow) -> Mark | None:
-        """The mark inside the window that is closest to `step`, the weightiest of equals; None where there is none."""
+        """Return the mark in the window that is closest to `step`, the greatest kind of equals, or `None`."""
         inside = np.flatnonzero((self.steps_M >= window.first) & (self.steps_M < window.end))
         if inside.size == 0:
             return None
@@ -105,7 +105,7 @@ class Marks:
         return self.marks[int(inside[order[0]])]
 
     def per_cell(self, window: ColumnWindow, width: int) -> NDArray[np.int64]:
-        """The greatest kind in each of `width` cells; -1 where there is none."""
+        """Return the greatest kind in each of `width` cells; -1 for none."""
         kinds_X = np.full(width, -1, np.int64)
         places = np.floor((self.steps_M - window.first) * width / window.span + 1e-9).astype(np.int64)
         inside = (places >= 0) & (places < width)
@@ -117,7 +117,7 @@ NO_MARKS: Final = Marks.of(())
 
 
 def marks_of(entries: Iterable[Entry]) -> tuple[Mark, ...]:
-    """The entries that leave a mark, in the order given. A fact about a step stands at that step."""
+    """Return the marks of the entries, in the order given. An event about a step is placed at that step."""
     return tuple(
         Mark(getattr(entry.event, "at_step", 0) or entry.step, kind, sentence(entry.event))
         for entry in entries
