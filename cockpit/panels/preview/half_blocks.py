@@ -1,4 +1,4 @@
-"""Pictures drawn with half blocks, two pixels to a cell, or with letters where there is no colour."""
+"""Pictures drawn with half blocks, two pixels per cell, or with letters without colour."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _grid(count: int, down: int, width: int, height: int, aspect: float) -> Grid
 
 
 class Pictures(Widget):
-    """Layers side by side, as many as fit, each under its name."""
+    """Layers next to each other, as many as fit, each under its name."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -82,13 +82,13 @@ class Pictures(Widget):
         self._version = 0
 
     def show(self, layers: Sequence[Layer]) -> None:
-        """Draw these from now on."""
+        """Draw these layers."""
         self._layers = layers
         self._version += 1
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Row `y` of the drawing, which is made anew for another size or other layers."""
+        """Return row `y` of the drawing, which is drawn again for another size or other layers."""
         key = (self._version, self.size.width, self.size.height)
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = key, self._draw(*self.size)
@@ -123,14 +123,14 @@ class Pictures(Widget):
 
 
 def nearest_letters(letters_HW: NDArray[np.str_], height: int, width: int) -> list[str]:
-    """One letter for each cell, that of the pixel at its middle."""
+    """Return one letter per cell, that of the pixel at its middle."""
     rows = ((np.arange(height) + 0.5) * letters_HW.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * letters_HW.shape[1] / width).astype(np.intp)
     return ["".join(line) for line in letters_HW[rows[:, None], columns]]
 
 
 def half_blocks(picture_HWC: NDArray[np.uint8]) -> list[list[Segment]]:
-    """Lines of cells for a picture of an even number of rows; neighbours of one colour share a segment."""
+    """Return lines of cells for a picture of an even number of rows; equal neighbours share a segment."""
     lines: list[list[Segment]] = []
     for upper, lower in zip(picture_HWC[::2], picture_HWC[1::2], strict=True):
         pairs = np.concatenate([upper, lower], axis=1)

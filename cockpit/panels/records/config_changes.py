@@ -1,4 +1,4 @@
-"""What was changed by steering since the run began: each config key with what it was and what it is now."""
+"""Changes of config keys since the start of the run: each with its first and its present value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ON, _OFF = "on", "off"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A key's value at the start and now, and the newest change: at which step, by whom."""
+    """A key's first and present value, and the step and actor of its newest change."""
 
     key: str
     was: str
@@ -24,26 +24,26 @@ class Change:
 
 
 class Changes:
-    """Folds steering events; a key that is back at its first value is no change."""
+    """Collects changes from events; a key that is back at its first value is unchanged."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, Change] = {}
 
     def add(self, entry: Entry) -> None:
-        """Take in one event of the journal."""
+        """Apply one event of the journal."""
         for key, before, after in _effects(entry.event):
             first = self._by_key[key].was if key in self._by_key else before
             self._by_key[key] = Change(key, first, after, entry.step, entry.actor)
 
     def all(self) -> list[Change]:
-        """The newest change first."""
+        """Return the changes, the newest first."""
         return sorted(
             (change for change in self._by_key.values() if change.was != change.now), key=lambda one: -one.step
         )
 
 
 def _effects(event: e.Event) -> Iterator[tuple[str, str, str]]:
-    """Which keys an event changed: name, value before, value after."""
+    """Yield the keys that an event changed: name, value before, value after."""
     match event:
         case e.LrScaled(before=before, after=after) | e.LrSet(before=before, after=after):
             yield "training.learning_rate", rate(before), rate(after)

@@ -16,7 +16,15 @@ from cockpit.panels.preview import graphics_support
 from cockpit.panels.preview.gallery import Gallery
 from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
 from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
-from cockpit.panels.preview.layers import CONFUSED, INVENTED, MISSED, errors, layers_of, palette_of, scaled
+from cockpit.panels.preview.layers import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    WRONG_CLASS,
+    errors,
+    layers_of,
+    palette_of,
+    scaled,
+)
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
 from engine.outputs.preview_file import Preview as Region
@@ -190,7 +198,7 @@ def test_a_gallery_follows_a_run_that_went_back(tmp_path: Path) -> None:
 def test_each_kind_of_error_is_told_apart() -> None:
     label = np.array([[0, 1, 2, 0, 1, 2]], np.uint8)
     seen = np.array([[0, 1, 2, 1, 0, 1]], np.uint8)
-    assert errors(label, seen).tolist() == [[0, 0, 0, INVENTED, MISSED, CONFUSED]]
+    assert errors(label, seen).tolist() == [[0, 0, 0, FALSE_POSITIVE, FALSE_NEGATIVE, WRONG_CLASS]]
 
 
 @pytest.mark.parametrize(("size", "mask"), [(64, 64), (64, 16), (16, 64), (128, 32)])

@@ -121,4 +121,4 @@ async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
     stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
-        assert "nothing to guard before the run has begun" in stage.shown
+        assert "no values before the run has begun" in stage.shown
