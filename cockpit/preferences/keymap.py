@@ -1,4 +1,4 @@
-"""The one key table: every key of the cockpit, what it does, and how a person puts an action on other keys."""
+"""The key table: every key of the cockpit, its action and its help, and the remapping of keys."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GROUPS: Final[Mapping[Group, str]] = {
     "look": "View",
     "app": "Program",
 }
-"""The groups in the order help lists them, with their titles."""
+"""Titles of the groups, in the order of help."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyBinding:
-    """One action: the keys that trigger it as a person writes them, a label for the footer, a sentence for help."""
+    """One action: its keys as they are written in settings, a label for the footer, a sentence for help."""
 
     action: str
     keys: tuple[str, ...]
@@ -115,10 +115,10 @@ _APP: Final = (
 )
 
 KEYS: Final[tuple[KeyBinding, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)
-"""Every action in the order help lists them; no key stands twice."""
+"""Every action in the order of help; each key occurs once."""
 
 TAKEN_BY_TERMINALS: Final = ("ctrl+a", "ctrl+b", "ctrl+j", "ctrl+o", "ctrl+q", "ctrl+s", "ctrl+z")
-"""Keys that tmux, screen or the terminal itself take: no default uses them, though a person may."""
+"""Keys that tmux, screen or the terminal use: no default uses them, but settings may."""
 
 _EDITING: Final = ("space", "enter", "escape", "tab", "backspace", "delete", "insert")
 _MOVING: Final = ("home", "end", "pageup", "pagedown", "up", "down", "left", "right")
@@ -140,13 +140,13 @@ _SHORT_NAMES: Final = {
 
 
 def keys_for(keys: Iterable[KeyBinding], spec: TaskSpec) -> tuple[KeyBinding, ...]:
-    """Return the table for a task: its components by their names, no key for a component that it does not have."""
+    """Return the table for a task: its components by name, and no key beyond its components."""
     named = (_named(key, spec) if key.action.startswith(_TOGGLE) else key for key in keys)
     return tuple(key for key in named if key is not None)
 
 
 def _named(key: KeyBinding, spec: TaskSpec) -> KeyBinding | None:
-    """The key of a component with that component's name; `None` where the task has fewer."""
+    """Return a component's key with the component's name; `None` if the task has fewer components."""
     number = int(key.action.removeprefix(_TOGGLE))
     if number > len(spec.components):
         return None
@@ -156,7 +156,7 @@ def _named(key: KeyBinding, spec: TaskSpec) -> KeyBinding | None:
 
 
 def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
-    """The row of `action`. Raises UserError with the nearest action for an unknown one."""
+    """Return the row of `action`. Raises UserError with the nearest action for an unknown one."""
     rows = {key.action: key for key in keys}
     if action not in rows and action.startswith(_TOGGLE):
         first, last = _TOGGLES[0].action, _TOGGLES[-1].action
@@ -167,11 +167,11 @@ def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
 
 
 def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS) -> tuple[KeyBinding, ...]:
-    """The table with the actions in `wanted` on those keys instead; an action without keys is left to the palette.
+    """Return the table with the actions in `wanted` on those keys; actions without keys stay in the palette.
 
-    A component's number that another action is put on is left to that one.
+    If another action is put on a component's number, that number is removed from the component.
 
-    Raises UserError for an unknown action, a key that no terminal sends, and a key that two actions would share.
+    Raises UserError for an unknown action, a key that no terminal sends, and a key of two actions.
     """
     table = tuple(keys)
     for action in wanted:
@@ -189,16 +189,16 @@ def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS
 
 
 def _left_to(key: KeyBinding, taken: set[str]) -> KeyBinding:
-    """A component's number without the keys in `taken`: most tasks have fewer components than numbers."""
+    """Return a component's row without the keys in `taken`; rows of other actions are unchanged."""
     if not key.action.startswith(_TOGGLE):
         return key
     return replace(key, keys=tuple(name for name in key.keys if name not in taken))
 
 
 def checked_key(name: str, action: str) -> str:
-    """`name` where it is a key that a terminal can send, in small letters but for a single character.
+    """Return a key that a terminal can send, in lower case except for a single character.
 
-    Raises UserError, naming `action` and the nearest key, for any other.
+    Raises UserError with `action` and the nearest key for any other name.
     """
     where = f"the key of {action!r}"
     modifiers, key = _parts(name)
@@ -217,7 +217,7 @@ def checked_key(name: str, action: str) -> str:
 
 
 def bound_as(key: str) -> str:
-    """How Textual names a key of the table in a binding: ',' is 'comma', '+' is 'plus', 'ctrl+p' stays as it is."""
+    """Return Textual's name of a key: ',' is 'comma', '+' is 'plus', 'ctrl+p' is unchanged."""
     modifiers, last = _parts(key)
     if len(last) == 1 and not last.isalnum():
         name = unicodedata.name(last).lower().replace("-", "_").replace(" ", "_")
@@ -226,24 +226,24 @@ def bound_as(key: str) -> str:
 
 
 def bindings_of(key: KeyBinding) -> str:
-    """All keys of an action as one comma-separated text for a Textual binding; '' where it has none."""
+    """Return the keys of an action, separated by commas, for a Textual binding; empty string for none."""
     return ",".join(bound_as(name) for name in key.keys)
 
 
 def shown(key: KeyBinding) -> str:
-    """The keys of an action as people read them: 'space', '+ =', '^p :'."""
+    """Return the keys of an action as help shows them: 'space', '+ =', '^p :'."""
     return " ".join(shown_key(name) for name in key.keys)
 
 
 def shown_key(name: str) -> str:
-    """One key as people read it: a control key with a caret, a function key with a capital, others as they are."""
+    """Return a key as help shows it: control keys with a caret, function keys in upper case."""
     if name.startswith("ctrl+"):
         return f"^{name.removeprefix('ctrl+')}"
     return name.upper() if name[1:].isdigit() else name
 
 
 def _parts(name: str) -> tuple[list[str], str]:
-    """The modifiers in small letters, and the key they hold: a plus at the end is the plus key itself."""
+    """Return the modifiers in lower case and the key; a plus at the end is the plus key."""
     held, plus, key = name[:-1].rpartition("+")
     modifiers = held.lower().split("+") if plus else []
     return modifiers, key + name[-1:]
