@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -28,8 +28,9 @@ def unread_keys(root: type[BaseModel], tree_source: str, sources: Iterable[str])
         for module in modules:
             program.learn(module)
     reads = {read for module in modules for read in program.reads(module)}
-    reads |= _read_by_methods(sections, tree_source, {read for read in reads if read[1] not in sections[read[0]]})
     heirs = _heirs(root)
+    called = {read for read in reads if read[1] not in sections[read[0]]}
+    reads |= _read_by_methods(sections, heirs, tree_source, called)
     reads |= {(heir, field) for kind, field in reads for heir in heirs[kind]}
     return [name for name, where in _leaves(root) if where not in reads]
 
@@ -72,18 +73,21 @@ def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, t
 
 
 def _read_by_methods(
-    sections: dict[str, dict[str, Types]], tree_source: str, called: set[tuple[str, str]]
+    sections: dict[str, dict[str, Types]],
+    heirs: Mapping[str, set[str]],
+    tree_source: str,
+    called: set[tuple[str, str]],
 ) -> set[tuple[str, str]]:
     """Return the fields that sections read in their own called methods; `model_dump()` reads all of them."""
     found: set[tuple[str, str]] = set()
     classes = [node for node in ast.parse(tree_source).body if isinstance(node, ast.ClassDef)]
     for cls in classes:
         for method in (node for node in cls.body if isinstance(node, Function)):
-            if (cls.name, method.name) not in called:
-                continue
             names = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
-            names |= set(sections[cls.name]) if "model_dump" in names else set()
-            found |= {(cls.name, name) for name in names}
+            for kind in {cls.name, *heirs.get(cls.name, ())}:
+                if (kind, method.name) in called:
+                    dumped = set(sections[kind]) if "model_dump" in names else set[str]()
+                    found |= {(kind, name) for name in names | dumped}
     return found
 
 

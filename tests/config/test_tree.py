@@ -19,13 +19,13 @@ def test_every_loss_term_has_a_weight():
 
 
 def test_the_active_refinements_are_those_switched_on():
-    switched = RefinementsConfig(boundary_refinement=True, distance_transform=True)
+    switched = RefinementsConfig.model_validate({"boundary_refinement": True, "distance_transform": True})
     assert switched.active() == {"boundary_refinement", "distance_transform"}
 
 
 def test_exclusive_refinements_are_refused_together():
     with pytest.raises(ValidationError, match="exclude each other"):
-        RefinementsConfig(progressive_upsampling=True, subpixel_conv=True)
+        RefinementsConfig.model_validate({"progressive_upsampling": True, "subpixel_conv": True})
 
 
 def test_a_loss_term_that_does_not_exist_is_refused_with_the_nearest():

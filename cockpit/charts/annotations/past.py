@@ -1,56 +1,61 @@
-"""What curves were held against at each step: loss weights, refinements and clip, as they were in force."""
+"""Settings in force at each step that reference lines depend on: loss weights, components and clip."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from cockpit.text import event_info
+from cockpit.text.event_info import SettingChange
+from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 GRADIENT_BOUND: Final = 10.0
-"""The bound on a sound gradient norm where a journal does not say what was configured; the configuration's default."""
+"""The bound on the gradient norm if a journal lacks the configured one; the configuration's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What holds from `step` on."""
+    """The settings in force from `step` on."""
 
     step: int
-    refinements: frozenset[str] = frozenset()
+    components: frozenset[str] = frozenset()
     loss_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     gradient_clip: float = 0.0
     spec: TaskSpec = NO_SPEC
 
     @classmethod
     def of(cls, state: RunState, step: int = 0) -> InForce:
-        """What holds in `state`."""
+        """Return the settings in `state`."""
         return cls(step, state.refinements, state.loss_weights, state.gradient_clip, state.spec)
 
     def total_chance(self, chance: Mapping[str, float]) -> float | None:
-        """What the total loss is at chance; None while a weight or a level is not known."""
-        terms = self.spec.active_terms(self.refinements)
+        """Return the total loss at chance; `None` while a weight or a chance level is unknown."""
+        terms = self.spec.active_terms(self.components)
         if not terms or not all(term in chance and term in self.loss_weights for term in terms):
             return None
         return sum(chance[term] * self.loss_weights[term] for term in terms)
 
 
 Past = Sequence[InForce]
-"""What held, the oldest first."""
+"""Settings in force over the run, oldest first."""
 
 
 def past_of(entries: Iterable[Entry], state: RunState | None) -> tuple[InForce, ...]:
-    """What was in force over the run that the charts show: a rollback or a resume cuts off what came after its step.
+    """Return the settings in force over the visible run: a rollback or a resume cuts off what came after its step.
 
-    The beginning follows from what each change says was there before; what never changed is as it is now.
+    The first settings follow from the values before each change; settings without a change are the present ones.
     """
     if state is None:
         return ()
-    changes = [entry for entry in entries if isinstance(entry.event, _TELLING)]
+    changes = [
+        entry for entry in entries if isinstance(entry.event, e.RunStarted | e.RolledBack) or _changes(entry.event)
+    ]
     past = [_at_first(changes, InForce.of(state))]
     for entry in changes:
         now = _after(entry, past)
@@ -61,12 +66,12 @@ def past_of(entries: Iterable[Entry], state: RunState | None) -> tuple[InForce, 
 
 
 def at_step(past: Past, step: float) -> InForce | None:
-    """What was in force at `step`; None where nothing is known."""
+    """Return the settings in force at `step`; `None` if none are known."""
     return next((then for then in reversed(past) if then.step <= step), past[0] if past else None)
 
 
 def _after(entry: Entry, past: list[InForce]) -> InForce:
-    """What holds after an event. A resume takes up what its checkpoint holds, a rollback keeps what was steered."""
+    """Return the settings after an event. A resume restores its checkpoint's, a rollback keeps changes by hand."""
     match entry.event:
         case e.RunStarted():
             then = at_step(past, entry.step)
@@ -75,46 +80,44 @@ def _after(entry: Entry, past: list[InForce]) -> InForce:
         case e.RolledBack(after=step):
             return replace(past[-1], step=step)
         case event:
-            return replace(_CHANGES[type(event)](past[-1], event), step=entry.step)
+            now = past[-1]
+            for change in _changes(event):
+                now = _set(now, change, change.after)
+            return replace(now, step=entry.step)
 
 
 def _at_first(changes: Sequence[Entry], now: InForce) -> InForce:
-    """What held before any change: undone from the last to the first, so that the first has the last word."""
+    """Return the settings before any change: changes are undone from the last to the first."""
     first = replace(now, step=0)
     for entry in reversed(changes):
-        undo = _UNDONE.get(type(entry.event))
-        first = undo(first, entry.event) if undo is not None else first
+        for change in _changes(entry.event):
+            first = _set(first, change, change.before)
     return first
 
 
-def _with(then: InForce, names: Iterable[str]) -> InForce:
-    return replace(then, refinements=then.refinements | set(names))
+def _changes(event: e.Event) -> Sequence[SettingChange]:
+    """Return the changes of what the charts compare curves with: components, loss weights and the clip."""
+    made = info_of(event).changes
+    if made is None:
+        return ()
+    return [change for change in made(event) if change.section in _SECTIONS or _is_clip(change)]
 
 
-def _without(then: InForce, names: Iterable[str]) -> InForce:
-    return replace(then, refinements=then.refinements - set(names))
+def _is_clip(change: SettingChange) -> bool:
+    return (change.section, change.name) == ("training", "gradient_clip")
 
 
-def _weighed(then: InForce, term: str, weight: float) -> InForce:
-    return replace(then, loss_weights=MappingProxyType({**then.loss_weights, term: weight}))
+def _set(then: InForce, change: SettingChange, value: Any) -> InForce:
+    """Return `then` with the changed setting at `value`."""
+    name = change.name
+    match change.section:
+        case event_info.COMPONENTS:
+            on = then.components | {name} if value else then.components - {name}
+            return replace(then, components=on)
+        case event_info.LOSS_WEIGHTS:
+            return replace(then, loss_weights=MappingProxyType({**then.loss_weights, name: value}))
+        case _:
+            return replace(then, gradient_clip=value)
 
 
-# Each function takes the event it is listed with, which no common type can say: hence Any.
-_Change = Callable[[InForce, Any], InForce]
-_CHANGES: Final[Mapping[type[Any], _Change]] = {
-    e.PhasePromoted: lambda then, event: _with(then, event.enabled),
-    e.PhaseDemoted: lambda then, event: _without(then, event.disabled),
-    e.RefinementEnabled: lambda then, event: _with(then, [event.name]),
-    e.RefinementDisabled: lambda then, event: _without(then, [event.name]),
-    e.LossWeightSet: lambda then, event: _weighed(then, event.term, event.after),
-    e.GradientClipSet: lambda then, event: replace(then, gradient_clip=event.after),
-}
-_UNDONE: Final[Mapping[type[Any], _Change]] = {
-    e.PhasePromoted: lambda then, event: _without(then, event.enabled),
-    e.PhaseDemoted: lambda then, event: _with(then, event.disabled),
-    e.RefinementEnabled: lambda then, event: then if event.before else _without(then, [event.name]),
-    e.RefinementDisabled: lambda then, event: _with(then, [event.name]) if event.before else then,
-    e.LossWeightSet: lambda then, event: _weighed(then, event.term, event.before),
-    e.GradientClipSet: lambda then, event: replace(then, gradient_clip=event.before),
-}
-_TELLING: Final = (e.RunStarted, e.RolledBack, *_CHANGES)
+_SECTIONS: Final = (event_info.COMPONENTS, event_info.LOSS_WEIGHTS)

@@ -1,4 +1,4 @@
-"""Which events are listed: by how much they matter and by words in them, for a hundred thousand of them at a time."""
+"""Filter of events by kind and by words, fast enough for a hundred thousand of them."""
 
 from __future__ import annotations
 
@@ -7,75 +7,70 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cockpit.text.event_text import EventSeverity, sentence, weight
+from cockpit.text.event_info import Severity
+from cockpit.text.event_text import sentence, severity
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
-from engine.protocol.events import Status
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 KINDS: Final = ("all", "interventions", "alerts", "results")
-"""What can be listed: everything but what another event says better, or one kind of it."""
+"""The kinds to list: all events except silent ones, or those of one severity."""
 
-_WEIGHTS: Final = {
-    "interventions": EventSeverity.INTERVENTION,
-    "alerts": EventSeverity.ALERT,
-    "results": EventSeverity.RESULT,
+_SEVERITIES: Final = {
+    "interventions": Severity.INTERVENTION,
+    "alerts": Severity.ALERT,
+    "results": Severity.RESULT,
 }
 _BUDGET: Final = 0.006
-"""Seconds of one turn: the search gives way to keys and charts."""
+"""Seconds per turn, so that keys and charts are handled in between."""
 
 
-def weight_of(entry: Entry) -> EventSeverity:
-    """What a person asked for is an intervention, unless it is a result or an alert."""
-    matter = weight(entry.event)
-    if entry.status is not Status.NOTED and matter in (EventSeverity.PROGRESS, EventSeverity.SILENT):
-        return EventSeverity.INTERVENTION
-    return matter
-
-
-def searched_text(entry: Entry) -> str:
-    """What a search looks through, in small letters."""
+def searched_text(entry: Entry, spec: TaskSpec) -> str:
+    """Return the text that a search compares, in lower case."""
     actor, reason = escape_control(entry.actor), escape_control(entry.reason)
-    return f"step {entry.step} {actor} {entry.status} {sentence(entry.event)} {reason}".lower()
+    return f"step {entry.step} {actor} {entry.status} {sentence(entry.event, spec)} {reason}".lower()
 
 
 class EventsFilter:
-    """Finds the entries that are wanted, the newest first, a few milliseconds at a time."""
+    """Finds the matching entries, the newest first, for a few milliseconds at a time."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.kind = "all"
         self.words: tuple[str, ...] = ()
         self.found: deque[Entry] = deque()
-        """What was found so far, oldest first."""
+        """The entries found so far, oldest first."""
         self._clock = clock
         self._entries: Sequence[Entry] = ()
+        self._spec = NO_SPEC
         self._next_older = 0
         self._next_newer = 0
 
     @property
     def is_done(self) -> bool:
-        """Whether everything was looked through."""
+        """Return whether all entries were searched."""
         return self._next_older == 0 and self._next_newer == len(self._entries)
 
     @property
     def total(self) -> int:
-        """How many entries there are, wanted or not."""
+        """Return the number of all entries."""
         return len(self._entries)
 
     def look_for(self, kind: str, text: str) -> None:
-        """Look for one of `KINDS`, each word of `text` in it somewhere; the search begins anew."""
+        """Search for one of `KINDS` and each word of `text`, from the start."""
         self.kind, self.words = kind, tuple(text.lower().split())
         self.found = deque()
         self._next_older = self._next_newer = len(self._entries)
 
-    def watch(self, entries: Sequence[Entry]) -> None:
-        """The entries are these now: the former ones and newer ones behind them."""
+    def watch(self, entries: Sequence[Entry], spec: TaskSpec) -> None:
+        """Search `entries`, the former ones and newer ones behind them, of a run of the task `spec`."""
+        self._spec = spec
         another = self._entries[:1] != entries[:1] or len(entries) < len(self._entries)
         self._entries = entries
         if another:
             self.look_for(self.kind, " ".join(self.words))
 
     def search(self) -> int:
-        """Look for a few milliseconds: at what is new, then further back. Returns how many lines came on top."""
+        """Search new entries, then older ones, for a few milliseconds; return how many lines were added on top."""
         until = self._clock() + _BUDGET
         while self._next_newer < len(self._entries) and self._clock() < until:
             entry = self._entries[self._next_newer]
@@ -92,10 +87,10 @@ class EventsFilter:
         return older
 
     def _is_wanted(self, entry: Entry) -> bool:
-        matter = weight_of(entry)
-        if matter is EventSeverity.SILENT or (self.kind in _WEIGHTS and matter is not _WEIGHTS[self.kind]):
+        matter = severity(entry)
+        if matter is Severity.SILENT or (self.kind in _SEVERITIES and matter is not _SEVERITIES[self.kind]):
             return False
         if not self.words:
             return True
-        text = searched_text(entry)
+        text = searched_text(entry, self._spec)
         return all(word in text for word in self.words)

@@ -1,4 +1,4 @@
-"""Incidents in words, as a person reads them."""
+"""Texts of incidents."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from cockpit.console.incident_text import what_of
 from cockpit.session.incidents.incidents import NOT_FINITE, Incident
 from cockpit.text.format import escape_control, number
 from engine.protocol import events as e
+from engine.protocol.task_spec import TaskSpec
 
 _FEW = 6
-"""So many modules are named; of more the rest is counted."""
+"""Modules that are named at most; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentText:
-    """An incident in words: what, its likely cause, where, the evidence, the remedy; '' for what is not known.
-
-    All of it printable.
-    """
+    """Printable texts of an incident: what, cause, where, evidence, remedy; empty string if unknown."""
 
     what: str
     where: str = ""
@@ -28,16 +26,16 @@ class IncidentText:
     cause: str = ""
 
 
-def account(incident: Incident) -> IncidentText:
-    """The incident in words, from everything that tells of it."""
+def account(incident: Incident, spec: TaskSpec) -> IncidentText:
+    """Return the texts of an incident from all its events."""
     what = what_of(incident)
     cause = incident.cause.text if incident.cause is not None else ""
-    told = _not_finite(incident) if incident.tally(NOT_FINITE) is not None else _newest(incident)
+    told = _not_finite(incident, spec) if incident.tally(NOT_FINITE) is not None else _newest(incident)
     return IncidentText(what, told.where, told.evidence, told.remedy, cause)
 
 
 def _newest(incident: Incident) -> IncidentText:
-    """Where, why and what to do, by the newest event."""
+    """Return the texts of the newest event."""
     match incident.entries[-1].event:
         case e.AlertRaised() as alert:
             return IncidentText(
@@ -53,7 +51,7 @@ def _newest(incident: Incident) -> IncidentText:
 
 
 def _places(incident: Incident) -> str:
-    """The modules of an incident that has several, by kind: 'exploding module gate, unet; dead module shared'."""
+    """Return the modules by kind, if there are several: 'exploding module gate, unet; dead module shared'."""
     tallies = [tally for tally in incident.tallies if tally.places]
     if sum(len(tally.places) for tally in tallies) < 2:
         return ""
@@ -66,7 +64,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
-def _not_finite(incident: Incident) -> IncidentText:
+def _not_finite(incident: Incident, spec: TaskSpec) -> IncidentText:
     told = {type(entry.event): entry.event for entry in incident.entries if _is_of_step(entry.event)}
     skipped, fault, alert = told.get(e.StepSkipped), told.get(e.FaultNamed), told.get(e.AlertRaised)
     where = evidence = remedy = ""
@@ -80,11 +78,11 @@ def _not_finite(incident: Incident) -> IncidentText:
         evidence, remedy = escape_control(alert.message), escape_control(alert.remedy)
     if isinstance(fault, e.FaultNamed):
         blame = (("operation", fault.operation), ("module", fault.module), ("term", fault.term))
-        # A replay that names nothing leaves what the skipped step itself has told.
+        # If the replay names nothing, use what the skipped step reported.
         named = ", ".join(f"{word} {name}" for word, name in blame if name) or where
         how = ", ".join(said for said in (fault.direction, fault.verdict) if said and said not in evidence)
         where = f"{named} ({how})" if named and how else named or how
-        where += f", refinement {fault.refinement}" if fault.refinement else ""
+        where += f", {spec.component_noun} {fault.refinement}" if fault.refinement else ""
     where = escape_control(where)
     others = _places(incident)
     where = "" if where in evidence else where
@@ -92,7 +90,7 @@ def _not_finite(incident: Incident) -> IncidentText:
 
 
 def _is_of_step(event: e.Event) -> bool:
-    """Whether it tells of a step that was not finite, not of what came with it."""
+    """Return whether the event is about a non-finite step, not about its consequences."""
     return not isinstance(event, e.AlertRaised) or event.kind == "fault" or "finite" in event.kind
 
 

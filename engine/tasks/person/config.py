@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 
 from engine.config.tree import (
     Count,
@@ -20,7 +20,7 @@ from engine.config.tree import (
     ValidationConfig,
 )
 from engine.errors import did_you_mean
-from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LOSS_TERMS, TERM_WEIGHTS
+from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LOSS_TERMS, SWITCHES, TERM_WEIGHTS
 
 ClassWeights = Annotated[tuple[Positive, ...], Field(min_length=3, max_length=3, strict=False)]
 """Weight of a pixel of background, of the target and of another person."""
@@ -37,33 +37,28 @@ def _whole(value: object) -> object:
     return value
 
 
-class RefinementsConfig(Section, frozen=True):
+class RefinementSwitches(Section, frozen=True):
     """Refinements that are on when the run starts (phases 1 to 4)."""
 
-    boundary_refinement: bool = False
-    """Correct the classes along predicted edges by a small learned residual (phase 1)."""
-    boundary_aware_loss: bool = False
-    """Weigh the cross-entropy higher in a band along class borders (phase 1)."""
-    active_contour_loss: bool = False
-    """Fit the target's region and penalise outlines away from the true one (phase 2)."""
-    contour_detection: bool = False
-    """Predict the target's outline in a separate head (phase 3)."""
-    distance_transform: bool = False
-    """Predict the signed distance to the target's outline in a separate head (phase 4)."""
-    progressive_upsampling: bool = False
-    """Correct the classes by a residual decoded in upsampling stages. In no phase; excludes subpixel_conv."""
-    subpixel_conv: bool = False
-    """Correct the classes by a residual decoded by pixel shuffling. In no phase; excludes progressive_upsampling."""
-
     @model_validator(mode="after")
-    def _exclusive(self) -> RefinementsConfig:
+    def _exclusive(self) -> RefinementSwitches:
         if all(getattr(self, name) for name in EXCLUSIVE_REFINEMENTS):
-            raise ValueError("progressive_upsampling and subpixel_conv exclude each other: switch one off")
+            raise ValueError(f"{' and '.join(EXCLUSIVE_REFINEMENTS)} exclude each other: switch one off")
         return self
 
     def active(self) -> frozenset[str]:
         """Return the names of the refinements that are on."""
         return frozenset(name for name, on in self.model_dump().items() if on)
+
+
+if TYPE_CHECKING:
+    RefinementsConfig = RefinementSwitches
+else:
+    RefinementsConfig = create_model(
+        "RefinementsConfig",
+        __base__=RefinementSwitches,
+        **{name: (bool, Field(False, description=meaning)) for name, meaning in SWITCHES.items()},
+    )
 
 
 class ModelConfig(NetworkConfig, frozen=True):

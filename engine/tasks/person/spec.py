@@ -8,15 +8,22 @@ from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 
 CLASSES: Final = ("background", "target", "other")
 
-REFINEMENTS: Final = (
-    "boundary_refinement",
-    "boundary_aware_loss",
-    "active_contour_loss",
-    "contour_detection",
-    "distance_transform",
-    "progressive_upsampling",
-    "subpixel_conv",
-)
+SWITCHES: Final[dict[str, str]] = {
+    "boundary_refinement": "Correct the classes along predicted edges by a small learned residual (phase 1).",
+    "boundary_aware_loss": "Weigh the cross-entropy higher in a band along class borders (phase 1).",
+    "active_contour_loss": "Fit the target's region and penalise outlines away from the true one (phase 2).",
+    "contour_detection": "Predict the target's outline in a separate head (phase 3).",
+    "distance_transform": "Predict the signed distance to the target's outline in a separate head (phase 4).",
+    "progressive_upsampling": (
+        "Correct the classes by a residual decoded in upsampling stages. In no phase; excludes subpixel_conv."
+    ),
+    "subpixel_conv": (
+        "Correct the classes by a residual decoded by pixel shuffling. In no phase; excludes progressive_upsampling."
+    ),
+}
+"""The refinements, in the order of their number keys, and the meaning of the config key that switches each."""
+
+REFINEMENTS: Final = tuple(SWITCHES)
 
 EXCLUSIVE_REFINEMENTS: Final = ("progressive_upsampling", "subpixel_conv")
 """At most one of these may be on: both decode the same residual at mask resolution."""
@@ -92,7 +99,7 @@ SPEC: Final = TaskSpec(
     ),
     metrics=(
         Metric("miou", "mIoU", 0, 1),
-        *(Metric(f"iou_{name}", name, 0, 1) for name in CLASSES),
+        *(Metric(f"iou_{name}", f"IoU {name}", 0, 1) for name in CLASSES),
         Metric("boundary_f", "boundary F", 0, 1),
     ),
     score="miou",
