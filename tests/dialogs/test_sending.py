@@ -212,6 +212,18 @@ async def test_a_pause_that_is_on_its_way_is_not_sent_again(run, open_screen):
         assert screen.answer() == [c.Pause()]
 
 
+async def test_the_pause_key_resumes_a_run_that_is_seen_paused_before_its_answer_is_read(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "pause")
+        run.observe(activity=Activity.PAUSED)
+        screen.look()
+        assert "pause" in screen.strip
+        await press(pilot, "pause")
+        assert screen.toasts == []
+        assert screen.answer() == [c.Pause(), c.Resume()]
+
+
 async def test_a_run_that_died_is_the_reason(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
