@@ -64,7 +64,7 @@ VERBS_IN_S: Final = frozenset(
 MOST_WORDS: Final = 25
 """Maximum words of a sentence in a docstring."""
 
-DESCRIPTIONS_AT_MOST: Final = {"protocol": 8}
+DESCRIPTIONS_AT_MOST: Final = {"protocol": 1}
 """Maximum docstrings of functions that do not start with a verb, by package of the engine; 0 for all others."""
 
 PACKAGES: Final = tuple(sorted({path.parts[len(ROOT.parts) + 1] for path in (ROOT / "engine").rglob("*.py")}))
