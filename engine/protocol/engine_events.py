@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Activity(StrEnum):
-    """What the engine is doing, as `status` reports it."""
+    """The engine's activity, as `status` reports it."""
 
     STARTING = "starting"
     RUNNING = "running"

@@ -74,8 +74,7 @@ def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
-    """Return the interventions acknowledged at `from_step` or later. They are repeated so that a crash does not lose
-    them.
+    """Return the interventions acknowledged at `from_step` or later, which a crash must not lose.
 
     A rollback keeps interventions. After it, they count as made at the step of the rollback's checkpoint.
     """
