@@ -14,7 +14,10 @@ def active_contour_loss(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
 
     The region term is P(target) outside the target and 1 - P(target) inside. The length term is the gradient magnitude
     of P(target), times an edge-stopping function: 0 on the true outline, 1 elsewhere. A correct outline therefore costs
-    nothing, and a map without outline is not a minimum. Source: Chan and Vese, Active Contours Without Edges, 2001.
+    nothing, and a map without outline is not a minimum.
+
+    Sources: Chen et al., Learning Active Contour Models for Medical Image Segmentation, 2019 (region and length);
+    Caselles et al., Geodesic Active Contours, 1997 (edge stopping).
     """
     target_N1HW = log_probs_N3HW[:, 1:2].exp()
     truth_NHW = label_NHW == 1
