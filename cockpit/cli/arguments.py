@@ -156,6 +156,7 @@ def _add_readers(commands: Any) -> None:  # argparse's type of a group of subcom
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "a run's curves, drawn in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
+    plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
     runs = commands.add_parser("runs", help="every run, the latest first", description="Every run, the latest first.")
     runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
     _add_runs_dir(runs, argparse.SUPPRESS)

@@ -40,6 +40,10 @@ class LogLines:
         self._counts: Counter[type[Any]] = Counter()
         self._incidents = Incidents()
 
+    def skip(self, entries: Iterable[Entry]) -> None:
+        """Take entries of an earlier process: alerts are numbered and grouped with them, but they are not printed."""
+        self._incidents.add(entries)
+
     def of(self, entries: Iterable[Entry], spec: TaskSpec) -> Iterator[Text]:
         """Yield the lines of `entries`, oldest first, of a run of the task `spec`."""
         for entry in entries:

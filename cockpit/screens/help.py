@@ -1,4 +1,4 @@
-"""Help for where a person is, and the map of all keys; both are built from the key table."""
+"""Help for the current tab, and the list of all keys, both built from the key table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cockpit.screens.tabs import PAGE_OF
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
 
 _HELP_COLUMNS: Final = 56
-"""What a line of help has beside its key in the narrowest box that is not squeezed."""
+"""Columns for a help line next to its key in the narrowest box."""
 
 
 class _Pages(ModalScreen[None], inherit_bindings=False):
@@ -35,19 +35,19 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
         self._parts = tuple(parts)
 
     def compose(self) -> ComposeResult:
-        """The text, that scrolls where it is longer than the screen."""
+        """Yield the text in a scrollable box."""
         with VerticalScroll() as box:
             box.border_title, box.border_subtitle = self._heading, "escape closes"
             for part in self._parts:
                 yield Static(part, markup=False)
 
     def action_close(self) -> None:
-        """Back to the run."""
+        """Close the box."""
         self.dismiss(None)
 
 
 class HelpScreen(_Pages):
-    """Help for the tab `tab`: its panels by (title, text), the keys that act on it, and the manual's page about it."""
+    """Help for the tab `tab`: its panels by (title, text), its keys, and the manual's page."""
 
     def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[KeyBinding]) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
@@ -56,7 +56,7 @@ class HelpScreen(_Pages):
         self._tab = tab
 
     def on_mount(self) -> None:
-        """Add the page once keys and texts are on the screen: its parser takes a moment to import."""
+        """Add the page after the first refresh, as importing its parser takes a moment."""
         if self._tab in PAGE_OF:
             self.call_after_refresh(self._add_page)
 
@@ -78,7 +78,7 @@ class KeyMapScreen(_Pages):
 
 
 def table(group: Group, keys: Sequence[KeyBinding]) -> Content:
-    """A group's keys, one a line, with what each does."""
+    """Return a group's keys, one per line, each with its help."""
     lines = [Content.assemble((GROUPS[group], "bold $text-primary"))]
     for key in keys:
         if key.group == group:

@@ -11,7 +11,8 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC
 from engine.protocol.wire import op_of
 

@@ -1,4 +1,4 @@
-"""Bell and desktop notifications: only what was asked for, and nothing that a text could smuggle in."""
+"""Bell and desktop notifications: only the requested ones, with no control characters from foreign text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def entry(event: e.Event, number: int = 1) -> Entry:
 
 
 def update(*events: e.Event) -> SessionUpdate:
-    """What one look brings: these events, and the incidents that began with them."""
+    """The result of one poll: these events, and the incidents that began with them."""
     entries = tuple(entry(event, number) for number, event in enumerate(events, start=1))
     return SessionUpdate(entries=entries, began=incidents_of(entries))
 

@@ -1,4 +1,4 @@
-"""The tree itself: what it refuses, and that nothing in it changes once built."""
+"""The configuration tree: invalid values are rejected, and nothing changes after construction."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_weights_that_are_not_a_mapping_are_refused():
 
 
 def test_limits_in_the_wrong_order_are_refused():
-    with pytest.raises(ValidationError, match="must lie below"):
+    with pytest.raises(ValidationError, match="must be below"):
         LimitsConfig(lr_min=0.1, lr_max=0.1)
 
 

@@ -141,7 +141,7 @@ def test_the_console_sums_the_run_up_in_the_words_of_the_task(run: RecordedRun, 
         outcome = read_outcome(reader, run.directory)
         assert outcome is not None and outcome.best is not None
         said = "\n".join(line.plain for line in fact_lines(outcome))
-        curves = "\n".join(curves_text(reader, outcome, width=80, ascii_only=True))
+        curves = "\n".join(line.plain for line in curves_text(reader, outcome, width=80, ascii_only=True))
     assert outcome.best.score == (10.0 if spec.lower_is_better else 30.0)
     assert spec.term_names[0] in said and spec.score_title in said and f"val/{spec.score}" in curves
     assert _foreign(said + curves) == []

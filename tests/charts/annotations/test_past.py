@@ -17,7 +17,8 @@ from cockpit.charts.scene import Level
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
@@ -112,4 +113,4 @@ def test_the_line_of_chance_is_drawn_at_each_level_where_it_held() -> None:
     assert late < early
     assert first == 1  # behind the axis
     assert 0 < after - last < 4
-    assert "chance 2.5" in rows[late]
+    assert "chance level 2.5" in rows[late]
