@@ -19,10 +19,11 @@ from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
 from cockpit.preferences.keymap import KEYS, keys_for, remap
 from cockpit.preferences.settings import Settings
-from cockpit.screens.help import PAGE_OF, HelpScreen, KeyMapScreen
+from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.quit import QuitScreen
 from cockpit.screens.tab_bar import TABS
+from cockpit.screens.tabs import PAGE_OF
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.errors import UserError
 from engine.protocol import commands as c
