@@ -84,7 +84,7 @@ class TerminalSession:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def resize(self, columns: int, lines: int) -> None:
-        """Give the terminal another size; the program is told by SIGWINCH."""
+        """Change the terminal's size; SIGWINCH notifies the program."""
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         if hasattr(self, "_lock"):
             with self._lock:
