@@ -1,4 +1,4 @@
-"""What the tests share: a fixed seed, one thread for torch, and the folder of real people where it is there."""
+"""Shared fixtures: a fixed seed, one thread for torch, and the folder of real photographs if present."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COCO_PERSON = ROOT.parent / "shared" / "data" / "coco_person"
+LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py")
+"""Files that last longest; they start many programs."""
 
 
 def pytest_configure() -> None:
     """One thread for torch, in this process and in those that tests start."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: a worker that came to one last would keep the others waiting."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,7 +40,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Start every test from the same random numbers, those of torch where the tests have loaded it."""
+    """Start every test from the same random numbers, including torch's if it is loaded."""
     random.seed(0)
     np.random.seed(0)
     torch = sys.modules.get("torch")
@@ -44,7 +51,7 @@ def seeded() -> None:
 
 @pytest.fixture
 def coco_person() -> Path:
-    """The folder of real people; a test that needs it is skipped where it is absent."""
+    """Return the folder of real photographs; skip the test if it is absent."""
     if not (COCO_PERSON / "instances_val.json").is_file():
         pytest.skip(f"the real images are not there: {COCO_PERSON}")
     return COCO_PERSON

@@ -1,56 +1,143 @@
-"""Curves of a run straight from its journal."""
+"""Print curves with the charts of the screen: one chart for each metric, below its facts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from rich.text import Text
 
-from cockpit.console.curves import PlotextCurve, curve_lines
+from cockpit.charts.annotations.marks import Marks, head, marks_of
+from cockpit.charts.annotations.past import GRADIENT_BOUND, past_of
+from cockpit.charts.build import ChartInputs, Options, build
+from cockpit.charts.chart_specs import Spec, chance_of, charts_for
+from cockpit.charts.draw.canvas import ink_of
+from cockpit.charts.draw.glyphs import ASCII, BRAILLE, Glyphs
+from cockpit.charts.draw.layout import arrange
+from cockpit.charts.draw.plot import draw
+from cockpit.charts.inks import Ink
+from cockpit.charts.scale import FREE
+from cockpit.charts.view import View
+from cockpit.console.curves import MetricCurve, fact_lines, read_curves
+from cockpit.session.history.history import History
+from cockpit.session.run_summary import chance_levels, gradient_bound_of
+from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry, JournalReader
-from engine.protocol import events as e
-from engine.protocol.task_spec import TaskSpec
+from engine.journal.series import RowBlock, Rows
+from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
-_STEERING_MARKS: Final = (*e.LASTING_EVENTS, e.RolledBack)
-_LOG_RATIO: Final = 10.0
+_MARKED: Final = (MarkKind.INTERVENTION, MarkKind.PHASE, MarkKind.ROLLBACK, MarkKind.ALERT, MarkKind.NOTE)
+"""The kinds of marks on a printed chart; checkpoints are too many for a chart without colours."""
 
+_STYLES: Final[Mapping[Ink, str]] = {
+    Ink.LABEL: "dim",
+    Ink.FAINT: "dim",
+    Ink.CHANCE: "dim",
+    Ink.BOUND: "red",
+    Ink.CLIP: "yellow",
+    Ink.ALERT: "bold red",
+    Ink.INTERVENTION: "yellow",
+    Ink.PHASE: "green",
+    Ink.NOTE: "magenta",
+    Ink.CURVE_0: "cyan",
+    Ink.RAW_0: "dim",
+}
+"""Styles by the terminal's own palette, which suits a dark and a light background."""
 
-def summary_metrics(spec: TaskSpec) -> tuple[str, ...]:
-    """Return the metrics that tell how a run went: total loss, the task's score, gradient norm."""
-    score = (f"val/{spec.score}",) if spec.score else ()
-    return ("loss/total", *score, "grad_norm/total")
-
-
-def marked_steps(entries: Iterable[Entry]) -> tuple[int, ...]:
-    """The steps at which somebody changed what is trained or how: the marks on every curve."""
-    return tuple(sorted({entry.step for entry in entries if isinstance(entry.event, _STEERING_MARKS)}))
-
-
-def read_curves(reader: JournalReader, keys: Sequence[str], marks: tuple[int, ...] = ()) -> list[PlotextCurve]:
-    """One curve per metric in `keys` along the current lineage; steps that did not record it are left out."""
-    series = reader.series(keys)
-    curves: list[PlotextCurve] = []
-    for key in keys:
-        present = series.present[key]
-        values = series.values[key][present].astype(np.float64)
-        curves.append(PlotextCurve(key, series.steps[present], values, _wants_log(key, values), marks))
-    return curves
+_MIN_COLUMNS: Final = 20
+_MIN_ROWS: Final = 6
 
 
-def _wants_log(key: str, values: NDArray[np.float64]) -> bool:
-    """Norms always; other metrics where one value would press the rest of the curve flat."""
-    finite = values[np.isfinite(values)]
-    if key.startswith("grad_norm/"):
-        return bool((finite > 0).any())
-    return bool(finite.size and finite.min() > 0 and finite.max() > _LOG_RATIO * np.median(finite))
+@dataclass(frozen=True, slots=True)
+class PrintedCurves:
+    """The curves of a run, its events, and the levels that its charts show."""
+
+    curves: Sequence[MetricCurve]
+    entries: Sequence[Entry] = ()
+    spec: TaskSpec = NO_SPEC
+    state: RunState | None = None
+    chance: Mapping[str, float] = field(default_factory=dict[str, float])
+    bound: float = GRADIENT_BOUND
+
+    @property
+    def marks(self) -> Marks:
+        """Return the marks on every chart."""
+        return Marks.of(mark for mark in marks_of(self.entries, self.spec) if mark.kind in _MARKED)
 
 
-def chart_lines(curves: Iterable[PlotextCurve], *, width: int, ascii_only: bool = False, height: int = 10) -> list[str]:
-    """The curves one below the other, a blank line after each."""
-    return [
-        line
-        for curve in curves
-        for line in (*curve_lines(curve, width=width, height=height, ascii_only=ascii_only), "")
-    ]
+def read_printed(reader: JournalReader, keys: Sequence[str], entries: Sequence[Entry]) -> PrintedCurves:
+    """Return the metrics `keys` of a journal whose events are `entries`. Raises UserError."""
+    bound = gradient_bound_of(reader.meta("sessions")) or GRADIENT_BOUND
+    return PrintedCurves(
+        read_curves(reader, keys), entries, reader.spec(), reader.state(), chance_levels(reader), bound
+    )
+
+
+def chart_lines(printed: PrintedCurves, *, width: int, ascii_only: bool = False, height: int = 10) -> list[Text]:
+    """Return every curve's facts and chart, with an empty line after each, and last the meaning of the marks.
+
+    A line has at most `width` (20 or more) cells, a chart `height` (6 or more) rows.
+    """
+    glyphs = ASCII if ascii_only else BRAILLE
+    width, height = max(width, _MIN_COLUMNS), max(height, _MIN_ROWS)
+    inputs = _inputs(printed)
+    lines: list[Text] = []
+    for curve in printed.curves:
+        lines += map(Text, fact_lines(curve, width, chance=chance_of(curve.name, printed.chance)))
+        if curve.drawable.any():
+            lines += _chart(curve, inputs, (width, height), glyphs)
+        lines.append(Text())
+    return [*lines, *_marks_legend(printed.marks, glyphs)]
+
+
+def _inputs(printed: PrintedCurves) -> ChartInputs:
+    return ChartInputs(
+        source=_history(printed.curves),
+        view=View(),
+        marks=printed.marks,
+        chance=printed.chance,
+        state=printed.state,
+        past=past_of(printed.entries, printed.state),
+        bound=printed.bound,
+    )
+
+
+def _history(curves: Iterable[MetricCurve]) -> History:
+    """Return a history with the curves as the only metrics, absent at the steps that did not record them."""
+    known = [curve for curve in curves if curve.steps.size]
+    history = History()
+    if known:
+        steps = np.unique(np.concatenate([curve.steps for curve in known]))
+        blocks = (
+            RowBlock(
+                number, (curve.name,), np.searchsorted(steps, curve.steps), curve.values[:, None].astype(np.float32)
+            )
+            for number, curve in enumerate(known)
+        )
+        history.append("steps", Rows(steps, tuple(blocks)))
+    return history
+
+
+def _chart(curve: MetricCurve, inputs: ChartInputs, size: tuple[int, int], glyphs: Glyphs) -> Iterator[Text]:
+    width, height = size
+    charts = () if inputs.state is None else charts_for(inputs.state.spec)
+    bounds = next((chart.bounds for chart in charts if curve.name in chart.metrics), FREE)
+    spec = Spec(curve.name, curve.name, metrics=(curve.name,), log=curve.log, bounds=bounds)
+    layout = arrange(width, height, legend_rows=0, framed=False)
+    scene = build(spec, Options.of(spec), inputs, layout, glyphs)
+    canvas = draw(replace(scene, title="", legend=()), width, height, layout, glyphs)
+    for y in range(canvas.height):
+        line = Text()
+        for piece, style in canvas.runs(y):
+            line.append(piece, _STYLES.get(ink_of(style), ""))
+        line.rstrip()
+        yield line
+
+
+def _marks_legend(marks: Marks, glyphs: Glyphs) -> Iterator[Text]:
+    kinds = sorted({mark.kind for mark in marks.marks}, key=_MARKED.index)
+    if kinds:
+        yield Text("marks: " + ", ".join(f"{head(kind, glyphs.signs)} {kind.name.lower()}" for kind in kinds))

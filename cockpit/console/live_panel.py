@@ -1,4 +1,4 @@
-"""The live panel: how a run stands, in a handful of lines of any width from 40 columns on."""
+"""Draw the live panel of a run: a few lines, of any width from 40 columns up."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from cockpit.console.follower import RunView
 from cockpit.console.incident_text import incident_line
+from cockpit.console.run_view import RunView
+from cockpit.session.activity_text import OVER
 from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
@@ -21,7 +22,7 @@ _MIN_BAR, _MAX_BAR = 8, 40
 
 @dataclass(frozen=True, slots=True)
 class LineSegment:
-    """A piece of a line that is never broken: a label, a value, and the value's style."""
+    """A piece of a line that is never broken: a label, a value, and the style of the value."""
 
     label: str
     value: str
@@ -29,7 +30,7 @@ class LineSegment:
 
 
 def panel(view: RunView, *, width: int, ascii_only: bool = False) -> Text:
-    """The panel as one text, every line of it at most `width` cells wide."""
+    """Return the panel as one text, every line at most `width` cells wide."""
     lines = [
         *flowing(_identity(view), width),
         _progress(view, width, ascii_only),
@@ -42,7 +43,7 @@ def panel(view: RunView, *, width: int, ascii_only: bool = False) -> Text:
 
 
 def progress_line(view: RunView) -> str:
-    """The same in one plain line, for logs."""
+    """Return the same figures in one plain line, for a log."""
     state = view.state
     if state.activity is Activity.STARTING:
         return view.pulse
@@ -50,15 +51,16 @@ def progress_line(view: RunView) -> str:
         f"step {state.step}/{state.total_steps} ({_percent(state)})",
         f"epoch {state.epoch + 1}",
         *(f"{part.label} {part.value}".strip() for part in _measures(view) if part.value != "-"),
-        f"left {duration(view.remaining)}",
     ]
+    if state.activity not in OVER:
+        parts.append(f"left {duration(view.remaining)}")
     if view.pulse != "running":
         parts.append(view.pulse)
     return "  ".join(parts)
 
 
 def flowing(parts: Iterable[LineSegment], width: int) -> list[Text]:
-    """Parts two blanks apart on as many lines as they need; a part wider than a line is cut."""
+    """Return the parts, two spaces apart, on as many lines as they need; cut a part that is wider than a line."""
     lines = [Text()]
     for part in parts:
         text = Text(f"{part.label} " if part.label else "", "dim")
@@ -72,7 +74,7 @@ def flowing(parts: Iterable[LineSegment], width: int) -> list[Text]:
 
 
 def loss_style(value: float | None, chance: float | None) -> str:
-    """How a loss is shown: red where it is not finite, yellow above what guessing would score."""
+    """Return the style of a loss: red if it is not finite, yellow above its chance level."""
     if value is not None and not math.isfinite(value):
         return "bold red"
     return "yellow" if value is not None and chance is not None and value > chance else "bold"
@@ -99,7 +101,7 @@ def _percent(state: RunState) -> str:
 
 
 def _progress(view: RunView, width: int, ascii_only: bool) -> Text:
-    """The bar and what stands beside it; the bar gives way first."""
+    """Return the progress bar with its figures; a narrow terminal shortens the bar first."""
     state = view.state
     said = f" {state.step}/{state.total_steps} {_percent(state)}"
     times = f"  {duration(view.elapsed)} gone  {duration(view.remaining)} left"
@@ -142,13 +144,13 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
 
 
 def total_chance(state: RunState, view: RunView) -> float | None:
-    """The weighted sum of the chance levels of the terms that count now; None while they are unknown."""
+    """Return the weighted sum of the chance levels of the newest terms, `None` while they are unknown."""
     weighed = [state.loss_weights.get(term, 0.0) * view.chance[term] for term in view.terms if term in view.chance]
     return math.fsum(weighed) if weighed else None
 
 
 def _terms(view: RunView, width: int) -> list[Text]:
-    """The raw loss terms, each beside its chance level, in as many columns as fit."""
+    """Return the raw loss terms with their chance levels, in as many columns as fit."""
     cells = [_term(view, term) for term in view.state.spec.term_names if term in view.terms]
     per_line = max(width // _CELL, 1)
     lines = [Text("  ").join(cells[start : start + per_line]) for start in range(0, len(cells), per_line)]

@@ -1,9 +1,10 @@
-"""The console reporter: follows a run's journal from a thread of its own and shows it in a terminal or a log."""
+"""Report a run on the console, from its own thread: a live panel in a terminal, lines in a log."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event as Signal
@@ -14,35 +15,36 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cockpit.console.follower import Follower, FollowerUpdate
 from cockpit.console.live_panel import panel, progress_line
 from cockpit.console.log_lines import LogLines, with_time
+from cockpit.console.run_view import view_of
 from cockpit.console.summary import curves_text, read_outcome, summary_lines
+from cockpit.session.session import Session
 from cockpit.terminal.safe_stream import is_live, open_console
 from cockpit.text.format import duration, escape_control
 from engine.errors import UserError
-from engine.journal.disk.run_dir import StartWatch
-from engine.journal.reader import JournalReader
+from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
+from engine.protocol.state import RunState
 
 MIN_SECONDS: Final = 0.25
-"""The screen is redrawn at most four times a second."""
+"""Seconds between two looks at the journal, and so between two drawings of the panel."""
 
 CPU_SHARE: Final = 0.01
-"""What the reporter may take of a core: it holds the interpreter's lock beside the training thread."""
+"""Share of a core that the reporter may use: it competes with the training thread for the interpreter's lock."""
 
 PLAIN_SECONDS: Final = 10.0
-"""How often a log gets a line of progress; while nothing moves the gap doubles from line to line."""
+"""Seconds between two lines of progress in a log; while nothing changes, the time doubles from line to line."""
 
 _SECONDS_TO_STOP: Final = 5.0
 _INDENT: Final = "    "
 
 
 class ConsoleReporter:
-    """Shows the run in `run_dir` until `stop`; training never waits for it and never fails by it.
+    """Shows the run in `run_dir` until `stop`; training never waits for it and never fails because of it.
 
-    On a terminal: a live panel with the events scrolling above it. Elsewhere: plain lines. `quiet`: the start, alerts,
-    validations and the end. With `is_resumed` the journal is left alone until the run is taken up again.
+    On a terminal it draws a live panel with the events scrolling above it, elsewhere plain lines. `quiet` prints only
+    the start, alerts, validations and the end. With `is_resumed` the journal is not read until the run continues.
     """
 
     def __init__(
@@ -55,7 +57,6 @@ class ConsoleReporter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run_dir = run_dir
-        self._start = StartWatch(run_dir) if is_resumed else None
         self._quiet = quiet
         self._console = open_console() if console is None else console
         self._clock = clock
@@ -65,23 +66,23 @@ class ConsoleReporter:
         self._log = LogLines(quiet=quiet, timed=not is_live(self._console))
         self._plain = _PlainPace()
         self._past = _Past(run_dir)
-        self._follower: Follower | None = None
+        self._session = Session(run_dir, clock=clock, can_steer=False, awaits_start=is_resumed, recent_only=True)
         self._display: Live | None = None
         self._stopping = Signal()
         self._thread = Thread(target=self._work, name="console", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow, before the run's journal exists if need be; what a former process left is not shown."""
+        """Start the thread; the journal need not exist yet, and events of an earlier process are not shown."""
         self._past.remember()
         self._print(Text(f"{escape_control(str(self._run_dir))}: starting"))
         self._thread.start()
 
     def stop(self, *, final: bool = True) -> None:
-        """Show what is left and end the thread; with `final` the summary and, unless quiet, the curves follow."""
+        """Show what is new and end the thread; with `final`, print the summary and, unless quiet, the curves."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_SECONDS_TO_STOP)
-        if final and not self._thread.is_alive() and self._has_begun():
+        if final and not self._thread.is_alive() and self._session.has_begun:
             self._summarise()
 
     def _work(self) -> None:
@@ -95,37 +96,35 @@ class ConsoleReporter:
         finally:
             if self._display is not None:
                 self._display.stop()
-            if self._follower is not None:
-                self._follower.close()
+            self._session.close()
 
     def tick(self) -> None:
         """Look once at the journal and show what is new."""
-        try:
-            update = self._look()
-        except UserError:
-            update = None  # no journal yet, or a disk that does not answer now: the next look may find more
-        if update is not None:
-            self._show(update)
+        entries = self._read()
+        for line in self._log.of(entries, self._session.spec):
+            self._print(line)
+        state = self._session.state
+        if state is not None and self._past.is_over(state, entries):
+            self._show(state, entries)
         elif self._live:
             self._redraw(Text(f"starting, {duration(self._clock() - self._started_at)}"))
 
-    def _look(self) -> FollowerUpdate | None:
-        if not self._has_begun():
-            return None
-        if self._follower is None:
-            self._follower = self._past.follow(self._clock)
-        return self._follower.look()
+    def _read(self) -> list[Entry]:
+        """Return every entry that was written since the last look."""
+        entries: list[Entry] = []
+        while found := self._session.poll().entries:  # a look reads a bounded number of them
+            fresh = self._past.fresh(found)
+            if not entries:
+                self._log.skip(found[: len(found) - len(fresh)])
+            entries += fresh
+        return entries
 
-    def _has_begun(self) -> bool:
-        return self._start is None or self._start.has_begun()
-
-    def _show(self, update: FollowerUpdate) -> None:
-        for line in self._log.of(update.entries):
-            self._print(line)
+    def _show(self, state: RunState, entries: Sequence[Entry]) -> None:
         if self._live:
-            self._redraw(panel(update.view, width=self._console.width - 1, ascii_only=self._ascii_only))
-        elif not self._quiet and self._plain.is_due(update, self._clock()):
-            self._print(with_time(Text(progress_line(update.view)), time.time()))
+            view = view_of(self._session, state)
+            self._redraw(panel(view, width=self._console.width - 1, ascii_only=self._ascii_only))
+        elif not self._quiet and self._plain.is_due(state, entries, self._clock()):
+            self._print(with_time(Text(progress_line(view_of(self._session, state))), time.time()))
 
     def _redraw(self, picture: Text) -> None:
         if self._display is None:
@@ -137,7 +136,7 @@ class ConsoleReporter:
             self._display.update(picture, refresh=True)
 
     def _print(self, line: Text) -> None:
-        """Print a line: on a terminal broken between words, what follows indented; in a log whole."""
+        """Print a line; a terminal breaks it between words and indents the rest, a log does not break it."""
         if line.no_wrap or not self._console.file.isatty():
             self._console.print(line, soft_wrap=True)
             return
@@ -165,42 +164,56 @@ class ConsoleReporter:
             self._print(line)
         if self._quiet:
             return
-        for row in ["", *curves_text(reader, outcome, width=self._console.width, ascii_only=self._ascii_only)]:
-            self._print(Text(row, no_wrap=True))
+        self._print(Text())
+        for row in curves_text(reader, outcome, width=self._console.width, ascii_only=self._ascii_only):
+            row.no_wrap = True
+            self._print(row)
 
 
 class _Past:
-    """What the journal held before this process began to write: not to be shown as if it happened now."""
+    """The part of the journal that is not shown: it was written before this process began, or was shown already."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self._last_event = 0
+        self._last_id = self._read_to = 0
+        self._last_time = self._read_time = -math.inf
         self._state = ""
 
     def remember(self) -> None:
-        """Note where a former process left the journal, if there is one."""
+        """Note the last event and state of an earlier process, if there is a journal."""
         with suppress(UserError), closing(JournalReader(self._run_dir, at_rest=True)) as reader:
-            self._last_event = reader.newest_ids().event
+            self._last_id = reader.newest_ids().event
             self._state = repr(reader.state())
 
-    def follow(self, clock: Callable[[], float]) -> Follower:
-        """A follower that starts where the past ends. Raises UserError while there is no journal."""
-        return Follower(self._run_dir, clock=clock, after_event=self._last_event, stale=self._state)
+    def is_over(self, state: RunState, entries: Sequence[Entry]) -> bool:
+        """Return whether this process has recorded an event or a state."""
+        if self._state and (entries or repr(state) != self._state):
+            self._state = ""
+        return not self._state
+
+    def fresh(self, found: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the entries that are neither past nor shown, out of those that were read next.
+
+        A journal that was written again from memory gives events other numbers: then their times decide.
+        """
+        if found[0].id <= self._read_to:
+            self._last_id, self._last_time = 0, self._read_time
+        self._read_to, self._read_time = found[-1].id, found[-1].time
+        return [entry for entry in found if entry.id > self._last_id and entry.time > self._last_time]
 
 
 class _PlainPace:
-    """When a log gets a line: every ten seconds while the run moves, ever more rarely while it stands."""
+    """Decides when a log gets a line of progress: every ten seconds, less often while nothing changes."""
 
     def __init__(self) -> None:
         self._last: float | None = None
         self._shown = (-1, "")
         self._gap = PLAIN_SECONDS
 
-    def is_due(self, update: FollowerUpdate, now: float) -> bool:
-        """Whether to print the progress now."""
-        state = update.view.state
+    def is_due(self, state: RunState, entries: Sequence[Entry], now: float) -> bool:
+        """Return whether to print the progress now."""
         where = (state.step, state.activity.value)
-        ends_epoch = any(isinstance(entry.event, e.EpochCompleted) for entry in update.entries)
+        ends_epoch = any(isinstance(entry.event, e.EpochCompleted) for entry in entries)
         if self._last is None:
             self._last = now
         if not ends_epoch and now - self._last < self._gap:

@@ -1,4 +1,4 @@
-"""What a run leaves on the console: how it ended, what it reached, what was done to it, and how to go on."""
+"""Summarise a run on the console: end, results, interventions, and the command that continues it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.text import Text
 
-from cockpit.console.charts import chart_lines, marked_steps, read_curves, summary_metrics
-from cockpit.console.follower import Best, best_validation, chance_levels, last_terms
+from cockpit.console.charts import chart_lines, read_printed
+from cockpit.console.curves import summary_metrics
 from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
 from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
 from cockpit.text.format import duration, escape_control, number, rate
 from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -28,7 +29,7 @@ _MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """Everything that the summary says, read from the journal once."""
+    """The data of a summary, read from the journal once."""
 
     run_dir: Path
     state: RunState
@@ -39,7 +40,7 @@ class RunSummary:
 
 
 def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
-    """The outcome of the run in `run_dir`; None where it never recorded a state."""
+    """Return the outcome of the run in `run_dir`, `None` if it never recorded a state."""
     state = reader.state()
     if state is None:
         return None
@@ -54,7 +55,7 @@ def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
 
 
 def summary_lines(outcome: RunSummary) -> list[Text]:
-    """The summary without its curves."""
+    """Return the summary without its curves."""
     return [
         Text(f"{escape_control(outcome.state.run)}: {ending(outcome)}", "bold"),
         *fact_lines(outcome),
@@ -64,30 +65,31 @@ def summary_lines(outcome: RunSummary) -> list[Text]:
 
 
 def fact_lines(outcome: RunSummary) -> list[Text]:
-    """How far the run is, what it reached, what went wrong and what was done to it."""
+    """Return the facts of a run: steps, results, troubles, interventions and alerts."""
+    spec = outcome.state.spec
     return [
         Text(f"  {_where(outcome.state)}"),
         Text(f"  {_reached(outcome)}"),
         *_terms(outcome),
         *_troubles(outcome),
-        *_listed("interventions", [entry_line(entry) for entry in outcome.entries if is_intervention(entry)]),
+        *_listed("interventions", [entry_line(entry, spec) for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [_incident(incident) for incident in incidents_of(outcome.entries)]),
     ]
 
 
-def curves_text(reader: JournalReader, outcome: RunSummary, *, width: int, ascii_only: bool) -> list[str]:
-    """The end-of-run curves: total loss, the task's score, gradient norm."""
-    curves = read_curves(reader, summary_metrics(outcome.state.spec), marked_steps(outcome.entries))
-    return chart_lines(curves, width=width, ascii_only=ascii_only)
+def curves_text(reader: JournalReader, outcome: RunSummary, *, width: int, ascii_only: bool) -> list[Text]:
+    """Return the charts of total loss, the task's score and gradient norm as lines."""
+    printed = read_printed(reader, summary_metrics(outcome.state.spec), outcome.entries)
+    return chart_lines(printed, width=width, ascii_only=ascii_only)
 
 
 def is_intervention(entry: Entry) -> bool:
-    """A command that was carried out, clamped or refused, or something done in another's name than the engine's."""
+    """Return whether the entry is the outcome of a command, or has another actor than the engine."""
     return entry.status is not Status.NOTED or entry.actor != "engine"
 
 
 def ending(outcome: RunSummary) -> str:
-    """How the run ended, or that it was left in the middle."""
+    """Return how the run ended, or its last activity if it was left unfinished."""
     last = next((x.event for x in reversed(outcome.entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
     match outcome.state.activity, last:
         case Activity.FINISHED, e.RunFinished(reason=reason, seconds=seconds):
@@ -127,7 +129,7 @@ def _terms(outcome: RunSummary) -> Iterator[Text]:
 
 
 def _troubles(outcome: RunSummary) -> Iterator[Text]:
-    """Counts of what went wrong; nothing where nothing did."""
+    """Yield a line for each kind of trouble that occurred."""
     state = outcome.state
     skipped = [entry for entry in outcome.entries if isinstance(entry.event, e.StepSkipped)]
     if skipped:
@@ -156,7 +158,7 @@ def _incident(incident: Incident) -> Text:
 
 
 def way_on(outcome: RunSummary) -> Iterable[str]:
-    """The last checkpoint and the command that goes on from it."""
+    """Return the last checkpoint and the command that continues from it."""
     state, run_dir = outcome.state, outcome.run_dir
     if not state.last_checkpoint:
         yield "no checkpoint was written: the run cannot be resumed"

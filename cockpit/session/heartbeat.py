@@ -1,4 +1,4 @@
-"""Whether the process that writes a journal lives, and for how long it has."""
+"""Tell from a journal whether its writer is alive, and since when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHECK_SECONDS: Final = 1.0
 
 
 class Heartbeat:
-    """Watches the newest session of a journal; `now` is the time of a screen's clock, in seconds."""
+    """Watches the newest session of a journal; `now` is the time of the caller's clock, in seconds."""
 
     def __init__(self, now: float) -> None:
         self.is_gone = False
@@ -21,14 +21,14 @@ class Heartbeat:
         self._checked_at = self._due_at = now
 
     def observe(self, session: WriterSession | None, now: float) -> None:
-        """The newest session as the journal tells it."""
+        """Take the newest session of the journal, `None` before the first."""
         if session is not None and (self._session is None or session.id != self._session.id):
             self._began = now - max(0.0, time.time() - session.started)
             self._checked_at, self.is_gone = now - _CHECK_SECONDS, False
         self._session = session
 
     def is_of(self, session: WriterSession | None) -> bool:
-        """Whether `session` is the one that is watched, in whatever file it was found."""
+        """Return whether `session` is the one that is watched, in whatever file it was found."""
         watched = self._session
         return (
             watched is not None
@@ -37,24 +37,28 @@ class Heartbeat:
         )
 
     def due(self, now: float) -> bool:
-        """True about once a second: time for checks that need not be made at every look."""
+        """Return whether checks that are made once a second are due, and set the time of the next."""
         if now < self._due_at:
             return False
         self._due_at = now + _CHECK_SECONDS
         return True
 
     def elapsed(self, now: float) -> float:
-        """Seconds since the session began, or that it lasted; before the first one, seconds that were waited."""
+        """Return the seconds since the session began, or its length; before the first, the seconds waited for one."""
         if self._session is not None and self._session.ended is not None:
             return self._session.ended - self._session.started
         return now - self._began
 
+    def has_left(self) -> bool:
+        """Return whether the writer's process has ended; `False` for a silent one, which may continue."""
+        return self._session is not None and (self._session.ended is not None or not self._session.process_exists())
+
     def age(self) -> float | None:
-        """Seconds since the last sign of life, None where none is expected."""
+        """Return the seconds since the last heartbeat, `None` if none is expected."""
         return None if self._session is None or self._session.ended is not None else self._session.age
 
     def complaint(self, now: float) -> str:
-        """Why nothing more is to be expected of a run that did not say that it is over, '' where it lives."""
+        """Return why a run that has not ended will record nothing more, an empty string if its process lives."""
         if self._session is None:
             return ""
         if self._session.ended is not None:

@@ -1,4 +1,4 @@
-"""One run as a screen knows it: its journal followed, its state, events and histories, the commands on their way."""
+"""Follow one run through its journal: state, events, histories, and the commands that wait for their outcome."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,13 +37,13 @@ from engine.protocol.task_spec import NO_SPEC, TaskSpec
 __all__ = ["FULL_UPDATE", "CommandOutcome", "Pending", "Session", "SessionUpdate"]
 
 BUSY_SECONDS: Final = 0.05
-"""How long a look may wait for a locked journal; readers of one in WAL mode hardly ever wait."""
+"""Seconds that a look may wait for a locked journal; in WAL mode readers hardly ever wait."""
 
 RETRY_SECONDS: Final = 0.5
-"""After a look that failed."""
+"""Seconds between a look that failed and the next."""
 
 _HALF_MADE_SECONDS: Final = 5.0
-"""So long after the screen has opened a journal that cannot be read yet is taken for one that is being made."""
+"""Seconds after the start in which an unreadable journal counts as one that is being created."""
 
 EVENTS_PER_LOOK: Final = 1_000
 
@@ -51,9 +52,9 @@ _STARTING: Final = "starting"
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
-    """What one poll brought; falsy when nothing changed. `time`: pulse, heartbeat or notice read differently now.
+    """The changes of one poll; falsy if there are none. `time`: pulse, heartbeat or notice have another text.
 
-    `rewound`: a rollback or a resume opened a branch, histories were cut. `began`: incidents that began with `entries`.
+    `rewound`: a rollback or a resume opened a branch, and histories were cut. `began`: incidents that `entries` began.
     """
 
     state: bool = False
@@ -69,17 +70,17 @@ class SessionUpdate:
 
 
 FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=True)
-"""For a panel that comes back on screen: look at all of it again."""
+"""For a panel that becomes visible: everything may have changed."""
 
 
 class Session:
-    """The run in `run_dir`, which need not exist yet. Poll it about ten times a second, always from one thread.
+    """The run in `run_dir`, which need not exist yet. Poll it from one thread, up to ten times a second.
 
-    `gradient_bound` is `gate.max_grad_norm`, None where the journal does not say;
-    `elapsed` and `remaining` are seconds; `heartbeat_age` seconds since the writer's last sign of life, None where
-    none is expected; `notice` says why there is nothing to show, '' where there is. With `awaits_start` the journal
-    is left alone until a process takes the run up: what it says of the time before is not true of the run now.
-    `incidents` are its alerts as they are counted everywhere, and which of them were acknowledged here.
+    `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it. `elapsed` and `remaining` are
+    seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is expected. `notice` explains
+    missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with those acknowledged here.
+    With `awaits_start` the journal is not read until a process continues the run: it describes the time before.
+    With `recent_only` the history holds every validation but only the newest training steps.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Session:
         actor: str = "cockpit",
         can_steer: bool = True,
         awaits_start: bool = False,
+        recent_only: bool = False,
     ) -> None:
         self.run_dir = run_dir
         self._start = StartWatch(run_dir) if awaits_start else None
@@ -108,6 +110,8 @@ class Session:
         self.incidents = Incidents()
         self.notice = _STARTING
         self._clock = clock
+        self._recent_only = recent_only
+        self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
         self._entries: list[Entry] = []
         self._outbox = Outbox(run_dir, actor)
         self._life = Heartbeat(clock())
@@ -119,22 +123,32 @@ class Session:
         self._forget()
 
     @property
+    def has_begun(self) -> bool:
+        """Return whether the journal is read; `False` while the start of a process is awaited."""
+        return self._start is None or self._start.has_begun()
+
+    @property
+    def writer_has_left(self) -> bool:
+        """Return whether the process that wrote the journal has ended; `False` for a silent one, and before any."""
+        return self._life.has_left()
+
+    @property
     def entries(self) -> Sequence[Entry]:
-        """Every event so far, oldest first."""
+        """Return every event so far, oldest first."""
         return self._entries
 
     @property
     def end(self) -> End | None:
-        """How the run ended, None while it goes on."""
+        """Return how the run ended, `None` while it continues."""
         return None if self.state is None else end_of(self.state, self._entries)
 
     @property
     def pending(self) -> tuple[Pending, ...]:
-        """Commands sent from here that were not answered yet, oldest first."""
+        """Return the commands sent from here that have no outcome yet, oldest first."""
         return self._outbox.pending
 
     def poll(self) -> SessionUpdate:
-        """One look at the journal; cheap when nothing is new. A journal that cannot be read is told by `notice`."""
+        """Look once at the journal; cheap if nothing is new. If it cannot be read, `notice` says so."""
         now, before = self._clock(), (self.pulse, self.notice, self._beat())
         update = self._look(now) if now >= self._retry_at else SessionUpdate()
         self._measure(now)
@@ -145,7 +159,7 @@ class Session:
         return replace(update, answers=answers, time=later) if answers or later else update
 
     def decide(self, command: Command) -> Outcome:
-        """What the rule book says to `command` on the newest state."""
+        """Return the outcome of `command` on the newest state."""
         if not self.can_steer:
             return refused("this screen only watches")
         if self.state is None:
@@ -155,7 +169,7 @@ class Session:
         return decide(self.state, command)
 
     def send(self, command: Command) -> Outcome:
-        """Send `command` unless it is refused; it is pending until its answer arrives. Returns what is foretold."""
+        """Send `command` unless it would be refused and return the predicted outcome; it is pending until answered."""
         outcome = self.decide(command)
         if outcome.status is Status.REFUSED:
             return outcome
@@ -166,7 +180,7 @@ class Session:
         return outcome
 
     def close(self) -> None:
-        """Give the journal back."""
+        """Close the journal."""
         self._feed.close()
         self._outbox.close()
         if self._tail is not None:
@@ -174,7 +188,7 @@ class Session:
             self._tail = None
 
     def _forget(self) -> None:
-        """The journal is another than before, or was never read."""
+        """Reset everything that was read, before the first look and for another journal."""
         self.state, self.spec = None, NO_SPEC
         self.chance = {}
         self.gradient_bound = None
@@ -186,14 +200,11 @@ class Session:
         self._entries = []
         self.incidents = Incidents()
         self._watch = ActivityText(self.run_dir / CHECKPOINTS)
-        self._feed = HistoryLoader(self.history, self._open)
-
-    def _open(self) -> JournalTail:
-        return JournalTail(self.run_dir, busy_seconds=BUSY_SECONDS)
+        self._feed = HistoryLoader(self.history, self._open, recent_only=self._recent_only)
 
     def _look(self, now: float) -> SessionUpdate:
         self._troubles.found.clear()
-        if self._start is not None and not self._start.has_begun():
+        if not self.has_begun:
             return SessionUpdate()
         try:
             lost = self._follow_file(now)
@@ -213,9 +224,9 @@ class Session:
         return replace(update, answers=(*lost, *update.answers)) if lost else update
 
     def _follow_file(self, now: float) -> tuple[CommandOutcome, ...]:
-        """Have the journal open that is there now: the run's own one put back, or that of a run made again.
+        """Open the file that is in the journal's place now: a restored one, or that of a new run of the same name.
 
-        Returns refusals for commands that lie in the file that is gone.
+        Return refusals of the commands in a file that is gone.
         """
         if self._tail is not None and (not self._life.due(now) or _inode_of(self._journal) == self._inode):
             return ()
@@ -230,7 +241,7 @@ class Session:
         self._feed.close()
         self._outbox.close()
         self._forget()
-        return self._outbox.abandon("the run was made anew")
+        return self._outbox.abandon("the journal was replaced")
 
     def _news(self, now: float) -> SessionUpdate:
         assert self._tail is not None
@@ -244,7 +255,7 @@ class Session:
         return replace(update, steps=self._grown(), rewound=rewound)
 
     def _read_events(self, tail: JournalTail, now: float) -> SessionUpdate:
-        """State and events of one moment: nobody sees an event whose effect is not there yet."""
+        """Read state and events of one moment, so that every event comes with its effect."""
         with tail.snapshot():
             text = tail.state_text()
             if text is not None and self._state_text.spec is None:
@@ -263,7 +274,7 @@ class Session:
         return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)
 
     def _read_rows(self, tail: JournalTail) -> bool:
-        """Rows that cannot be read must not hide the events."""
+        """Read new rows and return whether the run was rewound; unreadable rows do not hide the events."""
         try:
             with tail.snapshot():
                 return self._feed.look(tail)
@@ -282,7 +293,7 @@ class Session:
         return state is not None
 
     def _grown(self) -> bool:
-        """The histories are not what they were at the last look."""
+        """Return whether the histories have changed since the last look."""
         if self.history.version == self._history_version:
             return False
         self._history_version = self.history.version
@@ -292,7 +303,7 @@ class Session:
         return True
 
     def _measure(self, now: float) -> None:
-        """Let the clock tell: pulse, pace, heartbeat."""
+        """Update what depends on the time: pulse, pace, heartbeat."""
         self.elapsed, self.heartbeat_age = self._life.elapsed(now), self._life.age()
         if self.state is None:
             self.pulse = f"{_STARTING}, {duration(self.elapsed)}"
@@ -305,7 +316,7 @@ class Session:
         self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
 
     def _beat(self) -> int:
-        """The heartbeat's age as a screen may show it: a fresh one is not update."""
+        """Return the heartbeat's age in the seconds that are shown, 0 for a fresh one."""
         return 0 if self.heartbeat_age is None or self.heartbeat_age < 3 else int(self.heartbeat_age)
 
 

@@ -1,4 +1,4 @@
-"""Reading a run's journal from any process, while it is written or long after."""
+"""Read a run's journal once: states, events, metrics, from any process and at any time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event of the journal: `time` in seconds since 1970, `step` the boundary it happened at."""
+    """One event of the journal: `time` in seconds since 1970, `step` the boundary at which it happened."""
 
     id: int
     time: float
@@ -50,9 +50,9 @@ class Newest:
     command: int
 
 
-# A row is what SQLite hands out, of no type that pyright could know: hence Any.
+# `Any`: SQLite's rows have no static type.
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """The entry in one row of the event table. Raises WireError for an event this program does not know."""
+    """Return the entry in one row of the event table. Raises WireError for an unknown event."""
     number, when, branch, step, actor, command_id, status, reason, kind, body = row
     return Entry(
         number, when, branch, step, actor, command_id, Status(status), reason, wire.event_from_text(kind, body)
@@ -60,9 +60,10 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
 
 
 class JournalReader:
-    """A read-only view of the journal at `path`: the file or its directory. Raises UserError where there is none.
+    """A read-only view of the journal at `path`, the file or its directory. Raises UserError if there is none.
 
-    `at_rest` says that nobody writes it meanwhile: then reading leaves no trace in the directory.
+    With `at_rest` no process writes the journal, and reading leaves no trace in the directory. To follow a journal
+    that is written, use `JournalTail`; both decode rows with the same functions.
     """
 
     def __init__(self, path: Path, *, at_rest: bool = False):
@@ -71,12 +72,12 @@ class JournalReader:
         self._connection = open_at_rest(path) if at_rest else open_readable(path)
 
     def is_replaced(self) -> bool:
-        """Whether another file is in the journal's place: its writer puts one there if the former was deleted."""
+        """Return whether another file has taken the journal's place, as after its writer found it deleted."""
         found = identity_of(self.path)
         return found is not None and found != self._identity
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     def state(self) -> RunState | None:
@@ -88,25 +89,25 @@ class JournalReader:
         return self._understood(lambda text: wire.state_from_text(text, spec), row[0])
 
     def spec(self) -> TaskSpec:
-        """Return what the run's task says of itself."""
+        """Return the spec of the run's task."""
         return spec_of(self.meta(TASK))
 
     def heartbeat(self) -> WriterSession | None:
-        """The newest session with its last sign of life, or None when no writer ever started."""
+        """Return the newest session with its last heartbeat, `None` if no writer ever started."""
         return self._query(lambda: newest_session(self._connection))
 
     def is_alive(self) -> bool:
-        """A process writes this journal now."""
+        """Return whether a process writes this journal now."""
         session = self.heartbeat()
         return session is not None and session.is_alive()
 
     def meta(self, key: str) -> Json:
-        """The JSON value kept under `key`, or None."""
+        """Return the JSON value of `key`, `None` if it is absent."""
         row = self._row("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else self._understood(from_text, row[0])
 
     def metric_names(self) -> tuple[str, ...]:
-        """Every metric that was ever recorded, training before validation, in the order of first appearance."""
+        """Return every metric that was recorded, training before validation, in the order of first appearance."""
         names: dict[str, None] = {}
         for table in POINT_TABLES:
             rows = self._rows(f"SELECT names FROM layouts WHERE id IN (SELECT layout FROM {table}) ORDER BY id")
@@ -122,7 +123,7 @@ class JournalReader:
         last: int | None = None,
         branch: int | Literal["current"] = "current",
     ) -> Series:
-        """The metrics `names` at steps `first` to `last`, both included, in one lineage: superseded rows are left out.
+        """Return the metrics `names` at steps `first` to `last`, both included, without superseded rows.
 
         `branch` is the branch that the lineage ends in. A name that was never recorded is absent everywhere.
         """
@@ -130,24 +131,24 @@ class JournalReader:
         return self._query(lambda: read_series(self._connection, tuple(names), window))
 
     def lineage(self) -> tuple[tuple[int, int | None], ...]:
-        """The current lineage, oldest first: each branch and the last step of it that still counts (None: all)."""
+        """Return the current lineage, oldest first: each branch and its last step that counts (None: all)."""
         return self._query(lambda: lineage_of(self._connection, None))
 
     def events(self, after_id: int = 0, kinds: Collection[str] | None = None) -> list[Entry]:
-        """Events with a number above `after_id`, oldest first; `kinds` keeps those words only ('lr_scaled')."""
+        """Return the events numbered above `after_id`, oldest first; only those of `kinds` ('lr_scaled') if given."""
         marks = "" if kinds is None else f" AND kind IN ({','.join('?' * len(kinds))})"
         rows = self._rows(f"SELECT * FROM events WHERE id > ?{marks} ORDER BY id", after_id, *(kinds or ()))
         return [self._entry(row) for row in rows]
 
     def outcome(self, command_id: int) -> Entry | None:
-        """How the command with that number ended, or None while it is open."""
+        """Return the outcome of the command with that number, `None` while it is open."""
         row = self._row(
             "SELECT * FROM events WHERE command_id = ? AND status != 'noted' ORDER BY id LIMIT 1", command_id
         )
         return None if row is None else self._entry(row)
 
     def newest_ids(self) -> Newest:
-        """What is newest in the journal, cheap enough to ask ten times a second."""
+        """Return the numbers of the newest rows."""
         point = self._row("SELECT branch, step FROM steps ORDER BY branch DESC, step DESC LIMIT 1") or (0, 0)
         row = self._row("SELECT (SELECT max(id) FROM events), (SELECT max(id) FROM commands)") or (0, 0)
         return Newest(point[0], point[1], row[0] or 0, row[1] or 0)
@@ -162,10 +163,10 @@ class JournalReader:
         return self._query(lambda: self._connection.execute(query, values).fetchall())
 
     def _query(self, read: Callable[[], T]) -> T:
-        """Run `read`; a file that turns out to be damaged is the user's to know about."""
+        """Run `read`. Raises UserError for a damaged file."""
         try:
             return read()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
     def _understood(self, decode: Callable[[V], T], stored: V) -> T:

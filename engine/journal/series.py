@@ -1,10 +1,10 @@
-"""Metric histories: packed rows of a journal to numpy arrays, along the lineage of branches that counts."""
+"""Decode the packed rows of a journal to numpy arrays, and join them along the current lineage."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,56 @@ from engine.journal.store import POINT_TABLES
 from engine.journal.transaction import newest_branch
 
 ROWS_PER_CHUNK = 20_000
-"""Rows unpacked together, so that a long history needs memory for the metrics asked for only."""
+"""Rows unpacked at a time, so that a long history needs memory only for the requested metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowBlock:
+    """The rows of one layout: row `at[i]` of S has `values_NK[i]`, one value per entry of the K `names`."""
+
+    layout: int
+    names: tuple[str, ...]
+    at: NDArray[np.intp]
+    values_NK: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """S rows, steps ascending, packed as they were recorded."""
+
+    steps: NDArray[np.int64]
+    parts: tuple[RowBlock, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return int(self.steps.size)
+
+
+def unpack_rows(found: Sequence[tuple[int, int, bytes]], names_of: Callable[[int], tuple[str, ...]]) -> Rows:
+    """Decode rows of (step, layout, vector); `names_of` returns a layout's columns, empty for an unknown layout.
+
+    Raises ValueError for a vector that does not have the length of its layout.
+    """
+    if not found:
+        return Rows(np.zeros(0, np.int64), ())
+    steps, layouts, vectors = zip(*found, strict=True)
+    layout_S = np.array(layouts, np.int64)
+    parts: list[RowBlock] = []
+    for layout in dict.fromkeys(layouts):
+        names = names_of(layout)
+        if names:
+            at = np.flatnonzero(layout_S == layout)
+            packed = b"".join(vectors) if at.size == len(found) else b"".join(vectors[row] for row in at)
+            parts.append(RowBlock(layout, names, at, np.frombuffer(packed, np.float32).reshape(at.size, len(names))))
+    return Rows(np.array(steps, np.int64), tuple(parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """S rows in the order of `steps`: one float32 array per name, NaN where absent; `present` tells absent from NaN."""
+    """S rows in the order of `steps`: one float32 array per name, NaN if absent; `present` distinguishes absent from
+    NaN.
+    """
 
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]
@@ -29,7 +73,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWindow:
-    """Steps `first` to `last`, both included, None for no bound, in the lineage ending in `branch` (None: newest)."""
+    """Steps `first` to `last`, both included, `None` for no bound; the lineage ends in `branch` (`None`: newest)."""
 
     first: int | None = None
     last: int | None = None
@@ -38,7 +82,7 @@ class SeriesWindow:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """S rows and K columns read from one table, with a mask of what was recorded."""
+    """S rows and K columns from one table, with a mask of recorded values."""
 
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]
@@ -47,7 +91,7 @@ class _Block:
 
 
 def lineage_of(connection: sqlite3.Connection, branch: int | None) -> tuple[tuple[int, int | None], ...]:
-    """The branches that `branch` continues, oldest first and itself last, with the last step of each that counts."""
+    """Return the branches that `branch` continues, oldest first, itself last, each with the last step that counts."""
     rows = connection.execute(
         "SELECT id, from_step FROM branches WHERE id <= ? ORDER BY id DESC",
         (newest_branch(connection) if branch is None else branch,),
@@ -61,7 +105,10 @@ def lineage_of(connection: sqlite3.Connection, branch: int | None) -> tuple[tupl
 
 
 def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: SeriesWindow) -> Series:
-    """The metrics `names` in `window`, rows of both tables joined by step. Raises sqlite3.Error."""
+    """Return the metrics `names` in `window`, rows of both tables joined by step.
+
+    Raises sqlite3.Error, and ValueError for a row that cannot be decoded.
+    """
     connection.execute("BEGIN")
     try:
         blocks = [block for table in POINT_TABLES for block in _blocks(connection, table, names, window)]
@@ -73,63 +120,46 @@ def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: 
 def _blocks(
     connection: sqlite3.Connection, table: str, names: tuple[str, ...], window: SeriesWindow
 ) -> Iterator[_Block]:
-    """The rows of one table that hold at least one of `names`, a chunk at a time, steps ascending."""
-    columns = _columns(connection, names)
-    if not columns:
+    """Yield the rows of one table that hold at least one of `names`, a chunk at a time, steps ascending."""
+    layouts = _layouts_with(connection, frozenset(names))
+    if not layouts:
         return
-    wanted = ",".join(str(layout) for layout in columns)
+    wanted = ",".join(map(str, layouts))
     query = (
-        f"SELECT step, epoch, layout, vals FROM {table} WHERE branch = ? AND step BETWEEN ? AND ?"
+        f"SELECT step, layout, vals, epoch FROM {table} WHERE branch = ? AND step BETWEEN ? AND ?"
         f" AND layout IN ({wanted}) ORDER BY step"
     )
     for branch, bound in lineage_of(connection, window.branch):
         last = min(limit for limit in (bound, window.last, 2**62) if limit is not None)
         first = -(2**62) if window.first is None else window.first
         cursor = connection.execute(query, (branch, first, last))
-        while rows := cursor.fetchmany(ROWS_PER_CHUNK):
-            yield _unpacked(rows, columns, len(names))
+        while found := cursor.fetchmany(ROWS_PER_CHUNK):
+            rows = unpack_rows([row[:3] for row in found], layouts.__getitem__)
+            yield _picked(rows, np.array([row[3] for row in found], np.float64), names)
 
 
-def _columns(connection: sqlite3.Connection, names: tuple[str, ...]) -> dict[int, _LayoutColumns]:
-    """For each layout that holds any of `names`: how to pick them out of its rows."""
-    rows = connection.execute("SELECT id, names FROM layouts")
-    found: dict[int, _LayoutColumns] = {}
-    for number, text in rows.fetchall():
-        held = {name: column for column, name in enumerate(json.loads(text))}
-        pairs = [(position, held[name]) for position, name in enumerate(names) if name in held]
-        if pairs:
-            found[number] = _LayoutColumns(len(held), [to for to, _ in pairs], [source for _, source in pairs])
-    return found
+def _layouts_with(connection: sqlite3.Connection, names: frozenset[str]) -> dict[int, tuple[str, ...]]:
+    """Return the layouts that hold any of `names`, each with all of its columns."""
+    rows = connection.execute("SELECT id, names FROM layouts").fetchall()
+    layouts = {number: tuple(map(str, json.loads(text))) for number, text in rows}
+    return {number: columns for number, columns in layouts.items() if not names.isdisjoint(columns)}
 
 
-@dataclass(frozen=True, slots=True)
-class _LayoutColumns:
-    """A layout `width` columns wide; its column `source[i]` is the wanted name number `target[i]`."""
-
-    width: int
-    target: list[int]
-    source: list[int]
-
-
-def _unpacked(rows: list[tuple[int, float, int, bytes]], columns: dict[int, _LayoutColumns], num_names: int) -> _Block:
-    steps, epochs, layouts, packed = zip(*rows, strict=True)
-    values_SK = np.full((len(rows), num_names), np.nan, np.float32)
-    present_SK = np.zeros((len(rows), num_names), np.bool_)
-    layout_S = np.asarray(layouts)
-    for layout, pick in columns.items():
-        (at,) = np.nonzero(layout_S == layout)
-        if at.size == 0:
-            continue
-        blob = b"".join(packed) if at.size == len(rows) else b"".join(packed[i] for i in at)
-        block_SK = np.frombuffer(blob, np.float32).reshape(at.size, pick.width)
-        cells = np.ix_(at, np.asarray(pick.target))
-        values_SK[cells] = block_SK[:, pick.source]
+def _picked(rows: Rows, epochs: NDArray[np.float64], names: tuple[str, ...]) -> _Block:
+    """Return the columns `names` of decoded rows."""
+    values_SK = np.full((rows.size, len(names)), np.nan, np.float32)
+    present_SK = np.zeros((rows.size, len(names)), np.bool_)
+    for part in rows.parts:
+        held = {name: column for column, name in enumerate(part.names)}
+        pairs = [(target, held[name]) for target, name in enumerate(names) if name in held]
+        cells = np.ix_(part.at, np.array([target for target, _ in pairs]))
+        values_SK[cells] = part.values_NK[:, [column for _, column in pairs]]
         present_SK[cells] = True
-    return _Block(np.array(steps, np.int64), np.array(epochs, np.float64), values_SK, present_SK)
+    return _Block(rows.steps, epochs, values_SK, present_SK)
 
 
 def _joined(names: tuple[str, ...], blocks: list[_Block]) -> Series:
-    """Blocks of both tables on one axis of ascending steps."""
+    """Join blocks of both tables on one axis of ascending steps."""
     all_steps = np.concatenate([np.zeros(0, np.int64), *(block.steps for block in blocks)])
     steps = np.unique(all_steps)
     epochs = np.zeros(steps.size, np.float64)

@@ -1,21 +1,18 @@
-"""Following a journal cheaply: one glance tells whether anything is new, rows come as blocks of numbers."""
+"""Follow a journal that is written: a version number that changes with every commit, and bounded queries."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
-from engine.journal.series import lineage_of
+from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_readable
 from engine.protocol.codec import Json, WireError, from_text
@@ -23,10 +20,10 @@ from engine.protocol.codec import Json, WireError, from_text
 PointTable = Literal["steps", "validations"]
 
 Lineage = tuple[tuple[int, int | None], ...]
-"""Branches that count, oldest first, each with the last step of it that counts (None: all)."""
+"""Branches that count, oldest first, each with its last step that counts (None: all)."""
 
 Mark = tuple[int, int, float]
-"""Branch, step and time of a table's newest row: when it is as before, the table is as before."""
+"""Branch, step and time of a table's newest row; unchanged if the table is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +37,8 @@ class StepRange:
 
 
 @dataclass(frozen=True, slots=True)
-class RowBlock:
-    """The rows of one layout: row `at[i]` of S holds `values_NK[i]`, one value for each of the K `names`."""
-
-    layout: int
-    names: tuple[str, ...]
-    at: NDArray[np.intp]
-    values_NK: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """S rows, steps ascending, packed as they were recorded."""
-
-    steps: NDArray[np.int64]
-    parts: tuple[RowBlock, ...]
-
-    @property
-    def size(self) -> int:
-        """How many rows."""
-        return int(self.steps.size)
-
-
-@dataclass(frozen=True, slots=True)
 class EventPage:
-    """Entries in the order of their numbers, the number read up to, and how many rows were read, strange ones too."""
+    """Entries in the order of their numbers; `num_read` counts the rows up to `last_id`, unknown kinds included."""
 
     entries: tuple[Entry, ...]
     last_id: int
@@ -72,9 +46,9 @@ class EventPage:
 
 
 class JournalTail:
-    """A read-only view that is asked many times a second. Raises UserError where the journal is missing or damaged.
+    """A read-only view for many queries a second. Raises UserError if the journal is missing or damaged.
 
-    Every query but `version` belongs inside `snapshot`, which makes them agree with each other.
+    Call every query except `version` inside `snapshot`, so that they see the same moment.
     """
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
@@ -83,17 +57,17 @@ class JournalTail:
         self._layouts: dict[int, tuple[str, ...]] = {}
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     def version(self) -> int:
-        """A number that differs from the one before when any other connection has committed; microseconds."""
+        """Return a number that changes when another connection commits; takes microseconds."""
         with self._complaining():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def snapshot(self) -> Generator[None, None, None]:
-        """What is asked inside is one moment of the journal."""
+        """Run the queries inside on one moment of the journal."""
         with self._complaining():
             self._connection.execute("BEGIN")
             try:
@@ -103,20 +77,20 @@ class JournalTail:
                     self._connection.execute("COMMIT")
 
     def state_text(self) -> str | None:
-        """The last state as it was written, or None before the first."""
+        """Return the last state as it was written, `None` before the first."""
         row = self._connection.execute("SELECT body FROM state").fetchone()
         return None if row is None else str(row[0])
 
     def session(self) -> WriterSession | None:
-        """The newest session of a writer, or None before the first."""
+        """Return the newest session of a writer, `None` before the first."""
         return newest_session(self._connection)
 
     def lineage(self) -> Lineage:
-        """The branches that count now."""
+        """Return the branches that count now."""
         return lineage_of(self._connection, None)
 
     def meta(self, key: str) -> Json:
-        """The JSON value kept under `key`; None where there is none or it cannot be read."""
+        """Return the JSON value of `key`, `None` if it is absent or cannot be read."""
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         try:
             return None if row is None else from_text(row[0])
@@ -124,54 +98,39 @@ class JournalTail:
             return None
 
     def events(self, after_id: int, *, limit: int) -> EventPage:
-        """The next `limit` events after that number; one of a kind this program does not know is left out."""
+        """Return the next `limit` events after that number, without those of an unknown kind."""
         query = "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?"
         rows = self._connection.execute(query, (after_id, limit)).fetchall()
         entries = tuple(entry for row in rows if (entry := _understood(row)) is not None)
         return EventPage(entries, rows[-1][0] if rows else after_id, len(rows))
 
     def mark(self, table: PointTable) -> Mark | None:
-        """The newest row of a table, None where it is empty."""
+        """Return the newest row of a table, `None` if it is empty."""
         query = f"SELECT branch, step, time FROM {table} ORDER BY branch DESC, step DESC LIMIT 1"
         return self._connection.execute(query).fetchone()
 
     def oldest_step(self, span: StepRange) -> int | None:
-        """The first recorded step inside `span`, None where there is none."""
+        """Return the first recorded step inside `span`, `None` if there is none."""
         query = f"SELECT step FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT 1"
         row = self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()
         return None if row is None else int(row[0])
 
     def count(self, span: StepRange) -> int:
-        """How many rows `span` holds; looks at every one."""
+        """Count the rows of `span`, by reading every one."""
         query = f"SELECT count(*) FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
         return int(self._connection.execute(query, (span.branch, span.first, span.last)).fetchone()[0])
 
     def rows(self, span: StepRange, *, limit: int, newest: bool = False) -> Rows:
-        """The first (or `newest`) rows inside `span`, at most `limit`."""
+        """Return the first (or `newest`) rows inside `span`, at most `limit`."""
         query = (
             f"SELECT step, layout, vals FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ?"
             f" ORDER BY step {'DESC' if newest else 'ASC'} LIMIT ?"
         )
         found = self._connection.execute(query, (span.branch, span.first, span.last, limit)).fetchall()
-        return self._packed(found[::-1] if newest else found)
-
-    def _packed(self, found: Sequence[tuple[int, int, bytes]]) -> Rows:
-        if not found:
-            return Rows(np.zeros(0, np.int64), ())
-        steps, layouts, blobs = zip(*found, strict=True)
-        layout_S = np.array(layouts, np.int64)
-        parts: list[RowBlock] = []
-        for layout in dict.fromkeys(layouts):
-            at = np.flatnonzero(layout_S == layout)
-            packed = b"".join(blobs) if at.size == len(found) else b"".join(blobs[row] for row in at)
-            names = self._names(layout)
-            if names:
-                values_NK = np.frombuffer(packed, np.float32).reshape(at.size, len(names))
-                parts.append(RowBlock(layout, names, at, values_NK))
-        return Rows(np.array(steps, np.int64), tuple(parts))
+        return unpack_rows(found[::-1] if newest else found, self._names)
 
     def _names(self, layout: int) -> tuple[str, ...]:
-        """The column names of a layout; they never change."""
+        """Return the column names of a layout, which never change; empty for an unknown layout."""
         if layout not in self._layouts:
             row = self._connection.execute("SELECT names FROM layouts WHERE id = ?", (layout,)).fetchone()
             self._layouts[layout] = () if row is None else tuple(map(str, json.loads(row[0])))
@@ -179,14 +138,14 @@ class JournalTail:
 
     @contextmanager
     def _complaining(self) -> Generator[None, None, None]:
-        """A file that turns out to be locked or damaged is the user's to know about."""
+        """Raise UserError for a file that is locked or damaged."""
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
 
-# A row is what SQLite hands out, of no type that pyright could know: hence Any.
+# `Any`: SQLite's rows have no static type.
 def _understood(row: tuple[Any, ...]) -> Entry | None:
     try:
         return entry_of(row)

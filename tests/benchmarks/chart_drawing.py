@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cockpit.session.history.history import History
 from cockpit.session.session import FULL_UPDATE, Session
-from engine.journal.tail import RowBlock, Rows
+from engine.journal.series import RowBlock, Rows
 from engine.tasks.person.spec import LOSS_TERMS
 from tests.panels.charts.chart_stage import ArraySession, ChartStage
 

@@ -9,9 +9,10 @@ from types import MappingProxyType
 import pytest
 from rich.text import Text
 
-from cockpit.console.follower import Best, RunView
 from cockpit.console.live_panel import panel, progress_line
+from cockpit.console.run_view import RunView
 from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.session.run_summary import Best
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -136,3 +137,11 @@ def test_the_plain_line_says_the_same() -> None:
     for piece in ("gradient norm 0.5", "lr 5.00e-06", "mIoU 0.4100", "left 6 min 15 s", "validating, 3 s"):
         assert piece in said
     assert "\n" not in said
+
+
+def test_the_plain_line_of_a_run_that_has_ended_foretells_nothing() -> None:
+    done = replace(STATE, activity=Activity.FINISHED)
+
+    assert progress_line(replace(VIEW, state=done, remaining=None, pulse="finished")).endswith(
+        "2 steps/s  8 regions/s  finished"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import re
 import subprocess
 import sys
 
@@ -18,8 +19,8 @@ from tests.conftest import ROOT
 from tests.console.scripted import ScriptedRun
 
 
-def arguments(run: ScriptedRun, keys: tuple[str, ...] | None = None) -> argparse.Namespace:
-    return argparse.Namespace(runs_dir=run.directory.parent, run=run.directory.name, keys=keys)
+def arguments(run: ScriptedRun, keys: tuple[str, ...] | None = None, *, plotext: bool = False) -> argparse.Namespace:
+    return argparse.Namespace(runs_dir=run.directory.parent, run=run.directory.name, keys=keys, plotext=plotext)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_no_metric_at_all_is_a_mistake(trained: ScriptedRun) -> None:
 
 
 def test_an_unknown_run_is_a_mistake(trained: ScriptedRun) -> None:
-    wrong = argparse.Namespace(runs_dir=trained.directory.parent, run="clam", keys=None)
+    wrong = argparse.Namespace(runs_dir=trained.directory.parent, run="clam", keys=None, plotext=False)
     with pytest.raises(UserError, match="did you mean 'calm'"):
         run_plot(wrong)
 
@@ -83,8 +84,40 @@ def test_interventions_are_marked_and_explained(trained: ScriptedRun, capsys: py
     run_plot(arguments(trained))
 
     out = capsys.readouterr().out
-    assert "▼" in out
+    assert out.count("◆") == 5
+    assert out.splitlines()[-1] == "marks: ◆ intervention; details: main.py events calm"
+
+
+def test_plotext_draws_on_request(trained: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    trained.note(e.LrScaled(1e-3, 5e-4, 0.5), status=Status.APPLIED, actor="cli:ann")
+    assert run_plot(arguments(trained, plotext=True)) == 0
+
+    out = capsys.readouterr().out
+    assert out.count("▼") == 4
     assert out.splitlines()[-1] == "the marks at the top are interventions, see: main.py events calm"
+
+
+def test_a_terminal_gets_colours_unless_they_are_not_wanted(
+    trained: ScriptedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    said: dict[str, str] = {}
+    for no_colour in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", no_colour)
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        run_plot(arguments(trained))
+        said[no_colour] = terminal.getvalue()
+
+    assert "\x1b[36m" in said[""] and "\x1b[36m" not in said["1"]
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", text) for text in said.values()]
+    assert plain[0] == plain[1]
 
 
 @pytest.mark.parametrize(
@@ -106,12 +139,12 @@ def test_an_output_without_braille_gets_ascii(trained: ScriptedRun, monkeypatch:
     run_plot(arguments(trained))
 
     assert raw.getvalue().isascii()
-    assert b"*" in raw.getvalue()
+    assert b"|" in raw.getvalue() and b"+" in raw.getvalue()
 
 
-def test_neither_plot_nor_the_reporter_needs_torch_or_textual() -> None:
+def test_neither_plot_nor_the_reporter_needs_torch_textual_or_plotext() -> None:
     modules = "cockpit.cli.commands.plot, cockpit.console.reporter"
-    code = f"import sys, {modules}; print({{'torch', 'textual'}} & set(sys.modules))"
+    code = f"import sys, {modules}; print({{'torch', 'textual', 'plotext'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 
     assert done.stdout == "set()\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import os
 import re
 import sys
 import time
@@ -13,7 +15,9 @@ import pytest
 from rich.console import Console
 
 from cockpit.console.reporter import PLAIN_SECONDS, ConsoleReporter
+from cockpit.session.session import EVENTS_PER_LOOK
 from cockpit.terminal.safe_stream import open_console
+from engine.journal.store import JOURNAL_FILE
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from tests.console.scripted import FakeClock, ScriptedRun
@@ -166,6 +170,72 @@ def test_a_resumed_run_starts_with_its_own_events(run: ScriptedRun, clock: FakeC
     reporter.stop(final=False)
 
     assert said(target)[1:] == ["step 50  cli:ann: note: second life"]
+
+
+def test_the_state_of_an_earlier_process_is_not_shown(run: ScriptedRun, clock: FakeClock, target: io.StringIO) -> None:
+    run.begin()
+    run.train(50, loss=math.nan)
+    run.note(e.RunFailed("boom"))
+    reporter = ConsoleReporter(run.directory, console=open_console(target), clock=clock)
+    reporter.start()
+    reporter.stop(final=False)
+    clock.advance(PLAIN_SECONDS)
+    reporter.tick()
+    clock.advance(PLAIN_SECONDS)
+    reporter.tick()
+    assert len(said(target)) == 1
+    run.observe(activity=Activity.STARTING)
+    reporter.tick()
+    clock.advance(PLAIN_SECONDS)
+    reporter.tick()
+    assert [line.split(":")[0] for line in said(target)] == ["starting"]
+
+
+def test_thousands_of_events_are_printed_in_one_look(
+    run: ScriptedRun, reporter: ConsoleReporter, target: io.StringIO
+) -> None:
+    for number in range(2 * EVENTS_PER_LOOK + 10):
+        run.journal.record_event(0, e.NoteAdded(str(number)), status=Status.APPLIED, actor="cli:ann")
+    run.begin()
+    reporter.tick()
+
+    assert sum("note: " in line for line in said(target)) == 2 * EVENTS_PER_LOOK + 10
+
+
+def test_alerts_are_numbered_over_all_processes_of_a_run(
+    run: ScriptedRun, clock: FakeClock, target: io.StringIO
+) -> None:
+    run.begin()
+    run.note(e.AlertRaised("dead module", "head has no gradient", module="head"))
+    reporter = ConsoleReporter(run.directory, console=open_console(target), clock=clock)
+    reporter.start()
+    reporter.stop(final=False)
+    run.note(e.AlertRaised("dead module", "body has no gradient", module="body"))
+    reporter.tick()
+
+    assert said(target)[1:] == ["step 0  ! alert 1 grows: dead module: body has no gradient"]
+
+
+@pytest.mark.parametrize("lost", ["deleted", "emptied"])
+def test_a_journal_that_its_writer_put_back_prints_nothing_twice(
+    run: ScriptedRun, reporter: ConsoleReporter, target: io.StringIO, clock: FakeClock, lost: str
+) -> None:
+    run.begin()
+    for number in range(5):
+        run.note(e.NoteAdded(f"before {number}"), status=Status.APPLIED, actor="cli:ann")
+    reporter.tick()
+    assert sum("before" in line for line in said(target)) == 5
+    journal = run.directory / JOURNAL_FILE
+    if lost == "deleted":
+        journal.unlink()
+    else:
+        os.truncate(journal, 0)
+    run.note(e.NoteAdded("after"), status=Status.APPLIED, actor="cli:ann")
+    for _ in range(3):
+        clock.advance(2.0)
+        reporter.tick()
+
+    assert [line for line in said(target) if "note" in line] == ["step 0  cli:ann: note: after"]
 
 
 def test_the_end_brings_the_summary_and_the_curves(run: ScriptedRun, target: io.StringIO) -> None:

@@ -139,7 +139,7 @@ def test_the_curves_are_loss_miou_and_gradient_norm(run: ScriptedRun) -> None:
     reader = JournalReader(run.directory)
     outcome = read_outcome(reader, run.directory)
     assert outcome is not None
-    lines = curves_text(reader, outcome, width=60, ascii_only=False)
+    lines = [line.plain for line in curves_text(reader, outcome, width=60, ascii_only=False)]
     reader.close()
 
     titles = [line.split()[0] for line in lines if "last" in line]

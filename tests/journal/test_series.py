@@ -1,8 +1,9 @@
-"""Histories: lineages of branches, layouts that change, and numbers that are none."""
+"""Metric histories: lineages of branches, changing layouts, NaN and absent values."""
 
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import closing
@@ -202,3 +203,12 @@ def test_a_damaged_file_is_named(run_dir: Path) -> None:
     file.write_bytes(content)
     with closing(JournalReader(run_dir)) as reader, pytest.raises(UserError, match=r"cannot read .*run\.sqlite: "):
         reader.series(["a"])
+
+
+def test_a_row_that_cannot_be_decoded_is_a_mistake_in_the_file(run_dir: Path, writer: JournalWriter) -> None:
+    record(writer, [1, 2])
+    writer.flush()
+    with closing(sqlite3.connect(run_dir / JOURNAL_FILE)) as other, other:
+        other.execute("UPDATE steps SET vals = x'010203' WHERE step = 2")
+    with pytest.raises(UserError, match="cannot read"):
+        read(run_dir, ["a"])

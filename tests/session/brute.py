@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.session.history.queries import Buckets
-from engine.journal.tail import RowBlock, Rows
+from engine.journal.series import RowBlock, Rows
 
 Points = Mapping[int, float]
 """The values of one metric by step."""

@@ -139,5 +139,5 @@ def test_commands_in_a_file_that_is_gone_are_refused(tmp_path: Path, watch: Watc
     (answer,) = session.poll().answers
     run.close()
 
-    assert (answer.entry.status, answer.entry.reason) == (Status.REFUSED, "the run was made anew")
+    assert (answer.entry.status, answer.entry.reason) == (Status.REFUSED, "the journal was replaced")
     assert session.pending == ()

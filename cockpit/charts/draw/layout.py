@@ -33,9 +33,11 @@ def num_panes(width: int, *, recent: bool) -> int:
     return 2 if recent and width >= _MIN_SPLIT else 1
 
 
-def arrange(width: int, height: int, *, legend_rows: int, panes: int = 1, wide_gutter: bool = False) -> Layout:
-    """Return the places for a chart of `width` x `height` cells (0 and more); parts without room have no cells."""
-    framed = width >= 16 and height >= 6
+def arrange(
+    width: int, height: int, *, legend_rows: int, panes: int = 1, wide_gutter: bool = False, framed: bool = True
+) -> Layout:
+    """Return the places in a chart of `width` x `height` cells (0 and more); parts that do not fit have no cells."""
+    framed = framed and width >= 16 and height >= 6
     inset = 1 if framed else 0
     inner_width, inner_height = max(width - 2 * inset, 0), max(height - 2 * inset, 0)
     axis, labels = inner_height >= 4, inner_height >= 6

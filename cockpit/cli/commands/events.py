@@ -1,4 +1,4 @@
-"""`main.py events RUN`: what happened in a run, oldest first, and what happens while it goes on."""
+"""`main.py events RUN`: print the events of a run, oldest first, and with --follow those that come."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.session.incidents.incidents import Incidents
+from cockpit.session.session import Session
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
 from engine.errors import UserError, did_you_mean
@@ -18,38 +20,57 @@ from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.codec import Json
 from engine.protocol.events import Status
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import EVENT_KINDS, kind_of
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 
 
 def run_events(arguments: argparse.Namespace) -> int:
-    """Print the events of one run, with --follow until it has ended. Raises UserError."""
+    """Print the events of one run, with --follow until its process has ended. Raises UserError."""
     kinds = _checked(arguments.kind)
-    incidents = Incidents()
-    with closing(JournalReader(find_run(arguments.runs_dir, arguments.run))) as reader:
+    path = find_run(arguments.runs_dir, arguments.run)
+    with closing(JournalReader(path)) as reader:
         is_over = not arguments.follow or _has_ended(reader)
+        spec = reader.spec()
         entries = reader.events()
-        incidents.add(entries)
-        wanted = _of(entries, kinds)
-        wanted = wanted if arguments.tail is None else wanted[-arguments.tail :]
-        if arguments.json and not arguments.follow:
-            print_json([_json(entry, incidents) for entry in wanted])
-            return 0
-        _print(wanted, incidents, as_json=arguments.json)
-        last = entries[-1].id if entries else 0
-        while not is_over:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            is_over = _has_ended(reader)  # asked first: what is written before the end is printed
-            entries = reader.events(after_id=last)
-            incidents.add(entries)
-            last = entries[-1].id if entries else last
-            _print(_of(entries, kinds), incidents, as_json=arguments.json)
+    incidents = Incidents()
+    incidents.add(entries)
+    wanted = _of(entries, kinds)
+    wanted = wanted if arguments.tail is None else wanted[-arguments.tail :]
+    if arguments.json and not arguments.follow:
+        print_json([_json(entry, incidents) for entry in wanted])
+        return 0
+    _print(wanted, incidents, spec, as_json=arguments.json)
+    if not is_over:
+        _follow(path, kinds, after=entries[-1].id if entries else 0, as_json=arguments.json)
     return 0
 
 
+def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, as_json: bool) -> None:
+    """Print the events numbered above `after`, and those that follow, until the writer's process has ended."""
+    with closing(Session(path, can_steer=False, recent_only=True)) as session:
+        fresh = [entry for entry in _poll(session) if entry.id > after]
+        is_over = False
+        while True:
+            _print(_of(fresh, kinds), session.incidents, session.spec, as_json=as_json)
+            if is_over:
+                return
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            is_over = session.writer_has_left  # before the look, so that the last events are printed
+            fresh = _poll(session)
+
+
+def _poll(session: Session) -> list[Entry]:
+    """Return every event since the last look; one look reads a bounded number of them."""
+    entries: list[Entry] = []
+    while found := session.poll().entries:
+        entries += found
+    return entries
+
+
 def _checked(kinds: Sequence[str] | None) -> frozenset[str] | None:
-    """The kinds asked for, None for all. Raises UserError for one that there is not."""
+    """Return the requested kinds, `None` for all. Raises UserError for an unknown kind."""
     unknown = next((kind for kind in kinds or () if kind not in EVENT_KINDS), None)
     if unknown is not None:
         raise UserError(f"there is no kind of event {unknown!r}: {did_you_mean(unknown, EVENT_KINDS)}")
@@ -61,17 +82,17 @@ def _of(entries: Sequence[Entry], kinds: frozenset[str] | None) -> list[Entry]:
 
 
 def _has_ended(reader: JournalReader) -> bool:
-    """Whether no process writes the journal any more; one that is silent may go on."""
+    """Return whether no process writes the journal any more; a silent one may continue."""
     session = reader.heartbeat()
     return session is None or session.ended is not None or not session.process_exists()
 
 
-def _print(entries: Sequence[Entry], incidents: Incidents, *, as_json: bool) -> None:
+def _print(entries: Sequence[Entry], incidents: Incidents, spec: TaskSpec, *, as_json: bool) -> None:
     for entry in entries:
         if as_json:
             print_json(_json(entry, incidents))
         else:
-            print_lines([entry_line(entry, incidents.numbers.get(entry.id))])
+            print_lines([entry_line(entry, spec, incidents.numbers.get(entry.id))])
     sys.stdout.flush()
 
 
@@ -79,14 +100,14 @@ def _json(entry: Entry, incidents: Incidents) -> dict[str, Json]:
     return {**entry_to_json(entry), "alert": incidents.numbers.get(entry.id)}
 
 
-def entry_line(entry: Entry, alert: int | None = None) -> str:
-    """When and where something happened, what, who asked for it, and why it went otherwise than asked.
+def entry_line(entry: Entry, spec: TaskSpec, alert: int | None = None) -> str:
+    """Return the line of one event: time, step, outcome and sentence, then reason, actor and incident.
 
-    `alert` is the number of the incident that it belongs to.
+    `alert` is the number of the incident that the event belongs to, `None` for no incident.
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time))
     how = "" if entry.status is Status.NOTED else f"{entry.status.value}: "
     who = "" if entry.actor == "engine" else f" [{escape_control(entry.actor)}]"
     why = f" ({escape_control(entry.reason)})" if entry.reason else ""
     of = f" [alert {alert}]" if alert is not None else ""
-    return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event)}{why}{who}{of}"
+    return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event, spec)}{why}{who}{of}"

@@ -1,46 +1,77 @@
-"""`main.py plot RUN`: a run's curves in the terminal, live or finished."""
+"""`main.py plot RUN`: draw the metrics of a live or finished run in the terminal."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
-from cockpit.console.charts import chart_lines, marked_steps, read_curves, summary_metrics
+from cockpit.console.charts import PrintedCurves, chart_lines, read_printed
+from cockpit.console.curves import MetricCurve, read_curves, summary_metrics
+from cockpit.terminal.safe_stream import open_console
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import find_run
-from engine.journal.reader import JournalReader
+from engine.journal.reader import Entry, JournalReader
 from engine.protocol.command_syntax import program_name
 
 _MIN_WIDTH, _MAX_WIDTH = 40, 240
 
 
 def run_plot(arguments: argparse.Namespace) -> int:
-    """Draw the metrics asked for. Raises UserError where the run or a metric is not known."""
+    """Draw the requested metrics. Raises UserError for an unknown run or metric."""
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
         usual = (*summary_metrics(reader.spec()), "lr")
         keys = usual if arguments.keys is None else known_keys(arguments.keys, reader.metric_names(), path.name)
-        marks = marked_steps(reader.events())
-        curves = read_curves(reader, keys, marks)
-    lines = chart_lines(curves, width=terminal_width(), ascii_only=not _can_draw())
-    legend = f"the marks at the top are interventions, see: {program_name()} events {escape_control(path.name)}"
-    print_lines([*lines[:-1], *([legend] if marks else [])])
+        entries = reader.events()
+        if arguments.plotext:
+            _print_plotext(read_curves(reader, keys), entries, path.name)
+        else:
+            _print_charts(read_printed(reader, keys, entries), path.name)
     return 0
 
 
+def _print_charts(printed: PrintedCurves, run: str) -> None:
+    """Print the charts of the screen, in colour on a terminal that has colours."""
+    console = open_console()
+    lines = chart_lines(printed, width=terminal_width(), ascii_only=not _can_draw())
+    if printed.marks.marks:
+        lines[-1].append(f"; details: {_events_command(run)}")
+    else:
+        lines = lines[:-1]
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _print_plotext(curves: Sequence[MetricCurve], entries: Sequence[Entry], run: str) -> None:
+    """Print charts of the library plotext, without colours."""
+    from cockpit.console.plotext_charts import marked_steps, plotext_lines  # noqa: PLC0415 - only --plotext needs it
+
+    marks = marked_steps(entries)
+    lines: list[str] = []
+    for curve in curves:
+        lines += [*plotext_lines(curve, marks, width=terminal_width(), height=10, ascii_only=not _can_draw()), ""]
+    legend = f"the marks at the top are interventions, see: {_events_command(run)}"
+    print_lines([*lines[:-1], *([legend] if marks else [])])
+
+
+def _events_command(run: str) -> str:
+    return f"{program_name()} events {escape_control(run)}"
+
+
 def terminal_width() -> int:
-    """The terminal's width in columns, within 40..240; 80 where there is none."""
+    """Return the terminal's width in columns, held within 40..240; 80 without a terminal."""
     return min(max(shutil.get_terminal_size().columns, _MIN_WIDTH), _MAX_WIDTH)
 
 
 def _can_draw() -> bool:
-    """Whether the output's encoding has braille patterns and box-drawing lines."""
+    """Return whether the output's encoding has braille patterns and the signs of charts."""
     try:
-        "⡇│▼×".encode(sys.stdout.encoding or "utf-8")  # noqa: RUF001  # the very characters that are drawn
+        "⡇│▼◆╌".encode(sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -44,7 +44,7 @@ class Steer(Message):
 
 
 class Ask(Message):
-    """Request to run `action`; `argument` is its object, such as a refinement's name for 'toggle'."""
+    """Request to run `action`; `argument` is its object, such as a component's name for 'toggle'."""
 
     def __init__(self, action: str, argument: str = "") -> None:
         self.action = action

@@ -10,7 +10,8 @@ from typing import Final
 
 from cockpit.session.history.history import History
 from engine.errors import UserError
-from engine.journal.tail import JournalTail, Lineage, PointTable, Rows, StepRange
+from engine.journal.series import Rows
+from engine.journal.tail import JournalTail, Lineage, PointTable, StepRange
 
 ROWS_PER_CHUNK: Final = 10_000
 _MOST_ROOM: Final = 20_000_000

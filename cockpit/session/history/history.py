@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from cockpit.session.history.queries import Buckets, HistoryQueries
 from cockpit.session.history.table import Table
-from engine.journal.tail import PointTable, Rows
+from engine.journal.series import Rows
+from engine.journal.tail import PointTable
 
 __all__ = ["Buckets", "History"]
 
@@ -42,6 +43,13 @@ class History:
                 self._lenses[kind] = HistoryQueries(self._tables[kind])
             self._changed()
 
+    def drop(self, kind: PointTable) -> None:
+        """Forget every row of that kind."""
+        with self._lock:
+            self._tables[kind] = Table()
+            self._lenses[kind] = HistoryQueries(self._tables[kind])
+            self._changed()
+
     def append(self, kind: PointTable, rows: Rows) -> None:
         """New rows; those held from the first of their steps on give way."""
         with self._lock:
@@ -61,6 +69,10 @@ class History:
             for table in self._tables.values():
                 table.cut(last)
             self._changed()
+
+    def size(self, kind: PointTable) -> int:
+        """Return the number of rows of that kind in memory."""
+        return self._tables[kind].size
 
     def last(self, kind: PointTable) -> int | None:
         """The newest step held of that kind."""

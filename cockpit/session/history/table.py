@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cockpit.session.history.pyramid import SIZES, Pyramid
 from cockpit.session.history.summaries import ABSENT, Matrix, absent, reserved
-from engine.journal.tail import Rows
+from engine.journal.series import Rows
 
 _ROOM: Final = 4096
 _METRICS: Final = 64

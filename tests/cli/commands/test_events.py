@@ -14,9 +14,11 @@ from cockpit.cli.commands.events import entry_line
 from engine.errors import UserError
 from engine.journal.disk.run_dir import create_run
 from engine.journal.reader import Entry
+from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Status
+from engine.protocol.task_spec import NO_SPEC
 from tests.cli.conftest import Call
 from tests.recorded import writing
 
@@ -40,7 +42,7 @@ def test_each_event_is_one_line(call: Call, live: JournalWriter) -> None:
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
     hostile = "\x1b[2J\n\r[red]\u202e\udcff"
     entry = Entry(1, 0.0, 0, 1, hostile, 1, Status.REFUSED, hostile, e.NoteAdded(hostile))
-    line = entry_line(entry)
+    line = entry_line(entry, NO_SPEC)
     assert line.isprintable()
     assert line.count("\\x1b[2J\\n\\r[red]\\u202e\\udcff") == 3
 
@@ -134,3 +136,24 @@ def test_an_interrupt_ends_the_following(runs_dir: Path, live: JournalWriter) ->
     program.send_signal(signal.SIGINT)
     assert program.communicate(timeout=60) == ("", "")
     assert program.returncode == 130
+
+
+def test_following_goes_on_in_a_journal_that_its_writer_put_back(runs_dir: Path) -> None:
+    path = create_run(runs_dir, "live")
+    with writing(path) as writer:
+        for number in range(3):
+            writer.record_event(number, e.NoteAdded(f"before {number}"))
+        writer.flush()
+        program = _follow(runs_dir)
+        assert program.stdout is not None
+        for number in range(3):
+            assert f"before {number}" in program.stdout.readline()
+        writer.record_event(3, e.NoteAdded("seen"))
+        writer.flush()
+        assert "seen" in program.stdout.readline()
+        (path / JOURNAL_FILE).unlink()
+        writer.record_event(4, e.NoteAdded("after"))
+        writer.flush()
+        assert "after" in program.stdout.readline()
+    rest, _ = program.communicate(timeout=60)
+    assert program.returncode == 0 and rest == ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cockpit.session.history.history import History
-from engine.journal.tail import RowBlock, Rows
+from engine.journal.series import RowBlock, Rows
 from tests.session.brute import assert_same, brute_buckets, points_at, rows_of, wild
 
 METRICS = {

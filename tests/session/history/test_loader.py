@@ -198,3 +198,32 @@ def test_an_idle_look_asks_for_nothing_but_the_version(
     add_rows(journal, 0, [4001])
 
     assert session.poll().steps and snapshots
+
+
+def test_recent_steps_alone_take_memory_that_does_not_grow(run: RecordedRun, watch: Watch) -> None:
+    run.begin()
+    add_rows(run.directory, 0, range(1, 20_001))
+    add_rows(run.directory, 0, range(100, 20_001, 2), table="validations")
+    session = watch(run.directory, recent_only=True)
+    until_loaded(session)
+    assert session.history.rows("loss", 0, 2**62)[0].tolist() == [20_000]
+    assert session.history.rows("val/lr", 0, 2**62)[0].tolist() == list(range(100, 20_001, 2))
+    first = 20_001
+    while first < 30_000:
+        add_rows(run.directory, 0, range(first, first + 500))
+        first += 500
+        session.poll()
+        assert session.history.last_step == first - 1
+        assert session.history.size("steps") <= loader.RECENT_ROWS + 500
+
+
+def test_recent_steps_are_those_of_the_lineage_that_counts(run: RecordedRun, watch: Watch) -> None:
+    run.begin()
+    add_rows(run.directory, 0, range(1, 101))
+    session = watch(run.directory, recent_only=True)
+    session.poll()
+    add_branch(run.directory, 1, 50)
+    add_rows(run.directory, 1, range(51, 61))
+    assert session.poll().rewound
+    assert session.history.last_step == 60
+    assert session.history.rows("loss", 0, 99)[0].tolist() == [60]
