@@ -1,11 +1,11 @@
-"""The Training Cockpit: train, watch and steer. The only file that sees both the engine and what people look at."""
+"""The Training Cockpit: train, watch and steer. The only module that imports both the engine and the cockpit."""
 
 from __future__ import annotations
 
 from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
 from engine.host.start_signals import end_on_signals, unwind_on_signals
 
-if __name__ == "__main__":  # before anything that takes time is imported
+if __name__ == "__main__":  # before the slow imports
     end_on_signals()
     open_closed_streams()
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code.
+    """Run the program and return its exit code.
 
-    0 well, 1 a fault or a diverged run, 2 a mistake in what was asked, 128 + n ended by signal n.
+    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n.
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
@@ -65,15 +65,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def train(options: TrainOptions) -> int:
-    """Train as asked, on a screen or with reports on the console. Raises UserError where nothing can be trained."""
+    """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
     reason = "" if options.no_ui else why_no_screen()
     if reason:
-        complain(f"{reason}: going on as with --no-ui")
+        complain(f"{reason}: continuing as with --no-ui")
     return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
 
 
 def _train_headless(options: TrainOptions) -> int:
-    """Torch is imported once everything else is known to be right: a mistake in the options must not wait for it."""
+    """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     script = _script(options)
@@ -103,8 +103,11 @@ def _train_headless(options: TrainOptions) -> int:
 
 
 def _train_on_screen(options: TrainOptions) -> int:
-    """The screen opens before even the configuration is read; what is wrong with that is said after it has closed."""
-    gc.disable()  # what imports make stays: to look through it again and again takes a third of them
+    """Train with the screen open.
+
+    The screen opens before the configuration is read; configuration errors are printed after it has closed.
+    """
+    gc.disable()  # objects made by imports stay alive: scanning them repeatedly takes a third of the import time
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
     from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.host.background import BackgroundRun  # noqa: PLC0415
@@ -145,9 +148,12 @@ def _train_on_screen(options: TrainOptions) -> int:
 
 
 def _complain_of_failure(directory: Path) -> None:
-    """Say that the run failed, and where its traceback is; on a full disk there may be none."""
-    log = directory / CONSOLE_LOG
-    complain(f"error: the run failed; {log} says why" if log.exists() else "error: the run failed")
+    """Write why the run failed, and the file of its traceback; on a full disk there may be none."""
+    from cockpit.session.run_summary import failure_of  # noqa: PLC0415
+
+    log, reason = directory / CONSOLE_LOG, failure_of(directory)
+    traceback = f"; its traceback is in {log}" if log.exists() else ""
+    complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{traceback}")
 
 
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
@@ -163,17 +169,17 @@ def _resumed(options: TrainOptions) -> Path | None:
 
 
 def _config_name(options: TrainOptions, resumed: Path | None) -> str:
-    """The configuration that was named, by an option or by the run that goes on; '' for none."""
+    """Return the configuration named by an option or by the resumed run; an empty string for none."""
     return options.config or (str(resumed / CONFIG_FILE) if resumed else "")
 
 
 def _stem(options: TrainOptions, name: str) -> str:
-    """What a run without a name is named after: its configuration, or its task where that has none."""
+    """Return the base of a generated run name: the configuration's name, or else the task's."""
     return Path(name or options.task.rpartition(":")[0]).stem
 
 
 def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
-    """The resolved configuration; a resumed run keeps its data where only another configuration is named."""
+    """Return the resolved configuration. A resumed run keeps its data if only another configuration is named."""
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
     if resumed and options.config:
@@ -200,11 +206,11 @@ def _request(
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
-    """Train with the configuration `name`; the journal says that torch is imported while it is.
+    """Train with the configuration `name`. The journal records the import of torch as an activity.
 
-    Unless `is_sure`, the name was likely before torch could be asked for a GPU, and is put right now that it can.
+    Unless `is_sure`, `name` was guessed without torch. It is corrected once torch can look for a GPU.
     """
-    from engine.runtime.start.bootstrap import initial_state, open_recorder  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
     if interrupt.is_set():
@@ -214,7 +220,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 
         if not is_sure and (right := _default_config()) != name:
             request = request_for(right)
-            recorder.state = initial_state(request.directory.name, request.config)
+            save_config(request.directory, request.config)
         return train_with(recorder, request, interrupt)
 
 
@@ -231,7 +237,7 @@ def _sum_up(directory: Path) -> None:
 
 
 def redrive(arguments: Namespace) -> int:
-    """Train a run again and compare. Torch is imported once there is such a run."""
+    """Reproduce a run and compare it with the original. Torch is imported after the run is found."""
     from cockpit.cli.commands.reproduce import run_redrive  # noqa: PLC0415
 
     def drive(request: ReproductionRequest) -> ReproductionReport:
@@ -245,7 +251,7 @@ def redrive(arguments: Namespace) -> int:
 
 
 def diagnose(arguments: Namespace) -> int:
-    """Look into a run's faults. Torch is imported once there is evidence: that there is none is said at once."""
+    """Diagnose a run's faults. Torch is imported after evidence is found, so that its absence is reported quickly."""
     from cockpit.cli.commands.diagnose import Instruments, run_diagnose  # noqa: PLC0415
 
     def replay(folder: Path, device: str) -> Diagnosis:
@@ -262,7 +268,7 @@ def diagnose(arguments: Namespace) -> int:
 
 
 def _default_config() -> str:
-    """What a GPU, or none, suggests. Imports torch."""
+    """Return the default configuration for this machine's device. Imports torch."""
     from engine.tasks.person.defaults import default_config  # noqa: PLC0415
 
     return default_config()

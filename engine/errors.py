@@ -1,4 +1,4 @@
-"""The one exception that means the user, not the program, has something to mend, and the nearest match it may name."""
+"""The exception for user mistakes, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake in a config, an option or the data: one sentence that says what is wrong, where, and how to mend it.
+    """A mistake in a configuration, an option or the data.
 
-    `main.py` prints the sentence and exits with code 2; every other exception is a fault of the program and is raised.
+    Its message is one sentence: the problem, its location and the remedy. `main.py` prints it and exits with code 2.
+    Every other exception is a bug and is raised.
     """
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice that `word` most likely stood for, or '': the only one that holds it, else the closest spelling."""
+    """Return the choice closest to `word`: the only one that contains it, else the closest spelling.
+
+    Return an empty string if no choice is close.
+    """
     known = sorted(set(choices))
     holding = [choice for choice in known if len(word) > 2 and word.lower() in choice.lower()]
     if len(holding) == 1:
@@ -23,7 +27,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of a sentence that names the nearest choice, or all of them where none is near."""
+    """Return the end of a sentence that suggests the nearest choice, or lists all choices if none is near."""
     known = sorted(set(choices))
     match = nearest(word, known)
     return f"did you mean {match!r}?" if match else f"there are {', '.join(known) or 'none'}"

@@ -1,7 +1,7 @@
-"""The seam between the engine and what it trains: samples, loss terms and scores as a task supplies them.
+"""The interface between the engine and a task: samples, loss terms, scores and optional abilities.
 
-Free of torch at run time, so that data can be inspected without it. The network and the losses ask a `Tap` for what a
-consumer shall read, which is where the gradient of single consumers can be measured.
+This module does not import torch at run time, so that data can be inspected without it. Networks and losses pass each
+shared tensor through a `Tap`, which lets the engine measure the gradient of a single consumer.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Tensors = Mapping[str, "Tensor"]
 """Tensors of a batch by name; the first axis of each counts the N samples."""
 
 Tap = Callable[[str, "Tensor"], "Tensor"]
-"""Given a consumer's name and the tensor that it is about to read: the same values to read instead."""
+"""Takes a consumer's name and the tensor that it reads; returns the same values, which the consumer reads instead."""
 
 
 def untapped(consumer: str, read: Tensor) -> Tensor:
-    """Return `read` itself: nothing is measured."""
+    """Return `read` unchanged: measure nothing."""
     return read
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Something in `file` that could not be used, and why; another sample took its place."""
+    """Data in `file` that could not be used, and the reason; another sample replaced them."""
 
     file: str
     error: str
@@ -46,27 +46,30 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Data in `file` that are used although they may not mean what they say; `message` names an example."""
+    """Data in `file` that are used although they may be wrong; `message` gives an example."""
 
     file: str
     message: str
 
 
 class UnusableSample(Exception):
-    """A file or a sample in it cannot be used; the message says why in one sentence without a full stop."""
+    """Raised if a file or a sample in it cannot be used.
+
+    The message is the reason, one sentence without a full stop.
+    """
 
 
 class UnreachableSample(UnusableSample):
-    """A file is missing or the system cannot read it: this says nothing about what is in it."""
+    """Raised if a file is missing or unreadable. The content of the file remains unknown."""
 
 
 class DataGoneError(UserError):
-    """The data set as a whole cannot be reached, as when its disk was unmounted; it may come back."""
+    """Raised if the whole data set is unreachable, for example because its disk was unmounted. It may return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample: tensors by name, without the axis that counts samples; `sample_id` names it in events."""
+    """One sample: tensors by name, without the batch axis. Events name it by `sample_id`."""
 
     tensors: Tensors
     sample_id: str
@@ -74,23 +77,26 @@ class Sample:
 
 
 class Samples(Protocol):
-    """Samples by epoch and place; equal arguments give equal bits, in any process."""
+    """Samples by epoch and index. Equal arguments return equal bits in every process."""
 
     def __len__(self) -> int: ...
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """Return the sample at place `index` of `epoch`."""
+        """Return the sample at `index` of `epoch`."""
         ...
 
 
 def draws_random_numbers(samples: Samples) -> bool:
-    """Return whether samples draw from the global generators, which a data thread must not do beside the training."""
+    """Return whether samples draw from the global random generators.
+
+    Such samples must not be loaded in a thread next to the training.
+    """
     return bool(getattr(samples, "draws_random_numbers", False))
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Training and validation samples, and what was wrong with the files they come from or is doubted in them."""
+    """Training and validation samples, with the rejected and the doubtful files of each."""
 
     train: Samples
     val: Samples
@@ -99,88 +105,92 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-# A configuration is the task's own subclass of the generic tree, and what a network returns is its own affair:
-# hence Any.
+# `Any`: each task has its own subclass of the configuration and its own type of outputs.
 class Task(Protocol):
-    """What is trained: its data, network, losses and scores. No member keeps state between steps."""
+    """A training task: its data, network, losses and scores. No method keeps state between steps."""
 
     spec: TaskSpec
     Config: type[RunConfig]
 
     def open_data(self, config: Any) -> Splits:
-        """Return both splits. Raises UserError where there is nothing to train on."""
+        """Return both splits. Raises UserError if there are no samples to train on."""
         ...
 
     def build_model(self, config: Any) -> nn.Module:
         """Return the network; its `named_children` are the parts that are monitored.
 
-        A part that bears a component's name belongs to that component.
+        A part with a component's name belongs to that component.
         """
         ...
 
     def forward(self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap) -> Any:
-        """Return the network's outputs while the components `active` are on; they read shared tensors through `tap`."""
+        """Return the network's outputs with the components `active` switched on.
+
+        Consumers read shared tensors through `tap`.
+        """
         ...
 
     def losses(self, outputs: Any, batch: Tensors, terms: tuple[str, ...], config: Any, tap: Tap) -> dict[str, Tensor]:
-        """Return each of `terms`: float32 scalars, each a mean over the N samples.
+        """Return each of `terms` as a float32 scalar: a mean over the N samples.
 
-        They are neither weighted nor clamped here, and nothing may wait for the device.
+        The values are neither weighted nor clamped. The method must not synchronize with the device.
         """
         ...
 
     def score(self, outputs: Any, batch: Tensors, config: Any) -> Tensors:
-        """Return sums over the batch from which `metrics` makes the scores; those of several batches are added up."""
+        """Return sums over the batch, from which `metrics` computes the scores. The sums of several batches are added
+        up.
+        """
         ...
 
     def metrics(self, sums: Tensors, count: int) -> dict[str, float]:
-        """Return each of `spec.metrics` from the sums over `count` samples; NaN for one that has no value."""
+        """Return each of `spec.metrics` from the sums over `count` samples; NaN for a metric without a value."""
         ...
 
 
 @runtime_checkable
 class ReportsProgress(Protocol):
-    """A task whose data take a while to open."""
+    """A task whose data take long to open."""
 
     def open_data_with(self, config: Any, on_progress: Callable[[str], None]) -> Splits:
-        """Return both splits, and say meanwhile through `on_progress` what is being read."""
+        """Return both splits, and report progress through `on_progress` while reading."""
         ...
 
 
 @runtime_checkable
 class HasBaseline(Protocol):
-    """A task that knows what the best answer costs that does not look at its input."""
+    """A task that knows the loss of the best constant answer, which ignores its input."""
 
     def blind(self, batch: Tensors, config: Any) -> dict[str, tuple[float, ...]]:
-        """Return the raw value of each loss term for that answer, in several groups of samples."""
+        """Return the raw value of each loss term for that answer, one value per group of samples."""
         ...
 
 
 @runtime_checkable
 class HasChance(Protocol):
-    """A task that knows what an uninformed network scores."""
+    """A task that knows the loss of an uninformed network."""
 
     def chance(self, batch: Tensors, config: Any) -> dict[str, float]:
-        """Return the raw value of each loss term for a network that knows nothing."""
+        """Return the raw value of each loss term for an uninformed network."""
         ...
 
 
 @runtime_checkable
 class HasPreviews(Protocol):
-    """A task whose validation samples can be looked at."""
+    """A task whose validation samples can be shown as pictures."""
 
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
-        """Return what is shown of the sample in `row` of a batch."""
+        """Return the preview of the sample in `row` of a batch."""
         ...
 
     def preview_grid(self, previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
-        """Return one picture of all `previews`, (H, W, 3) in 0..255."""
+        """Return one picture of all `previews`: (H, W, 3), 0..255."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a directory of data holds, in plain lines; `is_usable` says whether a run can train on it."""
+    """The content of a data directory in plain lines; `is_usable` is whether a run can train on it."""
 
     lines: tuple[str, ...]
     is_usable: bool
@@ -188,23 +198,24 @@ class Inspection:
 
 @runtime_checkable
 class HasInspect(Protocol):
-    """A task that can look into a directory of data without training on it."""
+    """A task that can inspect a data directory without training."""
 
     def inspect(
         self, path: Path, *, pictures: Path | None, options: Mapping[str, bool], on_progress: Callable[[str], None]
     ) -> Inspection:
-        """Return what is in the directory `path`; with `pictures`, samples are written there as images.
+        """Return the content of the directory `path`; write samples as images to `pictures` unless it is `None`.
 
-        `options` are the task's own switches, such as 'use_crowds'; those that it does not know it ignores.
-        Raises UserError where there is nothing to inspect.
+        `options` are the task's own switches, such as 'use_crowds'. Unknown options are ignored. Raises UserError if
+        there is nothing to inspect.
         """
         ...
 
 
 def load_task(where: str = "") -> Task:
-    """Return the task of the class at `where`: `package.module:Class` or `FILE.py:Class`, '' for the default task.
+    """Return the task of the class at `where`.
 
-    Raises UserError where there is none, where it lacks a member, and where its spec contradicts itself.
+    `where` is `package.module:Class`, `FILE.py:Class`, or an empty string for the default task. Raises UserError if the
+    class does not exist, lacks a member or has a contradictory spec.
     """
     try:
         task: Task = task_class(where)()

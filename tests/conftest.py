@@ -1,4 +1,4 @@
-"""What the tests share: a fixed seed, one thread for torch, and the folder of real people where it is there."""
+"""Shared fixtures: a fixed seed, one thread for torch, and the folder of real photographs if present."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Start every test from the same random numbers, those of torch where the tests have loaded it."""
+    """Start every test from the same random numbers, including torch's if it is loaded."""
     random.seed(0)
     np.random.seed(0)
     torch = sys.modules.get("torch")
@@ -44,7 +44,7 @@ def seeded() -> None:
 
 @pytest.fixture
 def coco_person() -> Path:
-    """The folder of real people; a test that needs it is skipped where it is absent."""
+    """Return the folder of real photographs; skip the test if it is absent."""
     if not (COCO_PERSON / "instances_val.json").is_file():
         pytest.skip(f"the real images are not there: {COCO_PERSON}")
     return COCO_PERSON

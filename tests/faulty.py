@@ -1,4 +1,4 @@
-"""Runs that go wrong on purpose: a loss term turned NaN wherever a rule says so, and what the run made of it."""
+"""Runs with planted faults: a loss term becomes NaN by a rule, and the run's reactions are recorded."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def long_config(**overrides: Mapping[str, object]) -> PersonConfig:
 
 
 def recovery(config: PersonConfig, **settings: object) -> PersonConfig:
-    """The same configuration with other settings of the guardian."""
+    """Return the same configuration with other settings of the guardian."""
     guard = config.guard.model_copy(update={"recovery": config.guard.recovery.model_copy(update=settings)})
     return config.model_copy(update={"guard": guard})
 

@@ -17,7 +17,8 @@ from engine.protocol import events as e
 from engine.protocol.commands import Request, Rollback
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import GateCheck, RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import GateCheck, RunState
 from engine.protocol.wire import refusal_of
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENT_OF_TERM, SPEC, active_terms, refinements_of
 from tests.person_state import person_state
@@ -209,7 +210,7 @@ class RecordedRun:
         self.note(e.RolledBack(checkpoint, before, step))
 
     def answer_commands(self) -> list[Request]:
-        """Take what lies in the mailbox and do what the rule book says, each answered by its event."""
+        """Process the commands in the inbox by `decide`, each answered by its event."""
         if self._mailbox is None:
             self._mailbox = Inbox(self.directory)
         requests = self._mailbox.poll()

@@ -1,4 +1,4 @@
-"""The program as its user starts it: other processes, signals, SIGKILL, exit codes."""
+"""The program as a user starts it: other processes, signals, SIGKILL, exit codes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ import main
 from engine.config.load import dump_config
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
-from engine.protocol.events import RunFinished
+from engine.protocol.events import RunFailed, RunFinished
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from tests.recorded_run import RecordedRun
 from tests.small import small_config
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +73,7 @@ KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a config and a run of it, 'whole', that nobody disturbed."""
+    """A directory with a configuration and its undisturbed run 'whole'."""
     directory = tmp_path_factory.mktemp("main")
     config = _config(directory, epochs=8)
     code, _, err = _finished("--no-ui", "--config", config, "--run", "whole", cwd=directory)
@@ -170,9 +171,19 @@ def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing_behind(
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_a_failure_names_the_log_only_where_there_is_one(tmp_path, capsys):
-    main._complain_of_failure(tmp_path)
-    (tmp_path / "console.log").write_text("Traceback")
-    main._complain_of_failure(tmp_path)
+def test_a_failure_gives_its_reason_and_names_the_log_only_where_there_is_one(tmp_path, capsys):
+    main._complain_of_failure(tmp_path / "no run")
+    run = RecordedRun(tmp_path / "run")
+    run.begin()
+    run.note(RunFailed("the disk is full\nmore"))
+    run.close()
+    main._complain_of_failure(run.directory)
+    (run.directory / "console.log").write_text("Traceback")
+    main._complain_of_failure(run.directory)
     said = capsys.readouterr().err.splitlines()
-    assert said == ["error: the run failed", f"error: the run failed; {tmp_path / 'console.log'} says why"]
+    reason = "error: the run failed: the disk is full"
+    assert said == [
+        "error: the run failed",
+        reason,
+        f"{reason}; its traceback is in {run.directory / 'console.log'}",
+    ]

@@ -98,7 +98,7 @@ class SessionController:
 
     def escape_of(self, update: SessionUpdate) -> str:
         """What `update` gives a person to hear, or to see on the desktop."""
-        return escape_of(update, self._settings, self.session.run_dir.name)
+        return escape_of(update, self._settings, self.session.run_dir.name, self.session.spec)
 
     def dispatch(self, action: str, argument: str = "") -> bool:
         """Do what the key of `action` stands for; False where it is an affair of the app."""

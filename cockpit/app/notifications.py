@@ -9,16 +9,16 @@ from cockpit.console.incident_text import incident_line
 from cockpit.preferences.settings import Settings
 from cockpit.session.incidents.incidents import Incident
 from cockpit.session.session import SessionUpdate
-from cockpit.text.event_text import sentence
+from cockpit.text.event_text import info_of, sentence
 from cockpit.text.format import escape_control
 from engine.protocol import events as e
+from engine.protocol.task_spec import TaskSpec
 
 BELL: Final = "\a"
-_ENDS: Final = (e.RunFinished, e.RunFailed)
 _LONGEST: Final = 200
 
 
-def escape_of(update: SessionUpdate, settings: Settings, run: str) -> str:
+def escape_of(update: SessionUpdate, settings: Settings, run: str, spec: TaskSpec) -> str:
     """What to write to the terminal for `update`; '' where nobody asked to be told.
 
     Once for each incident that began, not for every alert that it grows by, and for the end of the run.
@@ -26,7 +26,7 @@ def escape_of(update: SessionUpdate, settings: Settings, run: str) -> str:
     began = [
         f"alert {incident.number}: {incident_line(incident)}" for incident in update.began if not _is_end(incident)
     ]
-    ends = [sentence(entry.event) for entry in update.entries if isinstance(entry.event, _ENDS)]
+    ends = [sentence(entry.event, spec) for entry in update.entries if info_of(entry.event).is_end]
     return "".join(
         (BELL if settings.bell else "")
         + notification(escape_control(f"{run}: {text}")[:_LONGEST], settings.notifications)

@@ -22,12 +22,12 @@ _EXAMPLES: Final = """
 without a command, train:
   main.py                                          train on the built-in people
   main.py --no-ui --config tiny --data DIR --epochs 20
-  main.py --no-ui --set training.learning_rate=1e-5 --set loss.weights.dice=1
+  main.py --no-ui --set training.learning_rate=1e-5 --set training.seed=1
   main.py --no-ui --resume latest                  go on where the last run ended
 
 watch and steer from another terminal:
   main.py status latest --json
-  main.py metrics latest --keys loss/total,val/miou --csv
+  main.py metrics latest --keys loss/total,val/loss --csv
   main.py send latest lower-lr 0.5 --wait
 """
 
@@ -143,7 +143,7 @@ def _add_readers(commands: Any) -> None:  # argparse's type of a group of subcom
     status = _reader(commands, "status", "what a run is doing")
     status.add_argument("--json", action="store_true", help="one JSON object")
     metrics = _reader(commands, "metrics", "a run's numbers: an overview, or rows with --around, --csv or --json")
-    metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/miou")
+    metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
     metrics.add_argument("--around", type=_count, metavar="STEP", help="only steps near STEP")
     metrics.add_argument("--window", type=_count, default=10, metavar="N", help="how near: N steps on each side (10)")
     form = metrics.add_mutually_exclusive_group()
@@ -170,7 +170,7 @@ def _reader(commands: Any, name: str, summary: str) -> Parser:
 
 
 def _add_diagnose(commands: Any) -> None:
-    diagnose = _reader(commands, "diagnose", "what broke a step: replays it here, or tries each refinement off")
+    diagnose = _reader(commands, "diagnose", "what broke a step: replays it here, or tries each component off")
     diagnose.add_argument("--step", type=_count, metavar="N", help="the fault of step N (the newest)")
     diagnose.add_argument("--json", action="store_true", help="one JSON object")
     diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")

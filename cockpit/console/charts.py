@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from rich.text import Text
 
-from cockpit.charts.annotations.marks import Kind, Marks, head, marks_of
+from cockpit.charts.annotations.marks import Marks, head, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, past_of
 from cockpit.charts.build import ChartInputs, Options, build
 from cockpit.charts.chart_specs import Spec, chance_of, charts_for
@@ -23,11 +23,13 @@ from cockpit.charts.view import View
 from cockpit.console.curves import MetricCurve, fact_lines, read_curves, summary_metrics
 from cockpit.session.history.history import History
 from cockpit.session.run_summary import chance_levels, gradient_bound_of
+from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.series import RowBlock, Rows
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
-_MARKED: Final = (Kind.INTERVENTION, Kind.PHASE, Kind.ROLLBACK, Kind.ALERT, Kind.NOTE)
+_MARKED: Final = (MarkKind.INTERVENTION, MarkKind.PHASE, MarkKind.ROLLBACK, MarkKind.ALERT, MarkKind.NOTE)
 """The kinds of marks on a printed chart; checkpoints are too many for a chart without colours."""
 
 _STYLES: Final[Mapping[Ink, str]] = {
@@ -55,6 +57,7 @@ class PrintedCurves:
 
     curves: Sequence[MetricCurve]
     entries: Sequence[Entry] = ()
+    spec: TaskSpec = NO_SPEC
     state: RunState | None = None
     chance: Mapping[str, float] = field(default_factory=dict[str, float])
     bound: float = GRADIENT_BOUND
@@ -62,13 +65,15 @@ class PrintedCurves:
     @property
     def marks(self) -> Marks:
         """Return the marks on every chart."""
-        return Marks.of(mark for mark in marks_of(self.entries) if mark.kind in _MARKED)
+        return Marks.of(mark for mark in marks_of(self.entries, self.spec) if mark.kind in _MARKED)
 
 
 def read_printed(reader: JournalReader, keys: Sequence[str], entries: Sequence[Entry]) -> PrintedCurves:
     """Return the metrics `keys` of a journal whose events are `entries`. Raises UserError."""
     bound = gradient_bound_of(reader.meta("sessions")) or GRADIENT_BOUND
-    return PrintedCurves(read_curves(reader, keys), entries, reader.state(), chance_levels(reader), bound)
+    return PrintedCurves(
+        read_curves(reader, keys), entries, reader.spec(), reader.state(), chance_levels(reader), bound
+    )
 
 
 def chart_lines(printed: PrintedCurves, *, width: int, ascii_only: bool = False, height: int = 10) -> list[Text]:

@@ -8,6 +8,7 @@ from cockpit.session.incidents.incidents import NOT_FINITE, Incident, Tally
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
 from engine.protocol import events as e
+from engine.protocol.task_spec import NO_SPEC
 
 
 def incident_line(incident: Incident) -> str:
@@ -49,7 +50,7 @@ def _phrase(incident: Incident, tally: Tally) -> str:
         case e.RunFailed():
             return "the run failed"
         case _:
-            return sentence(event)
+            return sentence(event, NO_SPEC)  # such events name no metric and no component
 
 
 def _tells(event: e.Event, kind: str) -> bool:

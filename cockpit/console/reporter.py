@@ -102,7 +102,7 @@ class ConsoleReporter:
     def tick(self) -> None:
         """Look once at the journal and show what is new."""
         entries = self._read()
-        for line in self._log.of(entries):
+        for line in self._log.of(entries, self._session.spec):
             self._print(line)
         state = self._session.state
         if state is not None and self._past.is_over(state, entries):

@@ -63,13 +63,14 @@ def summary_lines(outcome: RunSummary) -> list[Text]:
 
 
 def fact_lines(outcome: RunSummary) -> list[Text]:
-    """Return the progress, the results, the troubles and the interventions as lines."""
+    """Return the facts of a run: steps, results, troubles, interventions and alerts."""
+    spec = outcome.state.spec
     return [
         Text(f"  {_where(outcome.state)}"),
         Text(f"  {_reached(outcome)}"),
         *_terms(outcome),
         *_troubles(outcome),
-        *_listed("interventions", [entry_line(entry) for entry in outcome.entries if is_intervention(entry)]),
+        *_listed("interventions", [entry_line(entry, spec) for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [_incident(incident) for incident in incidents_of(outcome.entries)]),
     ]
 

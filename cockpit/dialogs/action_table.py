@@ -10,8 +10,8 @@ from typing import Final
 from cockpit.dialogs import openers
 from cockpit.dialogs.openers import Plan, Reason, Send, Situation
 from cockpit.session.session import Session
-from cockpit.text.command_text import describe_outcome, names, projected_state, title
-from cockpit.text.format import number, plural
+from cockpit.text.command_text import describe_outcome, projected_state, title
+from cockpit.text.format import listed, number, plural
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import decide
@@ -131,8 +131,8 @@ def _gate(situation: Situation) -> str:
     red = [check.name for check in state.gate if not check.passed and check.measured]
     pending = [check.name for check in state.gate if not check.measured]
     if red or pending:
-        waits = f"not measured yet {names(pending)}" if pending else ""
-        shut = "; ".join(text for text in (names(red) if red else "", waits) if text)
+        waits = f"not measured yet {listed(pending)}" if pending else ""
+        shut = "; ".join(text for text in (listed(red) if red else "", waits) if text)
         return f"the gate to phase {state.phase + 1} is shut: {shut}"
     return describe_outcome(decide(state, c.PromotePhase()))
 

@@ -122,10 +122,14 @@ class ActionDispatcher:
             case Status.REFUSED:
                 self._refuse(what, entry.reason)
             case Status.CLAMPED:
-                text = f"{sentence(entry.event)}: {entry.reason}"
+                text = f"{sentence(entry.event, self.session.spec)}: {entry.reason}"
                 self._say(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
             case _:
-                self._say(sentence(entry.event), f"{PASS} {what}: applied at step {entry.step}", "information")
+                self._say(
+                    sentence(entry.event, self.session.spec),
+                    f"{PASS} {what}: applied at step {entry.step}",
+                    "information",
+                )
 
     def _refuse(self, what: str, reason: str) -> None:
         self._say(reason, f"{FAIL} {what}: refused", "warning")

@@ -13,8 +13,7 @@ from textual.widgets import Button
 from cockpit.console.live_panel import phase_title
 from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog, button, line
 from cockpit.session.session import Session
-from cockpit.text.command_text import names
-from cockpit.text.format import number
+from cockpit.text.format import listed, number
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -147,7 +146,7 @@ def _adds(session: Session, state: RunState, event: e.PhasePromoted) -> str:
         f"loss {term}: weight {number(state.loss_weights.get(term))}, chance {number(session.chance.get(term))}"
         for term in terms
     )
-    adds = f"Phase {event.after} of {state.spec.last_phase} adds {names(event.enabled)}"
+    adds = f"Phase {event.after} of {state.spec.last_phase} adds {listed(event.enabled)}"
     return f"{adds}\n  {weights}" if weights else adds
 
 

@@ -27,6 +27,7 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import OPTIMIZERS
 from engine.protocol.events import PhaseDemoted, Status
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +183,8 @@ def undo(situation: Situation) -> Plan:
         return Open(lambda: GateDialog(session, heading), asked=True, undo=True)
     outcome = session.decide(plan.command)
     if outcome.status is Status.REFUSED:
-        return Reason(f"{sentence(plan.entry.event)}: cannot be taken back, {outcome.reason}", plan.entry)
-    explained = tuple(text for text in (_done(plan.entry), plan.caution and f"{plan.caution}.") if text)
+        return Reason(f"{sentence(plan.entry.event, session.spec)}: cannot be taken back, {outcome.reason}", plan.entry)
+    explained = tuple(text for text in (_done(plan.entry, session.spec), plan.caution and f"{plan.caution}.") if text)
 
     def make() -> Dialog:
         return ConfirmDialog(
@@ -207,7 +208,7 @@ def remedies(situation: Situation) -> Plan:
     if incident is None:
         return Reason("there is no alert to find a remedy for")
     if not remedies_of(incident, session.state or situation.state):
-        return Reason(account(incident).remedy or "no command helps against this alert")
+        return Reason(account(incident, situation.session.spec).remedy or "no command helps against this alert")
 
     def choices() -> Sequence[Choice]:
         found = remedies_of(_incident(situation) or incident, session.state or situation.state)
@@ -216,7 +217,7 @@ def remedies(situation: Situation) -> Plan:
             for number, remedy in enumerate(found)
         )
 
-    return Open(lambda: MenuDialog(session, "Remedies", choices, explain=lambda: _explained(incident)))
+    return Open(lambda: MenuDialog(session, "Remedies", choices, explain=lambda: _explained(incident, session.spec)))
 
 
 def remedies_says(situation: Situation) -> str:
@@ -225,8 +226,8 @@ def remedies_says(situation: Situation) -> str:
     return incident_line(incident) if incident else ""
 
 
-def _explained(incident: Incident) -> str:
-    told = account(incident)
+def _explained(incident: Incident, spec: TaskSpec) -> str:
+    told = account(incident, spec)
     cause = f"likely cause: {told.cause}" if told.cause else ""
     return "\n".join(text for text in (told.what, cause, told.where, told.evidence) if text)
 
@@ -239,8 +240,8 @@ def _taken_back(plan: Undo) -> str:
     return f"{named(plan.entry.event)} at step {plan.entry.step}"
 
 
-def _done(entry: Entry) -> str:
-    return f"Takes back what {entry.actor} did at step {entry.step}: {sentence(entry.event)}."
+def _done(entry: Entry, spec: TaskSpec) -> str:
+    return f"Takes back what {entry.actor} did at step {entry.step}: {sentence(entry.event, spec)}."
 
 
 def _incident(situation: Situation) -> Incident | None:

@@ -6,26 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cockpit.text.command_text import title
-from cockpit.text.event_text import sentence
-from cockpit.text.format import escape_control, number
+from cockpit.text.event_info import Inverse
+from cockpit.text.event_text import info_of, sentence
+from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
-from engine.protocol import commands as c
-from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Event, Status
-
-_PASSED_OVER: Final = (
-    e.Paused,
-    e.Resumed,
-    e.StepsGranted,
-    e.CheckpointRequested,
-    e.CheckpointSaved,
-    e.ValidationRequested,
-    e.ValidationCompleted,
-    e.NoteAdded,
-)
-"""What a person did that changed nothing in how the run trains: there is nothing in it to take back."""
+from engine.protocol.task_spec import NO_SPEC
 
 MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal"})
 """Actors that are no person: what they did is not for `undo`, only for whoever reads the events."""
@@ -70,7 +57,7 @@ def plan_undo(entries: Sequence[Entry], *, undone_by: Collection[int], passed: C
 def is_intervention(entry: Entry) -> bool:
     """Whether a person changed the run by this: the answer to a command that was not refused."""
     is_answer = entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in MACHINES
-    return is_answer and not isinstance(entry.event, _PASSED_OVER) and not _changed_nothing(entry.event)
+    return is_answer and info_of(entry.event).undo is not None and not _changed_nothing(entry.event)
 
 
 def _changed_nothing(event: Event) -> bool:
@@ -79,79 +66,18 @@ def _changed_nothing(event: Event) -> bool:
 
 
 def named(event: Event) -> str:
-    """What was done, as an imperative: 'lower LR', 'switch on contour_detection', 'weight of dice to 0.9'."""
-    match event:
-        case e.LrScaled(before=before, after=after):
-            return title(c.ScaleLr(after / before))
-        case e.LrSet(after=after):
-            return title(c.SetLr(after))
-        case e.PhasePromoted(after=after):
-            return f"promote to phase {after}"
-        case e.PhaseDemoted(after=after):
-            return f"demote to phase {after}"
-        case e.RefinementEnabled(name=name):
-            return title(c.EnableRefinement(name))
-        case e.RefinementDisabled(name=name):
-            return title(c.DisableRefinement(name))
-        case e.LossWeightSet(term=term, after=after):
-            return f"weight of {escape_control(term)} to {number(after)}"
-        case e.GuardianSet(after=after):
-            return title(c.SetGuardian(after))
-        case e.AutopilotSet(after=after):
-            return title(c.SetAutopilot(after))
-        case _:
-            return sentence(event)
+    """Return the command that `event` answered, in words: 'lower LR', 'weight of dice to 0.9'."""
+    request = info_of(event).request
+    return escape_control(request(event)) if request is not None else sentence(event, NO_SPEC)
 
 
 def _undo_of(entry: Entry) -> Undo | NoUndo:
     found = _inverse(entry.event)
-    if isinstance(found, str):
-        return NoUndo(found, entry)
-    command, caution = found
-    return Undo(entry, command, caution)
+    return NoUndo(found, entry) if isinstance(found, str) else Undo(entry, found.command, found.caution)
 
 
-# One case per event that answers a command: hence as many branches as there are.
-def _inverse(event: Event) -> tuple[Command, str] | str:  # noqa: C901, PLR0912
-    """The command that reverses `event` and what to know about it, or why there is none."""
-    match event:
-        case e.LrScaled(before=before, after=after):
-            return c.ScaleLr(before / after), ""
-        case e.LrSet(before=before) if before > 0:
-            return c.SetLr(before), "the rate is held there and decays from it; a warm-up does not come back"
-        case e.PhasePromoted():
-            return c.DemotePhase(), "the weights stay as they were trained meanwhile"
-        case e.PhaseDemoted():
-            return c.PromotePhase(), "what comes on again starts with fresh moments"
-        case e.RefinementEnabled(name=name):
-            return c.DisableRefinement(name), ""
-        case e.RefinementDisabled(name=name):
-            return c.EnableRefinement(name), "it starts with fresh moments and is blended in"
-        case e.LossWeightSet(term=term, before=before):
-            return c.SetLossWeight(term, before), ""
-        case e.GradientClipSet(before=before):
-            return c.SetGradientClip(before), ""
-        case e.AccumulationSet(before=before):
-            return c.SetAccumulation(before), ""
-        case e.BatchSizeSet(before=before):
-            return c.SetBatchSize(before), ""
-        case e.OptimizerSet(before=before):
-            return c.SetOptimizer(before), ""
-        case e.GuardianSet(before=before):
-            return c.SetGuardian(before), ""
-        case e.AutopilotSet(before=before):
-            return c.SetAutopilot(before), ""
-        case _:
-            return _why_not(event)
-
-
-def _why_not(event: Event) -> str:
-    match event:
-        case e.LrSet():
-            return "no learning rate was in effect before this one"
-        case e.RolledBack():
-            return "a rollback is not taken back: the steps it gave up are gone; roll back further instead"
-        case e.SamplesExcluded():
-            return "no command takes excluded samples in again"
-        case _:
-            return "what was done last is not taken back"
+def _inverse(event: Event) -> Inverse | str:
+    """Return the command that reverses `event`, or the reason why there is none."""
+    undo = info_of(event).undo
+    assert undo is not None, "only an intervention is taken back"
+    return undo(event)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json
+from engine.protocol.events import RunFailed
 
 _GRADIENT_BOUND: Final = re.compile(r"^ +max_grad_norm: *([^\s#]+)", re.MULTILINE)
 """One line of a configuration: reading all of its YAML would cost 30 ms at the start of a screen."""
@@ -40,6 +44,17 @@ def best_validation(reader: JournalReader) -> Best | None:
     series = reader.series([name])
     present = series.present[name]
     return best_of(series.steps[present], series.values[name][present], lower_is_better=spec.lower_is_better)
+
+
+def failure_of(directory: Path) -> str:
+    """Return the first line of the error that ended the run in `directory`; empty if its journal has none."""
+    try:
+        with closing(JournalReader(directory)) as reader:
+            failures = [entry.event for entry in reader.events(kinds=("run_failed",))]
+    except UserError:
+        return ""
+    newest = failures[-1] if failures else None
+    return (newest.error.splitlines() or [""])[0] if isinstance(newest, RunFailed) else ""
 
 
 def levels_of(levels: Json) -> dict[str, float]:

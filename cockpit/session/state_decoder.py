@@ -7,7 +7,6 @@ from typing import Final
 
 from engine.protocol import wire
 from engine.protocol.codec import Json, from_text
-from engine.protocol.former_names import present_state
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -28,7 +27,7 @@ class StateDecoder:
         """The state in `text`, or None where that is the text of the last call. Raises WireError."""
         if text == self._text:
             return None
-        whole = present_state(from_text(text))
+        whole = wire.present_state(from_text(text))
         changed = self._changed(whole)
         if self._state is None or changed is None:
             self._state = wire.state_from_json(whole, self.spec or NO_SPEC)

@@ -1,41 +1,42 @@
-"""What a command will do, in the few words that fit on a key, in a dialog or on the pending strip."""
+"""Short descriptions of commands and of their predicted outcome, for keys, dialogs and the pending strip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from cockpit.text.event_text import sentence
-from cockpit.text.format import escape_control, number, rate
+from cockpit.text.event_text import info_of, sentence
+from cockpit.text.format import escape_control, on_off, rate
 from engine.protocol import commands as c
-from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC
 from engine.protocol.wire import op_of
 
 
 def title(command: Command) -> str:
-    """`command` as an imperative: 'lower LR', 'weight of dice', 'promote, forced'."""
+    """Return `command` as an imperative: 'lower LR', 'weight of dice', 'promote, forced'."""
     made = _TITLES.get(type(command))
     return escape_control(made(command)) if made else op_of(command).replace("-", " ")
 
 
 def change(event: Event) -> str:
-    """What `event` changes, in few words: 'LR 3.00e-03 -> 1.50e-03'."""
-    made = _CHANGES.get(type(event))
-    return escape_control(made(event)) if made else sentence(event)
+    """Return the change that `event`, the outcome of a command, makes: 'LR 3.00e-03 -> 1.50e-03'."""
+    short = info_of(event).short
+    return escape_control(short(event)) if short is not None else sentence(event, NO_SPEC)
 
 
 def changes_nothing(outcome: Outcome) -> bool:
-    """Whether a command would be done and leave everything as it is: the value it sets is there already."""
+    """Return whether a command would be applied without effect, because its value is set already."""
     before, after = (getattr(outcome.event, name, None) for name in ("before", "after"))
     return before is not None and before == after
 
 
 def describe_outcome(outcome: Outcome) -> str:
-    """How a command would end: the change, what it would be clamped to and why, or why it would be refused."""
+    """Return the change that a command would make, with the reason of a clamp, or the reason of a refusal."""
     if outcome.event is None:
         return outcome.reason
     if outcome.status is Status.CLAMPED:
@@ -44,9 +45,9 @@ def describe_outcome(outcome: Outcome) -> str:
 
 
 def projected_state(state: RunState, commands: Iterable[Command]) -> RunState:
-    """`state` once the engine has come to `commands`, as far as the rule book alone can tell.
+    """Return `state` after `commands`, as `decide` and `evolve` predict it.
 
-    Pressing a key twice before the engine answers shall show what the second press adds to the first.
+    A key that is pressed twice before the engine answers shows the effect of both commands.
     """
     for command in commands:
         event = decide(state, command).event
@@ -55,7 +56,7 @@ def projected_state(state: RunState, commands: Iterable[Command]) -> RunState:
 
 
 def waits_for(state: RunState | None) -> str:
-    """What a command that was sent waits for before the engine comes to it."""
+    """Return the event that the engine must reach before it processes a command; `state` is `None` before the first."""
     match state.activity if state else Activity.STARTING:
         case Activity.STARTING:
             return "waits for the first step"
@@ -69,22 +70,7 @@ def waits_for(state: RunState | None) -> str:
             return "waits, but the run is over"
 
 
-def on_off(enabled: bool) -> str:
-    """The word for a switch."""
-    return "on" if enabled else "off"
-
-
-def names(refinements: Iterable[str]) -> str:
-    """Refinements in a row, 'nothing' for none."""
-    return ", ".join(refinements) or "nothing"
-
-
-def _switched(event: e.PhasePromoted) -> str:
-    forced = "; recorded as forced" if event.forced else ""
-    return f"phase {event.before} -> {event.after}, on: {names(event.enabled)}{forced}"
-
-
-# Each function takes the command or event type that it stands beside, which no common type can say: hence Any.
+# Each function takes the command class of its key, for which there is no common type: hence Any.
 _TITLES: Final[dict[type[Any], Callable[[Any], str]]] = {
     c.RunSteps: lambda command: "one step" if command.num_steps == 1 else f"{command.num_steps} steps",
     c.ScaleLr: lambda command: "lower LR" if command.factor < 1 else "raise LR",
@@ -101,23 +87,4 @@ _TITLES: Final[dict[type[Any], Callable[[Any], str]]] = {
     c.SetGuardian: lambda command: f"guardian {on_off(command.enabled)}",
     c.SetAutopilot: lambda command: f"autopilot {on_off(command.enabled)}",
     c.ExcludeSamples: lambda command: f"exclude {len(command.sample_ids)} samples",
-}
-
-_CHANGES: Final[dict[type[Any], Callable[[Any], str]]] = {
-    e.Paused: lambda event: f"{event.before} -> paused",
-    e.Resumed: lambda event: f"{event.before} -> running",
-    e.StepsGranted: lambda event: f"{event.after} step{'' if event.after == 1 else 's'}, then pause",
-    e.LrScaled: lambda event: f"LR {rate(event.before)} -> {rate(event.after)}",
-    e.LrSet: lambda event: f"LR {rate(event.before)} -> {rate(event.after)}, warm-up over",
-    e.PhasePromoted: _switched,
-    e.LossWeightSet: lambda event: f"{number(event.before)} -> {number(event.after)}",
-    e.GradientClipSet: lambda event: f"{number(event.before)} -> {number(event.after)}",
-    e.AccumulationSet: lambda event: f"{event.before} -> {event.after}",
-    e.BatchSizeSet: lambda event: f"{event.before} -> {event.after}",
-    e.OptimizerSet: lambda event: f"{event.before} -> {event.after}, moments kept",
-    e.CheckpointRequested: lambda event: "written at the step boundary",
-    e.ValidationRequested: lambda event: "runs at the step boundary, training waits for it",
-    e.RollbackRequested: lambda event: f"to {event.checkpoint}, steering kept",
-    e.GuardianSet: lambda event: f"{on_off(event.before)} -> {on_off(event.after)}",
-    e.AutopilotSet: lambda event: f"{on_off(event.before)} -> {on_off(event.after)}",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that a terminal acts upon or does not show: controls, direction marks, surrogates, separators."""
@@ -45,6 +46,16 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes_left:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def on_off(enabled: bool) -> str:
+    """Return the word for a switch: 'on' or 'off'."""
+    return "on" if enabled else "off"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return `names` separated by commas, 'nothing' if there are none."""
+    return ", ".join(names) or "nothing"
 
 
 def plural(noun: str) -> str:

@@ -1,4 +1,4 @@
-"""The keys of the configuration tree as text: dotted name, what a value may be, its default and its meaning."""
+"""The keys of the configuration tree as text: dotted name, accepted values, default and meaning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOUNS = {
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """One setting of a config: `expected` says its type and range in words, `is_text` that any text will do."""
+    """One setting: `expected` is its type and range in words; `is_text` whether it accepts any text."""
 
     name: str
     expected: str
@@ -33,13 +33,16 @@ class ConfigKey:
 
 @cache
 def config_keys(kind: type[RunConfig]) -> Mapping[str, ConfigKey]:
-    """Every key of the tree by its dotted name, in the tree's order; a mapping's entries count as keys."""
-    return {key.name: key for key in _keys(kind, "")}
+    """Return every key of the tree by its dotted name, in the tree's order.
+
+    The entries of a mapping count as keys.
+    """
+    return {key.name: key for key in _keys(kind, "", None)}
 
 
 @cache
 def config_sections(kind: type[RunConfig]) -> Mapping[str, tuple[str, ...]]:
-    """The dotted name of every section, and the names directly in it; the tree itself is ''."""
+    """Return the dotted name of every section with its direct members. The name of the root is an empty string."""
     sections: dict[str, dict[str, None]] = {"": {}}
     for name in config_keys(kind):
         parts = name.split(".")
@@ -49,7 +52,7 @@ def config_sections(kind: type[RunConfig]) -> Mapping[str, tuple[str, ...]]:
 
 
 def shown(value: object) -> str:
-    """A value as errors quote it: short, on one line, without control characters."""
+    """Return a value for error messages: short, on one line, without control characters."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -63,28 +66,32 @@ def shown(value: object) -> str:
 def _number_or_list(value: object) -> str:
     try:
         return repr(value)
-    except ValueError:  # an int of more digits than Python writes out
+    except ValueError:  # an int with more digits than Python converts to text
         return "a number of thousands of digits"
 
 
-def _keys(section: type[BaseModel], prefix: str) -> Iterator[ConfigKey]:
+def _keys(section: type[BaseModel], prefix: str, defaults: BaseModel | None) -> Iterator[ConfigKey]:
+    """Yield the keys of a section whose values are those of `defaults`, or of its class if that is None."""
     for name, field in section.model_fields.items():
         kind: Any = field.annotation
+        default: Any = getattr(defaults, name) if defaults else _default(field)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
+            yield from _keys(kind, f"{prefix}{name}.", default if isinstance(default, BaseModel) else None)
         elif get_origin(kind) is dict:
-            yield from _entries(field, f"{prefix}{name}")
+            yield from _entries(field, f"{prefix}{name}", default or {})
         else:
-            yield ConfigKey(
-                f"{prefix}{name}", _expected(field), _plain(field.default), field.description or "", kind is str
-            )
+            yield ConfigKey(f"{prefix}{name}", _expected(field), _plain(default), field.description or "", kind is str)
 
 
-def _entries(field: FieldInfo, name: str) -> Iterator[ConfigKey]:
-    """One key for each entry of a mapping's default: the only entries it takes."""
+def _default(field: FieldInfo) -> object:
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _entries(field: FieldInfo, name: str, defaults: Mapping[str, object]) -> Iterator[ConfigKey]:
+    """Yield one key per entry of a mapping's default; no other entries are accepted."""
     value_kind = get_args(field.annotation)[1]
     expected = _expected(FieldInfo.from_annotation(value_kind))
-    for entry, default in field.get_default(call_default_factory=True).items():
+    for entry, default in defaults.items():
         yield ConfigKey(f"{name}.{entry}", expected, default, (field.description or "").replace("{entry}", entry))
 
 

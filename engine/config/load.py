@@ -1,4 +1,4 @@
-"""Named configs: YAML files that extend each other, overrides on top, and one sentence for every mistake in them."""
+"""Load named configurations: YAML files that extend each other, with overrides, and clear error messages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
 
 CONFIGS_DIR: Final = (Path(__file__).parent / "named").resolve()
-"""The folder of named configs: `configs/` in a checkout, to which `named` links, or the copy in an installed wheel."""
+"""The folder of named configurations.
+
+It is `configs/` in a checkout, to which `named` links, or the copy in an installed wheel.
+"""
 SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
 _MOST: Final = 2**53
-"""No whole number in a config is larger: beyond it floats are not exact."""
+"""Maximum integer in a configuration: larger ones are not exact as floats."""
 _TASK: Final = ("task",)
 
 Settings = dict[KeyPath, Setting]
@@ -35,7 +38,7 @@ Kind = type[RunConfig]
 
 @dataclass(frozen=True, slots=True)
 class NamedConfig:
-    """A config in configs/: its name, the first comment line of its file, and the file."""
+    """A configuration in configs/: its name, the first comment line of its file, and the file."""
 
     name: str
     description: str
@@ -44,24 +47,23 @@ class NamedConfig:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A config and, for each dotted key, where its value came from: `file:line`, `command line` or `default`."""
+    """A configuration with the origin of each dotted key: `file:line`, `command line` or `default`."""
 
     config: RunConfig
     origins: Mapping[str, str]
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Return the config of that name in configs/, or in that YAML file, with `key=value` overrides on top.
+    """Return the named configuration in configs/, or that of a YAML file, with `key=value` overrides.
 
-    An empty name stands for the defaults of the task that the overrides name.
-
-    Raises UserError: unknown config, YAML syntax, unknown key, wrong type, value out of range, cycle in `extends`.
+    An empty name means the defaults of the task in the overrides. Raises UserError for an unknown configuration,
+    invalid YAML, an unknown key, a wrong type, a value out of range, and a cycle of `extends`.
     """
     return resolve_config(name_or_path, overrides).config
 
 
 def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
-    """Like `load_config`, and where each value came from."""
+    """Return the configuration like `load_config`, with the origin of each value."""
     has_file = bool(name_or_path) or not any(override.startswith("task=") for override in overrides)
     settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()) if has_file else {}
     kind = _kind(settings, overrides)
@@ -74,9 +76,9 @@ def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved
 
 
 def usual_config(name_or_path: str, config: RunConfig) -> RunConfig:
-    """Return the config in configs/ that the one named was made from, or itself; the defaults where there is none.
+    """Return the configuration in configs/ that the named one extends, or is; the defaults if there is none.
 
-    Raises UserError as `load_config` does.
+    Raises UserError like `load_config`.
     """
     while name_or_path:
         path = _find(name_or_path, Path(), COMMAND_LINE)
@@ -88,7 +90,7 @@ def usual_config(name_or_path: str, config: RunConfig) -> RunConfig:
 
 
 def _kind(settings: Settings, overrides: Sequence[str] = ()) -> Kind:
-    """Return the class of the configuration of the task that the settings name, the last one winning."""
+    """Return the configuration class of the task in the settings. An override has priority."""
     asked = [text for name, _, text in (override.partition("=") for override in overrides) if name.strip() == "task"]
     named = settings.get(_TASK)
     value = asked[-1] if asked else "" if named is None else named.value
@@ -98,7 +100,7 @@ def _kind(settings: Settings, overrides: Sequence[str] = ()) -> Kind:
 
 
 def read_resolved(path: Path) -> RunConfig:
-    """The config that a run resolved and left in its directory. Raises UserError as `load_config` does."""
+    """Return the resolved configuration in a run's directory. Raises UserError like `load_config`."""
     settings = _read_chain(path, ())
     kind = _kind(settings)
     _check_keys(settings, kind)
@@ -106,9 +108,9 @@ def read_resolved(path: Path) -> RunConfig:
 
 
 def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> RunConfig:
-    """As `load_config`, for a run that was trained with the configuration in `former`: its task and its data stay.
+    """Return a configuration like `load_config` that keeps the task and data of the one in `former`.
 
-    Others are used if the command line names them, or the new configuration does.
+    A task or data named on the command line or in the new configuration have priority.
     """
     if not _names_task(_read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()), overrides) and former.is_file():
         overrides = (*_task_of(former), *overrides)
@@ -118,7 +120,7 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
     if config.data.path or "data.path" in named:
         return config
     if not former.is_file():
-        raise UserError(f"{former} is gone, and nothing else says which data the run was trained on: give --data")
+        raise UserError(f"{former} is missing, so the data of the run are unknown: give --data")
     return config.model_copy(update={"data": _same_data(config.data, read_resolved(former).data, named)})
 
 
@@ -127,13 +129,13 @@ def _names_task(settings: Settings, overrides: Sequence[str]) -> bool:
 
 
 def _task_of(former: Path) -> tuple[str, ...]:
-    """Return an override with the task of a resolved configuration; none where that is the default one."""
+    """Return an override with the task of a resolved configuration; an empty tuple for the default task."""
     named = _read_chain(former, ()).get(_TASK)
     return (f"task={named.value}",) if named is not None and named.value else ()
 
 
 def _same_data(data: DataConfig, former: DataConfig, named: Set[str]) -> DataConfig:
-    """Return `data` with the keys that say which data `former` meant, except for those in `named`."""
+    """Return `data` with the data source of `former`, except for the keys in `named`."""
     kept: dict[str, object] = {}
     for name in data.WHICH:
         value, key = getattr(former, name), f"data.{name}"
@@ -146,25 +148,28 @@ def _same_data(data: DataConfig, former: DataConfig, named: Set[str]) -> DataCon
 
 
 def list_configs() -> tuple[NamedConfig, ...]:
-    """Every config in configs/, by name."""
+    """Return every configuration in configs/, by name."""
     return tuple(NamedConfig(path.stem, _first_comment(path), path) for path in sorted(CONFIGS_DIR.glob("*.yaml")))
 
 
 def dump_config(config: RunConfig) -> str:
-    """The whole config as YAML, in the tree's order; `read_resolved` reads the same config back."""
+    """Return the whole configuration as YAML in the tree's order. `read_resolved` restores it."""
     return "\n".join(_lines(config.model_dump(mode="json"), (), {})) + "\n"
 
 
 def show_config(resolved: Resolved) -> str:
-    """The whole config as YAML, each value with a comment that says where it came from."""
+    """Return the whole configuration as YAML with the origin of each value as a comment."""
     return "\n".join(_lines(resolved.config.model_dump(mode="json"), (), resolved.origins)) + "\n"
 
 
-def _find(name_or_path: str, beside: Path, asked_at: str) -> Path:
-    """The file that a name in configs/, or a path relative to `beside`, stands for; `asked_at` asked for it."""
+def _find(name_or_path: str, folder: Path, asked_at: str) -> Path:
+    """Return the file of a name in configs/, or of a path relative to `folder`.
+
+    `asked_at` is the origin of the reference, for the error message.
+    """
     text = name_or_path
     if "\0" not in text and (text.endswith(SUFFIXES) or "/" in text):
-        path = beside / os.path.expanduser(text)
+        path = folder / os.path.expanduser(text)
         if _is_file(path):
             return path
         match = nearest(Path(text).stem, [config.name for config in list_configs()])
@@ -184,7 +189,10 @@ def _is_file(path: Path) -> bool:
 
 
 def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
-    """The settings of a file laid over those of the files it extends; `below` are the files that led here."""
+    """Return a file's settings, merged over those of the files that it extends.
+
+    `below` are the files that extend this one.
+    """
     source = _shown_path(path)
     settings = read_settings(_read_text(path, source), source)
     _find_task(settings, path.parent)
@@ -205,14 +213,14 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
 
 
 def _find_task(settings: Settings, folder: Path) -> None:
-    """Make the path of a task's file absolute: it is relative to the `folder` of the config, as `extends` is."""
+    """Make the path of a task's file absolute. Like `extends`, it is relative to the `folder` of the configuration."""
     named = settings.get(_TASK)
     if named is not None and isinstance(named.value, str):
         settings[_TASK] = Setting(absolute_task(named.value, folder), named.where)
 
 
 def _as_of_then(settings: Settings, source: str) -> Settings:
-    """Add to what a run resolved the former values of keys that did not exist then."""
+    """Add the former values of keys that did not exist when a run's configuration was resolved."""
     is_resolved = all(path in settings for path in (("data", "path"), ("data", "num_workers"), ("training", "seed")))
     if is_resolved:
         for key, value in _kind(settings).FORMER.items():
@@ -226,7 +234,7 @@ def _circle(chain: tuple[Path, ...], target: Path) -> str:
 
 
 def _lay_over(settings: Settings, upper: Settings) -> None:
-    """Put the settings of `upper` over `settings`, the newest last."""
+    """Merge the settings of `upper` into `settings`, the newest last."""
     for path, setting in upper.items():
         settings.pop(path, None)
         settings[path] = setting
@@ -242,7 +250,7 @@ def _read_text(path: Path, source: str) -> str:
 
 
 def _shown_path(path: Path) -> str:
-    """The path relative to the working directory where it lies below it, on one line."""
+    """Return the path on one line, relative to the working directory if it is inside."""
     absolute, here = path.absolute(), Path.cwd()
     text = str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
     return "".join(letter if letter.isprintable() else "?" for letter in text)
@@ -254,7 +262,7 @@ def _first_comment(path: Path) -> str:
 
 
 def _parse_override(override: str, kind: Kind) -> Settings:
-    """What one `key=value` sets. Text keys take the value as it stands, others as YAML."""
+    """Return the settings of one `key=value`. Values of text keys are unchanged, others are parsed as YAML."""
     name, equals, text = override.partition("=")
     name = name.strip()
     if not equals:
@@ -271,7 +279,7 @@ def _parse_override(override: str, kind: Kind) -> Settings:
 
 
 def _check_keys(settings: Settings, kind: Kind) -> None:
-    """Raise UserError at the first key that the tree does not have; drop sections in which nothing is set."""
+    """Raise UserError at the first unknown key, and remove empty sections."""
     keys, sections = config_keys(kind), config_sections(kind)
     for path, setting in list(settings.items()):
         name = ".".join(path)
@@ -289,7 +297,7 @@ def _section_error(name: str, setting: Setting, members: tuple[str, ...]) -> str
 
 
 def _unknown(path: KeyPath, kind: Kind) -> str:
-    """What is wrong with a key that the tree does not have, and the nearest one that it has."""
+    """Return the error about an unknown key, with the nearest known one."""
     keys, sections = config_keys(kind), config_sections(kind)
     for depth in range(len(path)):
         section, name = ".".join(path[:depth]), ".".join(path[: depth + 1])
@@ -301,7 +309,7 @@ def _unknown(path: KeyPath, kind: Kind) -> str:
 
 
 def _nearest_key(word: str, section: str, kind: Kind) -> str:
-    """The nearest name in that section, else the nearest last part of any key, else what the section holds."""
+    """Return a hint: the nearest name in the section, else the nearest last part of any key, else all members."""
     members = config_sections(kind)[section]
     prefix = f"{section}." if section else ""
     if match := nearest(word, members):
@@ -313,7 +321,11 @@ def _nearest_key(word: str, section: str, kind: Kind) -> str:
 
 
 def _validated(settings: Settings, kind: Kind) -> RunConfig:
-    tree: dict[str, Any] = {}
+    """Return the config that the settings make of the defaults of `kind`, which may differ from those of its sections.
+
+    Raises UserError: a value of the wrong type or out of its range.
+    """
+    tree = _defaults(kind)
     for path, setting in settings.items():
         if isinstance(setting.value, int) and abs(setting.value) > _MOST:
             raise UserError(f"{setting.where}: {'.'.join(path)} is too large a number: at most {_MOST}")
@@ -327,8 +339,15 @@ def _validated(settings: Settings, kind: Kind) -> RunConfig:
         raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
 
 
+def _defaults(kind: Kind) -> dict[str, Any]:
+    """Return the values of `kind` with nothing set, without the fields that have no default."""
+    fields = {name: field for name, field in kind.model_fields.items() if not field.is_required()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    return {name: value.model_dump() if isinstance(value, Section) else value for name, value in defaults.items()}
+
+
 def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
-    """One sentence on one of pydantic's errors, with the place of the value that it is about."""
+    """Return one sentence for a pydantic error, with the location of the value."""
     path = tuple(part for part in error["loc"] if isinstance(part, str))
     key = config_keys(kind).get(".".join(path))
     if key is not None and path in settings:
@@ -339,13 +358,13 @@ def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
 
 
 def _place_of(message: str, section: KeyPath, settings: Settings) -> str:
-    """Where the newest of the settings that `message` names was written."""
+    """Return the location of the newest setting that `message` names."""
     named = [s for p, s in settings.items() if p[: len(section)] == section and p[-1] in message]
     return f"{named[-1].where}: " if named else ""
 
 
 def _lines(tree: Mapping[str, Any], path: KeyPath, origins: Mapping[str, str]) -> list[str]:
-    """The YAML of one section, two blanks for each level, and after each value its origin where there is one."""
+    """Return the YAML of one section, indented by two spaces per level, with the origins as comments."""
     lines: list[str] = []
     for name, value in tree.items():
         below = (*path, name)

@@ -1,4 +1,4 @@
-"""The class that a configuration names as its task, found by name: nothing imports a task."""
+"""Load the task class that a configuration names. No module imports a task directly."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ DEFAULT_TASK: Final = "engine.tasks.person.task:PersonTask"
 
 
 _FILES: Final[set[str]] = set()
-"""The names of the modules that came from files of tasks."""
+"""Names of modules loaded from task files."""
 _MEMBERS: Final = ("spec", "Config", "open_data", "build_model", "forward", "losses", "score", "metrics")
 
 
-# A task is a class of no common base: hence Any.
+# `Any`: task classes have no common base.
 @cache
 def task_class(where: str) -> Any:
-    """Return the class at `where`: `package.module:Class` or `FILE.py:Class`, '' for the default task.
+    """Return the class at `where`: `package.module:Class`, `FILE.py:Class`, or an empty string for the default task.
 
-    Raises UserError where there is none, where it lacks a member, and where its spec contradicts itself.
+    Raises UserError if the class does not exist, lacks a member or has a contradictory spec.
     """
     found = _class_at(where)
     if missing := [member for member in _MEMBERS if not hasattr(found, member)]:
@@ -52,7 +52,7 @@ def _class_at(where: str) -> Any:
         raise UserError(f"the task {where!r} cannot be read; name it as FILE.py:Class or package.module:Class")
     try:
         module = _module(place)
-    except Exception as error:  # a module raises whatever its own lines raise
+    except Exception as error:  # a module's own code may raise anything
         raise UserError(f"the task {where!r} cannot be loaded: {_told(error, place)}") from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
@@ -72,7 +72,7 @@ def _module(place: str) -> ModuleType:
     module = module_from_spec(spec)
     if path.stem not in _FILES and (path.stem in sys.modules or path.stem in sys.stdlib_module_names):
         raise ImportError(f"a module of Python or of this program is called {path.stem!r} too: rename the file")
-    sys.path.insert(0, str(path.parent))  # data workers import the classes of its samples by this name
+    sys.path.insert(0, str(path.parent))  # data workers import the sample classes by this name
     sys.modules[path.stem] = module
     _FILES.add(path.stem)
     try:
@@ -85,7 +85,7 @@ def _module(place: str) -> ModuleType:
 
 
 def _told(error: Exception, place: str) -> str:
-    """Return what `error` says, and the line of the task's file that raised it."""
+    """Return the message of `error`, with the line of the task's file that raised it."""
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(Path(place).resolve())]
     at = f" (line {lines[-1]})" if lines else ""
     own = isinstance(error, ImportError | OSError | SyntaxError)
@@ -94,10 +94,10 @@ def _told(error: Exception, place: str) -> str:
 
 @cache
 def config_class(where: str) -> type[RunConfig]:
-    """Return the class of the configuration of the task at `where`: the task's own, with what its spec adds.
+    """Return the configuration class of the task at `where`, completed from its spec.
 
-    That is a weight for each loss term, and a switch for each component, where the task has no keys for them.
-    Raises UserError where there is no such task.
+    The spec adds a weight per loss term and a switch per component, if the task has no keys for them. Raises UserError
+    if the task does not exist.
     """
     task = task_class(where)
     own, spec = task.Config, task.spec
@@ -111,7 +111,7 @@ def config_class(where: str) -> type[RunConfig]:
     return _built(own.__name__, own, added) if added else own
 
 
-# pydantic's create_model takes the fields as keywords of any name, which its types do not say: hence Any.
+# `Any`: the types of pydantic's create_model do not describe fields as keywords.
 def _built(name: str, base: Any, fields: dict[str, Any], **more: Any) -> Any:
     make: Any = create_model
     return make(name, __base__=base, **more, **fields)
@@ -122,7 +122,7 @@ def _section(kind: Any) -> tuple[Any, Any]:
 
 
 def _weighted(base: Any, defaults: dict[str, float]) -> Any:
-    """Return the section of the losses with these terms; weights that are not given keep their defaults."""
+    """Return the loss section with these terms. Missing weights have their defaults."""
 
     def complete(weights: object) -> object:
         return {**defaults, **weights} if isinstance(weights, dict) else weights

@@ -1,4 +1,4 @@
-"""Where the file of a task lies. Apart from the loading of it, so that the command line needs no pydantic."""
+"""Resolve the path of a task's file. It is separate from loading, so that the command line needs no pydantic."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def absolute_task(where: str, folder: Path | None = None) -> str:
-    """Return `where` with the path of its file made absolute, so that a run can be resumed from another folder.
+    """Return `where` with an absolute file path, so that a run can be resumed from another folder.
 
-    The path is relative to `folder`, or to the working directory without one.
+    The path is relative to `folder`, or to the working directory if it is `None`.
     """
     place, _, name = where.rpartition(":")
     path = (folder or Path()) / Path(place).expanduser()

@@ -1,6 +1,6 @@
-"""The generic configuration tree: frozen pydantic models that hold every default, its unit and its range.
+"""The generic configuration tree: frozen pydantic models with every default, unit and range.
 
-A task adds its own sections to `RunConfig`, and its own keys to sections here.
+A task adds its own sections to `RunConfig`, and its own keys to these sections.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 
 class Section(BaseModel, frozen=True):
-    """One section of a configuration; unknown keys are refused."""
+    """One section of a configuration. Unknown keys are rejected."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -30,38 +30,38 @@ class Section(BaseModel, frozen=True):
 
 
 class NetworkConfig(Section, frozen=True):
-    """What is configured of any network."""
+    """Settings of any network."""
 
     compile: bool = False
-    """Compile the network with torch.compile: slow to start, faster steps."""
+    """Compile the network with torch.compile: slow start, faster steps."""
 
 
 class LossConfig(Section, frozen=True):
-    """Weights of the loss terms and the clamp on the losses that a task bounds."""
+    """Weights of the loss terms, and the clamp on the terms that a task bounds."""
 
     weights: dict[str, NonNegative] = Field(default_factory=dict)
     """Weight of the {entry} term in the total loss."""
     clamp_max: Positive = 10.0
-    """Upper bound on the value of each refinement loss, before its weight."""
+    """Upper bound on each refinement loss before weighting."""
     clamp_mode: Literal["hard", "rescale"] = "rescale"
-    """How a loss above the bound is clamped: hard has no gradient there, rescale keeps its direction."""
+    """Gradient of a loss above the bound: hard sets it to zero, rescale keeps its direction."""
     blend_in_steps: Annotated[int, Field(ge=0)] = 50
-    """Steps over which a refinement switched on during the run gains its full weight."""
+    """Steps until a refinement enabled during the run reaches its full weight."""
 
 
 class TrainingConfig(Section, frozen=True):
-    """Optimisation: learning rates are per step, warm-up is in epochs, the clip bounds the global L2 norm."""
+    """Optimization: learning rates per step, warm-up in epochs, the clip on the global L2 norm."""
 
     learning_rate: LearningRate = 2e-4
     """Learning rate at the end of warm-up."""
     min_learning_rate: NonNegative = 1e-8
-    """Learning rate at the end of the cosine decay (learning_rate itself, where that is less)."""
+    """Learning rate at the end of the cosine decay; learning_rate if that is lower."""
     warmup_epochs: NonNegative = 1.0
-    """Epochs, fractions allowed, over which the learning rate rises linearly from zero, step by step."""
+    """Epochs (fractions allowed) of linear warm-up of the learning rate from zero, per step."""
     epochs: Count = 20
     """Passes over the training split."""
     max_steps: Annotated[int, Field(ge=0)] = 0
-    """Optimizer steps after which the run ends even if epochs are left; 0 for no such bound."""
+    """Maximum number of optimizer steps, even if epochs are left; 0 for no limit."""
     batch_size: Count = 2
     """Regions of interest in each batch."""
     accumulation: Count = 1
@@ -69,35 +69,35 @@ class TrainingConfig(Section, frozen=True):
     gradient_clip: Positive = 1.0
     """Upper bound on the global L2 norm of the gradient."""
     weight_decay: NonNegative = 1e-4
-    """Decay on weight matrices; norms, biases and scalars have none."""
+    """Decay of weight matrices; norms, biases and scalars have none."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """AdamW decouples the weight decay, Adam adds it to the gradient."""
     mixed_precision: bool = False
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
-    """Number format of mixed precision; fp16 comes with loss scaling."""
+    """Number format of mixed precision; fp16 uses loss scaling."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the weights, the order of samples, augmentation and dropout; the built-in people do not depend on it."""
+    """Seed of weights, sample order, augmentation and dropout. The synthetic dataset does not depend on it."""
 
 
 class DataConfig(Section, frozen=True):
-    """Where the samples come from, and how batches of them are prepared."""
+    """Source of the samples, and preparation of batches."""
 
     WHICH: ClassVar[tuple[str, ...]] = ("path",)
-    """The keys that say which data are meant, rather than how they are read."""
+    """Keys that identify the data, not the way of reading them."""
 
     path: str = ""
-    """Directory of the data (--data); what an empty one stands for is the task's affair."""
+    """Directory of the data (--data). The task defines the meaning of an empty path."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Processes that prepare batches; 0 for a thread of the training process. The batches are the same."""
+    """Processes that prepare batches; 0 for a thread of the training process. Batches are equal."""
     timeout_seconds: Positive = 120.0
-    """Seconds without a batch after which a data worker is taken for stuck: an alert names it, another takes over."""
+    """Seconds without a batch until a data worker counts as stuck. An alert names it, and another replaces it."""
     wait_seconds: NonNegative = 600.0
-    """Seconds to wait for data that cannot be reached (a disk unmounted) before the run ends with a checkpoint."""
+    """Seconds to wait for unreachable data, such as an unmounted disk, until the run ends with a checkpoint."""
 
 
 class ValidationConfig(Section, frozen=True):
-    """How often the validation split is measured, and with how many samples at a time."""
+    """Frequency of validation, and its batch size."""
 
     every_epochs: Count = 1
     """Epochs between validations."""
@@ -108,131 +108,131 @@ class ValidationConfig(Section, frozen=True):
 
 
 class CheckpointConfig(Section, frozen=True):
-    """How often a checkpoint is written and how many are kept beside the best and the last good one."""
+    """Frequency of checkpoints, and number of checkpoints kept in addition to the best and the last good one."""
 
     every_steps: Annotated[int, Field(ge=0)] = 200
-    """Steps between checkpoints; 0 for none by steps."""
+    """Steps between checkpoints; 0 to disable."""
     every_epochs: Annotated[int, Field(ge=0)] = 1
-    """Epochs between checkpoints; 0 for none by epochs."""
+    """Epochs between checkpoints; 0 to disable."""
     keep_last: Count = 3
-    """Newest checkpoints kept, beside the best and the last good one."""
+    """Newest checkpoints kept, in addition to the best and the last good one."""
 
 
 class GateConfig(Section, frozen=True):
-    """What a promotion to the next phase asks for (gradient norms stay under 10)."""
+    """Conditions for a promotion to the next phase (gradient norms stay under 10)."""
 
     min_steps: Annotated[int, Field(ge=1)] = 100
-    """Steps in a phase before it can be left."""
+    """Minimum steps in a phase."""
     window_steps: Annotated[int, Field(ge=4, le=10_000)] = 100
-    """Newest steps that are judged; a checkpoint is good after as many clean ones."""
+    """Number of newest steps that the gate checks. A checkpoint is good after as many clean steps."""
     max_grad_norm: Positive = 10.0
-    """What 95 % of the gradient norms in the window, before clipping, must lie under."""
+    """Upper bound on the 95th percentile of the gradient norms in the window, before clipping."""
     max_miou_drop: Fraction = 0.02
-    """Most that the score may be worse than the phase's best: a share of its range, or of the best if it has none."""
+    """Maximum drop of the score below the phase's best: a fraction of its range, or of the best if it has none."""
 
 
 class RecoveryConfig(Section, frozen=True):
-    """What the guardian does by itself where steps are not finite or a promotion fails; each time it says why."""
+    """Automatic reactions of the guardian to non-finite steps and failed promotions. Each is logged with its reason."""
 
     enabled: bool = True
-    """Act on faults; false only watches and warns. `guardian on` and `guardian off` switch it while the run goes on."""
+    """Act on faults; false only warns. `guardian on` and `guardian off` switch it during the run."""
     bad_steps: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Steps that were not finite, among the newest window_steps, at which it rolls back to the last good checkpoint."""
+    """Number of non-finite steps among the newest window_steps that triggers a rollback to the last good checkpoint."""
     window_steps: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """Newest steps among which the bad ones are counted."""
+    """Number of newest steps in which non-finite ones are counted."""
     lr_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """What each rollback multiplies the learning rate by."""
+    """Factor on the learning rate at each rollback."""
     max_rollbacks: Annotated[int, Field(ge=0, le=100)] = 3
-    """Rollbacks in one stretch; at the next fault the refinement to blame goes off, or the run stops."""
+    """Maximum rollbacks in one stretch. The next fault disables the refinement to blame, or stops the run."""
     stretch_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Steps that the run must get past its farthest fault for a new stretch to begin."""
+    """Steps beyond the farthest fault after which a new stretch begins."""
     probation_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 150
-    """Steps after a promotion in which a fault takes the run back to the phase before; 0 for no probation."""
+    """Steps after a promotion in which a fault returns the run to the previous phase; 0 for no probation."""
     storm_spikes: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Spikes within storm_steps that make a storm."""
+    """Number of spikes within storm_steps that make a storm."""
     storm_steps: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Steps within which the spikes of a storm lie."""
+    """Maximum length in steps of a storm of spikes."""
     on_spike_storm: Literal["alert", "lower_lr"] = "alert"
-    """What a storm outside a probation leads to: an alert, or that and a learning rate lower by lr_factor."""
+    """Reaction to a storm outside a probation: an alert, or also a learning rate lower by lr_factor."""
 
     @model_validator(mode="after")
     def _reachable(self) -> RecoveryConfig:
         for count, window in (("bad_steps", "window_steps"), ("storm_spikes", "storm_steps")):
             if getattr(self, count) > getattr(self, window):
-                raise ValueError(f"guard.recovery.{count} must not lie above guard.recovery.{window}")
+                raise ValueError(f"guard.recovery.{count} must not be above guard.recovery.{window}")
         return self
 
 
 class GuardConfig(Section, frozen=True):
-    """What watches over the run, and when it acts or gives up by itself."""
+    """Monitors of the run, and their limits."""
 
     max_skipped_in_a_row: Count = 50
-    """Steps in a row that were not finite after which the run fails."""
+    """Consecutive non-finite steps after which the run fails."""
     check_weights_every: Count = 10
-    """Steps between checks, before the update, that all weights and optimizer moments are finite."""
+    """Steps between finite checks of all weights and optimizer moments, before the update."""
     spike_score: Positive = 4.5
-    """Robust deviations above the median of its newest 100 values at which a loss or gradient norm is a spike."""
+    """Robust deviations above the median of the newest 100 values that make a loss or gradient norm a spike."""
     plateau_steps: Annotated[int, Field(ge=0)] = 1000
-    """Steps over which the loss must move, or an alert says that it stands still; 0 for no such alert."""
+    """Steps without a decrease of the loss until a plateau alert; 0 for no such alert."""
     dead_steps: Count = 50
-    """Steps in a row without any gradient after which an active module is called dead."""
+    """Consecutive steps with zero gradient before an active module is reported as dead."""
     adaptive_clip: Literal["off", "zclip", "agc"] = "off"
-    """Clip below gradient_clip too: zclip outliers of the norm, agc what is large beside its own weights."""
+    """Clip below gradient_clip too: zclip limits outliers of the norm, agc gradients large for their weights."""
     share_every_steps: Annotated[int, Field(ge=0)] = 10
-    """Steps between measurements of each refinement's share of the gradient; 0 for none."""
+    """Steps between measurements of each refinement's gradient share; 0 for none."""
     max_grad_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Most of the gradient that one refinement may bring to the shared network; 0 for no such bound."""
+    """Maximum gradient share of one refinement in the shared network; 0 for no limit."""
     max_forensics: Count = 5
-    """Folders of evidence kept of faults, each with the weights: the first faults and the newest."""
+    """Number of evidence folders kept, each with the weights: the first faults and the newest."""
     recovery: RecoveryConfig = RecoveryConfig()
 
 
 class AutopilotConfig(Section, frozen=True):
-    """How the phases are walked where nobody watches (--autopilot): by their gates, then a final tuning."""
+    """Automatic promotion through the phases without a user (--autopilot): by their gates, then a final tuning."""
 
     enabled: bool = False
-    """Walk the phases by itself (--autopilot). `autopilot on` and `autopilot off` switch it while the run goes on."""
+    """Promote automatically (--autopilot). `autopilot on` and `autopilot off` switch it during the run."""
     final_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the run, at its end, that is trained at final_learning_rate; 0 for none."""
+    """Fraction of the run, at its end, that is trained at final_learning_rate; 0 for none."""
     final_learning_rate: LearningRate = 1e-6
-    """Learning rate that the final tuning begins with, unless it is lower already, and decays from."""
+    """Initial learning rate of the final tuning, from which it decays, unless it is lower already."""
     retry_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """Steps to wait after a failed probation; twice as many after each further failure of the same phase."""
+    """Steps to wait after a failed probation, doubled after each further failure of the same phase."""
     max_failures: Annotated[int, Field(ge=1, le=100)] = 3
     """Failed probations after which a phase is not tried again."""
 
 
 class LimitsConfig(Section, frozen=True):
-    """Bounds on interventions, whoever makes them."""
+    """Limits on interventions of users, guardian and autopilot."""
 
     lr_min: LearningRate = 1e-9
-    """Least learning rate that a command may set."""
+    """Minimum learning rate that a command may set."""
     lr_max: LearningRate = 1e-2
-    """Greatest learning rate that a command may set."""
+    """Maximum learning rate that a command may set."""
     max_lr_factor: Annotated[float, Field(gt=1)] = 10.0
-    """Most by which one command may raise the learning rate."""
+    """Maximum factor by which one command may raise the learning rate."""
 
     @model_validator(mode="after")
     def _ordered(self) -> LimitsConfig:
         if self.lr_min >= self.lr_max:
-            raise ValueError(f"limits.lr_min must lie below limits.lr_max, but {self.lr_min:g} >= {self.lr_max:g}")
+            raise ValueError(f"limits.lr_min must be below limits.lr_max, but {self.lr_min:g} >= {self.lr_max:g}")
         return self
 
 
 class TensorboardConfig(Section, frozen=True):
-    """What goes to TensorBoard beside the journal."""
+    """TensorBoard output, in addition to the journal."""
 
     enabled: bool = True
-    """Write TensorBoard event files beside the journal."""
+    """Write TensorBoard event files in addition to the journal."""
     every_steps: Count = 1
     """Steps between the points written to TensorBoard."""
 
 
 class RunConfig(Section, frozen=True):
-    """One run's configuration, resolved: what `config.yaml` in its directory holds."""
+    """The resolved configuration of one run, as in `config.yaml` in its directory."""
 
     task: str = ""
-    """What is trained: FILE.py:Class or package.module:Class; empty for the built-in person segmentation."""
+    """The task: FILE.py:Class or package.module:Class; empty for the built-in person segmentation."""
     model: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
@@ -246,13 +246,13 @@ class RunConfig(Section, frozen=True):
     tensorboard: TensorboardConfig = TensorboardConfig()
 
     FORMER: ClassVar[Mapping[str, str]] = {}
-    """What a run resolved before a key existed meant by leaving it out."""
+    """Values of keys that are missing in the configuration of an older run."""
     SWITCHES: ClassVar[str] = "components"
-    """The section that switches components."""
+    """The section with the switches of components."""
 
     @classmethod
     def switches(cls, tree: Mapping[str, Any]) -> dict[str, bool]:
-        """Return which components a resolved configuration, as plain values, has on or off at the start."""
+        """Return which components of a resolved configuration, given as plain values, start switched on."""
         return dict(tree.get("components", {}))
 
     def active_components(self) -> frozenset[str]:

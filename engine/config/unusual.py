@@ -1,4 +1,4 @@
-"""What of a run's configuration lies far from the named config that it was made from: likely causes of its troubles."""
+"""Find settings far from the named configuration that a run is based on: likely causes of instability."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from engine.config.tree import RunConfig
 from engine.protocol.engine_events import Departure
 
 _MUCH: Final = 3.0
-"""A rate, a bound or a weight so many times the usual one is worth telling."""
+"""Minimum factor between a rate, bound or weight and its usual value to be reported."""
 
 
 def departures(config: RunConfig, usual: RunConfig) -> tuple[Departure, ...]:
-    """The values of `config` that make a run less stable than with those of `usual`, the gravest first."""
+    """Return the values of `config` that make a run less stable than those of `usual`, the most serious first."""
     far = ((key, value, before) for key, value, before, is_far in _compared(config, usual) if is_far)
     return tuple(Departure(key, shown(value), shown(before)) for key, value, before in far)
 
 
 def shown(value: object) -> str:
-    """A value as a departure holds it."""
+    """Return a value as text for a departure."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _compared(config: RunConfig, usual: RunConfig) -> Iterator[tuple[str, object, object, bool]]:
-    """Each key with both values, and whether they lie far apart."""
+    """Yield each key with both values, and whether they are far apart."""
     now, then = config.training, usual.training
     yield (
         "training.learning_rate",

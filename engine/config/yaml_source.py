@@ -1,4 +1,4 @@
-"""YAML as configs use it: safe, YAML 1.2's plain values, and every value with the file and line it came from."""
+"""Safe YAML with the plain values of YAML 1.2, and the file and line of every value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.errors import UserError
 COMMAND_LINE: Final = "command line"
 
 Path = tuple[str, ...]
-"""The keys from the top of the tree down to a value: ("training", "epochs")."""
+"""The keys from the root of the tree to a value: ("training", "epochs")."""
 
 _PLAIN_VALUES: Final = (
     ("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z")),
@@ -37,7 +37,7 @@ _RESOLVERS: Final[dict[Any, Any]] = {None: list(_PLAIN_VALUES)}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One value of a config and where it was written; `line` counts from 1."""
+    """One value of a configuration and its location; `line` counts from 1."""
 
     value: object
     source: str
@@ -45,7 +45,7 @@ class Setting:
 
     @property
     def where(self) -> str:
-        """The place as errors name it: `configs/tiny.yaml:12`, or `command line`."""
+        """The location for errors: `configs/tiny.yaml:12`, or `command line`."""
         return _place(self.source, self.line)
 
 
@@ -58,34 +58,34 @@ def _place(source: str, line: int) -> str:
 
 
 class PlainLoader(yaml.SafeLoader):
-    """A safe loader for YAML 1.2's plain values, without aliases: a value stands where it is used."""
+    """A safe loader for YAML 1.2's plain values, without aliases."""
 
     yaml_implicit_resolvers = _RESOLVERS
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Refuse an alias, which could make a document that never ends."""
+        """Reject an alias, which could make an infinite document."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
-            raise ComposerError(None, None, "aliases are not read here; write the value out", mark)
+            raise ComposerError(None, None, "aliases are not supported; repeat the value", mark)
         return super().compose_node(parent, index)
 
     yaml_constructors = yaml.SafeLoader.yaml_constructors | {"tag:yaml.org,2002:int": _base_ten}
 
 
 class PlainDumper(yaml.SafeDumper):
-    """A dumper whose text `PlainLoader` reads back as the same values; lists stay on one line."""
+    """A dumper whose text `PlainLoader` reads as the same values. Lists stay on one line."""
 
     yaml_implicit_resolvers = _RESOLVERS
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
-        """A list in brackets."""
+        """Return a list in brackets."""
         return super().represent_sequence(tag, sequence, flow_style=True)
 
 
 def read_settings(text: str, source: str) -> dict[Path, Setting]:
-    """Every value that the YAML `text` sets, in its order; `source` names the file in errors.
+    """Return every value that the YAML `text` sets, in its order; `source` is the file name for errors.
 
-    Raises UserError on a syntax error, a key given twice, an unsafe tag, or a document that is not a mapping.
+    Raises UserError for a syntax error, a repeated key, an unsafe tag, or a document that is not a mapping.
     """
     loader = _loader(text, source)
     try:
@@ -101,7 +101,7 @@ def read_settings(text: str, source: str) -> dict[Path, Setting]:
 
 
 def read_value(text: str, path: Path) -> dict[Path, Setting]:
-    """What `text` gives to the key `path` on the command line: one value, or several where it is a mapping."""
+    """Return the settings that `text` makes for the key `path` on the command line: one, or several for a mapping."""
     loader = _loader(text, COMMAND_LINE)
     try:
         node = _parsed(loader.get_single_node, COMMAND_LINE)
@@ -115,11 +115,11 @@ def _loader(text: str, source: str) -> PlainLoader:
         return PlainLoader(text)
     except ReaderError as error:
         where = _place(source, text[: error.position].count("\n") + 1)
-        raise UserError(f"{where}: character U+{ord(text[error.position]):04X} cannot stand in YAML") from None
+        raise UserError(f"{where}: character U+{ord(text[error.position]):04X} is not allowed in YAML") from None
 
 
 def _parsed(step: Any, source: str, *arguments: Any) -> Any:
-    """`step(*arguments)`, with what YAML has against the text told as a UserError."""
+    """Return `step(*arguments)`. Raises UserError with the YAML error."""
     try:
         return step(*arguments)
     except yaml.MarkedYAMLError as error:
@@ -138,7 +138,7 @@ def _sentence(error: yaml.MarkedYAMLError, source: str) -> str:
 
 
 def _is_at_tab(mark: Any) -> bool:
-    """Whether the line of `mark` begins with a tab among its blanks."""
+    """Return whether the line of `mark` is indented with a tab."""
     if mark is None or mark.buffer is None:
         return False
     start = mark.buffer.rfind("\n", 0, mark.pointer) + 1
@@ -147,7 +147,7 @@ def _is_at_tab(mark: Any) -> bool:
 
 
 def _leaves(loader: PlainLoader, node: Node, path: Path, source: str) -> Iterator[tuple[Path, Setting]]:
-    """The values under `node`, depth first; an empty mapping is a value of its own."""
+    """Yield the values under `node`, depth first. An empty mapping counts as a value."""
     line = node.start_mark.line + 1
     if not isinstance(node, MappingNode) or not node.value:
         yield path, Setting(_constructed(loader, node, source), source, line)

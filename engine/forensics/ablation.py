@@ -1,4 +1,4 @@
-"""Runs a few steps from a checkpoint with each refinement off in turn, beside the run, and says which one does harm."""
+"""Rerun a few steps from a checkpoint with each refinement off in turn, to find the harmful one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from engine.forensics.offline import load_folder
 from engine.forensics.replay import replay
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.outputs.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
-from engine.protocol.state import RunState
+from engine.protocol.events import RefinementDisabled
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState, with_measured
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
 from engine.task import Splits, Task, load_task
@@ -33,10 +35,11 @@ from engine.training.train_state import TrainState
 
 
 def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda name: None) -> Ablation:
-    """Rerun the steps with all refinements on, then without each; `on_variant` hears which comes next, '' for all on.
+    """Rerun the steps with all refinements on, then without each one.
 
-    Every variant starts from the same weights, moments, random numbers and samples; nothing is written. Raises
-    UserError where there is no checkpoint or it cannot be read.
+    `on_variant` receives the next refinement to be switched off, an empty string for none. Every variant starts from
+    the same weights, moments, random numbers and samples. Nothing is written. Raises UserError if there is no readable
+    checkpoint.
     """
     started = time.perf_counter()
     config = _alone(read_resolved(request.run_dir / CONFIG_FILE))
@@ -56,7 +59,7 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
 
 
 def _start(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, Any], str]:
-    """The checkpoint asked for, else the last good one, else the newest that is whole, and its name."""
+    """Return the requested checkpoint and its name; by default the last good one, else the newest intact one."""
     known = [path.name for path in list_checkpoints(directory)]
     if wanted and (Path(wanted).name != wanted or not (directory / wanted).is_file()):
         raise UserError(f"there is no checkpoint {wanted!r} in this run: {did_you_mean(wanted, known)}")
@@ -71,13 +74,13 @@ def _start(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, A
 
 
 def _alone(config: RunConfig) -> RunConfig:
-    """Batches are made in this process: a handful is not worth starting workers for; they are the same ones."""
+    """Return the configuration without data workers: starting them is too slow for a few steps. Batches are equal."""
     return config.model_copy(update={"data": config.data.model_copy(update={"num_workers": 0})})
 
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """What all variants share."""
+    """Shared inputs of all variants."""
 
     task: Task
     config: RunConfig
@@ -87,8 +90,8 @@ class _Bench:
     request: AblationRequest
 
     def measured(self, state: RunState, without: str) -> Variant:
-        """The steps of one variant, in numbers."""
-        reports = self._steps(replace(state, refinements=state.refinements - {without}))
+        """Return the measurements of one variant."""
+        reports = self._steps(evolve(state, RefinementDisabled(without), state.step) if without else state)
         finite = [report for report in reports if report.finite and report.weights_finite]
         norms = [report.grad_norm for report in finite]
         return Variant(
@@ -111,11 +114,11 @@ class _Bench:
             reports: list[StepReport] = []
             for _ in range(self.request.num_steps):
                 drawn = train_state.draw(state.accumulation, excluded=state.excluded_samples)
-                assert drawn is not None, "nobody gave up waiting"
+                assert drawn is not None, "give_up was never true"
                 if drawn.batches:
                     plan = plan_for(train_state.progress, state, self.config)
                     reports.append(train_state.train_step.run(drawn.batches, plan).resolve())
-                    state = replace(state, step=state.step + 1)
+                    state = with_measured(state, step=state.step + 1)
             return reports
         finally:
             train_state.close()
@@ -135,6 +138,6 @@ def _without(spec: TaskSpec, evidence: Evidence, refinement: str) -> Evidence:
 
 
 def _base_loss(spec: TaskSpec, report: StepReport) -> float:
-    """The weighted loss of the terms that are always computed."""
+    """Return the weighted sum of the terms that are always computed."""
     values = dict(zip(report.names, report.values, strict=True))
     return sum(values[f"loss/{term.name}"] for term in spec.terms if not term.component)

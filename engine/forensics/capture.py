@@ -1,4 +1,4 @@
-"""What a step read beside the weights, kept until its report is in: enough to take the very same step again."""
+"""Capture a step's inputs other than the weights until its report arrives, so that it can be repeated exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def input_name(tensor_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RandomState:
-    """torch's generators, of the host and of the device (None without CUDA)."""
+    """torch's generators of the host and of the device (`None` without CUDA)."""
 
     cpu: Tensor
     cuda: Tensor | None
@@ -35,7 +35,7 @@ class RandomState:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A step's plan and batches, the random state before it, and its loss scale and number format (None for fp32)."""
+    """A step's plan and batches, the random state before it, its loss scale and number format (`None` for fp32)."""
 
     plan: StepPlan
     batches: tuple[Batch, ...]
@@ -50,18 +50,21 @@ class Evidence:
 
 
 def evidence_of(train_step: TrainStep, batches: list[Batch], plan: StepPlan) -> Evidence:
-    """What the step that `train_step` is about to take depends on; costs microseconds, the batches are not copied."""
+    """Return the inputs of the step that `train_step` is about to execute.
+
+    Takes microseconds; the batches are not copied.
+    """
     scale = train_step.scaler.get_scale() if train_step.scaler.is_enabled() else 1.0
     return Evidence(plan, tuple(batches), random_state(train_step.device), scale, train_step.amp)
 
 
 def random_state(device: torch.device) -> RandomState:
-    """The state of the generators that a step on `device` draws from."""
+    """Return the state of the generators that a step on `device` uses."""
     return RandomState(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
 
 
 def set_random_state(state: RandomState, device: torch.device) -> None:
-    """Turn the generators to `state`."""
+    """Set the generators to `state`."""
     torch.set_rng_state(state.cpu)
     if state.cuda is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state.cuda, device)
@@ -69,7 +72,7 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
 
 @contextmanager
 def kept_random_state(device: torch.device) -> Generator[None]:
-    """Whatever is drawn inside, the generators come out as they went in."""
+    """Restore the generators after the block."""
     before = random_state(device)
     try:
         yield
@@ -78,7 +81,7 @@ def kept_random_state(device: torch.device) -> Generator[None]:
 
 
 def to_payload(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as what torch.load(weights_only=True) gives back: dicts, lists, numbers, texts and tensors."""
+    """Return the evidence in types that torch.load(weights_only=True) accepts: dicts, lists, numbers and tensors."""
     plan = {field.name: getattr(evidence.plan, field.name) for field in dataclasses.fields(StepPlan)}
     plain = {
         "active": sorted(evidence.plan.active),
@@ -95,7 +98,10 @@ def to_payload(evidence: Evidence) -> dict[str, Any]:
 
 
 def from_payload(payload: Mapping[str, Any], device: torch.device, clamped: frozenset[str]) -> Evidence:
-    """The evidence that `to_payload` wrote, its batches on `device`. Raises KeyError or TypeError for anything else."""
+    """Return the evidence that `to_payload` wrote, with batches on `device`.
+
+    Raises KeyError or TypeError for other content.
+    """
     names = {field.name for field in dataclasses.fields(StepPlan)}
     plan: dict[str, Any] = {key: value for key, value in payload["plan"].items() if key in names}
     plan |= {"active": frozenset(plan["active"]), "terms": tuple(plan["terms"])}

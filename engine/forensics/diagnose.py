@@ -1,4 +1,4 @@
-"""From one or more replays of a step to the fault's name: where it began, what it belongs to, when it shows."""
+"""Replay a step and name its fault: the origin, the responsible part, and the conditions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.training.optimizer import Moments
 
 
 def name_fault(objective: Objective, model: nn.Module, moments: Moments, evidence: Evidence) -> Fault:
-    """Replay the step as often as it takes to say what it is; nothing of the training is moved by it."""
+    """Replay the step as often as needed and return its fault. The training state is not changed."""
     spec = objective.task.spec
     first = replay(objective, model, evidence, amp=evidence.amp)
     if first.finite:
@@ -32,7 +32,7 @@ def name_fault(objective: Objective, model: nn.Module, moments: Moments, evidenc
 
 
 def _judged(fault: Fault, objective: Objective, model: nn.Module, evidence: Evidence) -> Fault:
-    """The same fault, called one of mixed precision where the step is finite in full precision."""
+    """Return the fault, marked as one of mixed precision if the step is finite in full precision."""
     if evidence.amp is None:
         return fault
     again = replay(objective, model, evidence, amp=None)
@@ -66,13 +66,13 @@ def _named(spec: TaskSpec, origin: Origin, replayed: Replayed, evidence: Evidenc
 
 
 def _refinement(spec: TaskSpec, module: str, term: str) -> str:
-    """The component whose module it is, else the one whose loss term it is, else '' for the base network."""
+    """Return the component that owns the module, else that of the loss term; an empty string for the base network."""
     part = module.partition(".")[0]
     return part if part in spec.component_names else spec.component_of(term)
 
 
 def _detail(origin: Origin) -> str:
-    """What the operation's inputs give away."""
+    """Return a sentence about the operation's inputs, or an empty string."""
     if origin.direction in ("input", "weight"):
         (stats,) = origin.inputs
         return f"{stats.num_nan} NaN and {stats.num_inf} Inf among {math.prod(stats.shape)} values"
@@ -84,12 +84,12 @@ def _detail(origin: Origin) -> str:
         "div",
     ):
         zeros = {stats.name: stats.num_zero for stats in origin.inputs}.get("other", 0)
-        return f"it divides by zero where it was 0, which {zeros} values were" if zeros else ""
+        return f"it divides by zero: {zeros} values were 0" if zeros else ""
     return ""
 
 
 def _overflow(spec: TaskSpec, replayed: Replayed) -> Fault:
-    """Every gradient is finite, the sum of their squares is not."""
+    """Return the fault of a gradient norm that overflows although every gradient is finite."""
     part = max(replayed.norms, key=lambda name: (replayed.norms[name], name), default="")
     return Fault(
         verdict=REPRODUCED,
@@ -102,11 +102,11 @@ def _overflow(spec: TaskSpec, replayed: Replayed) -> Fault:
     )
 
 
-# --- a step that was finite when it was taken again --------------------------------------
+# --- a step that is finite in the replay -------------------------------------------------
 
 
 def _lasting(spec: TaskSpec, model: nn.Module, moments: Moments) -> Fault | None:
-    """A moment or a weight that is not finite although the step is: the next update would spread it."""
+    """Return the fault of a non-finite moment or weight in a finite step: the next update would spread it."""
     for name, parameter in model.named_parameters():
         if (moment := _moment_of(spec, name, moments)) is not None:
             return moment
@@ -118,7 +118,7 @@ def _lasting(spec: TaskSpec, model: nn.Module, moments: Moments) -> Fault | None
 
 
 def _overgrown(spec: TaskSpec, model: nn.Module, moments: Moments) -> Fault | None:
-    """A part whose weights or moments are finite and so large that the sum of their squares is not."""
+    """Return the fault of a part whose weights or moments are finite while the sum of their squares overflows."""
     for part, module in model.named_children():
         weights = {f"{part}.{name}": parameter.detach() for name, parameter in module.named_parameters()}
         held = [value for name in weights for value in moments.get(name, {}).values()]
@@ -130,7 +130,10 @@ def _overgrown(spec: TaskSpec, model: nn.Module, moments: Moments) -> Fault | No
 
 
 def _moment_of(spec: TaskSpec, parameter: str, moments: Moments) -> Fault | None:
-    """The parameter's moment that is not finite: a bad step never reaches it, so it was there before the weight."""
+    """Return the fault of the parameter's non-finite moment.
+
+    A non-finite step never updates moments, so it precedes the weight's fault.
+    """
     module, _, own = parameter.rpartition(".")
     for key, value in moments.get(parameter, {}).items():
         if not is_finite(value):
@@ -153,11 +156,11 @@ def _vanished(first: Replayed, second: Replayed) -> Fault:
         spread = max(abs(a - b) / max(abs(a), 1e-30) for a, b in zip(first.numbers(), second.numbers(), strict=True))
         detail = (
             f"two replays are finite and differ by {spread:.1e}: a data race, faulty hardware, or an operation"
-            " whose order of summing is left to chance"
+            " with a random order of summation"
         )
     return Fault(VANISHED, detail=detail)
 
 
 def describe_precision(amp: torch.dtype | None) -> str:
-    """The number format of a step in a word, '' for fp32."""
+    """Return the number format of a step; an empty string for fp32."""
     return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(amp, "") if amp else ""

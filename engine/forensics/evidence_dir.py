@@ -1,4 +1,4 @@
-"""The folders of evidence on disk: written beside and renamed, few in number, read with weights_only."""
+"""Evidence folders on disk: written to a temporary folder and renamed, limited in number, read with weights_only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _PARTIAL = ".partial-"
 def write_evidence(
     run_dir: Path, config: RunConfig, evidence: Evidence, report: ForensicReport, weights: Mapping[str, Any]
 ) -> Path:
-    """Write a fault's folder so that it is whole or absent; returns it. Raises OSError where the disk refuses."""
+    """Write a fault's folder such that it is complete or absent. Return its path.
+
+    Raises OSError if writing fails.
+    """
     parent = run_dir / FORENSICS
     partial = parent / f"{_PARTIAL}{folder_name(report.step)}"
     try:
@@ -52,13 +55,16 @@ def write_evidence(
 
 
 def weights_payload(model: nn.Module, moments: Moments, *, keep: str) -> dict[str, Any]:
-    """The network's state, and of the moments (twice its size) only those of module `keep`, '' for none."""
+    """Return the network's state, and the moments of module `keep` only, since all take twice its size.
+
+    No moments are kept if `keep` is an empty string.
+    """
     kept = {name: held for name, held in moments.items() if keep and name.startswith(f"{keep}.")}
     return {"model": copy_to_host(model.state_dict()), "moments": copy_to_host(kept)}
 
 
 def prune_evidence(run_dir: Path, most: int) -> None:
-    """Leave at most `most` folders: the first faults, which say how it began, and the newest."""
+    """Keep at most `most` folders: the first faults, which show the cause, and the newest."""
     folders = folders_of(run_dir)
     first = most // 2
     for folder in folders[first : len(folders) - (most - first)]:
@@ -66,11 +72,11 @@ def prune_evidence(run_dir: Path, most: int) -> None:
 
 
 def load_part(folder: Path, name: str) -> dict[str, Any]:
-    """One of the two tensor files of a folder. Raises UserError where it is missing, damaged or foreign."""
+    """Return one of the two tensor files of a folder. Raises UserError if it is missing, damaged or foreign."""
     path = folder / name
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damaged byte happened to hit
+    except Exception as error:  # the exception of torch.load depends on the damaged byte
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder.name}/{name} cannot be read as evidence: {reason}") from error
     if not isinstance(payload, dict):
@@ -79,7 +85,7 @@ def load_part(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _free_name(parent: Path, step: int) -> Path:
-    """A step may fail again after a rollback: its later evidence gets a number."""
+    """Return an unused folder name. A step that fails again after a rollback gets a numbered one."""
     name = folder_name(step)
     names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
     return next(path for path in (parent / name for name in names) if not path.exists())

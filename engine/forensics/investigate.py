@@ -1,9 +1,9 @@
-"""The engine's own inquiry into a non-finite step: when to look, what to write down, what to say."""
+"""Investigate non-finite steps in a run: decide when, replay, and report."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.tree import RunConfig
@@ -15,6 +15,7 @@ from engine.forensics.remedies import remedy_of
 from engine.journal.disk.run_dir import FORENSICS
 from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
 from engine.protocol.events import AlertRaised, FaultNamed
+from engine.supervision.run_memory import RunMemory
 from engine.training.data.batch import Batch
 from engine.training.device import describe
 from engine.training.optimizer import moments_of
@@ -23,40 +24,42 @@ from engine.training.step_plan import StepPlan
 from engine.training.train_state import TrainState
 
 APART = 100
-"""Steps that lie at least between two inquiries into faults of one kind: a fault in every step is looked at once."""
+"""Minimum steps between two investigations of faults of one kind, if every step has one."""
 MOST_KINDS = 20
-"""Kinds of fault, by what the step reports of them, that one process looks into."""
+"""Maximum number of kinds of faults that are investigated in one run.
 
-Kind = tuple[tuple[str, ...], ...]
-"""What the step itself says was not finite: terms, gradients, weights and moments, by name."""
+The kind of a fault is determined by its step's report.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What an inquiry came to, for the journal; `problem` is why its folder could not be written, '' where it was."""
+    """Result of an investigation, for the journal. `problem` is why its folder could not be written, or an empty
+    string.
+    """
 
     named: FaultNamed
     alert: AlertRaised
     problem: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Forensics:
-    """Looks into non-finite steps of one run. One thread, the engine's, calls it, between two steps."""
+    """Investigates non-finite steps of one run. Only the engine's thread calls it, between two steps."""
 
     run_dir: Path
     config: RunConfig
     train_state: TrainState
-    _looked_at: dict[Kind, int] = field(default_factory=lambda: {})
+    memory: RunMemory
 
     def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
-        """To be called before a step: what it takes to take it again."""
+        """Return the evidence of the next step; call it before the step."""
         return evidence_of(self.train_state.train_step, batches, plan)
 
     def investigate(self, evidence: Evidence, report: StepReport, *, weights_as_then: bool = True) -> Findings | None:
-        """Name the fault of a step that was skipped; None where one of its kind was looked into lately.
+        """Name the fault of a skipped step; `None` if one of its kind was investigated recently.
 
-        The network, its moments, the generators and the place in the data are afterwards as before.
+        The network, its moments, the generators and the data position are restored afterwards.
         """
         if not self._is_due(report):
             return None
@@ -65,7 +68,7 @@ class Forensics:
         moments = moments_of(optimizer, model)
         try:
             fault = name_fault(self.train_state.train_step.objective, model, moments, evidence)
-        except RuntimeError as error:  # out of memory, say: an inquiry must not end the run that it is for
+        except RuntimeError as error:  # out of memory, for example: an investigation must not end its run
             fault = Fault(
                 NOT_REPLAYED,
                 detail=f"the replay failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
@@ -97,12 +100,14 @@ class Forensics:
         return _findings(found, f"{FORENSICS}/{folder.name}")
 
     def _is_due(self, report: StepReport) -> bool:
+        """Return whether a fault of this kind has not been diagnosed lately, and note that it is now."""
+        diagnosed_at = self.memory.diagnosed_at
         kind = (report.bad_terms, report.bad_modules, report.bad_weights, report.bad_moments)
-        last = self._looked_at.get(kind)
+        last = diagnosed_at.get(kind)
         known = last is not None and 0 <= report.index - last < APART
-        if known or (last is None and len(self._looked_at) >= MOST_KINDS):
+        if known or (last is None and len(diagnosed_at) >= MOST_KINDS):
             return False
-        self._looked_at[kind] = report.index
+        diagnosed_at[kind] = report.index
         return True
 
 

@@ -1,7 +1,7 @@
-"""Watches every operation of a forward and backward pass and remembers where each non-finite tensor came from.
+"""Watch every operation of a forward and backward pass, and record the origin of each non-finite tensor.
 
-An operation is an origin when what it got was finite and what it gave was not; whatever is computed from that inherits
-the origin. An infinity that is masked out later is an origin too, but nothing leads to it from the loss.
+An operation is an origin if its inputs were finite and its output was not. All results computed from the output inherit
+the origin. An infinity that is masked later is an origin too, but no path leads to it from the loss.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_NODES = 64
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an operation stands: module path ('' outside the network), and the line that asked for it."""
+    """Location of an operation: module path (an empty string outside the network) and source line."""
 
     module: str
     operation: str
@@ -42,9 +42,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where something non-finite began. `index` counts operations; `sequence` is the node of the graph it belongs to.
+    """Origin of a non-finite value. `index` counts operations; `sequence` is its node in the graph.
 
-    `rows` are the regions of batch number `batch` whose part of the tensor was not finite, where that can be told.
+    `rows` are the regions of batch number `batch` with non-finite values, if they can be determined.
     """
 
     index: int
@@ -57,7 +57,7 @@ class Origin:
 
 
 class Tracer(TorchDispatchMode):
-    """Watches `model` inside `watching`; a traced pass takes about twice as long as a bare one."""
+    """Traces `model` inside `watching`; a traced pass takes about twice as long."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Tracer(TorchDispatchMode):
 
     @contextmanager
     def watching(self) -> Generator[None]:
-        """Operations inside are traced, and known by the module that asks for them."""
+        """Trace operations in the block, and attribute them to their module."""
         with self._hooks, self:
             for path, module in self._model.named_modules():
                 self._hook(module, path)
@@ -92,7 +92,7 @@ class Tracer(TorchDispatchMode):
         self._hooks.callback(module.register_forward_hook(leave).remove)
 
     def root(self, tensor: Tensor, direction: str, module: str, operation: str) -> None:
-        """A tensor that the pass starts from: where it is not finite, it is an origin itself."""
+        """Register a tensor from which the pass starts. A non-finite one is an origin itself."""
         if is_finite(tensor):
             return
         rows = _bad_rows(tensor, self.num_samples) if direction == "input" else ()
@@ -104,14 +104,14 @@ class Tracer(TorchDispatchMode):
     # --- operations ---------------------------------------------------------------------
 
     def origin_of(self, tensors: Iterable[Tensor]) -> Origin | None:
-        """The earliest origin of what is not finite in `tensors`."""
+        """Return the earliest origin of the non-finite values in `tensors`, or `None`."""
         found = [o for t in tensors if (o := self._origins.get(_key(t))) is not None and not is_finite(t)]
         return min(found, key=lambda origin: origin.index, default=None)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Carry out one operation and look at what came of it."""
+        """Execute one operation and check its output."""
         kwargs = kwargs or {}
         self._count += 1
         given = dict(_named_tensors(func, args, kwargs))
@@ -155,7 +155,7 @@ class Tracer(TorchDispatchMode):
         return Place(path, _operation(func), _source(frame))
 
     def _place_of_node(self, node: Any) -> Place:
-        """The forward operation that a node of the graph differentiates."""
+        """Return the forward operation that a node of the graph differentiates."""
         variable = getattr(node, "variable", None)
         if variable is not None:
             module, _, name = self._names.get(id(variable), "").rpartition(".")
@@ -171,7 +171,10 @@ class Tracer(TorchDispatchMode):
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no entry is NaN or infinite; one pass that also propagates NaN, far cheaper than isfinite().all()."""
+    """Return whether no entry is NaN or infinite.
+
+    One pass that also propagates NaN, much cheaper than isfinite().all().
+    """
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
     low, high = torch.aminmax(tensor.detach())
@@ -179,7 +182,7 @@ def is_finite(tensor: Tensor) -> bool:
 
 
 def stats_of(name: str, tensor: Tensor) -> TensorStats:
-    """A tensor of numbers in numbers."""
+    """Return the statistics of a tensor."""
     flat = tensor.detach().float().flatten()
     finite = flat[torch.isfinite(flat)]
     low, high, mean = (
@@ -199,7 +202,7 @@ def stats_of(name: str, tensor: Tensor) -> TensorStats:
 
 
 def reaches(root: Any, sequence: int) -> bool:
-    """Whether the graph below node `root` holds the node numbered `sequence`; numbers fall along its edges."""
+    """Return whether the graph below node `root` contains the node `sequence`. Numbers decrease along its edges."""
     waiting, seen = [root], set[int]()
     while waiting:
         node = waiting.pop()
@@ -214,27 +217,27 @@ def reaches(root: Any, sequence: int) -> bool:
     return False
 
 
-# What follows of torch is not public: the node of the graph whose backward pass runs now, and the numbers of nodes, by
-# which its profiler matches forward and backward too.
+# The following names of torch are private: the node whose backward pass is running, and the numbers of nodes, by which
+# torch's profiler also matches forward and backward.
 
 
 def _current_node() -> Any:
-    """The node whose backward pass runs now, None in a forward pass."""
+    """Return the node whose backward pass is running; `None` in a forward pass."""
     return torch._C._current_autograd_node()  # pyright: ignore[reportPrivateUsage]
 
 
 def _newest_node() -> int:
-    """The number of the newest node: in a forward pass that of the operation under way, where it has one."""
+    """Return the number of the newest node: in a forward pass, that of the current operation if it has one."""
     return torch.autograd._get_sequence_nr() - 1  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
 def _key(tensor: Tensor) -> int:
-    """What a tensor shares with its views, and with nothing else that is alive."""
+    """Return a key that a tensor shares with its views, but with no other live tensor."""
     return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
 
 def _bad_rows(tensor: Tensor, num_samples: int) -> tuple[int, ...]:
-    """The regions in which the tensor is not finite; none where its first axis does not count regions."""
+    """Return the regions with non-finite values; empty if the first axis does not count regions."""
     if tensor.ndim < 3 or len(tensor) != num_samples:
         return ()
     return tuple(row for row in range(num_samples) if not is_finite(tensor[row]))
@@ -258,12 +261,12 @@ def _tensors(result: Any) -> Iterator[Tensor]:
 
 
 def _operation(func: Any) -> str:
-    """aten::_log_softmax, aten::native_layer_norm, aten::relu_ as people know them."""
+    """Return the common name of an operation, such as aten::_log_softmax or aten::relu_."""
     return func._schema.name.rpartition("::")[2].strip("_").removeprefix("native_")
 
 
 def _asking_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame that is neither torch's nor this package's."""
+    """Return the innermost frame outside torch and this package, or `None`."""
     for _ in range(_MOST_NODES):
         if frame is None:
             return None
@@ -282,6 +285,6 @@ def _source(frame: FrameType | None) -> str:
 
 @cache
 def _shown(file: str) -> str:
-    """A file of the program relative to it, the bare name of another."""
+    """Return a program file's relative path, or the name of any other file."""
     path = Path(file)
     return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else path.name

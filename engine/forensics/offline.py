@@ -1,4 +1,4 @@
-"""Takes a recorded step again in a process of its own, from its folder of evidence alone."""
+"""Replay a recorded step in another process, from its evidence folder alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.training.loss_sum import Objective
 
 
 def diagnose(folder: Path, device_name: str) -> Diagnosis:
-    """Replay the step in `folder` on the device of that name. Raises UserError where the folder cannot be read."""
+    """Replay the step in `folder` on the named device. Raises UserError if the folder cannot be read."""
     recorded, device = read_report(folder), choose_device(device_name)
     objective, model, moments, evidence = load_folder(folder, device)
     started = time.perf_counter()
@@ -37,9 +37,9 @@ def diagnose(folder: Path, device_name: str) -> Diagnosis:
 
 
 def load_folder(folder: Path, device: torch.device) -> tuple[Objective, nn.Module, dict[str, Any], Evidence]:
-    """Return the task, the network as it was, the moments that were kept, and the evidence.
+    """Return the task, the network of the step, the saved moments, and the evidence.
 
-    Raises UserError where they do not fit.
+    Raises UserError if they do not match.
     """
     config = read_resolved(folder / CONFIG_FILE)
     weights, batch = load_part(folder, WEIGHTS_FILE), load_part(folder, BATCH_FILE)

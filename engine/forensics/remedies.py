@@ -1,4 +1,4 @@
-"""Return what to do about a named fault."""
+"""Remedies for diagnosed faults."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumu
 
 
 def remedy_of(fault: Fault, spec: TaskSpec) -> str:
-    """One sentence: the nearest remedy first."""
+    """Return one sentence with the most direct remedy first."""
     if fault.verdict == VANISHED:
-        return "train on; if it comes again, move to another machine and check its memory"
+        return "continue training; if it recurs, move to another machine and check its memory"
     if fault.verdict == NOT_REPLAYED:
-        return f"replay it in a process of its own: {program_name()} diagnose"
+        return f"replay it in a separate process: {program_name()} diagnose"
     if fault.verdict == ONLY_MIXED:
-        return "mixed precision: False (disabled for stability), or amp_dtype bf16 where it is fp16"
+        return "mixed precision: False (disabled for stability), or amp_dtype bf16 instead of fp16"
     if fault.direction == "input":
-        return f"exclude the samples and look at their files: {', '.join(fault.sample_ids[:3])}"
+        return f"exclude the samples and check their files: {', '.join(fault.sample_ids[:3])}"
     if fault.direction in ("weight", "moment"):
         return "roll back to the last good checkpoint"
     return "; ".join(part for part in (_mend(fault, spec), _disable(fault), _GENTLER) if part)
 
 
 def _mend(fault: Fault, spec: TaskSpec) -> str:
-    """Return what the task says of the component that the fault is named after."""
+    """Return the task's remedy for the component of the fault, or an empty string."""
     component = spec.component(fault.refinement)
     return component.remedy if component else ""
 

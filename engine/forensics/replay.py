@@ -1,4 +1,4 @@
-"""Takes a step again, up to the update: same weights, batch, random numbers, number format and loss scale, traced.
+"""Repeat a step up to the update, traced: same weights, batch, random numbers, number format and loss scale.
 
 Shapes: T loss terms; P parts of the network with gradients.
 """
@@ -25,9 +25,10 @@ from engine.training.step_plan import StepPlan
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay came to. `loss` and `grad_norm` as the step reports them, `terms` raw; `origin` is where the first
-    non-finite tensor that mattered began, None where all was finite or only a norm overflowed; `affected` the loss
-    terms it reaches, or is reached from.
+    """Result of a replay. `loss` and `grad_norm` are as in the step's report, `terms` are raw.
+
+    `origin` is the first non-finite tensor that influenced the result; `None` if all was finite or only a norm
+    overflowed. `affected` are the loss terms on a path from or to it.
     """
 
     loss: float
@@ -39,17 +40,17 @@ class Replayed:
 
     @property
     def finite(self) -> bool:
-        """Whether the step would have updated the weights: a hard clamp hides an infinite term from the loss."""
+        """Whether the step would have updated the weights. A hard clamp hides an infinite term from the loss."""
         return all(map(math.isfinite, (self.loss, self.grad_norm, *self.terms.values())))
 
     def numbers(self) -> tuple[float, ...]:
-        """What two replays of one step must agree on, bit for bit, where nothing is left to chance."""
+        """Return the numbers that must agree bit for bit between two deterministic replays of one step."""
         return (self.loss, self.grad_norm, *self.terms.values(), *self.norms.values())
 
 
 @dataclass(slots=True)
 class _Pass:
-    """What one replay gathers on its way."""
+    """Data collected during one replay."""
 
     tracer: Tracer
     tap: Tap
@@ -60,9 +61,9 @@ class _Pass:
 
 
 def replay(objective: Objective, model: nn.Module, evidence: Evidence, *, amp: torch.dtype | None) -> Replayed:
-    """Forward, losses and backward of the step in `evidence` with the weights of `model` as they are, in `amp` or fp32.
+    """Run forward, losses and backward of the step in `evidence` with the current weights of `model`, in `amp` or fp32.
 
-    Weights, gradients and generators are afterwards as before.
+    Restores weights, gradients and RNG state afterwards.
     """
     scale = evidence.scale if amp is torch.float16 else 1.0
     with _untouched(model, evidence):
@@ -112,7 +113,7 @@ def _take(
     batch: Batch,
     how: tuple[torch.dtype | None, float, float],
 ) -> None:
-    """One batch, as the step takes it; `how` is the number format, the loss scale and the batch's share."""
+    """Process one batch as the step does; `how` is the number format, the loss scale and the batch's share."""
     (objective, model), (amp, scale, share) = what, how
     outputs = objective.outputs(model, batch.tensors, plan.active, done.tap, amp)
     losses = loss_sum(objective.terms(outputs, batch.tensors, plan.terms, done.tap), plan)
@@ -147,7 +148,7 @@ def _summary(done: _Pass, model: nn.Module, evidence: Evidence, scale: float) ->
 
 
 def _norms_by_part(grads: Mapping[str, Tensor], scale: float) -> dict[str, float]:
-    """The L2 norm of each part's unscaled gradient in float32, as the step computes it: the square may overflow."""
+    """Return the L2 norm of each part's unscaled gradient in float32, as in the step: its square may overflow."""
     parts: dict[str, list[Tensor]] = {}
     for name, grad in grads.items():
         parts.setdefault(name.partition(".")[0], []).append((grad / scale).norm().float())
@@ -155,7 +156,7 @@ def _norms_by_part(grads: Mapping[str, Tensor], scale: float) -> dict[str, float
 
 
 def _affected(done: _Pass, origin: Origin) -> tuple[str, ...]:
-    """The terms that are not finite for it, or whose gradient comes through where it began."""
+    """Return the terms that are not finite because of `origin`, or whose gradient passes through it."""
     raw, weighted = done.raw[origin.batch], done.weighted[origin.batch]
     if origin.direction != "backward":
         ends = {term: (raw[term].detach(), weighted[term].detach()) for term in raw}

@@ -1,4 +1,4 @@
-"""A run in a thread of its own, beside whoever watches it in the same process."""
+"""A run in its own thread, while the main thread shows it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.host.interrupt import Interrupt
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its exit code, and the sentence for a mistake of the user (code 2) or a fault (code 1)."""
+    """Result of a run: its exit code, and the message of a user mistake (code 2) or a fault (code 1)."""
 
     code: int
     error: str = ""
 
 
 class BackgroundRun:
-    """Calls `train`, which returns an exit code, in a thread that begins with `start`."""
+    """Calls `train`, which returns an exit code, in its own thread after `start`."""
 
     def __init__(self, train: Callable[[], int], interrupt: Interrupt) -> None:
         self._train = train
@@ -30,7 +30,7 @@ class BackgroundRun:
         self._thread = Thread(target=self._work, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Begin, unless it has begun or was stopped before."""
+        """Start the thread, unless it was started or stopped before."""
         if self._ended is not None or self._thread.is_alive():
             return
         if self._interrupt.is_set():
@@ -39,27 +39,30 @@ class BackgroundRun:
             self._thread.start()
 
     def stop(self, signal: int = 0) -> None:
-        """Ask for the end at the next step boundary, with a checkpoint; `signal` is the number of the one that asks."""
+        """Request the end at the next step boundary, with a checkpoint. `signal` is the requesting signal's number."""
         if signal:
             self._interrupt.signal = self._interrupt.signal or signal
         else:
             self._interrupt.stop = True
 
     def is_stopped(self) -> bool:
-        """Whether the end was asked for."""
+        """Return whether the end was requested."""
         return self._interrupt.is_set()
 
     def ending(self) -> Ended | None:
-        """How it ended; None while it goes on."""
+        """Return the result, or `None` while the run continues."""
         return self._ended
 
     def wait(self, seconds: float | None = None) -> Ended | None:
-        """How it ended, after `seconds` at most; one that never began does not end. Signals are handled meanwhile."""
+        """Return the result after at most `seconds`, or `None`. A run that was not started has no result.
+
+        Signals are handled while waiting.
+        """
         self._over.wait(seconds)
         return self._ended
 
     def _work(self) -> None:
-        """The thread's root: a fault that the engine did not see itself, a package that cannot be loaded say."""
+        """Run the thread, and log a fault that the engine did not catch, such as a failed import."""
         try:
             ended = Ended(self._train())
         except UserError as error:

@@ -1,4 +1,4 @@
-"""Signals on their way to the engine: what a handler leaves behind, and who handles them without a screen."""
+"""Signal requests to the engine, and the signal handlers of a run without a screen."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from engine.host.start_signals import heeded_signals
 
 
 class StoppedEarlyError(Exception):
-    """The run was asked to end before its first step: nothing was trained, nothing needs a checkpoint."""
+    """Raised if the run must end before its first step: nothing was trained, so no checkpoint is needed."""
 
 
 @dataclass(slots=True)
 class Interrupt:
-    """What a signal handler leaves for the engine: the number of the first signal, 0 while there is none.
+    """A request to stop, set by a signal handler: the number of the first signal, or 0.
 
-    `stop` asks for the same end without a signal: the exit code of such a run is that of a stop by command.
+    `stop` requests the same end without a signal. The exit code is then that of a stop by command.
     """
 
     signal: int = 0
     stop: bool = False
 
     def is_set(self) -> bool:
-        """Whether the run is asked to end."""
+        """Return whether the run must end."""
         return self.stop or bool(self.signal)
 
     def check(self) -> None:
-        """Raise StoppedEarlyError if the run is asked to end; for the stages of its start."""
+        """Raise StoppedEarlyError if the run must end; called between the stages of its start."""
         if self.is_set():
             raise StoppedEarlyError
 
@@ -42,10 +42,11 @@ class Interrupt:
 
 @contextmanager
 def signals_to(interrupt: Interrupt, *, keep_running: bool = False) -> Generator[None]:
-    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop at the next boundary; a second SIGINT ends immediately.
+    """Stop the run at the next boundary after the first SIGINT, SIGTERM or SIGHUP; end it immediately after a second
+    SIGINT.
 
-    What was ignored when the process started stays ignored; with `keep_running` SIGHUP is ignored too. Only the main
-    thread may enter this.
+    Signals that were ignored when the process started stay ignored. With `keep_running` SIGHUP is ignored too. Only the
+    main thread may enter this context.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The engine's letter box: commands that any process put into the journal, each handed out exactly once."""
+"""The engine's inbox: commands that other processes wrote to the journal, each returned exactly once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine.protocol.codec import WireError
 from engine.protocol.commands import Request
 
 MAX_REQUESTS = 1_000
-"""The most commands one `poll` hands out, so that a flood cannot hold up a step."""
+"""Maximum number of commands per `poll`, so that a flood cannot delay a step."""
 
 
 class Inbox:
-    """Polled by the engine thread at every step boundary; open it after the writer has started its session."""
+    """Polled by the engine's thread at every step boundary. Open it after the writer has started its session."""
 
     def __init__(self, path: Path):
         self._file = journal_file(path)
@@ -32,9 +32,10 @@ class Inbox:
         self.failure: str | None = None
 
     def poll(self) -> list[Request]:
-        """The commands that arrived since the last call, oldest first; microseconds when there are none.
+        """Return the commands since the last call, oldest first. Takes microseconds if there are none.
 
-        One that cannot be read is refused here. When the file cannot be read, `failure` says why and nothing is lost.
+        An unreadable command is refused here. If the file is unreadable, `failure` is the reason and no command is
+        lost.
         """
         try:
             self._follow_file()
@@ -54,16 +55,16 @@ class Inbox:
         return requests
 
     def stale(self) -> list[Request]:
-        """Commands of former sessions that were never answered: to be refused, not obeyed."""
+        """Return unanswered commands of former sessions, which must be refused."""
         rows = self._connection.execute(UNANSWERED, (0, self._before)).fetchall()
         return self._readable(rows)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     def _follow_file(self) -> None:
-        """Read the journal that is in its place now: the writer puts another one there if the former was deleted."""
+        """Open the new journal if the writer has replaced a deleted one."""
         identity = identity_of(self._file)
         if identity is None or identity == self._identity:
             return

@@ -50,7 +50,7 @@ class Newest:
     command: int
 
 
-# SQLite returns rows without a static type: hence Any.
+# `Any`: SQLite's rows have no static type.
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """Return the entry in one row of the event table. Raises WireError for an unknown event."""
     number, when, branch, step, actor, command_id, status, reason, kind, body = row

@@ -1,4 +1,4 @@
-"""Sending a command to a run from any process, and waiting for how it ends."""
+"""Send a command to a run from any process, and wait for its outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.05
 
 
 class Sender:
-    """A connection kept open to put commands before the run at `path`, for who sends many and must not wait."""
+    """An open connection that sends commands to the run at `path`, for callers that send many and must not wait."""
 
     def __init__(self, path: Path, *, busy_seconds: float | None = None) -> None:
         self._path = path
@@ -27,13 +27,13 @@ class Sender:
         self._connection = open_writable(path, busy_seconds=busy_seconds)
 
     def is_replaced(self) -> bool:
-        """Whether another file is in the journal's place: what is sent here would not be read."""
+        """Return whether another file has replaced the journal, so that commands sent here are not read."""
         return identity_of(journal_file(self._path)) != self._identity
 
     def send(self, command: Command, actor: str) -> int | None:
-        """Put `command` into the mailbox and return its number; None when the journal was busy all the time.
+        """Put `command` into the inbox and return its id; `None` if the journal was busy.
 
-        Raises UserError when no living run would read it, or the journal cannot be written.
+        Raises UserError if no living run would read it, or the journal cannot be written.
         """
         try:
             return _insert(self._connection, self._path, actor, wire.command_to_text(command))
@@ -46,14 +46,14 @@ class Sender:
                 self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
 
 def send(path: Path, command: Command, actor: str) -> int:
-    """Put `command` before the run at `path` and return its number.
+    """Send `command` to the run at `path` and return its id.
 
-    Raises UserError when no living run would read it.
+    Raises UserError if no living run would read it.
     """
     with closing(Sender(path)) as sender:
         number = sender.send(command, actor)
@@ -63,12 +63,17 @@ def send(path: Path, command: Command, actor: str) -> int:
 
 
 def _insert(connection: sqlite3.Connection, path: Path, actor: str, body: str) -> int:
-    """Insert in the transaction that saw the run alive: one that ends refuses what came before, nothing comes after."""
+    """Insert the command in the transaction that found the run alive.
+
+    A run that ends refuses earlier commands, and no later ones are inserted.
+    """
     connection.execute("BEGIN IMMEDIATE")
     session = newest_session(connection)
     if session is None or not session.is_alive():
         connection.execute("ROLLBACK")
-        raise UserError(f"the run {journal_file(path).parent.name!r} is not running: nobody would read the command")
+        raise UserError(
+            f"the run {journal_file(path).parent.name!r} is not running, so no process would read the command"
+        )
     cursor = connection.execute("INSERT INTO commands VALUES (NULL, ?, ?, ?)", (time.time(), storable(actor), body))
     number = cursor.lastrowid
     connection.execute("COMMIT")
@@ -77,7 +82,7 @@ def _insert(connection: sqlite3.Connection, path: Path, actor: str, body: str) -
 
 
 def await_outcome(path: Path, command_id: int, timeout: float) -> Entry | None:
-    """How the command ended, or None when `timeout` seconds passed or the run died without an answer."""
+    """Return the outcome of the command, or `None` after `timeout` seconds or if the run died."""
     deadline = time.monotonic() + timeout
     reader = JournalReader(path)
     try:

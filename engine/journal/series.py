@@ -14,12 +14,12 @@ from engine.journal.store import POINT_TABLES
 from engine.journal.transaction import newest_branch
 
 ROWS_PER_CHUNK = 20_000
-"""Rows unpacked together, so that a long history needs memory for the metrics asked for only."""
+"""Rows unpacked at a time, so that a long history needs memory only for the requested metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowBlock:
-    """The rows of one layout: row `at[i]` of S holds `values_NK[i]`, one value for each of the K `names`."""
+    """The rows of one layout: row `at[i]` of S has `values_NK[i]`, one value per entry of the K `names`."""
 
     layout: int
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Rows:
 
     @property
     def size(self) -> int:
-        """Return the number of rows."""
+        """Number of rows."""
         return int(self.steps.size)
 
 
@@ -61,7 +61,9 @@ def unpack_rows(found: Sequence[tuple[int, int, bytes]], names_of: Callable[[int
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """S rows in the order of `steps`: one float32 array per name, NaN where absent; `present` tells absent from NaN."""
+    """S rows in the order of `steps`: one float32 array per name, NaN if absent; `present` distinguishes absent from
+    NaN.
+    """
 
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]
@@ -71,7 +73,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWindow:
-    """Steps `first` to `last`, both included, None for no bound, in the lineage ending in `branch` (None: newest)."""
+    """Steps `first` to `last`, both included, `None` for no bound; the lineage ends in `branch` (`None`: newest)."""
 
     first: int | None = None
     last: int | None = None
@@ -80,7 +82,7 @@ class SeriesWindow:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """S rows and K columns read from one table, with a mask of what was recorded."""
+    """S rows and K columns from one table, with a mask of recorded values."""
 
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Sessions: one for each process that wrote the journal. They tell who is alive and which commands are stale."""
+"""Sessions: one per process that wrote the journal. They show whether it is alive and which commands are stale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.protocol.codec import WireError
 from engine.protocol.events import Activity, CommandRefused, Status
 
 STALE_SECONDS = 15.0
-"""A session whose heartbeat is older is no longer taken for alive."""
+"""Age of a heartbeat in seconds after which a session counts as dead."""
 
 UNANSWERED = """
     SELECT id, actor, body FROM commands WHERE id > ? AND id <= ? AND NOT EXISTS
@@ -27,7 +27,10 @@ CommandRow = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class WriterSession:
-    """One process's time with the journal; times in seconds since 1970, `ended` None while it lasts or was cut off."""
+    """One process's session with the journal.
+
+    Times are in seconds since 1970; `ended` is `None` while it lasts or if it was interrupted.
+    """
 
     id: int
     started: float
@@ -39,20 +42,20 @@ class WriterSession:
 
     @property
     def age(self) -> float:
-        """Seconds since its last sign of life."""
+        """Seconds since the last heartbeat."""
         return max(0.0, time.time() - self.heartbeat)
 
     def process_exists(self) -> bool:
-        """False when its process is known to be gone; a process of another host is believed to exist."""
+        """Return False if its process does not exist. A process of another host is assumed to exist."""
         return self.host != socket.gethostname() or _process_exists(self.pid)
 
     def is_alive(self) -> bool:
-        """It has not ended, its process exists, and its heartbeat is fresh."""
+        """Return whether it has not ended, its process exists, and its heartbeat is recent."""
         return self.ended is None and self.age < STALE_SECONDS and self.process_exists()
 
 
 def begin_session(connection: sqlite3.Connection) -> int:
-    """Register this process as the journal's writer and return the session's number; the run is starting (again)."""
+    """Register this process as the journal's writer and return the session's id. The run is starting or resuming."""
     now = time.time()
     connection.execute("UPDATE state SET body = json_set(body, '$.activity', ?)", (Activity.STARTING.value,))
     cursor = connection.execute(
@@ -64,13 +67,13 @@ def begin_session(connection: sqlite3.Connection) -> int:
 
 
 def newest_session(connection: sqlite3.Connection) -> WriterSession | None:
-    """The session that began last, or None where no writer was ever started."""
+    """Return the last session, or `None` before the first."""
     row = connection.execute("SELECT * FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
     return None if row is None else WriterSession(*row)
 
 
 def end_session(connection: sqlite3.Connection, session: int) -> None:
-    """Close the session and refuse, in the same transaction, every command that it did not answer."""
+    """End the session and refuse, in the same transaction, every unanswered command."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         refuse(connection, connection.execute(UNANSWERED, (0, 2**62)).fetchall(), "the run ended before it read this")
@@ -83,7 +86,7 @@ def end_session(connection: sqlite3.Connection, session: int) -> None:
 
 
 def refuse(connection: sqlite3.Connection, commands: Sequence[CommandRow], reason: str) -> None:
-    """Answer `commands` with a refusal at the newest step of the newest branch."""
+    """Refuse `commands` at the newest step of the newest branch."""
     row = connection.execute("SELECT coalesce(json_extract(body, '$.step'), 0) FROM state").fetchone()
     step, branch, now = (row[0] if row else 0), newest_branch(connection), time.time()
     rows: list[tuple[object, ...]] = []

@@ -1,6 +1,6 @@
-"""The journal's file: its schema, its permissions, and how each side opens it.
+"""The journal's file: its schema, its permissions, and opening it for writing and reading.
 
-SQLite in WAL mode: readers never block the writer, a process killed at any point leaves a readable file.
+SQLite in WAL mode: readers never block the writer, and a process killed at any point leaves a readable file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from engine.journal.disk.plain_files import check_plain_file
 
 JOURNAL_FILE: Final = "run.sqlite"
 FORMAT: Final = 1
-"""Kept in the file's user_version; a file of another format is refused."""
+"""Stored in the file's user_version. Other formats are rejected."""
 
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
-"""What SQLite adds to the file's name for the files that it keeps next to it."""
+"""Suffixes of the files that SQLite keeps next to the database."""
 
 BUSY_SECONDS: Final = 5.0
 
@@ -59,14 +59,14 @@ POINT_TABLES: Final = ("steps", "validations")
 
 
 def journal_file(path: Path) -> Path:
-    """The journal at `path`, which may be the file itself or the run's directory, there or not yet."""
+    """Return the path of the journal at `path`, the file itself or the run's directory. It need not exist."""
     return path if path.name == JOURNAL_FILE or path.is_file() else path / JOURNAL_FILE
 
 
 def create_journal(path: Path) -> sqlite3.Connection:
-    """Open the journal for its writer, making it (mode 0600, directory 0700) where there is none.
+    """Open the journal for its writer, and create it if missing (mode 0600, directory 0700).
 
-    Raises UserError when the file cannot be written, is no journal, or is of another format.
+    Raises UserError if the file cannot be written, is not a journal, or has another format.
     """
     file = journal_file(path)
     try:
@@ -79,9 +79,9 @@ def create_journal(path: Path) -> sqlite3.Connection:
 
 
 def open_writable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.Connection:
-    """Open an existing journal to add rows. Raises UserError when it is missing or no journal.
+    """Open an existing journal to add rows. Raises UserError if it is missing or not a journal.
 
-    A statement waits at most `busy_seconds` for another writer (None: long).
+    A statement waits at most `busy_seconds` for another writer; `None` means a long time.
     """
     existing = _existing(path)
     _check_plain(existing)
@@ -89,7 +89,7 @@ def open_writable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.C
 
 
 def open_readable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.Connection:
-    """Open an existing journal to read, also in a directory that may not be written. Raises UserError."""
+    """Open an existing journal for reading, even in a read-only directory. Raises UserError like `open_writable`."""
     file = _existing(path)
     try:
         return _opened(file, lambda file: _connect(file, "mode=ro", busy_seconds))
@@ -101,9 +101,10 @@ def open_readable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.C
 
 
 def open_at_rest(path: Path) -> sqlite3.Connection:
-    """Open a journal that nobody writes, and leave no trace: SQLite makes no file and changes none. Raises UserError.
+    """Open a journal that no process writes, without creating or changing any file. Raises UserError like
+    `open_writable`.
 
-    Only of a copy that lacks the index to its log is an index made.
+    Only a copy without the index of its log gets one.
     """
     file = _existing(path)
     log, index = (file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm"))
@@ -126,7 +127,7 @@ def _existing(path: Path) -> Path:
 
 
 def _check_plain(file: Path) -> None:
-    """Raise UserError where writing to the journal would write to a file elsewhere."""
+    """Raise UserError if writing the journal would write to a file elsewhere."""
     for suffix in ("", *SIDE_FILES):
         check_plain_file(file.with_name(file.name + suffix))
 
@@ -150,17 +151,17 @@ def _connect(file: Path, query: str, busy_seconds: float | None) -> sqlite3.Conn
 
 
 def _read_text(stored: bytes) -> str:
-    """Text as stored; bytes that are no UTF-8 must not hide the rows beside them."""
+    """Return text as stored. Invalid UTF-8 must not hide other rows."""
     return stored.decode("utf-8", "replace")
 
 
 def storable(text: str) -> str:
-    """`text` with what UTF-8 cannot hold (halves of pairs, as in broken file names) written out."""
+    """Return `text` with the characters escaped that UTF-8 cannot encode, such as lone surrogates from file names."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _opened(file: Path, connect: Callable[[Path], sqlite3.Connection], *, create: bool = False) -> sqlite3.Connection:
-    """A connection whose file was found to be a journal of this format."""
+    """Return a connection to a file after checking that it is a journal of this format."""
     connection: sqlite3.Connection | None = None
     try:
         connection = connect(file)

@@ -145,7 +145,7 @@ class JournalTail:
             raise UserError(f"cannot read {self.path}: {error}") from error
 
 
-# A row is what SQLite hands out, of no type that pyright could know: hence Any.
+# `Any`: SQLite's rows have no static type.
 def _understood(row: tuple[Any, ...]) -> Entry | None:
     try:
         return entry_of(row)

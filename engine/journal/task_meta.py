@@ -1,4 +1,4 @@
-"""What a run's task says of itself, in the journal's meta: written once, so that any reader can show any run."""
+"""The spec of a run's task in the journal's metadata, written once, so that any reader can show any run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TASK: Final = "task"
 """The key of the task's spec in the meta table."""
 
 _BEFORE_TASKS: Final = "engine.tasks.person.spec"
-"""The module whose SPEC describes the journals from before specs were written: there was one task."""
+"""The module whose SPEC describes journals without a spec, which are from a time with only one task."""
 
 
 def spec_of(stored: Json) -> TaskSpec:
-    """Return the spec that `stored` describes; for `None` or a spec that cannot be read that of the first task."""
+    """Return the spec that `stored` describes; the first task's for `None` or an unreadable spec."""
     try:
         return spec_from_json(stored)
     except WireError:

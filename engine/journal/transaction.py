@@ -1,4 +1,4 @@
-"""What waits to be written to the journal, and the one transaction that writes it."""
+"""Data waiting to be written to the journal, and the transaction that writes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One row of the event table, its branch left open."""
+    """One row of the event table, without its branch."""
 
     time: float
     step: int
@@ -42,7 +42,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """From here on rows belong to a new branch that supersedes what came after `from_step`."""
+    """The start of a new branch, which supersedes rows after `from_step`."""
 
     from_step: int
     time: float
@@ -50,7 +50,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """A JSON text to be found under `key`."""
+    """A JSON text stored under `key`."""
 
     key: str
     text: str
@@ -58,13 +58,13 @@ class Meta:
 
 @dataclass(slots=True)
 class Barrier:
-    """Somebody waits until everything before it is on disk, or is known not to be."""
+    """A request to be notified when all earlier items are on disk, or have failed."""
 
     passed: threading.Event = field(default_factory=threading.Event)
     committed: bool = False
 
     def open(self, *, committed: bool) -> None:
-        """Let the waiting go on."""
+        """Wake the waiting thread."""
         self.committed = committed
         self.passed.set()
 
@@ -74,7 +74,7 @@ Item = Point | EventRow | Branch | Meta | Barrier
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Items in the order recorded, the latest state, and the session and branch they belong to."""
+    """Items in recorded order, the latest state, and their session and branch."""
 
     items: Sequence[Item]
     state: RunState | None
@@ -83,9 +83,9 @@ class Transaction:
 
 
 def write_batch(connection: sqlite3.Connection, batch: Transaction) -> int:
-    """Write `batch` in one transaction, all or nothing, and return the branch that is open after it.
+    """Write `batch` in one transaction, completely or not at all, and return the current branch.
 
-    Raises sqlite3.Error when nothing was written.
+    Raises sqlite3.Error if nothing was written.
     """
     state = None if batch.state is None else wire.state_to_text(batch.state)
     connection.execute("BEGIN IMMEDIATE")
@@ -136,12 +136,12 @@ def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[object, .
 
 
 def newest_branch(connection: sqlite3.Connection) -> int:
-    """The number of the branch that was opened last; 0 where none was."""
+    """Return the id of the last branch; 0 if there is none."""
     return int(connection.execute("SELECT max(id) FROM branches").fetchone()[0])
 
 
 def _layout(connection: sqlite3.Connection, names: tuple[str, ...]) -> int:
-    """The number of the layout with these column names, made where there is none."""
+    """Return the id of the layout with these column names, and create it if needed."""
     text = json.dumps(names)
     connection.execute("INSERT OR IGNORE INTO layouts (names) VALUES (?)", (text,))
     return int(connection.execute("SELECT id FROM layouts WHERE names = ?", (text,)).fetchone()[0])

@@ -1,4 +1,4 @@
-"""The engine's side of the journal: recording costs microseconds, a thread of its own writes to the disk."""
+"""The engine's side of the journal: recording takes microseconds, and a separate thread writes to disk."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
 
 COMMIT_SECONDS = 0.1
-"""How often there is a commit at most, and so how long a recorded row may wait for its own."""
+"""Minimum seconds between commits, and so the maximum delay of a recorded row."""
 
 GATHER_SECONDS = 0.004
-"""After a quiet time a row wakes the writer; what is recorded within this time at the same boundary goes along."""
+"""After a quiet time, seconds from a row to the commit, so that rows of the same boundary are written together."""
 
 HEARTBEAT_SECONDS = 1.0
-"""How often the journal is touched when nothing happens."""
+"""Seconds between heartbeats if nothing is recorded."""
 
 RETRY_SECONDS = 1.0
-"""How long to wait after the disk took nothing."""
+"""Seconds until the next attempt after a failed write."""
 
 ROWS_PER_COMMIT = 5_000
 
 MAX_PENDING = 200_000
-"""Items kept in memory while the disk takes none; further metric rows are dropped and counted, events are kept."""
+"""Items kept in memory while the disk fails. Further metric rows are dropped and counted; events are kept."""
 
 
 class JournalWriter:
-    """Records what a run does. Every `record_*` returns at once; `failure` says why the disk takes nothing, if so.
+    """Records a run. Every `record_*` returns immediately; `failure` is why the disk fails, or `None`.
 
-    Record the state before the event that it follows from, and a reader never sees an event without its effect.
-    Rows are stamped by `clock`, in seconds since 1970.
+    Record the state before the event that caused it, so that readers never see an event without its effect. Rows have
+    times from `clock`, in seconds since 1970.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time):
@@ -59,9 +59,9 @@ class JournalWriter:
         self._home = JournalHome(self.path)
 
     def start(self) -> None:
-        """Open (or make) the journal and begin a session.
+        """Open or create the journal and begin a session.
 
-        Raises UserError when the file cannot be used or another writer has it.
+        Raises UserError if the file is unusable or another writer has it.
         """
         try:
             self._home.open()
@@ -71,15 +71,18 @@ class JournalWriter:
         self._thread.start()
 
     def open_branch(self, from_step: int) -> None:
-        """Go on from `from_step`: rows of former branches after it are superseded, and kept."""
+        """Continue from `from_step`. Later rows of former branches are superseded, but kept."""
         self._add(Branch(from_step, self._clock()))
 
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """The metrics of training step `step`; `epoch` is fractional. Values become float32, NaN and Inf stay such."""
+        """Record the metrics of training step `step`; `epoch` is fractional.
+
+        Values become float32; NaN and Inf are kept.
+        """
         self._record_point(Point("steps", step, epoch, self._clock(), names, array("f", values)))
 
     def record_validation(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """The metrics of a validation after training step `step`; a second one at the same step takes its place."""
+        """Record the metrics of a validation after training step `step`. A second one at the same step replaces it."""
         self._record_point(Point("validations", step, epoch, self._clock(), names, array("f", values)))
 
     def _record_point(self, point: Point) -> None:
@@ -99,23 +102,23 @@ class JournalWriter:
         actor: str = "engine",
         command_id: int | None = None,
     ) -> None:
-        """What happened at the boundary before `step`; with `command_id` and a status, how that command ended."""
+        """Record an event at the boundary before `step`; with `command_id`, `status` is the command's outcome."""
         kind, body = wire.kind_of(event), wire.event_to_text(event)
         who, why = storable(actor), storable(reason)
         self._add(EventRow(self._clock(), step, who, command_id, status.value, why, kind, body))
 
     def record_state(self, state: RunState) -> None:
-        """The state of the run from now on; the latest wins."""
+        """Record the state of the run; the latest wins."""
         self._state = state
         if not self._wake.is_set():
             self._wake.set()
 
     def set_meta(self, key: str, json_value: codec.Json) -> None:
-        """Remember a JSON value under `key`; the latest wins."""
+        """Store a JSON value under `key`; the latest wins."""
         self._add(Meta(key, codec.to_text(json_value)))
 
     def flush(self, timeout: float = 10) -> bool:
-        """Wait up to `timeout` seconds until everything recorded so far is committed; False where it is not."""
+        """Wait up to `timeout` seconds until all earlier records are committed. Return whether they are."""
         barrier, deadline = Barrier(), time.monotonic() + timeout
         self._add(barrier)
         self._hurry.set()
@@ -125,7 +128,7 @@ class JournalWriter:
         return barrier.committed
 
     def close(self) -> None:
-        """Commit what is left, answer every open command with a refusal, end the session, give the file back."""
+        """Commit the remaining records, refuse every open command, end the session and close the file."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -136,7 +139,7 @@ class JournalWriter:
         self._home.close()
 
     def take_losses(self) -> list[str]:
-        """Return a sentence for each time that the journal's files were lost and mended since the last call."""
+        """Return a sentence for each loss and repair of the journal's files since the last call."""
         losses = self._home.losses
         return [losses.popleft() for _ in range(len(losses))]
 
@@ -146,7 +149,7 @@ class JournalWriter:
             self._wake.set()
 
     def _work(self) -> None:
-        """The writer thread: a commit soon after something is recorded until `close`, then the last ones."""
+        """Run the writer thread: commit soon after each record until `close`, then commit the rest."""
         try:
             while not self._closing:
                 self._await_work()
@@ -158,7 +161,7 @@ class JournalWriter:
             raise
 
     def _await_work(self) -> None:
-        """Wait for something to write, or for the next sign of life; never commit more often than is worth it."""
+        """Wait for records or the next heartbeat, with a minimum time between commits."""
         if self.failure:
             self._hurry.wait(RETRY_SECONDS)
         elif self._wake.wait(HEARTBEAT_SECONDS):
@@ -168,7 +171,7 @@ class JournalWriter:
         self._hurry.clear()
 
     def _drain(self) -> None:
-        """Commit what waits, a bounded number of rows at a time, until nothing is left or the disk takes no more."""
+        """Commit the waiting records in bounded batches, until none are left or the disk fails."""
         due = time.monotonic() - self._last_commit >= HEARTBEAT_SECONDS
         fresh = self._state is not self._written_state
         while due or fresh or self._pending:
@@ -191,7 +194,10 @@ class JournalWriter:
         return self.failure is None
 
     def _take(self) -> tuple[list[Item], RunState | None]:
-        """What was recorded first; the state is read last, so that it is as new as the events beside it."""
+        """Return the oldest records, and the state.
+
+        The state is read last, so that it is as new as the events.
+        """
         count = min(len(self._pending), ROWS_PER_COMMIT)
         return [self._pending.popleft() for _ in range(count)], self._state
 

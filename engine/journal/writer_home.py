@@ -1,4 +1,4 @@
-"""The writer's hold on its journal: connection, lock and session, kept up when the files vanish under it."""
+"""The writer's connection, lock and session, which are restored if the journal's files disappear."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from engine.journal.transaction import Barrier, Item, Meta, Transaction, newest_
 from engine.protocol.state import RunState
 
 MAX_REMEMBERED: Final = 20_000
-"""Rows that are kept in memory after they were written, for a journal that is damaged beyond copying."""
+"""Number of written rows kept in memory, in case the journal is damaged beyond copying."""
 
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class JournalHome:
-    """An open journal at `file`, for one thread. All methods but `close` raise sqlite3.Error, OSError or UserError.
+    """An open journal at `file`, for one thread. All methods except `close` raise sqlite3.Error, OSError or UserError.
 
-    Files that were deleted are still there for the connection that holds them open: their rows are copied into a new
-    journal in the same place. One that was damaged is written again from memory.
+    Deleted files still exist for the open connection: their rows are copied into a new journal at the same path. A
+    damaged journal is written again from memory.
     """
 
     def __init__(self, file: Path) -> None:
         self.losses: deque[str] = deque()
-        """What was lost and mended, a sentence each, until it is fetched."""
+        """Sentences about losses and repairs that were not yet fetched."""
         self._file = file
         self._files = JournalFiles(file)
         self._is_broken = False
@@ -45,7 +45,7 @@ class JournalHome:
         self._former: list[sqlite3.Connection] = []
 
     def open(self) -> None:
-        """Open (or make) the journal, take it for this process, and begin a session."""
+        """Open or create the journal, lock it for this process, and begin a session."""
         self.connection = create_journal(self._file)
         try:
             self._take_place()
@@ -57,7 +57,7 @@ class JournalHome:
         self._files.learn()
 
     def write(self, items: Sequence[Item], state: RunState | None) -> None:
-        """Write `items` and the newest state in one transaction, all or nothing, into the journal in its place."""
+        """Write `items` and the newest state in one transaction, completely or not at all."""
         self.mend(state)
         try:
             self._branch = write_batch(self.connection, Transaction(items, state, self._session, self._branch))
@@ -68,7 +68,7 @@ class JournalHome:
         self._files.learn()
 
     def mend(self, state: RunState | None) -> None:
-        """Put the journal back in its place if its files were deleted, replaced, cut short or damaged."""
+        """Restore the journal if its files were deleted, replaced, truncated or damaged."""
         lost = self._files.lost()
         if not lost and self._files.is_cut():
             self._is_broken = not _is_sound(self._file)
@@ -78,7 +78,7 @@ class JournalHome:
             return
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._file.parent in lost:
-            self._file.parent.chmod(0o700)  # a checkpoint may have made it first, as part of its path
+            self._file.parent.chmod(0o700)  # a checkpoint may have created it first, as part of its path
         self._take_place()
         copy = None if self._is_broken else self._copied()
         kept = self._files.make_room(is_broken=copy is None)
@@ -89,13 +89,13 @@ class JournalHome:
         self.losses.append(_sentence(self._file, lost, kept, num_rows=len(self._rows) if copy is None else None))
 
     def end(self, state: RunState | None) -> None:
-        """End the session; commands that were not answered are refused."""
+        """End the session and refuse unanswered commands."""
         self.mend(state)
         end_session(self.connection, self._session)
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Give the file and its lock back."""
+        """Close the file and release its lock."""
         for connection in (self.connection, *self._former):
             connection.close()
         if self._lock is not None:
@@ -103,7 +103,7 @@ class JournalHome:
             self._lock = None
 
     def _take_place(self) -> None:
-        """Lock the directory, unless it is the one that is locked already."""
+        """Lock the directory, unless it is already locked."""
         if identity_of(self._file.parent) == self._locked:
             return
         lock = try_lock(self._file.parent)
@@ -114,7 +114,7 @@ class JournalHome:
         self._lock, self._locked = lock, identity_of(self._file.parent)
 
     def _copied(self) -> Path | None:
-        """Copy all that the connection sees into a file next to the journal's place; None if it is damaged."""
+        """Copy all rows visible to the connection to a file next to the journal; return `None` if it is damaged."""
         copy = self._file.with_name(f"{self._file.name}.copy")
         copy.unlink(missing_ok=True)
         os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -129,9 +129,9 @@ class JournalHome:
         return copy
 
     def _reopen(self, state: RunState | None) -> None:
-        """Open what is in the journal's place now: a whole copy, or a new file that gets what is in memory.
+        """Open the file at the journal's path: a complete copy, or a new file filled from memory.
 
-        The former connection stays open: SQLite would delete the new journal's log when it closes, going by its name.
+        The former connection stays open: closing it would make SQLite delete the new journal's log by its name.
         """
         self._former.append(self.connection)
         self.connection = create_journal(self._file)
@@ -140,7 +140,7 @@ class JournalHome:
             self._files.learn()
             return
         self._session = begin_session(self.connection)
-        # Numbers of commands must not come twice: the former ones are not known here.
+        # Command ids must be unique, and the former ones are unknown here.
         self.connection.execute("INSERT INTO sqlite_sequence VALUES ('commands', ?)", (int(time.time() * 1000),))
         items = [*self._meta.values(), *self._rows]
         self._branch = write_batch(self.connection, Transaction(items, state, self._session, 0))
@@ -155,12 +155,12 @@ class JournalHome:
 
 
 def _knows(connection: sqlite3.Connection, session: int) -> bool:
-    """Whether the journal knows the session, as a copy does."""
+    """Return whether the journal contains the session, as a copy does."""
     return connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone() is not None
 
 
 def _is_sound(file: Path) -> bool:
-    """Whether a reader that opens the database now finds it whole."""
+    """Return whether a new reader finds the database intact."""
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as reader:
             return reader.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)] and bool(
@@ -171,13 +171,16 @@ def _is_sound(file: Path) -> bool:
 
 
 def _is_broken(error: sqlite3.Error) -> bool:
-    """Whether the database itself is damaged, and no disk, lock or room is to blame."""
+    """Return whether the database itself is damaged, as opposed to a disk, lock or space error."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in _BROKEN or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def _sentence(file: Path, lost: Sequence[Path], kept: Path | None, *, num_rows: int | None) -> str:
-    """Say what happened to the journal and what was done; `num_rows` if only so many were left, those in memory."""
+    """Return a message about a loss and its repair.
+
+    `num_rows` is the number of rows left in memory, or `None` if all were kept.
+    """
     if file.parent in lost:
         what = f"the run's directory {file.parent} was deleted or moved away"
     elif kept is not None and num_rows is None:

@@ -1,4 +1,4 @@
-"""What switching off each refinement does to a few steps: the numbers, their ranking, and who is to blame, in words."""
+"""Report the effect of switching off each refinement: measurements, ranking, and the culprit in words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Final
 
 CALMER: Final = 2.0
-"""So many times must a refinement raise the largest gradient norm to be blamed where no step was non-finite."""
+"""Minimum factor by which a refinement raises the largest gradient norm to be blamed if all steps were finite."""
 
 FINITE, NOT_FINITE = "finite", "not finite"
 
 
 @dataclass(frozen=True, slots=True)
 class AblationRequest:
-    """What to rerun: `num_steps` from `checkpoint` ('' for the last good one), and the `folder` of a recorded fault."""
+    """An ablation to run: `num_steps` from `checkpoint` and the `folder` of a recorded fault.
+
+    An empty `checkpoint` means the last good one.
+    """
 
     run_dir: Path
     num_steps: int
@@ -26,10 +29,11 @@ class AblationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A few steps with refinement `without` off, '' for all on. Medians and maxima are over the finite steps, NaN where
-    there are none; `base_loss` sums the weighted terms that no refinement adds, which every variant has.
+    """A few steps with refinement `without` off; an empty string for all on.
 
-    `bad_batch` is 'finite' or 'not finite': the batch of the newest recorded fault, '' where there is none.
+    Medians and maxima are over the finite steps, NaN if there are none. `base_loss` sums the weighted terms that no
+    refinement adds, which every variant has. `bad_batch` is 'finite' or 'not finite' for the batch of the newest
+    recorded fault; an empty string if there is none.
     """
 
     without: str
@@ -43,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """The control (all on), the variants with the guiltiest refinement first, who is to blame, if any, and why."""
+    """The control (all on), the variants with the most harmful refinement first, the culprits, and the reason."""
 
     checkpoint: str
     from_step: int
@@ -55,7 +59,10 @@ class Ablation:
 
 
 def ranked(control: Variant, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
-    """The variants, first those whose refinement does most harm: by the bad batch, non-finite steps, norm, loss."""
+    """Return the variants, those with the most harmful refinement first.
+
+    The order is by bad batch, non-finite steps, gradient norm, loss.
+    """
 
     def harm(variant: Variant) -> tuple[float, ...]:
         loss = control.base_loss - variant.base_loss
@@ -70,15 +77,15 @@ def ranked(control: Variant, variants: tuple[Variant, ...]) -> tuple[Variant, ..
 
 
 def blame(control: Variant, variants: tuple[Variant, ...]) -> tuple[tuple[str, ...], str]:
-    """The refinements to blame and a sentence that says why, or why none is."""
+    """Return the refinements to blame, and a sentence with the reason, also if there are none."""
     if not variants:
-        return (), "no refinement is on: there is none to blame"
+        return (), "no refinement is on, so none is to blame"
     if control.num_not_finite or control.bad_batch == NOT_FINITE:
         return _blame_for_faults(control, variants)
     best = max(variants, key=lambda variant: _calm(control, variant))
     if _calm(control, best) >= CALMER:
         return (best.without,), (
-            f"no step was non-finite; {best.without} is the least calm: without it the largest gradient norm is"
+            f"no step was non-finite; {best.without} is the least stable: without it the largest gradient norm is"
             f" {best.norm_max:.3g} instead of {control.norm_max:.3g}"
         )
     return (), "none is to blame: with all on every step was finite, and no refinement doubles the gradient norm"
@@ -111,6 +118,6 @@ def _cures(control: Variant, variant: Variant) -> bool:
 
 
 def _calm(control: Variant, variant: Variant) -> float:
-    """How many times larger the largest gradient norm is with the refinement; 1 where it cannot be told."""
+    """Return the factor by which the refinement raises the largest gradient norm; 1 if it is unknown."""
     ratio = control.norm_max / variant.norm_max if variant.norm_max > 0 else math.nan
     return ratio if math.isfinite(ratio) else 1.0

@@ -1,4 +1,4 @@
-"""What the replay of a non-finite step found, as a file that readers open without torch: dataclasses, JSON and text."""
+"""The report of a replayed non-finite step, readable without torch: dataclasses, JSON and text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_SAMPLES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class TensorStats:
-    """One tensor in numbers: `low`, `high` and `mean` are over its finite entries, NaN where it has none."""
+    """Statistics of one tensor: `low`, `high` and `mean` are over its finite entries, NaN if there are none."""
 
     name: str
     dtype: str
@@ -39,12 +39,12 @@ class TensorStats:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Where a step stopped being finite.
+    """Origin of a non-finite step.
 
-    `direction`: forward, backward, input, weight, moment, or '' where the replay was finite. `module` is a path in the
-    network or a loss term's name; `source` the file and line that computed it; `terms` the loss terms it reaches;
-    `sample_ids` those whose rows were not finite, or the whole batch where no row tells; `inputs` what the operation
-    was given; `detail` says in a sentence what the other fields cannot.
+    `direction` is forward, backward, input, weight or moment; an empty string if the replay was finite. `module` is a
+    path in the network or the name of a loss term. `source` is the file and line of the operation. `terms` are the
+    affected loss terms. `sample_ids` are the samples with non-finite rows, or the whole batch if unknown. `inputs` are
+    the operation's inputs. `detail` is a sentence with further findings.
     """
 
     verdict: str
@@ -60,16 +60,16 @@ class Fault:
     inputs: tuple[TensorStats, ...] = ()
 
     def place(self) -> tuple[str, ...]:
-        """What two replays must agree on to have found the same."""
+        """Return the fields that two replays with the same finding have in common."""
         return (self.verdict, self.direction, self.module, self.operation, self.term, self.refinement)
 
 
 @dataclass(frozen=True, slots=True)
 class ForensicReport:
-    """A fault and the step it was found in. `step` counts from 1; `time` is in seconds since 1970.
+    """A fault and its step. `step` counts from 1; `time` is in seconds since 1970.
 
-    `loss` and `grad_norm` are those of the step itself; `weights_as_then` is False where the weights had moved on
-    before the replay, as they may on a device whose reports lag.
+    `loss` and `grad_norm` are from the step itself. `weights_as_then` is False if the weights had changed before the
+    replay, as on devices with delayed reports.
     """
 
     step: int
@@ -91,7 +91,7 @@ class ForensicReport:
 
 
 def folders_of(run_dir: Path) -> list[Path]:
-    """The folders of evidence of a run, the oldest fault first."""
+    """Return the evidence folders of a run, the oldest fault first."""
     folders = [path for path in (run_dir / FORENSICS).glob(f"{_PREFIX}*") if (path / REPORT_JSON).is_file()]
     return sorted(folders, key=_age)
 
@@ -101,12 +101,12 @@ def _age(folder: Path) -> tuple[float, str]:
 
 
 def folder_name(step: int) -> str:
-    """The name of the folder of evidence of the step with number `step`."""
+    """Return the name of the evidence folder of step `step`."""
     return f"{_PREFIX}{step:08d}"
 
 
 def find_folder(run_dir: Path, step: int | None) -> Path:
-    """The newest folder of evidence, or the newest one of step `step`. Raises UserError where there is none."""
+    """Return the newest evidence folder, of step `step` unless it is `None`. Raises UserError if there is none."""
     folders = folders_of(run_dir)
     if not folders:
         raise UserError(f"the run {run_dir.name!r} has no evidence in {FORENSICS}/: no fault was recorded in it")
@@ -122,7 +122,7 @@ def find_folder(run_dir: Path, step: int | None) -> Path:
 
 
 def read_report(folder: Path) -> ForensicReport:
-    """The report in a folder of evidence. Raises UserError where it is not what the engine writes."""
+    """Return the report in an evidence folder. Raises UserError if it is not a report of this program."""
     path = folder / REPORT_JSON
     try:
         return from_json(ForensicReport, from_text(path.read_text(encoding="utf-8")))
@@ -131,15 +131,15 @@ def read_report(folder: Path) -> ForensicReport:
 
 
 def report_text(report: ForensicReport) -> str:
-    """The report as one line of strict JSON."""
+    """Return the report as one line of strict JSON."""
     return to_text(report)
 
 
 def sentence(fault: Fault) -> str:
-    """Where the fault is, in one line of plain text."""
+    """Return the origin of the fault in one line of plain text."""
     what = {
-        "forward": "the first tensor that was not finite came out of",
-        "backward": "the first gradient that was not finite came out of the backward pass of",
+        "forward": "the first non-finite tensor is the output of",
+        "backward": "the first non-finite gradient is from the backward pass of",
         "input": "the data itself is not finite:",
         "weight": "a weight was not finite before the step:",
         "moment": "an optimizer moment was not finite before the step:",
@@ -151,7 +151,7 @@ def sentence(fault: Fault) -> str:
 
 
 def report_lines(report: ForensicReport) -> list[str]:
-    """The report for people: one screen of plain text, names from outside escaped."""
+    """Return the report as one screen of plain text, with foreign names escaped."""
     fault = report.fault
     facts = {
         "verdict": fault.verdict,
@@ -165,12 +165,14 @@ def report_lines(report: ForensicReport) -> list[str]:
         "step": f"loss {report.loss:.6g}, gradient norm {report.grad_norm:.6g}, LR {report.learning_rate:.2e}",
         "active": ", ".join(sorted(report.refinements)) or "no refinement",
         "precision": report.mixed_precision or "fp32",
-        "weights": "as they were" if report.weights_as_then else "one step later: the report lagged on this device",
+        "weights": "unchanged since the step"
+        if report.weights_as_then
+        else "one step later: the report lagged on this device",
         "took": f"{report.seconds:.2f} s on {report.device}",
     }
     lines = [f"step {report.step}"]
     lines += [f"{name:<11}{plain(text)}" for name, text in facts.items() if text]
-    lines += _table("what the operation was given", fault.inputs)
+    lines += _table("inputs of the operation", fault.inputs)
     return lines + _table("the batch", report.batch)
 
 
@@ -189,13 +191,13 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` on one line, every character that is not printed written out: names of samples come from outside."""
+    """Return `text` on one line with all unprintable characters escaped; names of samples are foreign text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A recorded fault and what another process finds when it takes the step again; `same` where the two agree."""
+    """A recorded fault and the result of its replay in another process; `same` is whether they agree."""
 
     recorded: ForensicReport
     replayed: Fault
@@ -205,7 +207,7 @@ class Diagnosis:
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
-    """The recorded report, then whether this process finds the same."""
+    """Return the recorded report, and whether this process finds the same."""
     again, took = diagnosis.replayed, f"{diagnosis.seconds:.2f} s on {diagnosis.device}"
     if diagnosis.same:
         return [*report_lines(diagnosis.recorded), "", f"replayed in this process in {took}: the same"]

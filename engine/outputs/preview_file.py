@@ -1,4 +1,4 @@
-"""Validation pictures on the disk: `previews/step-XXXXXXXX.npz` of a run, read without torch.
+"""Validation pictures on disk: `previews/step-XXXXXXXX.npz` of a run, read without torch.
 
 N samples; H x W pixels, which may differ between the planes of a sample.
 """
@@ -23,11 +23,11 @@ _DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, EOFError, zipfil
 
 
 Kind = Literal["rgb", "classes", "scalar", "signed"]
-"""What values 0..255 of a plane mean: colours (H x W x 3), numbers of classes, 0..1, or -1..1 with 128 for 0."""
+"""Meaning of a plane's values 0..255: colours (H x W x 3), class numbers, 0..1, or -1..1 with 128 for 0."""
 
 TRUTH: Final = "truth"
 PREDICTED: Final = "predicted"
-"""Planes of classes with these names are held against each other."""
+"""Planes of classes with these names are compared with each other."""
 
 _FORMER: Final[dict[str, tuple[str, Kind]]] = {
     "image": ("image", "rgb"),
@@ -36,7 +36,7 @@ _FORMER: Final[dict[str, tuple[str, Kind]]] = {
     "contour": ("outline", "scalar"),
     "distance": ("distance", "signed"),
 }
-"""The arrays of files from before planes had names."""
+"""The arrays of older files, whose planes had no names."""
 
 _SAMPLE: Final = "sample_id"
 MAX_CLASSES: Final = 256
@@ -44,7 +44,7 @@ MAX_CLASSES: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One picture of a sample, called `name` on screen; `kind` says what `values` mean."""
+    """One picture of a sample with its `name` on screen; `kind` is the meaning of `values`."""
 
     name: str
     kind: Kind
@@ -53,13 +53,13 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A sample of the validation split as pictures, in the order in which they are shown."""
+    """A validation sample as pictures, in display order."""
 
     sample_id: str
     planes: tuple[Plane, ...]
 
     def plane(self, name: str, kind: Kind) -> NDArray[np.uint8] | None:
-        """Return the values of the plane `name`, `None` where there is none of that kind."""
+        """Return the values of the plane `name`, or `None` if there is none of that kind."""
         return next((plane.values for plane in self.planes if (plane.name, plane.kind) == (name, kind)), None)
 
 
@@ -69,12 +69,12 @@ def plane_key(plane: Plane) -> str:
 
 
 def preview_path(run_dir: Path, step: int) -> Path:
-    """The file of the validation after `step` steps."""
+    """Return the file of the validation after `step` steps."""
     return run_dir / PREVIEWS / f"step-{step:08d}.npz"
 
 
 def preview_steps(run_dir: Path) -> tuple[int, ...]:
-    """The steps whose validation left pictures, ascending; empty where there are none."""
+    """Return the steps with validation pictures in ascending order, possibly empty."""
     try:
         names = [path.name for path in (run_dir / PREVIEWS).iterdir()]
     except OSError:
@@ -83,7 +83,10 @@ def preview_steps(run_dir: Path) -> tuple[int, ...]:
 
 
 def read_previews(run_dir: Path, step: int, num_classes: int = MAX_CLASSES) -> tuple[Preview, ...]:
-    """The pictures of the validation after `step` steps. Raises UserError when the file is gone or damaged."""
+    """Return the pictures of the validation after `step` steps.
+
+    Raises UserError if the file is missing or damaged.
+    """
     path = preview_path(run_dir, step)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
@@ -94,7 +97,7 @@ def read_previews(run_dir: Path, step: int, num_classes: int = MAX_CLASSES) -> t
 
 
 def _preview(stacks: dict[str, NDArray[np.generic]], number: int, num_classes: int) -> Preview:
-    """Sample `number` of the file. Raises ValueError, TypeError or LookupError where it is no picture."""
+    """Return sample `number` of the file. Raises ValueError, TypeError or LookupError if it is not a picture."""
     planes = tuple(
         Plane(*_meaning(key), stack[number].astype(np.uint8, casting="safe"))
         for key, stack in stacks.items()
@@ -108,7 +111,7 @@ def _preview(stacks: dict[str, NDArray[np.generic]], number: int, num_classes: i
 
 
 def _meaning(key: str) -> tuple[str, Kind]:
-    """The name and the kind of the plane that an array holds. Raises ValueError."""
+    """Return the name and kind of an array's plane. Raises ValueError for an unknown array."""
     if key in _FORMER:
         return _FORMER[key]
     kind, colon, name = key.partition(":")
@@ -128,9 +131,9 @@ def _check(plane: Plane, num_classes: int) -> None:
 
 
 def sample_ious(preview: Preview, num_classes: int) -> tuple[float | None, ...]:
-    """Intersection over union of each class in this sample, 0..1; `None` for one neither there nor predicted.
+    """Return the intersection over union of each class in this sample, 0..1.
 
-    Empty where the sample has no planes of true and predicted classes.
+    A class neither present nor predicted is `None`. The result is empty without planes of true and predicted classes.
     """
     truth_HW, predicted_HW = preview.plane(TRUTH, "classes"), preview.plane(PREDICTED, "classes")
     if truth_HW is None or predicted_HW is None:

@@ -1,4 +1,4 @@
-"""Writing validation pictures beside the run, by a thread of its own: they never hold up the training nor end it."""
+"""Write validation pictures in a separate thread, which never delays or ends the training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from engine.outputs.preview_file import Preview, plane_key, preview_path, preview_steps
 
 KEPT_VALIDATIONS: Final = 20
-"""The newest validations whose pictures stay on the disk."""
+"""Number of newest validations whose pictures are kept on disk."""
 _MAX_WAITING: Final = 4
 _SECONDS_TO_CLOSE: Final = 10.0
 
 
 class PreviewWriter:
-    """Puts the pictures of each validation of the run in `run_dir` on disk; a disk that refuses is logged and no more.
+    """Writes the pictures of each validation of the run in `run_dir`. Disk errors are only logged.
 
-    A few validations may wait for a slow disk; of more the oldest are left out.
+    A few validations may wait for a slow disk; of more, the oldest are dropped.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -33,13 +33,13 @@ class PreviewWriter:
         self._newest: Thread | None = None
 
     def submit(self, step: int, previews: tuple[Preview, ...]) -> None:
-        """Have the pictures of the validation after `step` steps written."""
+        """Queue the pictures of the validation after `step` steps."""
         self._waiting.append((step, previews))
         self._newest = Thread(target=self._work, name="previews", daemon=True)
         self._newest.start()
 
     def forget_after(self, step: int) -> None:
-        """Drop the pictures of validations after `step`: the run has gone back there."""
+        """Delete the pictures of validations after `step`, after a rollback to it."""
         self.close()
         for later in preview_steps(self._run_dir):
             if later > step:
@@ -47,12 +47,12 @@ class PreviewWriter:
                     preview_path(self._run_dir, later).unlink()
 
     def close(self) -> None:
-        """Wait for what is being written; gives up on a disk that does not answer within 10 s."""
+        """Wait for pending writes, at most 10 s if the disk does not respond."""
         if self._newest is not None:
             self._newest.join(_SECONDS_TO_CLOSE)
 
     def _work(self) -> None:
-        """Write what waits, one thread at a time: when the newest thread ends, all that was submitted is written."""
+        """Write the queued pictures, one thread at a time: when the newest thread ends, all are written."""
         with self._writing:
             while self._waiting:
                 step, previews = self._waiting.popleft()
@@ -63,7 +63,7 @@ class PreviewWriter:
 
 
 def write_previews(run_dir: Path, step: int, previews: tuple[Preview, ...]) -> None:
-    """Write the file beside and rename it, then drop the oldest ones. Raises OSError."""
+    """Write a temporary file, rename it, and delete the oldest files. Raises OSError if writing fails."""
     path = preview_path(run_dir, step)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -75,7 +75,7 @@ def write_previews(run_dir: Path, step: int, previews: tuple[Preview, ...]) -> N
 
 
 def _stacks(previews: tuple[Preview, ...]) -> dict[str, NDArray[np.generic]]:
-    """One array per plane, samples along the first axis; planes that a sample lacks are left out."""
+    """Return one array per plane with samples along the first axis, without planes that a sample lacks."""
     found = [{plane_key(plane): plane.values for plane in preview.planes} for preview in previews]
     shared = [key for key in (found[0] if found else {}) if all(key in planes for planes in found)]
     sample_ids = np.array([preview.sample_id for preview in previews], dtype=np.str_)

@@ -1,4 +1,4 @@
-"""What a redrive is asked for and what it came to: free of torch, so that the command line can print it."""
+"""Request and result of a reproduction, readable without torch for the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ReproductionRequest:
-    """The finished run to drive again, and where: a run called `name` (one is made up for '') in `runs_dir`."""
+    """The finished run to reproduce, and the new run `name` in `runs_dir`.
+
+    If `name` is an empty string, one is generated.
+    """
 
     run_dir: Path
     runs_dir: Path
@@ -17,7 +20,7 @@ class ReproductionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first place where the two traces part; a value is None where the step has none."""
+    """The first difference between the two traces; a value is `None` if the step lacks it."""
 
     step: int
     metric: str
@@ -27,10 +30,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ReproductionReport:
-    """How the redriven run compares with the recorded one.
+    """Comparison of the reproduced run with the recorded one.
 
-    `num_redone` interventions were done again, `num_steps` steps of `num_metrics` metrics compared. `checkpoint` names
-    the one whose weights and moments were compared, '' where no common one was left; `tensor` the first that differs.
+    `num_redone` interventions were repeated, `num_steps` steps of `num_metrics` metrics compared. `checkpoint` is the
+    one whose weights and moments were compared, or an empty string if both runs share none. `tensor` is the first that
+    differs.
     """
 
     run: str
@@ -48,12 +52,12 @@ class ReproductionReport:
 
     @property
     def identical(self) -> bool:
-        """Whether trace and weights agree to the last bit."""
+        """Whether trace and weights agree bit for bit."""
         return self.difference is None and not self.tensor
 
 
 def report_lines(report: ReproductionReport) -> list[str]:
-    """The report in sentences, plain text."""
+    """Return the report as sentences in plain text."""
     lines = [
         f"redrove {report.run} into {report.directory} on {report.device}, {report.threads} threads, in "
         f"{report.seconds:.1f} s: {report.num_redone} interventions done again",

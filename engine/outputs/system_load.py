@@ -1,4 +1,4 @@
-"""Load of the machine beside the metrics: processor, this process's memory, and the GPU that trains; free of torch."""
+"""Load of the machine: processor, memory of this process, and the training GPU, without torch."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _LOG: Final = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_SAMPLES: Final = 1.0
 _SECONDS_TO_FIRST: Final = 0.1
-"""The processor's load is measured between two looks: the first sample follows the start by so much."""
+"""Seconds from the start to the first sample. The processor load is measured between two samples."""
 _MIB: Final = 2**20
 _NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Gpu(Protocol):
-    """What a GPU says of itself."""
+    """A GPU whose load can be read."""
 
     def read(self) -> Mapping[str, float]:
-        """`system/gpu` in % and `system/gpu_memory` in MiB; what it does not tell is left out."""
+        """Return `system/gpu` in % and `system/gpu_memory` in MiB, without unavailable values."""
         ...
 
 
 class SystemLoad:
-    """Samples the machine in a thread of its own, about once a second, and never raises: what fails is left out.
+    """Samples the machine in its own thread about once a second. It never raises; unavailable values are left out.
 
-    `gpu_uuid` names the GPU as CUDA does, '' where none trains.
+    `gpu_uuid` is CUDA's name of the GPU, or an empty string for none.
     """
 
     def __init__(self, gpu_uuid: str = "") -> None:
@@ -42,9 +42,9 @@ class SystemLoad:
 
     @property
     def newest(self) -> Mapping[str, float]:
-        """The newest sample: `system/cpu` (% of the machine), `system/memory` (MiB resident) and the GPU's two.
+        """The newest sample: `system/cpu` (% of the machine), `system/memory` (MiB resident) and two GPU values.
 
-        Empty before the first sample. Reading it costs nothing: the thread puts a whole new mapping in its place.
+        It is empty before the first sample. Reading is free: the thread replaces the whole mapping.
         """
         return self._newest
 
@@ -85,7 +85,7 @@ class NvmlGpu:
         self._handle = handle
 
     def read(self) -> Mapping[str, float]:
-        """Load in % and memory used in MiB, by every process on it."""
+        """Return the load in % and the memory used by all processes in MiB."""
         sample: dict[str, float] = {}
         try:
             sample["system/gpu_memory"] = self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used / _MIB
@@ -96,12 +96,14 @@ class NvmlGpu:
 
 
 def find_gpu(uuid: str) -> Gpu | None:
-    """The GPU that CUDA calls `uuid`, with or without 'GPU-' before it; None where NVIDIA's library knows
-    none or is not installed, which is logged."""
+    """Return the GPU with CUDA's `uuid`, with or without the prefix 'GPU-'.
+
+    Return `None` if NVIDIA's library does not know it or is not installed, which is logged.
+    """
     if not uuid:
         return None
     try:
-        import pynvml  # noqa: PLC0415  # its driver library is looked for only where a GPU trains
+        import pynvml  # noqa: PLC0415  # the driver library is loaded only if a GPU trains
     except ImportError:
         _LOG.warning("the load of the GPU is not recorded: pip install 'training-cockpit[gpu]'")
         return None

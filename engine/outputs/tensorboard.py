@@ -1,4 +1,4 @@
-"""TensorBoard's copy of a run: scalars, previews and notes, encoded and written by a thread of its own."""
+"""A run's TensorBoard log: scalars, previews and notes, encoded and written in a separate thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import (
-    Event,  # pyright: ignore[reportAttributeAccessIssue]  # made when the generated module is imported, as all below
+    Event,  # pyright: ignore[reportAttributeAccessIssue]  # created at import of the generated module, as all below
     SessionLog,  # pyright: ignore[reportAttributeAccessIssue]
     SourceMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
@@ -67,15 +67,15 @@ _Record = _Scalars | _Picture | _Text | _Branch
 
 
 class TensorboardWriter:
-    """Writes one event file under `log_dir`; every call returns in microseconds and none of them ever raises OSError.
+    """Writes one event file under `log_dir`. Every call returns in microseconds, and none raises OSError.
 
-    Of the steps, those divisible by `every_steps` are kept; validations, images and texts always are. At most
-    `max_waiting` records wait for the thread: what comes on top is counted in `dropped` and left out.
+    Only steps divisible by `every_steps` are recorded; validations, images and texts always are. At most `max_waiting`
+    records wait for the thread; further ones are dropped and counted in `dropped`.
     """
 
     def __init__(self, log_dir: Path, *, every_steps: int = 1, max_waiting: int = 8192) -> None:
         self.failure: str | None = None
-        """Why the last write did not reach the disk, or None while all is well."""
+        """Why the last write failed, or `None`."""
         self._every_steps = every_steps
         self._max_waiting = max_waiting
         self._num_refused = 0
@@ -88,11 +88,11 @@ class TensorboardWriter:
 
     @property
     def dropped(self) -> int:
-        """How many records are missing from the file, for want of room or of a working disk."""
+        """Number of records missing from the file because of a full queue or a failing disk."""
         return self._num_refused + self._file.num_dropped
 
     def record_step(self, step: int, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """Queue the metrics of one training step; NaN and Inf are kept as such."""
+        """Queue the metrics of one training step; NaN and Inf are kept."""
         assert len(names) == len(values), "one value per name"
         if step % self._every_steps == 0:
             self._queue(_Scalars(time.time(), step, names, tuple(values)))
@@ -103,7 +103,7 @@ class TensorboardWriter:
         self._queue(_Scalars(time.time(), step, names, tuple(values)))
 
     def record_images(self, step: int, tag: str, image_HWC_uint8: NDArray[np.uint8]) -> None:
-        """Queue one picture (height, width, 1 or 3 channels, 0..255); several previews are tiled by the caller."""
+        """Queue one picture (height, width, 1 or 3 channels, 0..255). The caller tiles several previews."""
         assert image_HWC_uint8.dtype == np.uint8 and image_HWC_uint8.ndim == 3, "a preview is an HWC uint8 array"
         self._queue(_Picture(time.time(), step, _encodable(tag), image_HWC_uint8.copy()))
 
@@ -112,11 +112,11 @@ class TensorboardWriter:
         self._queue(_Text(time.time(), step, _encodable(tag), _encodable(text)))
 
     def open_branch(self, from_step: int) -> None:
-        """After a resume or rollback: TensorBoard leaves out what was recorded after `from_step` until now."""
+        """Make TensorBoard hide the records after `from_step`, for a resume or rollback."""
         self._queue(_Branch(time.time(), from_step + 1))
 
     def close(self) -> None:
-        """Write what waits and close the file; gives up on a disk that does not answer within 10 s."""
+        """Write waiting records and close the file, after at most 10 s if the disk does not respond."""
         self._closing.set()
         self._thread.join(_SECONDS_TO_CLOSE)
 
@@ -127,7 +127,7 @@ class TensorboardWriter:
             self._num_refused += 1
 
     def _work(self) -> None:
-        # Waking by the clock and not by each record spares the training thread a contest for the GIL per step.
+        # Waking periodically, not per record, saves the training thread one contention for the GIL per step.
         while not self._closing.wait(_SECONDS_BETWEEN_WRITES):
             self._write()
         self._write()
@@ -144,7 +144,7 @@ class TensorboardWriter:
 
 
 class _Encoder:
-    """Turns records into serialized Event messages, reusing one message per set of metric names."""
+    """Converts records into serialized Event messages, and reuses one message per set of metric names."""
 
     def __init__(self) -> None:
         self._scalars: dict[tuple[str, ...], Any] = {}  # the generated messages have no stubs
@@ -179,7 +179,7 @@ def _version_event() -> bytes:
 
 
 def _encodable(text: str) -> str:
-    """`text` without lone surrogates (undecodable bytes of a file name), which UTF-8 cannot hold."""
+    """Return `text` without lone surrogates (undecodable bytes of a file name), which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,8 +1,9 @@
-"""Write TensorBoard's event files: length-framed, checksummed records, appended whole or not at all.
+"""Write TensorBoard's event files: length-framed, checksummed records, appended completely or not at all.
 
-PyTorch's `SummaryWriter` is not used: its thread ends at the first write that fails, and every later call raises. Of a
-run whose disk was full for a third of its steps TensorBoard reads 34 % of the scalars; with this module, all of them.
-45 scalars take it 2.0 ms of the training thread, and 2 us here (cockpit/docs/architecture.md).
+PyTorch's `SummaryWriter` is not used: its thread ends at the first failed write, and every later call raises. If the
+disk of a run was full for a third of its steps, TensorBoard reads 34 % of the scalars. With this module, it reads all
+of them. 45 scalars take `SummaryWriter` 2.0 ms of the training thread, and this module 2 us
+(cockpit/docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 1024
-"""Bytes folded into the checksum at once; the lookup table takes 1 KiB per byte of it."""
+"""Bytes per checksum operation; the lookup table takes 1 KiB per byte."""
 
 
 @cache
 def _tables() -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
-    """CRC-32C of every byte value at every distance from a chunk's end, flat, and where each distance starts."""
+    """Return CRC-32C of every byte value at every distance from a chunk's end, and the start index of each distance."""
     rows = np.empty((_CHUNK, 256), np.uint32)
     row = np.arange(256, dtype=np.uint32)
     for _ in range(8):
@@ -37,10 +38,10 @@ def _tables() -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
 
 
 def crc32c(data: bytes) -> int:
-    """The Castagnoli checksum (RFC 3720, appendix B.4) of `data`, 0..2^32-1.
+    """Return the Castagnoli checksum (RFC 3720, appendix B.4) of `data`, 0..2^32-1.
 
-    A checksum is linear: each byte contributes a table entry that depends on its distance from the end alone, so a
-    chunk is one gather and one xor. TensorBoard's own loop over bytes takes ten times as long, holding the GIL.
+    A checksum is linear: each byte contributes a table entry that depends only on its distance from the end. A chunk is
+    therefore one gather and one xor. TensorBoard's own loop over bytes takes ten times as long and holds the GIL.
     """
     table, starts = _tables()
     state = 0xFFFFFFFF
@@ -54,7 +55,7 @@ def crc32c(data: bytes) -> int:
 
 
 def framed(data: bytes) -> bytes:
-    """One record as event files hold it: length, masked checksum of the length, `data`, masked checksum of `data`."""
+    """Return one record of an event file: length, masked checksum of the length, `data`, masked checksum of `data`."""
     length = struct.pack("<Q", len(data))
     return length + _masked(length) + data + _masked(data)
 
@@ -65,11 +66,11 @@ def _masked(data: bytes) -> bytes:
 
 
 class EventFile:
-    """An append-only event file in `log_dir`, created when the first record is written.
+    """An append-only event file in `log_dir`, created at the first record.
 
-    Records wait in memory until `flush`; when the disk refuses, the file is cut back to its last whole record (a torn
-    one would hide everything after it from TensorBoard) and they wait for the next flush, at most `max_pending_bytes`
-    of them: the oldest give way and are counted in `num_dropped`.
+    Records wait in memory until `flush`. If the disk refuses, the file is truncated to its last complete record, since
+    TensorBoard reads nothing after a torn one. The records then wait for the next flush. At most `max_pending_bytes`
+    wait; the oldest are dropped and counted in `num_dropped`.
     """
 
     def __init__(self, log_dir: Path, *, first: bytes, max_pending_bytes: int = 16 << 20) -> None:
@@ -87,7 +88,7 @@ class EventFile:
         record = framed(data)
         self._pending.append(record)
         self._num_pending_bytes += len(record)
-        # The first record carries the format's version: without it the file cannot be read.
+        # The first record has the format's version, without which the file cannot be read.
         spare = 1 if self._num_good_bytes == 0 else 0
         while self._num_pending_bytes > self._max_pending_bytes and len(self._pending) > spare:
             self._num_pending_bytes -= len(self._pending[spare])
@@ -95,7 +96,7 @@ class EventFile:
             self.num_dropped += 1
 
     def flush(self) -> None:
-        """Write what is queued. Raises OSError when the disk refuses; nothing is lost by that, call again later."""
+        """Write the queued records. Raises OSError if the disk refuses; nothing is lost, call it again later."""
         if not self._pending:
             return
         self._forget_deleted()
@@ -111,7 +112,7 @@ class EventFile:
         self._num_pending_bytes = 0
 
     def _forget_deleted(self) -> None:
-        """Where the file was deleted, go on in a new one, which needs the first record too."""
+        """Continue in a new file with a new first record if the file was deleted."""
         if self._descriptor is None or os.fstat(self._descriptor).st_nlink > 0:
             return
         os.close(self._descriptor)
@@ -120,7 +121,7 @@ class EventFile:
         self._num_pending_bytes += len(self._first)
 
     def close(self) -> None:
-        """Close the file; what was not flushed is counted as dropped."""
+        """Close the file. Unflushed records are counted as dropped."""
         self.num_dropped += len(self._pending)
         self._pending.clear()
         if self._descriptor is not None:
@@ -129,7 +130,7 @@ class EventFile:
 
 
 def _create(log_dir: Path) -> int:
-    """A new file that sorts after the ones before it, as TensorBoard reads them; only its owner may read it."""
+    """Return a new file that TensorBoard sorts after the earlier ones, readable only by its owner."""
     log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     stem = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
     for number in count():

@@ -1,4 +1,4 @@
-"""Commands as a person types them: `lower-lr 0.5`, `enable contour_detection`, `note looks good`."""
+"""The syntax of commands on a command line and in a script: `lower-lr 0.5`, `set-clip 1`, `note looks good`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _count(kind: Callable[[int], Command]) -> Callable[[list[str]], Command]:
     return _one(lambda text: kind(int(text)))
 
 
-def _refinement(kind: Callable[[str], Command]) -> Callable[[list[str]], Command]:
+def _component(kind: Callable[[str], Command]) -> Callable[[list[str]], Command]:
     return _one(lambda text: kind(text.replace("-", "_")))
 
 
@@ -155,12 +155,12 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "set-lr": Word("VALUE", "make the learning rate VALUE now; warm-up is over", _number(c.SetLr)),
         "promote": Word("[--force]", "enter the next phase; --force despite a red check", _promote),
         "demote": Word("", "go back to the phase below", _none(c.DemotePhase)),
-        "enable": Word("REFINEMENT", "switch a refinement on", _refinement(c.EnableRefinement)),
-        "disable": Word("REFINEMENT", "switch a refinement off", _refinement(c.DisableRefinement)),
+        "enable": Word("COMPONENT", "switch a component of the task on", _component(c.EnableRefinement)),
+        "disable": Word("COMPONENT", "switch a component of the task off", _component(c.DisableRefinement)),
         "set-weight": Word("TERM VALUE", "give a loss term another weight", _weight),
         "set-clip": Word("VALUE", "clip the global gradient norm at VALUE", _number(c.SetGradientClip)),
         "set-accumulation": Word("N", "accumulate gradients over N batches per update", _count(c.SetAccumulation)),
-        "set-batch-size": Word("N", "draw N regions of interest per batch", _count(c.SetBatchSize)),
+        "set-batch-size": Word("N", "draw N samples per batch", _count(c.SetBatchSize)),
         "set-optimizer": Word("NAME", "switch to adam or adamw; the moments are kept", _one(c.SetOptimizer)),
         "checkpoint": Word("", "write a checkpoint now", _none(c.SaveCheckpoint)),
         "rollback": Word("[CHECKPOINT]", "load a checkpoint of this run (the last good one)", _rollback),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +222,11 @@ Command = (
     | ExcludeSamples
     | Stop
 )
+
+
+GUARDIAN: Final = "guardian"
+AUTOPILOT: Final = "autopilot"
+"""The actors that are policies of the engine, in requests and in the journal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The protocol outside the program: commands, events and state as JSON text, and commands as words on a command line.
+"""Write commands, events and states as JSON text and read them, those of earlier versions too.
 
 Strings for kinds exist only here: `op` names a command, `kind` an event.
 """
@@ -15,7 +15,6 @@ from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, from_text, to_json, to_text
 from engine.protocol.commands import Command
 from engine.protocol.events import Event
-from engine.protocol.former_names import present_event, present_state
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -33,6 +32,12 @@ EVENT_KINDS: Final[Mapping[str, type[Event]]] = MappingProxyType(
 """The word for every event in a journal: `LrScaled` is 'lr_scaled'."""
 
 _KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
+
+
+_STATE: Final = {"val_miou": "score", "best_miou": "best_score"}
+_CHECKPOINT: Final = {"miou": "score"}
+_NO_METRIC: Final = ("loss", "seconds", "metrics")
+"""Names that journals and checkpoints of earlier versions have for what is called otherwise now."""
 
 
 def op_of(command: Command) -> str:
@@ -119,3 +124,24 @@ def refusal_of(command: Command) -> e.CommandRefused:
     """The event that records a refused `command` with its arguments."""
     fields = command_to_json(command)
     return e.CommandRefused(op=str(fields.pop("op")), args=fields)
+
+
+def present_state(value: Json) -> Json:
+    """Return the JSON of a state with the names of today."""
+    return _renamed(value, _STATE)
+
+
+def present_event(kind: str, value: Json) -> Json:
+    """Return the JSON of an event with the names of today; a validation had a field for each metric."""
+    if kind == "checkpoint_saved":
+        return _renamed(value, _CHECKPOINT)
+    if kind == "validation_completed" and isinstance(value, dict) and "metrics" not in value:
+        metrics: dict[str, Json] = {name: held for name, held in value.items() if name not in _NO_METRIC}
+        return {**value, "metrics": metrics}
+    return value
+
+
+def _renamed(value: Json, names: dict[str, str]) -> Json:
+    if not isinstance(value, dict):
+        return value
+    return {names.get(name, name): held for name, held in value.items()}

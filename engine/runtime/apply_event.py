@@ -1,4 +1,4 @@
-"""How steering takes effect, and how past steering is done again: after a crash, or when a run is driven again."""
+"""Apply steering events, and repeat recorded ones after a crash or in a reproduction."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from engine.protocol import events as e
+from engine.protocol.commands import GUARDIAN
 from engine.protocol.events import Event
-from engine.protocol.state import evolve
+from engine.protocol.evolve import evolve
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.supervision.gate import GateWindow, gate_checks
 from engine.training.checkpoint.file import checkpoint_name
 
-GUARDIAN, AUTOPILOT = "guardian", "autopilot"
-"""Who acts beside people and scripts."""
-
 
 def apply_event(checkpointer: Checkpointer, event: Event, record: Callable[[Event], None]) -> None:
-    """Let a steering event whose effect lasts take effect; `record` writes it down.
+    """Apply a steering event with a lasting effect; `record` records it.
 
-    A promotion is on probation from here on, and has a checkpoint to go back to.
+    A promotion starts a probation, with a checkpoint to return to.
     """
     recorder, train_state = checkpointer.recorder, checkpointer.train_state
     before, settings = recorder.state, checkpointer.config.guard.recovery
@@ -29,7 +27,7 @@ def apply_event(checkpointer: Checkpointer, event: Event, record: Callable[[Even
     train_state.carry_out(event, before)
     record(event)
     recorder.update(total_steps=train_state.total_steps(recorder.state))
-    if recorder.state.phase != before.phase:  # the checks of the phase before must open no gate of this one
+    if recorder.state.phase != before.phase:  # checks of the previous phase must not open the gate of this one
         gate = checkpointer.config.gate
         recorder.update(gate=gate_checks(GateWindow(gate.window_steps), recorder.state, gate))
     if isinstance(event, e.PhasePromoted) and settings.probation_steps:
@@ -39,7 +37,7 @@ def apply_event(checkpointer: Checkpointer, event: Event, record: Callable[[Even
 
 
 class ReplayQueue:
-    """What is to be done again, in its order: steering, rollbacks, validations, checkpoints and the end."""
+    """Recorded actions to repeat, in order: steering, rollbacks, validations, checkpoints and the end."""
 
     def __init__(self, checkpointer: Checkpointer):
         self._checkpointer = checkpointer
@@ -47,17 +45,17 @@ class ReplayQueue:
         self._waiting: deque[RecordedAction] = deque()
 
     def schedule(self, past: Iterable[RecordedAction]) -> None:
-        """From here on this is to be done again."""
+        """Queue recorded actions."""
         self._waiting = deque(past)
 
     def is_due(self) -> bool:
-        """Whether something is to be done again at this boundary."""
+        """Return whether a recorded action is due at this boundary."""
         if not self._waiting or self._waiting[0].step > self._recorder.state.step:
             return False
         return not (self._waiting[0].settled and self._checkpointer.validation_due)
 
     def carry_out(self) -> None:
-        """Do again what is due. Raises CheckpointDamagedError where a rollback's checkpoint is not there."""
+        """Repeat the due actions. Raises CheckpointDamagedError if a rollback's checkpoint is missing."""
         while self.is_due():
             self._do_again(self._waiting.popleft())
 

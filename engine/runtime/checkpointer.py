@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.preview_writer import PreviewWriter
+from engine.protocol.codec import from_text, to_text
 from engine.protocol.events import (
     CheckpointDamaged,
     CheckpointFailed,
@@ -35,20 +36,29 @@ from engine.training.train_state import TrainState
 
 
 class Checkpointer:
-    """Writes the checkpoints of one run, and takes the run back to one of them.
+    """Write the checkpoints of one run, and roll back to one of them.
 
-    `validation_due` says that an epoch ended whose validation has not been made; a checkpoint holds it.
+    `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it. `should_stop`
+    returns whether a validation must be aborted to end the run.
     """
 
-    def __init__(self, run_dir: Path, config: RunConfig, train_state: TrainState, recorder: RunRecorder):
+    def __init__(
+        self,
+        run_dir: Path,
+        config: RunConfig,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        memory: RunMemory,
+        should_stop: Callable[[], bool],
+    ):
         self.config = config
         self.train_state = train_state
         self.recorder = recorder
+        self.memory = memory
         self.directory = run_dir / CHECKPOINTS
         self.validation_due = False
-        self.memory = RunMemory(config, train_state.task.spec)
         self._previews = PreviewWriter(run_dir)
-        self.validator = Validator(config, train_state, recorder, self._previews)
+        self.validator = Validator(config, train_state, recorder, memory, self._previews, should_stop)
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -56,7 +66,7 @@ class Checkpointer:
     # --- checkpoints --------------------------------------------------------------------
 
     def checkpoint(self, kind: str, *, best: bool = False) -> None:
-        """Copy the run's state and let the writer thread put it on disk."""
+        """Copy the run's state and queue it for the writer thread."""
         self._writer.submit(self._snapshot(kind, best=best))
 
     def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
@@ -76,7 +86,7 @@ class Checkpointer:
             "state": state_to_text(state),
             "config": dump_config(self.config),
             "validation_due": self.validation_due,
-            "books": self.memory.state_text(),
+            "books": to_text(self.memory.state_dict()),
             "good": good,
             **self.train_state.snapshot(),
         }
@@ -91,7 +101,7 @@ class Checkpointer:
         )
 
     def _is_good(self, step: int) -> bool:
-        """A clean window of steps lies behind, and every weight and moment is finite."""
+        """Return whether the last window of steps was clean and every weight and moment is finite."""
         return self.memory.clean_steps >= min(step, self.config.gate.window_steps) and self.train_state.is_finite()
 
     def note_written(self) -> None:
@@ -112,15 +122,15 @@ class Checkpointer:
         return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.score, snapshot.good)
 
     def has_checkpoint_of(self, step: int) -> bool:
-        """Whether the state after `step` steps is on disk."""
+        """Return whether the state after `step` steps is on disk."""
         return (self.directory / checkpoint_name(step)).exists()
 
     # --- rollback -----------------------------------------------------------------------
 
     def rollback_to_good(self, name: str) -> RolledBack:
-        """As `rollback`; where `name` is damaged, to the newest good checkpoint before it.
+        """Roll back to `name`; if it is damaged, to the newest good checkpoint before it.
 
-        Raises CheckpointDamagedError where none is left; nothing has changed then.
+        Raises CheckpointDamagedError if there is none; nothing has changed then.
         """
         while True:
             try:
@@ -131,7 +141,7 @@ class Checkpointer:
                     raise
 
     def _good_before(self, name: str) -> str:
-        """The newest good checkpoint older than `name`, '' where there is none; what cannot be read is not good."""
+        """Return the newest good checkpoint before `name`, or an empty string. Unreadable ones are not good."""
         for path in reversed(list_checkpoints(self.directory)):
             with suppress(CheckpointDamagedError):
                 if path.name < name and load_resumable(path, self.config)["good"]:
@@ -139,7 +149,7 @@ class Checkpointer:
         return ""
 
     def rollback(self, name: str) -> RolledBack:
-        """Become checkpoint `name` again, keeping what was steered since: learning rate, clip, weights, refinements.
+        """Restore checkpoint `name`, but keep interventions: learning rate, clip, weights, refinements.
 
         Raises CheckpointDamagedError; nothing has changed then.
         """
@@ -154,26 +164,21 @@ class Checkpointer:
         set_aside(self.directory, after_step=step)
         self.recorder.open_branch(step)
         self.validation_due = bool(payload["validation_due"])
-        self.memory.rewind(payload["books"])
+        self.memory.rewind(from_text(payload["books"]))
         self._previews.forget_after(step)
-        self.recorder.update(
-            step=step,
-            epoch=self.train_state.epoch,
-            enabled_at={n: min(at, step) for n, at in state.enabled_at.items()},
-            phase_started_at=min(state.phase_started_at, step),
-        )
+        self.recorder.update(step=step, epoch=self.train_state.epoch)
         self._take_stock(payload)
         return RolledBack(name, before=state.step, after=step)
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint left off: with the validation it still owed and the memory that were kept."""
+        """Resume from a checkpoint, with its pending validation and the saved memory."""
         self.validation_due = bool(payload["validation_due"])
-        self.memory.load_state_dict(payload["books"])
+        self.memory.load_state_dict(from_text(payload["books"]))
         self._previews.forget_after(int(payload["step"]))
         self._take_stock(payload)
 
     def _take_stock(self, payload: Mapping[str, Any]) -> None:
-        """Note what can be gone back to from `payload`: what it says of that itself was true when it was written."""
+        """Note the available checkpoints in `payload`, which were valid when it was written."""
         name = checkpoint_name(int(payload["step"]))
         self.recorder.update(
             checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),

@@ -1,4 +1,4 @@
-"""Commands on their way into the run: from the journal, a script, a signal, and from the time before a resume."""
+"""Collect commands from the journal, script and signals, and apply them at step boundaries."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from engine.host.interrupt import Interrupt
 from engine.journal.inbox import Inbox
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.commands import Request
+from engine.protocol.commands import GUARDIAN, Request
 from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import Event
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import refusal_of
-from engine.runtime.apply_event import GUARDIAN, ReplayQueue, apply_event
+from engine.runtime.apply_event import ReplayQueue, apply_event
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
@@ -24,69 +24,88 @@ from engine.training.checkpoint.file import CheckpointDamagedError
 from engine.training.train_state import TrainState
 
 
+class RequestQueue:
+    """Collect the requests of users and signals until the next step boundary."""
+
+    def __init__(self, inbox: Inbox, recorder: RunRecorder, interrupt: Interrupt):
+        self.interrupt = interrupt
+        self._inbox = inbox
+        self._recorder = recorder
+        self._waiting: deque[Request] = deque()
+
+    def poll(self) -> bool:
+        """Fetch new requests. Return whether one is waiting."""
+        self._waiting.extend(self._inbox.poll())
+        return bool(self._waiting)
+
+    def pop(self) -> Request | None:
+        """Remove and return the oldest request, or `None`."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def stale(self) -> Sequence[Request]:
+        """Return the requests that a dead process left unanswered."""
+        return self._inbox.stale()
+
+    def stop_is_waiting(self) -> bool:
+        """Return whether a stop is pending. Cheap enough between the batches of a validation."""
+        self._recorder.watch_losses()
+        self.poll()
+        return self.interrupt.is_set() or any(isinstance(request.command, c.Stop) for request in self._waiting)
+
+
 class CommandProcessor:
-    """Gives every command exactly one outcome, at a step boundary."""
+    """Give every command exactly one outcome, at a step boundary."""
 
     def __init__(
-        self,
-        mailbox: Inbox,
-        recorder: RunRecorder,
-        train_state: TrainState,
-        checkpointer: Checkpointer,
-        interrupt: Interrupt,
+        self, requests: RequestQueue, recorder: RunRecorder, train_state: TrainState, checkpointer: Checkpointer
     ):
-        self._mailbox = mailbox
+        self._requests = requests
         self._recorder = recorder
         self._train_state = train_state
         self._checkpointer = checkpointer
-        self._interrupt = interrupt
-        self._waiting: deque[Request] = deque()
+        self._interrupt = requests.interrupt
         self._script: deque[ScriptedCommand] = deque()
         self._proposed: deque[Request] = deque()
         self._redoing = ReplayQueue(checkpointer)
         self.is_driven = False
-        checkpointer.validator.should_stop = self.stop_is_waiting
 
     def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[RecordedAction], *, from_step: int) -> None:
-        """Commands for steps to come. Those of the script that an interrupted run had passed are not given again."""
+        """Schedule commands for later steps.
+
+        Script commands that an interrupted run had passed are not repeated.
+        """
         ahead = [item for item in script if item.step >= from_step]
         self._script = deque(sorted(ahead, key=lambda item: item.step))
         self._redoing.schedule(redo)
 
     def drive(self, past: Iterable[RecordedAction]) -> None:
-        """From here on do exactly what was done then; the guardian and the autopilot only look on."""
+        """Repeat exactly the recorded actions from now on. Guardian and autopilot are inactive."""
         self._redoing.schedule(past)
         self.is_driven = True
 
     def propose(self, requests: Iterable[Request]) -> None:
-        """The guardian or the autopilot asks for something, at the next boundary and before anybody else."""
+        """Queue requests of the guardian or autopilot for the next boundary, before all others."""
         self._proposed.extend(requests)
 
     @property
     def is_proposed(self) -> bool:
-        """Whether something that was proposed is still to be carried out."""
+        """Whether a request of the guardian or autopilot is pending."""
         return bool(self._proposed)
 
     def refuse_stale(self) -> None:
-        """Commands that an engine left unanswered when it died get their answer: no."""
-        for request in self._mailbox.stale():
-            self._refuse(request, refused("the run had ended before it came to this; send it again"))
-
-    def stop_is_waiting(self) -> bool:
-        """Whether the run is about to be stopped; cheap enough to ask between batches of a validation."""
-        self._recorder.watch_losses()
-        self._waiting.extend(self._mailbox.poll())
-        return self._interrupt.is_set() or any(isinstance(r.command, c.Stop) for r in self._waiting)
+        """Refuse commands that a dead process left unanswered."""
+        for request in self._requests.stale():
+            self._refuse(request, refused("the run had ended before it processed this; send it again"))
 
     def is_waiting(self) -> bool:
-        """Whether `drain` would do anything at this boundary."""
-        self._waiting.extend(self._mailbox.poll())
+        """Return whether `process_pending` would do anything at this boundary."""
+        is_asked = self._requests.poll()
         step = self._recorder.state.step
         due = self._redoing.is_due() or bool(self._script and self._script[0].step <= step)
-        return due or bool(self._proposed or self._waiting) or self._interrupt.is_set()
+        return due or bool(self._proposed) or is_asked or self._interrupt.is_set()
 
     def process_pending(self) -> None:
-        """Carry out everything that `is_waiting` found due at this boundary."""
+        """Process all requests that are due at this boundary."""
         self._redoing.carry_out()
         while self._proposed:
             self._handle(self._proposed.popleft())
@@ -96,12 +115,12 @@ class CommandProcessor:
             number = self._interrupt.signal
             stop = c.Stop(f"signal {number}") if number else c.Stop("asked before the first step")
             self._handle(Request(id=0, actor="signal" if number else "cockpit", command=stop))
-        while self._waiting:
-            self._handle(self._waiting.popleft())
+        while (request := self._requests.pop()) is not None:
+            self._handle(request)
 
     def _handle(self, request: Request) -> None:
         if isinstance(request.command, c.Rollback):
-            self._checkpointer.wait_for_checkpoints()  # which one is the last good one must not hang on a thread's pace
+            self._checkpointer.wait_for_checkpoints()  # the last good one must not depend on a thread's speed
         outcome = decide(self._recorder.state, request.command, at_epoch=self._train_state.progress)
         if outcome.event is None:
             self._refuse(request, outcome)
@@ -137,7 +156,7 @@ class CommandProcessor:
             self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
-        """Where a damaged checkpoint was not asked for by its name, the good one before it does as well."""
+        """Roll back to `name`. If it is damaged and was not named by the user, use the previous good checkpoint."""
         is_named = isinstance(request.command, c.Rollback) and request.command.checkpoint
         try:
             if is_named and request.actor != GUARDIAN:
@@ -147,8 +166,6 @@ class CommandProcessor:
         except CheckpointDamagedError as error:
             self._refuse(request, refused(str(error)))
             return
-        if request.actor == GUARDIAN:
-            self._recorder.update(rollbacks=self._recorder.state.rollbacks + 1)
         self._answer(request, outcome, done)
         self._checkpointer.checkpoint("rollback")
 

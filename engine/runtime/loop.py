@@ -1,4 +1,4 @@
-"""The loop: commands, step, report, validation, checkpoint, read from top to bottom."""
+"""The training loop: commands, step, report, validation, checkpoint, in this order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor
-from engine.runtime.supervisor import Supervisor, TrainingDivergedError
+from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
@@ -28,7 +28,7 @@ _PAUSE_POLL_SECONDS = 0.02
 
 @dataclass(slots=True)
 class _Epoch:
-    """The epoch under way: when it began and the sum of its finite losses."""
+    """The current epoch: its start, and the sum of its finite losses."""
 
     started: float
     loss_sum: float = 0.0
@@ -36,7 +36,7 @@ class _Epoch:
 
 
 class Loop:
-    """Trains until the run is complete or told to stop."""
+    """Trains until the run is complete or stopped."""
 
     def __init__(
         self,
@@ -45,14 +45,14 @@ class Loop:
         recorder: RunRecorder,
         checkpointer: Checkpointer,
         commands: CommandProcessor,
+        step_monitor: StepMonitor,
     ):
         self._config = config
         self._train_state = train_state
         self._recorder = recorder
         self._checkpointer = checkpointer
         self._commands = commands
-        supervisor = Supervisor(config, train_state, recorder, checkpointer.memory, commands)
-        self._step_monitor = StepMonitor(config, train_state, recorder, checkpointer.memory, supervisor)
+        self._step_monitor = step_monitor
         self._upkeep = Upkeep(checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._in_flight: deque[Launched] = deque()
@@ -61,7 +61,7 @@ class Loop:
         self._epoch = _Epoch(self._last_end)
 
     def train(self) -> str:
-        """Run to the end; returns why it ended. Raises TrainingDivergedError."""
+        """Train to the end and return the reason of the end. Raises TrainingDivergedError."""
         self._step_monitor.show_gate()
         self._recorder.set_activity(Activity.RUNNING)
         with self._step_monitor.load.watched(), closing(self._upkeep):
@@ -70,9 +70,10 @@ class Loop:
         return ended
 
     def turn(self) -> str:
-        """One boundary and what follows it: a step, an epoch's end, or a pause; returns why the run ended, or ''.
+        """Process one boundary, then a step, an epoch's end, or a pause.
 
-        Reports still on their way from the device are taken in before a command: it may roll back what they tell of.
+        Return the reason of the run's end, or an empty string. Pending reports from the device are processed before a
+        command, because a rollback may discard their steps.
         """
         self._checkpointer.note_written()
         self._upkeep.observe()
@@ -101,10 +102,10 @@ class Loop:
         out_of_steps = bool(training.max_steps) and state.step >= training.max_steps
         return out_of_steps or self._train_state.progress >= training.epochs
 
-    # --- a step -------------------------------------------------------------------------
+    # --- step ---------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """The next step; none where only the rest of an epoch was left and all of it is excluded."""
+        """Execute the next step, unless all that is left of the epoch is excluded."""
         state = self._recorder.state
         begins_epoch = self._train_state.position.index == 0
         drawn = self._draw()
@@ -114,7 +115,7 @@ class Loop:
         if begins_epoch and not drawn.batches:
             raise TrainingDivergedError(
                 f"every batch of epoch {self._train_state.epoch + 1} holds one of {len(state.excluded_samples)} "
-                "excluded samples: nothing is left to train on; begin anew with smaller batches or other data"
+                "excluded samples: nothing is left to train on; start a new run with smaller batches or other data"
             )
         if drawn.batches:
             plan = plan_for(self._train_state.progress, state, self._config)
@@ -133,7 +134,7 @@ class Loop:
             self._checkpointer.checkpoint("step")
 
     def _draw(self) -> DrawnBatch | None:
-        """The batches of the next step; None where a command comes first or the data cannot be reached now."""
+        """Return the batches of the next step; `None` if a command is pending or the data are unreachable."""
         state = self._recorder.state
         if not self._train_state.stream.is_ready():
             self._recorder.update(doing="waiting for a batch")
@@ -164,7 +165,7 @@ class Loop:
         return every > 0 and self._recorder.state.step % every == 0
 
     def _settle(self, lag: int) -> None:
-        """Take in the reports of all steps but the newest `lag`."""
+        """Process the reports of all steps except the newest `lag`."""
         while len(self._in_flight) > lag:
             report = self._step_monitor.process(self._in_flight.popleft(), self._in_flight)
             if report.finite and report.weights_finite:
@@ -185,10 +186,13 @@ class Loop:
         for rejection in rejections:
             self._recorder.record_event(SampleRejected(rejection.file, rejection.error))
 
-    # --- an epoch -----------------------------------------------------------------------
+    # --- epoch --------------------------------------------------------------------------
 
     def _end_epoch(self) -> None:
-        """The epoch's summary, validation and checkpoint; comes again after a resume where a stop cut it short."""
+        """Record the epoch's summary, validate, and write a checkpoint.
+
+        A resume repeats it if a stop interrupted it.
+        """
         done = round(self._train_state.progress)
         seconds = time.perf_counter() - self._epoch.started
         mean = self._epoch.loss_sum / self._epoch.count if self._epoch.count else float("nan")

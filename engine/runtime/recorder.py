@@ -1,11 +1,10 @@
-"""The one place where things are written down: the state evolves, the journal and TensorBoard hear of it."""
+"""Apply events and measurements to the run state and record them in the journal and TensorBoard."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,17 @@ from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import Measurements, RunState, with_measured
 
 VANISHED: Final = "vanished"
-"""The kind of an alert about files of the run that were deleted while it trained."""
+"""The kind of alerts about files of the run that were deleted during training."""
 
 
 class RunRecorder:
-    """Holds the current RunState; every change of it passes here and is journalled.
+    """Holds the current RunState, and journals every change of it.
 
-    Given `begin`, which opens the journal and returns TensorBoard's writer, it keeps in memory what it hears of until
-    then.
+    Given `begin`, which opens the journal and returns TensorBoard's writer, it records in memory until then.
     """
 
     def __init__(
@@ -35,26 +34,38 @@ class RunRecorder:
         *,
         begin: Callable[[], TensorboardWriter | None] | None = None,
     ):
-        self.state = state
         self.journal = journal
+        self._state = state
+        self._has_events = False
         self._tensorboard = tensorboard
         self._begin = begin
-        self._reported: set[str] = set()
+        self._failed: set[str] = set()
+
+    @property
+    def state(self) -> RunState:
+        """The current state; `record_event`, `record_outcome` and `update` change it."""
+        return self._state
+
+    def start_from(self, state: RunState) -> None:
+        """Replace the state that the first event applies to. Raises RuntimeError after an event."""
+        if self._has_events:
+            raise RuntimeError("the run has recorded an event: only events change what was decided")
+        self._set(state)
 
     def begin(self) -> None:
-        """Begin to write on the disk, if that was put off; a second call does nothing. Raises UserError."""
+        """Start writing to disk if it was deferred. A second call does nothing. Raises UserError."""
         begin, self._begin = self._begin, None
         if begin is not None:
             self._tensorboard = begin()
 
     def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
-        """Something happened that answers no command."""
-        self._evolve(event)
+        """Record an event that does not answer a command."""
+        self._evolve(event, actor)
         self.journal.record_event(self.state.step, event, actor=actor, reason=reason)
 
     def record_outcome(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:
-        """A command ended as `outcome`; `event` is what came of it."""
-        self._evolve(event)
+        """Record the `outcome` of a command, and the resulting `event`."""
+        self._evolve(event, actor)
         self.journal.record_event(
             self.state.step,
             event,
@@ -64,68 +75,69 @@ class RunRecorder:
             command_id=command_id,
         )
 
-    def _evolve(self, event: Event) -> None:
-        """The state goes first, so that nobody reads of an event whose effect is not there yet."""
-        self.state = evolve(self.state, event, self.state.step)
-        self.journal.record_state(self.state)
+    def update(self, **measured: Unpack[Measurements]) -> None:
+        """Replace measured fields of the state."""
+        self._set(with_measured(self.state, **measured))
 
-    def update(self, **measured: Any) -> None:
-        """Fields of the state that are measured, not decided: step, loss, norms, throughput."""
-        self.state = replace(self.state, **measured)
-        self.journal.record_state(self.state)
+    def _evolve(self, event: Event, actor: str) -> None:
+        """Change the state before the event is recorded, so that readers of the event find its effect."""
+        self._has_events = True
+        self._set(evolve(self.state, event, self.state.step, actor=actor))
+
+    def _set(self, state: RunState) -> None:
+        self._state = state
+        self.journal.record_state(state)
 
     def set_activity(self, activity: Activity) -> None:
-        """The engine turns to something else, if it is not at it already."""
+        """Record a change of activity, if it is one."""
         if self.state.activity is not activity:
             self.record_event(ActivityChanged(self.state.activity, activity))
 
-    def alert_once(self, alert: AlertRaised) -> None:
-        """Raise an alert the first time this run meets its kind."""
-        if alert.kind not in self._reported:
-            self._reported.add(alert.kind)
-            self.record_event(alert)
-
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """One row of metrics: the step with number `step` (from 1) ended at `epoch` (fractional)."""
+        """Record one row of metrics: step `step` (from 1) ended at `epoch` (fractional)."""
         self.journal.record_step(step, epoch, names, values)
         if self._tensorboard:
             self._tensorboard.record_step(step, names, values)
 
     def record_validation(self, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """One row of validation metrics."""
+        """Record one row of validation metrics."""
         self.journal.record_validation(self.state.step, epoch, names, values)
         if self._tensorboard:
             self._tensorboard.record_validation(self.state.step, names, values)
 
     def open_branch(self, from_step: int) -> None:
-        """The run goes on from `from_step`; what was recorded after it is superseded."""
+        """Continue from `from_step`; later records are superseded."""
         self.journal.open_branch(from_step)
         if self._tensorboard:
             self._tensorboard.open_branch(from_step)
 
     def record_preview(self, tag: str, image_HWC: NDArray[np.uint8]) -> None:
-        """A picture for TensorBoard."""
+        """Record a picture for TensorBoard: (H, W, 1 or 3), 0..255."""
         if self._tensorboard:
             self._tensorboard.record_images(self.state.step, tag, image_HWC)
 
     def watch_losses(self) -> None:
-        """Raise an alert for each time that the journal's files vanished and were written again."""
+        """Raise an alert for each loss and repair of the journal's files."""
         for loss in self.journal.take_losses():
             self.record_event(AlertRaised(VANISHED, loss))
 
     def watch_writers(self) -> None:
-        """Turn a writer's failure (a full disk, say) into an alert; training goes on."""
-        if self.journal.failure:
-            self.alert_once(
-                AlertRaised("journal", f"the journal cannot be written: {self.journal.failure}", "free disk")
-            )
-        if self._tensorboard and self._tensorboard.failure:
-            self.alert_once(
-                AlertRaised("tensorboard", f"TensorBoard stopped: {self._tensorboard.failure}", "free disk")
-            )
+        """Raise an alert at the first failure of each writer, such as a full disk. Training continues.
+
+        A resumed run has new writers with new failures, so this memory ends with the process.
+        """
+        if failure := self.journal.failure:
+            self._alert_of_failure("journal", f"the journal cannot be written: {failure}")
+        if self._tensorboard and (failure := self._tensorboard.failure):
+            self._alert_of_failure("tensorboard", f"TensorBoard stopped: {failure}")
+
+    def _alert_of_failure(self, writer: str, message: str) -> None:
+        if writer not in self._failed:
+            self._failed.add(writer)
+            self.record_event(AlertRaised(writer, message, "free disk"))
 
     def close(self) -> None:
-        """Write what is left and end both writers."""
+        """Write the remaining records and close both writers."""
         if self._tensorboard:
             self._tensorboard.close()
         self.journal.close()

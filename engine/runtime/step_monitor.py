@@ -1,4 +1,4 @@
-"""What is made of a step's report: its row, the memory of the gate and of skipped steps, alerts, named faults."""
+"""Process a finished step: record metrics, update monitors, raise alerts, diagnose non-finite steps."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from engine.training.train_state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A step whose report may still be on its way from the device, and what the host knows of it.
+    """A step whose report may still be in transit from the device, and its data known to the host.
 
-    `wait_seconds` is how long it waited for data, `seconds` how long it took in all.
+    `wait_seconds` is the time spent waiting for data, `seconds` the total time.
     """
 
     pending: PendingReport
@@ -36,7 +36,7 @@ class Launched:
 
 
 class StepMonitor:
-    """Takes in the reports of steps, in their order."""
+    """Process the reports of steps, in their order."""
 
     def __init__(
         self,
@@ -51,11 +51,12 @@ class StepMonitor:
         self._recorder = recorder
         self._memory = memory
         self._supervisor = supervisor
-        self.forensics = Forensics(recorder.journal.path.parent, config, train_state)
+        self.forensics = Forensics(recorder.journal.path.parent, config, train_state, memory)
         self.load = SystemLoad(gpu_uuid(train_state.device))
 
     def process(self, step: Launched, later: Collection[Launched]) -> StepReport:
-        """Write down what `step` came to, and step_monitor it; `later` were launched since.
+        """Record and monitor the report of `step`; `later` are the steps launched since.
+
         Raises TrainingDivergedError.
         """
         report = step.pending.resolve()
@@ -79,7 +80,7 @@ class StepMonitor:
         return report
 
     def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
-        """The step's row and the measured fields of the state; returns what the watch says of it."""
+        """Record the step's row and the measured state. Return the events of the monitors."""
         rate = step.num_samples / step.seconds
         extra = {
             "lr": step.pending.plan.lr,
@@ -101,18 +102,22 @@ class StepMonitor:
         )
         return observed
 
-    # --- a step that was not finite -------------------------------------------------------
+    # --- non-finite steps -----------------------------------------------------------------
 
     def _look_into(
         self, observation: StepObservation, step: Launched, report: StepReport, later: Collection[Launched]
     ) -> StepObservation:
-        """Say what was not finite and where it began; give up where nothing moves any more."""
+        """Report the non-finite values and their origin.
+
+        Raises TrainingDivergedError if too many steps in a row were skipped.
+        """
         memory = self._memory
         memory.skipped_in_a_row += 1
         memory.clean_steps = 0
         skipped = describe_skip(report, step.evidence.sample_ids)
         self._recorder.record_event(skipped)
-        self._recorder.alert_once(AlertRaised("non-finite step", f"step {report.index + 1}: {skipped.reason}", _REMEDY))
+        if memory.note_alert(_NON_FINITE):
+            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", _REMEDY))
         found = self._name_fault(step, report, later)
         if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
@@ -130,19 +135,22 @@ class StepMonitor:
         )
 
     def _way_out(self) -> str:
-        """What to do about a run that no longer moves."""
+        """Return the remedy for a run that no longer makes progress."""
         state, guilty = self._recorder.state, self._memory.guardian.refinement
         off = f", or with {guilty} disabled" if guilty in state.refinements else ""
         return f"resume from {state.good_checkpoint or 'an earlier run'} with a lower learning rate{off}"
 
     def _is_overflow(self, report: StepReport) -> bool:
-        """Whether only the scaled gradient of fp16 overflowed, which the next step tries at half the scale."""
+        """Return whether only the scaled fp16 gradient overflowed. The next step then uses half the scale."""
         scaler = self._train_state.train_step.scaler
         by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
         return by_scaling and not report.bad_terms and report.weights_finite
 
     def _name_fault(self, step: Launched, report: StepReport, later: Collection[Launched]) -> Findings | None:
-        """Replay the step where its kind is new; a step launched since may have moved the weights meanwhile."""
+        """Replay the step if its kind of fault is new.
+
+        Return `None` if not. Steps launched since may have changed the weights.
+        """
         moved = any(other.pending.resolve().finite for other in later)
         found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
         if found is not None:
@@ -150,7 +158,7 @@ class StepMonitor:
             self._recorder.record_event(found.alert)
         return found
 
-    # --- the gate -------------------------------------------------------------------------
+    # --- gate -----------------------------------------------------------------------------
 
     def _look_through_gate(self, report: StepReport, weights: Mapping[str, float]) -> None:
         if self._memory.phase != self._recorder.state.phase:
@@ -162,23 +170,24 @@ class StepMonitor:
             self.measure_gate()
 
     def note_validation(self, summary: ValidationCompleted) -> None:
-        """What an epoch's validation came to."""
+        """Add the result of an epoch's validation."""
         self._memory.note_validation(summary, self._recorder.state.spec.score)
 
     def show_gate(self) -> None:
-        """Hold the window against the gate, for all to see."""
+        """Check the gate and record the result in the state."""
         state, gate = self._recorder.state, self._config.gate
         ill = self._memory.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
         has_baseline = self._memory.baseline.covers(state.spec.active_terms(state.refinements))
         self._recorder.update(gate=gate_checks(self._memory.window, state, gate, ill, has_baseline=has_baseline))
 
     def measure_gate(self) -> None:
-        """Show the gate as it is now; the autopilot may want to pass it."""
+        """Check the gate now, and let the autopilot act on it."""
         self.show_gate()
         self._supervisor.on_gate()
 
 
 _GATE_EVERY = 10
+_NON_FINITE = "non-finite step"
 _REMEDY = (
     "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
     "or disable the refinement named"
@@ -186,7 +195,7 @@ _REMEDY = (
 
 
 def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
-    """Say in words which loss terms and which modules' gradients of a step were not finite."""
+    """Return an event that names the non-finite loss terms and gradients of a skipped step."""
     said: list[str] = []
     if report.bad_terms:
         said.append("loss " + ", ".join(report.bad_terms))

@@ -1,4 +1,4 @@
-"""The guardian and the autopilot at work: they are shown each step and each gate, and ask for commands like anybody."""
+"""Run the guardian and autopilot policies after each step and queue the commands they issue."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from engine.config.tree import RunConfig
-from engine.protocol.commands import Command, Request
+from engine.protocol.commands import AUTOPILOT, GUARDIAN, Command, Request
 from engine.protocol.events import AlertRaised, AutopilotDecided, ProbationEnded
 from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
-from engine.runtime.apply_event import AUTOPILOT, GUARDIAN
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.autopilot import choose, note_failure, take_note
@@ -21,13 +20,13 @@ from engine.training.train_state import TrainState
 
 
 class TrainingDivergedError(RuntimeError):
-    """Going on would only pretend to train; the message names the cause as far as it is known."""
+    """Raised if further training is pointless. The message names the cause as far as it is known."""
 
 
 class Supervisor:
-    """Both act only where the state says that they are on; the guardian warns where it is off.
+    """Run both policies if they are on. A guardian that is off only warns.
 
-    A run that is driven again does what was done then, and has no use for them: `control.is_driven`.
+    A reproduction repeats recorded actions and does not use the policies: `CommandProcessor.is_driven`.
     """
 
     def __init__(
@@ -43,12 +42,11 @@ class Supervisor:
         self._recorder = recorder
         self._memory = memory
         self._commands = commands
-        self._warned_at = -self._config.guard.recovery.window_steps
 
     def on_step(self, observation: StepObservation) -> None:
-        """Show the guardian a step. Raises TrainingDivergedError where it gives up.
+        """Pass a step to the guardian. Raises TrainingDivergedError if it gives up.
 
-        A step that was on its way to the device already when something was proposed says nothing about what that does.
+        Steps launched before a pending command took effect are skipped: they do not reflect it.
         """
         if self._commands.is_driven or self._commands.is_proposed:
             return
@@ -57,7 +55,7 @@ class Supervisor:
         if intent.probation is not None:
             self._end_probation(intent, state, passed=intent.probation)
         if not state.guardian:
-            # What it only would have done must not count against the run once it is switched on.
+            # Actions that were only suggested must not count once the guardian is on.
             self._memory.guardian = replace(self._memory.guardian, attempts=former.attempts, farthest=former.farthest)
             self._warn(intent, observation.number)
         elif intent.give_up:
@@ -73,18 +71,19 @@ class Supervisor:
             self._memory.autopilot = memory
 
     def _warn(self, intent: Decision, number: int) -> None:
-        """Say what it would have done; not at every step of a run that only goes from bad to worse."""
-        is_news = not 0 <= number - self._warned_at < self._config.guard.recovery.window_steps
+        """Raise an alert with the suggested action, but not at every step of a diverging run."""
+        last = self._memory.warned_at
+        is_news = last is None or not 0 <= number - last < self._config.guard.recovery.window_steps
         if is_news and (intent.commands or intent.give_up):
-            self._warned_at = number
+            self._memory.warned_at = number
             would = ", ".join(op_of(command) for command in intent.commands) or "stop the run"
-            message = f"{intent.reason}; the guardian is off and leaves it at that, it would {would}"
+            message = f"{intent.reason}; the guardian is off, otherwise it would {would}"
             self._recorder.record_event(
                 AlertRaised("guardian is off", message, "switch it on with `guardian on`, or roll back")
             )
 
     def on_gate(self) -> None:
-        """Show the autopilot the gate, which was just measured; not while something is still to be carried out."""
+        """Pass the checked gate to the autopilot, unless a command is pending."""
         state = self._recorder.state
         if not state.autopilot or self._commands.is_driven or self._commands.is_proposed:
             return
@@ -96,7 +95,7 @@ class Supervisor:
             self._propose((decision.command,), AUTOPILOT, decision.why)
 
     def _remaining(self, state: RunState) -> float:
-        """The share (0..1) of the run that is left, by epochs or by steps, whichever ends it."""
+        """Return the fraction (0..1) of the run that is left, by epochs or by steps, whichever ends it first."""
         training = self._config.training
         by_epochs = 1 - self._train_state.progress / training.epochs
         by_steps = 1 - state.step / training.max_steps if training.max_steps else 1.0

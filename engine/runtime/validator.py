@@ -1,4 +1,4 @@
-"""Measure the validation split between steps, and record what came out."""
+"""Measure the validation split between steps, and record the results."""
 
 from __future__ import annotations
 
@@ -9,24 +9,36 @@ from engine.config.tree import RunConfig
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
 from engine.runtime.recorder import RunRecorder
+from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
 from engine.training.evaluate import Validation, ValidationPlan, evaluate
 from engine.training.train_state import TrainState, amp_dtype
 
 
 class Validator:
-    """Validates one run. `should_stop` tells a validation to give way to the end of the run."""
+    """Validate one run. `should_stop` returns whether a validation must be aborted to end the run."""
 
-    def __init__(self, config: RunConfig, train_state: TrainState, recorder: RunRecorder, previews: PreviewWriter):
+    def __init__(
+        self,
+        config: RunConfig,
+        train_state: TrainState,
+        recorder: RunRecorder,
+        memory: RunMemory,
+        previews: PreviewWriter,
+        should_stop: Callable[[], bool],
+    ):
         self._config = config
         self._train_state = train_state
         self._recorder = recorder
+        self._memory = memory
         self._previews = previews
-        self._is_doubted = False
-        self.should_stop: Callable[[], bool] = lambda: False
+        self._should_stop = should_stop
 
     def validate(self) -> ValidationCompleted | None:
-        """Measure the validation split now; None where the run was told to stop on the way. Raises DataGoneError."""
+        """Measure the validation split now. Return `None` if the run was stopped meanwhile.
+
+        Raises DataGoneError if the data are unreachable.
+        """
         before = self._recorder.state.activity
         self._recorder.set_activity(Activity.VALIDATING)
         try:
@@ -45,14 +57,14 @@ class Validator:
 
     def _should_abort(self) -> bool:
         self.report_stuck_readers()
-        return self.should_stop()
+        return self._should_stop()
 
     def report_stuck_readers(self) -> None:
-        """Raise an alert for each data worker that was taken for stuck."""
+        """Raise an alert for each stuck data worker."""
         for stream in (self._train_state.stream, self._train_state.validation):
             for complaint in stream.take_complaints():
                 self._recorder.record_event(
-                    AlertRaised("data worker", f"{complaint}: it is replaced", "look at the disk that holds the data")
+                    AlertRaised("data worker", f"{complaint}: it is replaced", "check the disk of the data")
                 )
 
     def _validation_plan(self) -> ValidationPlan:
@@ -74,15 +86,15 @@ class Validator:
         }
         self._recorder.record_validation(self._train_state.progress, tuple(metrics), tuple(metrics.values()))
         doubt = done.doubt(self._recorder.state.step)
-        if doubt is not None and not self._is_doubted:
+        if doubt is not None and not self._memory.is_validation_doubted:
             self._recorder.record_event(doubt)
-        self._is_doubted = doubt is not None
+        self._memory.is_validation_doubted = doubt is not None
         task = self._train_state.task
         if done.previews and isinstance(task, HasPreviews):
             self._recorder.record_preview("validation", task.preview_grid(done.previews))
             self._previews.submit(self._recorder.state.step, done.previews)
 
     def _measured(self, summary: ValidationCompleted) -> Iterator[tuple[str, float]]:
-        """The metrics that have a value, and the score; one of a class that occurs nowhere has none."""
+        """Yield the metrics with a value, and the score. A class that does not occur has none."""
         score = self._recorder.state.spec.score
         return ((name, value) for name, value in summary.metrics.items() if name == score or not math.isnan(value))

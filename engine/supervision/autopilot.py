@@ -1,8 +1,7 @@
-"""The autopilot: what to do at the gate when nobody watches, and why. Pure.
+"""The autopilot: decide at the gate without a user, with a reason. Pure functions.
 
-It promotes when every check is green, phase by phase; where a probation failed it waits, twice as long each time, and
-in the end leaves that phase alone. The last share of the run is trained at 1e-6 and, as the decay goes on,
-less, in whatever phase it is.
+It promotes phase by phase when every check passes. After a failed probation it waits, twice as long each time, and
+finally gives up that phase. The last part of the run is trained at 1e-6 with decay, in any phase.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from engine.protocol.state import RunState
 
 PROMOTE, WAIT, VALIDATE, GIVE_UP, TUNE, DONE = "promotes", "waits", "validates", "gives up", "tunes", "is done"
 SAID_EVERY: Final = 100
-"""Steps between two sayings of the same decision for another reason."""
+"""Minimum steps between two reports of the same decision with another reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class AutopilotState:
-    """What it knows of the steps before. A checkpoint holds it; a rollback leaves it as it is.
+    """Memory of the autopilot. A checkpoint contains it; a rollback keeps it.
 
-    `failures` names each phase that failed a probation, once for each time; until step `retry_at` it waits. `tuning`
-    says that the final tuning has begun; `said` and `said_at` what it said last, and when.
+    `failures` has one entry per failed probation, the phase; until step `retry_at` it waits. `tuning` is whether the
+    final tuning has begun. `said` and `said_at` are the last report and its step.
     """
 
     failures: tuple[int, ...] = ()
@@ -37,7 +36,7 @@ class AutopilotState:
 
 @dataclass(frozen=True, slots=True)
 class AutopilotDecision:
-    """What it does or waits for, why, and what the reason is about: values may change without another `subject`."""
+    """An action or a wait, with its reason. `subject` identifies the reason, independent of changing values."""
 
     what: str
     why: str
@@ -48,7 +47,7 @@ class AutopilotDecision:
 def choose(
     memory: AutopilotState, state: RunState, settings: AutopilotConfig, *, remaining: float
 ) -> AutopilotDecision:
-    """What to do now; `remaining` is the share (0..1) of the run that is left."""
+    """Return the decision at this step; `remaining` is the fraction (0..1) of the run that is left."""
     if memory.tuning:
         return AutopilotDecision(
             DONE, f"the rate is at {state.lr:.3g} and only falls for the rest of the run", "tuning"
@@ -109,7 +108,7 @@ def _times(count: int) -> str:
 
 
 def take_note(memory: AutopilotState, decision: AutopilotDecision, step: int) -> tuple[AutopilotState, bool]:
-    """The memory once it has decided so, and whether to say it: not when it said the same of the same before."""
+    """Return the memory after `decision`, and whether to report it. Repetitions are not reported."""
     if decision.what == TUNE:
         memory = replace(memory, tuning=True)
     said = f"{decision.what} {decision.subject}"
@@ -122,7 +121,7 @@ def take_note(memory: AutopilotState, decision: AutopilotDecision, step: int) ->
 
 
 def note_failure(memory: AutopilotState, phase: int, started_at: int, settings: AutopilotConfig) -> AutopilotState:
-    """The memory after `phase`, entered at step `started_at`, failed its probation."""
+    """Return the memory after `phase`, entered at step `started_at`, failed its probation."""
     count = memory.failures.count(phase) + 1
     wait = settings.retry_steps * 2 ** (count - 1)
     return replace(memory, failures=(*memory.failures, phase), retry_at=started_at + wait)

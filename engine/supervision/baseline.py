@@ -1,4 +1,4 @@
-"""What the best answer that does not look at the image costs: a loss that is not below it has learned nothing."""
+"""The loss of the best answer that ignores the image: a network above it has learned nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class LossLevel:
-    """What the best blind answer costs in all, the standard error of that, and what uniform probabilities cost."""
+    """The total loss of the best blind answer, its standard error, and the loss of uniform probabilities."""
 
     blind: float = math.nan
     error: float = math.nan
@@ -19,12 +19,12 @@ class LossLevel:
 
 UNKNOWN: Final = LossLevel()
 _GROUPS: Final = 2
-"""The fewest groups of samples whose scatter says how certain a level is."""
+"""Minimum number of groups of samples for a standard error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """For each loss term its value for that answer, in several groups of samples: their scatter is its noise.
+    """For each loss term its value for the blind answer in several groups of samples. Their scatter is its noise.
 
     `chance` has each term's value at uniform probabilities, where an untrained network begins.
     """
@@ -33,11 +33,11 @@ class Baseline:
     chance: Mapping[str, float]
 
     def covers(self, terms: Iterable[str]) -> bool:
-        """Return whether the value of each of `terms` is known, in as many groups as its noise takes."""
+        """Return whether each of `terms` is known in enough groups for its noise."""
         return all(len(self.levels.get(term, ())) >= _GROUPS for term in terms)
 
     def total(self, weights: Mapping[str, float]) -> LossLevel:
-        """The weighted sums of the terms in `weights`; NaN where a term is not known."""
+        """Return the weighted sums of the terms in `weights`; NaN if a term is unknown."""
         groups = [self.levels.get(term, ()) for term in weights]
         count = min((len(group) for group in groups), default=0)
         if count < _GROUPS:

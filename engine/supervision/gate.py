@@ -1,4 +1,4 @@
-"""The gate before a promotion: has the run been calm and has it learned since the phase began?"""
+"""The promotion gate: checks that the run was stable and has learned since the phase began."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.protocol.task_spec import TaskSpec
 from engine.supervision.baseline import UNKNOWN, LossLevel
 
 _CERTAIN = 3.0
-"""Standard errors by which a loss must lie below the baseline: the gate is asked again and again."""
+"""Standard errors by which a loss must be below the baseline. It is high because the gate is checked repeatedly."""
 
 
 @dataclass(slots=True)
 class GateWindow:
-    """The last steps and validations of the current phase.
+    """The newest steps and validations of the current phase.
 
-    `margins` are the losses less what the best blind answer costs at their step's weights, `level` is that of the
+    `margins` are the losses minus the loss of the best blind answer at their step's weights; `level` is that of the
     newest step.
     """
 
@@ -39,7 +39,7 @@ class GateWindow:
         self.skipped = deque(maxlen=self.size)
 
     def add(self, *, loss: float, grad_norm: float, finite: bool, level: LossLevel = UNKNOWN) -> None:
-        """One more step; `level` is what a network that has learned nothing costs at its weights."""
+        """Add one step; `level` is the loss of an untrained network at its weights."""
         self.skipped.append(not finite)
         if not finite:
             return
@@ -50,13 +50,16 @@ class GateWindow:
             self.margins.append(loss - level.blind)
 
     def clear(self) -> None:
-        """A new phase begins: what was before says nothing about it."""
+        """Forget the previous phase at the start of a new one."""
         for values in (self.losses, self.margins, self.grad_norms, self.skipped, self.mious):
             values.clear()
 
 
 def slope_with_error(values: list[float]) -> tuple[float, float]:
-    """Least-squares slope of `values` per step and its standard error; (0, inf) for fewer than 3 values."""
+    """Return the least-squares slope of `values` per step and its standard error.
+
+    Return (0, inf) for fewer than 3 values.
+    """
     count = len(values)
     if count < 3:
         return 0.0, math.inf
@@ -76,11 +79,10 @@ def gate_checks(
     *,
     has_baseline: bool = True,
 ) -> tuple[GateCheck, ...]:
-    """Every condition for a promotion with its measured value (steady decrease, norms under 10, no NaN).
+    """Return every condition of a promotion with its measured value (decreasing loss, norms under 10, no NaN).
 
-    `ill` names the modules with an open alert, each with its kind; None where nothing has looked at them in this phase.
-    A check that cannot be measured is left out: of the baseline where `has_baseline` is False, of a score where the
-    task has none.
+    `ill` names the modules with an open alert and its kind; `None` if they were not checked in this phase. Checks that
+    cannot be measured are omitted: the baseline if `has_baseline` is False, the score if the task has none.
     """
     in_phase = state.step - state.phase_started_at
     enough = min(window.size, max(gate.min_steps, 3))
@@ -98,7 +100,7 @@ def gate_checks(
 
 
 def _measured(check: GateCheck, num_steps: int, enough: int) -> GateCheck:
-    """`check`, pending while there were too few steps for it to say anything."""
+    """Return `check`, pending while there are too few steps."""
     if num_steps >= enough:
         return check
     value = f"{check.value} ({num_steps} of {enough} steps)" if num_steps else _UNKNOWN
@@ -113,10 +115,11 @@ def _slope_check(window: GateWindow, enough: int) -> GateCheck:
 
 
 def _chance_check(window: GateWindow, enough: int) -> GateCheck:
-    """The mean loss must lie below the best blind answer by three standard errors, of the window's mean and of that.
+    """Return the check that the mean loss is below the best blind answer.
 
-    A slow learner has not come so far, but is on its way: below chance by as much, and falling by three standard errors
-    of its slope. What only knows how frequent the classes are stops falling, and what is dead never did.
+    The margin is three standard errors of the window's mean and of the baseline. A slow learner also passes if its loss
+    is below chance by as much and falls by three standard errors of its slope. A network that knows only the class
+    frequencies stops falling, and a dead one never falls.
     """
     margins, level = list(window.margins), window.level
     if not margins:
@@ -132,7 +135,10 @@ def _chance_check(window: GateWindow, enough: int) -> GateCheck:
 
 
 def _error_of_mean(values: list[float]) -> float:
-    """Standard error of the mean of `values`, by their scatter around their own line; inf for fewer than 3."""
+    """Return the standard error of the mean of `values` from their scatter around a fitted line.
+
+    Return inf for fewer than 3 values.
+    """
     count = len(values)
     return slope_with_error(values)[1] * math.sqrt((count**2 - 1) / 12)
 
@@ -152,7 +158,7 @@ def _finite_check(window: GateWindow, enough: int) -> GateCheck:
 
 
 def _module_check(ill: Collection[str] | None, in_phase: int, enough: int) -> GateCheck:
-    """No module may be dead, vanishing or exploding."""
+    """Return the check that no module is dead, vanishing or exploding."""
     name, bound = "modules", "none dead or exploding"
     if ill:
         few = sorted(ill)
@@ -163,10 +169,10 @@ def _module_check(ill: Collection[str] | None, in_phase: int, enough: int) -> Ga
 
 
 def _score_check(scores: list[float], spec: TaskSpec, gate: GateConfig) -> GateCheck:
-    """The score may be worse than the phase's best by `max_miou_drop`; pending until the phase has a validation.
+    """Return the check that the score is at most `max_miou_drop` worse than the phase's best.
 
-    The drop is a share of the score's range, or of the best score where its range is not known. A validation that was
-    not finite counts as NaN, and fails.
+    It is pending until the phase has a validation. The drop is a fraction of the score's range, or of the best score if
+    its range is unknown. A non-finite validation counts as NaN and fails.
     """
     span = spec.score_range
     drop = f"{100 * gate.max_miou_drop:g} %" if span is None else f"{gate.max_miou_drop * span:g}"

@@ -1,10 +1,13 @@
-"""What the guardian does about a step: nothing, exclude samples, roll back, disable, end a probation, or give up. Pure.
+"""Decide the guardian's reaction to a step. Pure functions.
 
-A step that is not finite changes nothing, so one of them costs nothing: it is skipped. Several within a window mean
-that the weights or the learning rate lead there. Then the run goes back to the last good checkpoint and on at a lower
-rate; after some rollbacks within a stretch the refinement to blame goes off, and where none is to blame the run stops.
-Samples are excluded only where the fault followed them: their pixels are not finite, or the very same batches were bad
-before the rollback and after it, while others in between were not. Otherwise the data is not to blame and stays.
+The reactions are: nothing, exclude samples, roll back, disable, end a probation, or give up.
+
+One non-finite step changes nothing: it is skipped. Several within a window indicate bad weights or a high learning
+rate. The run then returns to the last good checkpoint and continues at a lower rate. After some rollbacks within a
+stretch the refinement to blame is disabled; if none is to blame, the run stops.
+
+Samples are excluded only if the fault follows them. Either their pixels are not finite, or the same batches failed
+before and after the rollback while others did not. Otherwise the data are not to blame and stay.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from engine.supervision.guardian_types import NOTHING, BadStep, Decision, Guardi
 def consider(
     memory: GuardianState, observation: StepObservation, state: RunState, settings: RecoveryConfig
 ) -> tuple[GuardianState, Decision]:
-    """What to do after the step that `observation` shows, and what to remember. `state` is the one at its end."""
+    """Return the reaction to the step in `observation`, and the new memory. `state` is the one after the step."""
     memory = _remember(memory, observation, state.spec, settings)
     if _is_input(observation.fault):
         return _leave_out(memory, observation)
@@ -52,7 +55,10 @@ def _is_input(fault: FaultNamed | None) -> bool:
 def _remember(
     memory: GuardianState, observation: StepObservation, spec: TaskSpec, settings: RecoveryConfig
 ) -> GuardianState:
-    """The memory with this step in it and without what lies outside the windows, steps that were rolled back too."""
+    """Return the memory with this step, without steps outside the windows.
+
+    Steps that were rolled back are removed too.
+    """
     number = observation.number
     bad = tuple(step for step in memory.bad if number - settings.window_steps < step.number < number)
     spikes = tuple(at for at in memory.spikes if number - settings.storm_steps < at < number)
@@ -72,17 +78,17 @@ def _remember(
 
 
 def _fresh(memory: GuardianState, observation: StepObservation) -> GuardianState:
-    """After it acted: what it acted upon is not counted again, and kept to be compared with what comes."""
+    """Return the memory after an action: its causes are not counted again, but kept for comparison."""
     return replace(
         memory, bad=(), spikes=(), before=memory.bad or memory.before, farthest=max(memory.farthest, observation.number)
     )
 
 
-# --- whose fault ----------------------------------------------------------------------------
+# --- responsibility -------------------------------------------------------------------------
 
 
 def _blamed(observation: StepObservation, spec: TaskSpec) -> str:
-    """The only refinement whose loss or, with finite losses, whose gradient was not finite; '' for none."""
+    """Return the only refinement with a non-finite loss or, with finite losses, gradient; an empty string for none."""
     if observation.terms:
         names = {spec.component_of(term) for term in observation.terms}
     else:
@@ -91,15 +97,15 @@ def _blamed(observation: StepObservation, spec: TaskSpec) -> str:
 
 
 def _place(fault: FaultNamed) -> str:
-    """Where a fault began: operation, module, direction and loss term, as far as they are known."""
+    """Return the origin of a fault: operation, module, direction and loss term, as far as known."""
     where = f"{fault.operation} in {fault.module} ({fault.direction})" if fault.module else fault.verdict
     return f"{where}, loss term {fault.term}" if fault.term else where
 
 
 def _followed(memory: GuardianState) -> tuple[str, ...]:
-    """The samples of batches that were bad before the last rollback and are again, while others were not.
+    """Return samples of batches that were bad before and after the last rollback, while others were not.
 
-    Where every step is bad it is not the batches' doing.
+    If every step is bad, the batches are not the cause.
     """
     first, last = memory.bad[0].number, memory.bad[-1].number
     if last - first + 1 == len(memory.bad) > 1:
@@ -108,11 +114,11 @@ def _followed(memory: GuardianState) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for step in memory.bad if step.sample_ids in known for name in step.sample_ids))
 
 
-# --- what is done ---------------------------------------------------------------------------
+# --- reactions ------------------------------------------------------------------------------
 
 
 def _leave_out(memory: GuardianState, observation: StepObservation) -> tuple[GuardianState, Decision]:
-    """Samples whose pixels are not finite: without them the cause is gone, and the step need not be counted."""
+    """Exclude samples with non-finite pixels. This removes the cause, so the step is not counted."""
     assert observation.fault is not None
     bad = tuple(step for step in memory.bad if step.number != observation.number)
     reason = f"their pixels are not finite (step {observation.number})"
@@ -122,10 +128,11 @@ def _leave_out(memory: GuardianState, observation: StepObservation) -> tuple[Gua
 def _recover(
     memory: GuardianState, observation: StepObservation, state: RunState, settings: RecoveryConfig
 ) -> tuple[GuardianState, Decision]:
-    """Back to the last good checkpoint and on at a lower rate; after too many times disable what is to blame, or stop.
+    """Return to the last good checkpoint at a lower learning rate.
 
-    Without a good checkpoint the rollback is refused, which the journal says, and only the rate is lowered; the attempt
-    counts all the same. Whether there is one is not asked here: it may still be on its way to the disk.
+    After too many attempts, disable the refinement to blame, or stop. Without a good checkpoint the rollback is
+    refused, which the journal records, and only the rate is lowered. The attempt counts in both cases. The checkpoint's
+    existence is not checked here, because it may still be on its way to the disk.
     """
     back: tuple[Command, ...] = (c.Rollback(),)
     reason = _count(memory, observation, settings)
@@ -137,7 +144,7 @@ def _recover(
         return replace(after, attempts=after.attempts + 1), Decision(
             reason, (*back, c.ScaleLr(settings.lr_factor), *exclude)
         )
-    tried = f"{reason}, after {memory.attempts} attempts to mend it"
+    tried = f"{reason}, after {memory.attempts} attempts to recover"
     if memory.refinement in state.refinements:
         guilty = f"{tried}; {memory.refinement} is to blame"
         return replace(after, attempts=0, before=()), Decision(guilty, (*back, c.DisableRefinement(memory.refinement)))
@@ -163,7 +170,9 @@ def _diagnosis(tried: str, state: RunState) -> str:
 
 
 def _breach(memory: GuardianState, observation: StepObservation, settings: RecoveryConfig) -> str:
-    """What ends a probation, in words: a step that was not finite, a storm of spikes, norms that stay too large."""
+    """Return why a probation ends: a non-finite step, a storm of spikes, or large norms; an empty string if it does
+    not.
+    """
     if _is_bad(observation):
         return f"step {observation.number} was not finite: {memory.place}"
     if observation.spiked and len(memory.spikes) >= settings.storm_spikes:
@@ -182,7 +191,9 @@ def _back(trouble: str, state: RunState, probation: Probation) -> Decision:
 
 
 def way_back(state: RunState, probation: Probation) -> tuple[Command, ...]:
-    """How to leave the phase on probation: a demotion, or, where that would not undo the promotion, one by one."""
+    """Return the commands that leave the phase on probation: a demotion, or single switches if that would not undo the
+    promotion.
+    """
     enabled = [name for name in probation.enabled if name in state.refinements]
     steps_down = [name for name in state.spec.phases[state.phase].adds if name in state.refinements]
     if sorted(enabled) == sorted(steps_down):

@@ -1,4 +1,4 @@
-"""What the guardian is shown of each step, what it remembers, and what it wants done."""
+"""Input, memory and output of the guardian."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from engine.protocol.events import FaultNamed
 class StepObservation:
     """One step, its number from 1.
 
-    `sound` is False where weights or moments are not finite, so that no later step can be; `excused` is True for an
-    overflow that the loss scaling of fp16 provokes and mends by itself; `spiked` and `steep` say that the watch saw a
-    spike, or gradient norms that stay over their bound. `reason` says in words what was not finite.
+    `sound` is False if weights or moments are not finite, so that later steps fail too. `excused` is True for an
+    overflow from fp16 loss scaling, which recovers by itself. `spiked` and `steep` are the monitors' findings of a
+    spike and of norms that stay over their bound. `reason` describes the non-finite values.
     """
 
     number: int
@@ -32,7 +32,7 @@ class StepObservation:
 
 @dataclass(frozen=True, slots=True)
 class BadStep:
-    """A step that was not finite, and the samples in it."""
+    """A non-finite step and its samples."""
 
     number: int
     sample_ids: tuple[str, ...]
@@ -40,11 +40,12 @@ class BadStep:
 
 @dataclass(frozen=True, slots=True)
 class GuardianState:
-    """What it knows of the steps before. A checkpoint holds it; a rollback leaves it as it is.
+    """Memory of the guardian. A checkpoint contains it; a rollback keeps it.
 
-    `bad` and `spikes` since it last acted; `before` the bad steps that led to the last rollback; `attempts` to mend the
-    run in this stretch; `farthest` the last step of them; `refinement` to blame for the newest fault that was named, ''
-    for none, and `place` where it began, in words. A replay is not made of every bad step: what it found is kept.
+    `bad` and `spikes` are from after its last action; `before` are the bad steps that caused the last rollback.
+    `attempts` counts recoveries in this stretch, `farthest` is the last step of them. `refinement` is to blame for the
+    newest diagnosed fault, or an empty string; `place` describes its origin. Not every bad step is replayed, so the
+    last finding is kept.
     """
 
     bad: tuple[BadStep, ...] = ()
@@ -58,9 +59,9 @@ class GuardianState:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the guardian wants, and why: commands in their order, or to give up with a diagnosis.
+    """Commands of the guardian in their order, or giving up with a diagnosis, and the reason.
 
-    `probation` is True or False where it ends passed or failed, None where it does not end.
+    `probation` is True or False if a probation ends passed or failed, `None` if it does not end.
     """
 
     reason: str = ""

@@ -1,4 +1,4 @@
-"""The monitor of the network's parts: one whose gradient is gone, explodes or vanishes beside its own history."""
+"""Monitor the network's parts for gradients that disappear, explode or vanish relative to their history."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engine.protocol.task_spec import TaskSpec
 from engine.supervision.step_metrics import Latch, StepMetrics
 
 _FAST, _SLOW = 0.1, 0.002
-"""Weights of the newest logarithm in the mean of some 10 steps and in that of some 500, a part's history."""
+"""Weights of the newest logarithm in the means over about 10 steps and about 500 steps (the history)."""
 _HISTORY = 100
-"""Steps before a part's history can be told from its start."""
+"""Minimum steps until a part's history is independent of its start."""
 _GROWTH = math.log(10)
 _LOSS = math.log(1000)
 _NOTHING = 1e-12
@@ -23,7 +23,7 @@ _NOTHING = 1e-12
 
 @dataclass(slots=True)
 class _Part:
-    """Running means of the logarithm of one part's gradient norm and its steps in a row without any."""
+    """Running means of the logarithm of one part's gradient norm, and its consecutive steps without gradient."""
 
     fast: float = 0.0
     slow: float = 0.0
@@ -36,7 +36,7 @@ class _Part:
     swelling: Latch = field(default_factory=Latch)
 
     def take(self, norm: float) -> None:
-        """One more finite gradient norm."""
+        """Add one finite gradient norm."""
         if norm <= _NOTHING:
             self.idle += 1
             return
@@ -51,7 +51,7 @@ class _Part:
         return self.dead, self.exploding, self.vanishing, self.swelling
 
     def ails(self, num_steps: int) -> Iterator[str]:
-        """The kinds of trouble that it has now; without a gradient for `num_steps` it is called dead."""
+        """Yield the part's current problems. Without a gradient for `num_steps` steps it is dead."""
         if self.dead.is_up or self.idle >= num_steps:
             yield "dead"
         if self.exploding.is_up or self.swelling.is_up:
@@ -60,27 +60,27 @@ class _Part:
             yield "vanishing"
 
     def memory(self) -> PartMemory:
-        """What a checkpoint keeps; a latch that never rose did so at -1."""
+        """Return the memory for a checkpoint; the step of a latch that never rose is -1."""
         up = tuple(latch.is_up for latch in self._latches)
         rose_at = tuple(-1 if latch.rose_at is None else latch.rose_at for latch in self._latches)
         return PartMemory(self.fast, self.slow, self.count, self.idle, self.weight_at_first, up, rose_at)
 
     @classmethod
     def of(cls, kept: PartMemory) -> _Part:
-        """The part that `kept` tells of."""
+        """Return the part that `kept` describes."""
         part = cls(kept.fast, kept.slow, kept.count, kept.idle, kept.weight_at_first)
         for latch, is_up, rose_at in zip(part._latches, kept.up, kept.rose_at, strict=False):
             latch.is_up, latch.rose_at = is_up, None if rose_at < 0 else rose_at
         return part
 
     def forget(self) -> None:
-        """The past says nothing any more."""
+        """Forget the history."""
         self.fast, self.slow, self.count, self.idle, self.weight_at_first = 0.0, 0.0, 0, 0, 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PartMemory:
-    """One part as a checkpoint keeps it: means and counts, and for each kind of alert whether it is up, since when."""
+    """One part in a checkpoint: means and counts, and for each kind of alert whether it is raised, and since when."""
 
     fast: float
     slow: float
@@ -92,23 +92,24 @@ class PartMemory:
 
 
 class ModuleMonitor:
-    """Dead: no gradient for `dead_steps` steps. Exploding: ten times its own history, in gradient or in weights.
+    """Detects dead, exploding and vanishing modules.
 
-    Vanishing: a thousandth of its history. A gradient of less than half of `max_grad_norm`, the bound on the whole,
-    does not explode: a network that starts conservatively wakes up by as much. Parts whose refinement is off, or whose
-    loss has the weight 0, are not seen.
+    Dead: no gradient for `dead_steps` steps. Exploding: ten times its own history, in gradient or weights. Vanishing: a
+    thousandth of its history. A gradient below half of `max_grad_norm`, the bound on the whole, does not count as
+    exploding. A network with a conservative start grows by as much. Parts with a disabled refinement or a zero loss
+    weight are ignored.
     """
 
     def __init__(self, spec: TaskSpec, dead_steps: int, max_grad_norm: float):
         self._spec = spec
-        # A component that is a part of the network and has no gradient at all has no norm to show.
+        # A component without any gradient has no norm.
         self._with_weights = frozenset(component.name for component in spec.components if component.has_parameters)
         self._dead_steps = dead_steps
         self._least_explosion = math.log(max_grad_norm / 2)
         self._parts: dict[str, _Part] = {}
 
     def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
-        """See `Monitor.look`."""
+        """Return alerts; see `Monitor.observe`."""
         if not observed.is_finite:
             return ()
         alerts: list[AlertRaised] = []
@@ -121,7 +122,7 @@ class ModuleMonitor:
         return tuple(alerts)
 
     def ill(self, state: RunState, num_steps: int) -> frozenset[str]:
-        """Each part whose alert is open, or that had no gradient in the newest `num_steps`, with what ails it."""
+        """Return each part with an open alert, or without gradient in the newest `num_steps`, with its problem."""
         return frozenset(
             f"{name} {kind}"
             for name, part in self._parts.items()
@@ -130,11 +131,11 @@ class ModuleMonitor:
         )
 
     def memory(self) -> Mapping[str, PartMemory]:
-        """What a checkpoint keeps."""
+        """Return the memory for a checkpoint."""
         return MappingProxyType({name: part.memory() for name, part in self._parts.items()})
 
     def recall(self, memory: Mapping[str, PartMemory]) -> None:
-        """Become what `memory` tells of."""
+        """Restore the result of `memory`."""
         self._parts = {name: _Part.of(kept) for name, kept in memory.items()}
 
     def _look_at(self, name: str, norm: float, observed: StepMetrics) -> list[AlertRaised]:
@@ -172,7 +173,7 @@ class ModuleMonitor:
         return [("exploding", message, _calm(self._spec, name))]
 
     def reset(self) -> None:
-        """See `Monitor.disturb`."""
+        """Forget the history; see `Monitor.reset`."""
         for part in self._parts.values():
             part.forget()
 
@@ -185,12 +186,17 @@ def _beside(name: str, norm: float, part: _Part) -> str:
 
 
 def _revive(spec: TaskSpec, name: str) -> str:
-    """What wakes a module: only one with a loss of its own has a weight to raise, only a refinement can go off."""
+    """Return the remedy for a dead module.
+
+    Only a module with its own loss has a weight to raise, and only a refinement can be disabled.
+    """
     if term := spec.term_of(name):
-        return f"raise the loss weight of {term}, or disable {name} and enable it anew"
+        return f"raise the loss weight of {term}, or disable {name} and enable it again"
     if name in spec.component_names:
-        return f"disable {name} and enable it anew, or roll back to before it died"
-    return "roll back to a checkpoint from before, and lower the learning rate; a dead module does not wake by itself"
+        return f"disable {name} and enable it again, or roll back to a checkpoint from before"
+    return (
+        "roll back to a checkpoint from before, and lower the learning rate; a dead module does not recover by itself"
+    )
 
 
 def _calm(spec: TaskSpec, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The watch over a run: every step passes it once, and it says what a person or the guardian should know."""
+"""All monitors of a run: process every step once and return alerts for users and the guardian."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CLIP_WINDOW = 100
 
 @dataclass(frozen=True, slots=True)
 class MonitorMemory:
-    """What the guardian acts on must be seen alike after a resume: spikes, and gradient norms that stay over the bound.
+    """Monitor state that must survive a resume, because the guardian acts on it: spikes and large gradient norms.
 
-    `steering` is what was steered, as JSON; `over` says of the newest steps whether their norm was over the bound,
-    `over_since` at which step that was last called an alert and `is_over` whether it has not cleared since. The gate
-    asks for the `parts` of the network.
+    `steering` is the state of interventions, as JSON. `over` is whether each of the newest steps had a norm over the
+    bound. `over_since` is the step of the last such alert, and `is_over` whether it is still open. The gate uses the
+    `parts` of the network.
     """
 
     last: int
@@ -43,9 +43,9 @@ class MonitorMemory:
 
 
 class MonitorSuite:
-    """Spikes, alerts and the share of clipped steps: some tens of microseconds a step, all on the host.
+    """Detects spikes and alerts, and counts clipped steps: tens of microseconds per step on the host.
 
-    It changes nothing about training; the guardian, who hears of it, does. Other alerts start anew after a resume.
+    It does not change the training; the guardian reacts to its events. Other alerts restart after a resume.
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec):
@@ -68,16 +68,16 @@ class MonitorSuite:
 
     @property
     def clip_rate(self) -> float:
-        """The share (0..1) of the newest 100 steps whose gradient was clipped."""
+        """Fraction (0..1) of the newest 100 steps with a clipped gradient."""
         return self._clipped.share
 
     def observe(
         self, number: int, metrics: Mapping[str, float], state: RunState, *, seconds: float
     ) -> tuple[Event, ...]:
-        """What step `number` (from 1) gives rise to; `metrics` are those of its row, `seconds` how long it took.
+        """Return the events of step `number` (from 1), from the `metrics` of its row and its `seconds`.
 
-        A number that is not after the last one is a rollback. That and whatever `state` shows of steering since the
-        last step start the statistics anew, with a wider tolerance.
+        A number not after the last one is a rollback. A rollback or an intervention visible in `state` resets the
+        statistics, with a wider tolerance.
         """
         observed = StepMetrics(number, metrics, state, seconds)
         self._notice(number, _steering(state))
@@ -90,11 +90,14 @@ class MonitorSuite:
         return tuple(events)
 
     def ill(self, state: RunState, num_steps: int) -> frozenset[str] | None:
-        """The modules with an open alert or no gradient in the newest `num_steps`; None before the first step."""
+        """Return the modules with an open alert or no gradient in the newest `num_steps` steps.
+
+        Return `None` before the first step.
+        """
         return self._modules.ill(state, num_steps) if self._last else None
 
     def _notice(self, number: int, steering: tuple[object, ...]) -> None:
-        """Was anything steered since the last step, or before the resume?"""
+        """Reset the monitors after an intervention since the last step or before the resume."""
         changed = bool(self._steering) and steering != self._steering
         changed |= bool(self._recalled) and self._recalled != to_text(steering)
         if changed or number <= self._last:
@@ -102,7 +105,7 @@ class MonitorSuite:
         self._steering, self._recalled, self._last = steering, "", number
 
     def memory(self) -> MonitorMemory:
-        """What a checkpoint keeps."""
+        """Return the memory for a checkpoint."""
         return MonitorMemory(
             last=self._last,
             steering=to_text(self._steering) if self._steering else "",
@@ -117,7 +120,7 @@ class MonitorSuite:
         )
 
     def recall(self, memory: MonitorMemory) -> None:
-        """Become what `memory` told of, in another process."""
+        """Restore the result of `memory` in another process."""
         self._last, self._recalled = memory.last, memory.steering
         self._rules[_LOSS].recall(memory.loss)
         self._rules[_NORM].recall(memory.grad_norm)
@@ -135,7 +138,7 @@ class MonitorSuite:
 
 
 def _steering(state: RunState) -> tuple[object, ...]:
-    """What somebody may have changed since the last step: all that moves the loss or the gradient."""
+    """Return all decided values that influence the loss or the gradient."""
     return (
         state.refinements,
         state.loss_weights,

@@ -1,4 +1,4 @@
-"""The plateau monitor: the loss stands still although the learning rate would let it move."""
+"""Detect a plateau: the loss does not fall although the learning rate is high enough."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from engine.supervision.gate import slope_with_error
 from engine.supervision.step_metrics import Latch, StepMetrics
 
 _BLOCKS = 20
-"""Means over as many blocks of steps are what the slope is fitted to: cheap, and nearly normal."""
+"""Number of blocks of steps whose means the slope is fitted to: cheap, and nearly normally distributed."""
 _ALARM, _CLEAR = 0.02, 0.04
-"""Most that a loss that stands still falls over the window, as a share of its value, its standard error added."""
+"""Maximum fall of a loss on a plateau over the window, plus its standard error, as a fraction of its value."""
 _TINY_LR = 0.1
-"""Below this share of the configured learning rate nothing is expected to move."""
+"""Fraction of the configured learning rate below which no progress is expected."""
 
 
 class PlateauMonitor:
-    """Fits a line through the losses of the newest `steps` steps each time a twentieth of them has passed."""
+    """Fits a line to the losses of the newest `steps` steps, after each twentieth of them."""
 
     def __init__(self, steps: int):
         self._block_size = max(steps // _BLOCKS, 1)
@@ -26,7 +26,7 @@ class PlateauMonitor:
         self._latch = Latch()
 
     def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
-        """See `Monitor.look`."""
+        """Return alerts; see `Monitor.observe`."""
         if not observed.is_finite:
             return ()
         self._sum += observed.metrics["loss/total"]
@@ -40,7 +40,7 @@ class PlateauMonitor:
     def _step_monitor(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         slope, error = slope_with_error(list(self._means))
         level = sum(self._means) / _BLOCKS
-        if level <= 0:  # every weight is 0: there is no loss that could move
+        if level <= 0:  # every weight is 0: there is no loss
             return ()
         fall, least = -slope * _BLOCKS / level, (error - slope) * _BLOCKS / level
         lr, configured = observed.metrics.get("lr", 0.0), observed.state.limits.lr_configured
@@ -48,18 +48,18 @@ class PlateauMonitor:
         if not self._latch.rises(observed.number, on=on, off=least > _CLEAR):
             return ()
         message = (
-            f"the loss stands at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by {fall:.2%} "
+            f"the loss stays at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by {fall:.2%} "
             f"of that, give or take {least - fall:.2%}, at a learning rate of {lr:.2e}"
         )
         return (AlertRaised("plateau", message, _REMEDY, at_step=observed.number),)
 
     def reset(self) -> None:
-        """See `Monitor.disturb`."""
+        """Forget the history; see `Monitor.reset`."""
         self._means.clear()
         self._sum, self._count = 0.0, 0
 
 
 _REMEDY = (
     "monitor the loss components against their chance levels; after stable training gradually enable more refinements "
-    "(promote), or raise the learning rate where it was lowered"
+    "(promote), or raise the learning rate if it was lowered"
 )

@@ -1,4 +1,4 @@
-"""Monitors of how many of the newest steps were troubled: skipped, over the norm's bound, clamped, short of data."""
+"""Monitors of the rate of problems in the newest steps: skipped, norm over its bound, clamped, waiting for data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.supervision.step_metrics import Latch, StepMetrics
 
 
 class RollingRate:
-    """The share (0..1) of the newest `size` steps for which something held."""
+    """Fraction (0..1) of the newest `size` steps with a property."""
 
     def __init__(self, size: int):
         self._held: deque[bool] = deque()
@@ -20,7 +20,7 @@ class RollingRate:
         self._count = 0
 
     def add(self, *, held: bool) -> None:
-        """One more step."""
+        """Add one step."""
         self._held.append(held)
         self._count += held
         if len(self._held) > self._size:
@@ -28,17 +28,17 @@ class RollingRate:
 
     @property
     def share(self) -> float:
-        """Of the steps so far, where there are fewer than the window holds; 0 for none."""
+        """Fraction of the steps so far, up to the window's size; 0 for none."""
         return self._count / len(self._held) if self._held else 0.0
 
     @property
     def is_full(self) -> bool:
-        """Whether enough steps were seen to speak of a share."""
+        """Whether enough steps were added for a meaningful fraction."""
         return len(self._held) == self._size
 
     @property
     def newest(self) -> tuple[bool, ...]:
-        """What held of the newest steps, oldest first."""
+        """The property of the newest steps, oldest first."""
         return tuple(self._held)
 
     def clear(self) -> None:
@@ -49,9 +49,10 @@ class RollingRate:
 
 @dataclass(frozen=True, slots=True)
 class RateRule:
-    """What makes a step troubled, and what to say where at least `alarm` of the newest `size` steps were.
+    """A property of a step, and the alert if at least `alarm` of the newest `size` steps have it.
 
-    `evidence` is given the share and the step; the alert clears at half the share. `term` is a loss term's name.
+    `evidence` receives the fraction and the step. The alert clears at half of `alarm`. `term` is the name of a loss
+    term.
     """
 
     kind: str
@@ -72,7 +73,7 @@ class ShareMonitor:
         self.latch = Latch()
 
     def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
-        """See `Monitor.look`."""
+        """Return alerts; see `Monitor.observe`."""
         trouble = self._trouble
         self.window.add(held=trouble.is_troubled(observed))
         share = self.window.share
@@ -84,12 +85,12 @@ class ShareMonitor:
         return (AlertRaised(trouble.kind, message, trouble.remedy, trouble.term, module, at_step=observed.number),)
 
     def reset(self) -> None:
-        """See `Monitor.disturb`."""
+        """Forget the history; see `Monitor.reset`."""
         self.window.clear()
 
 
 def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonitor]:
-    """One monitor for each trouble that is counted; gradient norms, before clipping, are held to `max_grad_norm`."""
+    """Yield one monitor per problem; the bound on gradient norms before clipping is `max_grad_norm`."""
     yield ShareMonitor(
         RateRule(
             "gradient norm",

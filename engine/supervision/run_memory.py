@@ -1,12 +1,13 @@
-"""The memory that are kept of a run's steps and that outlive the process: a checkpoint holds them."""
+"""Monitor and policy state that is saved in checkpoints."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 from engine.config.tree import RunConfig
-from engine.protocol.codec import from_json, from_text, to_text
+from engine.protocol.codec import Json, from_json, to_json
 from engine.protocol.events import ValidationCompleted
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.autopilot import AutopilotState
@@ -15,10 +16,21 @@ from engine.supervision.gate import GateWindow
 from engine.supervision.guardian_types import GuardianState
 from engine.supervision.monitors import MonitorMemory, MonitorSuite
 
+FaultKind = tuple[tuple[str, ...], ...]
+"""The non-finite values that a step reports: terms, gradients, weights and moments, by name."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """The memory as a checkpoint keeps them."""
+class _Diagnosed:
+    """The index of the newest step with a diagnosed fault of this kind."""
+
+    kind: FaultKind
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """The memory in a checkpoint; a checkpoint of an earlier version lacks the later fields."""
 
     clean_steps: int = 0
     skipped_in_a_row: int = 0
@@ -32,33 +44,50 @@ class _Page:
     guardian: GuardianState = field(default_factory=GuardianState)
     autopilot: AutopilotState = field(default_factory=AutopilotState)
     watch: MonitorMemory | None = None
+    alerted: frozenset[str] = frozenset()
+    warned_at: int | None = None
+    diagnosed: tuple[_Diagnosed, ...] = ()
+    is_validation_doubted: bool = False
 
 
 class RunMemory:
-    """What has to be known of the steps before to step_monitor the next: the gate's window, and who remembers what.
+    """The gate's window, the monitors' statistics and the memory of guardian, autopilot and diagnosis.
 
-    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is the one that the window tells of; `baseline`
-    is what a run that has learned nothing would cost.
+    `clean_steps` and `skipped_in_a_row` count the newest steps; `phase` is that of the window. `baseline` is the cost
+    of a run that has learned nothing. `alerted` holds the kinds of alert that are raised once in a run. `warned_at` is
+    the step of the last warning from a guardian that is off; `None` before the first. `diagnosed_at` is the index of
+    the newest step with a diagnosed fault, by kind. `is_validation_doubted` is whether the newest validation was not
+    finite.
     """
 
-    def __init__(self, config: RunConfig, spec: TaskSpec):
+    def __init__(self, config: RunConfig, spec: TaskSpec, baseline: Baseline | None = None):
         self.window = GateWindow(config.gate.window_steps)
         self.watch = MonitorSuite(config, spec)
-        self.baseline = Baseline({}, {})
+        self.baseline = baseline or Baseline({}, {})
         self.phase = -1
         self.clean_steps = 0
         self.skipped_in_a_row = 0
         self.guardian = GuardianState()
         self.autopilot = AutopilotState()
+        self.warned_at: int | None = None
+        self.diagnosed_at: dict[FaultKind, int] = {}
+        self.is_validation_doubted = False
+        self._alerted: set[str] = set()
 
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
-        """Note a validation's metric `score` for the gate, NaN where the loss was not finite."""
+        """Add a validation's metric `score` for the gate; NaN if the loss was not finite."""
         value = summary.metrics.get(score, math.nan)
         self.window.mious.append(value if math.isfinite(summary.loss) else math.nan)
 
-    def state_text(self) -> str:
-        """The memory as a checkpoint keeps them."""
-        page = _Page(
+    def note_alert(self, kind: str) -> bool:
+        """Add an alert of that kind. Return whether it is the run's first one."""
+        is_first = kind not in self._alerted
+        self._alerted.add(kind)
+        return is_first
+
+    def state_dict(self) -> dict[str, Json]:
+        """Return the memory as plain JSON values, for a checkpoint."""
+        saved = _Saved(
             clean_steps=self.clean_steps,
             skipped_in_a_row=self.skipped_in_a_row,
             phase=self.phase,
@@ -71,25 +100,38 @@ class RunMemory:
             guardian=self.guardian,
             autopilot=self.autopilot,
             watch=self.watch.memory(),
+            alerted=frozenset(self._alerted),
+            warned_at=self.warned_at,
+            diagnosed=tuple(_Diagnosed(kind, index) for kind, index in self.diagnosed_at.items()),
+            is_validation_doubted=self.is_validation_doubted,
         )
-        return to_text(page)
+        return cast(dict[str, Json], to_json(saved))
 
-    def rewind(self, text: str) -> None:
-        """Become what `to_text` gave, except for the memories: whoever rolled back must know that he did."""
-        page = from_json(_Page, from_text(text))
-        self.clean_steps, self.phase = page.clean_steps, page.phase
+    def rewind(self, state: Json) -> None:
+        """Restore the statistics of steps after a rollback. Raises WireError.
+
+        The memory of guardian, autopilot, alerts and diagnoses is kept, so that they remember the steps rolled back.
+        """
+        self._restore_window(from_json(_Saved, state))
+
+    def load_state_dict(self, state: Json) -> None:
+        """Restore all that `state_dict` returned in another process. Raises WireError."""
+        saved = from_json(_Saved, state)
+        self._restore_window(saved)
+        self.skipped_in_a_row, self.guardian, self.autopilot = saved.skipped_in_a_row, saved.guardian, saved.autopilot
+        if saved.watch is not None:
+            self.watch.recall(saved.watch)
+        self._alerted = set(saved.alerted)
+        self.warned_at = saved.warned_at
+        self.diagnosed_at = {diagnosed.kind: diagnosed.index for diagnosed in saved.diagnosed}
+        self.is_validation_doubted = saved.is_validation_doubted
+
+    def _restore_window(self, saved: _Saved) -> None:
+        self.clean_steps, self.phase = saved.clean_steps, saved.phase
         self.window.clear()
-        self.window.losses.extend(page.losses)
-        self.window.grad_norms.extend(page.grad_norms)
-        self.window.skipped.extend(page.skipped)
-        self.window.mious.extend(page.mious)
-        self.window.margins.extend(page.margins)
-        self.window.level = page.level
-
-    def load_state_dict(self, text: str) -> None:
-        """Become what `to_text` gave, in another process."""
-        self.rewind(text)
-        page = from_json(_Page, from_text(text))
-        self.skipped_in_a_row, self.guardian, self.autopilot = page.skipped_in_a_row, page.guardian, page.autopilot
-        if page.watch is not None:
-            self.watch.recall(page.watch)
+        self.window.losses.extend(saved.losses)
+        self.window.grad_norms.extend(saved.grad_norms)
+        self.window.skipped.extend(saved.skipped)
+        self.window.mious.extend(saved.mious)
+        self.window.margins.extend(saved.margins)
+        self.window.level = saved.level

@@ -1,11 +1,11 @@
-"""Spikes of the loss and of the gradient norm: two rules that score a value against its past, and one event for each.
+"""Detect spikes of the loss and the gradient norm: two rules that score a value, and one event per spike.
 
-`MedianRule` is the default because it cries wolf least on a recorded run, where the guardian acts on what it hears: its
-centre and spread ignore up to half of the window, and on a logarithmic scale one threshold fits a loss of 2 as well as
-a gradient norm of 0.02. It pays with observation: the z-score of ZClip, its threshold raised to 6, finds more of the
-large
-spikes there, with some 14 false alarms in 10,000 steps; at its published 2.5 it fires on the tail of every healthy run.
-On tails as heavy as a t with 4 degrees of freedom no rule is quiet. `python -m tests.benchmarks.spikes` compares them.
+`MedianRule` is the default, because it has the fewest false alarms on a recorded run, and the guardian acts on alarms.
+Its centre and spread ignore up to half of the window. On a logarithmic scale one threshold fits both a loss of 2 and a
+gradient norm of 0.02. The cost is sensitivity. The z-score of ZClip with a threshold of 6 finds more of the large
+spikes, with about 14 false alarms in 10,000 steps. At its published 2.5 it fires on the tail of every healthy run. On
+heavy tails, such as a t distribution with 4 degrees of freedom, no rule is quiet. `python -m tests.benchmarks.spikes`
+compares them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _LEAST = 1e-12
-"""Losses and norms are at least 0; this keeps their logarithm finite."""
+"""Minimum value: losses and norms are >= 0, and this keeps their logarithm finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpikeScore:
-    """A value beside its past: `score` deviations above the `centre`."""
+    """A value relative to its history: `score` deviations above the `centre`."""
 
     value: float
     centre: float
@@ -31,20 +31,20 @@ class SpikeScore:
 
 
 class SpikeRule(Protocol):
-    """Scores finite values one by one against those before."""
+    """Scores finite values one by one against earlier ones."""
 
     def read(self, value: float) -> SpikeScore | None:
-        """The value's place, or None while too few came before; upward is positive. Takes the value in."""
+        """Return the value's score, positive upwards, and add the value; `None` if there are too few earlier values."""
         ...
 
     def reset(self) -> None:
-        """Something was changed on purpose: what was before says little about what follows."""
+        """Forget most of the history after an intervention."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RuleMemory:
-    """How many values a rule needs before it scores, and the logarithms of the newest, oldest first."""
+    """Number of values that a rule needs before it scores, and the newest logarithms, oldest first."""
 
     needed: int
     levels: tuple[float, ...]
@@ -53,8 +53,8 @@ class RuleMemory:
 class MedianRule:
     """Robust deviations of the logarithm: (log v - median) / (1.4826 MAD), over the newest `window` values.
 
-    `floor` is the least spread that counts, as a fraction of the value: below it a curve is merely smooth. After a
-    disturbance only the newest few values are kept, so that the median follows within as many steps.
+    `floor` is the minimum spread as a fraction of the value; a smaller spread only means a smooth curve. After `reset`
+    only the newest few values are kept, so that the median adapts within as many steps.
     """
 
     def __init__(self, *, window: int = 100, warmup: int = 20, floor: float = 0.05, kept: int = 10):
@@ -63,7 +63,7 @@ class MedianRule:
         self._window, self._needed, self._floor, self._kept = window, warmup, floor, kept
 
     def read(self, value: float) -> SpikeScore | None:
-        """See `SpikeRule.read`; some microseconds, as the window stays sorted."""
+        """Return the score; see `SpikeRule.read`. Takes microseconds, as the window stays sorted."""
         level = math.log(max(value, _LEAST))
         reading = self._place(value, level) if len(self._newest) >= self._needed else None
         self._newest.append(level)
@@ -73,18 +73,18 @@ class MedianRule:
         return reading
 
     def reset(self) -> None:
-        """See `SpikeRule.disturb`."""
+        """Keep the newest few values; see `SpikeRule.reset`."""
         if len(self._newest) >= self._needed:
             self._needed = min(self._needed, self._kept)
         while len(self._newest) > self._kept:
             self._drop()
 
     def memory(self) -> RuleMemory:
-        """What a resumed run must know to score the next value the same."""
+        """Return the memory with which a resumed run scores the next value equally."""
         return RuleMemory(self._needed, tuple(self._newest))
 
     def recall(self, memory: RuleMemory) -> None:
-        """Become what `memory` told of."""
+        """Restore the result of `memory`."""
         self._needed, self._newest, self._sorted = memory.needed, deque(memory.levels), sorted(memory.levels)
 
     def _drop(self) -> None:
@@ -102,9 +102,10 @@ def _median(ordered: list[float]) -> float:
 
 
 def _deviation(ordered: list[float], centre: float) -> float:
-    """The median distance from `centre`: half of the values lie that near, and they are neighbours in the order.
+    """Return the median distance from `centre`. Half of the values are that near, and they are adjacent in the order.
 
-    The half that starts at i reaches as far as the farther of its ends; one end falls with i, the other rises.
+    The distance of the half starting at i is that of its farther end. One end's distance falls with i, the other's
+    rises.
     """
     half = len(ordered) // 2 + 1
     low, high = 0, len(ordered) - half
@@ -119,9 +120,9 @@ def _deviation(ordered: list[float], centre: float) -> float:
 
 
 class ZScoreRule:
-    """ZClip's rule (arXiv 2504.02507): deviations above exponential means of the value and of its variance.
+    """ZClip's rule (arXiv 2504.02507): deviations above exponential means of the value and its variance.
 
-    A value over `limit` enters the means as ZClip clips it, at limit^2 / z deviations.
+    A value over `limit` enters the means clipped, as in ZClip, at limit^2 / z deviations.
     """
 
     def __init__(self, *, decay: float = 0.97, limit: float = 2.5, warmup: int = 25):
@@ -129,7 +130,7 @@ class ZScoreRule:
         self._count, self._mean, self._variance = 0, 0.0, 0.0
 
     def read(self, value: float) -> SpikeScore | None:
-        """See `SpikeRule.read`."""
+        """Return the score; see `SpikeRule.read`."""
         deviation = math.sqrt(self._variance) + 1e-6
         score = (value - self._mean) / deviation
         reading = SpikeScore(value, self._mean, score) if self._count >= self._warmup else None
@@ -142,15 +143,15 @@ class ZScoreRule:
         return reading
 
     def reset(self) -> None:
-        """ZClip knows of no interventions: its means follow."""
+        """Do nothing: ZClip's means adapt to interventions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """When a reading is a spike: its score over `score` and the value at least `ratio` times the centre.
+    """Thresholds of a spike: its score above `score`, and the value at least `ratio` times the centre.
 
-    For `settling` steps after a disturbance both are wider, by the factor `wide` on a logarithmic scale at first and
-    ever less. An event ends when nothing was over for `cooldown` steps.
+    For `settling` steps after `reset` both are wider, initially by the factor `wide` on a logarithmic scale, then less.
+    An event ends when no value was over for `cooldown` steps.
     """
 
     score: float = 4.5
@@ -161,9 +162,9 @@ class Tolerance:
 
 
 class SpikeDetector:
-    """Watches some metrics together: what makes several of them jump, or one again and again, is one event.
+    """Monitors several metrics together: simultaneous or repeated jumps are one event.
 
-    `quiet` and `settling` count down the steps in which nothing begins anew, and those of wider tolerance.
+    `quiet` and `settling` count down the steps without new events, and those of wider tolerance.
     """
 
     def __init__(self, rules: Mapping[str, SpikeRule], tolerance: Tolerance):
@@ -173,7 +174,10 @@ class SpikeDetector:
         self.settling = 0
 
     def observe(self, values: Mapping[str, float]) -> tuple[str, SpikeScore] | None:
-        """The metric that jumped most at this step, if an event begins; values that are not finite are passed over."""
+        """Return the metric that jumped most at this step if an event begins, else `None`.
+
+        Non-finite values are ignored.
+        """
         width = self._width()
         self.quiet = max(0, self.quiet - 1)
         over: tuple[str, SpikeScore] | None = None
@@ -189,7 +193,7 @@ class SpikeDetector:
         return over if begins else None
 
     def reset(self) -> None:
-        """An intervention or a rollback: warm up again with a wider tolerance instead of firing."""
+        """Warm up again with a wider tolerance after an intervention or a rollback."""
         self.settling = self._tolerance.settling
         for rule in self._rules.values():
             rule.reset()

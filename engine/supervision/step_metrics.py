@@ -1,4 +1,4 @@
-"""What a monitor sees of one step, and what keeps an alert from being raised over and over."""
+"""The input of a monitor at one step, and a latch that prevents repeated alerts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from engine.protocol.events import AlertRaised
 from engine.protocol.state import RunState
 
 LEAST_GAP = 200
-"""Steps that pass at least before an alert that has cleared is raised again."""
+"""Minimum steps until an alert that has cleared is raised again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """One step: its number (from 1), metrics by name, the state at its end, and how many seconds it took."""
+    """One step: its number (from 1), metrics by name, the state after it, and its duration in seconds."""
 
     number: int
     metrics: Mapping[str, float]
@@ -24,31 +24,34 @@ class StepMetrics:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the step was, so that its measures say something."""
+        """Whether the step was finite, so that its metrics are meaningful."""
         return not self.metrics.get("skipped", 0.0)
 
 
 class Monitor(Protocol):
-    """Looks at every step for one kind of trouble."""
+    """Checks every step for one kind of problem."""
 
     def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
-        """The alerts that this step gives rise to; the same trouble raises no second one before it has cleared."""
+        """Return the alerts of this step. A problem raises no second alert before it has cleared."""
         ...
 
     def reset(self) -> None:
-        """The run was steered or rolled back: what was before says little about what follows."""
+        """Forget the history after an intervention or a rollback."""
         ...
 
 
 class Latch:
-    """Turns a condition that holds for many steps into one alert: rises once, and again after it has cleared."""
+    """Converts a condition over many steps into one alert: it rises once, and again after it has cleared."""
 
     def __init__(self) -> None:
         self.is_up = False
         self.rose_at: int | None = None
 
     def rises(self, number: int, *, on: bool, off: bool) -> bool:
-        """Whether to alert at step `number`; `off` clears. Within `LEAST_GAP` steps of the last alert: no."""
+        """Return whether to alert at step `number`; `off` clears.
+
+        It is False within `LEAST_GAP` steps of the last alert.
+        """
         if self.is_up:
             self.is_up = not off
             return False

@@ -1,4 +1,4 @@
-"""Where the network runs: CUDA, MPS or the CPU."""
+"""Choose and describe the device of the network: CUDA, MPS or the CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from engine.errors import UserError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device called `wanted`; `auto` takes CUDA, then MPS, then the CPU. Raises UserError where it is not there."""
+    """Return the device named `wanted`; `auto` selects CUDA, then MPS, then the CPU.
+
+    Raises UserError if the device does not exist.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return torch.device(next(name for name, there in available.items() if there))
@@ -18,7 +21,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """The device's name for people: `cuda (NVIDIA H100)`, `cpu (2 threads)`."""
+    """Return the device's display name, such as `cuda (NVIDIA H100)` or `cpu (2 threads)`."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
@@ -26,5 +29,5 @@ def describe(device: torch.device) -> str:
 
 
 def gpu_uuid(device: torch.device) -> str:
-    """The name under which NVIDIA's tools know the GPU; '' for every other device."""
+    """Return the UUID by which NVIDIA's tools know the GPU; an empty string for other devices."""
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""

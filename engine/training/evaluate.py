@@ -1,4 +1,4 @@
-"""Validation: a task's scores and every loss term over the validation split."""
+"""Validation: a task's scores and all loss terms over the validation split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_NAMED = 6
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The summary, the mean of every raw loss term, a few regions to look at, and the samples of non-finite batches."""
+    """The scores, the mean of every raw loss term, a few previews, and the samples of non-finite batches."""
 
     summary: ValidationCompleted
     terms: Mapping[str, float]
@@ -31,7 +31,7 @@ class Validation:
     bad_samples: tuple[str, ...] = ()
 
     def doubt(self, step: int) -> AlertRaised | None:
-        """What to say of a validation at `step` that was not finite, None where it was."""
+        """Return an alert if the validation at `step` was not finite, else `None`."""
         if math.isfinite(self.summary.loss):
             return None
         terms = ", ".join(term for term, value in self.terms.items() if not math.isfinite(value)) or "the loss"
@@ -39,16 +39,16 @@ class Validation:
         listed = ", ".join(self.bad_samples[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return AlertRaised(
             "validation",
-            f"the validation at step {step} is not finite in {terms}: its scores say nothing; its batches: {listed}",
-            "disable mixed precision where it is on, look at these samples, or roll back to the last good checkpoint",
+            f"the validation at step {step} is not finite in {terms}: its scores are invalid; its batches: {listed}",
+            "disable mixed precision if it is on, check these samples, or roll back to the last good checkpoint",
             at_step=step,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationPlan:
-    """What a validation computes: components that are on, loss weights, samples at a time, how many samples to show,
-    and the reduced precision, if any.
+    """Settings of a validation: active components, loss weights, batch size, number of previews, and reduced precision
+    or `None`.
     """
 
     active: frozenset[str]
@@ -60,7 +60,7 @@ class ValidationPlan:
 
 @dataclass(slots=True)
 class _Sums:
-    """What accumulates over the validation split."""
+    """Sums accumulated over the validation split."""
 
     terms_T: Tensor
     scores: dict[str, Tensor] = field(default_factory=lambda: {})
@@ -76,9 +76,9 @@ def evaluate(
     plan: ValidationPlan,
     abort: Callable[[], bool] = lambda: False,
 ) -> Validation | None:
-    """One pass over the validation split without augmentation; None where `abort()` became true on the way.
+    """Validate on the whole split without augmentation. Return `None` if `abort()` returned True meanwhile.
 
-    Draws no random number and leaves the network in training mode, so a run with and without it trains alike.
+    It draws no random numbers and leaves the network in training mode, so training is equal with and without it.
     """
     started = time.perf_counter()
     device = next(model.parameters()).device
@@ -115,7 +115,7 @@ def _add(sums: _Sums, objective: Objective, model: nn.Module, batch: Batch, plan
 
 
 def _previews(objective: Objective, outputs: Any, batch: Batch, most: int) -> list[Preview]:
-    """Pictures of the first samples of a batch, at most `most`; none where the task shows none."""
+    """Return previews of the first `most` samples of a batch; an empty list if the task has no previews."""
     task = objective.task
     if not isinstance(task, HasPreviews):
         return []

@@ -1,4 +1,4 @@
-"""Are all weights and optimizer moments finite? One fused reduction over both, by part of the network."""
+"""Check that all weights and optimizer moments are finite, by one fused reduction per part of the network."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 WEIGHTS, MOMENTS = "weights/", "moments/"
-"""How the names of the norms begin; the part follows."""
+"""Prefixes of the norms' names; the part's name follows."""
 
 
 def norms_of_state(
     parts: Mapping[str, Sequence[nn.Parameter]], optimizer: torch.optim.Optimizer
 ) -> tuple[tuple[str, ...], Tensor]:
-    """L2 norms of every part's weights and moments, those that are off included, as `weights/<part>`, `moments/<part>`.
+    """Return L2 norms of every part's weights and moments, as `weights/<part>` and `moments/<part>`.
 
-    A norm is finite only where all that it was taken of is. About 3 ms for the 285 tensors of `tiny` on one core.
+    Inactive parts are included. A norm is finite only if all its values are. Takes about 3 ms for the 285 tensors of
+    `tiny` on one core.
     """
     kept: dict[str, list[Tensor]] = {f"{WEIGHTS}{part}": [p.detach() for p in params] for part, params in parts.items()}
     for part, params in parts.items():

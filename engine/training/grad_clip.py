@@ -1,7 +1,8 @@
-"""Clipping that adapts: ZClip to the history of the total norm, AGC to the weights; `gradient_clip` stays the ceiling.
+"""Adaptive gradient clipping: ZClip by the history of the total norm, AGC by the weights.
 
-Everything stays on the device: no value is read by the host. ZClip takes some twenty operations on scalars. AGC needs
-the norms of all tensors, which the step has anyway, and one multiplication of each gradient.
+`gradient_clip` remains the upper bound. All values stay on the device, without host synchronization. ZClip takes about
+twenty scalar operations. AGC needs the norms of all tensors, which the step computes anyway, and one multiplication per
+gradient.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ _WARMUP = 25
 
 
 class ZClip:
-    """Kumar et al. 2025 (arXiv 2504.02507): an outlier of the norm is held to mean + limit^2 / z deviations.
+    """ZClip (Kumar et al. 2025, arXiv 2504.02507): limit an outlier of the norm to mean + limit^2 / z deviations.
 
-    Mean and variance are exponential (decay 0.97, limit 2.5), taken over norms as clipped here; the first 25 steps only
-    fill them. `statistics` is [count, mean, variance], all that must be saved.
+    Mean and variance are exponential (decay 0.97, limit 2.5) and computed from clipped norms. The first 25 steps only
+    initialise them. `statistics` is [count, mean, variance], the complete state.
     """
 
     def __init__(self, device: torch.device, statistics: Tensor | None = None):
         self.statistics = torch.zeros(3, device=device) if statistics is None else statistics.to(device)
 
     def bound(self, total_norm: Tensor, finite: Tensor) -> Tensor:
-        """The norm to hold this step to, infinite in the warm-up; takes the step in, unless it is not finite."""
+        """Return the maximum norm of this step, infinite during warm-up.
+
+        A finite step updates the statistics.
+        """
         count, mean, variance = self.statistics.unbind()
         deviation = variance.sqrt() + 1e-6
         score = (total_norm - mean) / deviation
@@ -42,29 +46,32 @@ class ZClip:
 
 
 AGC_RATIO = 0.1
-"""Most that a gradient's norm may be of its weights' norm."""
+"""Maximum ratio of a gradient's norm to the norm of its weights."""
 _LEAST_RMS = 1e-3
-"""Root mean square that weights are taken to have at least: those that start at zero must be able to leave it."""
+"""Minimum root mean square assumed for weights, so that weights initialised to zero can change."""
 
 
 class WeightClip:
-    """Adaptive gradient clipping (Brock et al. 2021, arXiv 2102.06171): a gradient is held to AGC_RATIO of its weights.
+    """Adaptive gradient clipping (Brock et al. 2021, arXiv 2102.06171): limit a gradient to AGC_RATIO of its weights.
 
-    By tensor rather than by unit: its norms are there already, a unit's would be another pass over all gradients.
+    It works per tensor, not per unit: norms of tensors exist already, norms of units need another pass.
     """
 
     def __init__(self) -> None:
         self._least: dict[tuple[int, ...], Tensor] = {}
 
     def clip(self, grads: Sequence[Tensor], grad_norms_G: Tensor, weight_norms_G: Tensor) -> Tensor:
-        """Scale each of the G gradients in place; returns the total norm that is left."""
+        """Scale each of the G gradients in place. Return the resulting total norm."""
         allowed_G = AGC_RATIO * torch.maximum(weight_norms_G, self._least_norms(grads))
         scale_G = (allowed_G / grad_norms_G.clamp(min=torch.finfo(torch.float32).tiny)).clamp(max=1.0)
         torch._foreach_mul_(list(grads), list(scale_G.unbind()))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         return (scale_G * grad_norms_G).square().sum().sqrt()
 
     def _least_norms(self, grads: Sequence[Tensor]) -> Tensor:
-        """The norms of weights at their least root mean square, kept: a copy to the device would wait for it."""
+        """Return the norms of weights at their minimum root mean square.
+
+        The result is cached, because copying it to the device would synchronize.
+        """
         sizes = tuple(grad.numel() for grad in grads)
         if sizes not in self._least:
             self._least[sizes] = torch.tensor([_LEAST_RMS * size**0.5 for size in sizes], device=grads[0].device)

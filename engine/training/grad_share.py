@@ -1,18 +1,19 @@
-"""Each refinement's share of the gradient where it meets the shared network: measured, and bounded if asked.
+"""Measure each refinement's share of the gradient at its junction with the shared network, and limit it on request.
 
-A refinement meets the network at one junction: the shared features for the heads (contour_detection,
-distance_transform, progressive_upsampling, subpixel_conv), the class log-probabilities before refinement for
-boundary_refinement, and after it for those that are only a loss (boundary_aware_loss, active_contour_loss).
+A refinement meets the network at one junction. For heads (contour_detection, distance_transform,
+progressive_upsampling, subpixel_conv) it is the shared features. For boundary_refinement it is the class
+log-probabilities before refinement. For refinements that consist of a loss (boundary_aware_loss, active_contour_loss)
+it is the log-probabilities after refinement.
 
-Its share is |g_r| / (|g_base| + sum of |g_s|): L2 norms of the gradients that flow into the junction from the
-refinement, from all that is no refinement together, and from every refinement s. Shares lie in 0..1 and those of a
-junction sum to 1 with the base's. All flows are seen in the one backward pass: no second one is needed, and a step that
-is not measured has no trace of this. What a loss brings to the log-probabilities thins out below them as all that comes
-through them does, so a share there is at least as large as at the trunk.
+The share is |g_r| / (|g_base| + sum of |g_s|), from L2 norms of the gradients into the junction. g_r comes from the
+refinement, g_base from everything else together, and s runs over all refinements. Shares lie in 0..1; with the base's
+share, those of a junction sum to 1. All gradients are measured in the same backward pass. Steps without measurement
+have no overhead. Below the log-probabilities, the gradient of a loss shrinks like all others. Its share there is
+therefore at least as large as at the trunk.
 
-The governor scales a refinement's flow at the junction, in the same step and exactly, so that
-|g_r| <= |g_base| max / (1 - max): beside the base alone its share is then at most `max`, and beside others less. A
-head's own parameters keep their full gradient. A gradient that is not finite stays so, for the step's guard to see.
+The governor scales a refinement's gradient at the junction, in the same step and exactly, so that |g_r| <= |g_base| max
+/ (1 - max). With the base alone its share is then at most `max`, with other refinements less. A head's own parameters
+keep their full gradient. Non-finite gradients stay non-finite for the step's guard.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from engine.protocol.task_spec import TaskSpec
 
 
 class GradientTaps:
-    """The taps of one step of the task `spec`, through all of its batches; `max_share` 0 measures only."""
+    """The taps of one step of the task `spec`, for all its batches; with `max_share` 0 they only measure."""
 
     def __init__(self, spec: TaskSpec, max_share: float = 0.0):
         self._junction_of = {component.name: component.reads for component in spec.components}
@@ -37,7 +38,7 @@ class GradientTaps:
         self._scales: dict[str, list[Tensor]] = {}
 
     def __call__(self, consumer: str, read: Tensor) -> Tensor:
-        """A view of `read` for the refinement `consumer`, whose gradient is noted when the backward pass comes by."""
+        """Return a view of `read` for the refinement `consumer`; its gradient is recorded in the backward pass."""
         if not read.requires_grad:
             return read
         junction = self._junction_of[consumer]
@@ -52,7 +53,9 @@ class GradientTaps:
         self._flows[junction][consumer] = flow
 
     def _meet(self, junction: str, total: Tensor) -> Tensor | None:
-        """All flows have arrived: note their norms, and give back the gradient with the large ones scaled down."""
+        """Record the norms of all gradients at a junction. Return the sum with large ones scaled down, or `None` if
+        unchanged.
+        """
         flows = self._flows.pop(junction)
         base = _norm(total - sum(flows.values())) if flows else _norm(total)
         self._bases.setdefault(junction, []).append(base)
@@ -68,9 +71,10 @@ class GradientTaps:
         return governed if self._max_share else None
 
     def measured(self) -> dict[str, Tensor]:
-        """Metrics by name, scalars on the device: grad_share/<refinement>, and governor/<refinement> where governed.
+        """Return metrics by name, scalars on the device: grad_share/<refinement>, and governor/<refinement> if
+        governed.
 
-        Empty where no gradient flowed. Over several batches norms are added and scales averaged.
+        The result is empty if no gradient was recorded. Over several batches norms are summed and scales averaged.
         """
         norms = {name: torch.stack(found).sum() for name, found in self._norms.items()}
         sums = {junction: torch.stack(found).sum() for junction, found in self._bases.items()}
@@ -84,7 +88,7 @@ class GradientTaps:
 
 
 def held_scale(norm: Tensor, base: Tensor, max_share: float) -> Tensor:
-    """The factor (0..1) on a gradient of `norm` that holds it to `max_share` beside the base's; NaN for a NaN."""
+    """Return the factor (0..1) that limits a gradient of `norm` to `max_share` relative to the base; NaN for NaN."""
     return (base * (max_share / (1 - max_share)) / _above_zero(norm)).clamp(max=1.0)
 
 

@@ -1,4 +1,4 @@
-"""The weighted sum of a batch's loss terms, as the step, the validation and the replay of a step compute it."""
+"""The weighted sum of a batch's loss terms, shared by the step, the validation and the replay of a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.training.step_plan import StepPlan
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is minimised: a task under its configuration."""
+    """The training objective: a task with its configuration."""
 
     task: Task
     config: Any
@@ -23,7 +23,7 @@ class Objective:
     def outputs(
         self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap, amp: torch.dtype | None
     ) -> Any:
-        """Return the network's outputs for `batch`, computed in `amp` where that is not None."""
+        """Return the network's outputs for `batch`, computed in `amp` unless it is `None`."""
         device = next(iter(batch.values())).device.type
         with torch.autocast(device, dtype=amp, enabled=amp is not None):
             return self.task.forward(model, batch, active, tap)
@@ -31,18 +31,18 @@ class Objective:
     def terms(self, outputs: Any, batch: Tensors, terms: tuple[str, ...], tap: Tap) -> dict[str, Tensor]:
         """Return the raw loss terms in full precision, in the order of `terms`.
 
-        Raises UserError where the task left one out.
+        Raises UserError if the task omits one.
         """
         with torch.autocast(next(iter(batch.values())).device.type, enabled=False):
             found = self.task.losses(outputs, batch, terms, self.config, tap)
         if missing := [term for term in terms if term not in found]:
-            raise UserError(f"losses() leaves out the term {missing[0]!r}, which it was asked for")
+            raise UserError(f"losses() does not return the term {missing[0]!r}")
         return {term: found[term] for term in terms}
 
 
 @dataclass(frozen=True, slots=True)
 class LossSum:
-    """A batch's total loss with its gradient, and the weighted and raw terms that it is the sum of."""
+    """A batch's total loss with its gradient, and its weighted and raw terms."""
 
     total: Tensor
     weighted: dict[str, Tensor]
@@ -50,7 +50,7 @@ class LossSum:
 
 
 def loss_sum(raw: dict[str, Tensor], plan: StepPlan) -> LossSum:
-    """Clamp, weigh and add up the terms as `plan` says."""
+    """Return the sum of the terms, clamped and weighted as in `plan`."""
     bounded = {
         term: clamp_loss(value, plan.clamp_max, plan.clamp_mode) if term in plan.clamped else value
         for term, value in raw.items()
@@ -60,11 +60,11 @@ def loss_sum(raw: dict[str, Tensor], plan: StepPlan) -> LossSum:
 
 
 def clamp_loss(value: Tensor, bound: float, mode: Literal["hard", "rescale"]) -> Tensor:
-    """Return `value` held at `bound`, with NaN left NaN.
+    """Return `value` limited to `bound`; NaN stays NaN.
 
-    hard: the gradient above the bound is zero, which switches a term off where it is most wrong. rescale: the value is
-    multiplied by bound / value taken as a constant, so that the gradient keeps its direction and shrinks by as much;
-    an infinite value has no such factor and turns NaN, for the guard to see.
+    hard: the gradient above the bound is zero, which disables a term if its error is large. rescale: the value is
+    multiplied by the constant bound / value. The gradient keeps its direction and shrinks by that factor. An infinite
+    value has no such factor and becomes NaN, which the guard detects.
     """
     if mode == "hard":
         return value.clamp(max=bound)

@@ -1,4 +1,4 @@
-"""Adam and AdamW over the network's parts: no decay on norms, biases and scalars; moments survive a switch."""
+"""Adam and AdamW over the network's parts: no decay on norms, biases and scalars. Moments survive a switch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _CLASSES: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw"
 def build_optimizer(
     name: str, parts: Mapping[str, nn.Module], weight_decay: float, switchable: Container[str]
 ) -> torch.optim.Adam:
-    """Return a fused Adam or AdamW: matrices with `weight_decay`, the rest without.
+    """Return a fused Adam or AdamW: matrices with `weight_decay`, all others without.
 
-    Each part named in `switchable` has groups of its own.
-
-    Fused, because that kernel takes a found-inf flag and a gradient scale: the guard and the clip cost no extra pass.
+    Each part named in `switchable` has its own groups. The fused kernel accepts a found-inf flag and a gradient scale,
+    so the guard and the clip need no extra pass.
     """
     groups: list[dict[str, object]] = []
     for part, trained in _trained(parts, switchable).items():
@@ -35,7 +34,10 @@ def build_optimizer(
 
 
 def _trained(parts: Mapping[str, nn.Module], switchable: Container[str]) -> dict[str, list[nn.Parameter]]:
-    """Trained parameters by refinement; those always on are one 'core', as few groups make a fast step."""
+    """Return the trained parameters by refinement.
+
+    Parameters that are always active form one group 'core', since few groups make a fast step.
+    """
     found: dict[str, list[nn.Parameter]] = {}
     for name, module in parts.items():
         owner = name if name in switchable else "core"
@@ -44,18 +46,18 @@ def _trained(parts: Mapping[str, nn.Module], switchable: Container[str]) -> dict
 
 
 def apply_learning_rates(optimizer: torch.optim.Optimizer, plan: StepPlan) -> None:
-    """Write the plan's learning rate into every group, ramped for refinements that came on lately."""
+    """Set the plan's learning rate in every group, ramped for recently enabled refinements."""
     for group in optimizer.param_groups:
         group["lr"] = plan.lr * plan.ramps.get(group["part"], 1.0)
 
 
 def moments_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> Moments:
-    """The optimizer's state by parameter name, so that it does not depend on the order of groups."""
+    """Return the optimizer's state by parameter name, independent of the order of groups."""
     return {name: dict(optimizer.state[p]) for name, p in model.named_parameters() if p in optimizer.state}
 
 
 def load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Moments) -> None:
-    """Replace the optimizer's state by `moments`; parameters not named there start fresh."""
+    """Replace the optimizer's state by `moments`. Parameters without an entry start with fresh moments."""
     optimizer.state.clear()
     for name, parameter in model.named_parameters():
         if name in moments:
@@ -63,14 +65,14 @@ def load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Mo
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """A copy on the parameter's device, in its memory format; Adam's step counter is a scalar and stays as it is."""
+    """Return a copy on the parameter's device, in its memory format. Adam's scalar step counter is unchanged."""
     if value.ndim == 0:
         return value.to(parameter.device, copy=True)
     return torch.empty_like(parameter).copy_(value)
 
 
 def forget_moments(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
-    """Drop the state of the module's parameters: a refinement that comes on starts with fresh moments."""
+    """Delete the state of the module's parameters: an enabled refinement starts with fresh moments."""
     for parameter in module.parameters():
         optimizer.state.pop(parameter, None)
         parameter.grad = None

@@ -1,12 +1,12 @@
-"""One training step, flat: forward, losses, backward, guard, update, report. No host sync before the end.
+"""One training step: forward, losses, backward, guard, update, report. The host synchronizes only at the end.
 
 Shapes: N regions of interest, H x W pixels; T loss terms; G parameter tensors with a gradient; P parts of the network.
 
-What is looked at before the update: at every step the loss terms, the gradients and the weights they belong to, whose
-norms are taken anyway; every `guard.check_weights_every` steps, and at the first step after the optimizer was built or
-restored, all weights and moments too. Those cost 1.3 ms at `tiny` and 16 ms at the published widths, more than a
-hundredth of a step, too much for every one. A moment that turns bad in between spoils its own weight at that update and
-nothing else, and the weights' norm names it before the next.
+Finite checks before the update: every step checks the loss terms, the gradients and their weights, whose norms are
+computed anyway. Every `guard.check_weights_every` steps, and at the first step after the optimizer was built or
+restored, all weights and moments are checked too. This costs 1.3 ms for `tiny` and 16 ms for the published widths, more
+than a hundredth of a step. Between these checks, a non-finite moment only damages its own weight in that update. The
+norm of that weight reveals it before the next update.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from engine.training.step_plan import StepPlan
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step measured. `values` belong to `names`; `finite` is False when nothing was updated.
+    """Measurements of one step. `values` belong to `names`; `finite` is False if nothing was updated.
 
-    `bad_modules` are parts whose gradient was not finite, `bad_weights` and `bad_moments` those whose weights or
-    optimizer moments were not. `weights_finite` is False when one of the latter two is there.
+    `bad_modules` are parts with a non-finite gradient; `bad_weights` and `bad_moments` those with non-finite weights or
+    moments. `weights_finite` is False if one of the latter two is not empty.
     """
 
     index: int
@@ -52,9 +52,9 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class PendingReport:
-    """A step's measurements on their way from the device; `resolve` waits for them.
+    """A step's measurements during their copy from the device; `resolve` waits for them.
 
-    `vector` ends with a value for each of `extras`, which not every step has.
+    `vector` ends with a value for each of `extras`, which only some steps have.
     """
 
     plan: StepPlan
@@ -64,19 +64,19 @@ class PendingReport:
     copied: torch.cuda.Event | None
 
     def resolve(self) -> StepReport:
-        """The report on the host; blocks until the device has finished the step."""
+        """Return the report on the host. Blocks until the device has finished the step."""
         if self.copied is not None:
             self.copied.synchronize()
         return _report(self.plan, self.parts, self.extras, self.vector.tolist())
 
 
 _Extras = dict[str, Tensor]
-"""Metrics that not every step has, scalars on the device."""
+"""Metrics that only some steps have, scalars on the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The step's gradients and L2 norms: of G gradients and their weights, of P parts' gradients and their weights."""
+    """The step's gradients, and L2 norms of G gradients and their weights, and of P parts' gradients and weights."""
 
     parts: tuple[str, ...]
     grads: list[Tensor]
@@ -85,7 +85,7 @@ class _Measured:
 
 
 class TrainStep:
-    """Runs steps of one network with one optimizer on one device."""
+    """Executes steps of one network with one optimizer on one device."""
 
     def __init__(
         self,
@@ -109,8 +109,10 @@ class TrainStep:
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
 
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
-        """One update from `batches` (their gradients averaged by region). A non-finite step changes no parameter,
-        moment or step counter; the loss scaler moves only where the loss was finite and the scaled gradient overflowed.
+        """Update the weights once from `batches`; their gradients are averaged over all regions.
+
+        A non-finite step changes no parameter, moment or step counter. The loss scaler changes only if the loss was
+        finite and the scaled gradient overflowed.
         """
         apply_learning_rates(self.optimizer, plan)
         taps = (
@@ -138,9 +140,9 @@ class TrainStep:
         return self._send(plan, measured.parts, (*extras, *checked), vector)
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
-        """Forward, losses and backward of one batch; returns [total, weighted T, raw T, hits T] times share."""
+        """Run forward, losses and backward of one batch. Return [total, weighted T, raw T, hits T] times `share`."""
         tap = taps or untapped
-        model = self.model if taps else self.forward  # uncompiled: a compiled network takes no hooks
+        model = self.model if taps else self.forward  # uncompiled: a compiled network does not support hooks
         outputs = self.objective.outputs(model, batch.tensors, plan.active, tap, self.amp)
         losses = loss_sum(self.objective.terms(outputs, batch.tensors, plan.terms, tap), plan)
         if not (self.scaler.is_enabled() and not bool(torch.isfinite(losses.total))):
@@ -152,7 +154,7 @@ class TrainStep:
         return torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
 
     def _measure(self) -> _Measured:
-        """L2 norms of every gradient and of the weights it belongs to, in one fused reduction."""
+        """Return L2 norms of every gradient and its weights, from one fused reduction."""
         trained = {name: [p for p in params if p.grad is not None] for name, params in self._parts.items()}
         trained = {name: params for name, params in trained.items() if params}
         sizes = [len(params) for params in trained.values()]
@@ -165,14 +167,14 @@ class TrainStep:
         return _Measured(tuple(trained), grads, norms, torch.stack([square.sum() for square in squares]).sqrt())
 
     def _check_state(self, plan: StepPlan) -> tuple[tuple[str, ...], Tensor]:
-        """Norms of all weights and moments, taken where they are due; until the next time the verdict stands."""
+        """Return norms of all weights and moments, computed if due. The result is reused until the next check."""
         if plan.check_state or self._checked is not self.optimizer:
             self._checked = self.optimizer
             self._check = norms_of_state(self._parts, self.optimizer)
         return self._check
 
     def _clip(self, measured: _Measured, total_norm: Tensor, finite: Tensor, plan: StepPlan) -> tuple[Tensor, _Extras]:
-        """What the update shall divide the gradient by, and the norm that it is held to, where that adapts."""
+        """Return the divisor of the gradient, and the adaptive bounds on its norm as metrics."""
         if plan.adaptive_clip == "zclip":
             bound = self.zclip.bound(total_norm, finite).clamp(max=plan.gradient_clip)
             return torch.clamp(total_norm / bound, min=1.0), {"clip/threshold": bound}
@@ -184,15 +186,15 @@ class TrainStep:
         return torch.clamp(total_norm / plan.gradient_clip, min=1.0), {}
 
     def _update(self, finite: Tensor, scale: Tensor) -> None:
-        """Clip and update in the fused kernel, or, where the step is not finite, leave everything as it was."""
-        kernel: Any = self.optimizer  # what the fused kernel reads is not in the stubs
+        """Clip and update in the fused kernel. A non-finite step changes nothing."""
+        kernel: Any = self.optimizer  # the stubs lack the attributes that the fused kernel reads
         kernel.grad_scale = scale
         kernel.found_inf = (~finite).float()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _send(self, plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], vector: Tensor) -> PendingReport:
-        """Start the one copy to the host; on CUDA it runs beside the next step."""
+        """Start the single copy to the host. On CUDA it overlaps the next step."""
         if self.device.type != "cuda":
             return PendingReport(plan, parts, extras, vector.cpu(), None)
         host = torch.empty_like(vector, device="cpu", pin_memory=True)
@@ -203,7 +205,7 @@ class TrainStep:
 
 
 def _report(plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], values: list[float]) -> StepReport:
-    """Name the numbers of a step's vector and say what was not finite."""
+    """Return the report with the numbers of a step's vector by name, and the non-finite parts."""
     terms, guarded = plan.terms, [i for i, term in enumerate(plan.terms) if term in plan.clamped]
     count, num_parts = len(terms), len(parts)
     total, weighted, raw = values[0], values[1 : 1 + count], values[1 + count : 1 + 2 * count]
@@ -243,7 +245,7 @@ def _report(plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], val
 
 
 def _bad(names: Iterable[str], values: Iterable[float], kind: str = "") -> tuple[str, ...]:
-    """Which of the names that begin with `kind`, less that, stand for a value that is not finite."""
+    """Return the names with prefix `kind` and a non-finite value, without the prefix."""
     pairs = zip(names, values, strict=True)
     return tuple(name.removeprefix(kind) for name, value in pairs if name.startswith(kind) and not _finite(value))
 

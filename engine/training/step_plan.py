@@ -13,10 +13,10 @@ from engine.protocol.state import LrPin, RunState
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step's settings; `ramps` are factors in 0..1 on the learning rate of refinements that came on lately.
+    """One step's settings; `ramps` are factors in 0..1 on the learning rate of recently enabled refinements.
 
-    `measure_shares` and `check_state` say whether this step measures gradient shares and looks at all weights and
-    moments; `max_grad_share` 0 governs nothing. `clamped` are the terms bounded by `clamp_max`.
+    `measure_shares` and `check_state` are whether this step measures gradient shares and checks all weights and
+    moments. `max_grad_share` 0 disables the governor. `clamped` are the terms bounded by `clamp_max`.
     """
 
     step: int
@@ -37,12 +37,15 @@ class StepPlan:
 
 
 def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
-    """How far (0..1) a refinement that came on at `enabled_at` is blended in at `step`."""
+    """Return the factor (0..1) at `step` of a refinement that was enabled at `enabled_at`."""
     return 1.0 if num_steps == 0 else min(1.0, (step - enabled_at + 1) / (num_steps + 1))
 
 
 def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
-    """The plan of the step that ends at `progress` epochs; nobody else writes learning rates or loss weights."""
+    """Return the plan of the step that ends at `progress` epochs.
+
+    Learning rates and loss weights are set nowhere else.
+    """
     steps, guard = config.loss.blend_in_steps, config.guard
     ramps = {name: blend_in(state.step, at, steps) for name, at in state.enabled_at.items()}
     spec = state.spec
@@ -67,14 +70,14 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
 
 
 def scheduled_lr(progress: float, training: TrainingConfig) -> float:
-    """The configured learning rate after `progress` epochs (fractional, > 0), warm-up and cosine per step."""
+    """Return the configured learning rate after `progress` epochs (> 0, fractional): warm-up and cosine per step."""
     if progress < training.warmup_epochs:
         return training.learning_rate * progress / training.warmup_epochs
     return _decayed(progress, training)
 
 
 def _decayed(progress: float, training: TrainingConfig) -> float:
-    """The cosine part: from `learning_rate` at the end of warm-up to `min_learning_rate` at the end of the run."""
+    """Return the cosine part: from `learning_rate` after warm-up to `min_learning_rate` at the end of the run."""
     floor = min(training.min_learning_rate, training.learning_rate)
     span = max(training.epochs - training.warmup_epochs, 1e-9)
     done = min(max((progress - training.warmup_epochs) / span, 0.0), 1.0)
@@ -82,7 +85,10 @@ def _decayed(progress: float, training: TrainingConfig) -> float:
 
 
 def learning_rate(progress: float, training: TrainingConfig, *, scale: float = 1.0, pin: LrPin | None = None) -> float:
-    """The learning rate in effect: the schedule, or its decay from the value set by hand (`pin`), times `scale`."""
+    """Return the effective learning rate: the schedule times `scale`.
+
+    With `pin`, it is the decay from the value set by hand, times `scale`.
+    """
     if pin is None:
         return scale * scheduled_lr(progress, training)
     shape = _decayed(progress, training) / _decayed(pin.at_epoch, training)

@@ -1,4 +1,4 @@
-"""The live side of a run: network, optimizer, random state and place in the data; how they are saved and restored."""
+"""The live state of a run: network, optimizer, random state and data position, with save and restore."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def amp_dtype(config: RunConfig) -> torch.dtype | None:
-    """The reduced precision asked for, or None for full precision."""
+    """Return the configured reduced precision, or `None` for full precision."""
     return AMP_DTYPES[config.training.amp_dtype] if config.training.mixed_precision else None
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnBatch:
-    """What was drawn for one step, on the device; no batches where all that an epoch had left was excluded."""
+    """Batches drawn for one step, on the device; empty if all remaining ones of the epoch were excluded."""
 
     batches: list[Batch]
     rejections: tuple[Rejection, ...]
@@ -42,7 +42,7 @@ class DrawnBatch:
 
 
 class TrainState:
-    """Owns everything that a step changes. One thread, the engine's, touches it."""
+    """Owns all state that a step changes. Only the engine's thread may use it."""
 
     def __init__(self, task: Task, config: RunConfig, model: nn.Module, splits: Splits, state: RunState):
         self.task = task
@@ -61,7 +61,7 @@ class TrainState:
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that the parameters divide into, by name."""
+        """The modules that divide the parameters, by name."""
         return dict(self.model.named_children())
 
     def _optimizer(self, name: str) -> torch.optim.Adam:
@@ -70,20 +70,20 @@ class TrainState:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
+        """The network's device."""
         return self.train_step.device
 
     @property
     def progress(self) -> float:
-        """Epochs done, fractional."""
+        """Completed epochs, fractional."""
         return self.position.epoch + self.position.index / self.num_train
 
     def steps_per_epoch(self, state: RunState) -> int:
-        """Updates in a whole epoch at the present batch size and accumulation."""
+        """Return the updates per epoch at the current batch size and accumulation."""
         return math.ceil(math.ceil(self.num_train / state.batch_size) / state.accumulation)
 
     def total_steps(self, state: RunState) -> int:
-        """The run's length in steps, as far as it can be told now."""
+        """Return the expected length of the run in steps."""
         left = self.config.training.epochs - self.progress
         total = state.step + math.ceil(max(left, 0.0) * self.steps_per_epoch(state) - 1e-6)
         limit = self.config.training.max_steps
@@ -91,16 +91,16 @@ class TrainState:
 
     @property
     def epoch(self) -> int:
-        """The epoch (from 0) that the last step belongs to; between two epochs the one that ended."""
+        """The epoch (from 0) of the last step; between two epochs the one that ended."""
         return max(self.position.epoch - (self.position.index == 0), 0)
 
     def draw(
         self, accumulation: int, *, excluded: Set[str] = frozenset(), give_up: Callable[[], bool] = lambda: False
     ) -> DrawnBatch | None:
-        """The next `accumulation` batches, fewer where the epoch ends; one with an excluded sample is passed over.
+        """Draw the next `accumulation` batches, or fewer at the end of an epoch; skip those with an excluded sample.
 
-        Moves `position`. The batches, the generators and the rest of the order do not depend on what is passed over.
-        None where `give_up` became true while a batch was waited for; then, and where DataGoneError is raised, nothing
+        Advances `position`. Skipped batches do not influence the batches, the generators or the order of the rest.
+        Return `None` if `give_up` returned True while waiting. In this case, and if DataGoneError is raised, nothing
         was drawn.
         """
         start, batches, ends_epoch = self.position, list[Batch](), False
@@ -120,13 +120,13 @@ class TrainState:
         return DrawnBatch(batches, rejections, ends_epoch)
 
     def _put_back(self, start: Position, *, again: bool = False) -> None:
-        """Be at `start` again; `again` has what lies ahead read once more, although nothing was drawn."""
+        """Restore the position `start`; with `again`, read the data ahead again even if nothing was drawn."""
         if again or self.position != start:
             self.position = start
             self.stream.reseat(start, self.stream.batch_size)
 
     def carry_out(self, event: Event, state: RunState) -> None:
-        """Let a steering event take effect on tensors and data; `state` is the one before it."""
+        """Apply a steering event to tensors and data; `state` is the one before the event."""
         match event:
             case e.PhasePromoted(enabled=names):
                 self._freshen(set(names) - state.refinements)
@@ -151,13 +151,13 @@ class TrainState:
         self.train_step.optimizer = optimizer
 
     def is_finite(self) -> bool:
-        """Whether every weight and every moment is finite; waits for the device."""
+        """Return whether every weight and moment is finite. Waits for the device."""
         parts = {name: list(module.parameters()) for name, module in self.parts.items()}
         _, norms = norms_of_state(parts, self.train_step.optimizer)
         return bool(torch.isfinite(norms).all())
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything a resume needs beside the RunState, copied to the host."""
+        """Return all data that a resume needs besides the RunState, copied to the host."""
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return {
             "model": copy_to_host(self.model.state_dict()),
@@ -169,7 +169,7 @@ class TrainState:
         }
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
-        """Become what `snapshot` saved; optimizer kind and batch size are those of `state`."""
+        """Restore the result of `snapshot`; optimizer and batch size come from `state`."""
         self.model.load_state_dict(payload["model"])
         self.train_step.optimizer = self._optimizer(state.optimizer)
         load_moments(self.train_step.optimizer, self.model, payload["moments"])
@@ -195,7 +195,10 @@ def _stream(samples: Samples, config: RunConfig, batch_size: int) -> BatchStream
 
 
 def inherit_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:
-    """Copy what fits by name and shape; returns the number of tensors copied, the missing ones and the left over."""
+    """Copy weights that match by name and shape.
+
+    Return the number of copied tensors, the missing names and the unused names.
+    """
     own = model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     model.load_state_dict(fitting, strict=False)

@@ -1,15 +1,15 @@
-"""Which keys of a tree of pydantic sections the code reads, by following the sections through annotated names.
+"""Find the keys of a tree of pydantic sections that the code reads, by following the sections through annotated names.
 
 A section is followed through parameters, dataclass fields, attributes of `self`, assignments and return values, as far
-as annotations and plain assignments tell its type. So `state.batch_size` is no read of `training.batch_size`, while
-`training.batch_size` is one where `training` was annotated as that section or assigned from `config.training`.
+as annotations and plain assignments tell its type. So `state.batch_size` is not a read of `training.batch_size`.
+`training.batch_size` is one if `training` is annotated as that section or assigned from `config.training`.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def unread_keys(root: type[BaseModel], tree_source: str, sources: Iterable[str]) -> list[str]:
-    """The dotted keys below `root` that none of `sources` reads; `tree_source` is the code of the sections."""
+    """Return the dotted keys below `root` that none of `sources` reads; `tree_source` is the code of the sections."""
     sections = dict(_sections(root))
     program = Program(sections)
     modules = [ast.parse(source) for source in sources]
@@ -28,14 +28,15 @@ def unread_keys(root: type[BaseModel], tree_source: str, sources: Iterable[str])
         for module in modules:
             program.learn(module)
     reads = {read for module in modules for read in program.reads(module)}
-    reads |= _read_by_methods(sections, tree_source, {read for read in reads if read[1] not in sections[read[0]]})
     heirs = _heirs(root)
+    called = {read for read in reads if read[1] not in sections[read[0]]}
+    reads |= _read_by_methods(sections, heirs, tree_source, called)
     reads |= {(heir, field) for kind, field in reads for heir in heirs[kind]}
     return [name for name, where in _leaves(root) if where not in reads]
 
 
 def _heirs(section: type[BaseModel]) -> defaultdict[str, set[str]]:
-    """The section classes by the names of those that they are made from: who reads one of these reads the heir."""
+    """Return the subclasses of each section class: a read of the base is a read of the subclass."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for base in section.__mro__:
         found[base.__name__].add(section.__name__)
@@ -47,7 +48,7 @@ def _heirs(section: type[BaseModel]) -> defaultdict[str, set[str]]:
 
 
 def _sections(section: type[BaseModel]) -> Iterator[tuple[str, dict[str, Types]]]:
-    """Each section's class name, with the section classes of its fields; a leaf has none."""
+    """Return each section's class name with the section classes of its fields; a leaf has none."""
     fields: dict[str, Types] = {}
     for name, info in section.model_fields.items():
         kind = info.annotation
@@ -62,7 +63,7 @@ def _sections(section: type[BaseModel]) -> Iterator[tuple[str, dict[str, Types]]
 
 
 def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
-    """The dotted name of every leaf, and the class and field that hold it."""
+    """Return the dotted name of every leaf, with the class and field that hold it."""
     for name, info in section.model_fields.items():
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -72,24 +73,27 @@ def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, t
 
 
 def _read_by_methods(
-    sections: dict[str, dict[str, Types]], tree_source: str, called: set[tuple[str, str]]
+    sections: dict[str, dict[str, Types]],
+    heirs: Mapping[str, set[str]],
+    tree_source: str,
+    called: set[tuple[str, str]],
 ) -> set[tuple[str, str]]:
-    """The fields that sections read in those of their own methods that are called; `model_dump()` reads them all."""
+    """Return the fields that sections read in their own called methods; `model_dump()` reads all of them."""
     found: set[tuple[str, str]] = set()
     classes = [node for node in ast.parse(tree_source).body if isinstance(node, ast.ClassDef)]
     for cls in classes:
         for method in (node for node in cls.body if isinstance(node, Function)):
-            if (cls.name, method.name) not in called:
-                continue
             names = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
-            names |= set(sections[cls.name]) if "model_dump" in names else set()
-            found |= {(cls.name, name) for name in names}
+            for kind in {cls.name, *heirs.get(cls.name, ())}:
+                if (kind, method.name) in called:
+                    dumped = set(sections[kind]) if "model_dump" in names else set[str]()
+                    found |= {(kind, name) for name in names | dumped}
     return found
 
 
 @dataclass
 class Program:
-    """What is known of a program's names: attributes of its classes, and what its functions return."""
+    """The known names of a program: attributes of its classes, and types that its functions return."""
 
     sections: dict[str, dict[str, Types]]
     attributes: defaultdict[str, defaultdict[str, Types]] = field(
@@ -98,7 +102,7 @@ class Program:
     returns: defaultdict[str, Types] = field(default_factory=lambda: defaultdict(frozenset))
 
     def learn(self, module: ast.Module) -> None:
-        """Take in the fields, attributes and return types of a module."""
+        """Add the fields, attributes and return types of a module."""
         for node in ast.walk(module):
             if isinstance(node, ast.ClassDef):
                 self._learn_class(node)
@@ -118,7 +122,7 @@ class Program:
                         known[target.attr] |= types
 
     def reads(self, module: ast.Module) -> Iterator[tuple[str, str]]:
-        """Every (section class, attribute) that the module reads."""
+        """Return every (section class, attribute) that the module reads."""
         yield from self._reads_in(module.body, "", {})
 
     def _reads_in(self, body: Iterable[ast.AST], cls: str, names: dict[str, Types]) -> Iterator[tuple[str, str]]:
@@ -134,7 +138,7 @@ class Program:
                 yield from self._reads_in(ast.iter_child_nodes(node), cls, names)
 
     def _names(self, function: Function | ast.Lambda, cls: str, outer: dict[str, Types]) -> dict[str, Types]:
-        """The types of the names in a function: its parameters, then what it assigns."""
+        """Return the types of the names in a function: its parameters, then its assignments."""
         arguments = function.args
         parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = {**outer, **{p.arg: annotated(p.annotation) for p in parameters}}
@@ -162,7 +166,7 @@ class Program:
                     pass
 
     def types(self, node: ast.expr, names: dict[str, Types]) -> Types:
-        """The class names that an expression may stand for, as far as they are known."""
+        """Return the class names that an expression may have, as far as they are known."""
         match node:
             case ast.Name(id=name):
                 return names.get(name, NOTHING)
@@ -192,7 +196,7 @@ class Program:
 
 
 def annotated(node: ast.expr | None) -> Types:
-    """The class names in an annotation, those of a union too; what a container holds is not followed."""
+    """Return the class names in an annotation, including those of a union, but not the items of a container."""
     match node:
         case ast.Name(id=name):
             return frozenset({name})

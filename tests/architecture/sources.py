@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def tracked_files() -> list[Path]:
-    """Every file that git tracks and that is still there."""
+    """Return every existing file that git tracks."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
 def tracked_texts() -> Iterator[tuple[Path, str]]:
-    """Every tracked file that is UTF-8 text, with its text."""
+    """Return every tracked file that is UTF-8 text, with its text."""
     for path in tracked_files():
         try:
             yield path, path.read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ def tracked_texts() -> Iterator[tuple[Path, str]]:
 
 
 def program_files() -> list[Path]:
-    """The Python files of engine/ and cockpit/, and main.py."""
+    """Return the Python files of engine/ and cockpit/, and main.py."""
     found = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "cockpit").rglob("*.py"), ROOT / "main.py"]
     return sorted(path for path in found if path.is_file())
 
@@ -39,7 +40,7 @@ def module_names(package: str) -> list[str]:
 
 
 def functions(source: str) -> Iterator[tuple[str, int, int]]:
-    """Each function's name, its code lines, and its number of parameters without self and cls."""
+    """Return each function's name, its code lines, and its number of parameters without self and cls."""
     tree, lines = ast.parse(source), source.splitlines()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -49,7 +50,7 @@ def functions(source: str) -> Iterator[tuple[str, int, int]]:
 
 
 def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]) -> int:
-    """The lines of a definition that are not blank, not a comment, and not in a docstring."""
+    """Return the lines of a definition that are not blank, not a comment, and not in a docstring."""
     documented: set[int] = set()
     for inner in ast.walk(node):
         body = getattr(inner, "body", None)
@@ -66,8 +67,25 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, line
     )
 
 
+def docstrings(source: str) -> Iterator[tuple[ast.AST, str]]:
+    """Yield each docstring with the module, class, function or assignment that it documents."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        statements = body if isinstance(body, list) else []
+        for documented, statement in zip([node, *statements], statements, strict=False):
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield documented, inspect.cleandoc(text)
+
+
+def is_property(node: ast.AST) -> bool:
+    """Return whether a function is a property, whose docstring is a noun phrase."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(ast.unparse(decorator).endswith(("property", ".setter")) for decorator in decorators)
+
+
 def imports_of(source: str, module: str, known: set[str]) -> set[str]:
-    """The modules of `known` that the source imports, at the top, in functions and for types alike."""
+    """Return the modules of `known` that the source imports: at the top, in functions and for types."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

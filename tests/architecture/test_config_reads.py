@@ -1,4 +1,4 @@
-"""No key of a config is read by nobody; and the scan that says so does find one that is not read."""
+"""Every key of a configuration is read, and the scan that checks it finds an unread one."""
 
 from __future__ import annotations
 

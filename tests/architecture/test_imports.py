@@ -1,4 +1,4 @@
-"""Who may import whom: the engine sees no screen, the readers and the screen see no torch, nothing goes in circles."""
+"""Imports between modules: no screen in the engine, no torch in readers and screen, no import cycles."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _paths(package: str):
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
-    """The modules of one circle, or none."""
+    """Return the modules of one import cycle, or an empty list."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

@@ -1,4 +1,4 @@
-"""The shape of the code: sizes, names, and what must not stand in a tracked file."""
+"""The shape of the code: sizes, names, and forbidden content of tracked files."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from engine.protocol.events import Activity, Event
 from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
-from engine.runtime.train import OpenRun, open_run
+from engine.runtime.start.open_run import OpenRun, open_run
 from engine.tasks.person.config import PersonConfig
 from engine.training.data.batch import Batch
 from engine.training.step import TrainStep, _Measured

@@ -1,10 +1,10 @@
-"""What the spike detector sees and what it cries wolf at: `python -m tests.benchmarks.spikes`.
+"""Measure detections and false alarms of the spike detector: `python -m tests.benchmarks.spikes`.
 
 Synthetic traces of loss and gradient norm (calm, heavy-tailed, falling, drifting, with announced jumps, diverging to a
-NaN) and a recorded one of `tiny` on the built-in people (`spike_traces.npz`: 1,500 steps through all four phases with
+NaN) and a recorded one of `tiny` on the synthetic dataset (`spike_traces.npz`: 1,500 steps through all four phases with
 seven interventions), with spikes planted in them. Next to ours: ZClip's rule at its published threshold and at higher
 ones, and a fixed bound on the gradient norm. All have the same cooldown, so that a row counts events. A spike that is
-seen within 3 steps is detected; an alarm that is no spike is false; the lead is from the first alarm after the onset of
+found within 3 steps is detected; an alarm without a spike is false; the lead is from the first alarm after the onset of
 a divergence to its NaN.
 """
 
@@ -29,7 +29,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trace:
-    """Loss and gradient norm by step; where somebody steered, where spikes begin and how high, where it diverges."""
+    """Loss and gradient norm by step, with interventions, the start and height of spikes, and the divergence."""
 
     kind: str
     loss: Values
@@ -46,16 +46,16 @@ class FixedRule:
         self.bound = bound
 
     def read(self, value: float) -> SpikeScore:
-        """Above 1 where the value is over the bound."""
+        """Return a score above 1 if the value is over the bound."""
         return SpikeScore(value, self.bound, value / self.bound)
 
     def disturb(self) -> None:
-        """A fixed bound knows no interventions."""
+        """Do nothing: a fixed bound ignores interventions."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to detect: its rules for loss and norm, its tolerance, and whether it hears of interventions."""
+    """A detection method: its rules for loss and norm, its tolerance, and whether it is reset at interventions."""
 
     name: str
     rules: Callable[[], Sequence[SpikeRule]]
@@ -136,7 +136,7 @@ def diverging(seed: int) -> Trace:
 
 
 def recorded() -> Trace:
-    """The recorded trace, and the steps before which somebody steered it."""
+    """Return the recorded trace, and the steps before its interventions."""
     with np.load(RECORDED) as held:
         loss, norm, steered = held["loss"], held["norm"], held["steered"]
     return Trace("recorded", loss.astype(np.float64), norm.astype(np.float64), frozenset(steered.tolist()))

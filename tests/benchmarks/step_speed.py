@@ -64,7 +64,7 @@ def build(
     from engine.protocol.events import Activity
     from engine.runtime.recorder import RunRecorder
     from engine.runtime.start.bootstrap import RunRequest, initial_state
-    from engine.runtime.train import open_run
+    from engine.runtime.start.open_run import open_run
     from engine.tasks.person.data.sources import open_splits
     from engine.tasks.person.losses.terms import term_values
     from engine.tasks.person.model.network import HierarchicalUNet

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.annotations.marks import NO_MARKS, Kind, Mark, Marks
+from cockpit.charts.annotations.marks import NO_MARKS, Mark, Marks
 from cockpit.charts.build import ChartInputs, Options, build, metrics_of, panes_of
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas
@@ -16,6 +16,7 @@ from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.draw.layout import arrange, legend_rows
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
+from cockpit.text.event_info import MarkKind
 from tests.charts.array_history import ArrayHistory
 
 Values = NDArray[np.float64]
@@ -67,7 +68,7 @@ KINDS: Final[dict[str, tuple[Spec, tuple[str, ...]]]] = {
     "heat": (Spec("h", "Heat", kind="heat", metrics=("m", "n")), ("m", "n")),
 }
 SIZES: Final = ((66, 15), (40, 12), (21, 7), (16, 6), (9, 4), (3, 2), (1, 1), (0, 5), (20, 0), (0, 0), (200, 50))
-MARKS: Final = Marks.of(Mark(3 + 40 * kind, kind, f"kind {kind}") for kind in Kind)
+MARKS: Final = Marks.of(Mark(3 + 40 * kind, kind, f"kind {kind}") for kind in MarkKind)
 
 
 def feed_of(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cockpit.charts.annotations.levels import levels_of
-from cockpit.charts.annotations.marks import Kind, Mark, Marks, head, line, marks_of
+from cockpit.charts.annotations.marks import Mark, Marks, head, line, marks_of
 from cockpit.charts.annotations.past import InForce
 from cockpit.charts.chart_specs import Spec, charts_for, charts_of, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns import ColumnWindow
@@ -17,9 +17,11 @@ from cockpit.charts.draw.stack import shares
 from cockpit.charts.inks import Ink
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.charts.scene import LegendItem
+from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
+from engine.protocol.task_spec import NO_SPEC
 from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
@@ -100,23 +102,24 @@ def test_what_was_steered_saved_and_feared_leaves_marks() -> None:
             entry(5, e.NoteAdded("one\x1b[31m")),
             entry(6, e.RolledBack("c.pt", 6, 4)),
             entry(9, e.AlertRaised("nan", "dice", at_step=8)),
-        ]
+        ],
+        NO_SPEC,
     )
     assert [(mark.step, mark.kind) for mark in marks] == [
-        (2, Kind.INTERVENTION),
-        (3, Kind.PHASE),
-        (4, Kind.CHECKPOINT),
-        (5, Kind.NOTE),
-        (6, Kind.ROLLBACK),
-        (8, Kind.ALERT),
+        (2, MarkKind.INTERVENTION),
+        (3, MarkKind.PHASE),
+        (4, MarkKind.CHECKPOINT),
+        (5, MarkKind.NOTE),
+        (6, MarkKind.ROLLBACK),
+        (8, MarkKind.ALERT),
     ]
     assert "\\x1b" in marks[3].text
 
 
 def test_the_nearest_mark_is_one_that_is_shown_and_the_weightiest_of_equals() -> None:
-    marks = Marks.of([Mark(10, Kind.CHECKPOINT, "a"), Mark(10, Kind.ALERT, "b"), Mark(90, Kind.NOTE, "c")])
-    assert marks.nearest(11, ColumnWindow(0, 50)) == Mark(10, Kind.ALERT, "b")
-    assert marks.nearest(80, ColumnWindow(0, 50)) == Mark(10, Kind.ALERT, "b")
+    marks = Marks.of([Mark(10, MarkKind.CHECKPOINT, "a"), Mark(10, MarkKind.ALERT, "b"), Mark(90, MarkKind.NOTE, "c")])
+    assert marks.nearest(11, ColumnWindow(0, 50)) == Mark(10, MarkKind.ALERT, "b")
+    assert marks.nearest(80, ColumnWindow(0, 50)) == Mark(10, MarkKind.ALERT, "b")
     assert marks.nearest(80, ColumnWindow(20, 50)) is None
 
 
@@ -181,7 +184,7 @@ def test_no_sign_of_the_ascii_set_names_a_curve_or_is_drawn_by_one() -> None:
     signs = {sign for field in fields(ASCII.signs) for sign in getattr(ASCII.signs, field.name)}
     assert not signs & {letter_of(number) for number in range(200)}
     dots = {chr(code) for code in ASCII.table.tolist()}
-    marks = {head(kind, ASCII.signs) for kind in Kind} | {line(kind, ASCII.signs) for kind in Kind}
+    marks = {head(kind, ASCII.signs) for kind in MarkKind} | {line(kind, ASCII.signs) for kind in MarkKind}
     assert not marks & (dots - {" "})
     assert not any(fill.isalpha() for fill in ASCII.fills + ASCII.shades)
 

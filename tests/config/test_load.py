@@ -211,9 +211,9 @@ WRONG_FILES = [
     ("data:\n  path: !!python/object/apply:os.getcwd []", 2, "not valid YAML, could not determine a constructor"),
     ("training:\n  epochs: !!int five", 2, "'five' is not a value of its YAML type"),
     ("training:\n  mixed_precision: !!bool maybe", 2, "'maybe' is not a value of its YAML type"),
-    ("a: &a\n  b: *a", 2, "not valid YAML, aliases are not read here; write the value out"),
+    ("a: &a\n  b: *a", 2, "not valid YAML, aliases are not supported; repeat the value"),
     ("? [a]\n: 1", 1, "a key is a plain word, not a list or a mapping"),
-    ("training:\n  epochs: \x07", 2, "character U+0007 cannot stand in YAML"),
+    ("training:\n  epochs: \x07", 2, "character U+0007 is not allowed in YAML"),
     ("extends: 5", 1, "extends takes the name of one config, not 5"),
     ("extends:\n  - tiny", 1, "extends takes the name of one config, not ['tiny']"),
     ("\nextends: tini", 2, "there is no config 'tini' in configs/; did you mean 'tiny'?"),
@@ -258,7 +258,7 @@ def test_exclusive_refinements_are_told_where_the_second_was_switched_on(write):
 
 def test_bounds_in_the_wrong_order_are_told(write):
     message = complaint(write("limits:\n  lr_min: 0.5\n"))
-    assert message == "mine.yaml:2: limits.lr_min must lie below limits.lr_max, but 0.5 >= 0.01"
+    assert message == "mine.yaml:2: limits.lr_min must be below limits.lr_max, but 0.5 >= 0.01"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The named configs hold SEED.md's numbers, literally, and explain every key."""
+"""The named configurations have the published values, and explain every key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_base_has_no_refinement_and_is_the_default_of_every_key():
 
 
 def test_refined_is_the_recipe_that_diverged():
-    """SEED.md: "reduced from 1e-5", "increased from 10", "reduced from 1.0", "disabled", "reduced from 1e-4"."""
+    """The published recipe before its values were reduced, increased or disabled."""
     config = load_config(f"{BASE}_refined")
     training = config.training
     assert training.learning_rate == 1e-5
@@ -57,7 +57,7 @@ def test_refined_is_the_recipe_that_diverged():
 
 @pytest.mark.parametrize("name", REFINED)
 def test_stable_and_the_phases_on_it_train_with_the_seed_s_stable_values(name):
-    """SEED.md, training parameters of the stable configuration."""
+    """The published training parameters of the stable configuration."""
     training = load_config(name).training
     assert training.learning_rate == 5e-6
     assert training.min_learning_rate == 1e-8
@@ -79,14 +79,14 @@ def test_stable_and_the_phases_on_it_train_with_the_seed_s_stable_values(name):
     ],
 )
 def test_each_phase_adds_what_the_seed_says(suffix, active, phase):
-    """SEED.md, progressive refinement, phases 1 to 4."""
+    """The published progressive refinement, phases 1 to 4."""
     refinements = load_config(f"{BASE}_refined{suffix}").model.refinements
     assert refinements.active() == active
     assert phase_of(refinements.active()) == phase
 
 
 def test_full_is_fine_tuned_at_1e_6_from_other_weights():
-    """SEED.md: "Fine-tune the fully refined model with very low learning rate (1e-6)"."""
+    """Published: fine-tune the fully refined model with a very low learning rate (1e-6)."""
     training = load_config(f"{BASE}_refined_full").training
     assert (training.learning_rate, training.gradient_clip, training.mixed_precision) == (1e-6, 0.5, False)
     assert "--init-from" in (CONFIGS_DIR / f"{BASE}_refined_full.yaml").read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def test_full_is_fine_tuned_at_1e_6_from_other_weights():
 
 @pytest.mark.parametrize("config", list_configs(), ids=lambda config: config.name)
 def test_refinement_losses_are_clamped_at_10_and_gradient_norms_judged_at_10_everywhere(config):
-    """SEED.md: "clamped to max=10.0", "Stable gradient norms (< 10)"."""
+    """Published: losses are clamped to at most 10.0, and stable gradient norms are below 10."""
     loaded = load_config(config.name)
     assert (loaded.loss.clamp_max, loaded.gate.max_grad_norm) == (10.0, 10.0)
 

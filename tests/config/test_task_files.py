@@ -1,4 +1,4 @@
-"""A task that a configuration or an option names by its file: where the file is looked for, and what is said of it."""
+"""A task that a configuration or an option names by its file: the search for the file, and its error messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import main
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.configs import run_configs
 from cockpit.cli.options import overrides, train_options
-from engine.config.load import dump_config, load_config, load_for_resume, read_resolved
+from engine.config.keys import config_keys
+from engine.config.load import dump_config, load_config, load_for_resume, read_resolved, resolve_config
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.training.checkpoint.file import list_checkpoints
@@ -129,3 +130,26 @@ def test_two_files_of_one_name_are_two_tasks(tmp_path: Path) -> None:
         (tmp_path / folder / "twice_named.py").write_text(f"{RIGHT.read_text()}\n\n{config}")
     read = [load_config("", (f"task={tmp_path / folder}/twice_named.py:Right",)).model_dump() for folder in "aba"]
     assert [tree["number"] for tree in read] == [3, 4, 3]
+
+
+OWN_DEFAULTS = """
+
+class OwnConfig(RunConfig, frozen=True):
+    training: TrainingConfig = TrainingConfig(batch_size=32, learning_rate=5e-3)
+
+
+class Own(Right):
+    Config = OwnConfig
+"""
+
+
+def test_the_defaults_of_a_task_hold_where_a_neighbouring_key_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    imports = "from engine.config.tree import RunConfig, TrainingConfig\n"
+    file.write_text(f"{RIGHT.read_text()}\n{imports}{OWN_DEFAULTS}")
+    resolved = resolve_config("", [f"task={file}:Own", "training.epochs=3"])
+    training = resolved.config.training
+    assert (training.batch_size, training.learning_rate, training.epochs) == (32, 5e-3, 3)
+    keys = config_keys(type(resolved.config))
+    assert keys["training.batch_size"].default == 32
+    assert resolved.origins["training.batch_size"] == "default"

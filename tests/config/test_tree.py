@@ -1,4 +1,4 @@
-"""The tree itself: what it refuses, and that nothing in it changes once built."""
+"""The configuration tree: invalid values are rejected, and nothing changes after construction."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_every_loss_term_has_a_weight():
 
 
 def test_the_active_refinements_are_those_switched_on():
-    switched = RefinementsConfig(boundary_refinement=True, distance_transform=True)
+    switched = RefinementsConfig.model_validate({"boundary_refinement": True, "distance_transform": True})
     assert switched.active() == {"boundary_refinement", "distance_transform"}
 
 
 def test_exclusive_refinements_are_refused_together():
     with pytest.raises(ValidationError, match="exclude each other"):
-        RefinementsConfig(progressive_upsampling=True, subpixel_conv=True)
+        RefinementsConfig.model_validate({"progressive_upsampling": True, "subpixel_conv": True})
 
 
 def test_a_loss_term_that_does_not_exist_is_refused_with_the_nearest():
@@ -39,7 +39,7 @@ def test_weights_that_are_not_a_mapping_are_refused():
 
 
 def test_limits_in_the_wrong_order_are_refused():
-    with pytest.raises(ValidationError, match="must lie below"):
+    with pytest.raises(ValidationError, match="must be below"):
         LimitsConfig(lr_min=0.1, lr_max=0.1)
 
 

@@ -1,4 +1,4 @@
-"""What of a configuration is out of the ordinary, held against the named config that it was made from."""
+"""Unusual settings of a configuration, compared with the named configuration that it is based on."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, ActivityChanged, Event, RunStarted, Status, ValidationCompleted
-from engine.protocol.state import evolve
+from engine.protocol.evolve import evolve
 from engine.tasks.person.spec import refinements_of
 from tests.person_state import person_state
 

@@ -6,6 +6,7 @@ from cockpit.console.log_lines import LogLines, entry_line
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
+from engine.protocol.task_spec import NO_SPEC
 
 
 def entry(event: Event, *, status: Status = Status.NOTED, reason: str = "", actor: str = "engine") -> Entry:
@@ -13,7 +14,7 @@ def entry(event: Event, *, status: Status = Status.NOTED, reason: str = "", acto
 
 
 def lines(events: list[Event], *, quiet: bool = False) -> list[str]:
-    return [line.plain for line in LogLines(quiet=quiet).of([entry(event) for event in events])]
+    return [line.plain for line in LogLines(quiet=quiet).of([entry(event) for event in events], NO_SPEC)]
 
 
 EVENTS: list[Event] = [
@@ -44,7 +45,7 @@ def test_an_intervention_names_who_what_and_how_it_ended() -> None:
     event = e.LrScaled(5e-6, 1e-5, 2.0)
     clamped = entry(event, status=Status.CLAMPED, reason="at most [x10]\n", actor="cli:a\x1bnn")
 
-    assert entry_line(clamped).plain == (
+    assert entry_line(clamped, NO_SPEC).plain == (
         "step 120  cli:a\\x1bnn: learning rate 5.00e-06 -> 1.00e-05 [clamped] (at most [x10]\\n)"
     )
 
@@ -52,8 +53,9 @@ def test_an_intervention_names_who_what_and_how_it_ended() -> None:
 def test_a_checkpoint_that_was_asked_for_is_an_intervention() -> None:
     asked = entry(e.CheckpointSaved("a.pt", "asked", 1.0, None, True), status=Status.APPLIED, actor="cli:ann")
 
-    assert [line.plain for line in LogLines(quiet=False).of([asked])] == ["step 120  cli:ann: checkpoint a.pt (asked)"]
-    assert not list(LogLines(quiet=True).of([asked]))
+    (line,) = LogLines(quiet=False).of([asked], NO_SPEC)
+    assert [line.plain] == ["step 120  cli:ann: checkpoint a.pt (asked)"]
+    assert not list(LogLines(quiet=True).of([asked], NO_SPEC))
 
 
 def test_alerts_are_told_by_more_than_their_colour() -> None:

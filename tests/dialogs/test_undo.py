@@ -9,7 +9,8 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide
 from engine.protocol.events import Status
-from engine.protocol.state import Limits, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import Limits
 from tests.dialogs.entries import Ledger
 from tests.person_state import person_state
 

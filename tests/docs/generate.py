@@ -1,4 +1,6 @@
-"""Write the generated parts of the manual: `python -m tests.docs.generate` after a change of keys, commands or faults.
+"""Write the generated parts of the manual and the base config: run `python -m tests.docs.generate`.
+
+Run it after a change of keys, commands, faults, configuration keys, loss terms or components.
 
 The pages are files, so that they can be read and searched anywhere and no page waits for pydantic. A test compares them
 with what this writes.
@@ -6,18 +8,21 @@ with what this writes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
 from engine.config.keys import ConfigKey, config_keys
+from engine.config.yaml_source import read_settings
 from engine.protocol.command_syntax import COMMAND_WORDS, usage
 from engine.tasks.person.config import PersonConfig
 from tests.conftest import ROOT
 from tests.faults.table import rows
 
 DOCS: Final = ROOT / "cockpit" / "docs"
+BASE_CONFIG: Final = ROOT / "configs" / "rgb_hierarchical_unet_v2_attention_r64m64.yaml"
 _FENCE: Final = "```"
 
 
@@ -69,13 +74,70 @@ def generated(page: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def base_config() -> str:
+    """Return the base config with every key: its meaning above, its range behind; a section keeps its comment."""
+    text = BASE_CONFIG.read_text(encoding="utf-8")
+    lines, openings = text.splitlines(), _openings(text)
+    values = {
+        ".".join(path): lines[setting.line - 1].partition(":")[2].partition("  # ")[0].strip()
+        for path, setting in read_settings(text, BASE_CONFIG.name).items()
+    }
+    made = lines[: lines.index("")]
+    opened: set[str] = {""}
+    for name, key in config_keys(PersonConfig).items():
+        parts = name.split(".")
+        sections = [".".join(parts[:depth]) for depth in range(len(parts))]
+        for section in sections:
+            if section not in opened:
+                opened.add(section)
+                made += openings.get(section) or [*_gap(section), f"{_indent(section)}{section.rpartition('.')[2]}:"]
+        indent = "  " * (len(parts) - 1)
+        gap = _gap(name) if len(parts) == 1 else []
+        made += [
+            *gap,
+            f"{indent}# {key.meaning}",
+            f"{indent}{parts[-1]}: {values.get(name) or _value(key)}  # {key.expected}",
+        ]
+    return "\n".join(made) + "\n"
+
+
+def _openings(text: str) -> dict[str, list[str]]:
+    """Return the lines that open each section of a config, with the comment above them, by the section's name."""
+    found: dict[str, list[str]] = {}
+    comment: list[str] = []
+    parts: list[str] = []
+    for line in text.splitlines():
+        if line.strip().startswith("#") or not line:
+            comment = [*([] if not line else comment), line]
+            continue
+        name, value = (part.strip() for part in line.split(":", 1))
+        parts = [*parts[: (len(line) - len(line.lstrip())) // 2], name]
+        if not value:
+            found[".".join(parts)] = [*comment, line]
+        comment = []
+    return found
+
+
+def _indent(name: str) -> str:
+    return "  " * name.count(".")
+
+
+def _gap(name: str) -> list[str]:
+    return [] if "." in name else [""]
+
+
+def _value(key: ConfigKey) -> str:
+    return json.dumps(key.default)
+
+
 def generated_pages() -> list[Path]:
     """Return the files with generated parts."""
     return [DOCS / f"{page}.md" for page in sorted({page for page, _ in (*TABLES, *FILES)})]
 
 
 def main() -> None:
-    """Rewrite every page with generated parts."""
+    """Rewrite every page with generated parts, and the base config."""
+    BASE_CONFIG.write_text(base_config(), encoding="utf-8")
     for path in generated_pages():
         path.write_text(generated(path.stem), encoding="utf-8")
 

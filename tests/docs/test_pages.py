@@ -20,7 +20,7 @@ from engine.errors import UserError
 from engine.protocol.command_syntax import parse_command
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from tests.conftest import ROOT
-from tests.docs.generate import DOCS, TABLES, generated, generated_pages
+from tests.docs.generate import BASE_CONFIG, DOCS, TABLES, base_config, generated, generated_pages
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
@@ -52,6 +52,10 @@ def command_lines() -> Iterator[tuple[str, str]]:
 
 def test_the_readme_is_at_most_220_lines():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 220
+
+
+def test_the_base_config_is_as_it_is_generated():
+    assert BASE_CONFIG.read_text(encoding="utf-8") == base_config(), "run python -m tests.docs.generate"
 
 
 def test_the_folder_of_pages_has_at_most_twelve_entries():

@@ -1,4 +1,4 @@
-"""The program with something wrong in it, chosen by the first word: what only a test may do to a training."""
+"""The program with a planted fault, chosen by the first argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program started with or without a screen, sent a signal, and looked at once it has ended."""
+"""Start the program with or without a screen, send a signal, and examine its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Started:
 
 @dataclass(frozen=True)
 class End:
-    """What was seen of an end: `left` are processes that were still there, `spoilt` what the terminal was left with."""
+    """Observations of an end: `left` are processes that still exist, `spoilt` terminal modes that are still set."""
 
     code: int
     printed: bytes

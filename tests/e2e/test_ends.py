@@ -1,4 +1,4 @@
-"""However it ends, the run is safe and the terminal is given back."""
+"""After any end, the run is safe and the terminal is restored."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_the_program_prints_goes_to_the_log_and_never_to_the_screen(folder:
 
 
 def step_of(folder: Path) -> int:
-    """How far the run in `folder` is; 0 before it has said anything."""
+    """Return the step of the run in `folder`; 0 before its first record."""
     try:
         return state_of(folder / "runs/one").step
     except (UserError, AssertionError):
@@ -199,7 +199,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_the_console_reporter(folder
     words = (*WORDS, "--max-steps", "5")
     with TerminalSession(program(*words), folder, environment={"TERM": "dumb"}) as terminal:
         assert terminal.wait() == 0
-        assert b"cannot move its cursor: going on as with --no-ui" in terminal.written()
+        assert b"cannot move its cursor: continuing as with --no-ui" in terminal.written()
         assert b"\x1b[?1049h" not in terminal.written()
 
 

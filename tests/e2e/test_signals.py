@@ -1,4 +1,4 @@
-"""A signal ends the program at every moment: exit code 128 + n, the terminal as before, nothing left running."""
+"""A signal ends the program at every moment: exit code 128 + n, a restored terminal, and no processes left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or broken: the run trains, a command says so in one sentence."""
+"""Standard streams that are closed, full or broken: the run trains, and a command reports it in one sentence."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from engine.training.step import PendingReport, TrainStep
 from engine.training.step_plan import StepPlan
 
 Plant = Callable[[TrainStep, Sequence[Batch]], AbstractContextManager[None]]
-"""What goes wrong while one step is taken, and is right again afterwards where it is not the run's own state."""
+"""A fault during one step. It disappears afterwards, except for the run's own state."""
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, faults: Mapping[int, Plant]) -> None:

@@ -1,6 +1,6 @@
-"""Every fault that the run is held against, what happens then, and the test that shows it.
+"""Every tested fault, the run's reaction, and the test that shows it.
 
-Printed by `python -m tests.faults.table`; the page reliability of the manual has the same rows.
+Printed by `python -m tests.faults.table`; the manual's page on reliability has the same rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong, what the run does, and where that is tried: `file::function` under tests/."""
+    """A fault, the run's reaction, and its test: `file::function` under tests/."""
 
     what: str
     then: str

@@ -1,4 +1,4 @@
-"""Data that go away while a run trains on them: an alert, a wait, and either the same run as ever or a checkpoint."""
+"""Data that become unreachable during training: an alert, a wait, then either an unchanged run or a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.tasks.person.data.builders import write_coco, write_mask_folders
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """People on the disk, of whom nothing is kept in memory."""
+    """People on disk, without any cache in memory."""
     monkeypatch.setattr(PictureCache, "_keep", lambda cache, index, picture: None)
     return write_coco(tmp_path / "data")
 

@@ -1,4 +1,4 @@
-"""What comes in from outside while a run trains: floods of commands, locks, clocks, folders that cannot be written."""
+"""External disturbances of a training run: floods of commands, locks, clocks, unwritable folders."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_second_process_on_the_run_is_refused_and_the_first_one_trains_on(tmp_
 
 @contextmanager
 def _as_somebody_who_may_not_write(folder: Path) -> Iterator[None]:
-    """The folder and what is in it can be read and not written, also where the tests run as root."""
+    """Make the folder and its content readable but not writable, even if the tests run as root."""
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     was = os.geteuid()
@@ -141,7 +141,7 @@ def _as_somebody_who_may_not_write(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter."""
+    """Return a folder that every user may enter."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -155,7 +155,7 @@ def test_a_run_in_a_read_only_directory_is_read_and_not_resumed(open_folder: Pat
     with _as_somebody_who_may_not_write(open_folder):
         with pytest.raises(UserError, match="cannot lock"):
             train(RunRequest(directory, small_config(), device="cpu", resume=True), Interrupt())
-        with pytest.raises(UserError, match="cannot make a run"):
+        with pytest.raises(UserError, match="cannot create a run"):
             create_run(open_folder, "another")
         assert list(series(directory, "loss/total")) == [1, 2, 3]
     assert sorted(path.name for path in directory.rglob("*")) == before

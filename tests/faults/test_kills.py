@@ -1,4 +1,4 @@
-"""SIGKILL at thirty random moments, while a checkpoint is written included: the run ends as if nothing had been."""
+"""SIGKILL at thirty random moments, including during a checkpoint: the run ends like an undisturbed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to rot without a skipped step: a validation or a last update that is not finite, nothing left to train on."""
+"""Failures without a skipped step: a non-finite validation or last update, or no samples left."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_a_run_whose_samples_are_all_excluded_does_not_end_well(tmp_path: Path) 
     script = [ScriptedCommand(3, c.ExcludeSamples(everything), 1)]
     assert run(tmp_path / "run", config, script=script) == 1
     assert _reason(tmp_path / "run") == (
-        f"every batch of epoch 3 holds one of {len(everything)} excluded samples: nothing is left to train on; begin "
-        "anew with smaller batches or other data"
+        f"every batch of epoch 3 holds one of {len(everything)} excluded samples: nothing is left to train on; start a "
+        "new run with smaller batches or other data"
     )
     assert state_of(tmp_path / "run").step == 3
 

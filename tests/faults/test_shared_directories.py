@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def _as_another_user() -> Iterator[None]:
-    """Whoever owns the files has no special rights while this lasts, root neither."""
+    """Drop the special rights of the files' owner and of root in the block."""
     was = os.geteuid()
     if was == 0:
         os.seteuid(NOBODY)

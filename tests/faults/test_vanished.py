@@ -1,4 +1,4 @@
-"""Files of a run that are deleted while it trains: said by an alert, made again, and trained on."""
+"""Files of a run that are deleted during training: an alert reports it, and they are written again."""
 
 from __future__ import annotations
 

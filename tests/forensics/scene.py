@@ -1,4 +1,4 @@
-"""A small network in the middle of training, the batch it is about to see, and ways to break one operation of it."""
+"""A small network during training, its next batch, and ways to break one of its operations."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class Scene:
         return evidence_of(self.train_step, [batch or self.batch], replace(self.plan, **plan))  # type: ignore[arg-type]
 
     def take(self, evidence: Evidence) -> StepReport:
-        """The step itself."""
+        """Execute the step."""
         return self.train_step.run(evidence.batches, evidence.plan).resolve()
 
     def name(self, evidence: Evidence | None = None) -> Fault:
-        """The fault of the next step."""
+        """Return the fault of the next step."""
         moments = moments_of(self.train_step.optimizer, self.model)
         return name_fault(self.objective, self.model, moments, evidence or self.evidence())
 
     def whole(self) -> Mapping[str, Any]:
-        """A copy of everything that training is made of."""
+        """Return a copy of the complete training state."""
         copied = {name: value.clone() for name, value in self.model.state_dict().items()}
         moments = moments_of(self.train_step.optimizer, self.model)
         return {
@@ -111,7 +111,7 @@ class SpoiltGradient(torch.autograd.Function):
 
 
 def after(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
-    """Let `change` have its way with what the module gives."""
+    """Replace the module's output by `change` of it."""
     forward = module.forward
     module.forward = lambda *inputs: change(forward(*inputs))  # type: ignore[method-assign]
 
@@ -123,7 +123,7 @@ def first_convolution(model: nn.Module, part: str) -> tuple[str, nn.Module]:
 
 
 def spoil_term(monkeypatch: pytest.MonkeyPatch, term: str, change: Callable[[Tensor], Tensor]) -> None:
-    """Let `change` have its way with the value of a loss term."""
+    """Replace the value of a loss term by `change` of it."""
     terms = engine.tasks.person.losses.terms
     if term == "cross_entropy":
         real: Any = terms.cross_entropy

@@ -1,4 +1,4 @@
-"""Each refinement off in turn, from one checkpoint: the guilty one is found, and the run is not touched."""
+"""Each refinement off in turn from one checkpoint: the harmful one is found, and the run is unchanged."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_term_that_makes_large_gradients_is_the_least_calm(run: Path, monkeypa
 
     spoil_term(monkeypatch, "boundary_aware", steep)
     result = ablate(AblationRequest(run, 3, device="cpu"))
-    assert result.blamed == ("boundary_aware_loss",) and "least calm" in result.words
+    assert result.blamed == ("boundary_aware_loss",) and "least stable" in result.words
 
 
 def test_the_recorded_batch_is_tried_without_each_refinement(

@@ -1,4 +1,4 @@
-"""Faults planted one at a time: each is named by its operation, module, term and refinement, and nothing is moved."""
+"""Planted faults: each is named by its operation, module, term and refinement, and the state is unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inquiry inside a run: what it writes and says, how seldom it looks, and that training never notices."""
+"""Investigation inside a run: its results, its frequency, and that training is not affected."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.train import train
+from engine.supervision.run_memory import RunMemory
 from engine.tasks.person.data.sources import open_splits
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import SPEC
@@ -132,7 +133,7 @@ def bad_step(forensics: Forensics, step: int, **changes: Any) -> tuple[Any, Step
 
 
 def test_a_fault_in_every_step_is_looked_at_once_in_a_while(tmp_path: Path, train_state: TrainState) -> None:
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     due = [step for step in range(2 * APART + 1) if step % 40 == 0]
     found = [step for step in due if forensics.investigate(*bad_step(forensics, step)) is not None]
     assert APART == 100 and found == [0, 120]
@@ -141,7 +142,7 @@ def test_a_fault_in_every_step_is_looked_at_once_in_a_while(tmp_path: Path, trai
 def test_another_kind_of_fault_is_looked_at_at_once_and_a_step_back_too(
     tmp_path: Path, train_state: TrainState
 ) -> None:
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     assert forensics.investigate(*bad_step(forensics, 50))
     assert not forensics.investigate(*bad_step(forensics, 51))
     assert forensics.investigate(*bad_step(forensics, 52, bad_terms=("dice",)))
@@ -149,21 +150,21 @@ def test_another_kind_of_fault_is_looked_at_at_once_and_a_step_back_too(
 
 
 def test_the_kinds_of_fault_that_are_looked_at_are_bounded(tmp_path: Path, train_state: TrainState) -> None:
-    forensics = Forensics(tmp_path, CONFIG, train_state)
-    forensics._looked_at.update({((str(number),), (), (), ()): 0 for number in range(MOST_KINDS)})
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
+    forensics.memory.diagnosed_at.update({((str(number),), (), (), ()): 0 for number in range(MOST_KINDS)})
     assert forensics.investigate(*bad_step(forensics, 3)) is None
 
 
 def test_the_first_faults_and_the_newest_are_kept(tmp_path: Path, train_state: TrainState) -> None:
     config = small_config(guard={"max_forensics": 4})
-    forensics = Forensics(tmp_path, config, train_state)
+    forensics = Forensics(tmp_path, config, train_state, RunMemory(config, SPEC))
     for number in range(7):
         assert forensics.investigate(*bad_step(forensics, number, bad_terms=(str(number),)))
     assert [path.name[-1] for path in folders_of(tmp_path)] == ["1", "2", "6", "7"]
 
 
 def test_a_step_that_fails_again_gets_a_folder_of_its_own(tmp_path: Path, train_state: TrainState) -> None:
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     for term in "ab":
         forensics.investigate(*bad_step(forensics, 4, bad_terms=(term,)))
     assert [path.name for path in folders_of(tmp_path)] == ["step-00000005", "step-00000005-2"]
@@ -182,7 +183,7 @@ def test_a_full_disk_leaves_no_half_folder_and_the_fault_is_named_all_the_same(
         real(*args, **more)
 
     monkeypatch.setattr(engine.forensics.evidence_dir.torch, "save", full)
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     found = forensics.investigate(*bad_step(forensics, 1))
     assert found is not None and found.named.direction == "input" and found.named.folder == ""
     assert "could not be written" in found.alert.message
@@ -196,7 +197,7 @@ def test_a_replay_that_fails_does_not_end_the_run_and_leaves_its_evidence(
         raise torch.OutOfMemoryError("out of memory\nlong story")
 
     monkeypatch.setattr("engine.forensics.investigate.name_fault", exhausted)
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     found = forensics.investigate(*bad_step(forensics, 1))
     assert found is not None and found.named.verdict == NOT_REPLAYED
     assert "the replay failed: out of memory" in found.alert.message and "main.py diagnose" in found.alert.remedy
@@ -206,13 +207,13 @@ def test_a_replay_that_fails_does_not_end_the_run_and_leaves_its_evidence(
 
 def test_a_read_only_run_directory_is_survived(tmp_path: Path, train_state: TrainState) -> None:
     (tmp_path / "forensics").write_text("a file where the folder should be")
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     found = forensics.investigate(*bad_step(forensics, 1))
     assert found is not None and found.problem
 
 
 def test_names_from_outside_are_text_in_every_report(tmp_path: Path, train_state: TrainState) -> None:
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     evidence, report = bad_step(forensics, 1)
     hostile = ("../../x\n\x1b[31m[red]", "a\u202eb", "", "x" * 5000)
     evidence.batches[0].sample_ids = hostile
@@ -226,7 +227,7 @@ def test_names_from_outside_are_text_in_every_report(tmp_path: Path, train_state
 
 
 def test_a_moment_that_is_at_fault_is_kept_beside_the_weights(tmp_path: Path, train_state: TrainState) -> None:
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     batch, plan = random_batch(CONFIG), plan_for(1.0, initial_state("run", CONFIG), CONFIG)
     train_state.train_step.run([batch], plan).resolve()
     weight = dict(train_state.model.named_parameters())["foreground.classify.weight"]
@@ -242,7 +243,7 @@ def test_a_spoilt_loss_term_reaches_the_alert(
     tmp_path: Path, train_state: TrainState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil_term(monkeypatch, "boundary_aware", lambda value: value / 0)
-    forensics = Forensics(tmp_path, CONFIG, train_state)
+    forensics = Forensics(tmp_path, CONFIG, train_state, RunMemory(CONFIG, SPEC))
     batch, plan = random_batch(CONFIG), plan_for(1.0, initial_state("run", CONFIG), CONFIG)
     evidence = forensics.capture([batch], plan)
     found = forensics.investigate(evidence, train_state.train_step.run([batch], plan).resolve())

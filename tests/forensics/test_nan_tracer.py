@@ -1,4 +1,4 @@
-"""Where something non-finite began: inherited along what is computed from it, and not along what is masked out."""
+"""The origin of a non-finite value: inherited by computed values, but not by masked ones."""
 
 from __future__ import annotations
 

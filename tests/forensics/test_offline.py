@@ -1,4 +1,4 @@
-"""Another process, given the folder of evidence alone, finds the same; and what is damaged or foreign is said to be."""
+"""Another process finds the same fault from the evidence folder alone, and reports damaged or foreign folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replay computes what the step computes, to the last bit, and leaves everything as it found it."""
+"""A replay equals the step bit for bit, and restores all state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in a thread: it ends with a code, a sentence or a fault, and can be stopped before it began."""
+"""A run in a thread: it ends with a code, a message or a fault, and can be stopped before it starts."""
 
 from __future__ import annotations
 

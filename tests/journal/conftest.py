@@ -13,7 +13,7 @@ from tests.recorded import writing
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    """Where a run may live."""
+    """Return the directory of a run."""
     return tmp_path / "a-run"
 
 

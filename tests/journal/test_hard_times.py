@@ -1,4 +1,4 @@
-"""A killed process and a full disk: what was written stays, what was not is written as soon as it can be."""
+"""A killed process and a full disk: written data remain, and the rest is written as soon as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands reach the engine once, in order, and each gets an answer."""
+"""Commands reach the engine once, in order, and each is answered."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_box_that_cannot_be_read_says_so_and_does_not_raise(run_dir: Path, mai
 def test_nobody_sends_to_a_run_that_ended(run_dir: Path) -> None:
     with writing(run_dir):
         pass
-    with pytest.raises(UserError, match="the run 'a-run' is not running: nobody would read the command"):
+    with pytest.raises(UserError, match="the run 'a-run' is not running, so no process would read the command"):
         send(run_dir, c.Pause(), "me")
     with closing(JournalReader(run_dir)) as reader:
         assert reader.newest_ids().command == 0

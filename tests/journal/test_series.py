@@ -1,4 +1,4 @@
-"""Histories: lineages of branches, layouts that change, and numbers that are none."""
+"""Metric histories: lineages of branches, changing layouts, NaN and absent values."""
 
 from __future__ import annotations
 

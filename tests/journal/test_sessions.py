@@ -1,4 +1,4 @@
-"""Who is alive."""
+"""Sessions: which process is alive."""
 
 from __future__ import annotations
 

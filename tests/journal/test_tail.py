@@ -1,4 +1,4 @@
-"""Following a journal: one glance tells of update, rows come packed, one look is one moment."""
+"""Following a journal: one cheap check for news, packed rows, and consistent snapshots."""
 
 from __future__ import annotations
 

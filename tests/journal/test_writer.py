@@ -1,4 +1,4 @@
-"""Recording: cheap, in order, and never lost without a word."""
+"""Recording: cheap, in order, and never lost silently."""
 
 from __future__ import annotations
 

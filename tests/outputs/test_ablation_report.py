@@ -1,4 +1,4 @@
-"""Who is to blame, from numbers alone."""
+"""The culprit of an ablation, from numbers alone."""
 
 from __future__ import annotations
 
@@ -54,4 +54,4 @@ def test_a_calm_run_blames_none_and_a_restless_refinement_is_told_by_its_norm() 
 
 
 def test_without_a_refinement_there_is_none_to_blame() -> None:
-    assert blame(variant("", 3), ()) == ((), "no refinement is on: there is none to blame")
+    assert blame(variant("", 3), ()) == ((), "no refinement is on, so none is to blame")

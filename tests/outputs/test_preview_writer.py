@@ -1,4 +1,4 @@
-"""Validation pictures: what is written comes back, old ones go, a refusing disk ends nothing."""
+"""Validation pictures: they are read back unchanged, old ones are deleted, and disk errors end nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine's load is sampled beside the training, and what the machine does not tell is left out."""
+"""The machine's load is sampled during training, and unavailable values are left out."""
 
 from __future__ import annotations
 

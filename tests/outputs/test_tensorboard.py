@@ -1,4 +1,4 @@
-"""The TensorBoard writer: what goes in comes back out of TensorBoard's own reader, and the engine never feels it."""
+"""The TensorBoard writer: TensorBoard's own reader returns the written values, and the engine is never delayed."""
 
 from __future__ import annotations
 

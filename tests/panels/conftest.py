@@ -1,4 +1,4 @@
-"""A recorded run, a session on it with a clock of its own, and tests that press keys as coroutines."""
+"""A recorded run, a session on it with its own clock, and tests that press keys as coroutines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Iterator[RecordedRun]:
 
 @pytest.fixture
 def told(run: RecordedRun) -> RecordedRun:
-    """The same at step 400, with everything that can happen behind it."""
+    """The same run at step 400, after every kind of event."""
     run.tell(400)
     return run
 

@@ -1,4 +1,4 @@
-"""A stage for one panel: an app that holds nothing else, hands it update, and keeps what it asks for."""
+"""A stage for one panel: an app with only that panel. It passes updates to it and records its requests."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Stage(App[None]):
         return [segment for row in rows_of(self.screen) for segment in row]
 
     def find(self, text: str) -> tuple[int, int]:
-        """Column and row at which `text` stands."""
+        """Return the column and row of `text`."""
         for row, line in enumerate(self.shown.splitlines()):
             if text in line:
                 return line.index(text), row

@@ -75,7 +75,7 @@ def test_every_command_can_be_typed() -> None:
         ("set-lr", "write 'set-lr VALUE'"),
         ("set-lr fast", "write 'set-lr VALUE'"),
         ("promote now", "'now' is not --force"),
-        ("enable", "write 'enable REFINEMENT'"),
+        ("enable", "write 'enable COMPONENT'"),
         ("set-weight dice", "write 'set-weight TERM VALUE'"),
         ("set-weight dice much", "write 'set-weight TERM VALUE'"),
         ("set-weight dice 1 2", "one argument too many"),

@@ -22,7 +22,8 @@ from engine.protocol.command_syntax import COMMAND_WORDS, parse_command
 from engine.protocol.commands import Command
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status, SteeringEvent
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from tests.protocol.test_codec import PLAIN, Everything, Point
 from tests.protocol.test_decide import ONE_OF_EACH
 

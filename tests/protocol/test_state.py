@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from dataclasses import FrozenInstanceError, replace
 from typing import Any, get_args
 
@@ -9,7 +10,8 @@ import pytest
 
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.protocol.state import LrPin, Probation, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import Decided, Decisions, LrPin, Measurements, Probation, RunState
 from engine.tasks.person.spec import refinements_of
 from tests.person_state import person_state
 
@@ -71,6 +73,7 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     (e.ValidationCompleted(1.0, {"miou": 0.4}, 1.0), {"score": 0.4, "best_score": 0.4}),
     (e.CheckpointSaved("b.pt", "step", 1.0, None, good=True), {"last_checkpoint": "b.pt", "good_checkpoint": "b.pt"}),
     (e.CheckpointSaved("b.pt", "step", 1.0, None, good=False), {"last_checkpoint": "b.pt"}),
+    (e.RolledBack("a.pt", 40, 3), {"phase_started_at": 3, "enabled_at": {"boundary_refinement": 3}}),
     (e.StepSkipped(("dice",), (), (), "NaN"), {"skipped_steps": 1}),
     (e.SampleRejected("a.jpg", "truncated"), {"rejected_samples": 1}),
     (e.AlertRaised("spike", "loss x10"), {"alerts": 1}),
@@ -108,7 +111,6 @@ WITHOUT_EFFECT: list[Event] = [
     e.EpochCompleted(0, 1.0, 2.0),
     e.CheckpointFailed("a.pt", "full"),
     e.CheckpointDamaged("a.pt", "checksum"),
-    e.RolledBack("a.pt", 9, 3),
     e.AutopilotDecided("waits", "steps in phase is 12, must be at least 100"),
 ]
 
@@ -125,6 +127,23 @@ def test_an_event_that_steers_nothing_leaves_the_state_alone(event: Event) -> No
 
 def test_every_event_stands_in_these_tables() -> None:
     assert {type(event) for event, _ in CHANGES} | {type(event) for event in WITHOUT_EFFECT} == set(get_args(Event))
+
+
+def test_every_field_but_run_and_spec_is_decided_or_measured_in_its_type() -> None:
+    decided, whole = typing.get_type_hints(Decided), typing.get_type_hints(RunState)
+    constant = {"run": decided["run"], "spec": decided["spec"]}
+    assert typing.get_type_hints(Decisions) | constant == decided
+    assert typing.get_type_hints(Measurements) | decided == whole
+
+
+def test_a_rollback_by_the_guardian_is_counted() -> None:
+    back = e.RolledBack("a.pt", 40, 3)
+    assert [evolve(BEFORE, back, 3, actor=actor).rollbacks for actor in ("", "ada", "guardian")] == [0, 0, 1]
+
+
+def test_a_rollback_leaves_what_was_earlier_than_its_checkpoint() -> None:
+    back = evolve(BEFORE, e.RolledBack("a.pt", 40, 20), 20)
+    assert (back.phase_started_at, back.enabled_at) == (7, {"boundary_refinement": 7})
 
 
 def test_the_best_score_survives_a_worse_validation() -> None:

@@ -1,4 +1,4 @@
-"""Steering that changes the phase: the gate of the new one is shut until it has been earned."""
+"""Interventions that change the phase: the gate of the new phase starts blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run directory written before tasks existed is still read, and goes on bit for bit."""
+"""A run directory from before tasks existed is still readable, and resumes bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole run under every guard: what it journals, and that it ends as it should."""
+"""A whole run with every guard: its journal, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guardian in whole runs: what becomes of one whose steps are not finite, and that all of it can be read."""
+"""The guardian in whole runs: reactions to non-finite steps, and their records in the journal."""
 
 from __future__ import annotations
 
@@ -226,3 +226,15 @@ def test_what_was_steered_before_a_rollback_outlives_a_crash_right_after_it(tmp_
 
 def _dies(*args: object) -> None:
     raise RuntimeError("killed")
+
+
+def test_a_resumed_run_does_not_alert_warn_or_diagnose_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory, config = tmp_path / "run", recovery(long_config(training={"max_steps": 18}), enabled=False)
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step in (11, 12, 14))
+    assert run(directory, config, script=(ScriptedCommand(13, c.Stop(), 1),)) == 0
+    first = entries(directory, e.AlertRaised, e.FaultNamed)
+    alerts = [entry.event.kind for entry in first if isinstance(entry.event, e.AlertRaised)]
+    assert sorted(alerts) == ["fault", "guardian is off", "non-finite step"]
+    assert run(directory, config, resume=True) == 0
+    assert [entry.step for entry in entries(directory, e.StepSkipped)] == [12, 13, 15]
+    assert entries(directory, e.AlertRaised, e.FaultNamed) == first

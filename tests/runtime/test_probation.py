@@ -1,4 +1,4 @@
-"""A promotion on probation, in whole runs: what fails it, how the run goes back, and what the autopilot makes of it."""
+"""A promotion on probation in whole runs: failures, the return of the run, and the autopilot's reaction."""
 
 from __future__ import annotations
 

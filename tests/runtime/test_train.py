@@ -1,4 +1,4 @@
-"""Whole runs in this process: what they leave behind, how they are steered, stopped, resumed and how they fail."""
+"""Whole runs in this process: their files, steering, stopping, resuming and failing."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_a_useless_init_from_is_the_users_mistake(tmp_path: Path, content: bytes
 
 
 class _Run:
-    """A run in a thread of its own, steered through its journal as another process would."""
+    """A run in its own thread, steered through its journal as by another process."""
 
     def __init__(self, directory: Path, config: PersonConfig):
         self.directory = directory

@@ -1,4 +1,4 @@
-"""What a journal's entries say at a glance."""
+"""A summary of a journal's entries."""
 
 from __future__ import annotations
 

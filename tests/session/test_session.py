@@ -194,7 +194,7 @@ def test_a_process_that_left_without_a_word_is_told(tmp_path: Path, watch: Watch
     assert session.pulse == "its process is gone without a word"
     assert (answer.entry.status, answer.entry.reason) == (Status.REFUSED, "the run's process is gone")
     assert session.pending == ()
-    assert session.send(c.Pause()).reason == "the run 'run' is not running: nobody would read the command"
+    assert session.send(c.Pause()).reason == "the run 'run' is not running, so no process would read the command"
 
 
 def test_a_process_that_ended_too_early_is_told(tmp_path: Path, watch: Watch) -> None:

@@ -1,4 +1,4 @@
-"""States decoded one after the other are those that decoding each by itself gives."""
+"""States decoded in sequence equal those decoded individually."""
 
 from __future__ import annotations
 

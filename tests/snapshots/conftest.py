@@ -46,6 +46,15 @@ async def settled(pilot: Pilot[None], *, looks: int = 100) -> None:
     raise AssertionError("the screen never came to rest")
 
 
+_CONFIG = """extends: tiny
+model:
+  refinements:
+    active_contour_loss: false
+training:
+  learning_rate: 5e-6
+"""
+
+
 @pytest.fixture(autouse=True)
 def same_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """What a terminal or a person's settings could change is as it is on any other machine."""
@@ -70,7 +79,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     record_run(folder / "runs" / "done", finished=True)
     for name in ("calm", "done"):
         run_dir = folder / "runs" / name
-        (run_dir / "config.yaml").write_text("extends: tiny\ntraining:\n  learning_rate: 5e-6\n", encoding="utf-8")
+        (run_dir / "config.yaml").write_text(_CONFIG, encoding="utf-8")
         (run_dir / "console.log").write_text(LOG, encoding="utf-8")
         draw_previews(run_dir, 400)
     (folder / "runs" / "early").mkdir()

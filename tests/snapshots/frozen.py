@@ -1,4 +1,4 @@
-"""A session that stands still: what a recorded run was like at one moment, the same on every machine."""
+"""A frozen session: a recorded run at one moment, the same on every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation pictures for the preview: two figures on a gradient, predicted a little beside the truth."""
+"""Validation pictures for the preview: two figures on a gradient, predicted slightly off the truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The level that a loss must get below: the best answer that does not look at the image."""
+"""The level that a loss must fall below: the best answer that ignores the image."""
 
 from __future__ import annotations
 

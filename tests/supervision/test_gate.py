@@ -1,4 +1,4 @@
-"""The checks a promotion waits for."""
+"""The checks of a promotion."""
 
 from __future__ import annotations
 

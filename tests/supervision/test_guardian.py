@@ -1,4 +1,4 @@
-"""The guardian's policy, step by step: what it does when, and what it leaves alone."""
+"""The guardian's policy, step by step: its reactions, and the cases without one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fault(**more: object) -> FaultNamed:
 def watch(
     sights: Iterable[StepObservation], state: RunState = STATE, memory: GuardianState | None = None
 ) -> tuple[GuardianState, list[Decision]]:
-    """Show the guardian one step after the other; returns what it wanted at each."""
+    """Pass steps to the guardian one by one, and return its decisions."""
     memory, intents = memory or GuardianState(), []
     for observation in sights:
         memory, intent = consider(memory, observation, state, SETTINGS)

@@ -1,4 +1,4 @@
-"""The watch: every alert with its evidence and remedy, once while the trouble lasts, and none on a calm run."""
+"""The monitors: every alert with its evidence and remedy, once per problem, and none on a calm run."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_skipped_steps_are_counted() -> None:
 def test_a_loss_that_stands_still_is_a_plateau_unless_the_learning_rate_is_tiny() -> None:
     still = _rows(500, lambda n, row: {**row, "loss/total": 1.5 + 0.01 * (n % 7)})
     (alert,) = _alerts(_watched(still))
-    assert alert.kind == "plateau" and "the loss stands at 1.53" in alert.message and "promote" in alert.remedy
+    assert alert.kind == "plateau" and "the loss stays at 1.53" in alert.message and "promote" in alert.remedy
     assert _watched([{**row, "lr": 1e-6} for row in still]) == []
     assert _watched(still, config=small_config(guard={"plateau_steps": 0})) == []
 

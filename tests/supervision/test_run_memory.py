@@ -1,17 +1,19 @@
-"""The memory of a run outlive the process, and a rollback turns back all of them but the memories."""
+"""The memory of a run survives the process. A rollback restores only the statistics of steps."""
 
 from __future__ import annotations
 
 import math
 
+from engine.protocol.codec import from_text, to_text
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.guardian_types import BadStep, GuardianState
-from engine.supervision.run_memory import RunMemory
+from engine.supervision.run_memory import FaultKind, RunMemory
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
 from tests.small import small_config
 
 CONFIG: PersonConfig = small_config()
+KIND: FaultKind = (("dice",), ("edges",), (), ())
 
 
 def filled() -> RunMemory:
@@ -21,28 +23,43 @@ def filled() -> RunMemory:
     memory.window.mious.append(0.25)
     memory.phase, memory.clean_steps, memory.skipped_in_a_row = 2, 7, 3
     memory.guardian = GuardianState(bad=(BadStep(9, ("a#0",)),), spikes=(4,), attempts=2, farthest=9, refinement="x")
+    memory.warned_at, memory.diagnosed_at, memory.is_validation_doubted = 40, {KIND: 8}, True
+    assert memory.note_alert("non-finite step")
     memory.autopilot = AutopilotState(failures=(2, 2), retry_at=300, said="waits phase 2", said_at=200)
     return memory
 
 
 def test_books_are_opened_again_as_they_were_closed() -> None:
     memory = RunMemory(CONFIG, SPEC)
-    memory.load_state_dict(filled().state_text())
-    assert memory.state_text() == filled().state_text()
+    memory.load_state_dict(from_text(to_text(filled().state_dict())))
+    assert memory.state_dict() == filled().state_dict()
     assert list(memory.window.losses) == [1.0, 2.0, 4.0, 5.0] and memory.window.mious == [0.25]
     assert memory.guardian == filled().guardian and memory.autopilot == filled().autopilot
+    assert memory.warned_at == 40 and memory.diagnosed_at == {KIND: 8} and memory.is_validation_doubted
+    assert not memory.note_alert("non-finite step") and memory.note_alert("another")
+
+
+def test_the_memory_of_an_earlier_version_is_read() -> None:
+    late = ("alerted", "warned_at", "diagnosed", "is_validation_doubted")
+    earlier = {name: value for name, value in filled().state_dict().items() if name not in late}
+    memory = RunMemory(CONFIG, SPEC)
+    memory.load_state_dict(earlier)
+    assert memory.clean_steps == 7 and memory.guardian == filled().guardian
+    assert memory.warned_at is None and not memory.diagnosed_at and memory.note_alert("non-finite step")
 
 
 def test_a_rollback_leaves_what_the_guardian_and_the_autopilot_remember() -> None:
     memory = filled()
-    memory.rewind(RunMemory(CONFIG, SPEC).state_text())
+    memory.rewind(RunMemory(CONFIG, SPEC).state_dict())
     assert memory.clean_steps == 0 and not memory.window.losses and not memory.window.mious
     assert memory.guardian.attempts == 2 and memory.autopilot.retry_at == 300 and memory.skipped_in_a_row == 3
+    assert memory.warned_at == 40 and memory.diagnosed_at == {KIND: 8} and memory.is_validation_doubted
+    assert not memory.note_alert("non-finite step")
 
 
 def test_a_loss_that_is_not_finite_can_be_kept() -> None:
     memory = RunMemory(CONFIG, SPEC)
     memory.window.add(loss=math.inf, grad_norm=1.0, finite=True)
     again = RunMemory(CONFIG, SPEC)
-    again.load_state_dict(memory.state_text())
+    again.load_state_dict(from_text(to_text(memory.state_dict())))
     assert list(again.window.losses) == [math.inf]

@@ -1,4 +1,4 @@
-"""Spikes: what a rule scores, what is one event, and what an intervention changes."""
+"""Spikes: the score of a rule, the extent of one event, and the effect of an intervention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task that is right, and others that each have one mistake."""
+"""A correct task, and others with one mistake each."""
 
 from __future__ import annotations
 

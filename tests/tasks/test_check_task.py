@@ -1,4 +1,4 @@
-"""What is wrong with a task is one sentence and exit code 2 before the first step; what it raises is exit code 1."""
+"""A mistake in a task is one sentence and exit code 2 before the first step. An exception in it is exit code 1."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> N
         ("OddScore", "the score 'closenes' is not among the metrics: did you mean 'closeness'?"),
         ("OddPhase", "the phase 'two' adds the component 'extra', which the spec lacks: there is none"),
         ("OddTerm", "the term 'more' belongs to the component 'extras', which the spec lacks: did you mean 'extra'?"),
-        ("TermMissing", "losses() leaves out the term 'extra', which it was asked for"),
-        ("TermPerSample", "losses() returns the term 'error' as 2 of torch.float32, which is no floating-point scalar"),
-        ("TermNumber", "losses() returns the term 'error' as a float, which is no tensor"),
+        ("TermMissing", "losses() does not return the term 'extra'"),
+        ("TermPerSample", "losses() returns the term 'error' as 2 of torch.float32, not a floating-point scalar"),
+        ("TermNumber", "losses() returns the term 'error' as a float, not a tensor"),
         ("LooseParameter", "the network: the parameter 'scale' is in no named child"),
         ("SharedParameter", "the network: 'body' and 'head' share the parameter '0.weight'"),
         ("NoPart", "the network: the component 'extra' has no part"),
         ("NoParameters", "the network: it has no parameters to train"),
-        ("NoSums", "score() returns something else than tensors by name"),
-        ("NoMetric", "metrics() leaves out 'closeness', which the spec has"),
+        ("NoSums", "score() must return tensors by name"),
+        ("NoMetric", "metrics() does not return 'closeness', which is in the spec"),
         ("TensorMetric", "metrics() returns 'closeness' as a Tensor: make it a float"),
         ("NoValidation", "the validation split is empty"),
         ("Absent", "has no class 'Absent'"),
@@ -67,7 +67,7 @@ def test_a_mistake_is_one_sentence_before_the_first_step(tmp_path: Path, name: s
 def test_the_program_ends_with_2_and_leaves_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--no-ui", "--device=cpu", f"--task={FILE}:TermMissing", "--runs-dir", str(tmp_path / "runs")]
     assert main.main(words) == 2
-    assert capsys.readouterr().err.startswith("error: losses() leaves out the term 'extra'")
+    assert capsys.readouterr().err.startswith("error: losses() does not return the term 'extra'")
     assert not list((tmp_path / "runs").glob("*"))
 
 
@@ -93,7 +93,9 @@ def test_to_try_a_task_moves_no_generator(tmp_path: Path) -> None:
     after = torch.get_rng_state()
     seen: list[torch.Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.runtime.train._baseline", lambda *_: seen.append(torch.get_rng_state()) or _none())
+        patch.setattr(
+            "engine.runtime.start.open_run._baseline", lambda *_: seen.append(torch.get_rng_state()) or _none()
+        )
         assert run(tmp_path / "run", config) == 0
     assert torch.equal(seen[0], after)
 

@@ -7,9 +7,13 @@ from typing import get_args
 
 import pytest
 
-from cockpit.text.event_text import EventSeverity, sentence, weight
+from cockpit.text.event_info import Severity
+from cockpit.text.event_text import REGISTRY, info_of, sentence, severity
+from engine.journal.reader import Entry
 from engine.protocol import events as e
-from engine.protocol.events import Activity, Event
+from engine.protocol.events import Activity, Event, Status
+from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
+from engine.tasks.person.spec import SPEC
 
 ESCAPE = "\x1b[2J[red]\n"
 EXAMPLES: list[Event] = [
@@ -59,15 +63,39 @@ EXAMPLES: list[Event] = [
 ]
 
 
+ALL_EVENTS = (*get_args(e.SteeringEvent), *get_args(e.Fact))
+
+
+def test_every_event_of_the_protocol_has_exactly_one_entry() -> None:
+    assert [info.kind for info in REGISTRY] == list(ALL_EVENTS)
+
+
+def test_every_lasting_event_is_marked_listed_as_a_change_and_taken_back_or_told_why_not() -> None:
+    lasting = [info for info in REGISTRY if info.kind in e.LASTING_EVENTS]
+    assert len(lasting) == len(e.LASTING_EVENTS)
+    assert [info.kind for info in lasting if info.mark is None or info.changes is None or info.undo is None] == []
+
+
+def test_an_event_that_opens_an_incident_is_an_alert() -> None:
+    assert {info.severity for info in REGISTRY if info.is_trouble} == {Severity.ALERT}
+
+
 def test_the_examples_cover_every_event() -> None:
-    assert {type(event) for event in EXAMPLES} == set(get_args(e.SteeringEvent)) | set(get_args(e.Fact))
+    assert {type(event) for event in EXAMPLES} == set(ALL_EVENTS)
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
 def test_every_event_is_one_printable_line(event: Event) -> None:
-    assert sentence(event).isprintable()
-    assert sentence(event)
-    assert weight(event) in EventSeverity
+    assert sentence(event, NO_SPEC).isprintable()
+    assert sentence(event, NO_SPEC)
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
+def test_every_text_of_an_entry_is_made_of_its_event(event: Event) -> None:
+    info = info_of(event)
+    assert all(made(event) for made in (info.short, info.request, info.undo) if made is not None)
+    for change in info.changes(event) if info.changes is not None else ():
+        assert change.was != change.now
 
 
 @pytest.mark.parametrize(
@@ -88,11 +116,36 @@ def test_every_event_is_one_printable_line(event: Event) -> None:
     ],
 )
 def test_sentences_hold_what_matters(event: Event, said: str) -> None:
-    assert said in sentence(event)
+    assert said in sentence(event, NO_SPEC)
+
+
+def test_a_validation_has_the_titles_that_the_task_gives_its_metrics() -> None:
+    event = e.ValidationCompleted(1.2, {"miou": 0.4321, "iou_target": math.nan, "odd_one": 0.5}, 2.0)
+    titles = "validation: mIoU 0.4321, IoU target absent, odd one 0.5000, loss 1.2 (2 s)"
+    assert sentence(event, SPEC) == titles
+    other = TaskSpec(metrics=(Metric("odd_one", "accuracy, top 1"),))
+    assert "miou 0.4321, iou target absent, accuracy, top 1 0.5000" in sentence(event, other)
+
+
+def test_a_fault_is_put_on_the_component_in_the_words_of_the_task() -> None:
+    event = e.FaultNamed(9, "reproduced", "backward", "edges", "sqrt", "", "edges", (), "forensics/step-9", 0.2)
+    assert "component edges" in sentence(event, NO_SPEC)
+    assert "refinement edges" in sentence(event, SPEC)
+
+
+def test_the_answer_to_a_command_is_an_intervention_unless_it_matters_more() -> None:
+    def entry(event: Event, status: Status) -> Entry:
+        return Entry(1, 0.0, 0, 3, "cockpit", 1, status, "", event)
+
+    saved = e.CheckpointSaved("step-00000120.pt", "asked", 1.0, 0.4, good=True)
+    assert severity(entry(saved, Status.NOTED)) is Severity.PROGRESS
+    assert severity(entry(saved, Status.APPLIED)) is Severity.INTERVENTION
+    assert severity(entry(e.CheckpointRequested(), Status.CLAMPED)) is Severity.INTERVENTION
+    assert severity(entry(e.ValidationCompleted(1.0, {}, 2.0), Status.APPLIED)) is Severity.RESULT
 
 
 def test_what_a_person_must_see_is_an_alert() -> None:
-    alerts = {type(event) for event in EXAMPLES if weight(event) is EventSeverity.ALERT}
+    alerts = {type(event) for event in EXAMPLES if info_of(event).severity is Severity.ALERT}
 
     assert alerts == {
         e.CheckpointFailed,

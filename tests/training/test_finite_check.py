@@ -1,4 +1,4 @@
-"""Weights and moments are looked at before an update, in parts that are off too, and the bad ones are named."""
+"""Weights and moments are checked before an update, also in inactive parts, and non-finite ones are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adaptive clipping: ZClip follows the norms, AGC the weights; off, nothing of either is there."""
+"""Adaptive clipping: ZClip follows the norms, AGC the weights; switched off, neither has any effect."""
 
 from __future__ import annotations
 

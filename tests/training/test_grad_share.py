@@ -1,4 +1,4 @@
-"""Gradient shares: measured in the one backward pass as a second one would, and bounded exactly."""
+"""Gradient shares: measured in the one backward pass, equal to those of a second one, and limited exactly."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from engine.protocol.events import RefinementEnabled
-from engine.protocol.state import evolve
+from engine.protocol.evolve import evolve
 from engine.tasks.person.config import PersonConfig
 from engine.training.step_plan import blend_in, plan_for
 from tests.person_state import person_state

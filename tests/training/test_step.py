@@ -1,4 +1,4 @@
-"""The step: what it reports, how it clips, and that a non-finite one moves nothing."""
+"""The step: its report, its clipping, and that a non-finite step changes nothing."""
 
 from __future__ import annotations
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +12,10 @@ from numpy.typing import NDArray
 from cockpit.charts.columns import ColumnWindow
 from cockpit.charts.draw.glyphs import ChartSigns
 from cockpit.charts.inks import Ink
-from cockpit.text.event_text import sentence
+from cockpit.text.event_info import MarkKind
+from cockpit.text.event_text import info_of, sentence
 from engine.journal.reader import Entry
-from engine.protocol import events as e
-
-
-class Kind(IntEnum):
-    """What a mark stands for; where two share a column, the greater is drawn."""
-
-    CHECKPOINT = 0
-    NOTE = 1
-    INTERVENTION = 2
-    PHASE = 3
-    ROLLBACK = 4
-    ALERT = 5
+from engine.protocol.task_spec import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +23,36 @@ class Mark:
     """Something at a step, in one sentence whose control characters are written out."""
 
     step: int
-    kind: Kind
+    kind: MarkKind
     text: str
 
 
-_KINDS: Final[dict[type[Any], Kind]] = {
-    **dict.fromkeys(e.LASTING_EVENTS, Kind.INTERVENTION),
-    e.PhasePromoted: Kind.PHASE,
-    e.PhaseDemoted: Kind.PHASE,
-    e.CheckpointSaved: Kind.CHECKPOINT,
-    e.NoteAdded: Kind.NOTE,
-    e.RolledBack: Kind.ROLLBACK,
-    e.AlertRaised: Kind.ALERT,
-    e.SpikeDetected: Kind.ALERT,
-    e.StepSkipped: Kind.ALERT,
-    e.FaultNamed: Kind.ALERT,
-    e.CheckpointFailed: Kind.ALERT,
-    e.RunFailed: Kind.ALERT,
-}
 _INKS: Final = {
-    Kind.CHECKPOINT: Ink.CHECKPOINT,
-    Kind.NOTE: Ink.NOTE,
-    Kind.INTERVENTION: Ink.INTERVENTION,
-    Kind.PHASE: Ink.PHASE,
-    Kind.ROLLBACK: Ink.PHASE,
-    Kind.ALERT: Ink.ALERT,
+    MarkKind.CHECKPOINT: Ink.CHECKPOINT,
+    MarkKind.NOTE: Ink.NOTE,
+    MarkKind.INTERVENTION: Ink.INTERVENTION,
+    MarkKind.PHASE: Ink.PHASE,
+    MarkKind.ROLLBACK: Ink.PHASE,
+    MarkKind.ALERT: Ink.ALERT,
 }
 
 
-def ink_of_kind(kind: Kind) -> Ink:
+def ink_of_kind(kind: MarkKind) -> Ink:
     """The colour of a mark."""
     return _INKS[kind]
 
 
-def head(kind: Kind, signs: ChartSigns) -> str:
+def head(kind: MarkKind, signs: ChartSigns) -> str:
     """The character at the top of a mark's line."""
     heads = (signs.checkpoint, signs.note, signs.intervention, signs.phase, signs.rollback, signs.alert)
     return heads[kind]
 
 
-def line(kind: Kind, signs: ChartSigns) -> str:
+def line(kind: MarkKind, signs: ChartSigns) -> str:
     """The character of a mark's line: strong for phases and rollbacks, sparse for checkpoints and notes."""
-    if kind in (Kind.PHASE, Kind.ROLLBACK):
+    if kind in (MarkKind.PHASE, MarkKind.ROLLBACK):
         return signs.lines[0]
-    return signs.lines[2 if kind in (Kind.CHECKPOINT, Kind.NOTE) else 1]
+    return signs.lines[2 if kind in (MarkKind.CHECKPOINT, MarkKind.NOTE) else 1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,10 +91,10 @@ class Marks:
 NO_MARKS: Final = Marks.of(())
 
 
-def marks_of(entries: Iterable[Entry]) -> tuple[Mark, ...]:
-    """The entries that leave a mark, in the order given. A fact about a step stands at that step."""
+def marks_of(entries: Iterable[Entry], spec: TaskSpec) -> tuple[Mark, ...]:
+    """Return the marks of `entries`, in their order; an event that names a step is marked at that step."""
     return tuple(
-        Mark(getattr(entry.event, "at_step", 0) or entry.step, kind, sentence(entry.event))
+        Mark(getattr(entry.event, "at_step", 0) or entry.step, kind, sentence(entry.event, spec))
         for entry in entries
-        if (kind := _KINDS.get(type(entry.event))) is not None
+        if (kind := info_of(entry.event).mark) is not None
     )

@@ -1,12 +1,15 @@
-"""What curves were held against at each step: loss weights, refinements and clip, as they were in force."""
+"""What curves were held against at each step: loss weights, components and clip, as they were in force."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from cockpit.text import event_info
+from cockpit.text.event_info import SettingChange
+from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.state import RunState
@@ -21,7 +24,7 @@ class InForce:
     """What holds from `step` on."""
 
     step: int
-    refinements: frozenset[str] = frozenset()
+    components: frozenset[str] = frozenset()
     loss_weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     gradient_clip: float = 0.0
     spec: TaskSpec = NO_SPEC
@@ -33,7 +36,7 @@ class InForce:
 
     def total_chance(self, chance: Mapping[str, float]) -> float | None:
         """What the total loss is at chance; None while a weight or a level is not known."""
-        terms = self.spec.active_terms(self.refinements)
+        terms = self.spec.active_terms(self.components)
         if not terms or not all(term in chance and term in self.loss_weights for term in terms):
             return None
         return sum(chance[term] * self.loss_weights[term] for term in terms)
@@ -50,7 +53,9 @@ def past_of(entries: Iterable[Entry], state: RunState | None) -> tuple[InForce, 
     """
     if state is None:
         return ()
-    changes = [entry for entry in entries if isinstance(entry.event, _TELLING)]
+    changes = [
+        entry for entry in entries if isinstance(entry.event, e.RunStarted | e.RolledBack) or _changes(entry.event)
+    ]
     past = [_at_first(changes, InForce.of(state))]
     for entry in changes:
         now = _after(entry, past)
@@ -75,46 +80,44 @@ def _after(entry: Entry, past: list[InForce]) -> InForce:
         case e.RolledBack(after=step):
             return replace(past[-1], step=step)
         case event:
-            return replace(_CHANGES[type(event)](past[-1], event), step=entry.step)
+            now = past[-1]
+            for change in _changes(event):
+                now = _set(now, change, change.after)
+            return replace(now, step=entry.step)
 
 
 def _at_first(changes: Sequence[Entry], now: InForce) -> InForce:
     """What held before any change: undone from the last to the first, so that the first has the last word."""
     first = replace(now, step=0)
     for entry in reversed(changes):
-        undo = _UNDONE.get(type(entry.event))
-        first = undo(first, entry.event) if undo is not None else first
+        for change in _changes(entry.event):
+            first = _set(first, change, change.before)
     return first
 
 
-def _with(then: InForce, names: Iterable[str]) -> InForce:
-    return replace(then, refinements=then.refinements | set(names))
+def _changes(event: e.Event) -> Sequence[SettingChange]:
+    """Return the changes of what the charts compare curves with: components, loss weights and the clip."""
+    made = info_of(event).changes
+    if made is None:
+        return ()
+    return [change for change in made(event) if change.section in _SECTIONS or _is_clip(change)]
 
 
-def _without(then: InForce, names: Iterable[str]) -> InForce:
-    return replace(then, refinements=then.refinements - set(names))
+def _is_clip(change: SettingChange) -> bool:
+    return (change.section, change.name) == ("training", "gradient_clip")
 
 
-def _weighed(then: InForce, term: str, weight: float) -> InForce:
-    return replace(then, loss_weights=MappingProxyType({**then.loss_weights, term: weight}))
+def _set(then: InForce, change: SettingChange, value: Any) -> InForce:
+    """Return `then` with the changed setting at `value`."""
+    name = change.name
+    match change.section:
+        case event_info.COMPONENTS:
+            on = then.components | {name} if value else then.components - {name}
+            return replace(then, components=on)
+        case event_info.LOSS_WEIGHTS:
+            return replace(then, loss_weights=MappingProxyType({**then.loss_weights, name: value}))
+        case _:
+            return replace(then, gradient_clip=value)
 
 
-# Each function takes the event it is listed with, which no common type can say: hence Any.
-_Change = Callable[[InForce, Any], InForce]
-_CHANGES: Final[Mapping[type[Any], _Change]] = {
-    e.PhasePromoted: lambda then, event: _with(then, event.enabled),
-    e.PhaseDemoted: lambda then, event: _without(then, event.disabled),
-    e.RefinementEnabled: lambda then, event: _with(then, [event.name]),
-    e.RefinementDisabled: lambda then, event: _without(then, [event.name]),
-    e.LossWeightSet: lambda then, event: _weighed(then, event.term, event.after),
-    e.GradientClipSet: lambda then, event: replace(then, gradient_clip=event.after),
-}
-_UNDONE: Final[Mapping[type[Any], _Change]] = {
-    e.PhasePromoted: lambda then, event: _without(then, event.enabled),
-    e.PhaseDemoted: lambda then, event: _with(then, event.disabled),
-    e.RefinementEnabled: lambda then, event: then if event.before else _without(then, [event.name]),
-    e.RefinementDisabled: lambda then, event: _with(then, [event.name]) if event.before else then,
-    e.LossWeightSet: lambda then, event: _weighed(then, event.term, event.before),
-    e.GradientClipSet: lambda then, event: replace(then, gradient_clip=event.before),
-}
-_TELLING: Final = (e.RunStarted, e.RolledBack, *_CHANGES)
+_SECTIONS: Final = (event_info.COMPONENTS, event_info.LOSS_WEIGHTS)

@@ -6,13 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.annotations.marks import Kind, head, ink_of_kind, line
+from cockpit.charts.annotations.marks import head, ink_of_kind, line
 from cockpit.charts.draw.axes import cursor_label
 from cockpit.charts.draw.canvas import SPACE, Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.layout import Layout
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Pane
+from cockpit.text.event_info import MarkKind
 
 _CROWDED: Final = 6
 """More than one line of a kind in this many columns would hatch the plot: then only their heads are drawn."""
@@ -27,13 +28,13 @@ def draw_marks(canvas: Canvas, area: Area, pane: Pane, glyphs: Glyphs) -> None:
     if not places.size:
         return
     kinds = kinds_X[places]
-    crowded = np.bincount(kinds, minlength=len(Kind)) * _CROWDED > max(area.width, 6 * _CROWDED)
+    crowded = np.bincount(kinds, minlength=len(MarkKind)) * _CROWDED > max(area.width, 6 * _CROWDED)
     text_YX, style_YX = canvas.cells(area)
     blank = (text_YX[:, places] == SPACE) & (style_YX[:, places] == Ink.BLANK)  # not the blanks inside a level's name
     free = blank | (text_YX[:, places] == ord(glyphs.signs.dash))
     top = np.where(free.any(axis=0), free.argmax(axis=0), area.height // 2)
-    lines, heads = ([ord(sign(kind, glyphs.signs)) for kind in Kind] for sign in (line, head))
-    inks = np.array([ink_of_kind(kind) for kind in Kind], np.uint16)[kinds]
+    lines, heads = ([ord(sign(kind, glyphs.signs)) for kind in MarkKind] for sign in (line, head))
+    inks = np.array([ink_of_kind(kind) for kind in MarkKind], np.uint16)[kinds]
     below = blank & (np.arange(area.height)[:, None] > top) & ~crowded[kinds]
     text_YX[:, places] = np.where(below, np.array(lines, np.uint32)[kinds], text_YX[:, places])
     style_YX[:, places] = np.where(below, inks, style_YX[:, places])

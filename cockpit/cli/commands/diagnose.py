@@ -1,4 +1,4 @@
-"""`main.py diagnose RUN`: replays a recorded fault in this process, or reruns steps with each refinement off in turn.
+"""`main.py diagnose RUN`: replays a recorded fault in this process, or reruns steps with each component off in turn.
 
 What needs torch is handed in by `main.py`, and called only once it is clear that there is something to look into.
 """
@@ -60,11 +60,11 @@ def _ablate(run_dir: Path, arguments: argparse.Namespace, instruments: Instrumen
 
 
 def _announce(without: str) -> None:
-    complain(f"running with {'every refinement on' if not without else f'{without} off'} ...")
+    complain(f"running with {'every component on' if not without else f'{without} off'} ...")
 
 
 def ablation_lines(result: Ablation) -> list[str]:
-    """The table, the guiltiest refinement first, and the verdict."""
+    """The table, the component that does most harm first, and the verdict."""
     rows = [["variant", "not finite", "base loss", "norm median", "norm max", "recorded batch"]]
     rows += [_row("all on", result.control), *(_row(f"{v.without} off", v) for v in result.variants)]
     start = f"{result.control.num_steps} steps from step {result.from_step} ({result.checkpoint})"

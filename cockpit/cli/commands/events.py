@@ -19,6 +19,7 @@ from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.codec import Json
 from engine.protocol.events import Status
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import EVENT_KINDS, kind_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run_events(arguments: argparse.Namespace) -> int:
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
         is_over = not arguments.follow or _has_ended(reader)
+        spec = reader.spec()
         entries = reader.events()
     incidents = Incidents()
     incidents.add(entries)
@@ -41,7 +43,7 @@ def run_events(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.follow:
         print_json([_json(entry, incidents) for entry in wanted])
         return 0
-    _print(wanted, incidents, as_json=arguments.json)
+    _print(wanted, incidents, spec, as_json=arguments.json)
     if not is_over:
         _follow(path, kinds, after=entries[-1].id if entries else 0, as_json=arguments.json)
     return 0
@@ -55,7 +57,7 @@ def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, as_json: bo
         fresh = [entry for entry in _poll(session) if entry.id > after]
         is_over = False
         while True:
-            _print(_of(fresh, kinds), session.incidents, as_json=as_json)
+            _print(_of(fresh, kinds), session.incidents, session.spec, as_json=as_json)
             if is_over:
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -89,12 +91,12 @@ def _has_ended(reader: JournalReader) -> bool:
     return session is None or session.ended is not None or not session.process_exists()
 
 
-def _print(entries: Sequence[Entry], incidents: Incidents, *, as_json: bool) -> None:
+def _print(entries: Sequence[Entry], incidents: Incidents, spec: TaskSpec, *, as_json: bool) -> None:
     for entry in entries:
         if as_json:
             print_json(_json(entry, incidents))
         else:
-            print_lines([entry_line(entry, incidents.numbers.get(entry.id))])
+            print_lines([entry_line(entry, spec, incidents.numbers.get(entry.id))])
     sys.stdout.flush()
 
 
@@ -102,7 +104,7 @@ def _json(entry: Entry, incidents: Incidents) -> dict[str, Json]:
     return {**entry_to_json(entry), "alert": incidents.numbers.get(entry.id)}
 
 
-def entry_line(entry: Entry, alert: int | None = None) -> str:
+def entry_line(entry: Entry, spec: TaskSpec, alert: int | None = None) -> str:
     """Return the line of one event: time, step, outcome and sentence, then reason, actor and incident.
 
     `alert` is the number of the incident that the event belongs to, `None` for no incident.
@@ -112,4 +114,4 @@ def entry_line(entry: Entry, alert: int | None = None) -> str:
     who = "" if entry.actor == "engine" else f" [{escape_control(entry.actor)}]"
     why = f" ({escape_control(entry.reason)})" if entry.reason else ""
     of = f" [alert {alert}]" if alert is not None else ""
-    return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event)}{why}{who}{of}"
+    return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event, spec)}{why}{who}{of}"

@@ -19,6 +19,7 @@ from engine.protocol.command_syntax import parse_command
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Event, Status
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import event_to_json, kind_of
 
 REFUSED, UNANSWERED = 1, 3
@@ -49,7 +50,7 @@ def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> in
     found: dict[str, Json] = {"status": outcome.status.value, "step": state.step, "reason": outcome.reason}
     if outcome.event is not None:
         found |= {"kind": kind_of(outcome.event), "event": event_to_json(outcome.event)}
-    _say(arguments, {"dry_run": True, **found}, f"would be {_words(outcome, outcome.event, state.step)}")
+    _say(arguments, {"dry_run": True, **found}, f"would be {_words(outcome, outcome.event, state.step, state.spec)}")
     return REFUSED if outcome.status is Status.REFUSED else 0
 
 
@@ -58,7 +59,9 @@ def _await(path: Path, number: int, arguments: argparse.Namespace) -> int:
     if entry is None:
         _say(arguments, {"command_id": number, "status": None}, _unanswered(path, number, arguments.timeout))
         return UNANSWERED
-    _say(arguments, entry_to_json(entry), _words(entry, entry.event, entry.step))
+    with closing(JournalReader(path)) as reader:
+        spec = reader.spec()
+    _say(arguments, entry_to_json(entry), _words(entry, entry.event, entry.step, spec))
     return REFUSED if entry.status is Status.REFUSED else 0
 
 
@@ -69,11 +72,11 @@ def _unanswered(path: Path, number: int, timeout: float) -> str:
     return f"command {number} was not answered {why}"
 
 
-def _words(outcome: Outcome | Entry, event: Event | None, step: int) -> str:
+def _words(outcome: Outcome | Entry, event: Event | None, step: int, spec: TaskSpec) -> str:
     """How a command ended, in one sentence: status, step, what changed from what to what, and why."""
     said = [f"{outcome.status.value} at step {step}"]
     if outcome.status is not Status.REFUSED and event is not None:
-        said.append(sentence(event) + _change(event))
+        said.append(sentence(event, spec) + _change(event))
     if outcome.reason:
         said.append(escape_control(outcome.reason))
     return ": ".join(said)

@@ -74,7 +74,7 @@ class ChartGrid(Panel):
         self._session = session
         if new or len(session.entries) != self._num_entries:
             self._num_entries = len(session.entries)
-            self._marks = Marks.of(marks_of(session.entries))
+            self._marks = Marks.of(marks_of(session.entries, session.spec))
             self._past = past_of(session.entries, session.state)
         if new or update.rewound or update.entries:
             self.board.offer(session.history.names, session.spec)

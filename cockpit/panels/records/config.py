@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from textual.content import Content
 from textual.fuzzy import FuzzySearch
 
-from cockpit.panels.records.config_changes import Change, Changes
+from cockpit.panels.records.config_changes import Change, Changes, switches_section
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.panels.toolkit.line_list import LineList
 from cockpit.panels.toolkit.line_panel import since
@@ -61,7 +61,7 @@ class ConfigPanel(SearchedList):
         if self._session is None:
             return
         values = self._values.all(self._session.run_dir)
-        changes = self._changes.all()
+        changes = self._changes.all(switches_section(values, self._session.spec.component_names))
         by_key = {change.key: change for change in changes}
         changed = [_Row(change.key, change.now, change) for change in changes]
         held = [_Row(key, _shown(value), by_key.get(key)) for key, value in values.items()]

@@ -1,15 +1,13 @@
-"""What was changed by steering since the run began: each config key with what it was and what it is now."""
+"""Collect the config keys that steering changed since the run began, with their first and their present value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
-from cockpit.text.format import number, rate
+from cockpit.text.event_info import COMPONENTS
+from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
-from engine.protocol import events as e
-
-_ON, _OFF = "on", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,59 +25,28 @@ class Changes:
     """Folds steering events; a key that is back at its first value is no change."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, Change] = {}
+        self._by_setting: dict[tuple[str, str], Change] = {}
 
     def add(self, entry: Entry) -> None:
-        """Take in one event of the journal."""
-        for key, before, after in _effects(entry.event):
-            first = self._by_key[key].was if key in self._by_key else before
-            self._by_key[key] = Change(key, first, after, entry.step, entry.actor)
+        """Add the changes that one event of the journal made."""
+        made = info_of(entry.event).changes
+        for change in made(entry.event) if made is not None else ():
+            setting = (change.section, change.name)
+            first = self._by_setting[setting].was if setting in self._by_setting else change.was
+            key = ".".join(part for part in setting if part)
+            self._by_setting[setting] = Change(key, first, change.now, entry.step, entry.actor)
 
-    def all(self) -> list[Change]:
-        """The newest change first."""
-        return sorted(
-            (change for change in self._by_key.values() if change.was != change.now), key=lambda one: -one.step
-        )
-
-
-def _effects(event: e.Event) -> Iterator[tuple[str, str, str]]:
-    """Which keys an event changed: name, value before, value after."""
-    match event:
-        case e.LrScaled(before=before, after=after) | e.LrSet(before=before, after=after):
-            yield "training.learning_rate", rate(before), rate(after)
-        case e.LossWeightSet(term=term, before=before, after=after):
-            yield f"loss.weights.{term}", number(before), number(after)
-        case e.GradientClipSet(before=before, after=after):
-            yield "training.gradient_clip", number(before), number(after)
-        case e.AccumulationSet(before=before, after=after):
-            yield "training.accumulation", str(before), str(after)
-        case e.BatchSizeSet(before=before, after=after):
-            yield "training.batch_size", str(before), str(after)
-        case e.OptimizerSet(before=before, after=after):
-            yield "training.optimizer", before, after
-        case e.GuardianSet(before=before, after=after):
-            yield "guardian", _word(before), _word(after)
-        case e.AutopilotSet(before=before, after=after):
-            yield "autopilot", _word(before), _word(after)
-        case e.SamplesExcluded(before=before, after=after):
-            yield "excluded samples", str(before), str(after)
-        case _:
-            yield from _switches(event)
+    def all(self, switches: str = COMPONENTS) -> list[Change]:
+        """Return the changes, the newest first; `switches` is the section of the config that switches components."""
+        changed = [
+            replace(change, key=f"{switches}.{name}") if section == COMPONENTS else change
+            for (section, name), change in self._by_setting.items()
+            if change.was != change.now
+        ]
+        return sorted(changed, key=lambda change: -change.step)
 
 
-def _switches(event: e.Event) -> Iterator[tuple[str, str, str]]:
-    match event:
-        case e.RefinementEnabled(name=name):
-            yield f"model.refinements.{name}", _OFF, _ON
-        case e.RefinementDisabled(name=name):
-            yield f"model.refinements.{name}", _ON, _OFF
-        case e.PhasePromoted(enabled=names):
-            yield from ((f"model.refinements.{name}", _OFF, _ON) for name in names)
-        case e.PhaseDemoted(disabled=names):
-            yield from ((f"model.refinements.{name}", _ON, _OFF) for name in names)
-        case _:
-            pass
-
-
-def _word(on: bool) -> str:
-    return _ON if on else _OFF
+def switches_section(keys: Iterable[str], components: Collection[str]) -> str:
+    """Return the section of the config keys `keys` that switches `components`; 'components' if none does."""
+    parted = (key.rpartition(".") for key in keys)
+    return next((section for section, _, name in parted if section and name in components), COMPONENTS)

@@ -10,23 +10,25 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.style import Style
 
-from cockpit.panels.records.events_filter import KINDS, EventsFilter, weight_of
+from cockpit.panels.records.events_filter import KINDS, EventsFilter
 from cockpit.panels.toolkit.line_list import LineList
 from cockpit.panels.toolkit.panel import JumpTo
 from cockpit.panels.toolkit.search_panel import SearchedList
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, LABEL, STRONG, WARN, signs_for
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.text.event_text import EventSeverity, sentence
+from cockpit.text.event_info import Severity
+from cockpit.text.event_text import sentence, severity
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.events import Status
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 _STYLES: Final = {
-    EventSeverity.ALERT: BAD,
-    EventSeverity.RESULT: STRONG,
-    EventSeverity.INTERVENTION: ACTIVE,
-    EventSeverity.PROGRESS: "",
-    EventSeverity.SILENT: FAINT,
+    Severity.ALERT: BAD,
+    Severity.RESULT: STRONG,
+    Severity.INTERVENTION: ACTIVE,
+    Severity.PROGRESS: "",
+    Severity.SILENT: FAINT,
 }
 _ENDINGS: Final = {
     Status.APPLIED: ("applied", ACTIVE),
@@ -55,11 +57,13 @@ class EventsPanel(SearchedList):
         super().__init__(id=id)
         self._signs = signs_for(marker)
         self._filter = EventsFilter()
+        self._spec = NO_SPEC
         self._is_searching = False
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """List what came since."""
-        self._filter.watch(session.entries)
+        self._spec = session.spec
+        self._filter.watch(session.entries, self._spec)
         if not self._filter.is_done or not self._filter.total:
             self._search()
 
@@ -113,7 +117,7 @@ class EventsPanel(SearchedList):
 
     def line(self, index: int) -> Content:
         """The event at `index` of those that were found."""
-        return event_line(self._filter.found[index], self.listing.size.width, self._signs.alert)
+        return event_line(self._filter.found[index], self._spec, self.listing.size.width, self._signs.alert)
 
     def on_line_list_chosen(self, event: LineList.Chosen) -> None:
         """Take the charts to the step of the event."""
@@ -122,11 +126,11 @@ class EventsPanel(SearchedList):
         self.post_message(JumpTo(getattr(entry.event, "at_step", 0) or entry.step))
 
 
-def event_line(entry: Entry, width: int, alert_sign: str) -> Content:
+def event_line(entry: Entry, spec: TaskSpec, width: int, alert_sign: str) -> Content:
     """One event: when, at which step, who asked, how a command ended, what, and why."""
-    matter = weight_of(entry)
+    matter = severity(entry)
     when = time.strftime("%H:%M:%S ", time.localtime(entry.time)) if width >= _TIME_FROM else ""
-    sign = alert_sign if matter is EventSeverity.ALERT else " "
+    sign = alert_sign if matter is Severity.ALERT else " "
     actor = "" if entry.actor == "engine" else f"[{escape_control(entry.actor)}] "
     word, style = _ENDINGS.get(entry.status, ("", ""))
     reason = f" ({escape_control(entry.reason)})" if entry.reason else ""
@@ -136,6 +140,6 @@ def event_line(entry: Entry, width: int, alert_sign: str) -> Content:
         (f"{sign} ", BAD),
         (actor, LABEL),
         (f"{word}: " if word else "", style),
-        (sentence(entry.event), _STYLES[matter]),
+        (sentence(entry.event, spec), _STYLES[matter]),
         (reason, LABEL),
     )

@@ -7,35 +7,28 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cockpit.text.event_text import EventSeverity, sentence, weight
+from cockpit.text.event_info import Severity
+from cockpit.text.event_text import sentence, severity
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
-from engine.protocol.events import Status
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 KINDS: Final = ("all", "interventions", "alerts", "results")
 """What can be listed: everything but what another event says better, or one kind of it."""
 
-_WEIGHTS: Final = {
-    "interventions": EventSeverity.INTERVENTION,
-    "alerts": EventSeverity.ALERT,
-    "results": EventSeverity.RESULT,
+_SEVERITIES: Final = {
+    "interventions": Severity.INTERVENTION,
+    "alerts": Severity.ALERT,
+    "results": Severity.RESULT,
 }
 _BUDGET: Final = 0.006
 """Seconds of one turn: the search gives way to keys and charts."""
 
 
-def weight_of(entry: Entry) -> EventSeverity:
-    """What a person asked for is an intervention, unless it is a result or an alert."""
-    matter = weight(entry.event)
-    if entry.status is not Status.NOTED and matter in (EventSeverity.PROGRESS, EventSeverity.SILENT):
-        return EventSeverity.INTERVENTION
-    return matter
-
-
-def searched_text(entry: Entry) -> str:
-    """What a search looks through, in small letters."""
+def searched_text(entry: Entry, spec: TaskSpec) -> str:
+    """Return the text that a search looks through, in small letters."""
     actor, reason = escape_control(entry.actor), escape_control(entry.reason)
-    return f"step {entry.step} {actor} {entry.status} {sentence(entry.event)} {reason}".lower()
+    return f"step {entry.step} {actor} {entry.status} {sentence(entry.event, spec)} {reason}".lower()
 
 
 class EventsFilter:
@@ -48,6 +41,7 @@ class EventsFilter:
         """What was found so far, oldest first."""
         self._clock = clock
         self._entries: Sequence[Entry] = ()
+        self._spec = NO_SPEC
         self._next_older = 0
         self._next_newer = 0
 
@@ -67,8 +61,9 @@ class EventsFilter:
         self.found = deque()
         self._next_older = self._next_newer = len(self._entries)
 
-    def watch(self, entries: Sequence[Entry]) -> None:
-        """The entries are these now: the former ones and newer ones behind them."""
+    def watch(self, entries: Sequence[Entry], spec: TaskSpec) -> None:
+        """Search `entries`, the former ones and newer ones behind them, of a run of the task `spec`."""
+        self._spec = spec
         another = self._entries[:1] != entries[:1] or len(entries) < len(self._entries)
         self._entries = entries
         if another:
@@ -92,10 +87,10 @@ class EventsFilter:
         return older
 
     def _is_wanted(self, entry: Entry) -> bool:
-        matter = weight_of(entry)
-        if matter is EventSeverity.SILENT or (self.kind in _WEIGHTS and matter is not _WEIGHTS[self.kind]):
+        matter = severity(entry)
+        if matter is Severity.SILENT or (self.kind in _SEVERITIES and matter is not _SEVERITIES[self.kind]):
             return False
         if not self.words:
             return True
-        text = searched_text(entry)
+        text = searched_text(entry, self._spec)
         return all(word in text for word in self.words)

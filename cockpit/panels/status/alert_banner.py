@@ -13,6 +13,7 @@ from cockpit.panels.toolkit.symbols import LABEL, STRONG
 from cockpit.session.activity_text import OVER
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.session import Session, SessionUpdate
+from engine.protocol.task_spec import NO_SPEC
 
 
 class Banner(LinePanel):
@@ -72,7 +73,7 @@ class Banner(LinePanel):
         incident = self.incident
         if incident is None:
             return []
-        told = account(incident)
+        told = account(incident, NO_SPEC if self._session is None else self._session.spec)
         return [
             *flow(self._headline(incident, told), width),
             *(wrapped(f"likely cause: {told.cause}", width, STRONG, most=2) if told.cause else ()),

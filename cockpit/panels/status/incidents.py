@@ -9,6 +9,7 @@ from cockpit.console.incident_text import what_of
 from cockpit.session.incidents.incidents import NOT_FINITE, Incident
 from cockpit.text.format import escape_control, number
 from engine.protocol import events as e
+from engine.protocol.task_spec import TaskSpec
 
 _FEW = 6
 """So many modules are named; of more the rest is counted."""
@@ -28,11 +29,11 @@ class IncidentText:
     cause: str = ""
 
 
-def account(incident: Incident) -> IncidentText:
+def account(incident: Incident, spec: TaskSpec) -> IncidentText:
     """The incident in words, from everything that tells of it."""
     what = what_of(incident)
     cause = incident.cause.text if incident.cause is not None else ""
-    told = _not_finite(incident) if incident.tally(NOT_FINITE) is not None else _newest(incident)
+    told = _not_finite(incident, spec) if incident.tally(NOT_FINITE) is not None else _newest(incident)
     return IncidentText(what, told.where, told.evidence, told.remedy, cause)
 
 
@@ -66,7 +67,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
-def _not_finite(incident: Incident) -> IncidentText:
+def _not_finite(incident: Incident, spec: TaskSpec) -> IncidentText:
     told = {type(entry.event): entry.event for entry in incident.entries if _is_of_step(entry.event)}
     skipped, fault, alert = told.get(e.StepSkipped), told.get(e.FaultNamed), told.get(e.AlertRaised)
     where = evidence = remedy = ""
@@ -84,7 +85,7 @@ def _not_finite(incident: Incident) -> IncidentText:
         named = ", ".join(f"{word} {name}" for word, name in blame if name) or where
         how = ", ".join(said for said in (fault.direction, fault.verdict) if said and said not in evidence)
         where = f"{named} ({how})" if named and how else named or how
-        where += f", refinement {fault.refinement}" if fault.refinement else ""
+        where += f", {spec.component_noun} {fault.refinement}" if fault.refinement else ""
     where = escape_control(where)
     others = _places(incident)
     where = "" if where in evidence else where

@@ -44,7 +44,7 @@ class Steer(Message):
 
 
 class Ask(Message):
-    """Do what the key of `action` does; `argument` says for what ('toggle' of a refinement's name)."""
+    """Do what the key of `action` does; `argument` says for what ('toggle' of a component's name)."""
 
     def __init__(self, action: str, argument: str = "") -> None:
         self.action = action

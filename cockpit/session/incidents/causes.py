@@ -116,7 +116,7 @@ def _changes(event: e.Event) -> Iterator[tuple[str, Command]]:
     """What a run has to get used to after `event`, and the command that takes it back."""
     match event:
         case e.BatchSizeSet(before=before, after=after) if after < before:
-            yield f"batches of {after} regions instead of {before}", c.SetBatchSize(before)
+            yield f"batch size {after} instead of {before}", c.SetBatchSize(before)
         case e.AccumulationSet(before=before, after=after) if after < before:
             yield f"accumulation {after} instead of {before}", c.SetAccumulation(before)
         case e.OptimizerSet(before=former, after=name):
@@ -146,7 +146,7 @@ def _undo(key: str, usual: str) -> Command | None:
     value = _real(usual)
     if section == "loss.weights":
         return c.SetLossWeight(name, value)
-    if section == "model.refinements":
+    if usual == "False":  # of the keys that a departure names, only the switches of components are on or off
         return c.DisableRefinement(name)
     match key:
         case "training.learning_rate":

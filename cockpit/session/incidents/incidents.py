@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from cockpit.session.incidents.causes import Cause, Causes
+from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 
@@ -15,15 +16,6 @@ NOT_FINITE: Final = "not finite"
 UNSTABLE: Final = "unstable"
 _DISK: Final = "disk"
 
-_ALERTS: Final = (
-    e.AlertRaised
-    | e.StepSkipped
-    | e.FaultNamed
-    | e.SpikeDetected
-    | e.CheckpointFailed
-    | e.CheckpointDamaged
-    | e.RunFailed
-)
 _UNSTABLE_KINDS: Final = frozenset(
     {
         "exploding module",
@@ -90,7 +82,7 @@ def is_alert(entry: Entry) -> bool:
     """Whether this belongs to an incident; a rollback only where the guardian made it."""
     if isinstance(entry.event, e.RolledBack):
         return entry.actor == "guardian"
-    return isinstance(entry.event, _ALERTS)
+    return info_of(entry.event).is_trouble
 
 
 def incidents_of(entries: Iterable[Entry]) -> tuple[Incident, ...]:

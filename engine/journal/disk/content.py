@@ -1,4 +1,4 @@
-"""Whether a journal holds anything worth keeping."""
+"""Check whether a journal has content worth keeping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.journal.store import POINT_TABLES, journal_file
 def took_a_step(path: Path) -> bool:
     """Return whether the journal at `path` has metrics of a step or a validation.
 
-    Absent, empty and half-made ones have none; one that cannot be read may have some, and counts as if it had.
+    Missing, empty and incomplete journals have none. An unreadable one may have some, so it counts as True.
     """
     file = journal_file(path)
     try:

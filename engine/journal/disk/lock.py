@@ -1,4 +1,4 @@
-"""Exclusive use of a file or directory by one process, given back by the system when that process dies."""
+"""Exclusive use of a file or directory by one process; the system releases it when that process dies."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from types import TracebackType
 
 
 class Lock:
-    """An flock on the file `fd`, held until `release`; -1 for none. Children that are forked later do not hold it."""
+    """An flock on the file `fd`, held until `release`; -1 for none. Child processes forked later do not hold it."""
 
     def __init__(self, fd: int):
         self._fd = fd
         os.register_at_fork(after_in_child=self._close)
 
     def release(self) -> None:
-        """Give the lock back; a second call does nothing."""
+        """Release the lock. A second call does nothing."""
         self._close()
 
     @property
     def is_held(self) -> bool:
-        """Whether there is a lock to give back."""
+        """Whether the lock is held."""
         return self._fd >= 0
 
     def take_over(self, other: Lock) -> None:
-        """Hold what `other` held, which holds nothing any more."""
+        """Take the lock from `other`, which then holds none."""
         self._fd, other._fd = other._fd, -1
 
     def write(self, text: str) -> None:
-        """Make `text` the whole content of the locked file, which `try_lock` was given flags to write to."""
+        """Replace the content of the locked file by `text`; `try_lock` must have had flags for writing."""
         content = text.encode()
         os.pwrite(self._fd, content, 0)
         os.ftruncate(self._fd, len(content))
@@ -49,7 +49,10 @@ class Lock:
 
 
 def try_lock(path: Path, *, flags: int = os.O_RDONLY) -> Lock | None:
-    """Lock `path` (a directory, or a file that `flags` may create, mode 0600), or None when it is locked already."""
+    """Return a lock on `path`, or `None` if it is already locked.
+
+    `path` is a directory, or a file that `flags` may create with mode 0600.
+    """
     fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The files of an open journal: whether they are still the ones that were opened, and what is in their place if not."""
+"""The files of an open journal: detect that they were deleted or replaced."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 Identity = tuple[int, int]
-"""Device and inode: another file under the same name has another one."""
+"""Device and inode, which differ for another file of the same name."""
 
 _BESIDE: Final = ("", "-wal", "-shm")
-"""What SQLite's names for a database and its two companions end in."""
+"""Suffixes of SQLite's names for a database and its two companion files."""
 
 
 def identity_of(path: Path | int) -> Identity | None:
-    """Return what tells the file at `path`, or behind a descriptor, apart from any other; None if there is none."""
+    """Return the identity of the file at `path` or behind a descriptor; `None` if there is none."""
     try:
         found = os.stat(path)
     except OSError:
@@ -25,7 +25,7 @@ def identity_of(path: Path | int) -> Identity | None:
 
 
 class JournalFiles:
-    """Remembers which files belong to the open journal at `file`: the database, its log, their directory."""
+    """The files of the open journal at `file`: the database, its log and their directory."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -33,7 +33,7 @@ class JournalFiles:
         self._size = 0
 
     def learn(self) -> None:
-        """Remember the files that are there and were not known yet, and how far the database has grown."""
+        """Record existing files that are not yet known, and the current size of the database."""
         for path in self._paths():
             found = identity_of(path)
             if found is not None:
@@ -42,19 +42,20 @@ class JournalFiles:
             self._size = max(self._size, self._file.stat().st_size)
 
     def lost(self) -> tuple[Path, ...]:
-        """Return the known paths that lead to nothing, or to another file, now."""
+        """Return the known paths that are now missing or lead to another file."""
         return tuple(path for path, known in self._known.items() if identity_of(path) != known)
 
     def is_cut(self) -> bool:
-        """Whether the database is shorter than it was: it only ever grows."""
+        """Return whether the database is shorter than before. It normally only grows."""
         try:
             return self._file.stat().st_size < self._size
         except OSError:
             return False
 
     def make_room(self, *, is_broken: bool) -> Path | None:
-        """Clear the journal's place for a new one. A file that another program put there, or that `is_broken`, is kept
-        under another name, which is returned. Raises OSError.
+        """Remove the journal's files for a new journal. Raises OSError.
+
+        A file of another program, or one that `is_broken`, is renamed, and its new path is returned; otherwise `None`.
         """
         found, known = identity_of(self._file), self._known.get(self._file)
         is_kept = found is not None and (found != known or is_broken)
@@ -62,14 +63,14 @@ class JournalFiles:
         for end in _BESIDE:
             path = self._file.with_name(self._file.name + end)
             is_ours = identity_of(path) == self._known.get(path)
-            if kept is None or (is_ours and not is_broken):  # our log would be replayed into another's database
+            if kept is None or (is_ours and not is_broken):  # SQLite would replay our log into a foreign database
                 path.unlink(missing_ok=True)
             elif path.exists():
                 path.replace(kept.with_name(kept.name + end))
         return kept
 
     def forget(self) -> None:
-        """The journal is opened again: none of the former files belongs to it."""
+        """Forget all files; the journal is opened again."""
         self._known.clear()
         self._size = 0
 
@@ -78,6 +79,6 @@ class JournalFiles:
 
 
 def _free_name(file: Path) -> Path:
-    """Return a name for a file that is put out of the way."""
+    """Return an unused name for a file that is moved away."""
     names = (file.with_name(f"{file.name}.found-{number}") for number in count(1))
     return next(name for name in names if not name.exists())

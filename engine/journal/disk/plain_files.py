@@ -1,4 +1,4 @@
-"""Plain files: what may be written in a directory that others may have filled, so that no link leads out of it."""
+"""Check that files and directories are plain, so that links never redirect writing elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _KINDS: Final = (
 
 
 def check_plain_file(path: Path) -> None:
-    """Raise UserError unless `path` is absent or a regular file without a second name: writing must change no other."""
+    """Raise UserError unless `path` is missing or a regular file with one name.
+
+    Writing then changes no other file.
+    """
     found = _status(path)
     if found is None:
         return
@@ -32,9 +35,9 @@ def check_plain_file(path: Path) -> None:
 
 
 def check_plain_directory(path: Path, *, depth: int = 0) -> None:
-    """Raise UserError unless `path` is absent or a directory of regular files and, down to `depth`, such directories.
+    """Raise UserError unless `path` is missing or a directory of regular files and, down to `depth`, such directories.
 
-    Hard links are let pass: the files of these directories are replaced or deleted, never written over.
+    Hard links are accepted: files of these directories are replaced or deleted, never overwritten.
     """
     found = _status(path)
     if found is None:
@@ -43,7 +46,7 @@ def check_plain_directory(path: Path, *, depth: int = 0) -> None:
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise UserError(f"cannot look into {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     for inner in map(path.joinpath, names):
         status = _status(inner)
         if status is None:
@@ -55,13 +58,13 @@ def check_plain_directory(path: Path, *, depth: int = 0) -> None:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """The status of `path` itself, links not followed; `None` if it is absent."""
+    """Return the status of `path` itself, without following links; `None` if it is missing."""
     try:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(f"cannot look at {path}: {error.strerror}") from error
+        raise UserError(f"cannot access {path}: {error.strerror}") from error
 
 
 def _check_kind(path: Path, found: os.stat_result, is_right: object, wanted: str) -> None:
@@ -70,6 +73,6 @@ def _check_kind(path: Path, found: os.stat_result, is_right: object, wanted: str
     )
     if kind is not is_right:
         raise UserError(
-            f"{path} is {name} where a run has {wanted} of its own: nothing is written through it; remove it,"
-            f" or put {wanted} in its place"
+            f"{path} is {name}, but a run needs {wanted} of its own: nothing is written through it; remove it,"
+            f" or replace it by {wanted}"
         )

@@ -1,4 +1,4 @@
-"""Where runs live on the disk: their directories, their files, and who may use one."""
+"""The directories of runs: creating, listing, finding and locking them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ MAX_NAME: Final = 100
 
 _JOURNAL_FILES: Final = tuple(f"{JOURNAL_FILE}{suffix}" for suffix in ("", *SIDE_FILES))
 _BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
-"""Files that a run makes before its first step."""
+"""Files that a run creates before its first step."""
 _MADE_HERE: Final = 8
-"""Directories of runs, the newest, that this process knows to be its own."""
+"""Number of newest run directories of this process to remember."""
 _made_here: Final[dict[tuple[int, int], int]] = {}
-"""Device and inode of each directory that this process made for a run, and a descriptor that keeps its inode in use.
+"""Device and inode of each run directory of this process, with a descriptor that keeps the inode in use.
 
-Without it another process's directory might get the number of one that is gone.
+Otherwise another process's directory could reuse the inode of a deleted one.
 """
 
 
 def create_run(runs_dir: Path, name: str = "", *, stem: str = "run") -> Path:
-    """Make the directory of a new run (mode 0700) and return it; without a name one is made of `stem` and the time.
+    """Create the directory of a new run (mode 0700) and return it. Without `name`, one is made of `stem` and the time.
 
-    A directory of that name is taken over if it holds no more than what a run leaves that was cut off while it started.
-    Raises UserError when the name cannot be a directory's, the run exists, or the directory cannot be made.
+    An existing directory is taken over if its run was interrupted before the first step. Raises UserError if the name
+    is invalid, the run exists, or the directory cannot be created.
     """
     if name:
         _check_name(name)
@@ -49,7 +49,7 @@ def create_run(runs_dir: Path, name: str = "", *, stem: str = "run") -> Path:
         runs_dir.mkdir(parents=True, exist_ok=True)
         return next(path for path in map(runs_dir.joinpath, names) if _made(path, must=bool(name)))
     except OSError as error:
-        raise UserError(f"cannot make a run in {runs_dir}: {error.strerror}") from error
+        raise UserError(f"cannot create a run in {runs_dir}: {error.strerror}") from error
 
 
 def _made(path: Path, *, must: bool) -> bool:
@@ -64,21 +64,21 @@ def _made(path: Path, *, must: bool) -> bool:
 
 
 def _remember(path: Path) -> None:
-    """Note that this process made the directory `path`, and forget the oldest of too many."""
+    """Remember that this process created the directory `path`, and forget the oldest if there are too many."""
     _made_here[_identity(path)] = os.open(path, os.O_RDONLY)
     for known in list(_made_here)[:-_MADE_HERE]:
         os.close(_made_here.pop(known))
 
 
 def _take_over(path: Path) -> None:
-    """Raise UserError unless the directory that is there already is a beginning that no process goes on with."""
+    """Raise UserError unless the existing directory is an unused beginning of a run."""
     if holds_work(path):
         raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
     lock_run(path).release()
 
 
 def holds_work(path: Path) -> bool:
-    """Return whether a run's directory holds more than a run makes before its first step, or is no such directory."""
+    """Return whether a run's directory has more content than before the first step, or is not a run's."""
     if path.is_symlink() or not path.is_dir():
         return True
     return not all(_is_beginning(entry) for entry in path.iterdir()) or took_a_step(path)
@@ -102,9 +102,9 @@ def _is_dead(path: Path) -> bool:
 
 
 def start_over(path: Path) -> None:
-    """Remove the journal of a run that was cut off before its first step; the run is locked by the caller.
+    """Remove the journal of a run that was interrupted before its first step. The caller holds the lock.
 
-    Raises UserError if there is more: then it is a run to resume, not to begin.
+    Raises UserError if there is more content: such a run must be resumed.
     """
     if not any((path / name).exists() for name in _JOURNAL_FILES):
         return
@@ -115,7 +115,7 @@ def start_over(path: Path) -> None:
 
 
 def discard_run(path: Path) -> None:
-    """Remove the directory of a run that was refused, if this process made it and nothing in it is worth keeping."""
+    """Remove the directory of a refused run, if this process created it and it has no content worth keeping."""
     with suppress(OSError, UserError):
         if _identity(path) not in _made_here or holds_work(path):
             return
@@ -150,16 +150,16 @@ def _check_name(name: str) -> None:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """The directories in `runs_dir` with a journal or checkpoints, the one started last first, private ones left out.
+    """Return the directories in `runs_dir` with a journal or checkpoints, the last started first.
 
-    Raises UserError where `runs_dir` itself may not be read.
+    Unreadable ones are omitted. Raises UserError if `runs_dir` itself is unreadable.
     """
     found = [path for path in _entries(runs_dir) if _holds_run(path)]
     return sorted(found, key=lambda path: (started_at(path), path.name), reverse=True)
 
 
 def private_runs(runs_dir: Path) -> dict[str, str]:
-    """The directories in `runs_dir` that may hold runs and cannot be looked into, each with a sentence on it."""
+    """Return the unreadable directories in `runs_dir` that may hold runs, each with a sentence about it."""
     return {path.name: _no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
 
 
@@ -173,7 +173,7 @@ def _entries(runs_dir: Path) -> list[Path]:
 
 
 def _holds_run(path: Path) -> bool:
-    """Whether a journal or a checkpoint can be seen there; what cannot be looked into holds none for this user."""
+    """Return whether a journal or a checkpoint is visible there. Unreadable directories count as empty."""
     try:
         return (path / JOURNAL_FILE).is_file() or any((path / CHECKPOINTS).glob("step-*.pt"))
     except (OSError, ValueError):  # no permission, a name that is too long, a null byte
@@ -181,7 +181,7 @@ def _holds_run(path: Path) -> bool:
 
 
 def has_journal(path: Path) -> bool:
-    """Return whether the run at `path` has a journal in which anything was written."""
+    """Return whether the run at `path` has a journal with content."""
     try:
         return (path / JOURNAL_FILE).stat().st_size > 0
     except OSError:
@@ -199,7 +199,7 @@ def _is_private(path: Path) -> bool:
 
 
 def _may(run: Path, access: int) -> bool:
-    """Whether this user may read or write the run, which may have lost its journal."""
+    """Return whether this user may read or write the run, even if its journal is missing."""
     journal = run / JOURNAL_FILE
     return os.access(journal if journal.exists() else run, access, effective_ids=os.access in os.supports_effective_ids)
 
@@ -213,7 +213,7 @@ def _no_permission(path: Path) -> str:
 
 
 def started_at(path: Path) -> float:
-    """When the run in `path` was last started or resumed, in seconds since 1970; 0 where that cannot be told."""
+    """Return when the run in `path` was last started or resumed, in seconds since 1970; 0 if unknown."""
     for name in (LOCK_FILE, JOURNAL_FILE):
         with suppress(OSError):
             return (path / name).lstat().st_mtime
@@ -221,7 +221,7 @@ def started_at(path: Path) -> float:
 
 
 class StartWatch:
-    """Tells when a process takes the run at `path`: nothing needs to be read of a run that is not begun yet."""
+    """Detects that a process takes the run at `path`, without reading the run's files."""
 
     def __init__(self, path: Path) -> None:
         self._file = path / LOCK_FILE
@@ -229,12 +229,12 @@ class StartWatch:
         self._has_begun = False
 
     def has_begun(self) -> bool:
-        """Return whether a process has taken the run since this watch began."""
+        """Return whether a process has taken the run since this object was created."""
         self._has_begun = self._has_begun or self._claimed_at() != self._before
         return self._has_begun
 
     def _claimed_at(self) -> int:
-        """The time of the lock file in nanoseconds, 0 if there is none."""
+        """Return the time of the lock file in nanoseconds; 0 if there is none."""
         try:
             return self._file.lstat().st_mtime_ns
         except OSError:
@@ -242,10 +242,10 @@ class StartWatch:
 
 
 def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
-    """The directory of the run called `name`: its name, a path to it, or 'latest' for the one started last.
+    """Return the directory of the run `name`: its name, a path to it, or 'latest' for the last started.
 
-    'latest' passes over runs that this user may not read or, `to_write`, not write to. Raises UserError with the
-    nearest match.
+    'latest' skips runs that this user may not read or, with `to_write`, not write. Raises UserError with the nearest
+    match.
     """
     runs = list_runs(runs_dir)
     if name == LATEST:
@@ -272,9 +272,9 @@ def _latest(runs_dir: Path, runs: list[Path], access: int) -> Path:
 
 
 def lock_run(path: Path) -> Lock:
-    """Take the run at `path` for this process until the lock is released or the process dies.
+    """Lock the run at `path` for this process until the lock is released or the process dies.
 
-    Raises UserError when another process holds it, or something in it is not the run's own: a link that leads out.
+    Raises UserError if another process holds it, or if it contains links that lead elsewhere.
     """
     lock = _locked(path, os.O_RDWR | os.O_CREAT)
     try:
@@ -286,9 +286,9 @@ def lock_run(path: Path) -> Lock:
 
 
 def hold_run(path: Path) -> Lock:
-    """Take the run at `path` without changing a byte of it, which `claim_run` does; one without a lock file is free.
+    """Lock the run at `path` without changing its files, unlike `claim_run`. A run without a lock file is free.
 
-    Raises UserError when another process holds it.
+    Raises UserError if another process holds it.
     """
     if not os.path.lexists(path / LOCK_FILE):
         check_own_files(path)
@@ -297,7 +297,7 @@ def hold_run(path: Path) -> Lock:
 
 
 def claim_run(path: Path, lock: Lock) -> None:
-    """Write into the lock file that this process has the run: it was started now. Raises UserError."""
+    """Write this process and the time into the lock file. Raises UserError if writing fails."""
     if not lock.is_held:
         lock.take_over(_locked(path, os.O_RDWR | os.O_CREAT))
     try:
@@ -319,7 +319,7 @@ def _locked(path: Path, flags: int) -> Lock:
 
 
 def _holder(file: Path) -> str:
-    """The process that a lock file names, '?' where it names none."""
+    """Return the process id in a lock file, or '?'."""
     try:
         with file.open("rb") as held:
             text = held.read(20).decode("ascii").strip()
@@ -329,7 +329,7 @@ def _holder(file: Path) -> str:
 
 
 def check_own_files(path: Path) -> None:
-    """Raise UserError where writing into the run at `path` would write or delete something elsewhere."""
+    """Raise UserError if writing into the run at `path` would write or delete files elsewhere."""
     for name in (LOCK_FILE, CONFIG_FILE, CONSOLE_LOG, *_JOURNAL_FILES):
         check_plain_file(path / name)
     for name in (CHECKPOINTS, TENSORBOARD, FORENSICS, PREVIEWS):

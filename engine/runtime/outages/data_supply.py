@@ -1,4 +1,4 @@
-"""Data that do not come: who is stuck is reported, what is gone is waited for, and the run stays steerable."""
+"""Handle missing data: report stuck workers, wait for unreachable data, and keep the run steerable."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine.task import DataGoneError
 
 _TURN: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
-"""Seconds between two tries at most; the first one is made after a fifth of a second, each further pause is longer."""
+"""Maximum seconds between two attempts. The first pause is a fifth of a second, and each further one is longer."""
 
 
 class Supply:
-    """Stands between the loop and its data while these cannot be had."""
+    """Handles data outages between the loop and its data."""
 
     def __init__(
         self, settings: DataConfig, recorder: RunRecorder, checkpointer: Checkpointer, commands: CommandProcessor
@@ -32,19 +32,22 @@ class Supply:
         self._pause = 0.2
 
     def give_up(self) -> bool:
-        """Whether something else is to be done before the next batch; who is stuck is reported on the way."""
+        """Return whether to stop waiting for the next batch. Stuck workers are reported meanwhile."""
         self._checkpointer.validator.report_stuck_readers()
         return self._commands.is_waiting()
 
     def has_come(self) -> None:
-        """The data are there."""
+        """Note that data arrive again."""
         if self._gone_since is not None:
             seconds = time.monotonic() - self._gone_since
             self._recorder.record_event(NoteAdded(f"the data are there again after {seconds:.0f} s"))
             self._gone_since, self._pause = None, 0.2
 
     def wait(self, error: DataGoneError) -> None:
-        """Wait before the next try; returns early where a command waits. Raises UserError once it was too long."""
+        """Wait before the next attempt; return early if a command is pending.
+
+        Raises UserError after the maximum waiting time.
+        """
         self._checkpointer.validator.report_stuck_readers()
         now = time.monotonic()
         if self._gone_since is None:
@@ -62,7 +65,7 @@ class Supply:
             time.sleep(_TURN)
 
     def _alert(self, error: DataGoneError) -> AlertRaised:
-        where, seconds = self._settings.path or "the built-in people", self._settings.wait_seconds
+        where, seconds = self._settings.path or "the synthetic dataset", self._settings.wait_seconds
         return AlertRaised(
             "data",
             f"the data cannot be reached: {error} (in {where}); trying again for {seconds:g} s",

@@ -1,4 +1,4 @@
-"""A run's directory while it trains: what was deleted from it is said, and made again as far as it can be."""
+"""Watch a run's directory during training: report deleted files and write them again if possible."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from engine.runtime.start.bootstrap import save_config
 from engine.training.checkpoint.file import SUPERSEDED, list_checkpoints
 
 _SECONDS: Final = 0.5
-"""How often the directory is looked at."""
+"""Seconds between checks of the directory."""
 
 
 class Upkeep:
-    """Keeps the directory of the run that `checkpointer` belongs to; asked by the engine at every step boundary.
+    """Maintains the directory of the run of `checkpointer`; the engine calls it at every step boundary.
 
-    The journal's thread puts its own files back. A disk that refuses is tried again at the next look.
+    The journal's thread restores its own files. After a disk error the next check tries again.
     """
 
     def __init__(self, checkpointer: Checkpointer) -> None:
@@ -36,7 +36,7 @@ class Upkeep:
         self._due = 0.0
 
     def observe(self) -> None:
-        """Look about twice a second; microseconds otherwise."""
+        """Check the directory about twice a second; other calls take microseconds."""
         self._recorder.watch_losses()
         now = time.monotonic()
         if now < self._due:
@@ -47,22 +47,22 @@ class Upkeep:
         self._keep_checkpoints()
 
     def close(self) -> None:
-        """Give back the lock that was taken for one that was deleted."""
+        """Release the lock that replaced a deleted one."""
         if self._lock is not None:
             self._lock.release()
 
     def _keep_directory(self) -> None:
-        """The config that a resume needs, and the lock that keeps a second process out."""
+        """Restore the configuration that a resume needs, and the lock that excludes a second process."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self._directory / CONFIG_FILE).exists():
             save_config(self._directory, self._checkpointer.config)
         if not (self._directory / LOCK_FILE).exists():
-            with suppress(UserError):  # another process was faster: it cannot have the journal, which is locked too
+            with suppress(UserError):  # another process was faster, but it cannot have the journal, which is locked too
                 self.close()
                 self._lock = lock_run(self._directory)
 
     def _keep_checkpoints(self) -> None:
-        """Checkpoints that were deleted are no longer offered; where the newest is among them, another is written."""
+        """Forget deleted checkpoints, and write a new one if the newest was deleted."""
         state, directory = self._recorder.state, self._checkpointer.directory
         left = [path.name for path in list_checkpoints(directory)]
         aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)}
@@ -79,7 +79,7 @@ class Upkeep:
 
 
 def lost_checkpoints(known: Sequence[str], left: Sequence[str], keep_last: int) -> tuple[str, ...]:
-    """Return the known checkpoints that are gone although fewer than `keep_last` newer ones are left: not pruned."""
+    """Return the known checkpoints that were deleted, not pruned: fewer than `keep_last` newer ones exist."""
     return tuple(name for name in known if name not in left and sum(newer > name for newer in left) < keep_last)
 
 

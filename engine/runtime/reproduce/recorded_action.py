@@ -1,4 +1,4 @@
-"""What a run did once and is to do again: after a crash, or when it is driven again from its journal."""
+"""A recorded action to re-apply at its step, after a crash or in a reproduction."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from engine.protocol.events import Event
 
 @dataclass(frozen=True, slots=True)
 class RecordedAction:
-    """Something that was done at the boundary before `step` and is to be done there again.
+    """An action at the boundary before `step`, to be repeated there.
 
-    `settled` says that the validation which that boundary owes comes first.
+    `settled` is whether the validation due at that boundary comes first.
     """
 
     step: int

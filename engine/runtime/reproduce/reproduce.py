@@ -1,7 +1,7 @@
-"""Drives a recorded run again and holds the two against each other, bit by bit.
+"""Reproduce a recorded run and compare the two bit by bit.
 
-The recorded interventions take effect at their steps as they did then, whoever made them; the guardian and the
-autopilot of the new run only look on. Of the metrics those that hang on the clock are left out.
+The recorded interventions take effect at their original steps. The guardian and the autopilot of the new run are
+inactive. Metrics that depend on the clock are not compared.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpo
 from engine.training.device import choose_device
 
 BY_THE_CLOCK = ("samples_per_second", "data_wait")
-"""Metrics of the machine rather than of the training; `system/...` are others."""
+"""Metrics of the machine instead of the training, in addition to `system/...`."""
 
 
 def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> ReproductionReport:
-    """Train the run again and compare. Raises UserError where the journal does not say how, or the data is gone."""
+    """Train the run again and compare.
+
+    Raises UserError if the journal lacks the conditions, or the data are missing.
+    """
     began = time.perf_counter()
     segments = read_segments(request.run_dir)
     first = segments[0].conditions
@@ -47,7 +50,7 @@ def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> Reproductio
         discard_run(directory)
         raise
     if not ended_well:
-        notes.append(f"the redriven run failed or was interrupted; {directory.name}'s console.log says why")
+        notes.append(f"the redriven run failed or was interrupted; see {directory.name}'s console.log for the reason")
     difference, num_steps, num_metrics = compare_traces(request.run_dir, directory)
     checkpoint, tensor = compare_weights(request.run_dir / CHECKPOINTS, directory / CHECKPOINTS)
     return ReproductionReport(
@@ -69,7 +72,7 @@ def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> Reproductio
 def _version_note(recorded: str) -> str:
     if recorded == torch.__version__:
         return ""
-    return f"recorded by torch {recorded}, redriven by {torch.__version__}: bits may differ for that alone"
+    return f"recorded by torch {recorded}, redriven by {torch.__version__}: this alone may change bits"
 
 
 def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: bool) -> int:
@@ -88,7 +91,7 @@ def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: 
 
 
 def _as_recorded(config: RunConfig) -> RunConfig:
-    """The same training; more checkpoints are kept, so that those of both runs can be compared, and no TensorBoard."""
+    """Return the same configuration with more checkpoints kept for comparison, and without TensorBoard."""
     checkpoint = config.checkpoint.model_copy(update={"keep_last": config.checkpoint.keep_last + 3})
     tensorboard = config.tensorboard.model_copy(update={"enabled": False})
     return config.model_copy(update={"checkpoint": checkpoint, "tensorboard": tensorboard})
@@ -96,7 +99,7 @@ def _as_recorded(config: RunConfig) -> RunConfig:
 
 @contextmanager
 def _threads(count: int) -> Generator[None]:
-    """Sums over another number of threads end in other bits."""
+    """Set the number of threads in the block: sums over another number of threads differ in bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -109,7 +112,7 @@ def _threads(count: int) -> Generator[None]:
 
 
 def compare_traces(recorded: Path, redriven: Path) -> tuple[Difference | None, int, int]:
-    """The first difference along the newest lineage of each, and how many steps and metrics were compared."""
+    """Return the first difference along the newest lineages, and the number of compared steps and metrics."""
     with closing(JournalReader(recorded)) as old, closing(JournalReader(redriven)) as new:
         names = [name for name in old.metric_names() if name not in BY_THE_CLOCK and not name.startswith("system/")]
         mine, theirs = old.series(names), new.series(names)
@@ -128,14 +131,14 @@ def _first_difference(name: str, recorded: Series, redriven: Series) -> Differen
 
 
 def _values(name: str, series: Series) -> dict[int, np.float32]:
-    """The metric by step; every NaN has the same bits."""
+    """Return the metric by step; every NaN has the same bits."""
     there = series.present[name]
     values = np.where(np.isnan(series.values[name]), np.float32(np.nan), series.values[name])
     return dict(zip(series.steps[there].tolist(), values[there], strict=True))
 
 
 def compare_weights(recorded: Path, redriven: Path) -> tuple[str, str]:
-    """The newest checkpoint that both have, '' for none, and the first of its tensors that differs, '' for none."""
+    """Return the newest common checkpoint and its first differing tensor, an empty string each if there is none."""
     theirs = {path.name for path in list_checkpoints(redriven)}
     for path in reversed(list_checkpoints(recorded)):
         if path.name in theirs:
@@ -148,7 +151,7 @@ def compare_weights(recorded: Path, redriven: Path) -> tuple[str, str]:
 
 
 def _differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[str]:
-    """The names of weights, then of moments, that are not the same to the last bit."""
+    """Yield the names of weights, then of moments, that are not bit-identical."""
     for kind in ("model", "moments"):
         mine, theirs = dict(_flat(kind, left[kind])), dict(_flat(kind, right[kind]))
         for name in sorted(mine.keys() | theirs.keys()):
@@ -156,7 +159,7 @@ def _differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[st
                 yield name
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # a checkpoint's payload has no common type: hence Any
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # `Any`: a checkpoint's values have no common type
     if isinstance(value, Mapping):
         for key, held in value.items():
             yield from _flat(f"{name}.{key}", held)

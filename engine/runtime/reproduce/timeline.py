@@ -1,4 +1,4 @@
-"""What a journal knows about driving its run again: under which conditions, and what was done at which step."""
+"""Read from a journal how to reproduce its run: the conditions, and the action at each step."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import RunRequest
 
 SESSIONS: Final = "sessions"
-"""The journal's key for the conditions of each process that trained the run, in their order."""
+"""The journal's key for the conditions of each process that trained the run, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What one process trained under: resolved configuration, kind of device, torch and its threads."""
+    """Conditions of one process: resolved configuration, kind of device, torch version and threads."""
 
     config: str
     device: str
@@ -37,7 +37,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A stretch of the run under one configuration: what was done on the way, in its order."""
+    """A part of the run with one configuration: its actions in order."""
 
     conditions: Conditions
     past: tuple[RecordedAction, ...]
@@ -45,7 +45,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class _Reopened:
-    """From `step` on, `settled` after the validation that was due there, the run went on under other conditions."""
+    """From `step` on, after the due validation if `settled`, the run continued under other conditions."""
 
     step: int
     conditions: Conditions
@@ -56,7 +56,10 @@ _Item = RecordedAction | _Reopened
 
 
 def remember_conditions(recorder: RunRecorder, request: RunRequest, *, device: str, init_from: str) -> None:
-    """Add this process, which trains on `device`, to the run's sessions; the weights came from `init_from`, if any."""
+    """Add this process, which trains on `device`, to the run's sessions.
+
+    `init_from` is the checkpoint of the initial weights, or an empty string.
+    """
     config, threads = dump_config(request.config), torch.get_num_threads()
     conditions = Conditions(config, device, threads, torch.__version__, init_from)
     former: list[Json] = []
@@ -68,10 +71,13 @@ def remember_conditions(recorder: RunRecorder, request: RunRequest, *, device: s
 
 
 def read_segments(run_dir: Path) -> tuple[Timeline, ...]:
-    """How to drive the run in `run_dir` again. Raises UserError where that cannot be told, or it still goes on."""
+    """Return how to reproduce the run in `run_dir`.
+
+    Raises UserError if the journal lacks the information, or the run has not ended.
+    """
     with closing(JournalReader(run_dir)) as reader:
         if reader.is_alive():
-            raise UserError(f"the run {run_dir.name!r} still goes on: it can be driven again once it has ended")
+            raise UserError(f"the run {run_dir.name!r} is still running: it can be reproduced after its end")
         entries, steps = reader.events(), reader.series(("loss/total",)).steps
         try:
             kept = cast(list[Json], reader.meta(SESSIONS) or [])
@@ -80,7 +86,7 @@ def read_segments(run_dir: Path) -> tuple[Timeline, ...]:
             raise UserError(f"the journal of {run_dir.name!r} cannot be understood: {error}") from None
     starts = [entry.event for entry in entries if isinstance(entry.event, e.RunStarted)]
     if not steps.size:
-        raise UserError(f"the run {run_dir.name!r} has taken no step: there is nothing to drive again")
+        raise UserError(f"the run {run_dir.name!r} has no steps to reproduce")
     if starts and starts[0].resumed_from:
         raise UserError(f"the journal of {run_dir.name!r} begins at {starts[0].resumed_from}: an earlier one was lost")
     if not sessions or len(starts) != len(sessions):
@@ -89,7 +95,7 @@ def read_segments(run_dir: Path) -> tuple[Timeline, ...]:
 
 
 def segments_of(entries: Sequence[Entry], sessions: Sequence[Conditions], *, last_step: int) -> tuple[Timeline, ...]:
-    """The run as one line of things done, cut where its conditions changed; it ends where the recorded one did."""
+    """Return the run as one sequence of actions, split where its conditions changed, with the recorded end."""
     items, ended = _line_up(entries, sessions)
     if not _is_complete(entries):
         items.append(_end(last_step, settled=last_step in ended))
@@ -97,7 +103,7 @@ def segments_of(entries: Sequence[Entry], sessions: Sequence[Conditions], *, las
 
 
 def _line_up(entries: Sequence[Entry], sessions: Sequence[Conditions]) -> tuple[list[_Item], set[int]]:
-    """Everything that counts, in its order, and the boundaries whose epoch was closed, validation and all."""
+    """Return all valid actions in order, and the boundaries whose epoch was finished, including its validation."""
     waiting = iter(sessions)
     items: list[_Item] = []
     ended: set[int] = set()
@@ -121,7 +127,7 @@ def _line_up(entries: Sequence[Entry], sessions: Sequence[Conditions]) -> tuple[
 
 
 def _past(entry: Entry) -> RecordedAction | None:
-    """What `entry` asks to be done again, None for nothing: pauses and notes do not move a weight."""
+    """Return the action in `entry`, or `None`: pauses and notes do not change weights."""
     event, step = entry.event, entry.step
     if isinstance(event, e.RolledBack):
         return RecordedAction(event.before, entry.actor, event, entry.reason)
@@ -135,9 +141,9 @@ def _lasts(event: e.Event) -> bool:
 
 
 def _take_back(items: list[_Item], step: int) -> None:
-    """A process went on from the checkpoint of `step`: what was done after the run last passed it does not count.
+    """Remove actions from `items` that a resume from the checkpoint of `step` has undone.
 
-    What was done at that very boundary is done again by the new process too; doing it twice is doing it once.
+    Actions at that very boundary are repeated by the new process; applying them twice has the effect of once.
     """
     while items and not _survives(items[-1], step):
         items.pop()

@@ -1,11 +1,11 @@
-"""How a run begins: its directory locked, its journal open and saying so, all before torch is imported."""
+"""Start a run before torch is imported: lock its directory and open its journal."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -37,15 +37,15 @@ from engine.task import load_task
 
 IMPORTING: Final = "importing torch"
 INIT_FROM: Final = "init_from"
-"""The journal's key for the checkpoint whose weights the run began with."""
+"""The journal's key for the checkpoint of the run's initial weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to train: a directory that exists, a resolved configuration, and where the weights come from.
+    """A run to train: an existing directory, a resolved configuration, and the source of the weights.
 
-    `unusual` says what of the configuration lies far from that of its named config. With `past` a recorded run is
-    driven again: exactly this is done, and nothing that anybody decides now.
+    `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
+    exactly these actions are applied, and current commands are not.
     """
 
     directory: Path
@@ -59,7 +59,7 @@ class RunRequest:
 
 
 def initial_state(run: str, config: RunConfig) -> RunState:
-    """The state of a run that has not taken a step."""
+    """Return the state of a run before its first step."""
     training, refinements = config.training, config.active_components()
     spec = load_task(config.task).spec
     return RunState(
@@ -79,7 +79,7 @@ def initial_state(run: str, config: RunConfig) -> RunState:
 
 
 def limits_of(config: RunConfig) -> Limits:
-    """The bounds on interventions that a configuration sets."""
+    """Return the limits on interventions in a configuration."""
     bounds = config.limits
     return Limits(
         lr_min=bounds.lr_min,
@@ -91,12 +91,10 @@ def limits_of(config: RunConfig) -> Limits:
 
 @contextmanager
 def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
-    """The run's recorder, closed and unlocked at the end.
+    """Open the run's recorder; close and unlock it after the block.
 
-    A new run is begun immediately: its journal says from the first moment what is being done. Of a resumed one no byte
-    changes before `RunRecorder.begin`, however it ends before that.
-    Raises UserError where the run is in use or its journal
-    cannot be written.
+    The journal of a new run is written immediately. A resumed run is not changed before `RunRecorder.begin`, even if it
+    ends earlier. Raises UserError if the run is in use or its journal cannot be written.
     """
     directory = request.directory
     with hold_run(directory) as lock, logging_to(directory / CONSOLE_LOG) as log:
@@ -119,14 +117,14 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
                 recorder.begin()
                 journal.set_meta(INIT_FROM, request.init_from)
                 journal.set_meta(TASK, spec_to_json(recorder.state.spec))
-                journal.record_state(replace(recorder.state, doing=IMPORTING))
+                recorder.update(doing=IMPORTING)
             yield recorder
         finally:
             recorder.close()
 
 
 def _check_journal(directory: Path) -> None:
-    """Raise UserError where the journal of a run to be resumed cannot be read."""
+    """Raise UserError if the journal of a resumed run is unreadable."""
     with closing(JournalReader(directory, at_rest=True)) as reader:
         reader.state()
 
@@ -139,7 +137,10 @@ def _tensorboard(request: RunRequest) -> TensorboardWriter | None:
 
 
 def save_config(directory: Path, config: RunConfig) -> None:
-    """Write the resolved configuration into a run's directory, whole or not at all. Raises UserError."""
+    """Write the resolved configuration into a run's directory, completely or not at all.
+
+    Raises UserError if writing fails.
+    """
     partial = directory / f"{CONFIG_FILE}.partial"
     try:
         partial.unlink(missing_ok=True)
@@ -151,11 +152,10 @@ def save_config(directory: Path, config: RunConfig) -> None:
 
 
 class _LogFile(WatchedFileHandler):
-    """A log on a disk that may be full: a record that it does not take is dropped, as a traceback of the logging
-    itself would only spoil the screen. That the disk is full is said by the journal's alerts. One that was
-    deleted is begun again.
+    """A log that drops records if the disk is full.
 
-    Records before `begin` wait in memory.
+    A traceback of logging itself would only damage the screen, and the journal reports the full disk by an alert. A
+    deleted file is created again. Records before `begin` wait in memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -163,7 +163,7 @@ class _LogFile(WatchedFileHandler):
         self._waiting: list[logging.LogRecord] | None = []
 
     def begin(self) -> None:
-        """Write what waits, and each record from now on."""
+        """Write the waiting records, and all later ones."""
         waiting, self._waiting = self._waiting or (), None
         for record in waiting:
             self.emit(record)
@@ -180,7 +180,7 @@ class _LogFile(WatchedFileHandler):
         """Drop the record."""
 
     def close(self) -> None:
-        """Close the file; what it still held back is dropped where there is no room, and where no fault is in it."""
+        """Close the file. Waiting records are dropped if the disk is full, or if none reports a fault."""
         if any(record.levelno >= logging.ERROR for record in self._waiting or ()):
             self.begin()
         with suppress(OSError):
@@ -189,7 +189,7 @@ class _LogFile(WatchedFileHandler):
 
 @contextmanager
 def logging_to(path: Path) -> Generator[_LogFile]:
-    """Warnings and log records of every library go to console.log while the engine runs, from `begin` on."""
+    """Write warnings and log records of every library to console.log during the block, from `begin` on."""
     handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""What is wrong with a task, found before the first step: its network's parts, its losses and its scores are tried."""
+"""Find mistakes in a task before the first step, by trying its network, losses and scores on a batch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from engine.training.data.spans import stacked
 from engine.training.loss_sum import Objective
 
 _TRIED = 2
-"""Samples in the batch that is tried."""
+"""Number of samples in the test batch."""
 
 
 def check_task(task: Task, config: RunConfig, model: nn.Module, splits: Splits) -> None:
-    """Raise UserError at the first mistake in what the task made of its spec; no generator moves.
+    """Raise UserError at the first contradiction between the task and its spec. Random generators are unchanged.
 
-    The built-in task is not tried: its tests do that.
+    The built-in task is not checked: its tests do that.
     """
     if mistake := next(_mistakes_in_parts(task.spec, model), ""):
         raise UserError(f"the network: {mistake}")
     if not len(splits.val):
-        raise UserError("the validation split is empty: there is nothing to measure the network with")
+        raise UserError("the validation split is empty: the network cannot be validated")
     if not config.task:
         return
     device = next(model.parameters()).device
@@ -48,7 +48,7 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
     if next(model.parameters(), None) is None:
         yield "it has no parameters to train"
     for name, _ in model.named_parameters(recurse=False):
-        yield f"the parameter {name!r} is in no named child: put it into a module of its own, for parts are monitored"
+        yield f"the parameter {name!r} is in no named child: put it into a module of its own, since parts are monitored"
     for part, module in parts.items():
         for name, parameter in module.named_parameters():
             if (other := held.setdefault(id(parameter), part)) != part:
@@ -56,8 +56,8 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
     for component in spec.components:
         if component.has_parameters and component.name not in parts:
             yield (
-                f"the component {component.name!r} has no part: call a child of the network so, or say "
-                "has_parameters=False where it is only a loss"
+                f"the component {component.name!r} has no part: name a child of the network like it, or set "
+                "has_parameters=False if it is only a loss"
             )
 
 
@@ -67,7 +67,7 @@ def _batch(samples: Samples, device: torch.device) -> Tensors:
 
 
 def _all_compatible(spec: TaskSpec) -> frozenset[str]:
-    """Return as many components as can be on together."""
+    """Return the largest set of components that can be on together."""
     on: frozenset[str] = frozenset()
     for name in spec.component_names:
         on = on if spec.rivals(name, on) else on | {name}
@@ -81,14 +81,14 @@ def _try_losses(objective: Objective, model: nn.Module, batch: Tensors, on: froz
         _check_scalar(term, value)
 
 
-# What a class of no common base returns may be anything: hence Any.
+# `Any`: tasks have no common base class.
 def _check_scalar(term: str, value: Any) -> None:
     if not isinstance(value, Tensor):
-        raise UserError(f"losses() returns the term {term!r} as a {type(value).__name__}, which is no tensor")
+        raise UserError(f"losses() returns the term {term!r} as a {type(value).__name__}, not a tensor")
     if value.ndim or not value.is_floating_point():
         shape = "x".join(map(str, value.shape)) or "a scalar"
         raise UserError(
-            f"losses() returns the term {term!r} as {shape} of {value.dtype}, which is no floating-point scalar: "
+            f"losses() returns the term {term!r} as {shape} of {value.dtype}, not a floating-point scalar: "
             "take the mean over the samples"
         )
 
@@ -98,12 +98,12 @@ def _try_scores(objective: Objective, model: nn.Module, batch: Tensors) -> None:
     outputs = objective.outputs(model, batch, objective.config.active_components(), untapped, None)
     sums: Any = task.score(outputs, batch, objective.config)
     if not (isinstance(sums, Mapping) and all(isinstance(value, Tensor) for value in sums.values())):
-        raise UserError("score() returns something else than tensors by name: give sums over the batch")
+        raise UserError("score() must return tensors by name: sums over the batch")
     metrics: Any = task.metrics(sums, len(next(iter(batch.values()))))
     if not isinstance(metrics, Mapping):
         raise UserError(f"metrics() returns a {type(metrics).__name__}, not numbers by name")
     for name in (metric.name for metric in task.spec.metrics):
         if name not in metrics:
-            raise UserError(f"metrics() leaves out {name!r}, which the spec has")
+            raise UserError(f"metrics() does not return {name!r}, which is in the spec")
         if not isinstance(metrics[name], int | float):
             raise UserError(f"metrics() returns {name!r} as a {type(metrics[name]).__name__}: make it a float")

@@ -1,4 +1,4 @@
-"""What can be found wrong with a run before anything is made on the disk, and before torch is imported."""
+"""Checks of a run before anything is written to disk and before torch is imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.errors import UserError
 
 
 def check_data(path: str) -> None:
-    """Raise UserError unless `path` is a directory that can be listed; an empty one names the built-in people."""
+    """Raise UserError unless `path` is a readable directory or empty. An empty path means the synthetic dataset."""
     if not path:
         return
     try:
@@ -18,14 +18,14 @@ def check_data(path: str) -> None:
     except FileNotFoundError:
         raise UserError(f"The data path {path} does not exist: give the directory that holds the data set.") from None
     except NotADirectoryError:
-        raise UserError(f"The data path {path} is a file, not a directory: give the directory it lies in.") from None
+        raise UserError(f"The data path {path} is a file, not a directory: give its directory.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"The data path {path!r} cannot be read: {reason}.") from None
 
 
 def check_weights(path: str) -> None:
-    """Raise UserError unless `path` is empty or a file: the checkpoint that --init-from names."""
+    """Raise UserError unless `path` is empty or an existing file, the checkpoint of --init-from."""
     try:
         is_there = not path or Path(path).is_file()
     except (OSError, ValueError):  # a name that is too long, a null byte, no permission

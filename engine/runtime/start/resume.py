@@ -1,11 +1,11 @@
-"""What a resumed run takes over from the journal and from options that changed meanwhile."""
+"""Read the basis of a resumed run: its checkpoint, its journal, and changed options."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,20 +14,70 @@ import yaml
 
 from engine.config.tree import RunConfig
 from engine.config.unusual import shown
+from engine.errors import UserError
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.engine_events import Departure
-from engine.protocol.state import RunState
+from engine.protocol.events import Activity
+from engine.protocol.state import Decisions, RunState, with_decided, with_measured
+from engine.protocol.wire import state_from_text
 from engine.runtime.reproduce.recorded_action import RecordedAction
-from engine.runtime.start.bootstrap import INIT_FROM, RunRequest
+from engine.runtime.start.bootstrap import INIT_FROM, RunRequest, limits_of
+from engine.training.checkpoint.content import newest_resumable
+from engine.training.checkpoint.file import checkpoint_name, list_checkpoints
 
 _AGAIN = "done again after the resume"
 
 
-def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
-    """Steering that was acknowledged at `from_step` or later: a crash must not lose it, so it is done again.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The checkpoint from which a run resumes, and the damaged ones that were skipped."""
 
-    A rollback keeps what was steered: from there on it counts as done at the step that the run went back to.
+    payload: dict[str, Any]
+    damaged: tuple[e.CheckpointDamaged, ...]
+
+
+def find_start(request: RunRequest) -> Start | None:
+    """Find the checkpoint to resume. Return `None` for a new run, and for one without any checkpoint.
+
+    The run is not changed. Raises UserError if there is nothing left to do.
+    """
+    directory = request.directory / CHECKPOINTS
+    if not request.resume or (not list_checkpoints(directory) and never_saved(request.directory)):
+        return None
+    damaged: list[e.CheckpointDamaged] = []
+    payload = newest_resumable(
+        directory, request.config, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))
+    )
+    training, (epoch, _) = request.config.training, payload["position"]
+    out_of_steps = 0 < training.max_steps <= payload["step"]
+    if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
+        done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
+        longer = "--max-steps" if out_of_steps else "--epochs"
+        raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
+    return Start(payload, tuple(damaged))
+
+
+def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState) -> RunState:
+    """Return the state to resume: the checkpoint's, with the current configuration.
+
+    Run and spec are those of `fresh`, the state of a new run.
+    """
+    then = replace(state_from_text(payload["state"], fresh.spec), run=fresh.run)
+    return with_decided(
+        with_measured(revise_state(then, was=payload["config"], now=config), steps_until_pause=None),
+        activity=Activity.STARTING,
+        last_checkpoint=checkpoint_name(int(payload["step"])),
+        limits=limits_of(config),
+    )
+
+
+def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
+    """Return the interventions acknowledged at `from_step` or later. They are repeated so that a crash does not lose
+    them.
+
+    A rollback keeps interventions. After it, they count as made at the step of the rollback's checkpoint.
     """
     lasting: list[RecordedAction] = []
     for entry in _entries(journal):
@@ -39,7 +89,7 @@ def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
 
 
 def still_unusual(journal: Path, config: RunConfig) -> tuple[Departure, ...]:
-    """What lay far from the named config when the run began or was last resumed, and is configured as it was then."""
+    """Return settings that were unusual at the last start or resume, and are unchanged since."""
     began = [entry.event for entry in _entries(journal) if isinstance(entry.event, e.RunStarted)]
     tree = config.model_dump(mode="json")
     return tuple(x for x in began[-1].unusual if shown(_value(tree, x.key)) == x.value) if began else ()
@@ -52,13 +102,13 @@ def _value(tree: Any, key: str) -> object:
 
 
 def never_saved(journal: Path) -> bool:
-    """Whether the run was cut off before its first checkpoint was on disk: then nothing is lost by beginning anew."""
+    """Return whether the run was interrupted before its first checkpoint. It can then restart without loss."""
     with closing(JournalReader(journal, at_rest=True)) as reader:
         return not reader.events(kinds=("checkpoint_saved",))
 
 
 def first_weights(request: RunRequest) -> str:
-    """The checkpoint whose weights a run began with that begins anew, '' for none."""
+    """Return the checkpoint of the initial weights of a run that restarts; an empty string for none."""
     if not request.resume:
         return ""
     with closing(JournalReader(request.directory, at_rest=True)) as reader:
@@ -66,7 +116,7 @@ def first_weights(request: RunRequest) -> str:
 
 
 def last_reached(journal: Path) -> int:
-    """The first step at whose boundary scripted commands have not been given yet, as far as the journal tells."""
+    """Return the first step without processed script commands, as far as the journal shows."""
     entries = _entries(journal)
     return max((entry.step + 1 for entry in entries if entry.actor == "script"), default=0)
 
@@ -77,35 +127,39 @@ def _entries(journal: Path) -> list[Entry]:
 
 
 def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
-    """`state` with whatever the configuration says differently `now` than it `was` (resolved YAML)."""
+    """Return `state` with the settings that differ between the configurations `was` (resolved YAML) and `now`."""
     old, new = yaml.safe_load(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
-    fields: dict[str, Any] = {
-        name: training[name]
-        for name in ("gradient_clip", "accumulation", "batch_size", "optimizer")
-        if name in training
-    }
+    changes: Decisions = {}
+    if "gradient_clip" in training:
+        changes["gradient_clip"] = training["gradient_clip"]
+    if "accumulation" in training:
+        changes["accumulation"] = training["accumulation"]
+    if "batch_size" in training:
+        changes["batch_size"] = training["batch_size"]
+    if "optimizer" in training:
+        changes["optimizer"] = training["optimizer"]
     if "learning_rate" in training:
-        fields |= {"lr_scale": 1.0, "lr_pin": None}
+        changes["lr_scale"], changes["lr_pin"] = 1.0, None
     weights = _changed(old["loss"]["weights"], new["loss"]["weights"])
     if weights:
-        fields["loss_weights"] = MappingProxyType({**state.loss_weights, **weights})
+        changes["loss_weights"] = MappingProxyType({**state.loss_weights, **weights})
     recovery = _changed(old["guard"].get("recovery", {}), new["guard"]["recovery"])
     if "enabled" in recovery:
-        fields["guardian"] = recovery["enabled"]
+        changes["guardian"] = recovery["enabled"]
     autopilot = _changed(old.get("autopilot", {}), new["autopilot"])
     if "enabled" in autopilot:
-        fields["autopilot"] = autopilot["enabled"]
+        changes["autopilot"] = autopilot["enabled"]
     switches = _changed(now.switches(old), now.switches(new))
     if switches:
         on = state.refinements | {name for name, value in switches.items() if value}
-        fields["refinements"] = on - {name for name, value in switches.items() if not value}
-        fields["phase"] = state.spec.phase_of(fields["refinements"])
-    return replace(state, **fields)
+        changes["refinements"] = on - {name for name, value in switches.items() if not value}
+        changes["phase"] = state.spec.phase_of(changes["refinements"])
+    return with_decided(state, **changes)
 
 
 def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:
-    """Return each key whose value is another `now` than it `was` (resolved YAML, of an older program perhaps)."""
+    """Return each key whose value differs between `was` (resolved YAML, maybe of an older program) and `now`."""
     default, new = _flat(type(now)().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
     old = {**default, **now.FORMER, **_flat(yaml.safe_load(was))}
     return tuple(
@@ -114,7 +168,7 @@ def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested sections by their dotted keys."""
+    """Return the values of nested sections by their dotted keys."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}

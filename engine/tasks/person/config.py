@@ -1,11 +1,11 @@
-"""The person task's configuration: the network's sizes, how regions are cut, and its loss terms."""
+"""Configuration of the person task: network sizes, region cropping and loss weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 
 from engine.config.tree import (
     Count,
@@ -20,85 +20,83 @@ from engine.config.tree import (
     ValidationConfig,
 )
 from engine.errors import did_you_mean
-from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LOSS_TERMS, TERM_WEIGHTS
+from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LOSS_TERMS, SWITCHES, TERM_WEIGHTS
 
 ClassWeights = Annotated[tuple[Positive, ...], Field(min_length=3, max_length=3, strict=False)]
-"""How much a pixel of background, of the target and of another person counts."""
+"""Weight of a pixel of background, of the target and of another person."""
 Widths = Annotated[tuple[Count, ...], Field(min_length=2, max_length=8, strict=False)]
 
 
 def _whole(value: object) -> object:
-    """Refuse `true` and `1.0`, which Python takes for equal to 1. Raises ValueError."""
+    """Return `value` unless it is `true` or a float such as `1.0`, which Python treats as equal to 1.
+
+    Raises ValueError for those.
+    """
     if type(value) is not int:
         raise ValueError("must be a whole number")
     return value
 
 
-class RefinementsConfig(Section, frozen=True):
-    """Which refinements are on when the run starts (phases 1 to 4)."""
-
-    boundary_refinement: bool = False
-    """Correct the classes along predicted edges by a small learned residual (phase 1)."""
-    boundary_aware_loss: bool = False
-    """Weigh the cross-entropy higher in a band along class borders (phase 1)."""
-    active_contour_loss: bool = False
-    """Fit the target's region and penalise outlines away from the true one (phase 2)."""
-    contour_detection: bool = False
-    """Predict the target's outline in a head of its own (phase 3)."""
-    distance_transform: bool = False
-    """Predict the signed distance to the target's outline in a head of its own (phase 4)."""
-    progressive_upsampling: bool = False
-    """Correct the classes by a residual decoded in upsampling stages; in no phase, excludes subpixel_conv."""
-    subpixel_conv: bool = False
-    """Correct the classes by a residual decoded by pixel shuffling; in no phase, excludes progressive_upsampling."""
+class RefinementSwitches(Section, frozen=True):
+    """Refinements that are on when the run starts (phases 1 to 4)."""
 
     @model_validator(mode="after")
-    def _exclusive(self) -> RefinementsConfig:
+    def _exclusive(self) -> RefinementSwitches:
         if all(getattr(self, name) for name in EXCLUSIVE_REFINEMENTS):
-            raise ValueError("progressive_upsampling and subpixel_conv exclude each other: switch one off")
+            raise ValueError(f"{' and '.join(EXCLUSIVE_REFINEMENTS)} exclude each other: switch one off")
         return self
 
     def active(self) -> frozenset[str]:
-        """The names of the refinements that are on."""
+        """Return the names of the refinements that are on."""
         return frozenset(name for name, on in self.model_dump().items() if on)
+
+
+if TYPE_CHECKING:
+    RefinementsConfig = RefinementSwitches
+else:
+    RefinementsConfig = create_model(
+        "RefinementsConfig",
+        __base__=RefinementSwitches,
+        **{name: (bool, Field(False, description=meaning)) for name, meaning in SWITCHES.items()},
+    )
 
 
 class ModelConfig(NetworkConfig, frozen=True):
     """The hierarchical UNet V2 with attention: sizes in pixels, widths in channels."""
 
     roi_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
-    """Side in pixels of the square region of interest that the network sees."""
+    """Side in pixels of the square region of interest that the network reads."""
     mask_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
     """Side in pixels of the predicted mask."""
     extractor_widths: Widths = (64, 128, 192, 256)
-    """Channels of the RGB extractor, one number for each stage; the last is the width of the trunk."""
+    """Channels of each stage of the RGB extractor; the last is the width of the trunk."""
     unet_width: Annotated[int, Field(ge=4)] = 96
-    """Channels of the foreground UNet at its finest level; each level below has twice as many."""
+    """Channels of the foreground UNet at its finest level; each lower level has twice as many."""
     unet_depth: Annotated[int, Field(ge=1, le=4)] = 3
     """Resolution levels of the foreground UNet."""
     auxiliary_width: Count = 128
     """Channels inside the auxiliary foreground head."""
     attention: bool = True
-    """Spatial and channel attention in the branch that tells the target from other people."""
+    """Use spatial and channel attention in the branch that separates the target from other people."""
     trunk_stride: Annotated[Literal[1, 2], BeforeValidator(_whole)] = 2
-    """Pixels of the region for each position of the trunk: 2 computes it at half resolution."""
+    """Pixels of the region per position of the trunk; 2 computes the trunk at half resolution."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Probability that a channel of features is dropped in training; half of it in the foreground gate."""
+    """Probability of dropping a feature channel in training; the foreground gate uses half of it."""
     refinements: RefinementsConfig = RefinementsConfig()
 
 
 class PersonLossConfig(LossConfig, frozen=True):
-    """Weights of the loss terms and the clamp on refinement losses."""
+    """Weights of the loss terms, and the clamp on refinement losses."""
 
     weights: dict[str, NonNegative] = Field(default_factory=lambda: dict(TERM_WEIGHTS))
     """Weight of the {entry} term in the total loss."""
     class_weights: ClassWeights = (0.54, 0.75, 1.71)
-    """Weights of background, target and other in the cross-entropy: from their shares of COCO's person pixels."""
+    """Weights of background, target and other in the cross-entropy, from their shares of COCO's person pixels."""
 
     @field_validator("weights", mode="before")
     @classmethod
     def _complete(cls, weights: object) -> object:
-        """Weights that are not given keep their defaults. Raises ValueError at a term that does not exist."""
+        """Return the weights, completed by the defaults. Raises ValueError for an unknown term."""
         if not isinstance(weights, dict):
             return weights
         given = cast("dict[str, object]", weights)
@@ -108,7 +106,7 @@ class PersonLossConfig(LossConfig, frozen=True):
 
 
 class SyntheticConfig(Section, frozen=True):
-    """The built-in people: how many scenes are drawn and how large they are (pixels)."""
+    """The synthetic dataset: the number of scenes and their size in pixels."""
 
     num_train_scenes: Count = 400
     """Scenes in the training split."""
@@ -117,42 +115,42 @@ class SyntheticConfig(Section, frozen=True):
     image_size: Annotated[int, Field(ge=64, le=1024)] = 192
     """Side of a scene in pixels."""
     max_people: Annotated[int, Field(ge=1, le=12)] = 5
-    """Most people in one scene."""
+    """Maximum number of people in a scene."""
 
 
 class PersonDataConfig(DataConfig, frozen=True):
-    """Where the people come from and how a region of interest is cut out of its image."""
+    """Source of the images, and how a region of interest is cut from an image."""
 
     WHICH: ClassVar[tuple[str, ...]] = ("path", "hold_out", "use_crowds", "synthetic")
 
     path: str = ""
-    """Directory of images and annotations (--data); empty for the built-in people."""
+    """Directory of images and annotations (--data); empty for the synthetic dataset."""
     augment: Fraction = 0.5
-    """Probability that a training region is seen in another light; it is mirrored with the same, at most 0.5."""
+    """Probability of changing the light of a training region; it is mirrored with the same, at most 0.5."""
     roi_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Most that each edge of a training box moves in or out, as a share of its side."""
+    """Maximum shift of each edge of a training box, as a fraction of the box's side."""
     roi_padding: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Context added on every side of a box, as a share of its side."""
+    """Context added on every side of a box, as a fraction of its side."""
     keep_aspect: bool = False
-    """Widen the box to a square rather than squash it into one."""
+    """Widen the box to a square instead of squeezing its content into one."""
     min_person_pixels: Count = 16
-    """Least width and height in image pixels of a person that is used as a sample."""
+    """Minimum width and height in image pixels of a person that becomes a sample."""
     hold_out: Literal["by_hash", "in_order"] = "by_hash"
-    """Which fifth of the images is held out where the data have one split: by hashes of names, or in their order."""
+    """How a validation fifth is chosen if the data have one split: by hashes of file names, or in their order."""
     use_crowds: bool = False
-    """Take COCO annotations with iscrowd=1 as people: CVAT exports masks of single people so."""
+    """Use COCO annotations with iscrowd=1 as people; CVAT exports masks of single people this way."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
 
 class PersonValidationConfig(ValidationConfig, frozen=True):
-    """How often the validation split is measured, and how exact outlines must be."""
+    """Frequency of validation, and the tolerance of the boundary metric."""
 
     boundary_tolerance: Annotated[int, Field(ge=1, le=16)] = 2
-    """Distance in mask pixels within which two outlines count as equal in boundary F."""
+    """Maximum distance in mask pixels at which two outlines match in boundary F."""
 
 
 class PersonConfig(RunConfig, frozen=True):
-    """One run of the person task."""
+    """Configuration of one run of the person task."""
 
     model: ModelConfig = ModelConfig()
     loss: PersonLossConfig = PersonLossConfig()
@@ -164,7 +162,7 @@ class PersonConfig(RunConfig, frozen=True):
 
     @classmethod
     def switches(cls, tree: Mapping[str, Any]) -> dict[str, bool]:
-        """Return which refinements are on."""
+        """Return for each refinement whether it is on."""
         return dict(tree["model"]["refinements"])
 
     def active_components(self) -> frozenset[str]:

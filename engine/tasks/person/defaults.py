@@ -1,4 +1,4 @@
-"""Which configuration a run takes when nobody names one."""
+"""The default configuration of a run that names none."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NVIDIA_GPUS: Final = Path("/proc/driver/nvidia/gpus")
 
 
 def likely_config() -> str:
-    """Return what `default_config` will most likely return, without torch."""
+    """Return the probable result of `default_config`, without importing torch."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     nvidia = _NVIDIA_GPUS.is_dir() and any(_NVIDIA_GPUS.iterdir())
     return WITH_GPU if apple or nvidia else WITHOUT_GPU
 
 
 def default_config() -> str:
-    """Return the config for this machine: the full network needs a GPU, the tiny one learns within minutes without.
+    """Return the configuration for this machine. Imports torch.
 
-    Imports torch.
+    The full network needs a GPU; the tiny one learns within minutes on a CPU.
     """
     from engine.training.device import choose_device  # noqa: PLC0415
 

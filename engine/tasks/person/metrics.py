@@ -19,7 +19,7 @@ NUM_CLASSES = len(CLASSES)
 
 
 def score_sums(predicted_NHW: Tensor, label_NHW: Tensor, tolerance: int) -> Tensors:
-    """Return what adds up over a split: counts of pixels by true and predicted class, and the sum of boundary F."""
+    """Return sums that add up over a split: pixel counts by true and predicted class, and the sum of boundary F."""
     return {
         "confusion_KK": confusion_matrix(label_NHW, predicted_NHW),
         "boundary": boundary_f(label_NHW, predicted_NHW, tolerance).cpu().double().sum(),
@@ -34,7 +34,7 @@ def metrics_of(sums: Tensors, count: int) -> dict[str, float]:
 
 
 def confusion_matrix(label: Tensor, predicted: Tensor) -> Tensor:
-    """(K, K) counts of pixels on the CPU, rows true class, columns predicted class; in float64."""
+    """Return (K, K) float64 pixel counts on the CPU: rows are true classes, columns are predicted classes."""
     pairs = label.flatten() * NUM_CLASSES + predicted.flatten()
     return torch.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES).cpu().double()
 
@@ -47,21 +47,26 @@ def class_iou(confusion_KK: Tensor) -> list[float]:
 
 
 def mean_iou(iou: Sequence[float]) -> float:
-    """Return the mean over the classes that occur, in the labels or in what is predicted."""
+    """Return the mean IoU over the classes that occur in the labels or in the predictions."""
     there = [value for value in iou if not math.isnan(value)]
     return sum(there) / len(there) if there else math.nan
 
 
 def mask_boundary(mask_N1HW: Tensor) -> Tensor:
-    """The pixels of each mask (0 or 1) that touch its outside by an edge; the frame is no outside."""
+    """Return the pixels of each mask (0 or 1) that share an edge with its outside.
+
+    The frame of the region does not count as outside.
+    """
     eroded = -F.max_pool2d(-mask_N1HW, (3, 1), 1, (1, 0))
     eroded = torch.minimum(eroded, -F.max_pool2d(-mask_N1HW, (1, 3), 1, (0, 1)))
     return mask_N1HW - eroded
 
 
 def boundary_f(label_NHW: Tensor, predicted_NHW: Tensor, tolerance: int) -> Tensor:
-    """Boundary F of the target in each region, 0..1 (N,): precision and recall of contour pixels within `tolerance`
-    pixels (Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation, 2016).
+    """Return boundary F of the target in each region: (N,), 0..1.
+
+    It combines precision and recall of contour pixels within `tolerance` pixels. Source: Perazzi et al., A Benchmark
+    Dataset and Evaluation Methodology for Video Object Segmentation, 2016.
     """
     true_N1HW = mask_boundary((label_NHW == 1).float().unsqueeze(1))
     seen_N1HW = mask_boundary((predicted_NHW == 1).float().unsqueeze(1))
@@ -72,7 +77,10 @@ def boundary_f(label_NHW: Tensor, predicted_NHW: Tensor, tolerance: int) -> Tens
 
 
 def _covered(contour_N1HW: Tensor, band_N1HW: Tensor) -> Tensor:
-    """The share of contour pixels inside a band; 1 for a region without contour where the band is empty too, else 0."""
+    """Return the share of contour pixels inside a band, 0..1.
+
+    A region without contour has 1 if the band is empty too, else 0.
+    """
     length_N = contour_N1HW.sum((1, 2, 3))
     empty_N = (length_N == 0) & (band_N1HW.sum((1, 2, 3)) == 0)
     return torch.where(empty_N, 1.0, (contour_N1HW * band_N1HW).sum((1, 2, 3)) / length_N.clamp(min=1))

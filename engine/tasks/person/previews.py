@@ -1,4 +1,4 @@
-"""Pictures of validation regions: what the network saw, should say and said."""
+"""Previews of validation regions: the image, the true classes and the predicted classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.tasks.person.model.network import Outputs
 
 
 def preview_of(batch: Tensors, sample_id: str, outputs: Outputs, row: int) -> Preview:
-    """Return what is shown of the region in `row` of a batch."""
+    """Return the preview of the region in `row` of a batch."""
     predicted_NHW = outputs.log_probs_N3HW.argmax(1)
     contour, distance = outputs.contour_N1HW, outputs.distance_N1HW
     return region_preview(
@@ -34,7 +34,10 @@ def region_preview(
     contour_HW: NDArray[np.uint8] | None = None,
     distance_HW: NDArray[np.uint8] | None = None,
 ) -> Preview:
-    """Return a region's planes: classes, image, and the outline's probability and signed distance where predicted."""
+    """Return a region's planes: image, classes, and the predicted outline probability and signed distance.
+
+    The last two are `None` if the network does not predict them.
+    """
     planes = [
         Plane(PREDICTED, "classes", predicted_HW),
         Plane(TRUTH, "classes", label_HW),
@@ -48,16 +51,16 @@ def region_preview(
 
 
 def _bytes(values: Tensor) -> NDArray[np.uint8]:
-    """0..1 as 0..255; what is not a number as 0."""
+    """Return 0..1 as 0..255, and NaN as 0."""
     return (values.nan_to_num().clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 _COLOURS = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], dtype=np.uint8)
-"""Background, target and other in the Okabe-Ito palette, told apart under every common colour blindness."""
+"""Background, target and other in the Okabe-Ito palette, which is safe for colour blindness."""
 
 
 def preview_grid(previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
-    """One row for each region: image, truth, prediction, error (white where wrong). (rows*H, 4*W, 3), 0..255."""
+    """Return one row per region: image, truth, prediction, error (white). (rows*H, 4*W, 3), 0..255."""
     return np.concatenate([_preview_row(preview) for preview in previews], axis=0)
 
 
@@ -74,7 +77,7 @@ def _preview_row(preview: Preview) -> NDArray[np.uint8]:
 
 
 def _mask(image_HWC: NDArray[np.uint8], label_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The class colours laid half transparent over the image (resized to the mask where the two differ)."""
+    """Return the class colours blended at half opacity over the image, which is resized to the mask if they differ."""
     height, width = label_HW.shape
     rows = np.arange(height) * image_HWC.shape[0] // height
     columns = np.arange(width) * image_HWC.shape[1] // width

@@ -8,15 +8,22 @@ from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 
 CLASSES: Final = ("background", "target", "other")
 
-REFINEMENTS: Final = (
-    "boundary_refinement",
-    "boundary_aware_loss",
-    "active_contour_loss",
-    "contour_detection",
-    "distance_transform",
-    "progressive_upsampling",
-    "subpixel_conv",
-)
+SWITCHES: Final[dict[str, str]] = {
+    "boundary_refinement": "Correct the classes along predicted edges by a small learned residual (phase 1).",
+    "boundary_aware_loss": "Weigh the cross-entropy higher in a band along class borders (phase 1).",
+    "active_contour_loss": "Fit the target's region and penalise outlines away from the true one (phase 2).",
+    "contour_detection": "Predict the target's outline in a separate head (phase 3).",
+    "distance_transform": "Predict the signed distance to the target's outline in a separate head (phase 4).",
+    "progressive_upsampling": (
+        "Correct the classes by a residual decoded in upsampling stages. In no phase; excludes subpixel_conv."
+    ),
+    "subpixel_conv": (
+        "Correct the classes by a residual decoded by pixel shuffling. In no phase; excludes progressive_upsampling."
+    ),
+}
+"""The refinements, in the order of their number keys, and the meaning of the config key that switches each."""
+
+REFINEMENTS: Final = tuple(SWITCHES)
 
 EXCLUSIVE_REFINEMENTS: Final = ("progressive_upsampling", "subpixel_conv")
 """At most one of these may be on: both decode the same residual at mask resolution."""
@@ -27,7 +34,7 @@ REFINEMENT_OF_TERM: Final[dict[str, str]] = {
     "contour": "contour_detection",
     "distance": "distance_transform",
 }
-"""The refinement a loss term belongs to; `loss.clamp_max` bounds exactly these terms."""
+"""The refinement of each loss term that has one; `loss.clamp_max` bounds exactly these terms."""
 
 BASE_TERMS: Final = ("cross_entropy", "dice", "auxiliary")
 
@@ -41,14 +48,14 @@ PHASES: Final = (
     Phase("+ contour detection", ("contour_detection",)),
     Phase("+ distance transform", ("distance_transform",)),
 )
-"""Progressive refinement, from phase 0: what each adds to the phase before."""
+"""Progressive refinement from phase 0: the components that each phase adds to the previous one."""
 
 _JUNCTIONS: Final = {
     "boundary_refinement": "classes",
     "boundary_aware_loss": "refined classes",
     "active_contour_loss": "refined classes",
 }
-"""The tensor at which a refinement's gradient enters the shared network, where it is not the shared features."""
+"""The tensor at which a refinement's gradient enters the shared network, if it is not the shared features."""
 
 _ONLY_LOSSES: Final = ("boundary_aware_loss", "active_contour_loss")
 
@@ -56,7 +63,7 @@ _REMEDIES: Final = {
     "boundary_refinement": "edge normalization with near-zero checks",
     "active_contour_loss": "gradient clamping in active contour loss",
 }
-"""Remedies for faults that are named after a refinement."""
+"""Remedies for faults that are attributed to a refinement."""
 
 TERM_WEIGHTS: Final = {
     "cross_entropy": 1.0,
@@ -70,7 +77,7 @@ TERM_WEIGHTS: Final = {
 """The default weight of each loss term."""
 
 CLASS_COLOURS: Final = ("#000000", "#e69f00", "#56b4e9")
-"""Background, target and other in the Okabe-Ito palette, told apart under every common colour blindness."""
+"""Background, target and other in the Okabe-Ito palette, which is safe for colour blindness."""
 
 
 def _component(name: str) -> Component:
@@ -92,7 +99,7 @@ SPEC: Final = TaskSpec(
     ),
     metrics=(
         Metric("miou", "mIoU", 0, 1),
-        *(Metric(f"iou_{name}", name, 0, 1) for name in CLASSES),
+        *(Metric(f"iou_{name}", f"IoU {name}", 0, 1) for name in CLASSES),
         Metric("boundary_f", "boundary F", 0, 1),
     ),
     score="miou",
@@ -102,7 +109,7 @@ SPEC: Final = TaskSpec(
     component_noun="refinement",
     sample_noun="region",
 )
-"""What the engine and the screen know of the person task."""
+"""The person task's names for the engine and the screen."""
 
 LAST_PHASE: Final = SPEC.last_phase
 active_terms = SPEC.active_terms

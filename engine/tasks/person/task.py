@@ -1,6 +1,6 @@
-"""The person task: an ROI-based human instance segmentation network under the engine's seam.
+"""The person task: an ROI-based human instance segmentation network as a `Task` of the engine.
 
-Torch is imported when the network is built or used: reading a configuration must not wait for it.
+Torch is imported when the network is built or used, so that reading a configuration stays fast.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
 
 
 class PersonTask:
-    """Background, target person and other persons in regions of interest."""
+    """Segment background, target person and other persons in regions of interest."""
 
     spec: TaskSpec = SPEC
     Config: type[RunConfig] = PersonConfig
 
     def open_data(self, config: PersonConfig) -> Splits:
-        """Return the splits that the configuration names. Raises UserError where one holds no usable person."""
+        """Return the splits that the configuration names. Raises UserError if one holds no usable person."""
         from engine.tasks.person.data.sources import open_splits  # noqa: PLC0415
 
         return open_splits(config.data, config.model, config.training.seed)
 
     def open_data_with(self, config: PersonConfig, on_progress: Callable[[str], None]) -> Splits:
-        """Return the splits that the configuration names, saying what is read."""
+        """Return the splits that the configuration names, and report the reading through `on_progress`.
+
+        Raises UserError if a split holds no usable person.
+        """
         from engine.tasks.person.data.sources import open_splits  # noqa: PLC0415
 
         return open_splits(config.data, config.model, config.training.seed, on_progress)
@@ -48,13 +51,16 @@ class PersonTask:
         return HierarchicalUNet(config.model)
 
     def forward(self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap) -> Any:
-        """Return the `Outputs` of every active head."""
+        """Return the `Outputs` with every active head."""
         return model(batch["image_N3HW"], active, tap)
 
     def losses(
         self, outputs: Any, batch: Tensors, terms: tuple[str, ...], config: PersonConfig, tap: Tap
     ) -> dict[str, Tensor]:
-        """Return each of `terms` for labels 0 background, 1 target, 2 other and the target's signed distance."""
+        """Return each of `terms` as a float32 scalar.
+
+        Labels are 0 background, 1 target, 2 other; the distance is the target's signed distance in -1..1.
+        """
         from engine.tasks.person.losses.terms import term_values  # noqa: PLC0415
 
         labels = (batch["label_NHW"], batch["distance_N1HW"])
@@ -73,13 +79,13 @@ class PersonTask:
         return metrics_of(sums, count)
 
     def chance(self, batch: Tensors, config: PersonConfig) -> dict[str, float]:
-        """Return each term at uniform class probabilities and zeros in the other heads."""
+        """Return each term at uniform class probabilities and zero outputs of the other heads."""
         from engine.tasks.person.losses.chance import chance_levels  # noqa: PLC0415
 
         return chance_levels(batch["label_NHW"], batch["distance_N1HW"])
 
     def blind(self, batch: Tensors, config: PersonConfig) -> dict[str, tuple[float, ...]]:
-        """Return each term for the best answer that is the same for every pixel of every image."""
+        """Return each term for the best answer that is equal for every pixel of every image."""
         from engine.tasks.person.losses.chance import blind_levels  # noqa: PLC0415
 
         return blind_levels(batch["label_NHW"], batch["distance_N1HW"], config.loss.class_weights)
@@ -87,7 +93,10 @@ class PersonTask:
     def inspect(
         self, path: Path, *, pictures: Path | None, options: Mapping[str, bool], on_progress: Callable[[str], None]
     ) -> Inspection:
-        """Return counts, shares and doubts of a COCO or mask-folder data set; 'use_crowds' takes crowds as people."""
+        """Return counts, shares and doubts of a COCO or mask-folder data set.
+
+        'use_crowds' reads crowd annotations as people. Raises UserError if the layout is unknown.
+        """
         from engine.tasks.person.data.readers.coco.reader import CocoOptions  # noqa: PLC0415
         from engine.tasks.person.data.readers.inspect import inspect_dataset, report_lines  # noqa: PLC0415
 
@@ -96,13 +105,13 @@ class PersonTask:
         return Inspection(tuple(report_lines(report)), report.is_usable)
 
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
-        """Return the image, the label and what the heads say of the region in `row`."""
+        """Return the image, the label and the predictions of the region in `row`."""
         from engine.tasks.person.previews import preview_of  # noqa: PLC0415
 
         return preview_of(batch, sample_id, outputs, row)
 
     def preview_grid(self, previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
-        """Return one picture of all previews, RGB 0..255, a row for each."""
+        """Return one picture of all previews, RGB 0..255, one row per preview."""
         from engine.tasks.person.previews import preview_grid  # noqa: PLC0415
 
         return preview_grid(previews)

@@ -1,4 +1,4 @@
-"""What a checkpoint must hold to be gone on from: every field in its form, and tensors that fit this network."""
+"""Check that a checkpoint can be resumed: every field is valid, and its tensors fit the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.config.tree import RunConfig
 from engine.config.yaml_source import read_settings
 from engine.errors import UserError
-from engine.protocol.codec import WireError
+from engine.protocol.codec import WireError, from_text
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
@@ -24,25 +24,25 @@ from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_n
 _MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
 _SCALER: Final = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 _MOST: Final = 2**53
-"""Counts are at most so large: each is a float somewhere."""
+"""Maximum count: larger ones are not exact as a float."""
 
 
 class CheckpointMisfitError(CheckpointDamagedError):
-    """A checkpoint that is in order, but of another network than the one that is configured."""
+    """Raised for a valid checkpoint of a network other than the configured one."""
 
 
 def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
-    """As `load_checkpoint`, with all that a run under `config` needs to go on from it.
+    """Return a checkpoint like `load_checkpoint`, with all fields that a run under `config` needs to resume.
 
-    Raises CheckpointDamagedError where a field is missing or odd, and CheckpointMisfitError where the network differs.
+    Raises CheckpointDamagedError if a field is missing or invalid, and CheckpointMisfitError if the network differs.
     """
     payload = load_checkpoint(path)
     try:
         _check_fields(payload, config)
     except (UserError, WireError, ValueError) as error:
-        raise CheckpointDamagedError(f"{path.name} is not a checkpoint to go on from: {error}") from error
+        raise CheckpointDamagedError(f"{path.name} cannot be resumed: {error}") from error
     if path in list_checkpoints(path.parent) and path.name != checkpoint_name(payload["step"]):
-        raise CheckpointDamagedError(f"{path.name} is not a checkpoint to go on from: it is of step {payload['step']}")
+        raise CheckpointDamagedError(f"{path.name} cannot be resumed: it is of step {payload['step']}")
     misfit = _misfit(payload, config)
     if misfit:
         raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {misfit}")
@@ -52,9 +52,9 @@ def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
 def newest_resumable(
     directory: Path, config: RunConfig, on_damage: Callable[[str, str], None] = lambda name, error: None
 ) -> dict[str, Any]:
-    """The newest checkpoint in `directory` that a run under `config` can go on from; its name is its step's.
+    """Return the newest checkpoint in `directory` that a run under `config` can resume; its name must match its step.
 
-    `on_damage(name, error)` is called for those passed over. Raises UserError when none is left.
+    `on_damage(name, error)` is called for each skipped file. Raises UserError if none is left.
     """
     paths = list_checkpoints(directory)
     errors: list[CheckpointDamagedError] = []
@@ -66,18 +66,18 @@ def newest_resumable(
             errors.append(error)
     misfit = next((error for error in errors if isinstance(error, CheckpointMisfitError)), None)
     if misfit is not None:
-        raise UserError(f"{misfit}; resume with the model keys that the run was trained with, or take --init-from")
+        raise UserError(f"{misfit}; resume with the model keys that the run was trained with, or use --init-from")
     found = f"all {len(paths)} in it are damaged" if paths else "it holds none"
-    raise UserError(f"no usable checkpoint in {directory}: {found}; start anew, or take weights with --init-from")
+    raise UserError(f"no usable checkpoint in {directory}: {found}; start a new run, or load weights with --init-from")
 
 
 def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
-    """Raise ValueError at the first field that is missing or is not what `Trainer.snapshot` and the like write."""
+    """Raise ValueError at the first field that is missing, or is not what `TrainState` and `Checkpointer` write."""
     step = _count(payload, "step")
     spec = load_task(config.task).spec
     _check_state(state_from_text(_text(payload, "state"), spec), step, spec)
     _check_config(_text(payload, "config"))
-    RunMemory(config, spec).load_state_dict(_text(payload, "books"))
+    RunMemory(config, spec).load_state_dict(from_text(_text(payload, "books")))
     for name in ("good", "validation_due"):
         _require(isinstance(payload.get(name), bool), f"{name} is not true or false")
     _check_position(payload.get("position"))
@@ -88,7 +88,7 @@ def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
     _require(zclip is None or _is_plain(zclip, (3,)), "zclip is not three numbers")
     if payload["good"]:
         held = [*payload["model"].values(), *(value for one in payload["moments"].values() for value in one.values())]
-        _require(all(bool(torch.isfinite(value).all()) for value in held), "it calls itself good and is not finite")
+        _require(all(bool(torch.isfinite(value).all()) for value in held), "it is marked good but is not finite")
 
 
 def _check_state(state: RunState, step: int, spec: TaskSpec) -> None:
@@ -101,7 +101,10 @@ def _check_state(state: RunState, step: int, spec: TaskSpec) -> None:
 
 
 def _check_config(text: str) -> None:
-    """Aliases and tags are refused by `read_settings` before the text is read whole."""
+    """Raise ValueError if the configuration's text lacks a section.
+
+    `read_settings` refuses aliases and tags before the whole text is read.
+    """
     read_settings(text, "its config")
     tree = yaml.safe_load(text)
     for section, inner in (("training", ""), ("loss", "weights"), ("model", ""), ("guard", "")):
@@ -145,7 +148,7 @@ def _check_scaler(scaler: object) -> None:
 
 
 def _misfit(payload: Mapping[str, Any], config: RunConfig) -> str:
-    """How the tensors differ from the configured network's, '' where they do not."""
+    """Return how the tensors differ from the configured network's; an empty string if they do not."""
     with torch.device("meta"):
         own: dict[str, Tensor] = load_task(config.task).build_model(config).state_dict()
     held: Mapping[str, Tensor] = payload["model"]
@@ -165,8 +168,9 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _is_plain(value: object, shape: tuple[int, ...] | None, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether `value` is a dense tensor of that type and, unless it is None, that shape; `load_checkpoint` saw to it
-    that it is no more exotic than that.
+    """Return whether `value` is a dense tensor of that type and of `shape`, unless that is `None`.
+
+    `load_checkpoint` has already refused more unusual tensors.
     """
     return isinstance(value, Tensor) and value.dtype == dtype and (shape is None or value.shape == shape)
 

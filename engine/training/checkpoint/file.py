@@ -1,4 +1,4 @@
-"""Checkpoints: one file each, written beside and renamed, synced, with a checksum in the format of `sha256sum`."""
+"""Checkpoint files: written to a temporary file, synced and renamed, with a checksum in `sha256sum` format."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import torch
 
 FORMAT = 1
 KEPT_KINDS = ("asked", "promotion")
-"""Checkpoints that somebody may want to come back to: never pruned."""
+"""Kinds of checkpoints that are never pruned, because users may return to them."""
 BEST, LAST_GOOD = "best.pt", "last-good.pt"
 SUPERSEDED = "superseded"
-"""The folder beside the checkpoints for those that a rollback has left behind."""
+"""The subfolder for checkpoints that a rollback has discarded."""
 _LONGEST_CHECKSUM = 1000
-"""Characters that are read of a checksum file."""
+"""Maximum number of characters read from a checksum file."""
 _PLAIN_TYPES = frozenset(
     {torch.float16, torch.bfloat16, torch.float32, torch.float64}
     | {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
@@ -31,7 +31,7 @@ _PLAIN_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A checkpoint's content, copied off the live tensors, and what to call it. `kind` as in CheckpointSaved."""
+    """A checkpoint's content, copied from the live tensors, and its name. `kind` is that of CheckpointSaved."""
 
     step: int
     kind: str
@@ -44,7 +44,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How a snapshot ended: its file name, and what went wrong, '' where nothing did."""
+    """Result of a snapshot: its file name, and the error or an empty string."""
 
     snapshot: Snapshot
     name: str
@@ -52,21 +52,21 @@ class Written:
 
 
 class CheckpointDamagedError(ValueError):
-    """A checkpoint file that is truncated, altered or foreign; the message says which and how."""
+    """Raised for a checkpoint file that is truncated, altered or foreign. The message names it and the damage."""
 
 
 def checkpoint_name(step: int) -> str:
-    """The file name of the checkpoint taken after `step` steps."""
+    """Return the file name of the checkpoint after `step` steps."""
     return f"step-{step:08d}.pt"
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The step checkpoints in `directory`, oldest first."""
+    """Return the step checkpoints in `directory`, oldest first."""
     return sorted(directory.glob("step-*.pt"))
 
 
 def copy_to_host(value: Any) -> Any:
-    """A deep copy of a tree of dicts, lists and tensors whose tensors no longer share memory with training."""
+    """Return a deep copy of a tree of dicts, lists and tensors that shares no memory with training."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -77,13 +77,16 @@ def copy_to_host(value: Any) -> Any:
 
 
 def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
-    """Write `snapshot` so that after any crash the file is whole or absent. Raises OSError where the disk refuses."""
+    """Write `snapshot` such that after any crash the file is complete or absent.
+
+    Raises OSError if writing fails.
+    """
     _own(directory)
     path = directory / checkpoint_name(snapshot.step)
     partial = path.with_suffix(".partial")
     try:
         partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # a link of that name is an error, not a way out of the directory
+        with partial.open("xb") as file:  # an existing link is an error: it could lead out of the directory
             torch.save({"format": FORMAT, **snapshot.payload}, file)
             file.flush()
             os.fsync(file.fileno())
@@ -103,20 +106,23 @@ def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
 
 
 def _own(directory: Path) -> None:
-    """Make `directory` unless it is there. Raises OSError where it is a link: what it leads to is not this run's."""
+    """Create `directory` unless it exists.
+
+    Raises OSError if it is a link: the target may not belong to this run.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     if directory.is_symlink():
         raise OSError(f"{directory} is a link: nothing is written or deleted through it")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, tensors on the CPU. Loads with `weights_only`: nothing in it is executed.
+    """Return a checkpoint with tensors on the CPU. It is read with `weights_only`: nothing is executed.
 
-    Raises CheckpointDamagedError for a file that does not match its checksum, cannot be read or is not ours.
+    Raises CheckpointDamagedError for a file that does not match its checksum, cannot be read or is foreign.
     """
     sidecar = checksum_path(path)
     if not sidecar.is_file() or not path.is_file():
-        raise CheckpointDamagedError(f"{path.name} has no checksum beside it ({sidecar.name}), or is no file")
+        raise CheckpointDamagedError(f"{path.name} has no checksum file ({sidecar.name}), or is no file")
     try:
         with sidecar.open() as file:
             expected = file.read(_LONGEST_CHECKSUM).split()[0]
@@ -129,9 +135,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """As `load_checkpoint`, for a file that may have come without its checksum.
+    """Return a checkpoint like `load_checkpoint`, without requiring its checksum file.
 
-    Shapes are read first, without their numbers: what claims more room than the file has is never allocated.
+    Shapes are read before numbers: tensors that claim more bytes than the file are never allocated.
     """
     try:
         _check_archive(path)
@@ -139,13 +145,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         _check_tensors(torch.load(path, map_location="meta", weights_only=True), "meta", size)
         payload = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(payload, "cpu", size)
-    except Exception as error:  # torch.load raises whatever the damaged byte happened to hit
+    except Exception as error:  # the exception of torch.load depends on the damaged byte
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(payload, dict) or not _is_format(payload.get("format")) or "model" not in payload:
         raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program (format {FORMAT})")
     if not _are_weights(payload["model"]):
-        raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program: its model is no named weights")
+        raise CheckpointDamagedError(
+            f"{path.name} is not a checkpoint of this program: its model holds no named weights"
+        )
     return payload
 
 
@@ -154,7 +162,7 @@ def _is_format(value: object) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError unless the file is an archive as torch writes it, which stores everything uncompressed."""
+    """Raise ValueError unless the file is an uncompressed archive as torch writes it."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(m.compress_type != zipfile.ZIP_STORED for m in members):
@@ -164,7 +172,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_tensors(payload: object, device: str, size: int) -> None:
-    """Raise ValueError where a tensor is no plain, dense one on `device`, or all need more than `size` bytes."""
+    """Raise ValueError if a tensor is not plain and dense on `device`, or if all need more than `size` bytes."""
     waiting: list[object] = [payload]
     seen: set[int] = set()
     needed = 0
@@ -197,8 +205,10 @@ def _are_weights(model: object) -> bool:
 
 
 def prune(directory: Path, keep_last: int) -> None:
-    """Delete all but the newest `keep_last` step checkpoints, those that best.pt and last-good.pt name, and those
-    that were asked for or taken before a promotion.
+    """Delete old step checkpoints.
+
+    Kept are the newest `keep_last`, those named by best.pt and last-good.pt, and those requested by a user or taken
+    before a promotion.
     """
     _own(directory)
     kept = {_identity(directory / alias) for alias in (BEST, LAST_GOOD)}
@@ -209,7 +219,7 @@ def prune(directory: Path, keep_last: int) -> None:
 
 
 def set_aside(directory: Path, *, after_step: int) -> None:
-    """Move checkpoints newer than `after_step` to `superseded/`: a resume after a rollback must not pick them up."""
+    """Move checkpoints after `after_step` to `superseded/`, so that a resume after a rollback does not use them."""
     for path in list_checkpoints(directory):
         if path.name > checkpoint_name(after_step):
             target = directory / SUPERSEDED
@@ -220,17 +230,17 @@ def set_aside(directory: Path, *, after_step: int) -> None:
 
 
 def checksum_path(path: Path) -> Path:
-    """Where the checksum of a checkpoint lies."""
+    """Return the path of a checkpoint's checksum file."""
     return path.with_name(path.name + ".sha256")
 
 
 def _keep_marker(path: Path) -> Path:
-    """An empty file beside a checkpoint that must not be pruned."""
+    """Return the path of the empty file that protects a checkpoint from pruning."""
     return path.with_name(path.name + ".keep")
 
 
 def _identity(path: Path) -> str:
-    """What tells two checkpoints apart: the checksum written beside them."""
+    """Return the checksum of a checkpoint, which identifies it."""
     sidecar = checksum_path(path)
     return sidecar.read_text().split()[0] if sidecar.is_file() else ""
 
@@ -251,7 +261,7 @@ def _write_checksum(path: Path, digest: str) -> None:
 
 
 def _link(path: Path, alias: Path) -> None:
-    """Let `alias` name the same checkpoint: a hard link where the file system has them, a copy elsewhere."""
+    """Make `alias` name the same checkpoint: a hard link, or a copy if the file system has none."""
     partial = alias.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     try:
@@ -263,7 +273,7 @@ def _link(path: Path, alias: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make renames in `directory` survive a power cut."""
+    """Sync `directory`, so that renames survive a power failure."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -272,7 +282,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 class CheckpointWriter:
-    """A thread that writes snapshots while training goes on; at most one waits behind the one being written."""
+    """A thread that writes snapshots during training. At most one snapshot waits for the previous one."""
 
     def __init__(self, directory: Path, *, keep_last: int, before_rename: Callable[[], object]):
         self.directory = directory
@@ -284,20 +294,20 @@ class CheckpointWriter:
         self._thread.start()
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Hand over a snapshot; blocks only while another one already waits."""
+        """Queue a snapshot. Blocks only while another one is waiting."""
         self._todo.put(snapshot)
 
     def collect(self) -> list[Written]:
-        """What has ended since the last call, in order."""
+        """Return the snapshots finished since the last call, in order."""
         return [self._done.get_nowait() for _ in range(self._done.qsize())]
 
     def wait(self) -> list[Written]:
-        """Wait until nothing is left to write; returns what ended."""
+        """Wait until all snapshots are written. Return those finished since the last call."""
         self._todo.join()
         return self.collect()
 
     def close(self) -> list[Written]:
-        """Finish what was handed over and end the thread; returns what ended."""
+        """Finish the queued snapshots and end the thread. Return those finished since the last call."""
         self._todo.put(None)
         self._thread.join()
         return self.collect()
@@ -309,7 +319,10 @@ class CheckpointWriter:
         self._todo.task_done()
 
     def _write(self, snapshot: Snapshot) -> Written:
-        """The journal is committed first: a checkpoint never knows more than the journal does."""
+        """Commit the journal, then write a snapshot.
+
+        The order ensures that a checkpoint is never ahead of the journal.
+        """
         name = checkpoint_name(snapshot.step)
         self._before()
         try:

@@ -1,4 +1,4 @@
-"""A batch of samples, and its place in the data."""
+"""A batch of samples, and its position in the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.task import Rejection, Tensors
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the endless shuffled stream: `index` samples of `epoch` were already drawn."""
+    """A position in the endless shuffled stream: `index` samples of `epoch` were already drawn."""
 
     epoch: int = 0
     index: int = 0

@@ -1,4 +1,4 @@
-"""Samples from any map-style PyTorch data set, in an order and with random numbers that depend on the seed alone."""
+"""Samples from any map-style PyTorch data set; order and random numbers depend only on the seed."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ def from_dataset(
     seed: int = 0,
     shuffle: bool = False,
 ) -> Samples:
-    """Return the items of `dataset` as samples that give exact resume.
+    """Return the items of `dataset` as samples with exact resume.
 
-    `to_tensors` names an item's tensors; without it a mapping keeps its names, and the members of a tuple are called
-    `input` and `target` (further ones by their numbers). With `shuffle` each epoch has an order of its own. Whatever an
-    item draws from the generators of Python, NumPy and torch depends on `seed`, the epoch and the item alone. With
-    data.num_workers 0 items are made between the steps, as by PyTorch's own loader; with more, meanwhile.
-    Raises UserError for an empty data set and for one that has no length or no items by number.
+    `to_tensors` names an item's tensors. Without it, a mapping keeps its names, and the members of a tuple are called
+    `input` and `target` (others by their index). With `shuffle` each epoch has its own order. Random numbers of an
+    item, from Python, NumPy or torch, depend only on `seed`, the epoch and the item. With data.num_workers 0 items are
+    loaded between steps, as in PyTorch's loader; with more, in parallel.
+
+    Raises UserError for an empty data set, and for one without length or items by number.
     """
     _check_map_style(dataset)
     return DatasetSamples(dataset, to_tensors or named_tensors, seed=seed, shuffle=shuffle)
 
 
 class DatasetSamples:
-    """The items of a map-style data set by epoch and place."""
+    """The items of a map-style data set by epoch and index."""
 
     draws_random_numbers = True
 
@@ -62,7 +63,7 @@ class DatasetSamples:
         return len(self._dataset)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """Return the item at place `index` of the order of `epoch`; equal arguments give equal bits."""
+        """Return the item at `index` of the order of `epoch`. Equal arguments return equal bits."""
         item = self._item_at(epoch, index)
         with _seeded((self._seed, epoch if self._shuffle else 0, item)):
             tensors = self._to_tensors(self._dataset[item])
@@ -77,9 +78,9 @@ class DatasetSamples:
 
 
 def named_tensors(item: Any) -> dict[str, Any]:
-    """Return the tensors of an item by name: a mapping as it is, a tuple as `input`, `target`, `2` and so on.
+    """Return the tensors of an item by name: a mapping unchanged, a tuple as `input`, `target`, `2` and so on.
 
-    The fields of a named tuple keep their names.
+    A named tuple keeps its field names.
     """
     if isinstance(item, Mapping):
         return dict(item)
@@ -92,11 +93,11 @@ def named_tensors(item: Any) -> dict[str, Any]:
 
 
 def as_tensor(value: Any) -> Tensor:
-    """Return a number, an array, a picture or a tensor as a tensor of its own. Raises TypeError for anything else."""
+    """Return a number, an array, a picture or a tensor as a new tensor. Raises TypeError for other types."""
     if not isinstance(value, Tensor):
         return torch.as_tensor(np.array(value))
     plain = value.detach().cpu().clone()
-    plain.numpy()  # batches are put together by NumPy, which lacks some types
+    plain.numpy()  # batches are stacked by NumPy, which lacks some types
     return plain
 
 
@@ -117,7 +118,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _check_map_style(dataset: Any) -> None:
-    """Raise UserError unless `dataset` has a length, and items by their numbers."""
+    """Check that `dataset` has a length and items by number. Raises UserError otherwise."""
     what = f"the data set is {_kind_of(dataset)}"
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise UserError(
@@ -132,12 +133,12 @@ def _check_map_style(dataset: Any) -> None:
 
 @contextmanager
 def _seeded(entropy: tuple[int, ...]) -> Generator[None]:
-    """Seed the global generators for the block, and leave them afterwards as they were."""
+    """Seed the global generators for the block, and restore them afterwards."""
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)  # the devices' generators are not moved
+    torch.default_generator.manual_seed(seed)  # the devices' generators are not changed
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The shuffled order of an epoch: a function of the seed and the epoch, kind to a bounded cache."""
+"""The shuffled order of an epoch: a function of seed and epoch that keeps a small cache effective."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_SCENES: Final = 128
-"""Targets are shuffled among about so many randomly drawn scenes at a time."""
+"""Approximate number of random scenes among which targets are shuffled."""
 
 
 def epoch_order(scene_of_target: Sequence[int], *, seed: int, epoch: int) -> NDArray[np.intp]:
-    """A permutation of the targets, given the scene each is in; equal arguments give equal orders.
+    """Return a permutation of the targets, given the scene of each. Equal arguments return equal orders.
 
-    The scenes are shuffled and dealt into windows of about WINDOW_SCENES, and the targets are shuffled within their
-    window: a picture with many people is decoded once or so in an epoch, and a batch still mixes many pictures.
+    Scenes are shuffled into windows of about WINDOW_SCENES, and targets are shuffled within a window. A picture with
+    many people is decoded about once per epoch, and a batch still mixes many pictures.
     """
     rng = np.random.default_rng((seed, epoch))
     scenes, places = np.unique(np.asarray(scene_of_target), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Batches by position: which samples the next batch takes, and how they become one."""
+"""Choose the samples of each batch by position, and stack them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.training.data.batch import Batch, Position
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The samples `start` to `stop` (exclusive) of `epoch`; `ends_epoch` when these are its last."""
+    """The samples `start` to `stop` (exclusive) of `epoch`; `ends_epoch` if they are its last."""
 
     epoch: int
     start: int
@@ -25,14 +25,14 @@ class Span:
 
     @property
     def after(self) -> Position:
-        """The position once these samples are drawn."""
+        """The position after these samples."""
         return Position(self.epoch + 1, 0) if self.ends_epoch else Position(self.epoch, self.stop)
 
 
 def span_at(position: Position, *, batch_size: int, length: int) -> Span:
-    """The next batch of an endless stream over `length` samples an epoch; the last one of an epoch may be smaller.
+    """Return the next batch of an endless stream with `length` samples per epoch.
 
-    A position at or beyond the end of an epoch is the start of the next.
+    The last batch of an epoch may be smaller. A position at or after the end of an epoch is the start of the next one.
     """
     epoch, start = (position.epoch, position.index) if position.index < length else (position.epoch + 1, 0)
     stop = min(start + batch_size, length)
@@ -40,7 +40,7 @@ def span_at(position: Position, *, batch_size: int, length: int) -> Span:
 
 
 def assemble(samples: Samples, span: Span) -> Batch:
-    """The batch of a span, with everything that was rejected on the way."""
+    """Return the batch of a span, with all rejections."""
     drawn = [samples.sample(span.epoch, index) for index in range(span.start, span.stop)]
     return Batch(
         tensors=stacked(drawn),
@@ -52,9 +52,9 @@ def assemble(samples: Samples, span: Span) -> Batch:
 
 
 def stacked(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Return the tensors of several samples, at least one, with the axis that counts them.
+    """Return the tensors of one or more samples, stacked along a new first axis.
 
-    Raises UserError where a sample differs from the first in its tensors, their shapes or their types.
+    Raises UserError if a sample differs from the first in its tensors, their shapes or their types.
     """
     first = samples[0]
     for other in samples:
@@ -64,7 +64,7 @@ def stacked(samples: Sequence[Sample]) -> dict[str, Tensor]:
 
 
 def _misfit(first: Sample, other: Sample) -> str:
-    """Return how the tensors of two samples differ, an empty string where they do not."""
+    """Return how the tensors of two samples differ; an empty string if they do not."""
     if other.tensors.keys() != first.tensors.keys():
         return f"their tensors are {', '.join(first.tensors)} and {', '.join(other.tensors)}"
     for name, tensor in first.tensors.items():
@@ -80,5 +80,5 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:
-    """Stacked by numpy, which keeps to this thread: torch would wake a second pool of threads beside the training's."""
+    """Stack tensors with NumPy in this thread: torch would start a second thread pool next to the training's."""
     return torch.from_numpy(np.stack([tensor.numpy() for tensor in tensors]))

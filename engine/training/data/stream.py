@@ -1,4 +1,4 @@
-"""The endless stream of training batches: prefetched, resumable at every position, the same whoever assembles it."""
+"""The endless stream of training batches: prefetched, resumable at every position, independent of the workers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from engine.training.data.workers import WorkerPool
 
 _START: Final = Position()
 _AHEAD: Final = 2
-"""Batches kept ready or in the making for each assembler, beside the one that is asked for."""
+"""Prefetched batches per worker, in addition to the requested one."""
 _TURN: Final = 0.05
-"""Seconds of waiting between looks at whether it has become pointless."""
+"""Seconds between checks of `give_up` while waiting."""
 _SECONDS_TO_CLOSE: Final = 3.0
 
 
 class BatchStream:
-    """Batches from `position` on, over epoch after epoch; the last batch of an epoch may be smaller.
+    """Batches from `position` on, over all epochs; the last batch of an epoch may be smaller.
 
-    With `num_workers` 0, or where the samples cannot be sent to a process, a thread assembles them, or the calling
-    thread where they draw from the global generators; else so many processes that live as long as the stream.
-    torch's global generator is neither read nor moved. Not for several threads at once.
-    Who is at one batch for `timeout_seconds` is taken for stuck: `take_complaints` says so; a process is replaced.
+    Batches are assembled by `num_workers` processes, which live as long as the stream. With `num_workers` 0, or if the
+    samples cannot be pickled, a thread assembles them; the calling thread does if they draw from the global generators.
+
+    torch's global generator is neither read nor changed. The stream is not thread-safe. A worker busy with one batch
+    for `timeout_seconds` counts as stuck: `take_complaints` reports it, and a process is replaced.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class BatchStream:
         self.reseat(position, batch_size)
 
     def next(self) -> Batch:
-        """The next batch; blocks until it is there and raises what went wrong in making it."""
+        """Return the next batch. Blocks until it is ready, and raises the error of assembling it."""
         self.wait(lambda: False)
         began = time.perf_counter()
         batch = self._pending.popleft().result()
@@ -72,9 +73,9 @@ class BatchStream:
         return batch
 
     def wait(self, give_up: Callable[[], bool]) -> bool:
-        """Wait until `next` would give a batch at once; False where `give_up` became true before.
+        """Wait until `next` would not block; return False if `give_up` returned True first.
 
-        Raises DataGoneError where not even a second worker gives anything.
+        Raises DataGoneError if a replacement worker also yields nothing.
         """
         if not self._pending:
             raise RuntimeError("the stream is closed")
@@ -88,7 +89,7 @@ class BatchStream:
         return True
 
     def take_complaints(self) -> list[str]:
-        """Who was taken for stuck since the last call."""
+        """Return messages about workers found stuck since the last call."""
         taken, self._complaints = self._complaints, []
         return taken
 
@@ -101,11 +102,11 @@ class BatchStream:
             raise DataGoneError(f"reading has given nothing for {self._waited:.0f} s")
 
     def is_ready(self) -> bool:
-        """Whether `next` would give a batch at once."""
+        """Return whether `next` would not block."""
         return bool(self._pending) and self._pending[0].done()
 
     def reseat(self, position: Position, batch_size: int) -> None:
-        """Go on from `position` with batches of `batch_size`; what was prefetched is dropped."""
+        """Continue from `position` with batches of `batch_size`, and discard prefetched batches."""
         if batch_size < 1:
             raise ValueError(f"a batch holds at least one sample, not {batch_size}")
         while self._pending:
@@ -115,7 +116,7 @@ class BatchStream:
         self._fill()
 
     def close(self) -> None:
-        """End every thread and worker process of the stream; the stream gives nothing more."""
+        """End every thread and worker process. The stream cannot be used afterwards."""
         while self._pending:
             self._pending.pop().cancel()
         if self._pool:
@@ -124,12 +125,12 @@ class BatchStream:
 
     @property
     def num_worker_deaths(self) -> int:
-        """How many worker processes died and were replaced."""
+        """Number of worker processes that died and were replaced."""
         return self._pool.num_deaths if self._pool else 0
 
     @property
     def worker_ids(self) -> tuple[int, ...]:
-        """The process ids of the workers that run now."""
+        """Process ids of the running workers."""
         return self._pool.process_ids if self._pool else ()
 
     def _fill(self) -> None:
@@ -144,30 +145,30 @@ class BatchStream:
         return _Deferred(partial(self._assemble, span))
 
     def _unreported(self, rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
-        """Those that no batch of this stream has carried before."""
+        """Return the rejections that no earlier batch of this stream has carried."""
         fresh = tuple(rejection for rejection in dict.fromkeys(rejections) if rejection not in self._reported)
         self._reported.update(fresh)
         return fresh
 
 
 class _Deferred(Future[Batch]):
-    """A batch that is assembled when it is asked for, by the thread that asks."""
+    """A batch that is assembled in the thread that requests it."""
 
     def __init__(self, assemble: Callable[[], Batch]) -> None:
         super().__init__()
         self._make = assemble
 
     def done(self) -> bool:
-        """Return True: to wait for the batch would not make it."""
+        """Return True: waiting would not make progress."""
         return True
 
     def result(self, timeout: float | None = None) -> Batch:
-        """Assemble the batch; raises what went wrong in making it."""
+        """Return the assembled batch. Raises the error of assembling it."""
         return self._make()
 
 
 class _Nowhere:
-    """A file that keeps nothing: a large data set is not copied to see whether it can be sent."""
+    """A file that discards its content, so that testing a large data set needs no memory."""
 
     def write(self, data: Any) -> int:
         return len(data)
@@ -177,6 +178,6 @@ def _can_travel(samples: Samples) -> bool:
     """Return whether the samples can be sent to a worker process."""
     try:
         pickle.Pickler(_Nowhere(), protocol=5).dump(samples)
-    except Exception:  # pickle raises whatever an object's own methods raise
+    except Exception:  # an object's own pickle methods may raise anything
         return False
     return True

@@ -1,4 +1,4 @@
-"""Threads that carry out calls in order, and that never keep a process alive: one may hang on a disk for ever."""
+"""Daemon threads that execute calls in order. They never keep the process alive, even if a disk hangs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Crew(Generic[T]):
             thread.start()
 
     def submit(self, call: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Have `call` carried out by the next thread that is free."""
+        """Queue `call` for the next free thread."""
         future: Future[T] = Future()
         self._calls.put((future, call, arguments))
         return future
 
     def close(self, seconds: float) -> None:
-        """End the threads; one that has not ended after `seconds` is left to itself."""
+        """End the threads. A thread that is still busy after `seconds` is abandoned."""
         for _ in self._threads:
             self._calls.put(None)
         deadline = time.monotonic() + seconds
@@ -42,5 +42,5 @@ class Crew(Generic[T]):
                 continue
             try:
                 future.set_result(call(*arguments))
-            except BaseException as error:  # whatever it is, it is raised where the result is waited for
+            except BaseException as error:  # every error is raised again by the future's result
                 future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Worker processes that assemble batches; one that dies is replaced and its batch assembled again, to the same bits."""
+"""Worker processes that assemble batches. A dead worker is replaced, and its batch assembled again to equal bits."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from engine.training.data.batch import Batch
 from engine.training.data.spans import Span, assemble
 
 MAX_DEATHS: Final = 5
-"""So many workers may die in a row on one batch before that is an error."""
+"""Maximum consecutive worker deaths on one batch before an error is raised."""
 
 _PRELOADED: Final = ["torch", "scipy.ndimage", "PIL.Image", "pycocotools.mask"]
 _PATIENCE: Final = 0.2
-"""Seconds between looks at whether a wait has become pointless."""
+"""Seconds between checks of the stop condition while waiting."""
 _SECONDS_TO_CLOSE: Final = 3.0
 
 
 class WorkerPool:
-    """`num_workers` processes; as many threads may call `assemble` at once.
+    """`num_workers` processes; as many threads may call `assemble` concurrently.
 
-    Workers come from a fork server (where there is none they are spawned): they inherit no lock, thread or open file of
-    this process, and end by themselves when it does.
+    Workers start from a fork server, or are spawned if the platform has none. They inherit no locks, threads or open
+    files, and end when this process ends.
     """
 
     def __init__(self, samples: Samples, num_workers: int) -> None:
@@ -48,7 +48,10 @@ class WorkerPool:
             self._idle.put(worker)
 
     def assemble(self, span: Span) -> Batch:
-        """The batch of a span; raises what the dataset raises, and RuntimeError when worker after worker dies on it."""
+        """Return the batch of a span.
+
+        Raises the dataset's exceptions, and RuntimeError if several workers in a row die on it.
+        """
         worker = self._idle.get()
         try:
             return self._assemble(worker, span)
@@ -56,7 +59,10 @@ class WorkerPool:
             self._idle.put(worker)
 
     def end_stuck(self, seconds: float) -> list[str]:
-        """End each worker that has been busy with one batch for `seconds`; another will take over. Says which."""
+        """End each worker that has been busy with one batch for `seconds`, so that another replaces it.
+
+        Return messages that name them.
+        """
         stuck = [worker for worker in self._workers if worker.busy_seconds > seconds and not worker.is_ended]
         for worker in stuck:
             worker.kill()
@@ -65,9 +71,9 @@ class WorkerPool:
         ]
 
     def close(self) -> None:
-        """End every worker, also one that is busy or stuck; who waits for a batch gets a RuntimeError.
+        """End every worker, also busy or stuck ones. Waiting callers get a RuntimeError.
 
-        One that not even SIGKILL ends, for it waits for a disk, is left to the system after 3 s.
+        A worker that waits for a disk survives SIGKILL; after 3 s it is abandoned.
         """
         self._is_closed = True
         deadline = time.monotonic() + _SECONDS_TO_CLOSE
@@ -83,7 +89,7 @@ class WorkerPool:
 
     @property
     def process_ids(self) -> tuple[int, ...]:
-        """The workers that run now."""
+        """Process ids of the running workers."""
         return tuple(pid for worker in self._workers if (pid := worker.process_id) is not None)
 
     def _assemble(self, worker: _Worker, span: Span) -> Batch:
@@ -102,7 +108,7 @@ class WorkerPool:
 
 
 class _Worker:
-    """One process, started when it is first needed, and the pipe to it. One thread at a time."""
+    """One process, started when it is first needed, and its pipe. Used by one thread at a time."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -110,11 +116,11 @@ class _Worker:
         self._pipe: Connection | None = None
         self._busy_since: float | None = None
         self.is_ended = False
-        """Whether its process was killed; a new one is started for the next span."""
+        """Whether the process was killed; a new one is started for the next span."""
 
     @property
     def busy_seconds(self) -> float:
-        """How long it has been at its batch, 0 where it has none."""
+        """Seconds spent on the current batch; 0 without one."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -124,7 +130,9 @@ class _Worker:
         return process.pid if process is not None else None
 
     def answer(self, span: Span) -> _Packed | _Failed:
-        """Have the process assemble a span; EOFError or OSError when it is dead or was ended."""
+        """Send a span to the process and return its batch. Raises EOFError or OSError if the process has died or was
+        ended.
+        """
         pipe = self._pipe or self._start()
         self._busy_since = time.monotonic()
         try:
@@ -137,14 +145,14 @@ class _Worker:
             self._busy_since = None
 
     def kill(self) -> None:
-        """End the process without waiting; any thread may call this."""
+        """Kill the process without waiting. Any thread may call this."""
         process = self._process
         if process is not None:
             process.kill()
             self.is_ended = True
 
     def stop(self) -> None:
-        """End the process and forget it, dead or not; the next span starts another."""
+        """End the process and discard it, dead or alive. The next span starts another."""
         if self._process is not None:
             self._process.kill()
             self._process.join(_PATIENCE)
@@ -166,42 +174,42 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A batch with arrays for tensors, which pickle takes several times faster."""
+    """A batch with arrays instead of tensors, which makes pickling several times faster."""
 
     fields: dict[str, Any]
 
     def unpack(self) -> Batch:
-        """The batch again."""
+        """Return the batch."""
         tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in self.fields["tensors"].items()}
         return Batch(tensors=tensors, **{name: value for name, value in self.fields.items() if name != "tensors"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """What a worker raised."""
+    """An exception from a worker."""
 
     error: Exception
 
     def unpack(self) -> Batch:
-        """Raise it here."""
+        """Raise the exception."""
         raise self.error
 
 
 def _forget(process: BaseProcess) -> None:
-    """Let Python not wait for a process at its end that even SIGKILL has not ended: it waits for a disk."""
+    """Prevent Python from waiting at exit for a process that survived SIGKILL because it waits for a disk."""
     children: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
     children.discard(process)
 
 
 def _wake_helpers() -> None:
-    """Let multiprocessing's own processes go on if they were stopped: at its end Python waits for them."""
+    """Continue multiprocessing's helper processes if they are stopped: Python waits for them at exit."""
     for child in psutil.Process().children():
         with suppress(psutil.Error):
             child.resume()
 
 
 def _context() -> Any:
-    """The start method: its own classes differ by platform, so their type is left open."""
+    """Return the multiprocessing context. Its class differs by platform, hence `Any`."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -210,7 +218,7 @@ def _context() -> Any:
 
 
 def _serve(pipe: Connection, samples: Samples) -> None:
-    """A worker's life: spans in, batches out, until the other end is gone. Interrupts are the engine's to answer."""
+    """Receive spans and send batches until the other end closes. Interrupts are left to the engine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     while True:
@@ -222,9 +230,9 @@ def _serve(pipe: Connection, samples: Samples) -> None:
 
 
 def _failed(error: Exception) -> bytes:
-    """Return `error` with its traceback as a note, or, where it cannot be sent, what it says in one that can.
+    """Return `error` pickled, with its traceback as a note; if it cannot be pickled, its text in an error that can.
 
-    A UserError says all there is to say.
+    A UserError gets no traceback: its message is complete.
     """
     text = "".join(traceback.format_exception(error))
     try:
@@ -240,7 +248,7 @@ def _failed(error: Exception) -> bytes:
 def _answer(samples: Samples, span: Span) -> bytes:
     try:
         batch = assemble(samples, span)
-    except Exception as error:  # whatever it is, it is raised again where the batch is waited for
+    except Exception as error:  # every error is raised again by the caller of `answer`
         return _failed(error)
     fields = {name: getattr(batch, name) for name in Batch.__slots__}
     arrays = {name: tensor.numpy() for name, tensor in batch.tensors.items()}

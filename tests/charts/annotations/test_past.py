@@ -17,7 +17,8 @@ from cockpit.charts.scene import Level
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.state import RunState, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture

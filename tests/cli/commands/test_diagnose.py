@@ -143,7 +143,7 @@ def test_an_ablation_prints_its_table_and_its_verdict(
     assert seen == [AblationRequest(runs_dir / "live", 20, "", folder, "auto")]
     out, err = capsys.readouterr()
     assert "boundary_refinement off" in out and "boundary_refinement is to blame" in out and "0/20" in out
-    assert "every refinement on" in err
+    assert "every component on" in err
 
 
 def test_an_ablation_as_json_prints_nothing_else(

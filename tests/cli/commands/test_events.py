@@ -18,6 +18,7 @@ from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Status
+from engine.protocol.task_spec import NO_SPEC
 from tests.cli.conftest import Call
 from tests.recorded import writing
 
@@ -41,7 +42,7 @@ def test_each_event_is_one_line(call: Call, live: JournalWriter) -> None:
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
     hostile = "\x1b[2J\n\r[red]\u202e\udcff"
     entry = Entry(1, 0.0, 0, 1, hostile, 1, Status.REFUSED, hostile, e.NoteAdded(hostile))
-    line = entry_line(entry)
+    line = entry_line(entry, NO_SPEC)
     assert line.isprintable()
     assert line.count("\\x1b[2J\\n\\r[red]\\u202e\\udcff") == 3
 

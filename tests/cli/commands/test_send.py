@@ -20,7 +20,8 @@ from engine.journal.writer import JournalWriter
 from engine.protocol.commands import Request
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity
-from engine.protocol.state import GateCheck, evolve
+from engine.protocol.evolve import evolve
+from engine.protocol.state import GateCheck
 from engine.protocol.wire import refusal_of
 from tests.cli.commands.test_status import died
 from tests.cli.conftest import Call

@@ -1,4 +1,4 @@
-"""Locks that the system gives back when their owner dies."""
+"""Locks that the system releases when their owner dies."""
 
 from __future__ import annotations
 

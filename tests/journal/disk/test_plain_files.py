@@ -1,4 +1,4 @@
-"""What a run's directory may hold when something is written into it."""
+"""Checks of a run's directory before something is written into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where runs live, what they may be called, and how one is found."""
+"""The directories of runs: their location, valid names, and finding a run."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_name_that_is_no_directorys_is_refused(tmp_path: Path, name: str) -> N
 
 def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot make a run in"):
+    with pytest.raises(UserError, match="cannot create a run in"):
         create_run(tmp_path / "file" / "runs", "first")
 
 

@@ -72,7 +72,7 @@ class ChartStage(App[None]):
         yield self.grid
 
     def apply_update(self, update: SessionUpdate = FULL_UPDATE) -> None:
-        """Hand the grid update."""
+        """Pass the update to the grid."""
         self.grid.apply_update(cast(Session, cast(Any, self.session)), update)
 
     def chart(self, name: str) -> ChartView:

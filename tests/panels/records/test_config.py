@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cockpit.panels.records.config import ConfigPanel
-from cockpit.panels.records.config_changes import Changes
+from cockpit.panels.records.config_changes import Changes, switches_section
 from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import Session
 from engine.config.load import dump_config
@@ -39,7 +39,7 @@ def changes_of(*events: Event) -> list[tuple[str, str, str]]:
     changes = Changes()
     for entry in entries(*events):
         changes.add(entry)
-    return [(change.key, change.was, change.now) for change in changes.all()]
+    return [(change.key, change.was, change.now) for change in changes.all("model.refinements")]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -131,6 +131,15 @@ def test_a_promotion_changes_what_it_switches_on() -> None:
     assert changes_of(e.PhasePromoted(2, 3, ("contour_detection",))) == [
         ("model.refinements.contour_detection", "off", "on")
     ]
+
+
+def test_the_section_of_the_switches_is_the_one_that_the_config_of_the_task_has() -> None:
+    assert switches_section(["model.width", "model.refinements.edges", "edges"], ["edges"]) == "model.refinements"
+    assert switches_section(["model.width"], ["edges"]) == "components"
+    changes = Changes()
+    for entry in entries(e.RefinementEnabled("edges")):
+        changes.add(entry)
+    assert [change.key for change in changes.all()] == ["components.edges"]
 
 
 LASTING: dict[type, Event] = {

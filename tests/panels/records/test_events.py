@@ -14,6 +14,7 @@ from cockpit.session.session import FULL_UPDATE, Session
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
+from engine.protocol.task_spec import NO_SPEC
 from tests.panels.stage import Stage
 from tests.recorded_run import NOTE, RecordedRun
 
@@ -36,7 +37,7 @@ async def test_the_newest_is_in_sight_with_step_actor_and_outcome(
     stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(width, 30)) as pilot:
         await pilot.pause()
-        assert "400" in stage.shown and "validation: miou 0.5893" in stage.shown
+        assert "400" in stage.shown and "validation: mIoU 0.5893" in stage.shown
         assert "[send] refused: rollback" in stage.shown
         assert all(len(line) <= width for line in stage.shown.splitlines())
         if width == 120:
@@ -90,7 +91,7 @@ async def test_kinds_are_chosen_by_keys_and_clicks(told: RecordedRun, open_sessi
         await pilot.click(offset=stage.find("results"))
         await pilot.pause()
         assert "[results]" in stage.shown
-        assert "validation: miou" in stage.shown and "skipped" not in stage.shown
+        assert "validation: mIoU" in stage.shown and "skipped" not in stage.shown
         await pilot.press("left")
         await pilot.pause()
         assert "[alerts]" in stage.shown and "skipped" in stage.shown
@@ -120,7 +121,7 @@ async def test_the_event_under_the_cursor_is_written_out_where_its_line_is_too_l
     stage = Stage(EventsPanel(), open_session())
     async with stage.run_test(size=(50, 16)) as pilot:
         await pilot.pause()
-        assert "boundary f 0.3991" in " ".join(stage.shown.split())
+        assert "boundary F 0.3991" in " ".join(stage.shown.split())
 
 
 async def test_before_anything_happened_the_list_is_empty(open_session: Open) -> None:
@@ -160,7 +161,7 @@ async def test_a_hundred_thousand_events_hold_nothing_up(run: RecordedRun, open_
 def test_the_search_gives_way_after_a_few_milliseconds() -> None:
     ticks = iter(range(10**9))
     chosen = EventsFilter(clock=lambda: next(ticks) * 0.001)
-    chosen.watch([entry(number) for number in range(1, 101)])
+    chosen.watch([entry(number) for number in range(1, 101)], NO_SPEC)
     chosen.search()
     assert not chosen.is_done
     assert [found.id for found in chosen.found] == list(range(101 - len(chosen.found), 101))
@@ -176,10 +177,10 @@ def test_what_comes_during_a_search_stands_behind_what_was_there() -> None:
     entries = [entry(number) for number in range(1, 51)]
     ticks = iter(range(10**9))
     chosen = EventsFilter(clock=lambda: next(ticks) * 0.001)
-    chosen.watch(entries)
+    chosen.watch(entries, NO_SPEC)
     chosen.search()
     entries.extend(entry(number) for number in range(51, 56))
-    chosen.watch(entries)
+    chosen.watch(entries, NO_SPEC)
     while not chosen.is_done:
         chosen.search()
     assert [found.id for found in chosen.found] == list(range(1, 56))
@@ -187,9 +188,9 @@ def test_what_comes_during_a_search_stands_behind_what_was_there() -> None:
 
 def test_another_journal_is_listed_from_its_beginning() -> None:
     chosen = EventsFilter()
-    chosen.watch([entry(1), entry(2)])
+    chosen.watch([entry(1), entry(2)], NO_SPEC)
     chosen.search()
-    chosen.watch([entry(3), entry(4), entry(5)])
+    chosen.watch([entry(3), entry(4), entry(5)], NO_SPEC)
     chosen.search()
     assert [found.id for found in chosen.found] == [3, 4, 5]
 

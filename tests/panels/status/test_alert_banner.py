@@ -13,6 +13,8 @@ from cockpit.session.session import Session
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
+from engine.protocol.task_spec import NO_SPEC
+from engine.tasks.person.spec import SPEC
 from tests.panels.stage import Stage
 from tests.recorded_run import STARTED, RecordedRun
 
@@ -135,14 +137,14 @@ def test_skipped_steps_in_a_row_are_one_incident() -> None:
     incidents = Incidents()
     incidents.add(entry(skipped(step), step=step, number=step) for step in range(31, 45))
     (incident,) = incidents.open
-    assert account(incident).what == "steps 31-44 were not finite"
+    assert account(incident, NO_SPEC).what == "steps 31-44 were not finite"
     assert incident.count == 14 and len(incident.entries) == 1
 
 
 def test_skipped_steps_far_apart_are_two() -> None:
     incidents = Incidents()
     incidents.add([entry(skipped(31), step=31), entry(skipped(60), step=60)])
-    assert [account(incident).what for incident in incidents.open] == [
+    assert [account(incident, NO_SPEC).what for incident in incidents.open] == [
         "step 31 was not finite",
         "step 60 was not finite",
     ]
@@ -156,7 +158,7 @@ def test_what_names_the_fault_joins_the_skipped_step() -> None:
     incidents = Incidents()
     incidents.add([entry(skipped(31), step=31), entry(fault, step=31), entry(alert, step=32)])
     (incident,) = incidents.open
-    told = account(incident)
+    told = account(incident, SPEC)
     assert told.what == "step 31 was not finite"
     assert told.where == "operation sqrt, module decoder.1 (backward, reproduced), refinement contour_detection"
     assert told.evidence == "sqrt of 0 in decoder.1"
@@ -167,7 +169,7 @@ def test_spikes_of_one_metric_in_a_row_are_one_incident() -> None:
     incidents = Incidents()
     incidents.add(entry(e.SpikeDetected("loss/total", step, 9.0, 1.0, 12.0), step=step) for step in (40, 41, 42))
     (incident,) = incidents.open
-    assert account(incident).what == "loss/total spiked 3 times"
+    assert account(incident, NO_SPEC).what == "loss/total spiked 3 times"
 
 
 def test_a_rollback_alerts_where_the_guardian_made_it() -> None:
@@ -190,7 +192,7 @@ def test_a_rollback_alerts_where_the_guardian_made_it() -> None:
 def test_every_kind_of_alert_has_words(event: Event, what: str) -> None:
     incidents = Incidents()
     incidents.add([entry(event, actor="guardian")])
-    assert account(incidents.open[0]).what == what
+    assert account(incidents.open[0], NO_SPEC).what == what
 
 
 def test_a_run_that_starts_again_has_no_old_troubles() -> None:
@@ -204,6 +206,6 @@ def test_a_fault_without_a_place_keeps_that_of_the_step_and_is_told_once() -> No
     alert = e.AlertRaised("fault", "step 31, vanished on replay: it was transient", "train on", at_step=31)
     incidents = Incidents()
     incidents.add([entry(skipped(31), step=31), entry(fault, step=31)])
-    assert account(incidents.open[0]).where == "term contour (vanished on replay)"
+    assert account(incidents.open[0], NO_SPEC).where == "term contour (vanished on replay)"
     incidents.add([entry(alert, step=32)])
-    assert account(incidents.open[0]).where == "term contour"
+    assert account(incidents.open[0], NO_SPEC).where == "term contour"

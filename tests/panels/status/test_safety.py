@@ -18,7 +18,7 @@ Open = Callable[..., Session]
 
 
 def fact(stage: Stage, label: str) -> str:
-    """What stands beside or below `label`."""
+    """Return the text next to or below `label`."""
     (line,) = (line for line in stage.shown.splitlines() if line.startswith(label))
     return line.removeprefix(label).strip()
 

@@ -1,4 +1,4 @@
-"""Runs driven again from their journals: what is the same to the last bit, and what is said where it is not."""
+"""Runs reproduced from their journals: bit-identical results, and reports of differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says before torch is there, and what is left of it when it cannot begin."""
+"""A run before torch is imported: its reports, and cleanup if it cannot begin."""
 
 from __future__ import annotations
 

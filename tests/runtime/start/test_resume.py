@@ -1,4 +1,4 @@
-"""A run that is resumed with other options: what is refused changes nothing, what is changed is said."""
+"""Resuming a run with other options: refusals change nothing, and changes are reported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run, to be spoilt, beside the configurations."""
+    """A copy of the run to be damaged, next to the configurations."""
     monkeypatch.chdir(tmp_path)
     for name in ("small.yaml", "wide.yaml"):
         shutil.copy(home / name, tmp_path)

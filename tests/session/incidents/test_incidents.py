@@ -73,7 +73,7 @@ def test_a_rate_steered_far_above_the_configured_one_is_the_cause_until_it_is_lo
         (e.PhasePromoted(1, 2, ("active_contour_loss",)), "promotion to phase 2, active_contour_loss on"),
         (e.RefinementEnabled("contour_detection"), "contour_detection switched on"),
         (e.OptimizerSet("adamw", "adam"), "optimizer adam instead of adamw"),
-        (e.BatchSizeSet(8, 1), "batches of 1 regions instead of 8"),
+        (e.BatchSizeSet(8, 1), "batch size 1 instead of 8"),
         (e.AccumulationSet(4, 1), "accumulation 1 instead of 4"),
         (e.GradientClipSet(1.0, 1000.0), "the gradient clip raised from 1 to 1000"),
         (e.LossWeightSet("contour", 0.1, 10.0), "the weight of contour raised from 0.1 to 10"),

@@ -1,4 +1,4 @@
-"""SEED.md's ladder of refinements, and the loss terms that come with it."""
+"""The phases of progressive refinement, and the loss terms that each adds."""
 
 from __future__ import annotations
 

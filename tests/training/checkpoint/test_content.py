@@ -1,4 +1,4 @@
-"""Checkpoints that are whole and not ours: passed over at a resume, refused as a beginning."""
+"""Intact checkpoints that do not fit: skipped at a resume, refused as initial weights."""
 
 from __future__ import annotations
 

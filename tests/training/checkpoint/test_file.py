@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, verified, and the newest whole one is found."""
+"""Checkpoints: complete or absent, verified, and the newest intact one is found."""
 
 from __future__ import annotations
 

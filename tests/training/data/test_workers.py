@@ -1,4 +1,4 @@
-"""Worker processes give the same batches as a thread, survive being killed, and are gone after close."""
+"""Worker processes return the same batches as a thread, survive being killed, and end with close."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ LOG_FACTOR: Final = 0.35
 """Brightness, contrast and saturation are multiplied by exp(-LOG_FACTOR) to exp(LOG_FACTOR)."""
 
 CAST: Final = 0.06
-"""Red, green and blue are each shifted by up to so much; skin must stay skin."""
+"""Maximum shift of red, green and blue each. It is small, so that skin keeps its colour."""
 
 LUMA: Final = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the gray value (ITU-R BT.601)."""
@@ -21,10 +21,10 @@ LUMA: Final = (0.299, 0.587, 0.114)
 def augment(
     image_3HW: Tensor, label_HW: Tensor, *, probability: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The region in another light and colour with `probability`, and mirrored with the same, but at most one half.
+    """Return the region with changed light and colour with `probability`, and mirrored with at most one half.
 
-    Everything random comes from `rng`, the same number of draws whatever is applied; torch's global generator is left
-    alone, so any thread may call this. Of one region at a time every operation stays within its thread.
+    All random numbers come from `rng`, always the same count, so any thread may call this. Torch's global generator is
+    not used. On a single region, every operation stays in its thread.
     """
     mirrored, relit = rng.random(2) < (min(probability, 0.5), probability)
     factors = np.exp(rng.uniform(-LOG_FACTOR, LOG_FACTOR, size=3))
@@ -39,7 +39,7 @@ def augment(
 def _relight(image_3HW: Tensor, factors: list[float], shifts: list[float]) -> Tensor:
     """Return the image with other brightness, contrast, saturation and colour cast, each clamped to 0..1 in turn.
 
-    The factors are rounded to the image's precision first: the results are kornia's, bit for bit.
+    The factors are rounded to the image's precision first: the results equal kornia's, bit for bit.
     """
     brightness, contrast, saturation = torch.tensor(factors, dtype=image_3HW.dtype)
     image_3HW = (image_3HW * brightness).clamp(0.0, 1.0)

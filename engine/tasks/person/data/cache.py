@@ -1,4 +1,4 @@
-"""A bounded memory of read scenes, the least recently used one forgotten first."""
+"""A bounded cache of decoded scenes that drops the least recently used first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.tasks.person.data.readers.scenes import Picture, Scene
 
 
 class PictureCache:
-    """Pictures by scene number, up to `max_bytes` of pixels and masks; what could not be read is remembered as such.
+    """Pictures by scene number, up to `max_bytes` of pixels and masks. Read failures are cached too.
 
     Threads may share it. A copy sent to another process starts empty.
     """
@@ -21,9 +21,10 @@ class PictureCache:
         self._forget()
 
     def read(self, index: int) -> Picture:
-        """The picture of scene `index`; raises UnusableSample when it cannot be read, each time the same.
+        """Return the picture of scene `index`. Raises UnusableSample if it cannot be read, with the same reason each
+        time.
 
-        An UnreachableSample is forgotten: the file may be back the next time, unless `note_missing` says otherwise.
+        An UnreachableSample is not cached unless `note_missing` was called: the file may return.
         """
         with self._lock:
             if index in self._failed:
@@ -42,12 +43,12 @@ class PictureCache:
         return picture
 
     def note_missing(self, index: int, error: str) -> None:
-        """Take scene `index` for lost from now on."""
+        """Treat scene `index` as lost from now on."""
         self._failed[index] = error
 
     @property
     def num_bytes(self) -> int:
-        """How much is held now."""
+        """Bytes of the cached pictures."""
         return self._num_bytes
 
     def _keep(self, index: int, picture: Picture) -> None:

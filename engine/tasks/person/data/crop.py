@@ -1,4 +1,4 @@
-"""Cutting a region out of an image: anti-aliased, at bin centres, whole, and with the border repeated beyond it."""
+"""Crop a region from an image: anti-aliased, sampled at bin centres, with the border repeated outside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.tasks.person.data.readers.scenes import Box
 
 
 def crop_region(image: Image.Image, region: Box, size: int) -> Tensor:
-    """RGB (3, size, size) in 0..1 of `region` in `image`, squashed to a square where the region is none.
+    """Return RGB (3, size, size) in 0..1 of `region` in `image`, squeezed to a square if it is not one.
 
-    Bin i of n is centred on left + (i + 0.5) * width / n; a triangle filter as wide as two bins keeps large regions
-    from aliasing, small ones are interpolated linearly. Beyond the image its border pixels are repeated.
-    Pillow does this in C without holding the interpreter: 0.1 to 0.6 ms, a fifth of `grid_sample` with as many samples.
+    Bin i of n is centred on left + (i + 0.5) * width / n. A triangle filter two bins wide avoids aliasing of large
+    regions; small ones are interpolated linearly. Outside the image, its border pixels are repeated. Pillow runs
+    without the interpreter lock: 0.1 to 0.6 ms, a fifth of `grid_sample` with as many samples.
     """
     image, region = _surround(image, region)
     cut = image.resize((size, size), Image.Resampling.BILINEAR, box=region)
@@ -25,7 +25,10 @@ def crop_region(image: Image.Image, region: Box, size: int) -> Tensor:
 
 
 def _surround(image: Image.Image, region: Box) -> tuple[Image.Image, Box]:
-    """The image with as much border repeated as the region needs, and the region in its frame; as it is if inside."""
+    """Return the image with enough repeated border for the region, and the region in its frame.
+
+    Both are unchanged if the region is inside the image.
+    """
     width, height = image.size
     left, top = max(math.ceil(-region[0]), 0), max(math.ceil(-region[1]), 0)
     right, bottom = max(math.ceil(region[2]) - width, 0), max(math.ceil(region[3]) - height, 0)
@@ -39,7 +42,7 @@ def _surround(image: Image.Image, region: Box) -> tuple[Image.Image, Box]:
 
 
 def _near(region: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """The image's pixels that a cut of the region can touch: at least one, with the filter's reach around it."""
+    """Return the pixels that a crop of the region can read: at least one, plus the reach of the filter."""
     reach = math.ceil(max(region[2] - region[0], region[3] - region[1]) / 8) + 2
     left, top = (
         min(max(math.floor(region[0]) - reach, 0), width - 1),

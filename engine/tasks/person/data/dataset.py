@@ -1,4 +1,4 @@
-"""Samples by place: the region, the label and the distance target of one person, pure in seed, epoch and index."""
+"""Samples by index: region, label and distance target of one person, a pure function of seed, epoch and index."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from engine.tasks.person.data.regions import jitter_box, pad_box, square_box
 from engine.training.data.order import epoch_order
 
 CACHE_BYTES: Final = 256 * 2**20
-"""Decoded pictures kept in memory by each process, for each split."""
+"""Bytes of decoded pictures in memory per process and split."""
 
 _PROBED: Final = 8
-"""About so many other files are tried where one cannot be reached: is it alone, or is the disk gone?"""
+"""Number of other files to try after one is unreachable, to tell a lost file from a lost disk."""
 
 _SAMPLE_STREAM: Final = 1
-"""Sets the samples' random numbers apart from those of the epoch's order."""
+"""Separates the samples' random numbers from those of the epoch's order."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoiRecipe:
-    """How regions are cut and varied; `training` off means neither jitter nor augmentation nor shuffling."""
+    """Parameters of cropping and augmentation. With `training` off, nothing is jittered, augmented or shuffled."""
 
     roi_size: int
     mask_size: int
@@ -46,7 +46,7 @@ class RoiRecipe:
 
 
 def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
-    """The recipe that the configuration asks for."""
+    """Return the recipe that the configuration specifies."""
     return RoiRecipe(
         roi_size=model.roi_size,
         mask_size=model.mask_size,
@@ -60,10 +60,10 @@ def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, trainin
 
 
 class RoiDataset:
-    """The regions of interest of one split, one for each person of at least `min_pixels` a side.
+    """The regions of interest of one split, one per person of at least `min_pixels` per side.
 
-    Each sample holds RGB in 0..1 at ROI size, the label (0 background, 1 target, 2 other) and the target's signed
-    distance in -1..1 at mask size.
+    Each sample holds RGB in 0..1 at ROI size and two targets at mask size. They are the label (0 background, 1 target,
+    2 other) and the target's signed distance in -1..1.
     """
 
     def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
@@ -77,10 +77,10 @@ class RoiDataset:
         return len(self._targets)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """The sample at place `index` (0 .. len - 1) of the order of `epoch`; equal arguments give equal bits.
+        """Return the sample at `index` (0 .. len - 1) of the order of `epoch`. Equal arguments return equal bits.
 
-        Where it cannot be used the next usable one in that order stands in, and the sample says what was wrong.
-        Raises UserError when nothing in the split can be used, DataGoneError when hardly a file can be reached.
+        An unusable sample is replaced by the next usable one in that order, and the sample lists the rejections. Raises
+        UserError if no sample of the split is usable, DataGoneError if almost all files are unreachable.
         """
         rejections: list[Rejection] = []
         for place in range(len(self)):
@@ -96,7 +96,7 @@ class RoiDataset:
         raise UserError(f"No person in the split can be used{reason}.")
 
     def _take_for_lost(self, scene: int, error: UnreachableSample) -> None:
-        """Take one file that cannot be reached for lost; raise DataGoneError where most others cannot either."""
+        """Mark one unreachable file as lost. Raises DataGoneError if most other files are unreachable too."""
         others = [other for index, other in enumerate(self._scenes) if index != scene]
         probed = others[:: max(1, len(others) // _PROBED)]
         num_gone = sum(not _is_reachable(other) for other in probed)

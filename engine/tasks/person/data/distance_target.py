@@ -1,4 +1,4 @@
-"""The distance target: how far each pixel is from the target's outline, computed on the label; free of torch."""
+"""The distance target: each pixel's distance to the target's outline, computed from the label without torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 TRUNCATION = 0.25
-"""The distance at which the target saturates, as a fraction of the label's longer side."""
+"""Distance at which the target saturates, as a fraction of the label's longer side."""
 
 
 def signed_distance(label_HW: NDArray[Any]) -> NDArray[np.float32]:
-    """The truncated, normalised signed Euclidean distance to the target's outline, float32 (H, W) in -1..1.
+    """Return the truncated signed Euclidean distance to the target's outline, normalised: float32 (H, W), -1..1.
 
-    Positive inside the target (label 1), negative outside; the outline runs half a pixel from the pixel centres on
-    either side of it, so a pixel beside it is at half a pixel. The frame is no outline: a label without target is -1
-    everywhere, one that is all target +1.
+    It is positive inside the target (label 1) and negative outside. The outline runs between pixel centres, so adjacent
+    pixels are at half a pixel. The frame is not an outline: without target all values are -1; with target everywhere
+    they are +1.
     """
     inside = np.asarray(label_HW) == 1
     if inside.all() or not inside.any():

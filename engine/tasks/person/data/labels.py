@@ -1,4 +1,4 @@
-"""The label of a region: each bin belongs to the class that covers most of it, measured once at full resolution."""
+"""The label of a region: each bin has the class that covers most of it at full resolution."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BACKGROUND, TARGET, OTHER = 0, 1, 2
 
 
 def label_region(picture: Picture, target: int, region: Box, size: int) -> NDArray[np.int64]:
-    """Labels (size, size) of `region`: 1 where person number `target` covers most of the bin, 2 where other people do.
+    """Return labels (size, size) of `region`: 1 if person `target` covers most of a bin, 2 if other people do, else 0.
 
-    Where masks overlap the pixel is the target's. What lies outside the image is background.
+    Overlapping mask pixels belong to the target. Pixels outside the image are background.
     """
     width, height = picture.image.size
     window = _window(region, width, height)
@@ -26,14 +26,17 @@ def label_region(picture: Picture, target: int, region: Box, size: int) -> NDArr
 
 
 def _window(region: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """The whole pixels of the image that the region touches: left, top, right, bottom; empty beside the image."""
+    """Return the whole pixels that the region touches: left, top, right, bottom.
+
+    The window is empty if the region is outside the image.
+    """
     left, top = min(max(math.floor(region[0]), 0), width), min(max(math.floor(region[1]), 0), height)
     right, bottom = max(min(math.ceil(region[2]), width), left), max(min(math.ceil(region[3]), height), top)
     return left, top, right, bottom
 
 
 def _paint(picture: Picture, target: int, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """The classes of the window's pixels: the others first, the target over them."""
+    """Return the classes of the window's pixels, the target painted over the others."""
     left, top, right, bottom = window
     classes_HW = np.zeros((bottom - top, right - left), dtype=np.uint8)
     order = [number for number in range(len(picture.people)) if number != target]
@@ -53,7 +56,10 @@ def _paint_person(classes_HW: NDArray[np.uint8], person: PersonMask, corner: tup
 def _coverage(
     mask_HW: NDArray[np.bool_], window: tuple[int, int, int, int], region: Box, size: int
 ) -> NDArray[np.float32]:
-    """The share of each bin's area that the mask covers, (size, size) in 0..1; exact, by integrals up to bin edges."""
+    """Return the fraction of each bin's area that the mask covers: (size, size), 0..1.
+
+    It is exact: the difference of integrals up to the bin edges.
+    """
     if mask_HW.size == 0:
         return np.zeros((size, size), dtype=np.float32)
     columns = np.linspace(region[0], region[2], size + 1) - window[0]
@@ -64,7 +70,7 @@ def _coverage(
 
 
 def _integrate(values_LK: NDArray[np.float32], edges: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Integrals along the first axis between successive `edges`, each value standing for one unit of length."""
+    """Return integrals along the first axis between successive `edges`. Each value covers one unit of length."""
     length = len(values_LK)
     sums_LK = np.zeros((length + 1, values_LK.shape[1]), dtype=np.float32)
     np.cumsum(values_LK, axis=0, out=sums_LK[1:])

@@ -1,4 +1,4 @@
-"""Regions of interest: from a person's box to the part of the image that is cut out; boxes may reach beyond it."""
+"""Compute regions of interest from people's boxes. Boxes may extend beyond the image."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from engine.tasks.person.data.readers.scenes import Box
 
 MIN_SIDE: Final = 2.0
-"""No side of a region is shorter, in pixels."""
+"""Minimum side of a region in pixels."""
 
 
 def pad_box(box: Box, fraction: float) -> Box:
-    """The box grown on every edge by `fraction` of its side."""
+    """Return the box grown on every edge by `fraction` of its side."""
     return _move_edges(box, np.array([-fraction, -fraction, fraction, fraction]))
 
 
 def jitter_box(box: Box, amount: float, rng: np.random.Generator) -> Box:
-    """The box with every edge moved in or out by up to `amount` of its side, as a detector's boxes are off."""
+    """Return the box with every edge moved by up to `amount` of its side, like a detector's errors."""
     return _move_edges(box, rng.uniform(-amount, amount, size=4))
 
 
 def square_box(box: Box) -> Box:
-    """The smallest square around the box, with the same centre: cut from it, a person keeps the aspect ratio."""
+    """Return the smallest square around the box with the same centre. Its crop keeps the aspect ratio."""
     left, top, right, bottom = box
     half = max(right - left, bottom - top) / 2
     x, y = (left + right) / 2, (top + bottom) / 2
@@ -39,6 +39,6 @@ def _move_edges(box: Box, shares: np.ndarray) -> Box:
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    """Two opposite edges, pushed apart around their middle to the shortest side allowed."""
+    """Return two opposite edges, moved apart around their middle to the minimum side."""
     middle, half = (low + high) / 2, max((high - low) / 2, MIN_SIDE / 2)
     return float(middle - half), float(middle + half)

@@ -1,4 +1,4 @@
-"""The two splits of a run, from a directory or from the built-in generator, checked before training starts."""
+"""Open the two splits of a run from a directory or the synthetic dataset, and check them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from engine.tasks.person.data.synthetic.scenes import draw_index
 
 
 def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Say = quiet) -> Splits:
-    """The splits that `config` names; without a path, people drawn by the generator, the same for every seed.
+    """Return the splits that `config` names. Without a path they are synthetic, equal for every seed.
 
-    `say` is given a line about the progress now and then. Raises UserError when the path or its layout is unknown, or a
+    `say` receives a progress line from time to time. Raises UserError if the path or its layout is unknown, or if a
     split holds no usable person.
     """
     index = _index(config, say)
@@ -33,7 +33,7 @@ def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Sa
         recipe_for(config, model, seed=seed, training=False),
         min_pixels=config.min_person_pixels,
     )
-    source = config.path or "the built-in people"
+    source = config.path or "the synthetic dataset"
     _check_usable(train, index.train, f"The train split of {source}", config)
     _check_usable(val, index.val, f"The val split of {source}", config)
     doubts = (*index.train.doubts, *index.val.doubts, *(sample_doubts(index.train, index.val) if config.path else ()))
@@ -47,7 +47,7 @@ def _index(config: PersonDataConfig, say: Say) -> DatasetIndex:
 
 
 def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: PersonDataConfig) -> None:
-    """Raises UserError unless at least one sample of the split can be cut."""
+    """Check that at least one sample of the split can be cut. Raises UserError if none can."""
     if len(dataset) == 0:
         raise UserError(
             f"{name} has nothing to train on ({_lack(split, config)}): see `{program_name()} data inspect`."
@@ -59,7 +59,7 @@ def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: Per
 
 
 def _lack(split: SplitIndex, config: PersonDataConfig) -> str:
-    """Why a split has no sample: what is wrong with it, or that all people measured are too small."""
+    """Return the reason for a split without samples: its problems, or people that are all too small."""
     problems = [f"{problem.file}: {problem.error}" for problem in split.problems]
     found = [f"{len(problems)} problems, the first in {problems[0]}"] if problems else []
     boxes = [box for scene in split.scenes for box in scene.boxes if box is not None]

@@ -1,4 +1,4 @@
-"""What each loss term is worth to a network that knows nothing, and to one that knows how frequent each class is."""
+"""Loss values of an uninformed network, and of one that knows only the class frequencies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from engine.tasks.person.spec import LOSS_TERMS
 
 
 def chance_levels(label_NHW: Tensor, distance_N1HW: Tensor) -> dict[str, float]:
-    """The raw value of every term at uniform class probabilities and a zero in every other head.
+    """Return the raw value of every term at uniform class probabilities and zero outputs of the other heads.
 
-    That is also where the network starts, so the first losses of a sound run are these up to the noise of its weights.
+    The network starts near this point, so the first losses of a healthy run equal these values up to initialisation
+    noise.
     """
     empty_N1HW = torch.zeros_like(distance_N1HW, dtype=torch.float32)
     uniform = Outputs(
@@ -30,14 +31,14 @@ def chance_levels(label_NHW: Tensor, distance_N1HW: Tensor) -> dict[str, float]:
 
 
 _GROUP = 8
-"""Samples in each group: as many as are in a batch, more or less."""
+"""Samples per group: about one batch."""
 
 
 def blind_levels(label_NHW: Tensor, distance_N1HW: Tensor, class_weights: ClassWeights) -> dict[str, tuple[float, ...]]:
-    """The raw value of every term, group by group, for the best answer that is the same for every pixel of every image.
+    """Return the raw value of every term, group by group, for the best constant answer.
 
-    A network whose modules are dead ends there, below the value of uniform probabilities: the classes' probabilities
-    are their shares of the pixels, weighted as the cross-entropy weighs them (its optimum).
+    The answer is equal for every pixel of every image: the class shares of the pixels, weighted as in the cross-entropy
+    (its optimum). A network with dead modules ends at these values, which are below those of uniform probabilities.
     """
     shares_3 = torch.bincount(label_NHW.flatten(), minlength=3).float() * torch.tensor(class_weights)
     probs_3 = (shares_3 / shares_3.sum()).clamp(min=1e-6)

@@ -13,9 +13,9 @@ EVEN: ClassWeights = (1.0, 1.0, 1.0)
 
 
 def cross_entropy(log_probs_N3HW: Tensor, label_NHW: Tensor, weights: ClassWeights = EVEN) -> Tensor:
-    """The weighted mean negative log-probability (nats, 0 and up) of each pixel's class.
+    """Return the weighted mean negative log-probability (nats, >= 0) of each pixel's class.
 
-    Divided by the sum of the pixels' weights, so it is ln 3 at uniform probabilities whatever they are.
+    The sum is divided by the sum of the pixels' weights, so it is ln 3 at uniform probabilities for all weights.
     """
     background, target, other = weights
     weight_NHW = torch.where(label_NHW == 1, target, torch.where(label_NHW == 2, other, background))
@@ -24,13 +24,13 @@ def cross_entropy(log_probs_N3HW: Tensor, label_NHW: Tensor, weights: ClassWeigh
 
 
 SMOOTHING = 1.0
-"""Pixels added above and below, so that a class of a pixel or two cannot swing the loss."""
+"""Pixels added to numerator and denominator, so that a class of one or two pixels cannot dominate the loss."""
 
 
 def soft_dice(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
-    """1 - Dice (0..1) of target and of other over the whole batch, averaged over those of the two that are present.
+    """Return 1 - Dice (0..1) over the whole batch, averaged over the classes target and other.
 
-    A class without a pixel in the batch is left to the cross-entropy; without either the loss is 0.
+    A class without pixels in the batch is skipped; without both the loss is 0. Source: Milletari et al., V-Net, 2016.
     """
     probs_N2HW = log_probs_N3HW[:, 1:].exp()
     truth_N2HW = F.one_hot(label_NHW, 3).permute(0, 3, 1, 2)[:, 1:].to(probs_N2HW.dtype)
@@ -42,9 +42,9 @@ def soft_dice(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
 
 
 def boundary_aware_loss(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
-    """The mean negative log-probability (nats) of the pixels within one pixel of a line between classes.
+    """Return the mean negative log-probability (nats) of pixels within one pixel of a class border.
 
-    A mean over the band, so its scale does not vary with the length of the outlines; 0 where there is none.
+    The mean over the band makes the scale independent of the outlines' length. Without a border the loss is 0.
     """
     band_N1HW = class_band(label_NHW).to(log_probs_N3HW.dtype)
     true_N1HW = log_probs_N3HW.gather(1, label_NHW.unsqueeze(1))
@@ -52,6 +52,6 @@ def boundary_aware_loss(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
 
 
 def auxiliary_loss(logit_N1HW: Tensor, label_NHW: Tensor) -> Tensor:
-    """The mean binary cross-entropy (nats) of the foreground logit, target and other being foreground."""
+    """Return the mean binary cross-entropy (nats) of the foreground logit; target and other are foreground."""
     foreground_N1HW = (label_NHW > 0).unsqueeze(1).to(logit_N1HW.dtype)
     return F.binary_cross_entropy_with_logits(logit_N1HW, foreground_N1HW)

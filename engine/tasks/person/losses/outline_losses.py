@@ -10,11 +10,11 @@ from engine.tasks.person.model.edges import gradient_magnitude
 
 
 def active_contour_loss(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
-    """Region plus length per pixel: 0 for the true target alone, at most 2.5.
+    """Return region plus length per pixel: 0 for the exact target, at most 2.5.
 
-    Region: P(target) outside the target and 1 - P(target) inside. Length: the gradient magnitude of P(target) away from
-    the true outline, which is where the edge-stopping function is 1; on the outline it is 0, so an outline where it
-    belongs costs nothing and a map without any is no minimum.
+    The region term is P(target) outside the target and 1 - P(target) inside. The length term is the gradient magnitude
+    of P(target), times an edge-stopping function: 0 on the true outline, 1 elsewhere. A correct outline therefore costs
+    nothing, and a map without outline is not a minimum. Source: Chan and Vese, Active Contours Without Edges, 2001.
     """
     target_N1HW = log_probs_N3HW[:, 1:2].exp()
     truth_NHW = label_NHW == 1
@@ -25,10 +25,10 @@ def active_contour_loss(log_probs_N3HW: Tensor, label_NHW: Tensor) -> Tensor:
 
 
 def contour_loss(logit_N1HW: Tensor, label_NHW: Tensor) -> Tensor:
-    """The binary cross-entropy (nats) of the contour logit, averaged on the outline and off it, and then over the two.
+    """Return the binary cross-entropy (nats) of the contour logit: the mean of its means on and off the outline.
 
-    The outline is a twentieth of the pixels; so balanced, the empty map is as wrong as the full one. Where a batch has
-    no outline only the other half counts.
+    The outline is a twentieth of the pixels. The balance makes an empty map as wrong as a full one. Without an outline
+    in the batch, only the other half counts.
     """
     contour_N1HW = target_contour(label_NHW).to(logit_N1HW.dtype)
     entropy_N1HW = F.binary_cross_entropy_with_logits(logit_N1HW, contour_N1HW, reduction="none")
@@ -40,5 +40,5 @@ def contour_loss(logit_N1HW: Tensor, label_NHW: Tensor) -> Tensor:
 
 
 def distance_loss(value_N1HW: Tensor, distance_N1HW: Tensor) -> Tensor:
-    """The mean smooth L1 difference, quadratic within 0.1, to the truncated signed distance (-1..1)."""
+    """Return the mean smooth L1 difference to the truncated signed distance (-1..1), quadratic within 0.1."""
     return F.smooth_l1_loss(value_N1HW, distance_N1HW.to(value_N1HW.dtype), beta=0.1)

@@ -1,4 +1,4 @@
-"""Every loss term by name: what it reads of the network's outputs and of the batch."""
+"""Every loss term by name, with the outputs and targets that it reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TERMS: Final[dict[str, Callable[[Outputs, Tensor, Tensor], Tensor]]] = {
 }
 
 _LOSS_ONLY: Final = ("boundary_aware", "active_contour")
-"""Terms whose refinement is nothing but the loss."""
+"""Terms whose refinement consists of the loss only."""
 
 
 def term_values(
@@ -37,11 +37,11 @@ def term_values(
     class_weights: ClassWeights = EVEN,
     tap: Tap = untapped,
 ) -> dict[str, Tensor]:
-    """The raw value of each of `terms`, in that order: float32 scalars, neither weighted nor clamped.
+    """Return the raw value of each of `terms` in order: float32 scalars, neither weighted nor clamped.
 
-    Autocast is off in here, and the outputs are float32, so the terms are too.
-    `label_NHW` is int64 with 0 background, 1 target, 2 other; `distance_N1HW` the target's signed distance in -1..1;
-    `class_weights` are those of the cross-entropy. Losses that are a refinement read the classes through `tap`.
+    Autocast is off, and the outputs are float32. `label_NHW` is int64: 0 background, 1 target, 2 other. `distance_N1HW`
+    is the target's signed distance in -1..1. `class_weights` are those of the cross-entropy. Losses that are a
+    refinement read the class probabilities through `tap`.
     """
     with torch.autocast(label_NHW.device.type, enabled=False):
         return {
@@ -53,12 +53,12 @@ def term_values(
 
 
 def _tapped(term: str, outputs: Outputs, tap: Tap) -> Outputs:
-    """What `term` reads; heads are tapped in the network, at the features that they read."""
+    """Return the outputs that `term` reads. Heads are tapped in the network, at their input features."""
     if term not in _LOSS_ONLY:
         return outputs
     return replace(outputs, log_probs_N3HW=tap(REFINEMENT_OF_TERM[term], outputs.log_probs_N3HW))
 
 
 def _present(head_N1HW: Tensor | None) -> Tensor:
-    assert head_N1HW is not None, "a loss term was asked of a head that the network did not compute"
+    assert head_N1HW is not None, "a loss term needs a head that the network did not compute"
     return head_N1HW

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 
 class SampleNorm(nn.GroupNorm):
-    """Normalises each region over channels and pixels together, with a scale and shift per channel (eps 1e-5)."""
+    """Normalises each region over channels and pixels together, with scale and shift per channel (eps 1e-5)."""
 
     def __init__(self, channels: int, *, relu: bool = False) -> None:
         super().__init__(1, channels)
         self.relu = relu
 
     def forward(self, input: Tensor) -> Tensor:
-        """The normalised features, same shape, through a ReLU if asked for."""
+        """Return the normalised features, same shape, after a ReLU if the module has one."""
         y_NCHW = super().forward(input)
         return y_NCHW.relu_() if self.relu else y_NCHW
 
 
 class ChannelNorm(nn.Module):
-    """Normalises each pixel over its channels, with a scale and shift per channel (eps 1e-6)."""
+    """Normalises each pixel over its channels, with scale and shift per channel (eps 1e-6)."""
 
     def __init__(self, channels: int, *, relu: bool = False) -> None:
         super().__init__()
@@ -32,30 +32,30 @@ class ChannelNorm(nn.Module):
         self.relu = relu
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """The normalised features, same shape, through a ReLU if asked for."""
+        """Return the normalised features, same shape, after a ReLU if the module has one."""
         x_NHWC = x_NCHW.permute(0, 2, 3, 1)
         y_NHWC = F.layer_norm(x_NHWC, self.weight.shape, self.weight, self.bias, 1e-6)
         return (y_NHWC.relu_() if self.relu else y_NHWC).permute(0, 3, 1, 2)
 
 
 Norm = type[SampleNorm] | type[ChannelNorm]
-"""Which of the two a block is built with."""
+"""The norm of a block."""
 
 
 Convolution = TypeVar("Convolution", bound=nn.Conv2d | nn.ConvTranspose2d)
 
 
 def small_(convolution: Convolution) -> Convolution:
-    """Draws the weights so small that unit features move the output by about 0.05, and zeroes the bias.
+    """Draw small weights, so that unit features change the output by about 0.05, and set the bias to zero.
 
-    Small rather than zero, so that the layers below learn from the first step on.
+    They are not zero, so that the layers below learn from the first step.
     """
     nn.init.normal_(convolution.weight, std=0.05 / convolution.in_channels**0.5)
     return _unbiased(convolution)
 
 
 def zero_(convolution: Convolution) -> Convolution:
-    """Zeroes weights and bias: a residual that starts here changes nothing until it has learnt something."""
+    """Set weights and bias to zero: a residual that starts here has no effect until it has learnt one."""
     nn.init.zeros_(convolution.weight)
     return _unbiased(convolution)
 
@@ -83,19 +83,19 @@ class ResidualBlock(nn.Module):
         self.norm = norm(channels)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Return features of the same shape."""
         return (x_NCHW + self.norm(self.second(self.first(x_NCHW)))).relu_()
 
 
 def rescaling(inputs: int, outputs: int, *, scale: int) -> nn.Conv2d | nn.ConvTranspose2d:
-    """The learned step from trunk to mask resolution: a transposed convolution for scale 2, a 1x1 one for scale 1."""
+    """Return the learned layer from trunk to mask resolution: transposed for scale 2, 1x1 for scale 1."""
     if scale == 2:
         return nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
     return nn.Conv2d(inputs, outputs, 1)
 
 
 def resized(x_NCHW: Tensor, size: int) -> Tensor:
-    """`x_NCHW` at `size` x `size` pixels: bilinear when it grows, averaged when it shrinks, itself when it fits."""
+    """Return `x_NCHW` at `size` x `size` pixels: bilinear to enlarge, averaged to shrink, unchanged if equal."""
     if x_NCHW.shape[-1] == size:
         return x_NCHW
     if x_NCHW.shape[-1] > size:

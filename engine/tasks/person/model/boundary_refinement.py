@@ -1,4 +1,4 @@
-"""Boundary refinement: corrects the classes where they meet, and nowhere else."""
+"""Boundary refinement: corrects the class logits along class borders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from engine.tasks.person.model.edges import edge_gate
 
 
 class BoundaryRefinement(nn.Module):
-    """A small convolutional correction of the logits, read from the probabilities and the picture beside them.
+    """A small convolutional correction of the logits, computed from the probabilities and the image.
 
-    A gate opens with the edges of the probabilities, which say where to correct and so are taken as constants; the
-    correction itself is unbounded and starts at zero.
+    A gate opens at the edges of the probabilities. The gate is a constant for the gradient. The correction is unbounded
+    and starts at zero.
     """
 
     def __init__(self, width: int) -> None:
@@ -29,9 +29,9 @@ class BoundaryRefinement(nn.Module):
         )
 
     def forward(self, log_probs_N3HW: Tensor, image_N3HW: Tensor, tap: Tap = untapped) -> Tensor:
-        """Normalised log-probabilities of the same shape; `image_N3HW` is RGB in 0..1 at their resolution.
+        """Return normalised log-probabilities of the same shape.
 
-        The correction reads the log-probabilities through `tap`.
+        `image_N3HW` is RGB in 0..1 at their resolution. The correction reads the log-probabilities through `tap`.
         """
         probs_N3HW = tap("boundary_refinement", log_probs_N3HW).exp()
         correction_N3HW = self.correct(torch.cat([probs_N3HW, image_N3HW], dim=1)).float()

@@ -1,4 +1,4 @@
-"""The RGB extractor: what the network makes of the picture before anything is decided."""
+"""The RGB extractor and the shared features that both decisions read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.tasks.person.model.blocks import ConvNormRelu, ResidualBlock, Sample
 
 
 class RgbExtractor(nn.Module):
-    """One stage per width; every stage after the first ends in a residual block, and the second halves if asked to."""
+    """One stage per width. Each stage after the first ends in a residual block; the second halves if configured."""
 
     def __init__(self, widths: tuple[int, ...], *, stride: int) -> None:
         super().__init__()
@@ -21,12 +21,15 @@ class RgbExtractor(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image_N3HW: Tensor) -> Tensor:
-        """Features at roi_size / stride from RGB in 0..1, which is centred first."""
+        """Return features at roi_size / stride from RGB in 0..1, which is centred first."""
         return self.layers(image_N3HW * 2 - 1)
 
 
 def shared_features(channels: int, *, dropout: float) -> nn.Sequential:
-    """The features both decisions read: a convolution and two residual blocks, with channel dropout before each."""
+    """Return the layers of the shared features: a convolution and two residual blocks.
+
+    Channel dropout precedes each of them.
+    """
     return nn.Sequential(
         ConvNormRelu(channels, channels),
         nn.Dropout2d(dropout),

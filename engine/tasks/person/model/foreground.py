@@ -1,4 +1,4 @@
-"""The first decision: foreground against background, and the gate it lays over the shared features."""
+"""The first decision, foreground against background, and its gate on the shared features."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from engine.tasks.person.model.blocks import rescaling, small_
 
 
 class ForegroundHead(nn.Module):
-    """Background and foreground logits, read from the UNet's features rather than from logits made too early.
+    """Background and foreground logits, computed from the UNet's features.
 
-    It starts at P(foreground) = 2/3, so that with an undecided second step all three classes start at 1/3.
+    It starts at P(foreground) = 2/3, so that with an undecided second decision all three classes start at 1/3.
     """
 
     def __init__(self, channels: int, *, scale: int) -> None:
@@ -24,16 +24,16 @@ class ForegroundHead(nn.Module):
         self.classify.bias = nn.Parameter(torch.tensor([0.0, math.log(2.0)]))
 
     def forward(self, decoded_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits (N, 2) at `scale` times the resolution, and their means at the resolution of the features."""
+        """Return the logits (N, 2) at `scale` times the resolution, and their means at feature resolution."""
         logits_N2HW = self.classify(decoded_NCHW)
         return logits_N2HW, F.avg_pool2d(logits_N2HW, self.scale) if self.scale > 1 else logits_N2HW
 
 
 class ForegroundGate(nn.Module):
-    """Lays the first decision over the shared features: a weight in 0..1 for every pixel and channel, and a context.
+    """Gates the shared features by the first decision: a weight in 0..1 per pixel and channel, and a context.
 
-    The weights are read from the foreground logits. The context is the UNet's decoded features: whose box this is shows
-    in the whole region, which the shared features alone do not see.
+    The weights are computed from the foreground logits. The context is the UNet's decoded features. They identify the
+    target from the whole region, which the shared features cannot.
     """
 
     def __init__(self, channels: int, *, decoded: int, dropout: float) -> None:
@@ -51,5 +51,5 @@ class ForegroundGate(nn.Module):
         self.context = nn.Conv2d(decoded, channels, 1)
 
     def forward(self, shared_NCHW: Tensor, logits_N2HW: Tensor, decoded_NDHW: Tensor) -> Tensor:
-        """The gated features, shaped as the shared ones."""
+        """Return the gated features in the shape of the shared ones."""
         return shared_NCHW * self.weigh(logits_N2HW) + self.context(decoded_NDHW)

@@ -1,4 +1,4 @@
-"""Heads of the network beyond the classes: auxiliary task, contour, distance, upsampling decoders."""
+"""Heads of the network in addition to the classes: auxiliary task, contour, distance, upsampling decoders."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from engine.tasks.person.model.blocks import ChannelNorm, ConvNormRelu, Residual
 
 
 def auxiliary_head(channels: int, *, width: int) -> nn.Sequential:
-    """One foreground logit per pixel of the shared features, through `width` hidden channels."""
+    """Return a head with one foreground logit per pixel of the shared features, with `width` hidden channels."""
     return nn.Sequential(ConvNormRelu(channels, width), small_(nn.Conv2d(width, 1, 1)))
 
 
 def contour_head(channels: int, *, scale: int) -> nn.Sequential:
-    """One contour logit per pixel, at `scale` times the resolution of the shared features; the loss has the sigmoid."""
+    """Return a head with one contour logit per pixel, at `scale` times the features' resolution.
+
+    The loss applies the sigmoid.
+    """
     width = max(channels // 4, 8)
     return nn.Sequential(
         ConvNormRelu(channels, width),
@@ -25,13 +28,16 @@ def contour_head(channels: int, *, scale: int) -> nn.Sequential:
 
 
 def distance_head(channels: int, *, scale: int) -> nn.Sequential:
-    """One value per pixel, meant for -1..1 and unbounded, at `scale` times the resolution of the shared features."""
+    """Return a head with one value per pixel, at `scale` times the features' resolution.
+
+    Its targets are in -1..1; its output is unbounded.
+    """
     width = max(channels // 2, 8)
     return nn.Sequential(ConvNormRelu(channels, width), ResidualBlock(width), small_(rescaling(width, 1, scale=scale)))
 
 
 def doubling(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice the resolution by a transposed 4x4 convolution, refined by a residual block."""
+    """Return layers that double the resolution: a transposed 4x4 convolution and a residual block."""
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1),
         ChannelNorm(outputs, relu=True),
@@ -40,9 +46,10 @@ def doubling(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def progressive_decoder(channels: int, *, num_doublings: int) -> nn.Sequential:
-    """A residual for the three logits, starting at zero, at 2 ** `num_doublings` times the features' resolution.
+    """Return a decoder of a residual for the three logits that starts at zero.
 
-    Each doubling halves the channels. With none to make, it decodes where it stands.
+    Its resolution is 2 ** `num_doublings` times that of the features. Each doubling halves the channels. With no
+    doubling it decodes at the features' resolution.
     """
     half = max(channels // 2, 8)
     layers: list[nn.Module] = []
@@ -55,5 +62,8 @@ def progressive_decoder(channels: int, *, num_doublings: int) -> nn.Sequential:
 
 
 def subpixel_decoder(channels: int, *, scale: int) -> nn.Sequential:
-    """A residual for the three logits, starting at zero, at `scale` times the resolution of the shared features."""
+    """Return a decoder of a residual for the three logits that starts at zero.
+
+    Its resolution is `scale` times that of the shared features.
+    """
     return nn.Sequential(zero_(nn.Conv2d(channels, 3 * scale**2, 3, padding=1)), nn.PixelShuffle(scale))

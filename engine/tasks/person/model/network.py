@@ -1,4 +1,4 @@
-"""The hierarchical UNet: extractor, branches and heads, and what it returns."""
+"""The hierarchical UNet (extractor, branches and heads), and its outputs."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Outputs:
 
 
 class HierarchicalUNet(nn.Module):
-    """The whole network with every refinement's parameters; a refinement that is not asked for is not computed.
+    """The whole network with every refinement's parameters. Inactive refinements are not computed.
 
-    No region's output depends on another's. Weights and features lie in `memory_format`.
+    The output of a region does not depend on other regions. Weights and features have `memory_format`.
     """
 
     memory_format = torch.channels_last
@@ -66,9 +66,10 @@ class HierarchicalUNet(nn.Module):
         self.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
 
     def forward(self, image_N3HW: Tensor, active: frozenset[str], tap: Tap = untapped) -> Outputs:
-        """What every active head says of RGB regions in 0..1; `active` holds names of refinements, others are None.
+        """Return the outputs of every active head for RGB regions in 0..1; inactive heads are `None`.
 
-        All outputs are float32 at mask size, under autocast too. Refinements read the shared network through `tap`.
+        `active` holds names of refinements. All outputs are float32 at mask size, under autocast too. Refinements read
+        the shared network through `tap`.
         """
         image_N3HW = image_N3HW.contiguous(memory_format=self.memory_format)
         shared_NCHW = self.shared(self.extractor(image_N3HW))
@@ -92,11 +93,14 @@ class HierarchicalUNet(nn.Module):
         )
 
     def _head(self, name: str, shared_NCHW: Tensor, active: frozenset[str], tap: Tap) -> Tensor | None:
-        """What the refinement's own head says, where it is on."""
+        """Return the output of the refinement's head, or `None` if it is inactive."""
         return self._fitted(self.get_submodule(name)(tap(name, shared_NCHW))) if name in active else None
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that the parameters divide into, by name; a refinement's module carries the refinement's name."""
+        """Return the modules that divide the parameters, by name.
+
+        A refinement's module has the refinement's name.
+        """
         return dict(self.named_children())
 
     def _fitted(self, x_NCHW: Tensor) -> Tensor:

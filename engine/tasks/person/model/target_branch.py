@@ -1,4 +1,4 @@
-"""The second decision: of the foreground, what is the target and what is another person."""
+"""The second decision: within the foreground, target against other people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from engine.tasks.person.model.blocks import ChannelNorm, ResidualBlock, rescali
 
 
 class TargetBranch(nn.Module):
-    """Target and other logits from the gated features; attention over space before, over channels after rescaling."""
+    """Target and other logits from the gated features.
+
+    Spatial attention precedes the rescaling; channel attention follows it.
+    """
 
     def __init__(self, channels: int, *, scale: int, attention: bool, dropout: float) -> None:
         super().__init__()
@@ -27,5 +30,5 @@ class TargetBranch(nn.Module):
         )
 
     def forward(self, gated_NCHW: Tensor) -> Tensor:
-        """Logits (N, 2) at `scale` times the resolution of the features."""
+        """Return logits (N, 2) at `scale` times the resolution of the features."""
         return self.layers(gated_NCHW)

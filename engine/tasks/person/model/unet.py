@@ -1,4 +1,4 @@
-"""The UNet that decides foreground against background (Ronneberger et al. 2015), with an attended bottleneck."""
+"""The UNet of the first decision (Ronneberger et al. 2015), with attention at the bottleneck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.tasks.person.model.blocks import ConvNormRelu, ResidualBlock
 
 
 def residual_pair(channels: int) -> nn.Sequential:
-    """Two residual blocks in a row."""
+    """Return two residual blocks in a row."""
     return nn.Sequential(ResidualBlock(channels), ResidualBlock(channels))
 
 
@@ -26,7 +26,7 @@ class AttendedBottleneck(nn.Module):
         self.value = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Return features of the same shape."""
         x_NCHW = self.residual(x_NCHW)
         return self.value(x_NCHW) * self.attention(x_NCHW)
 
@@ -40,12 +40,12 @@ class DecoderLevel(nn.Module):
         self.refine = nn.Sequential(ConvNormRelu(2 * outputs, outputs), residual_pair(outputs))
 
     def forward(self, x_NCHW: Tensor, skip_NCHW: Tensor) -> Tensor:
-        """Features of the shape of `skip_NCHW`."""
+        """Return features of the shape of `skip_NCHW`."""
         return self.refine(torch.cat([self.up(x_NCHW), skip_NCHW], dim=1))
 
 
 class UNet(nn.Module):
-    """`depth` resolutions, the width doubling with each; gives features of `out_channels` at the resolution it got."""
+    """`depth` resolutions, doubling the width at each; returns `out_channels` at the input's resolution."""
 
     def __init__(self, inputs: int, *, width: int, depth: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class UNet(nn.Module):
         self.out = ConvNormRelu(width, self.out_channels)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Decoded features (N, out_channels, H, W); H and W are multiples of 2 ** (depth - 1)."""
+        """Return decoded features (N, out_channels, H, W). H and W must be multiples of 2 ** (depth - 1)."""
         levels = [self.stem(x_NCHW)]
         for down in self.down:
             levels.append(down(F.max_pool2d(levels[-1], 2)))

@@ -94,6 +94,6 @@ def write_mask_folders(root: Path, count: int = 5) -> Path:
 
 
 def data_config(path: Path | str = "", **fields: Any) -> PersonDataConfig:
-    """A data configuration; without a path, a few small built-in scenes."""
+    """Return a data configuration; without a path, of a few small synthetic scenes."""
     few = SyntheticConfig(num_train_scenes=6, num_val_scenes=3, image_size=96, max_people=3)
     return PersonDataConfig(path=str(path), **{"synthetic": few, **fields})

@@ -1,4 +1,4 @@
-"""Samples are pure functions of seed, epoch and index, and bad files are stood in for."""
+"""Samples are pure functions of seed, epoch and index, and unusable files are replaced."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from engine.tasks.person.data.distance_target import signed_distance
 
 @pytest.fixture
 def label_NHW() -> Tensor:
-    """Two regions of 24 x 24 pixels: a target beside an overlapping other, and a thin target that touches the frame."""
+    """Two regions of 24 x 24 pixels: a target next to an overlapping other, and a thin one that touches the frame."""
     label = torch.zeros(2, 24, 24, dtype=torch.long)
     label[0, 4:20, 10:22] = 2
     label[0, 2:18, 4:14] = 1

@@ -1,4 +1,4 @@
-"""Contact sheets: regions of a data set with their labels, for a person to look at; one PNG a split, without torch."""
+"""Contact sheets: regions of a data set with their labels for inspection by eye, one PNG per split, without torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, ch
 NUM_REGIONS: Final = 48
 COLUMNS: Final = 4
 SIDE: Final = 128
-"""Pixels of a region on the sheet; each is there twice, plain and with its labels."""
+"""Side in pixels of a region on the sheet. Each region is drawn twice: plain and with labels."""
 
 COLOURS: Final = ((40, 70, 200), (30, 220, 60), (240, 90, 30))
-"""What background, target and others are tinted with."""
+"""Tint colours of background, target and others."""
 
 TINT: Final = 0.45
 _GAP: Final = 8
@@ -43,9 +43,9 @@ class _Tile:
 
 
 def claim_directory(directory: Path, data: Path) -> None:
-    """Make the directory for the sheets; raises UserError where one could not be written or would spoil other files."""
+    """Create the directory of the sheets. Raises UserError if it is not writable or has files of other programs."""
     if directory.resolve().is_relative_to(data.resolve()):
-        raise UserError(f"--pictures {directory} lies in the data set, whose images they would become: give another")
+        raise UserError(f"--pictures {directory} is in the data set, whose images they would become: give another")
     for file in _files(directory):
         if os.path.lexists(file) and not _is_own(file):
             raise UserError(f"--pictures: {file} was not written by this command, and is kept: give another directory")
@@ -56,7 +56,7 @@ def claim_directory(directory: Path, data: Path) -> None:
 
 
 def write_sheets(index: DatasetIndex, directory: Path, min_pixels: float) -> tuple[Path, ...]:
-    """Write a sheet for each split that has regions, and return the files; raises UserError where they cannot be."""
+    """Write a sheet for each split with regions, and return the files. Raises UserError if writing fails."""
     written: list[Path] = []
     for split, scenes, file in zip(("train", "val"), (index.train, index.val), _files(directory), strict=True):
         if tiles := list(_tiles(scenes, min_pixels)):
@@ -66,7 +66,7 @@ def write_sheets(index: DatasetIndex, directory: Path, min_pixels: float) -> tup
 
 
 def tile_corner(number: int) -> tuple[int, int]:
-    """The left upper corner of a plain region; the one with labels is SIDE to the right of it."""
+    """Return the upper left corner of a plain region. The one with labels is SIDE to its right."""
     row, column = divmod(number, COLUMNS)
     return _GAP + column * (2 * SIDE + _GAP), 2 * _LINE + row * (SIDE + _LINE + _GAP)
 
@@ -76,7 +76,7 @@ def _files(directory: Path) -> tuple[Path, Path]:
 
 
 def _is_own(file: Path) -> bool:
-    """Whether a file is a sheet that this module wrote; links are nobody's."""
+    """Return whether this module wrote the sheet; False for links."""
     if file.is_symlink():
         return False
     try:
@@ -87,7 +87,7 @@ def _is_own(file: Path) -> bool:
 
 
 def _tiles(split: SplitIndex, min_pixels: float) -> Iterator[_Tile]:
-    """Up to NUM_REGIONS regions, drawn by a fixed seed, in the order of the images; what cannot be used is left out."""
+    """Yield up to NUM_REGIONS usable regions, drawn with a fixed seed, in image order."""
     targets = targets_of(split.scenes, min_pixels)
     drawn = sorted(np.random.default_rng(0).permutation(len(targets))[:NUM_REGIONS].tolist())
     known: tuple[int, Picture] | None = None
@@ -104,7 +104,7 @@ def _tiles(split: SplitIndex, min_pixels: float) -> Iterator[_Tile]:
 
 
 def _crop(image: Image.Image, box: Box) -> Image.Image:
-    """The region, squashed to a square as the network is given it."""
+    """Return the region, squeezed to a square as for the network."""
     width, height = image.size
     inside = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
     return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=inside)
@@ -134,7 +134,7 @@ def _tinted(tile: _Tile) -> Image.Image:
 def _write(
     draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, ink: tuple[int, int, int] = _INK
 ) -> None:
-    """A line of text, its beginning left out where it is wider than `width`."""
+    """Draw a line of text, cut at its beginning if it is wider than `width`."""
     font = ImageFont.load_default(12)
     plain = "".join(letter if letter.isprintable() else "?" for letter in text)
     with suppress(UnicodeEncodeError):  # the font of a Pillow without FreeType
@@ -146,7 +146,7 @@ def _write(
 
 
 def _save(sheet: Image.Image, file: Path) -> None:
-    """The PNG with our mark, written aside and renamed."""
+    """Write the PNG with our mark to a temporary file and rename it. Raises UserError if writing fails."""
     mark = PngImagePlugin.PngInfo()
     mark.add_text(*_MARK)
     partial = file.with_name(f".{file.name}.{os.getpid()}")

@@ -1,7 +1,7 @@
-"""Doubts about a data set, whatever its layout: what is read may not be what was meant, though nothing is broken.
+"""Doubts about a data set of any layout: readable data that may not mean what they say.
 
-Thresholds leave room for what real photographs have: of 594 people of COCO no box covers less than 0.88 of its mask's
-bounds (IoU), 4 % have a mask in far parts, and none has scattered pixels.
+The thresholds tolerate the variation of real photographs. Of 594 people of COCO, no box covers less than 0.88 of its
+mask's bounds (IoU). 4 % have a mask in distant parts, and none has scattered pixels.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from engine.tasks.person.data.checks.suspicions import SUSPICIONS, Suspicion, si
 from engine.tasks.person.data.readers.scenes import Picture, Scene, SplitIndex
 
 NUM_PICTURES: Final = 48
-"""Pictures of a split that are looked at before a run starts."""
+"""Pictures of a split that are checked before a run starts."""
 
 MAX_SECONDS: Final = 0.4
-"""No further picture of a split is read after that long, but for the first few."""
+"""Time limit in seconds for reading pictures of a split; the first few are always read."""
 
 MAX_FILES: Final = 20_000
-"""Files of a split whose sizes are compared with the other's."""
+"""Maximum number of a split's files whose sizes are compared with the other split's."""
 
 MAX_COMPARED: Final = 2_000
-"""Pairs of files of equal size that are compared."""
+"""Maximum number of pairs of files of equal size that are compared."""
 
 _MIN_PICTURES: Final = 4
 _ORIENTATION: Final = 0x0112
 
 
 class Look:
-    """What is noticed in the pictures of one split, one after the other."""
+    """Findings in the pictures of one split."""
 
     def __init__(self) -> None:
         self._totals: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class Look:
         self.pixels: dict[bytes, str] = {}
 
     def see(self, scene: Scene, picture: Picture) -> None:
-        """Try every test on a picture."""
+        """Run every test on a picture."""
         self._totals["images"] += 1
         self._totals["people"] += sum(1 for _ in sizeable(picture))
         self.pixels.setdefault(hashlib.sha256(picture.image.tobytes()).digest(), scene.name)
@@ -60,15 +60,18 @@ class Look:
             self._turned.append(Doubt(scene.name, turned))
 
     def doubts(self) -> tuple[Doubt, ...]:
-        """What there is to be said, with an example each; of people one thing, as the others mostly follow from it."""
+        """Return the doubts, each with an example.
+
+        At most one is about people, since others usually follow from it.
+        """
         found = [(suspicion.of, doubt) for suspicion in SUSPICIONS if (doubt := self._doubt(suspicion))]
         of_people = [doubt for of, doubt in found if of == "people"]
         said = of_people[:1] + [doubt for of, doubt in found if of != "people"]
         if self._turned:
             first, total = self._turned[0], self._totals["images"]
             text = (
-                f"{len(self._turned)} of {total} images looked at carry an EXIF rotation ({first.message}), while "
-                "their annotations have the size of the unrotated image, on which they are drawn: see if they fit"
+                f"{len(self._turned)} of {total} checked images have an EXIF rotation ({first.message}), while "
+                "their annotations have the size of the unrotated image, on which they are drawn: check that they match"
             )
             said.append(Doubt(first.file, text))
         return tuple(said)
@@ -77,7 +80,7 @@ class Look:
         found, total = self._found.get(suspicion.says, []), self._totals[suspicion.of]
         if not found or len(found) <= suspicion.share * total:
             return None
-        text = f"{len(found)} of {total} {suspicion.of} looked at {suspicion.says}, such as {found[0].message}"
+        text = f"{len(found)} of {total} checked {suspicion.of} {suspicion.says}, such as {found[0].message}"
         return Doubt(found[0].file, text)
 
 
@@ -88,7 +91,7 @@ def sample_doubts(train: SplitIndex, val: SplitIndex) -> tuple[Doubt, ...]:
 
 
 def shared_doubts(train: SplitIndex, val: SplitIndex, train_look: Look, val_look: Look) -> tuple[Doubt, ...]:
-    """Return the doubts about images that are in both splits, by file or by content, or twice in one."""
+    """Return the doubts about images that are in both splits or twice in one, by file or by content."""
     twice = [doubt for split in (train, val) if (doubt := _listed_twice(split))]
     known, shared = {scene.file: scene.name for scene in train.scenes if scene.file}, dict[str, str]()
     for scene in val.scenes:
@@ -121,7 +124,7 @@ def _look(scenes: Sequence[Scene]) -> Look:
 
 
 def _orientation(file: Path | None, picture: Picture) -> str:
-    """The EXIF orientation of an image that is used as it is stored, '' where it needs none."""
+    """Return the ignored EXIF orientation of an image, or an empty string."""
     if file is None:
         return ""
     try:
@@ -144,7 +147,7 @@ def _listed_twice(split: SplitIndex) -> Doubt | None:
 
 
 def _equal_files(train: Sequence[Scene], val: Sequence[Scene]) -> Iterator[tuple[Scene, Scene]]:
-    """Images of train and val that are two files with the same bytes; only files of equal size are read."""
+    """Yield images of train and val that are different files with equal bytes. Only files of equal size are read."""
     by_size: dict[int, list[Scene]] = {}
     for scene, size in _sizes(train, MAX_FILES):
         by_size.setdefault(size, []).append(scene)
@@ -153,7 +156,7 @@ def _equal_files(train: Sequence[Scene], val: Sequence[Scene]) -> Iterator[tuple
 
 
 def _sizes(scenes: Sequence[Scene], most: int) -> Iterator[tuple[Scene, int]]:
-    """Up to `most` scenes, evenly spaced, with the sizes of their files in bytes."""
+    """Yield up to `most` scenes, evenly spaced, with the sizes of their files in bytes."""
     for scene in scenes[:: 1 + len(scenes) // most]:
         with suppress(OSError):
             if scene.file:
@@ -161,7 +164,7 @@ def _sizes(scenes: Sequence[Scene], most: int) -> Iterator[tuple[Scene, int]]:
 
 
 def _are_equal(one: Path | None, other: Path | None) -> bool:
-    """Whether two files of equal size have the same bytes; the middle tells most that differ."""
+    """Return whether two files of equal size have equal bytes. The middle differs most often, so it is read first."""
     with suppress(OSError):
         return bool(
             one and other and one != other and _middle(one) == _middle(other) and cmp(one, other, shallow=False)

@@ -1,4 +1,4 @@
-"""What in a single picture or person looks as if the annotations meant something else: one test each."""
+"""Tests for annotations of a single picture or person that seem to mean something else."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.tasks.person.data.readers.masks.facts import facts_of
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
 
 MIN_SIDE: Final = 8
-"""Of smaller people nothing can be said."""
+"""Minimum side in pixels of a person that is tested."""
 
 _MANY_PARTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A test: what it says of `of` (people or images), above which share of them, and how it finds examples."""
+    """A test: its message about `of` (people or images), the share that triggers it, and the search for examples."""
 
     says: str
     of: str
@@ -29,20 +29,20 @@ class Suspicion:
 
 
 def bounds(person: PersonMask) -> Box:
-    """The box around a person's pixels."""
+    """Return the box around a person's pixels."""
     height, width = person.mask_HW.shape
     return float(person.column), float(person.row), float(person.column + width), float(person.row + height)
 
 
 def overlap(one: Box, other: Box) -> float:
-    """The common area of two boxes as a share of what they cover together."""
+    """Return the intersection of two boxes divided by their union."""
     common = _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
     covered = _area(one) + _area(other) - common
     return common / covered if covered > 0 else 0.0
 
 
 def sizeable(picture: Picture) -> Iterator[PersonMask]:
-    """The people who are large enough to be judged."""
+    """Yield the people who are large enough to be tested."""
     return (person for person in picture.people if min(person.mask_HW.shape, default=0) >= MIN_SIDE)
 
 

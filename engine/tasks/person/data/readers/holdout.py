@@ -1,4 +1,4 @@
-"""Which images of a data set without a validation split of its own are held out: one in five."""
+"""Choose the validation images of a data set without a validation split: one in five."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import PurePosixPath
 from typing import Final, Literal
 
 HoldOut = Literal["by_hash", "in_order"]
-"""The fifth with the smallest hashes of their names, or each fifth in the order of names."""
+"""Hold out the fifth with the smallest name hashes, or every fifth image in name order."""
 
 VALIDATION_EVERY: Final = 5
-"""One image in so many is held out; of fewer images one, of a single image none."""
+"""One image in this many is held out: one of fewer images, none of a single image."""
 
 
 def held_out(names: Iterable[str], rule: HoldOut = "by_hash") -> frozenset[str]:
     """Return the `names` that belong to the validation split.
 
-    By hash, an added image moves few others, and a.jpg and a.png are never apart; order was the rule of older runs.
+    With hashes, a new image moves few others, and a.jpg and a.png are in the same split. Older runs used the order.
     """
     if rule == "in_order":
         ordered = sorted(set(names))
@@ -35,6 +35,6 @@ def _smallest(keys: Sequence[str]) -> list[str]:
 
 
 def _key(name: str) -> str:
-    """The name without its suffix, as every file system and operating system would write it."""
+    """Return the name without suffix, in the same form on every file system and operating system."""
     path = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
     return str(path.with_suffix("") if path.suffix else path).casefold()

@@ -1,4 +1,4 @@
-"""Which files of a folder are images: what operating systems leave beside them is passed over."""
+"""Find the image files of a folder, without the files that operating systems add."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pathlib import Path
 from typing import Final
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""What image files end in, in any case."""
+"""Suffixes of image files, case-insensitive."""
 
 MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".webp", ".jpg", ".jpeg")
-"""What mask files end in; the first are preferred."""
+"""Suffixes of mask files, case-insensitive, in order of preference."""
 
 _JUNK: Final = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found")
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder is an operating system's own: hidden ones, resource forks, thumbnails."""
+    """Return whether a file or folder belongs to the operating system: hidden, resource fork or thumbnails."""
     return name.startswith(".") or name.casefold() in _JUNK
 
 
 def image_files(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
-    """The images in a folder and the folders below it, as sorted relative paths; links are followed, once each."""
+    """Return the images in a folder and its subfolders as sorted relative paths. Links are followed once each."""
     return sorted(name for name in _walk(folder) if name.lower().endswith(suffixes))
 
 
 def plain_name(name: str) -> str:
-    """A name as it is compared: whatever its case and its way of composing accents."""
+    """Return a name for comparison, independent of case and of composed accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def child(folder: Path, *names: str) -> Path | None:
-    """The folder in `folder` that has the first of `names` that there is, in any case."""
+    """Return the subfolder with the first existing one of `names`, case-insensitive, or `None`."""
     try:
         found = {plain_name(entry.name): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
     except OSError:

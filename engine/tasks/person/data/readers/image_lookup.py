@@ -1,4 +1,4 @@
-"""Find the image files that annotations name, as a person would: in every folder, in any spelling of the name."""
+"""Find the image files that annotations name, in every folder and under any spelling of the name."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".web
 
 MAX_FILES: Final = 2_000_000
 MAX_DEPTH: Final = 6
-"""The search below the data's root ends there."""
+"""Maximum depth of the search below the data's root."""
 
 _NO_IMAGES: Final = re.compile(r"(?i)\..*|__macosx|.*mask.*|segmentation.*|labels?|annotations?")
 _UPLOAD_HASH: Final = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the name of an uploaded file."""
+"""The prefix that Label Studio adds to the name of an uploaded file."""
 
 
 class ImageFinder:
-    """The images below `root`; names are looked up in `folders` first, as they are, then everywhere in any spelling."""
+    """The images below `root`. Names are looked up unchanged in `folders` first, then everywhere in any spelling."""
 
     def __init__(self, root: Path, folders: Sequence[Path]) -> None:
         self._root = root
@@ -34,11 +34,11 @@ class ImageFinder:
         self._tree: dict[str, list[Path]] | None = None
 
     def prefer(self, names: Sequence[str]) -> None:
-        """Look first in the folder that holds most of `names`."""
+        """Search the folder with most of `names` first."""
         self._folders.sort(key=lambda folder: -sum(self._is_in(folder, name) for name in names))
 
     def find(self, name: str) -> Path:
-        """Return the file that `name` means; raises UnusableSample when there is none, or no single one."""
+        """Return the file that `name` refers to. Raises UnusableSample if there is none, or more than one."""
         for folder in self._folders:
             if self._is_in(folder, name):
                 return folder / name
@@ -54,7 +54,7 @@ class ImageFinder:
         return base in self._list(folder / parent if parent else folder)
 
     def _list(self, folder: Path) -> frozenset[str]:
-        """The names of the files in a folder, read once."""
+        """Return the names of the files in a folder, read once."""
         if folder not in self._listings:
             try:
                 with os.scandir(folder) as entries:
@@ -64,7 +64,10 @@ class ImageFinder:
         return self._listings[folder]
 
     def _match(self, wanted: PurePosixPath) -> list[Path]:
-        """The files whose path ends like `wanted`, as far as any of them does; without a suffix, any image's."""
+        """Return the files with the longest common path ending with `wanted`.
+
+        Without a suffix, a name matches every image suffix.
+        """
         if self._tree is None:
             self._tree = _read_tree(self._root)
         parts = [fold(part) for part in wanted.parts]
@@ -76,14 +79,14 @@ class ImageFinder:
         return [file for file, equal in zip(found, likeness, strict=True) if equal == max(likeness)]
 
     def _choose(self, found: list[Path], name: str) -> Path:
-        """The file in the most likely of the known folders, or the only one."""
+        """Return the file in the most likely known folder, or the only file."""
         ranks = [self._folders.index(file.parent) if file.parent in self._folders else None for file in found]
         known = sorted(rank for rank in ranks if rank is not None)
         best = known[0] if known else None
         chosen = [file for file, rank in zip(found, ranks, strict=True) if rank == best]
         if len(chosen) > 1:
             places = ", ".join(shown(self._shown(file)) for file in sorted(chosen)[:3])
-            raise UnusableSample(f"it is not certain which image file is meant, there are {len(chosen)}: {places}")
+            raise UnusableSample(f"the image file is ambiguous, there are {len(chosen)}: {places}")
         return chosen[0]
 
     def _missing(self) -> str:
@@ -96,12 +99,12 @@ class ImageFinder:
 
 
 def fold(name: str) -> str:
-    """Return a name without what differs between file systems: case, and how accents are composed."""
+    """Return a name without differences between file systems: case, and composed accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Return the paths that a name may stand for: back slashes, addresses, escapes and upload hashes resolved."""
+    """Return the paths that a name may refer to, after resolving back slashes, URLs, escapes and upload hashes."""
     seen: set[str] = set()
     for spelling in _rewrite(name):
         path = spelling.replace("\\", "/").strip().strip("/")
@@ -111,7 +114,7 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def base_name(name: str) -> str:
-    """Return the file's own name from a path of any operating system or an address."""
+    """Return the file name at the end of a path of any operating system or of a URL."""
     return PurePosixPath(next(spellings(name.partition("?")[0]), name)).name
 
 
@@ -126,7 +129,7 @@ def _rewrite(name: str) -> Iterator[str]:
 
 
 def _address(name: str) -> str:
-    """The path in a URL; of Label Studio's local files, the one in its query."""
+    """Return the path in a URL; for Label Studio's local files, the path in its query."""
     try:
         parts = urlsplit(name)
     except ValueError:
@@ -136,7 +139,7 @@ def _address(name: str) -> str:
 
 
 def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:
-    """How many folders above the file are called as in `parts`, from the file on upwards."""
+    """Return how many folders above the file match `parts`, counted from the file upwards."""
     count = 0
     for folder, wanted in zip(reversed(file.parts[:-1]), reversed(parts[:-1]), strict=False):
         if fold(folder) != wanted:
@@ -146,7 +149,7 @@ def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:
 
 
 def walk_folders(root: Path, depth: int, passed_over: re.Pattern[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Give every folder from `root` down to `depth` with the names of its files; links are followed, once each."""
+    """Yield every folder from `root` down to `depth` with the names of its files. Links are followed once each."""
     seen: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -158,7 +161,7 @@ def walk_folders(root: Path, depth: int, passed_over: re.Pattern[str]) -> Iterat
 
 
 def _read_tree(root: Path) -> dict[str, list[Path]]:
-    """Every image below `root` by its folded name; hidden files, resource forks and mask folders are left out."""
+    """Return every image below `root` by its folded name, without hidden files, resource forks and mask folders."""
     tree: dict[str, list[Path]] = {}
     num_files = 0
     for folder, files in walk_folders(root, MAX_DEPTH, _NO_IMAGES):

@@ -1,4 +1,4 @@
-"""Which layout a directory has, and the scenes of its two splits; torch-free."""
+"""Detect the layout of a directory and list the scenes of its two splits, without torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """What a directory holds: the layout in words, both splits, and in `notes` how they came about."""
+    """Content of a directory: the layout in words, both splits, and `notes` on how they were split."""
 
     layout: str
     train: SplitIndex
@@ -37,14 +37,14 @@ class DatasetIndex:
 
 
 def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOptions | None = None) -> DatasetIndex:
-    """The scenes under `path`; where there is one split, a fifth is held out by the rule `hold_out`.
+    """Return the scenes under `path`. A single split is divided by `hold_out`.
 
-    Raises UserError when there is no such directory or its layout is not known.
+    Raises UserError if the directory does not exist or its layout is unknown.
     """
     try:
         is_there, is_directory = path.exists(), path.is_dir()
     except OSError as error:
-        raise UserError(f"The data path {str(path)[:100]} cannot be looked into: {error.strerror}.") from error
+        raise UserError(f"The data path {str(path)[:100]} cannot be accessed: {error.strerror}.") from error
     if not is_directory:
         kind = "is a file, not a directory" if is_there else "does not exist"
         raise UserError(f"The data path {path} {kind}: give a directory with one of these layouts: {KNOWN_LAYOUTS}.")
@@ -57,11 +57,11 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
         return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), notes)
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
-    raise UserError(f"The data path {path} has no layout that is known; known are: {KNOWN_LAYOUTS}.")
+    raise UserError(f"The data path {path} has an unknown layout; known layouts: {KNOWN_LAYOUTS}.")
 
 
 def _inner(path: Path) -> Path:
-    """The directory itself, or the only one in it: archives are often unpacked into a folder of their own."""
+    """Return the directory, or its only subdirectory, since archives are often unpacked into one."""
     while True:
         try:
             entries = [entry for entry in path.iterdir() if not _NOT_DATA.fullmatch(entry.name)]
@@ -73,9 +73,9 @@ def _inner(path: Path) -> Path:
 
 
 def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOptions) -> DatasetIndex:
-    """Both splits of COCO files; of a single file a fifth of its images with people is held out."""
+    """Return both splits of COCO files. Of a single file, a fifth of the images with people is held out."""
     train = _coco_split(root, files.train, options)
-    tests = "; the test split is left alone" if files.tests else ""
+    tests = "; the test split is not used" if files.tests else ""
     name = files.train.file.relative_to(root).as_posix()
     if files.val:
         val_name = files.val.file.relative_to(root).as_posix()
@@ -90,21 +90,21 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
 
 
 def _without_namesakes(split: SplitIndex, foreign: set[Path], other: SplitIndex) -> SplitIndex:
-    """The split without scenes whose image was found by name alone in a folder of the other split, which has it too.
+    """Return the split without scenes whose image was found only in a folder of the other split.
 
-    Numbered images are called alike in every split: where one is missing, its namesake is another picture.
+    Numbered images have the same names in every split: if one is missing, its namesake is another picture.
     """
     taken = {scene.file for scene in other.scenes}
     lost = {scene.name for scene in split.scenes if scene.file in taken and _is_namesake(scene, foreign)}
     if not lost:
         return split
-    says = "the image file is missing, the only one of that name belongs to the other split"
+    says = "the image file is missing; the only one of that name belongs to the other split"
     problems = (*split.problems, *(Rejection(name, says) for name in sorted(lost)))
     return replace(split, scenes=tuple(scene for scene in split.scenes if scene.name not in lost), problems=problems)
 
 
 def _is_namesake(scene: Scene, foreign: set[Path]) -> bool:
-    """Whether the image lies in a folder that is not the split's and that its annotations do not name."""
+    """Return whether the image is in a folder of the other split that its annotations do not name."""
     return scene.file is not None and scene.file.parent in foreign and scene.file.parent.name not in scene.name
 
 
@@ -118,7 +118,7 @@ def _coco_split(root: Path, annotations: AnnotationFile, options: CocoOptions) -
 
 
 def _divide(split: SplitIndex, hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
-    """The split without a fifth of its scenes, and that fifth; problems and doubts stay with the first."""
+    """Return the split without a fifth of its scenes, and that fifth. Problems and doubts stay with the first."""
     names = [base_name(scene.name) for scene in split.scenes]
     held = held_out(names, hold_out)
     places = [name in held for name in names]

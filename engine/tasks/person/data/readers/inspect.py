@@ -1,4 +1,4 @@
-"""What a dataset directory holds and what is wrong with it, without torch: the matter of `main.py data inspect`."""
+"""Report the content and the problems of a data directory, without torch, for `main.py data inspect`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from engine.tasks.person.data.readers.index import index_dataset
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex, check_target, targets_of
 
 MAX_READ: Final = 1000
-"""At most so many images of a split are decoded, evenly spaced; the rest is judged by its annotations."""
+"""Maximum number of decoded images per split, evenly spaced. For others only annotations are checked."""
 
 MAX_PIXELS: Final = 120_000_000
-"""Of a split of more than MAX_READ images no more pixels of images and masks are drawn, but of MIN_READ images."""
+"""Maximum number of decoded pixels of a split with more than MAX_READ images; at least MIN_READ images are decoded."""
 
 MIN_READ: Final = 50
 NUM_LISTED: Final = 10
@@ -35,7 +35,7 @@ _LABEL_SIZE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """One split: counts, the shares of the three classes in the regions read, and box sides in pixels."""
+    """One split: counts, class shares in the decoded regions, and box sides in pixels."""
 
     name: str
     num_images: int
@@ -54,7 +54,7 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """Both splits of a directory; `verdict` says in one sentence whether a run can train on it."""
+    """Both splits of a directory; `verdict` is one sentence on whether a run can train on it."""
 
     path: Path
     layout: str
@@ -73,11 +73,11 @@ def inspect_dataset(
     pictures: Path | None = None,
     options: CocoOptions | None = None,
 ) -> DatasetReport:
-    """Look at every annotation, decode up to `max_read` images of each split, and list what cannot be used.
+    """Check every annotation, decode up to `max_read` images per split, and list unusable data.
 
-    People under `min_pixels` a side are counted as small: part of the scene, but no region of interest. With `pictures`
-    a contact sheet of each split is written there. Raises UserError when there is no such directory, its layout is not
-    known, or the sheets cannot be written.
+    People under `min_pixels` per side count as small: part of the scene, but not a region of interest. With `pictures`,
+    a contact sheet of each split is written there. Raises UserError if the directory does not exist, its layout is
+    unknown, or the sheets cannot be written.
     """
     if pictures:
         claim_directory(pictures, path)
@@ -93,7 +93,7 @@ def inspect_dataset(
 
 
 def report_lines(report: DatasetReport) -> list[str]:
-    """The report as plain lines; control characters in file names are written out."""
+    """Return the report as plain lines, with control characters of file names escaped."""
     lines = [f"{report.path}: {report.layout}", *(f"  {note}" for note in report.notes)]
     for split in report.splits:
         lines += ["", *_split_lines(split)]
@@ -127,7 +127,7 @@ def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int,
 
 @dataclass(slots=True)
 class _Decoding:
-    """What decoding shows: pixels by class, regions that cannot be used, and why; `look` sees every picture."""
+    """Results of decoding: pixels by class, unusable regions and their reasons. `look` receives every picture."""
 
     look: Look
     num_read: int = 0
@@ -155,7 +155,7 @@ class _Decoding:
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """Background, target and other as shares of all pixels; zeros where none were read."""
+        """Background, target and other as fractions of all pixels; zeros if none were decoded."""
         background, target, other = (float(count) / max(int(self.pixels.sum()), 1) for count in self.pixels)
         return background, target, other
 
@@ -177,7 +177,10 @@ def _read_some(scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_
 
 
 def _num_affordable(scenes: Sequence[Scene]) -> int:
-    """How many images stay within MAX_PIXELS, judged by the size of the first: each is drawn once for each person."""
+    """Return how many images stay within MAX_PIXELS, estimated from the first.
+
+    Each image is decoded once per person.
+    """
     for scene in scenes[:_NUM_TRIED] if len(scenes) > MAX_READ else ():
         with suppress(UnusableSample):
             width, height = scene.read().image.size
@@ -196,8 +199,8 @@ def _step_monitor(splits: Sequence[SplitReport]) -> tuple[bool, str]:
     if empty:
         return False, f"Verdict: a run cannot train on this: no usable person in {' and '.join(empty)}."
     num_doubts = sum(len(split.doubts) for split in splits)
-    caveat = f"; {num_problems} problems are left out and stood in for" if num_problems else ""
-    caveat += f"; look at what is doubted first ({num_doubts})" if num_doubts else ""
+    caveat = f"; {num_problems} problems are left out and replaced" if num_problems else ""
+    caveat += f"; check the doubts first ({num_doubts})" if num_doubts else ""
     return True, f"Verdict: a run can train on this{caveat}."
 
 

@@ -1,4 +1,4 @@
-"""Reading image files of any mode into 8-bit RGB, in the pixel frame that the annotations were made in."""
+"""Read image files of any mode into 8-bit RGB, in the pixel frame of the annotations."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Size = tuple[int, int]
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _LOSSY = ("JPEG", "MPO", "JPEG2000")
 _WEBP_HEAD = 4096
-"""A WebP without losses names its coding there."""
+"""Position at which a lossless WebP names its coding."""
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSING = (5, 6, 7, 8)
 
 
 def read_image(file: Path, annotated_size: Size | None = None) -> Image.Image:
-    """The file as 8-bit RGB, decoded; alpha is dropped, 16 bits become 8, grey is repeated.
+    """Return the decoded file as 8-bit RGB: alpha dropped, 16 bits scaled to 8, grey repeated.
 
-    Annotations are drawn on the pixels as stored: an EXIF rotation is ignored, as COCO's own tools do, unless only the
-    rotated image has the `annotated_size` (width, height). Raises UnusableSample when it cannot be read or fits in
-    neither way.
+    Annotations refer to the pixels as stored. An EXIF rotation is ignored, as in COCO's own tools, unless only the
+    rotated image has the `annotated_size` (width, height). Raises UnusableSample if the file cannot be read or neither
+    size matches.
     """
     try:
         with Image.open(file) as opened:
@@ -39,7 +39,7 @@ def read_image(file: Path, annotated_size: Size | None = None) -> Image.Image:
 
 
 def stored_size(file: Path) -> Size:
-    """Width and height as stored, from the header alone; raises UnusableSample when there is no readable header."""
+    """Return width and height as stored, from the header alone. Raises UnusableSample without a readable header."""
     try:
         with Image.open(file) as opened:
             return opened.size
@@ -50,14 +50,14 @@ def stored_size(file: Path) -> Size:
 
 
 def displayed_size(file: Path) -> Size:
-    """Width and height once the EXIF orientation is applied; raises UnusableSample like `stored_size`."""
+    """Return width and height after the EXIF rotation. Raises UnusableSample like `stored_size`."""
     width, height = stored_size(file)
     with Image.open(file) as opened:
         return (height, width) if opened.getexif().get(_ORIENTATION_TAG) in _TRANSPOSING else (width, height)
 
 
 def has_palette(file: Path) -> bool:
-    """Whether an image's pixels are places in a palette, by its header; False when there is no readable header."""
+    """Return whether an image has a palette, from its header; False without a readable header."""
     try:
         with Image.open(file) as opened:
             return opened.mode == "P"
@@ -66,9 +66,10 @@ def has_palette(file: Path) -> bool:
 
 
 def read_ids(file: Path) -> NDArray[np.int64]:
-    """A mask file's instance numbers (H, W), 0 for nobody; palette files give their indices, equal channels are one.
+    """Return a mask file's instance numbers (H, W), 0 for background.
 
-    Raises UnusableSample when the file cannot be read, is lossy, or holds colours instead of numbers.
+    Palette files return their indices; equal channels count as one. Raises UnusableSample if the file cannot be read,
+    is lossy, or holds colours instead of numbers.
     """
     try:
         with Image.open(file) as opened:
@@ -89,13 +90,16 @@ def read_ids(file: Path) -> NDArray[np.int64]:
 
 
 def _unusable(said: str, error: Exception) -> UnusableSample:
-    """An error with a number is the system's, not that of what is in the file."""
+    """Return the exception for a failed read.
+
+    An error with a number comes from the system, not from the content of the file.
+    """
     is_of_the_system = isinstance(error, OSError) and error.errno is not None
     return (UnreachableSample if is_of_the_system else UnusableSample)(f"{said}: {error}")
 
 
 def _one_channel(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Equal channels as one, 0 where they are cut out by alpha; where colours are constant, alpha is the mask."""
+    """Return equal channels as one, 0 where alpha is 0. With constant colours, alpha is the mask."""
     if values.ndim != 3:
         return values
     colours, alpha = (values[..., :-1], values[..., -1]) if values.shape[2] in (2, 4) else (values, None)
@@ -119,7 +123,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values_HW: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Wide greys scaled to 0..255: 16-bit ranges by 257, what fits in 8 bits as it is, floats of 0..1 by 255."""
+    """Return wide greys scaled to 0..255: 16-bit ranges by 257, floats of 0..1 by 255, smaller values unchanged."""
     wide = np.nan_to_num(values_HW.astype(np.float64))
     top = float(wide.max(initial=0.0))
     is_fraction = np.issubdtype(values_HW.dtype, np.floating) and top <= 1.0

@@ -1,6 +1,7 @@
-"""What every source of people offers: scenes that know their people's boxes and can be read into pixels and masks.
+"""The interface of every image source: scenes with known boxes that can be read into pixels and masks.
 
-Boxes are (left, top, right, bottom) in pixels of the full image, edges not centres: an image's own is (0, 0, W, H).
+Boxes are (left, top, right, bottom) in pixels of the full image. They are edges, not centres: an image's own box is (0,
+0, W, H).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class PersonMask:
-    """One person's pixels: the box, and the mask cut to its own bounds, whose first pixel is at column, row."""
+    """One person's box, and the mask cut to its bounds with the first pixel at `column`, `row`."""
 
     id: str
     box: Box
@@ -32,44 +33,44 @@ class PersonMask:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A scene read into memory: an 8-bit RGB image and its people, in the order of the scene's boxes."""
+    """A decoded scene: an 8-bit RGB image and its people, in the order of the scene's boxes."""
 
     image: Image.Image
     people: tuple[PersonMask, ...]
 
     @property
     def num_bytes(self) -> int:
-        """What it costs to keep; PIL spends four bytes on an RGB pixel."""
+        """Bytes in memory; PIL uses four bytes per RGB pixel."""
         width, height = self.image.size
         return 4 * width * height + sum(person.mask_HW.nbytes for person in self.people)
 
 
 class Scene(Protocol):
-    """A picture not yet read. `boxes` has an entry for each person; None marks one that can be no target."""
+    """A picture that is not yet read. `boxes` has an entry per person; `None` marks one that cannot be a target."""
 
     @property
     def name(self) -> str:
-        """The file it comes from, as problems and sample ids name it."""
+        """The source file's name in problems and sample ids."""
         ...
 
     @property
     def file(self) -> Path | None:
-        """The image file, or None where the picture is drawn."""
+        """The image file, or `None` for a synthetic picture."""
         ...
 
     @property
     def boxes(self) -> tuple[Box | None, ...]:
-        """The people's boxes as far as they are known without reading the pixels."""
+        """The people's boxes, as far as they are known without reading pixels."""
         ...
 
     def read(self) -> Picture:
-        """Decode the image and every mask; raises UnusableSample where the files do not allow it."""
+        """Decode the image and every mask. Raises UnusableSample if a file is unusable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SplitIndex:
-    """One split of a dataset: scenes with people, what was wrong or is doubted, and the crowds left out."""
+    """One split of a dataset: scenes with people, problems, doubts, and the number of ignored crowds."""
 
     scenes: tuple[Scene, ...]
     problems: tuple[Rejection, ...] = ()
@@ -79,7 +80,10 @@ class SplitIndex:
 
 
 def cut_mask(mask_HW: Mask, *, id: str, box: Box | None = None) -> PersonMask:
-    """The person of a full-size mask, cut to its bounds; without `box` the bounds are the box, if empty all zeros."""
+    """Return the person of a full-size mask, cut to its bounds.
+
+    If `box` is `None`, the bounds become the box, all zeros for an empty mask.
+    """
     rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
     if len(rows) == 0:
         return PersonMask(id, box or (0.0, 0.0, 0.0, 0.0), 0, 0, np.zeros((0, 0), dtype=np.bool_))
@@ -89,18 +93,18 @@ def cut_mask(mask_HW: Mask, *, id: str, box: Box | None = None) -> PersonMask:
 
 
 def check_target(person: PersonMask) -> None:
-    """Raises UnusableSample unless the person has pixels, and its mask reaches into its box."""
+    """Check that the person has pixels and that its mask overlaps its box. Raises UnusableSample otherwise."""
     height, width = person.mask_HW.shape
     left, top, right, bottom = person.box
     if height == 0:
         raise UnusableSample(f"person {person.id} has no pixel in its mask")
-    beside = person.column >= right or person.column + width <= left
-    if beside or person.row >= bottom or person.row + height <= top:
+    is_outside = person.column >= right or person.column + width <= left
+    if is_outside or person.row >= bottom or person.row + height <= top:
         raise UnusableSample(f"person {person.id} has its mask outside its box")
 
 
 def targets_of(scenes: tuple[Scene, ...], min_pixels: float) -> list[tuple[int, int]]:
-    """(scene, person) of everybody whose box is at least `min_pixels` wide and high: the regions of interest."""
+    """Return (scene, person) of all people whose box is at least `min_pixels` wide and high."""
     return [
         (index, person)
         for index, scene in enumerate(scenes)

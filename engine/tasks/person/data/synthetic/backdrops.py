@@ -1,4 +1,4 @@
-"""What stands around the built-in people: textured backdrops and things of their colours and shapes."""
+"""Surroundings of the synthetic people: textured backdrops, and objects with similar colours and shapes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from engine.tasks.person.data.synthetic.figures import NUM_TEXTURES, SKIN_TONES,
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colours of one scene. Clothes are mostly livelier than what surrounds them, but the ranges overlap."""
+    """The colours of one scene. Clothes are mostly more vivid than the surroundings, but the ranges overlap."""
 
     clothes: list[Colour]
     surroundings: list[Colour]
 
 
 def draw_palette(rng: np.random.Generator, num_colours: int = 6) -> Palette:
-    """A palette of `num_colours` for the people and as many for everything else."""
+    """Draw a palette with `num_colours` for the people and as many for everything else."""
     clothes = rng.uniform((0, 0.3, 0.35), (1, 0.95, 1.0), size=(num_colours, 3))
     surroundings = rng.uniform((0, 0.0, 0.12), (1, 0.45, 0.8), size=(num_colours, 3))
     return Palette(_rgb(clothes), _rgb(surroundings))
@@ -33,7 +33,7 @@ def _rgb(hsv_K3: NDArray[np.float64]) -> list[Colour]:
 
 
 def draw_textures(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """NUM_TEXTURES reliefs (T, size, size) of about -1..1: two noises, three weaves, and one of large patches."""
+    """Draw NUM_TEXTURES reliefs (T, size, size) of about -1..1: two noises, three weaves, one with large patches."""
     along = np.arange(size, dtype=np.float32)
     pitch, tilt = rng.uniform(3.0, 9.0, size=3), rng.uniform(0.4, 1.2)
     slanted_HW = np.cos(tilt) * along[None] + np.sin(tilt) * along[:, None]
@@ -51,7 +51,7 @@ def draw_textures(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
 
 
 def draw_backdrop(rng: np.random.Generator, size: int, palette: Palette) -> NDArray[np.float32]:
-    """A wall and a floor, (size, size, 3) in about 0..1, each blotched with two colours at two scales."""
+    """Draw a wall and a floor: (size, size, 3) of about 0..1, each blotched with two colours at two scales."""
     wall, floor = (_blotches(rng, size, palette.surroundings) for _ in range(2))
     horizon = size * rng.uniform(0.35, 0.85) + rng.uniform(-0.2, 0.2) * (np.arange(size) - size / 2)
     is_floor = np.arange(size)[:, None] > horizon[None]
@@ -59,7 +59,7 @@ def draw_backdrop(rng: np.random.Generator, size: int, palette: Palette) -> NDAr
 
 
 def draw_things(rng: np.random.Generator, size: int, palette: Palette) -> tuple[Polygons, list[Paint]]:
-    """Poles, boughs, balls and blobs, many in the colours of clothes and skin: polygons and paints."""
+    """Draw poles, boughs, balls and blobs, many in the colours of clothes and skin. Return polygons and paints."""
     tables = [_MAKERS[int(rng.integers(len(_MAKERS)))](rng) for _ in range(int(rng.integers(5, 10)))]
     table_K6 = np.concatenate(tables) * size
     colours = [_colour(rng, palette) for _ in range(len(table_K6))]
@@ -68,7 +68,7 @@ def draw_things(rng: np.random.Generator, size: int, palette: Palette) -> tuple[
 
 
 def draw_posts(rng: np.random.Generator, size: int, palette: Palette) -> tuple[Polygons, list[Paint]]:
-    """At most two thin posts that stand before everybody."""
+    """Draw at most two thin posts in front of all people. Return polygons and paints."""
     count = int(rng.choice(3, p=(0.6, 0.3, 0.1)))
     x, radius = rng.uniform(0, size, size=count), rng.uniform(0.008, 0.02, size=count) * size
     slant = rng.uniform(-0.05, 0.05, size=count) * size
@@ -80,7 +80,7 @@ def draw_posts(rng: np.random.Generator, size: int, palette: Palette) -> tuple[P
 
 
 def _noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
-    """Smooth noise of about -1..1 with `cells` bumps a side."""
+    """Return smooth noise of about -1..1 with `cells` bumps per side."""
     grid = rng.uniform(-1, 1, size=(cells, cells)).astype(np.float32)
     return np.asarray(Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC))
 
@@ -100,27 +100,30 @@ def _colour(rng: np.random.Generator, palette: Palette) -> Colour:
 
 
 def _poles(rng: np.random.Generator) -> NDArray[np.float64]:
-    """One upright pole with a knob: x0, y0, x1, y1 and two radii as shares of the image, as in every maker here."""
+    """Draw one upright pole with a knob: x0, y0, x1, y1 and two radii as fractions of the image.
+
+    The other three functions return the same columns.
+    """
     x, top, width = rng.uniform(0, 1), rng.uniform(0.0, 0.5), rng.uniform(0.01, 0.05)
     slant, foot = rng.uniform(-0.15, 0.15), rng.uniform(0.7, 1.1)
     return np.array([(x, top, x + slant, foot, width, width), (x, top, x, top - 0.03, width * 1.6, width * 1.4)])
 
 
 def _boughs(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A chain of limbs that belongs to no body."""
+    """Draw a chain of limbs without a body."""
     points = rng.uniform(0, 1, size=2) + np.cumsum(rng.normal(0, 0.11, size=(5, 2)), axis=0)
     widths = np.linspace(rng.uniform(0.02, 0.05), 0.012, 5)
     return np.concatenate([points[:-1], points[1:], widths[:-1, None], widths[1:, None]], axis=1)
 
 
 def _balls(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A ball of about a head's size."""
+    """Draw a ball about as large as a head."""
     x, y, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.08)
     return np.array([(x, y, x, y + radius * 0.3, radius, radius)])
 
 
 def _blobs(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A lump of about a torso's size."""
+    """Draw a lump about as large as a torso."""
     x, y = rng.uniform(0, 1, size=2)
     dx, dy = rng.normal(0, 0.12, size=2)
     first, second = rng.uniform(0.04, 0.13, size=2)
@@ -128,6 +131,6 @@ def _blobs(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 _SHARES = (0.55, 0.3, 0.15)
-"""Of the things, how many have colours of the surroundings, of clothes and of skin."""
+"""Fractions of the objects with colours of the surroundings, of clothes and of skin."""
 
 _MAKERS = (_poles, _boughs, _balls, _blobs)

@@ -1,4 +1,4 @@
-"""A canvas of numbered parts: each polygon gets a number, from which colours, textures and owners follow at once."""
+"""A canvas of numbered parts. Each polygon has a number; colour, texture and owner follow from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 SUPERSAMPLING: Final = 2
-NOBODY: Final = 0
+NO_OWNER: Final = 0
 
 Polygons = NDArray[np.float64]
 """K polygons of P corners, (K, P, 2), x and y in image pixels."""
@@ -18,7 +18,7 @@ Polygons = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """How a part looks: RGB in 0..1, which texture it has and how strong that is."""
+    """Appearance of a part: RGB in 0..1, its texture and the strength of the texture."""
 
     colour: tuple[float, float, float]
     texture: int = 0
@@ -33,21 +33,21 @@ class SceneCanvas:
         self._parts = Image.new("I", (size * SUPERSAMPLING, size * SUPERSAMPLING), 0)
         self._draw = ImageDraw.Draw(self._parts)
         self._paints = [Paint((0.0, 0.0, 0.0))]
-        self._owners = [NOBODY]
+        self._owners = [NO_OWNER]
 
-    def paint(self, polygons_KP2: Polygons, paints: list[Paint], *, owner: int = NOBODY) -> None:
-        """Paint K polygons in order, each in its paint, as parts of `owner` (0 for nobody)."""
+    def paint(self, polygons_KP2: Polygons, paints: list[Paint], *, owner: int = NO_OWNER) -> None:
+        """Paint K polygons in order, each in its paint, as parts of `owner` (0 for no owner)."""
         for corners_P2, paint in zip(polygons_KP2 * SUPERSAMPLING, paints, strict=True):
             self._draw.polygon(corners_P2.reshape(-1).tolist(), fill=len(self._paints))
             self._paints.append(paint)
             self._owners.append(owner)
 
     def owners(self) -> NDArray[np.int32]:
-        """Who each pixel belongs to, (size, size)."""
+        """Return the owner of each pixel: (size, size)."""
         return np.array(self._owners, dtype=np.int32)[self._numbers()]
 
     def render(self, backdrop_HW3: NDArray[np.float32], textures_THW: NDArray[np.float32]) -> NDArray[np.float32]:
-        """RGB (size, size, 3), about 0..1: the parts over the backdrop, edges smoothed, textures laid on."""
+        """Return RGB (size, size, 3) of about 0..1: parts over the backdrop, with smoothed edges and textures."""
         table = np.array([(*paint.colour, 1.0) for paint in self._paints]) * 255
         table[0] = 0
         fine_HW4 = np.clip(table, 0, 255).astype(np.uint8)[np.asarray(self._parts)]
@@ -65,7 +65,7 @@ class SceneCanvas:
 
 
 def capsules(ends_K4: NDArray[np.float64], radii_K2: NDArray[np.float64], *, num_corners: int = 14) -> Polygons:
-    """Limbs: the hulls of two circles each, from x0, y0, x1, y1 and the two radii."""
+    """Return limbs: the hulls of two circles each, from x0, y0, x1, y1 and the two radii."""
     half = num_corners // 2
     along_K = np.arctan2(ends_K4[:, 3] - ends_K4[:, 1], ends_K4[:, 2] - ends_K4[:, 0])
     turn_P = np.concatenate([np.linspace(0.5, 1.5, half), np.linspace(1.5, 2.5, half)]) * np.pi

@@ -1,6 +1,6 @@
-"""Articulated people for the built-in scenes: a pose from joint angles, and a body of capsules in clothes.
+"""Articulated people for the synthetic scenes: a pose from joint angles, and a body of clothed capsules.
 
-A figure stands in its own frame: y grows downwards, the hip is the origin, 1 is the height of an upright person.
+A figure has its own frame: y grows downwards, the hip is the origin, 1 is the height of an upright person.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Figure:
     paints: tuple[Paint, ...]
 
     def moved(self, x: float, y: float) -> Figure:
-        """The figure shifted by x, y pixels."""
+        """Return the figure shifted by x, y pixels."""
         return Figure(self.polygons_KP2 + np.array((x, y)), self.paints)
 
     @property
     def box(self) -> Box:
-        """The box around every part, whether inside the image or not."""
+        """The box around every part, including parts outside the image."""
         (left, top), (right, bottom) = self.polygons_KP2.min(axis=(0, 1)), self.polygons_KP2.max(axis=(0, 1))
         return float(left), float(top), float(right), float(bottom)
 
 
 @dataclass(frozen=True, slots=True)
 class _Limb:
-    """The three joints of an arm or leg, x and y each: shoulder, elbow, hand or hip, knee, foot."""
+    """The three joints of an arm or leg, x and y each: shoulder, elbow, hand; or hip, knee, foot."""
 
     upper: NDArray[np.float64]
     middle: NDArray[np.float64]
@@ -63,7 +63,7 @@ class _Limb:
 
 @dataclass(frozen=True, slots=True)
 class _Pose:
-    """Joint positions in the figure's own frame; the limbs are the far one and the near one."""
+    """Joint positions in the figure's own frame. The two limbs of a pair are the far one and the near one."""
 
     shoulder: NDArray[np.float64]
     head: NDArray[np.float64]
@@ -74,7 +74,7 @@ class _Pose:
 
 
 def draw_figure(rng: np.random.Generator, *, height: float, palette: list[Colour]) -> Figure:
-    """A random person of `height` pixels (when upright) with the hip at 0, 0, clothed from `palette`."""
+    """Draw a random person of `height` pixels (if upright) with the hip at 0, 0 and clothes from `palette`."""
     pose = _draw_pose(rng)
     stout = rng.uniform(0.85, 1.35)
     ends_K4, radii_K2 = _body(pose, stout)
@@ -95,7 +95,7 @@ def _draw_pose(rng: np.random.Generator) -> _Pose:
 
 
 def _direction(angle: float) -> NDArray[np.float64]:
-    """A unit vector, downwards at angle 0, to the right at pi / 2."""
+    """Return a unit vector: downwards at angle 0, to the right at pi / 2."""
     return np.array([np.sin(angle), np.cos(angle)])
 
 
@@ -124,7 +124,7 @@ def _draw_leg(rng: np.random.Generator, offset: float, lively: float, forward: f
 
 
 def _body(pose: _Pose, stout: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Capsules in painting order, far side first: ends (K, 4) and radii (K, 2)."""
+    """Return capsules in painting order, far side first: ends (K, 4) and radii (K, 2)."""
     far, near = 0, 1
     parts = [*_arm(pose.arms[far], stout), *_leg(pose.legs[far], pose.forward, stout)]
     parts += _leg(pose.legs[near], pose.forward, stout)
@@ -175,7 +175,7 @@ def _head(pose: _Pose) -> list[_Part]:
 
 
 def _clothe(rng: np.random.Generator, palette: list[Colour]) -> tuple[Paint, ...]:
-    """A paint for each part of `_body`, in its order."""
+    """Return a paint for each part of `_body`, in its order."""
     skin, hair = (_shade(rng, _pick(rng, tones), 0.08) for tones in (list(SKIN_TONES), list(HAIR)))
     shirt, trousers, shoes = (_cloth(rng, _pick(rng, palette)) for _ in range(3))
     bare = Paint(skin, 1, 0.05)

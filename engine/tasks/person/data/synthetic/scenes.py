@@ -1,7 +1,7 @@
-"""The built-in people: scenes of several overlapping figures among look-alike things, with exact masks.
+"""The synthetic dataset: scenes of several overlapping people among similar objects, with exact masks.
 
-A documented default for runs without a dataset. Each scene is a function of its number and the settings alone, drawn
-when it is first needed; which people stand where is planned beforehand, so that boxes are known without drawing.
+It is the documented default for runs without data. Each scene is a function of its number and the settings, and is
+drawn when it is first needed. Positions are planned in advance, so that boxes are known without drawing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from engine.tasks.person.data.synthetic.canvas import SceneCanvas
 from engine.tasks.person.data.synthetic.figures import Figure, draw_figure
 
 SCENE_SEED: Final = 20_170
-"""The seed of the built-in scenes: the same people for every run, so that runs can be compared."""
+"""The seed of the synthetic scenes. It is the same for every run, so that runs can be compared."""
 
 MAX_COVERED: Final = 0.55
-"""Nobody's box is covered to a larger share by the boxes of those in front."""
+"""Maximum fraction of a person's box that the boxes of people in front may cover."""
 
 _SPLITS: Final = {"train": 0, "val": 1}
 _GRID: Final = 48
@@ -39,7 +39,7 @@ _GRID: Final = 48
 
 @dataclass(frozen=True, slots=True)
 class SyntheticScene:
-    """One scene still to be drawn: `size` pixels square, with the planned boxes cut to the image."""
+    """One scene that is not yet drawn: `size` pixels square, with the planned boxes clipped to the image."""
 
     name: str
     key: tuple[int, int, int]
@@ -49,7 +49,7 @@ class SyntheticScene:
     file: None = None
 
     def read(self) -> Picture:
-        """Draw the scene; equal scenes give equal pixels."""
+        """Draw the scene. Equal scenes have equal pixels."""
         rng = np.random.default_rng(self.key)
         palette, figures = _plan(rng, self.size, self.max_people)
         canvas = SceneCanvas(self.size)
@@ -65,7 +65,7 @@ class SyntheticScene:
 
 
 def draw_index(config: SyntheticConfig, seed: int = SCENE_SEED) -> DatasetIndex:
-    """The scenes of both splits, planned but not drawn."""
+    """Return the scenes of both splits, planned but not drawn."""
     train = _plan_split("train", config.num_train_scenes, config, seed)
     return DatasetIndex("built-in people", train, _plan_split("val", config.num_val_scenes, config, seed))
 
@@ -82,7 +82,7 @@ def _plan_split(split: str, num_scenes: int, config: SyntheticConfig, seed: int)
 
 
 def _plan(rng: np.random.Generator, size: int, max_people: int) -> tuple[Palette, list[Figure]]:
-    """The colours of a scene and its people from the nearest to the farthest, each visible in good part."""
+    """Return the colours of a scene and its people from the nearest to the farthest, each mostly visible."""
     palette = draw_palette(rng)
     count = int(rng.integers(min(2, max_people), max_people + 1))
     nearest = rng.uniform(0.6, 0.95) * size
@@ -104,7 +104,7 @@ def _plan(rng: np.random.Generator, size: int, max_people: int) -> tuple[Palette
 def _place(
     rng: np.random.Generator, figure: Figure, near: tuple[float, float, int], taken: NDArray[np.bool_]
 ) -> Figure | None:
-    """The figure moved beside x, overlapping it more often than not, or None where everybody in front hides it."""
+    """Return the figure moved to x, often overlapping others; `None` if the people in front would hide it."""
     x, height, size = near
     _, _, _, foot = figure.box
     for _ in range(8):
@@ -129,7 +129,7 @@ def _inside(box: Box, size: int) -> Box | None:
 
 
 def _light(rng: np.random.Generator, rgb_HW3: NDArray[np.float32]) -> Image.Image:
-    """The scene under a slanting light, with sensor noise, as 8 bits."""
+    """Return the scene under slanting light, with sensor noise, as 8-bit RGB."""
     size = len(rgb_HW3)
     across, down = rng.uniform(-0.25, 0.25, size=2)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)

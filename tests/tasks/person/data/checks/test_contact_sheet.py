@@ -1,4 +1,4 @@
-"""Contact sheets show regions with their labels in colour, and never take the place of other files."""
+"""Contact sheets show regions with their labels in colour, and never replace other files."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_place_that_cannot_be_written_is_named(root: Path, tmp_path: Path) -> 
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="cannot be made"):
         inspect_dataset(root, pictures=tmp_path / "file")
-    with pytest.raises(UserError, match="lies in the data set"):
+    with pytest.raises(UserError, match="is in the data set"):
         inspect_dataset(root, pictures=root / "images")
 
 

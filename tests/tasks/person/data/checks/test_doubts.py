@@ -1,4 +1,4 @@
-"""Data that can be read but may not mean what was meant are doubted, with an example; sound data are not."""
+"""Readable data that may not mean what they say are doubted, with an example; correct data are not."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_a_person_twice_and_a_black_image_are_named() -> None:
     scenes[3] = staged(3, (SOUND[0], SOUND[1], SOUND[0]))
     scenes[5].picture = Picture(Image.new("RGB", SIZE), scenes[5].picture.people)
     text = said(scenes)
-    assert "3.png: 1 of 8 images looked at have the same person twice, such as persons 1 and 3" in text
-    assert "5.png: 1 of 8 images looked at have one colour alone" in text
+    assert "3.png: 1 of 8 checked images have the same person twice, such as persons 1 and 3" in text
+    assert "5.png: 1 of 8 checked images have one colour alone" in text
 
 
 def test_no_more_than_a_few_pictures_are_read_and_always_the_same() -> None:
@@ -202,7 +202,7 @@ def test_a_rotation_that_is_not_applied_is_doubted(tmp_path: Path, orientation: 
     gradient(*SIZE, 1).save(root / "images" / "1.png", exif=exif)
     (doubt,) = open_splits(data_config(root), SMALL_MODEL, 0).doubts
     assert doubt.file == "1.png"
-    assert f"1 of 3 images looked at carry an EXIF rotation (orientation {orientation})" in doubt.message
+    assert f"1 of 3 checked images have an EXIF rotation (orientation {orientation})" in doubt.message
 
 
 def test_a_rotation_that_the_annotations_follow_is_applied_without_a_doubt(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_of_equal_names_that_in_a_known_folder_is_meant(tmp_path: Path) -> None:
 
 
 def test_two_files_that_could_be_meant_are_named_and_neither_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(UnusableSample, match=r"not certain which image file is meant, there are 2: day.*, night"):
+    with pytest.raises(UnusableSample, match=r"the image file is ambiguous, there are 2: day.*, night"):
         finder(tmp_path, "day/0001.jpg", "night/0001.jpg").find("0001.jpg")
 
 

@@ -67,7 +67,7 @@ def test_a_path_that_is_not_there_or_no_directory_is_a_users_error(tmp_path: Pat
 
 def test_an_unknown_layout_is_a_users_error_that_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(UserError, match=r"no layout that is known.*instances_train2017.json.*PNGImages"):
+    with pytest.raises(UserError, match=r"an unknown layout.*instances_train2017.json.*PNGImages"):
         index_dataset(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""`main.py data inspect` says what is there and what is wrong with it."""
+"""`main.py data inspect` reports the content of a directory and its problems."""
 
 from __future__ import annotations
 
@@ -81,5 +81,5 @@ def test_control_characters_in_file_names_are_written_out(tmp_path: Path) -> Non
 
 
 def test_an_unknown_layout_is_a_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no layout that is known"):
+    with pytest.raises(UserError, match="an unknown layout"):
         inspect_dataset(tmp_path)

@@ -1,4 +1,4 @@
-"""The built-in people: deterministic, exact, overlapping, and not to be told by colour."""
+"""The synthetic people: deterministic, exact, overlapping, and not recognisable by colour alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_no_pixel_belongs_to_two_people(pictures: list[Picture]) -> None:
 
 
 def test_a_mask_follows_the_outline_that_can_be_seen() -> None:
-    """Across the edge of a mask the colour changes more than beside it, in the mean over many people."""
+    """Across the edge of a mask the colour changes more than next to it, on average over many people."""
     across, within = [], []
     for scene in draw_index(CONFIG).train.scenes[:10]:
         picture = scene.read()

@@ -1,4 +1,4 @@
-"""The boxes of COCO annotations, and by comparison with the outlines whether they are COCO's or of another kind."""
+"""The boxes of COCO annotations, and detection of other box conventions by comparison with the outlines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.tasks.person.data.readers.scenes import Box
 Four = tuple[float, float, float, float]
 
 AGREES: Final = 0.9
-"""Share of common area (IoU) from which a box and the bounds of an outline are taken for the same."""
+"""Overlap (IoU) from which a box and the bounds of an outline count as equal."""
 
 _CLEARLY_BETTER: Final = 0.3
 _ROUNDING: Final = 1.5
@@ -39,17 +39,17 @@ CONVENTIONS: Final[Mapping[str, Callable[[Four, Size], Box]]] = {
     "[top, left, height, width]": lambda v, size: (v[1], v[0], v[1] + v[3], v[0] + v[2]),
     "[top, left, bottom, right]": lambda v, size: (v[1], v[0], v[3], v[2]),
     "[left, right, top, bottom]": lambda v, size: (v[0], v[2], v[1], v[3]),
-    "[left, top, width, height] in shares of the image": lambda v, size: _scale(corners(v), size),
-    "[left, top, right, bottom] in shares of the image": _scale,
-    "[centre x, centre y, width, height] in shares of the image": lambda v, size: _scale(
+    "[left, top, width, height] in fractions of the image": lambda v, size: _scale(corners(v), size),
+    "[left, top, right, bottom] in fractions of the image": _scale,
+    "[centre x, centre y, width, height] in fractions of the image": lambda v, size: _scale(
         (v[0] - v[2] / 2, v[1] - v[3] / 2, v[0] + v[2] / 2, v[1] + v[3] / 2), size
     ),
 }
-"""How other tools write a box in four numbers, as (left, top, right, bottom)."""
+"""Box conventions of other tools, each converted to (left, top, right, bottom)."""
 
 
 def read_box(bbox: object) -> Four | None:
-    """Return the four numbers of a box, also as text; `None` where it is no box or has no area."""
+    """Return the four numbers of a box, also from text; `None` if it is not a box or has no area."""
     values = cast(list[object], bbox) if isinstance(bbox, list) else []
     numbers = tuple(as_number(value) for value in values)
     if len(numbers) != 4 or None in numbers:
@@ -59,7 +59,7 @@ def read_box(bbox: object) -> Four | None:
 
 
 def other_convention(values: Four, bounds: Box, size: Size) -> str:
-    """Return the convention in which a box is that of its outline, where it is not in COCO's; else ''."""
+    """Return the convention in which a box matches its outline, if it is not COCO's; else an empty string."""
     box = corners(values)
     if _is_near(box, bounds) or (as_coco := _overlap(box, bounds)) >= AGREES:
         return ""
@@ -70,18 +70,18 @@ def other_convention(values: Four, bounds: Box, size: Size) -> str:
 
 
 def is_exact(values: Four, bounds: Box, size: Size, convention: str) -> bool:
-    """Return whether a box in `convention` is the outline's bounds but for rounding."""
+    """Return whether a box in `convention` equals the outline's bounds up to rounding."""
     return _is_near(CONVENTIONS[convention](values, size), bounds)
 
 
 def cut_box(box: Box, size: Size) -> Box | None:
-    """Return the part of the box that lies in the image, or `None` where there is none."""
+    """Return the part of the box inside the image, or `None` if it is empty."""
     left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], size[0]), min(box[3], size[1])
     return (left, top, right, bottom) if right > left and bottom > top else None
 
 
 def _is_near(box: Box, bounds: Box) -> bool:
-    """Whether no edge differs by more than rounding makes it."""
+    """Return whether all edges agree up to rounding."""
     return (
         abs(box[0] - bounds[0]) <= _ROUNDING
         and abs(box[1] - bounds[1]) <= _ROUNDING
@@ -91,7 +91,7 @@ def _is_near(box: Box, bounds: Box) -> bool:
 
 
 def _overlap(one: Box, other: Box) -> float:
-    """The common area of two boxes as a share of what they cover together."""
+    """Return the intersection of two boxes divided by their union."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     common = max(width, 0.0) * max(height, 0.0)

@@ -1,4 +1,4 @@
-"""Which category ids of a COCO file mean a person."""
+"""Find the category ids of a COCO file that mean a person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.tasks.person.data.readers.coco.values import id_reader, shown
 
 
 class PersonCategory:
-    """The categories called person, whatever their ids; annotations may name a category by its id or its name."""
+    """The categories named person, with any id. Annotations may refer to a category by id or name."""
 
     def __init__(self, categories: Sequence[Category]) -> None:
         self._read = id_reader(category.id for category in categories)
@@ -26,18 +26,18 @@ class PersonCategory:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the list of categories; '' where it has a person."""
+        """Problem of the list of categories; an empty string if it has a person."""
         if any(self._is_person.values()):
             return ""
         names = ", ".join(self._names[:8]) or "none"
-        return f"there is no category 'person', only: {names}; call that of the people so"
+        return f"there is no category 'person', only: {names}; rename the category of the people to it"
 
     def is_person(self, category_id: object) -> bool | None:
-        """Return whether an annotation is of a person, `None` where its category is not listed."""
+        """Return whether an annotation is of a person; `None` if its category is not listed."""
         return self._is_person.get(self._read(category_id))
 
 
 def _means_person(category: Category) -> bool:
-    """Whether the category is called person, or LVIS gives that as a synonym."""
+    """Return whether the category is named person, or LVIS lists that as a synonym."""
     synonyms = cast(list[object], category.synonyms) if isinstance(category.synonyms, list) else []
     return any(str(name).strip().lower() == "person" for name in (category.name, *synonyms))

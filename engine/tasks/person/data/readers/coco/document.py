@@ -1,7 +1,7 @@
-"""Decode COCO files entry by entry: what is not needed stays JSON text, so that large files take little memory.
+"""Decode COCO files entry by entry. Unneeded entries stay JSON text, so that large files take little memory.
 
-msgspec decodes what is strictly JSON. A file or an entry that is not (NaN, numbers beyond any float, a byte order mark,
-UTF-16) goes through Python's slower and more lenient parser, to the same values.
+msgspec decodes strict JSON. Python's slower and more lenient parser reads other files and entries (NaN, huge numbers, a
+byte order mark, UTF-16) to the same values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class ImageEntry(msgspec.Struct):
-    """The fields of an image entry that are read, of any type; the file's name goes by several of them."""
+    """The fields of an image entry that are read, of any type. The file's name has several possible keys."""
 
     id: Any = None
     file_name: Any = None
@@ -37,7 +37,7 @@ class ImageEntry(msgspec.Struct):
 
     @property
     def name(self) -> str | None:
-        """The file's name or address, or `None` where no field is text."""
+        """The file's name or URL, or `None` if no field is text."""
         fields = (self.file_name, self.filename, self.coco_url, self.path)
         return next((field for field in fields if isinstance(field, str) and field.strip()), None)
 
@@ -51,7 +51,7 @@ class Category(msgspec.Struct):
 
 
 class AnnotationHead(msgspec.Struct):
-    """The fields that say whether an annotation is needed."""
+    """The fields that decide whether an annotation is needed."""
 
     id: Any = None
     image_id: Any = None
@@ -60,7 +60,7 @@ class AnnotationHead(msgspec.Struct):
 
 
 class AnnotationBody(msgspec.Struct):
-    """The fields that say where the person is."""
+    """The fields with the position and outline of the person."""
 
     id: Any = None
     bbox: Any = None
@@ -68,7 +68,7 @@ class AnnotationBody(msgspec.Struct):
 
 
 class PolygonBody(msgspec.Struct):
-    """An annotation whose box and segmentation are what COCO asks for, numbers and polygons, checked by the decoder."""
+    """An annotation with a valid COCO box and polygons, checked by the decoder."""
 
     segmentation: list[list[float]]
     bbox: tuple[float, float, float, float]
@@ -84,7 +84,7 @@ _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class CocoDocument:
-    """The three lists of a COCO file; annotations stay undecoded until they are asked for."""
+    """The three lists of a COCO file. Annotations stay undecoded until they are used."""
 
     images: Sequence[ImageEntry]
     categories: Sequence[Category]
@@ -92,7 +92,7 @@ class CocoDocument:
 
 
 def load_document(json_file: Path) -> CocoDocument:
-    """Read a COCO file; entries that are no objects are left out. Raises UnusableSample where it is none."""
+    """Return a COCO file without entries that are not objects. Raises UnusableSample if it is not COCO JSON."""
     try:
         lists = _split(json_file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -104,12 +104,12 @@ def load_document(json_file: Path) -> CocoDocument:
 
 
 def read_head(entry: object) -> AnnotationHead | None:
-    """Return the head of an annotation, or `None` where the entry is no object."""
+    """Return the head of an annotation, or `None` if the entry is not an object."""
     return _read(entry, AnnotationHead)
 
 
 def read_body(entry: object) -> AnnotationBody | PolygonBody:
-    """Return where the person of an annotation is; the entry must have a head."""
+    """Return the position and outline of an annotation. The entry must have a head."""
     if isinstance(entry, msgspec.Raw):
         try:
             return cast(PolygonBody, _DECODERS[PolygonBody].decode(entry))
@@ -119,7 +119,7 @@ def read_body(entry: object) -> AnnotationBody | PolygonBody:
 
 
 def _split(data: bytes) -> list[list[Any]] | None:
-    """The lists of a document, undecoded where msgspec takes it; `None` where they are not there."""
+    """Return the lists of a document, undecoded if msgspec accepts it; `None` if they are missing."""
     try:
         top: Mapping[str, Any] = _TOP.decode(data.removeprefix(codecs.BOM_UTF8))
         return [_ENTRIES.decode(top[key]) for key in LISTS]
@@ -145,7 +145,7 @@ def _read(entry: object, kind: type[T]) -> T | None:
 
 
 def _parse_entry(data: bytes) -> object:
-    """The entry by Python's parser; bytes that are no UTF-8 become what file names have for them."""
+    """Return the entry by Python's parser. Bytes that are not UTF-8 become surrogates, as in file names."""
     try:
         return _parse(data.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Find the annotation files of a data set and the splits they belong to, by their names and folders."""
+"""Find the annotation files of a data set and their splits by names and folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.tasks.person.data.readers.image_lookup import walk_folders
 
 MAX_DEPTH: Final = 2
-"""Annotation files lie at most so many folders below the root."""
+"""Maximum depth of annotation files below the root."""
 
 _SPLITS: Final = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -31,7 +31,7 @@ _SURE: Final = re.compile(r"(?i)(instances|person_keypoints|lvis)_.*|.*\.coco")
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFile:
-    """A COCO file: its split (train, val, test or '' for none), and `subset`, what it calls the split (train2017)."""
+    """A COCO file with its split (train, val, test or an empty string) and `subset` (such as train2017)."""
 
     file: Path
     split: str
@@ -39,19 +39,19 @@ class AnnotationFile:
 
     @property
     def is_surely_coco(self) -> bool:
-        """Whether its name alone says that it is a COCO file."""
+        """Whether the name alone identifies a COCO file."""
         return _SURE.fullmatch(self.file.stem) is not None
 
     @property
     def year(self) -> int:
-        """The number that the split's name ends with, 0 for none."""
+        """The number at the end of the subset's name, or 0."""
         digits = re.search(r"\d+$", self.subset)
         return int(digits[0][:9]) if digits else 0
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFiles:
-    """The file of each split that is read; without `val` a part of `train` is held out. `tests` are left alone."""
+    """The annotation file of each split. Without `val`, a part of `train` is held out. `tests` are not used."""
 
     train: AnnotationFile
     val: AnnotationFile | None
@@ -59,10 +59,10 @@ class CocoFiles:
 
 
 def find_coco_files(root: Path) -> CocoFiles | None:
-    """Return the annotation files under `root`, or `None` where there is none.
+    """Return the annotation files under `root`, or `None` if there are none.
 
-    A split's own file counts more than one without a split, validation files more than test files. Raises UserError
-    where several files could be meant.
+    A split's own file has priority over one without a split, a validation file over a test file. Raises UserError if
+    several files match equally.
     """
     found = [_classify(file, root) for file in _json_files(root)]
     of_split = {split: [file for file in found if file.split == split] for split in ("train", "val", "", "test")}
@@ -75,7 +75,7 @@ def find_coco_files(root: Path) -> CocoFiles | None:
 
 
 def image_folders(root: Path, annotations: AnnotationFile) -> list[Path]:
-    """Return the folders that may hold the images of an annotation file, the likeliest first."""
+    """Return the possible folders of the images of an annotation file, the most likely first."""
     own = annotations.file.parent
     names = list(dict.fromkeys((annotations.subset, *_SPLIT_NAMES[annotations.split], annotations.split)))
     names = [name for name in names if name]
@@ -96,7 +96,10 @@ def _json_files(root: Path) -> Iterator[Path]:
 
 
 def _is_annotation_file(file: Path) -> bool:
-    """Whether its name says so, or it holds the two keys of a COCO file; a pipe or a device is none."""
+    """Return whether the name or the two keys of the content identify a COCO file.
+
+    Pipes and devices are not read.
+    """
     if file.exists() and not file.is_file():
         return False
     if _SURE.fullmatch(file.stem):
@@ -109,7 +112,7 @@ def _is_annotation_file(file: Path) -> bool:
 
 
 def _classify(file: Path, root: Path) -> AnnotationFile:
-    """The file with the split that its name says, else its folders from the innermost on."""
+    """Return the file with the split in its name, else the split of the innermost folder that names one."""
     for name in (file.stem, *reversed(file.relative_to(root).parts[:-1])):
         if split := _split_of(name):
             return AnnotationFile(file, *split)
@@ -118,7 +121,7 @@ def _classify(file: Path, root: Path) -> AnnotationFile:
 
 
 def _split_of(name: str) -> tuple[str, str] | None:
-    """The split and the subset that a name speaks of: ("train", "train2017") of `instances_train2017`."""
+    """Return the split and the subset in a name: ("train", "train2017") for `instances_train2017`."""
     words = list(_WORD.finditer(name))
     for place, word in enumerate(words):
         split = _SPLITS.get(word[0].lower().removeprefix("mini"))
@@ -130,7 +133,7 @@ def _split_of(name: str) -> tuple[str, str] | None:
 
 
 def _best(root: Path, files: Sequence[AnnotationFile]) -> AnnotationFile | None:
-    """The one file that counts among those of a split; raises UserError where two count the same."""
+    """Return the best annotation file of a split, or `None`. Raises UserError if two rank equally."""
     if not files:
         return None
     ranked = sorted(files, key=lambda file: _rank(root, file))
@@ -146,9 +149,9 @@ def _best(root: Path, files: Sequence[AnnotationFile]) -> AnnotationFile | None:
 
 
 def _rank(root: Path, file: AnnotationFile) -> tuple[int, int, bool, int, int]:
-    """The kind, nearness to the root, no year before the latest year, and the plainest name.
+    """Return the sort key: the kind, depth, no year before the latest year, and the plainest name.
 
-    Outlines are read from keypoint files where there are no others.
+    Keypoint files are read only if there are no others.
     """
     stem = file.file.stem.lower()
     kind = 2 if stem.startswith("instances_") else 0 if stem.startswith("person_keypoints_") else 1

@@ -1,4 +1,4 @@
-"""The forms in which annotation tools write a segmentation, brought to COCO's two: lists of numbers and run lengths."""
+"""Convert the segmentation forms of annotation tools to COCO's two: lists of numbers and run lengths."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final, cast
 from engine.tasks.person.data.readers.coco.values import as_integer, as_number
 
 BYTES_TEXT: Final = re.compile(r"""b(['"]).*\1""", re.DOTALL)
-"""What Python prints for a bytes object."""
+"""The text that Python prints for a bytes object."""
 
 _NUMBER_LIST: Final = re.compile(r"\[?\s*\d+(\.0*)?([,\s]+\d+(\.0*)?)+\s*\]?", re.ASCII)
 
 
 def unquote(segmentation: object) -> object:
-    """Return the value that a text holds as JSON, and anything else as it is."""
+    """Return the JSON value in a text; return other values unchanged."""
     if not isinstance(segmentation, str) or segmentation.lstrip()[:1] not in ("[", "{"):
         return segmentation
     try:
@@ -26,7 +26,7 @@ def unquote(segmentation: object) -> object:
 
 
 def run_length_parts(segmentation: object) -> list[Mapping[str, object]] | None:
-    """Return the run-length objects of a segmentation: one, or a list of them; `None` for any other form."""
+    """Return the run-length objects of a segmentation, one or a list; `None` for any other form."""
     parts = cast(list[object], segmentation if isinstance(segmentation, list) else [segmentation])
     if not parts or not all(isinstance(part, dict) and "counts" in part for part in parts):
         return None
@@ -34,9 +34,9 @@ def run_length_parts(segmentation: object) -> list[Mapping[str, object]] | None:
 
 
 def polygon_lists(segmentation: Sequence[object]) -> list[list[float]]:
-    """Return the polygons as flat lists of numbers: nested or flat, of numbers, pairs or {x, y}, also as text.
+    """Return the polygons as flat lists of numbers.
 
-    What cannot be read gives an empty list in its place.
+    The input is nested or flat, of numbers, pairs or {x, y}, also as text. An unreadable polygon becomes an empty list.
     """
     if is_points(segmentation) or as_number(segmentation[0]) is not None:
         return [_flatten(segmentation)]
@@ -44,12 +44,12 @@ def polygon_lists(segmentation: Sequence[object]) -> list[list[float]]:
 
 
 def is_points(part: Sequence[object]) -> bool:
-    """Return whether a list is one polygon of at least three points rather than of numbers or of polygons."""
+    """Return whether a list is one polygon of at least three points, not a list of numbers or polygons."""
     return len(part) >= 3 and all(_pair(point) is not None for point in part)
 
 
 def read_counts(counts: object) -> list[int] | bytes | None:
-    """Return run lengths as whole numbers, or as COCO's compressed text; `None` where they are neither."""
+    """Return run lengths as integers, or as COCO's compressed text; `None` if they are neither."""
     if isinstance(counts, list):
         runs = [as_integer(run) for run in cast(list[object], counts)]
         return cast(list[int], runs) if None not in runs else None
@@ -63,7 +63,7 @@ def read_counts(counts: object) -> list[int] | bytes | None:
 
 
 def _flatten(part: Sequence[object]) -> list[float]:
-    """The numbers of one polygon; empty where something in it is no number."""
+    """Return the numbers of one polygon; an empty list if an item is not a number."""
     while len(part) == 1 and isinstance(part[0], list):
         part = cast(list[object], part[0])
     points = [_pair(point) for point in part]
@@ -74,7 +74,7 @@ def _flatten(part: Sequence[object]) -> list[float]:
 
 
 def _pair(point: object) -> tuple[float, float] | None:
-    """The x and y of a point written as [x, y] or {"x": x, "y": y}."""
+    """Return x and y of a point written as [x, y] or {"x": x, "y": y}, or `None`."""
     if isinstance(point, dict):
         fields = cast(dict[str, Any], point)
         point = [fields.get("x"), fields.get("y")]

@@ -1,7 +1,7 @@
 """The outlines of COCO annotations, polygons and run lengths: checked here, drawn by pycocotools.
 
-pycocotools trusts its input: far-off coordinates and run lengths that do not add up make it read and write memory that
-is not its own. What passes `parse_outline` is safe to draw.
+pycocotools does not check its input: huge coordinates and inconsistent run lengths make it access foreign memory. The
+results of `parse_outline` are safe to draw.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from engine.tasks.person.data.readers.scenes import Box, Mask
 
 Polygon = NDArray[np.float64]
 
-coco_mask: Any = _coco_mask  # its stubs forbid what it documents
+coco_mask: Any = _coco_mask  # the stubs reject documented calls
 
 _NO_AREA: Final = 1e-6
 _MAX_SHIFT: Final = 60
-"""No run length takes more bits: text that goes on is malformed, and numbers of millions of bits take minutes."""
+"""Maximum bits of a run length. Longer text is malformed, and numbers of millions of bits take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Outline:
 
 
 def parse_outline(segmentation: object, size: Size) -> Outline:
-    """The outline of an annotation on an image of `size` (width, height), in whichever form its tool wrote it.
+    """Return the outline of an annotation in any supported form, on an image of `size` (width, height).
 
-    Polygons without area are left out. Raises UnusableSample when nothing is left, or the run lengths are malformed.
+    Polygons without area are left out. Raises UnusableSample if nothing is left or the run lengths are malformed.
     """
     segmentation = unquote(segmentation)
     if (parts := run_length_parts(segmentation)) is not None:
@@ -54,7 +54,10 @@ def parse_outline(segmentation: object, size: Size) -> Outline:
 
 
 def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> tuple[Outline, Box]:
-    """The outline of polygons (flat lists of x and y) and its bounds; raises UnusableSample when none has an area."""
+    """Return the outline of polygons (flat lists of x and y) and its bounds.
+
+    Raises UnusableSample if no polygon has an area.
+    """
     kept: list[Polygon] = []
     bounds: Box | None = None
     for part in polygons:
@@ -68,7 +71,7 @@ def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> tuple[Ou
 
 
 def outline_bounds(outline: Outline, size: Size) -> Box:
-    """The box around an outline in pixels, not cut to the image."""
+    """Return the box around an outline in pixels, not clipped to the image."""
     if not outline.polygons:
         left, top, width, height = (float(value) for value in coco_mask.toBbox(_rle(outline, size)))
         return left, top, left + width, top + height
@@ -78,12 +81,12 @@ def outline_bounds(outline: Outline, size: Size) -> Box:
 
 
 def draw_outline(outline: Outline, size: Size) -> Mask:
-    """The outline filled: booleans (H, W)."""
+    """Return the filled outline: booleans (H, W)."""
     return coco_mask.decode(_rle(outline, size)).astype(np.bool_)
 
 
 def _rle(outline: Outline, size: Size) -> Any:
-    """pycocotools' own run-length object, which its stubs do not describe."""
+    """Return pycocotools' own run-length object, which its stubs do not describe."""
     width, height = size
     if outline.polygons:
         return coco_mask.merge(coco_mask.frPyObjects([polygon.tolist() for polygon in outline.polygons], height, width))
@@ -91,7 +94,10 @@ def _rle(outline: Outline, size: Size) -> Any:
 
 
 def _parse_polygon(part: Sequence[float], size: Size) -> tuple[Polygon, Box] | None:
-    """The polygon with far-off corners pulled to one image size from the image, and its bounds; None without area."""
+    """Return the polygon and its bounds, or `None` without area.
+
+    Corners are clipped to one image size around the image.
+    """
     if len(part) < 6 or len(part) % 2:
         return None
     width, height = size
@@ -105,12 +111,12 @@ def _parse_polygon(part: Sequence[float], size: Size) -> tuple[Polygon, Box] | N
 
 
 def _around(one: Box, other: Box) -> Box:
-    """The smallest box around both."""
+    """Return the smallest box around both."""
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
 def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Any:
-    """pycocotools' run-length object, checked."""
+    """Return pycocotools' run-length object, checked. Raises UnusableSample for inconsistent run lengths."""
     width, height = size
     given = segmentation.get("size")
     if not isinstance(given, list) or [as_integer(side) for side in cast(list[object], given)] != [height, width]:
@@ -125,13 +131,15 @@ def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Any:
 
 
 def _join(parts: list[Any]) -> bytes:
-    """The compressed run lengths of everything that one of the parts covers."""
+    """Return the compressed run lengths of the union of all parts."""
     return parts[0]["counts"] if len(parts) == 1 else coco_mask.merge(parts)["counts"]
 
 
 def _unpack(packed: bytes) -> list[int]:
-    """Run lengths from COCO's text form: 5 bits a character, from 48 up; from the third on, added to the one before
-    the last. Malformed text gives an empty list."""
+    """Return run lengths from COCO's text form; an empty list if the text is malformed.
+
+    Each character holds 5 bits, from 48 up. From the third on, a value is added to the last but one.
+    """
     runs: list[int] = []
     value = shift = 0
     for character in packed:

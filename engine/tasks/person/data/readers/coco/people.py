@@ -1,4 +1,4 @@
-"""Turn the person annotations of one COCO file into people of its images, counting what cannot be used and why."""
+"""Read the person annotations of a COCO file, and count unusable ones by their reason."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from engine.tasks.person.data.readers.pixels import Size, read_image
 from engine.tasks.person.data.readers.scenes import Box, Picture, cut_mask
 
 _LEAST_SIDE: Final = 8
-"""Images below that side are not asked whether outlines in their first pixel mean shares of their size."""
+"""Minimum side of an image to check for outlines in fractions of its size."""
 
 _POINT: Final = 2
-"""Numbers of a point: a list of them is one polygon, not several."""
+"""Number of values of a point: a list of points is one polygon, not several."""
 
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 NUM_NAMED: Final = 3
-"""Faults of one kind are listed one by one up to so many, more are counted in one sentence."""
+"""Number of faults of one kind that are listed individually; more are summed up in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class CocoPerson:
-    """One annotation that can be drawn; `box` is None where the person can be no target.
+    """One annotation that can be drawn; `box` is `None` if the person cannot be a target.
 
-    `given` is the box as annotated, not cut to the image, or None where there is none.
+    `given` is the box as annotated, not clipped to the image, or `None`.
     """
 
     id: str
@@ -51,7 +51,7 @@ class CocoPerson:
 
 @dataclass(frozen=True, slots=True)
 class CocoScene:
-    """One image file with its annotated people; `size` is (width, height) as the annotations have it."""
+    """One image file with its annotated people; `size` is the annotated (width, height)."""
 
     file: Path
     name: str
@@ -60,11 +60,11 @@ class CocoScene:
 
     @property
     def boxes(self) -> tuple[Box | None, ...]:
-        """The annotated boxes, cut to the image."""
+        """The annotated boxes, clipped to the image."""
         return tuple(person.box for person in self.people)
 
     def read(self) -> Picture:
-        """Decode the image and draw every outline; raises UnusableSample when the image does not allow it."""
+        """Decode the image and draw every outline. Raises UnusableSample if the image is unusable."""
         image = read_image(self.file, self.size)
         masks = (cut_mask(draw_outline(p.outline, self.size), id=p.id, box=p.box) for p in self.people)
         return Picture(image, tuple(masks))
@@ -72,7 +72,7 @@ class CocoScene:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Where something was met: the file, the place in it, and in words what it was."""
+    """One occurrence of a fault: the file, the place in it, and a description."""
 
     file: str
     place: str
@@ -81,20 +81,20 @@ class Sighting:
 
 @dataclass(slots=True)
 class PeopleCount:
-    """Things met again and again, by kind: how many, and the first few of each."""
+    """Faults by kind: their number, and the first few of each."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     first: dict[str, list[Sighting]] = field(default_factory=dict[str, list[Sighting]])
 
     def add(self, file: str, place: str, what: str) -> None:
-        """Count one more; what differs only in its numbers is of one kind. `place` is such as `annotation 7`."""
+        """Count one fault. Faults that differ only in numbers are of one kind. `place` is such as `annotation 7`."""
         kind = _NUMBER.sub("0", what)
         self.counts[kind] += 1
         if self.counts[kind] <= NUM_NAMED:
             self.first.setdefault(kind, []).append(Sighting(file, place, what))
 
     def rejections(self, json_name: str) -> Iterator[Rejection]:
-        """Give few of a kind one by one, many as one sentence with an example."""
+        """Yield each of a few faults of a kind, or one sentence with an example for many."""
         for kind, count in self.counts.items():
             first = self.first[kind][0]
             if count <= NUM_NAMED:
@@ -106,7 +106,7 @@ class PeopleCount:
 
 @dataclass(slots=True)
 class PeopleReader:
-    """Reads people one after the other; their faults and the conventions of their boxes are counted on the way."""
+    """Reads people one by one, and counts their faults and box conventions."""
 
     json_name: str
     faults: PeopleCount = field(default_factory=PeopleCount)
@@ -115,7 +115,7 @@ class PeopleReader:
     num_compared: int = 0
 
     def read(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> CocoPerson | None:
-        """Return the person of an annotation on image `name`, or `None` where it has no outline to draw."""
+        """Return the person of an annotation on image `name`, or `None` without a usable outline."""
         try:
             outline, bounds = self._outline(body, name, size)
             _check_bounds(bounds, size)
@@ -134,7 +134,7 @@ class PeopleReader:
         return self._person(body, name, cut_box(bounds if is_certain else given, size), outline, given)
 
     def doubts(self) -> Iterator[Doubt]:
-        """Give what was read otherwise than COCO means it."""
+        """Yield a doubt for each deviation from COCO's format."""
         if self.bytes_texts:
             yield Doubt(
                 self.json_name,
@@ -149,7 +149,7 @@ class PeopleReader:
             )
 
     def common_convention(self) -> str:
-        """Return the convention other than COCO's of most boxes; '' for none."""
+        """Return the convention other than COCO's of most boxes; an empty string if there is none."""
         most = max(self.conventions, key=lambda name: len(self.conventions[name]), default="")
         return most if most and 2 * len(self.conventions[most]) > self.num_compared else ""
 
@@ -172,8 +172,11 @@ class PeopleReader:
 
 
 def _check_bounds(bounds: Box, size: Size) -> None:
-    """Raise UnusableSample for an outline without a pixel, or one that does not leave the first of many."""
+    """Check the bounds of an outline.
+
+    Raises UnusableSample if it has no pixel, or lies in the first of many pixels.
+    """
     if not (bounds[2] > bounds[0] and bounds[3] > bounds[1]):
         raise UnusableSample("has an outline without area")
     if min(bounds) >= 0 and max(bounds) <= 1 < min(size) / _LEAST_SIDE:
-        raise UnusableSample("has an outline in shares of the image's size (0 to 1), COCO's are in pixels")
+        raise UnusableSample("has an outline in fractions of the image's size (0 to 1), COCO's are in pixels")

@@ -1,4 +1,4 @@
-"""COCO instance annotations: the people of a JSON file and the images it lists, as scenes."""
+"""Read COCO instance annotations: the people of a JSON file and its images, as scenes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from engine.tasks.person.data.readers.scenes import SplitIndex
 
 MAX_SIDE: Final = 100_000
 MAX_PIXELS: Final = 2**31
-"""No image is larger (pycocotools counts to 2**32): a size beyond it is an error, and the image file is asked."""
+"""Maximum pixels of an image (pycocotools counts to 2**32). Beyond it, the size of the image file is used."""
 
 _SAY_EVERY: Final = 0.5
 _MAX_NAME: Final = 300
@@ -40,21 +40,21 @@ Say = Callable[[str], None]
 
 
 def quiet(text: str) -> None:
-    """Take a line about the progress and show it nowhere."""
+    """Ignore a progress line."""
 
 
 @dataclass(frozen=True, slots=True)
 class CocoOptions:
-    """How annotation files are read: crowds as people or not at all; `say` is given lines about the progress."""
+    """Options for annotation files: whether crowds are people; `say` receives progress lines."""
 
     use_crowds: bool = False
     say: Say = quiet
 
 
 def index_coco(json_file: Path, finder: ImageFinder, options: CocoOptions) -> SplitIndex:
-    """The people of a COCO JSON file, in the order of its images.
+    """Return the people of a COCO JSON file, in the order of its images.
 
-    Everything that cannot be used is listed as a problem, by image file where there is one; nothing is raised.
+    Unusable data are listed as problems by image file, and nothing is raised.
     """
     try:
         options.say(f"reading {json_file.name} ({json_file.stat().st_size / 1e6:.1f} MB)")
@@ -72,7 +72,7 @@ def index_coco(json_file: Path, finder: ImageFinder, options: CocoOptions) -> Sp
 
 @contextmanager
 def _without_collections() -> Generator[None]:
-    """Keep the garbage collector off: nothing here is garbage in circles, and its walks take a quarter of the time."""
+    """Keep the garbage collector off: there are no cycles here, and collections take a quarter of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -84,7 +84,7 @@ def _without_collections() -> Generator[None]:
 
 @dataclass(slots=True)
 class _Images:
-    """The usable image entries by id, and how ids are compared."""
+    """The usable image entries by id, and the comparison of ids."""
 
     read_id: Callable[[object], Hashable]
     by_id: Mapping[Hashable, ImageEntry]
@@ -92,7 +92,7 @@ class _Images:
     by_name: Mapping[str, Hashable]
 
     def key_of(self, image_id: object) -> Hashable:
-        """The key of the image that an annotation belongs to, which may give its file's name for its id."""
+        """Return the key of an annotation's image. The annotation may give the file name instead of the id."""
         key = self.read_id(image_id)
         if key in self.by_id or not isinstance(image_id, str):
             return key
@@ -101,7 +101,7 @@ class _Images:
 
 @dataclass(slots=True)
 class _CocoReading:
-    """One pass over a document: people by image, then scenes, with the problems met on the way."""
+    """One pass over a document: people by image, then scenes, with the problems found."""
 
     json_name: str
     finder: ImageFinder
@@ -113,13 +113,13 @@ class _CocoReading:
     people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
 
     def list_images(self, document: CocoDocument) -> _Images:
-        """Sort the images by id, leaving out those whose id is missing or that of several files."""
+        """Return the images by id, without those whose id is missing or repeated."""
         read_id = id_reader(entry.id for entry in document.images)
         entries: dict[Hashable, list[ImageEntry]] = defaultdict(list)
         for entry in document.images:
             entries[read_id(entry.id)].append(entry)
         for entry in entries.pop(None, []):
-            self.odd_heads.add(self.json_name, f"image {_name(entry)}", f"has an id that is none: {shown(entry.id)}")
+            self.odd_heads.add(self.json_name, f"image {_name(entry)}", f"has an invalid id: {shown(entry.id)}")
         repeated = {key: same for key, same in entries.items() if len({_name(entry) for entry in same}) > 1}
         for same in repeated.values():
             names = ", ".join(dict.fromkeys(_name(entry) for entry in same[:4]))
@@ -130,7 +130,7 @@ class _CocoReading:
         return _Images(read_id, by_id, frozenset(repeated), by_name)
 
     def group_people(self, document: CocoDocument, images: _Images) -> None:
-        """Sort the person annotations by image id, leaving crowds out."""
+        """Group the person annotations by image id, without crowds."""
         category = PersonCategory(document.categories)
         if category.fault:
             self._reject(category.fault)
@@ -154,7 +154,7 @@ class _CocoReading:
             )
 
     def index(self, document: CocoDocument, images: _Images) -> SplitIndex:
-        """Build the scenes of all images with people, and list what is wrong."""
+        """Return the scenes of all images with people, and the list of problems."""
         reader = PeopleReader(self.json_name)
         claimed = [key for key in images.by_id if key in self.people]
         sample = [images.by_id[key] for key in claimed[:: max(1, len(claimed) // 100)]]
@@ -179,7 +179,7 @@ class _CocoReading:
         return bool(is_person)
 
     def _scene(self, entry: ImageEntry, annotations: Sequence[object], reader: PeopleReader) -> CocoScene | None:
-        """The scene of an image entry, or None where it cannot be used."""
+        """Return the scene of an image entry, or `None` if it is unusable."""
         if entry.name is None:
             self._reject(f"image {shown(entry.id)} has no file name")
             return None
@@ -204,7 +204,7 @@ class _CocoReading:
         return stored_size(file)
 
     def _count_orphans(self, images: _Images) -> None:
-        """Report the annotations that no image claimed."""
+        """Report annotations without a listed image."""
         orphans = [entry for key, entries in self.people.items() if key not in images.repeated for entry in entries]
         head = read_head(orphans[0]) if orphans else None
         if head is not None:
@@ -222,7 +222,7 @@ class _CocoReading:
         self.odd_heads.add(self.json_name, f"annotation {shown(head.id)}", what)
 
     def _told(self, claimed: Sequence[Hashable]) -> Iterator[Hashable]:
-        """The ids of images one after the other, with a line about the progress now and then."""
+        """Yield the image ids in order, and report progress from time to time."""
         said = time.monotonic()
         for number, key in enumerate(claimed):
             now = time.monotonic()
@@ -236,13 +236,13 @@ class _CocoReading:
 
 
 def _name(entry: ImageEntry) -> str:
-    """The file's name as problems and samples have it: in characters that can be written anywhere."""
+    """Return the file's name for problems and samples, in characters that every terminal and file accepts."""
     name = (entry.name or "without a name").encode("utf-8", "backslashreplace").decode()
     return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
 
 
 def _with_bounds(scene: CocoScene) -> CocoScene:
-    """The scene with the bounds of the outlines for boxes."""
+    """Return the scene with the bounds of the outlines as boxes."""
     size = scene.size
     people = (replace(person, box=cut_box(outline_bounds(person.outline, size), size)) for person in scene.people)
     return replace(scene, people=tuple(people))

@@ -1,4 +1,4 @@
-"""Read numbers, flags and ids of COCO files, also where they come as text or floats; `None` where that is uncertain."""
+"""Read numbers, flags and ids of COCO files, also from text or floats; `None` if the value is uncertain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FLAGS: Final = {
 
 
 def as_integer(value: object) -> int | None:
-    """Return a whole number: an int, a float without a fraction, or the text of one; not a boolean."""
+    """Return an integer from an int, a float without fraction, or the text of one; `None` for a boolean."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -33,7 +33,7 @@ def as_integer(value: object) -> int | None:
 
 
 def as_number(value: object) -> float | None:
-    """Return a finite number: an int, a float, or the text of one; not a boolean."""
+    """Return a finite number from an int, a float, or the text of one; `None` for a boolean."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -44,7 +44,7 @@ def as_number(value: object) -> float | None:
 
 
 def as_flag(value: object) -> bool | None:
-    """Return a yes or no written as a boolean, as 0 or 1, or as the text of either; an absent value is no."""
+    """Return a flag from a boolean, 0 or 1, or the text of either. A missing value is False."""
     if value is None or isinstance(value, bool):
         return bool(value)
     if isinstance(value, str):
@@ -53,7 +53,7 @@ def as_flag(value: object) -> bool | None:
 
 
 def as_id(value: object) -> Id | None:
-    """Return an id such that 1, 1.0 and '1' are equal; text that is no number stays text."""
+    """Return an id such that 1, 1.0 and '1' are equal. Other text stays text."""
     if type(value) is int:
         return value
     whole = as_integer(value)
@@ -65,7 +65,7 @@ def as_id(value: object) -> Id | None:
 
 
 def id_reader(ids: Iterable[object]) -> Callable[[object], Hashable]:
-    """Return how to compare ids: as numbers (`as_id`), or as written where only that keeps `ids` apart."""
+    """Return the function that makes ids comparable: `as_id`, or identity if only that keeps `ids` apart."""
     listed = list(ids)
     as_numbers = {as_id(value) for value in listed}
     as_written = {_written(value) for value in listed}
@@ -82,7 +82,7 @@ def shown(value: object) -> str:
 
 
 def _digits(value: object) -> str:
-    """The value's repr; Python refuses that of whole numbers with thousands of digits."""
+    """Return the value's repr. Python refuses it for integers with thousands of digits."""
     try:
         return repr(value)
     except ValueError:

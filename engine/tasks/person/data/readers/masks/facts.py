@@ -1,4 +1,4 @@
-"""What a mask's numbers look like, each by itself: how large, how solid, how much of the frame's border it has."""
+"""Measure each number of a mask: its size, its solidity, and its share of the frame's border."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scipy.ndimage import find_objects
 from engine.tasks.person.data.readers.scenes import Box
 
 THIN: Final = 0.12
-"""What is thinner than this share of the shorter side of its bounds is an outline, or dust."""
+"""An object thinner than this fraction of its shorter side is an outline or dust."""
 
 _LUT_SIZE: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class IdFacts:
-    """One number of a mask: its pixels, how many of them have four neighbours of the same number, and its bounds.
+    """One number of a mask: its pixels, those with four equal neighbours, and its bounds.
 
     `border` is its share of the pixels along the frame.
     """
@@ -33,19 +33,19 @@ class IdFacts:
 
     @property
     def is_thin(self) -> bool:
-        """Whether it is a ring around others, or dust, by its area and its outline's length."""
+        """Whether it is a ring around others, or dust, from its area and the length of its outline."""
         left, top, right, bottom = self.box
         return 2 * self.area < THIN * min(right - left, bottom - top) * (self.area - self.solid)
 
     @property
     def is_dust(self) -> bool:
-        """Whether its pixels are scattered: hardly one among its own, over bounds that they do not fill."""
+        """Whether its pixels are scattered: few have equal neighbours, and they do not fill the bounds."""
         left, top, right, bottom = self.box
         return self.solid < 0.1 * self.area and self.area < 0.3 * (right - left) * (bottom - top)
 
 
 def facts_of(ids_HW: NDArray[np.int64]) -> tuple[IdFacts, ...]:
-    """Measure every number of a mask, 0 included, in ascending order."""
+    """Return the facts of every number of a mask, including 0, in ascending order."""
     present = present_ids(ids_HW)
     places_HW = number(ids_HW, present)
     size = len(present) + 1
@@ -60,14 +60,14 @@ def facts_of(ids_HW: NDArray[np.int64]) -> tuple[IdFacts, ...]:
 
 
 def present_ids(ids_HW: NDArray[np.int64]) -> list[int]:
-    """The numbers that a mask has, in ascending order."""
+    """Return the numbers of a mask in ascending order."""
     if _is_wild(ids_HW):
         return np.unique(ids_HW).tolist()
     return np.flatnonzero(np.bincount(ids_HW.reshape(-1))).tolist()
 
 
 def number(ids_HW: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int32]:
-    """The mask with the sorted `ids` renumbered 1, 2, ... and every other number as 0."""
+    """Return the mask with the sorted `ids` renumbered 1, 2, ... and every other number as 0."""
     if _is_wild(ids_HW):
         known = np.array(ids, dtype=np.int64) if ids else np.array([np.iinfo(np.int64).max])
         places_HW = np.minimum(np.searchsorted(known, ids_HW), len(known) - 1)
@@ -80,7 +80,7 @@ def number(ids_HW: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int32]:
 
 
 def boxes_of(numbers_HW: NDArray[np.int32]) -> tuple[Box, ...]:
-    """The bounds of the numbers 1, 2, ... of a mask."""
+    """Return the bounds of the numbers 1, 2, ... of a mask."""
     return tuple(
         (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
         for rows, columns in find_objects(numbers_HW)
@@ -88,12 +88,12 @@ def boxes_of(numbers_HW: NDArray[np.int32]) -> tuple[Box, ...]:
 
 
 def _is_wild(ids_HW: NDArray[np.int64]) -> bool:
-    """Whether there are numbers below 0 or too large for a table."""
+    """Return whether a number is below 0 or too large for a table."""
     return ids_HW.size == 0 or int(ids_HW.min()) < 0 or int(ids_HW.max()) >= _LUT_SIZE
 
 
 def _is_among_own(ids_HW: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where all four neighbours have the pixel's number; beyond the frame it goes on."""
+    """Return which pixels have four equal neighbours. The frame's pixels are repeated outside."""
     same_HW = np.ones(ids_HW.shape, dtype=np.bool_)
     across = ids_HW[:, 1:] == ids_HW[:, :-1]
     down = ids_HW[1:] == ids_HW[:-1]

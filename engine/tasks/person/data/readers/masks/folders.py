@@ -1,4 +1,4 @@
-"""Folders of images beside folders of instance masks, as Penn-Fudan pedestrians come: one number for each person."""
+"""Read folders of images and of instance masks with one number per person, as in Penn-Fudan."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from engine.tasks.person.data.readers.pixels import Size, displayed_size, has_pa
 from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, cut_mask
 
 FOLDERS: Final = (("PNGImages", "PedMasks"), ("images", "masks"), ("imgs", "masks"), ("leftImg8bit", "gtFine"))
-"""The pairs of image and mask folders that are known, in any case."""
+"""The known pairs of image and mask folders, case-insensitive."""
 
 _SPLITS: Final = (("train", "training"), ("val", "valid", "validation"))
 
 
 @dataclass(frozen=True, slots=True)
 class MaskScene:
-    """An image file and its mask file; `size` is the mask's (width, height), and the image must have it."""
+    """An image file and its mask file; `size` is the mask's (width, height), which must be the image's."""
 
     name: str
     file: Path
@@ -33,7 +33,7 @@ class MaskScene:
     rule: MaskRule
 
     def read(self) -> Picture:
-        """Decode both files; raises UnusableSample when one cannot be read or the sizes differ."""
+        """Decode both files. Raises UnusableSample if one cannot be read or the sizes differ."""
         image = read_image(self.file, self.size)
         ids_HW, count = self.rule.people(read_ids(self.mask_file))
         people = (cut_mask(ids_HW == number, id=str(number)) for number in range(1, count + 1))
@@ -41,9 +41,10 @@ class MaskScene:
 
 
 def find_mask_folders(root: Path) -> tuple[tuple[Path, Path], ...]:
-    """The pairs of image and mask folders of a directory, one for both splits or one for each; () for another layout.
+    """Return the pairs of image and mask folders: one for both splits, or one per split.
 
-    A split's folders lie below those of the images and the masks, or hold them.
+    Return an empty tuple for another layout. A split's folders are below those of the images and masks, or contain
+    them.
     """
     for images_name, masks_name in FOLDERS:
         images, masks = child(root, images_name), child(root, masks_name)
@@ -58,9 +59,9 @@ def find_mask_folders(root: Path) -> tuple[tuple[Path, Path], ...]:
 
 
 def index_mask_folders(folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
-    """The train and the validation split of image folders and their mask folders; problems are listed, never raised.
+    """Return the train and the validation split of image and mask folders. Problems are listed, never raised.
 
-    Where there is one pair of folders, which split an image falls into depends on the file names alone.
+    With one pair of folders, the file names alone decide the split of an image.
     """
     pairings = [pair_up(images, masks) for images, masks in folders]
     if len(pairings) == 1:
@@ -74,7 +75,10 @@ def index_mask_folders(folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut
 
 
 def _split_pairs(images: Path, masks: Path) -> tuple[tuple[Path, Path], ...]:
-    """The folders train and val in both, or train alone; nothing where images lie beside them."""
+    """Return the folders train and val in both, or train alone.
+
+    Return an empty tuple if images are next to them.
+    """
     if any("/" not in name for name in image_files(images)):
         return ()
     pairs = [(child(images, *names), child(masks, *names)) for names in _SPLITS]
@@ -94,7 +98,7 @@ def _hold_out(pairing: Pairing, rule: HoldOut) -> list[Pairing]:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Every mask of a split measured, with its size, and the images that cannot be used."""
+    """Measurements of every mask of a split, with its size, and the unusable images."""
 
     masks: tuple[tuple[MaskFile, Size], ...]
     pairs: tuple[Pair, ...]
@@ -116,7 +120,7 @@ class _Reading:
         return cls(tuple(masks), tuple(pairs), tuple(problems), len(pairing.names))
 
     def split(self, rule: MaskRule) -> SplitIndex:
-        """The scenes with people, by a rule that holds for all masks."""
+        """Return the scenes with people by a rule that holds for all masks."""
         scenes: list[MaskScene] = []
         problems = list(self.problems)
         for pair, (mask, size) in zip(self.pairs, self.masks, strict=True):

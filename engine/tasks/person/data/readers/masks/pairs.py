@@ -1,4 +1,4 @@
-"""Which mask belongs to which image: found by their names, as a person would pair them."""
+"""Pair images and masks by their names."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ENDINGS: Final = (
     "_gt",
     "_inst",
 )
-"""What a mask's stem may have at its end that the image's has not; the first are preferred."""
+"""Endings of a mask's stem that the image's stem does not have, in order of preference."""
 
 _BEGINNINGS: Final = ("", "mask_", "mask-")
 _IMAGE_ENDINGS: Final = ("", "_leftimg8bit", "_image", "_img", "_rgb")
-"""What an image's stem may have at its end that the mask's has not."""
+"""Endings of an image's stem that the mask's stem does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The images of a folder that have a mask, and those that have none or share one."""
+    """The images of a folder with a mask, and the problems of those without or with a shared one."""
 
     pairs: tuple[Pair, ...]
     problems: tuple[Rejection, ...]
@@ -59,7 +59,10 @@ class Pairing:
 
 
 def pair_up(images: Path, masks: Path) -> Pairing:
-    """Pair each image in and below a folder with its mask: in the folder of the same name, else the only one."""
+    """Pair each image in and below a folder with its mask.
+
+    The mask in the folder of the same name has priority, then the only one of that name.
+    """
     files = image_files(masks, MASK_SUFFIXES)
     known, anywhere = _by_plain_stem(files), _by_lone_stem(files)
     pairs: list[Pair] = []
@@ -79,7 +82,7 @@ def pair_up(images: Path, masks: Path) -> Pairing:
 
 
 def _by_plain_stem(names: Iterable[str]) -> dict[str, str]:
-    """The masks by folder and stem as they are compared; of equal stems the one that keeps its numbers exactly."""
+    """Return the masks by folder and normalised stem. Of equal stems, the lossless file is kept."""
 
     def worth(name: str) -> int:
         return MASK_SUFFIXES.index(Path(name).suffix.lower())
@@ -88,7 +91,7 @@ def _by_plain_stem(names: Iterable[str]) -> dict[str, str]:
 
 
 def _by_lone_stem(names: Iterable[str]) -> dict[str, str]:
-    """The masks by their stem alone, where no other folder has the same."""
+    """Return the masks by stem, if the stem is unique among the folders."""
     found: dict[str, set[str]] = {}
     for name in names:
         found.setdefault(plain_name(Path(name).stem), set()).add(name)

@@ -1,4 +1,4 @@
-"""How the numbers of a folder's masks become people: decided for all masks together, since one alone cannot tell."""
+"""Decide how mask numbers become people, for all masks of a folder together: one mask alone is ambiguous."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from engine.task import Doubt
 from engine.tasks.person.data.readers.masks.facts import IdFacts, number, present_ids
 
 VOID: Final = (255, 65535)
-"""Numbers that mean "not annotated" where they run around the people, or in a palette as Pascal VOC has it."""
+"""Numbers that mean "not annotated" if they surround people, or are in a palette as in Pascal VOC."""
 
 _CRUMB: Final = 0.01
-"""A part of a one-number mask that is smaller than this share of the largest part is nobody."""
+"""A part of a one-number mask below this fraction of the largest part is not a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskRule:
-    """Which numbers are people: all but the background and the void ones, within the bounds; or each part by itself."""
+    """Numbers that are people: all except background and void, within the bounds; or each connected part."""
 
     background: int = 0
     void: frozenset[int] = frozenset()
@@ -31,12 +31,12 @@ class MaskRule:
     by_parts: bool = False
 
     def is_person(self, id_: int) -> bool:
-        """Whether the number is a person's."""
+        """Return whether the number is a person's."""
         above = self.least is None or id_ >= self.least
         return above and (self.most is None or id_ <= self.most) and id_ != self.background and id_ not in self.void
 
     def people(self, ids_HW: NDArray[np.int64]) -> tuple[NDArray[np.int32], int]:
-        """The people of a mask numbered 1, 2, ... in ascending order, 0 for nobody, and how many there are."""
+        """Return the people of a mask numbered 1, 2, ... in ascending order, 0 for background, and their count."""
         present = [id_ for id_ in present_ids(ids_HW) if self.is_person(id_)]
         numbers_HW = number(ids_HW, present)
         return _parts(numbers_HW > 0) if self.by_parts else (numbers_HW, len(present))
@@ -44,7 +44,7 @@ class MaskRule:
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
-    """One mask of the folder as it was found: the image's name, the mask's, and whether it has a palette."""
+    """One mask of the folder: the image's name, the mask's name, and whether it has a palette."""
 
     name: str
     mask_name: str
@@ -52,13 +52,13 @@ class MaskFile:
     facts: tuple[IdFacts, ...]
 
     def ids(self, rule: MaskRule) -> list[IdFacts]:
-        """The numbers that are people's by the rule."""
+        """Return the facts of the numbers that are people by the rule."""
         return [fact for fact in self.facts if rule.is_person(fact.id)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Encoding:
-    """A public data set's class x 1000 + number: those of people, the other known ones, and those without meaning."""
+    """A public data set's class x 1000 + number: those of people, other known ones, and those without meaning."""
 
     name: str
     people: range
@@ -66,7 +66,7 @@ class _Encoding:
     void: frozenset[int] = frozenset()
 
     def fits(self, ids: set[int]) -> bool:
-        """Whether all numbers are of this encoding, people and others among them."""
+        """Return whether all numbers have this encoding, including people and others."""
         known = all(id_ in self.people or id_ in self.void or any(id_ in part for part in self.others) for id_ in ids)
         return known and any(id_ in self.people for id_ in ids) and any(id_ and id_ not in self.people for id_ in ids)
 
@@ -78,7 +78,7 @@ _ENCODINGS: Final = (
 
 
 def decide_rule(masks: Sequence[MaskFile]) -> tuple[MaskRule, tuple[Doubt, ...]]:
-    """Return the rule that all the masks follow, and what must be said about it."""
+    """Return the rule for all masks, and the doubts to report."""
     rule, doubts = MaskRule(), list[Doubt]()
     for refine in (_encoding, _background, _void, _one_number):
         rule, doubt = refine(masks, rule)
@@ -90,7 +90,10 @@ def decide_rule(masks: Sequence[MaskFile]) -> tuple[MaskRule, tuple[Doubt, ...]]
 
 
 def describe_dust(mask: MaskFile, rule: MaskRule) -> str:
-    """Return why a mask cannot be used whose people are scattered pixels, as lossy and smoothed masks have; else ''."""
+    """Return why a mask with scattered pixels is unusable; an empty string if it is usable.
+
+    Lossy compression and smoothing scatter pixels.
+    """
     people = mask.ids(rule)
     dust = [fact for fact in people if fact.is_dust]
     if len(dust) < 2 or 4 * len(dust) < len(people):
@@ -117,7 +120,7 @@ def _encoding(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doub
 
 
 def _background(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
-    """A number other than 0 that has the frame's border in nearly every mask is the background."""
+    """Return the rule with a background other than 0, if a number has the frame's border in nearly every mask."""
     rims = [max(mask.facts, key=lambda fact: fact.border) for mask in masks if mask.facts]
     numbers = {rim.id for rim in rims if rim.border > 0.9}
     if len(masks) < 2 or rule != MaskRule() or len(numbers) != 1 or numbers == {0}:
@@ -130,7 +133,7 @@ def _background(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Do
 
 
 def _void(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
-    """255 of a palette, or a top number that is but a ring around the people, means that nothing was annotated."""
+    """Return the rule with a void number: 255 of a palette, or a top number that only surrounds people."""
     for void in VOID:
         having = [(mask, fact) for mask in masks for fact in mask.ids(rule) if fact.id == void]
         if not having or all(len(mask.ids(rule)) == 1 for mask, _ in having):
@@ -158,7 +161,10 @@ def _one_number(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Do
 
 
 def _classes(masks: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
-    """Masks without any background, or whose few numbers come again and do not begin at 1: classes, it seems."""
+    """Return a doubt if the numbers seem to be classes, else `None`.
+
+    They seem so if there is no background, or if the same few numbers repeat and do not start at 1.
+    """
     having = [mask for mask in masks if len(mask.ids(rule)) > 0]
     if rule.by_parts or rule.least != 1 or len(having) < 2:
         return None
@@ -176,7 +182,7 @@ def _classes(masks: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
 
 
 def _parts(mask_HW: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
-    """Each connected part of a mask as a person of its own; crumbs are nobody."""
+    """Return each connected part of a mask as a person. Small crumbs are left out."""
     parts_HW, count = label(mask_HW, structure=np.ones((3, 3)))  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]
     sizes = np.bincount(parts_HW.reshape(-1), minlength=count + 1)[1:]
     kept = [place for place, size in enumerate(sizes, 1) if size >= _CRUMB * max(sizes)]

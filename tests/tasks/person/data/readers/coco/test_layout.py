@@ -97,7 +97,7 @@ def test_a_test_split_is_left_alone_and_named(tmp_path: Path) -> None:
         write_split(tmp_path, f"{split}/_annotations.coco.json", split, [f"{split}{n}.png" for n in range(2)])
     index = index_dataset(tmp_path)
     assert counts(index) == (2, 2)
-    assert "valid/_annotations.coco.json" in index.notes[0] and "the test split is left alone" in index.notes[0]
+    assert "valid/_annotations.coco.json" in index.notes[0] and "the test split is not used" in index.notes[0]
 
 
 def test_without_validation_files_the_test_split_is_not_trained_on(tmp_path: Path) -> None:

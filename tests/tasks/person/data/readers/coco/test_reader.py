@@ -61,7 +61,7 @@ def test_without_a_person_category_the_file_is_reported_with_what_it_has(tmp_pat
     content = document([image_entry(1, "a.png")], [person(1, 1, (5, 5, 30, 45))])
     content["categories"] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     split = index(tmp_path, content)
-    says = "there is no category 'person', only: cat, dog; call that of the people so"
+    says = "there is no category 'person', only: cat, dog; rename the category of the people to it"
     assert errors(split) == [("instances_train.json", says)]
     assert not split.scenes
 

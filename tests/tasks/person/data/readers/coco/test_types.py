@@ -142,7 +142,7 @@ def test_images_without_an_id_are_named(tmp_path: Path, value: object) -> None:
     content["images"][0]["id"] = value
     split = read(tmp_path, content)
     assert [scene.name for scene in split.scenes] == ["b.png"]
-    assert any("image a.png has an id that is none" in error for error in errors(split))
+    assert any("image a.png has an invalid id" in error for error in errors(split))
 
 
 @pytest.mark.parametrize("size", [(60, 50), (60.0, 50.0), ("60", "50"), ("60.0", 50)])
@@ -218,7 +218,7 @@ def test_text_of_bytes_is_read_and_said(tmp_path: Path) -> None:
         ({"size": [50, 60], "counts": [HUGE]}, "do not add up"),
         ({"size": [50, 60], "counts": [3000]}, "without area"),
         ({"size": [50, 60], "counts": "o" * 100_000}, "do not add up"),
-        ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "in shares of the image's size"),
+        ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "in fractions of the image's size"),
         ([[HUGE, 1, 5, 5, 9, 1]], "without area"),
         ([[None] * 8], "without area"),
         ([[True] * 8], "without area"),
@@ -250,8 +250,8 @@ def test_a_box_in_text_or_without_area_still_gives_the_region(tmp_path: Path, bb
     [
         ([20, 15, 45, 40], "[left, top, right, bottom]"),
         ([32.5, 27.5, 25, 25], "[centre x, centre y, width, height]"),
-        ([20 / 60, 15 / 50, 25 / 60, 25 / 50], "[left, top, width, height] in shares of the image"),
-        ([20 / 60, 15 / 50, 45 / 60, 40 / 50], "[left, top, right, bottom] in shares of the image"),
+        ([20 / 60, 15 / 50, 25 / 60, 25 / 50], "[left, top, width, height] in fractions of the image"),
+        ([20 / 60, 15 / 50, 45 / 60, 40 / 50], "[left, top, right, bottom] in fractions of the image"),
     ],
 )
 def test_boxes_of_another_convention_are_doubted_and_the_outlines_bounds_used(

@@ -1,0 +1,157 @@
+"""The registry entries of the events that the engine reports unasked, in the order of their union in the protocol."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from cockpit.text.event_info import AnyEventInfo, EventInfo, MarkKind, Severity
+from cockpit.text.format import duration, listed, number
+from engine.protocol import events as e
+from engine.protocol.task_spec import TaskSpec
+
+
+def _refused(event: e.CommandRefused, spec: TaskSpec) -> str:
+    arguments = " ".join(str(value) for value in event.args.values())
+    return f"{event.op} {arguments}".strip()
+
+
+def _started(event: e.RunStarted, spec: TaskSpec) -> str:
+    is_large = event.num_parameters >= 1e5
+    size = f"{event.num_parameters / 1e6:.1f} M" if is_large else f"{event.num_parameters}"
+    plural = "" if event.num_val_samples == 1 else "s"
+    samples = f"{event.num_train_samples} training and {event.num_val_samples} validation sample{plural}"
+    resumed = f", resumed from {event.resumed_from}" if event.resumed_from else ""
+    return f"training on {event.device}{resumed}: {size} parameters, {samples}, {event.total_steps} steps"
+
+
+def _inherited(event: e.WeightsInherited, spec: TaskSpec) -> str:
+    fit = "all fit"
+    if event.missing or event.unexpected:
+        fit = f"not there: {listed(event.missing)}; not used: {listed(event.unexpected)}"
+    return f"{event.num_loaded} tensors inherited from {event.checkpoint}; {fit}"
+
+
+def _epoch_completed(event: e.EpochCompleted, spec: TaskSpec) -> str:
+    return f"epoch {event.epoch + 1} done in {duration(event.seconds)}, mean loss {number(event.mean_loss)}"
+
+
+def _validated(event: e.ValidationCompleted, spec: TaskSpec) -> str:
+    parts = [f"{_metric(name, spec)} {_score(value)}" for name, value in event.metrics.items()]
+    return f"validation: {', '.join([*parts, f'loss {number(event.loss)}'])} ({duration(event.seconds)})"
+
+
+def _metric(name: str, spec: TaskSpec) -> str:
+    """Return the title of a metric, or its name in words if the task gives it no title."""
+    title = spec.metric_title(name)
+    return title if title != name else name.replace("_", " ")
+
+
+def _score(value: float) -> str:
+    """Return a metric's value; a metric without a value, such as that of a class without samples, is 'absent'."""
+    return "absent" if math.isnan(value) else f"{value:.4f}"
+
+
+def _saved(event: e.CheckpointSaved, spec: TaskSpec) -> str:
+    return f"checkpoint {event.path} ({event.kind}{'' if event.good else ', not known good'})"
+
+
+def _skipped(event: e.StepSkipped, spec: TaskSpec) -> str:
+    of = f" (samples {', '.join(event.sample_ids)})" if event.sample_ids else ""
+    return f"step skipped: {event.reason}{of}"
+
+
+def _alerted(event: e.AlertRaised, spec: TaskSpec) -> str:
+    remedy = f"; remedy: {event.remedy}" if event.remedy else ""
+    return f"{event.kind}: {event.message}{remedy}"
+
+
+def _spiked(event: e.SpikeDetected, spec: TaskSpec) -> str:
+    height = f"{number(event.value)}, {number(event.score, 3)} deviations above {number(event.centre)}"
+    return f"{event.metric} spiked at step {event.at_step}: {height}"
+
+
+def _fault_named(event: e.FaultNamed, spec: TaskSpec) -> str:
+    where = f"{event.operation} in {event.module} ({event.direction})" if event.module else event.direction
+    blame = f", {spec.component_noun} {event.refinement}" if event.refinement else ""
+    found = ": ".join(part for part in (event.verdict, f"{where}{blame}") if part)
+    return f"step {event.at_step}: {found}; see {event.folder}"
+
+
+def _on_probation(event: e.ProbationStarted, spec: TaskSpec) -> str:
+    back = f"{event.checkpoint} and phase {event.former_phase}"
+    return f"on probation until step {event.until_step}: a fault leads back to {back}"
+
+
+ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
+    EventInfo(e.CommandRefused, _refused),
+    EventInfo(e.RunStarted, _started, severity=Severity.RESULT),
+    EventInfo(
+        e.ConfigChanged,
+        lambda event, spec: f"{event.key}: {event.before} -> {event.after}",
+        severity=Severity.RESULT,
+    ),
+    EventInfo(e.WeightsInherited, _inherited, severity=Severity.RESULT),
+    EventInfo(
+        e.ActivityChanged,
+        lambda event, spec: f"{event.before} -> {event.after}",
+        severity=Severity.SILENT,
+    ),
+    EventInfo(e.EpochCompleted, _epoch_completed, severity=Severity.PROGRESS),
+    EventInfo(e.ValidationCompleted, _validated, severity=Severity.RESULT),
+    EventInfo(e.CheckpointSaved, _saved, severity=Severity.PROGRESS, mark=MarkKind.CHECKPOINT),
+    EventInfo(
+        e.CheckpointFailed,
+        lambda event, spec: f"checkpoint {event.path} could not be written: {event.error}",
+        severity=Severity.ALERT,
+        mark=MarkKind.ALERT,
+        is_trouble=True,
+    ),
+    EventInfo(
+        e.CheckpointDamaged,
+        lambda event, spec: f"checkpoint {event.path} is damaged: {event.error}; the one before is used",
+        severity=Severity.ALERT,
+        is_trouble=True,
+    ),
+    EventInfo(
+        e.RolledBack,
+        lambda event, spec: f"rolled back to {event.checkpoint}: step {event.before} -> {event.after}",
+        severity=Severity.ALERT,
+        mark=MarkKind.ROLLBACK,
+        undo=lambda event: "a rollback is not taken back: the steps it gave up are gone; roll back further instead",
+    ),
+    EventInfo(e.StepSkipped, _skipped, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True, is_frequent=True),
+    EventInfo(
+        e.SampleRejected,
+        lambda event, spec: f"cannot use {event.file}: {event.error}",
+        severity=Severity.ALERT,
+        is_frequent=True,
+    ),
+    EventInfo(e.AlertRaised, _alerted, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True),
+    EventInfo(e.SpikeDetected, _spiked, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True),
+    EventInfo(e.FaultNamed, _fault_named, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True),
+    EventInfo(e.ProbationStarted, _on_probation),
+    EventInfo(
+        e.ProbationEnded,
+        lambda event, spec: f"probation {'passed' if event.passed else 'ended by a fault'}",
+    ),
+    EventInfo(
+        e.AutopilotDecided,
+        lambda event, spec: f"the autopilot {event.decision}: {event.why}",
+        severity=Severity.RESULT,
+    ),
+    EventInfo(
+        e.RunFinished,
+        lambda event, spec: f"run {event.reason} after {duration(event.seconds)}",
+        severity=Severity.SILENT,
+        is_end=True,
+    ),
+    EventInfo(
+        e.RunFailed,
+        lambda event, spec: f"the run failed: {event.error}",
+        severity=Severity.ALERT,
+        mark=MarkKind.ALERT,
+        is_trouble=True,
+        is_end=True,
+    ),
+)

@@ -1,0 +1,264 @@
+"""Open a run in four phases: load its data, build its parts, restore its checkpoint, announce it in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.config.tree import RunConfig
+from engine.errors import UserError
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import has_journal
+from engine.journal.inbox import Inbox
+from engine.protocol import events as e
+from engine.protocol.command_syntax import program_name
+from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.command_processor import CommandProcessor, RequestQueue
+from engine.runtime.loop import Loop
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.reproduce.recorded_action import RecordedAction
+from engine.runtime.reproduce.timeline import remember_conditions
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.start.check_task import check_task
+from engine.runtime.start.resume import (
+    Start,
+    changed_settings,
+    first_weights,
+    last_reached,
+    redo_list,
+    resumed_state,
+    still_unusual,
+)
+from engine.runtime.step_monitor import StepMonitor
+from engine.runtime.supervisor import Supervisor
+from engine.supervision.baseline import Baseline
+from engine.supervision.run_memory import RunMemory
+from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
+from engine.training.checkpoint.file import CheckpointDamagedError, read_checkpoint
+from engine.training.data.spans import stacked
+from engine.training.device import choose_device, describe
+from engine.training.train_state import TrainState, inherit_weights
+
+_CHANCE_SAMPLES = 64
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """The parts of a run that is ready to train."""
+
+    train_state: TrainState
+    checkpointer: Checkpointer
+    loop: Loop
+
+
+def open_run(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
+    """Open the run of `request`, from `start` unless it is `None`.
+
+    A resumed run is not changed until data, weights and options are known to fit. Before that, UserError and
+    StoppedEarlyError may be raised.
+    """
+    if start and request.init_from:
+        raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
+    if start:
+        recorder.start_from(resumed_state(start.payload, request.config, recorder.state))
+    loaded = _load_data(request, recorder, interrupt)
+    built = _build(request, start, loaded, recorder, interrupt)
+    try:
+        said = _restore(start, built, request, recorder)
+        return _announce(built, start, (*said, *loaded.said, *built.said), request, recorder, interrupt)
+    except BaseException:
+        built.train_state.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The task, the device and the data, and the events that report problems in the data."""
+
+    task: Task
+    device: torch.device
+    splits: Splits
+    said: tuple[e.Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The live state, the checkpoint of the initial weights (or an empty string), and the event that reports it."""
+
+    splits: Splits
+    train_state: TrainState
+    init_from: str
+    said: tuple[e.Event, ...]
+
+
+def _load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> _Loaded:
+    """Open the data of the task, after seeding the generators. Raises UserError and StoppedEarlyError."""
+    config, device, task = request.config, choose_device(request.device), load_task(request.config.task)
+    torch.manual_seed(config.training.seed)
+    recorder.update(doing="indexing the data")
+    interrupt.check()
+
+    def on_progress(text: str) -> None:
+        interrupt.check()
+        recorder.update(doing=text)
+
+    splits = _open_data(task, config, on_progress)
+    interrupt.check()
+    return _Loaded(
+        task,
+        device,
+        splits,
+        (
+            *(e.NoteAdded(note) for note in splits.notes),
+            *(e.SampleRejected(problem.file, problem.error) for problem in splits.problems),
+            *(
+                e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", f"{program_name()} data inspect")
+                for doubt in splits.doubts
+            ),
+        ),
+    )
+
+
+def _build(
+    request: RunRequest, start: Start | None, loaded: _Loaded, recorder: RunRecorder, interrupt: Interrupt
+) -> _Built:
+    """Build network, optimizer and data streams; the weights of a new run may come from another's checkpoint."""
+    config, task = request.config, loaded.task
+    recorder.update(doing="building the network")
+    model = task.build_model(config).to(loaded.device)
+    init_from = "" if start else request.init_from or first_weights(request)
+    said = (_inherit(model, Path(init_from)),) if init_from else ()
+    check_task(task, config, model, loaded.splits)
+    interrupt.check()
+    return _Built(loaded.splits, TrainState(task, config, model, loaded.splits, recorder.state), init_from, said)
+
+
+def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: RunRecorder) -> tuple[e.Event, ...]:
+    """Restore the live state from `start`; return the events that report damage and changed settings."""
+    if start is None:
+        return ()
+    built.train_state.restore(start.payload, recorder.state)
+    return (*start.damaged, *changed_settings(start.payload["config"], request.config))
+
+
+def _announce(
+    built: _Built,
+    start: Start | None,
+    said: Sequence[e.Event],
+    request: RunRequest,
+    recorder: RunRecorder,
+    interrupt: Interrupt,
+) -> OpenRun:
+    """Claim the run's directory, record how training starts, and connect the parts that train."""
+    train_state, config = built.train_state, request.config
+    is_lost = request.resume and not has_journal(request.directory)
+    recorder.begin()
+    if request.resume:
+        recorder.open_branch(recorder.state.step)
+    if is_lost:
+        recorder.record_event(_lost_journal(recorder.state.step))
+    for event in said:
+        recorder.record_event(event)
+    baseline = _baseline(train_state.task, built.splits.train, config)
+    recorder.journal.set_meta("chance_levels", {**baseline.chance})
+    memory = RunMemory(config, train_state.task.spec, baseline)
+    requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
+    checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, requests.stop_is_waiting)
+    if start:
+        checkpointer.take_up(start.payload)
+    recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
+    commands = CommandProcessor(requests, recorder, train_state, checkpointer)
+    commands.refuse_stale()
+    _schedule(commands, request, recorder)
+    remember_conditions(recorder, request, device=train_state.device.type, init_from=built.init_from)
+    recorder.record_event(_started(train_state, built.splits, recorder, request))
+    if not start:
+        checkpointer.checkpoint("start")
+    recorder.update(doing="waiting for the first batch")
+    supervisor = Supervisor(config, train_state, recorder, memory, commands)
+    step_monitor = StepMonitor(config, train_state, recorder, memory, supervisor)
+    return OpenRun(train_state, checkpointer, Loop(config, train_state, recorder, checkpointer, commands, step_monitor))
+
+
+def _lost_journal(step: int) -> e.AlertRaised:
+    return e.AlertRaised(
+        "journal",
+        f"the journal of this run was gone: a new one begins at step {step}, what was recorded before is lost",
+        "keep run.sqlite with the run's directory",
+    )
+
+
+def _schedule(commands: CommandProcessor, request: RunRequest, recorder: RunRecorder) -> None:
+    if request.past is not None:
+        commands.drive(request.past)
+        return
+    redo: Sequence[RecordedAction] = ()
+    reached = 0
+    if request.resume:
+        recorder.journal.flush()
+        redo = redo_list(request.directory, from_step=recorder.state.step)
+        reached = last_reached(request.directory)
+    commands.schedule(request.script, redo, from_step=reached)
+
+
+def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
+    if not path.is_file():
+        raise UserError(
+            f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
+        )
+    try:
+        weights = read_checkpoint(path)["model"]
+    except CheckpointDamagedError as error:
+        raise UserError(f"--init-from: {error}; give another checkpoint") from error
+    odd = next((name for name, value in weights.items() if not _are_numbers(value)), None)
+    if odd is not None:
+        raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
+    loaded, missing, unexpected = inherit_weights(model, weights)
+    if not loaded:
+        raise UserError(
+            f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
+        )
+    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
+
+
+def _are_numbers(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and bool(torch.isfinite(value).all())
+
+
+def _open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:
+    if isinstance(task, ReportsProgress):
+        return task.open_data_with(config, on_progress)
+    return task.open_data(config)
+
+
+def _some_samples(samples: Samples) -> Tensors:
+    """Return training samples from the whole split, from which chance levels are computed."""
+    total = len(samples)
+    count = min(_CHANCE_SAMPLES, total)
+    return stacked([samples.sample(0, index * total // count) for index in range(count)])
+
+
+def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:
+    """Return the cost of a network that has learned nothing, as far as the task knows it."""
+    if not isinstance(task, HasChance | HasBaseline):
+        return Baseline({}, {})
+    some = _some_samples(samples)
+    blind = task.blind(some, config) if isinstance(task, HasBaseline) else {}
+    return Baseline(blind, task.chance(some, config) if isinstance(task, HasChance) else {})
+
+
+def _started(train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest) -> e.RunStarted:
+    return e.RunStarted(
+        device=recorder.state.device,
+        num_parameters=sum(p.numel() for p in train_state.model.parameters()),
+        num_train_samples=len(splits.train),
+        num_val_samples=len(splits.val),
+        total_steps=recorder.state.total_steps,
+        resumed_from=f"step {recorder.state.step}" if request.resume else "",
+        learning_rate=request.config.training.learning_rate,
+        unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
+    )

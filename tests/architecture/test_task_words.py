@@ -1,0 +1,75 @@
+"""The words of the person task belong to it: generic code reads names and nouns from the spec of the run's task."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from engine.tasks.person.spec import SPEC
+from tests.architecture.sources import ROOT
+
+TASK: Final = ROOT / "engine" / "tasks" / "person"
+OWN_NAMES: Final = (*SPEC.term_names, *SPEC.component_names, *(metric.name for metric in SPEC.metrics))
+EVERYDAY: Final = {"auxiliary", "contour", "distance"}
+"""Names that are words of other subjects too."""
+
+NAMES: Final = re.compile(rf"\b({'|'.join(name for name in OWN_NAMES if name not in EVERYDAY)})\b")
+NOUNS: Final = re.compile(r"\b(refinements?|regions? of interest|rois?|max_miou_drop|miou)\b", re.IGNORECASE)
+
+FORMER: Final = ROOT / "engine" / "protocol" / "former_names.py"
+"""Renames the metric that journals of earlier versions have as a field."""
+
+
+def test_no_name_of_the_person_task_is_a_literal_of_generic_code() -> None:
+    paths = [path for path in (*_files("engine"), *_files("cockpit")) if path != FORMER]
+    assert len(paths) > 200
+    assert _found(NAMES, paths) == []
+
+
+def test_the_cockpit_says_component_and_sample_with_the_words_of_the_spec() -> None:
+    assert _found(NOUNS, _files("cockpit")) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [(NAMES, 'x = "loss_raw/dice"'), (NOUNS, 'x = f"{n} refinements on"'), (NAMES, 'state.weights["boundary_aware"]')],
+)
+def test_a_literal_is_noticed(pattern: re.Pattern[str], line: str) -> None:
+    assert [text for text in _literals(line) if pattern.search(text)]
+
+
+def test_a_docstring_is_no_literal() -> None:
+    assert (
+        list(_literals('"""Return `dice`."""\n\ndef f():\n    """Return miou."""\n    x = 1\n    """Refinements."""\n'))
+        == []
+    )
+
+
+def _files(package: str) -> list[Path]:
+    """Return the modules of `package`, without those of the person task and the examples of the manual."""
+    return [
+        path for path in (ROOT / package).rglob("*.py") if TASK not in path.parents and "examples" not in path.parts
+    ]
+
+
+def _found(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}: {text[:80]!r}"
+        for path in paths
+        for text in _literals(path.read_text(encoding="utf-8"))
+        if pattern.search(text)
+    ]
+
+
+def _literals(source: str) -> Iterator[str]:
+    """Yield the texts of a module that are values; a docstring is a statement of its own."""
+    tree = ast.parse(source)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
