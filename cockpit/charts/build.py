@@ -1,4 +1,4 @@
-"""From a run's history to a scene: which steps, which columns, which values stand in one chart."""
+"""Build the scene of one chart from a run's history: its window, columns, values and legend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_EDGES: Final = (math.nan, math.nan)
 
 
 class Source(Protocol):
-    """Where metrics come from; `version` grows with every change."""
+    """A source of metrics; `version` grows with every change."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -48,7 +48,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChartInputs:
-    """What all charts share: the history, the part of it on screen, what happened, and what curves are held against."""
+    """Inputs that all charts share: the history, the visible window, the marks and the reference levels."""
 
     source: Source
     view: View
@@ -57,29 +57,29 @@ class ChartInputs:
     state: RunState | None = None
     recent: bool = False
     past: Past = ()
-    """What was in force, oldest first; without it what `state` says is taken to have held all the time."""
+    """The settings in force over the run, oldest first. Without them, those of `state` count for the whole run."""
     bound: float = GRADIENT_BOUND
     """The configured bound on the gradient norm."""
 
     @property
     def in_force(self) -> Past:
-        """What curves are held against, over the run."""
+        """Return the settings in force over the run, oldest first."""
         return self.past or (() if self.state is None else (InForce.of(self.state),))
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The loss terms of the run's task."""
+        """Return the loss terms of the run's task."""
         return () if self.state is None else self.state.spec.term_names
 
     @property
     def extent(self) -> Extent:
-        """The steps recorded so far."""
+        """Return the range of recorded steps."""
         return Extent(self.source.first_step, self.source.last_step)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What somebody chose for one chart: its metrics (None for the default ones), log scale and smoothing."""
+    """Options of one chart: its metrics (`None` for the default ones), log scale and smoothing."""
 
     metrics: tuple[str, ...] | None
     log: bool
@@ -87,24 +87,24 @@ class Options:
 
     @classmethod
     def of(cls, spec: Spec) -> Options:
-        """How a chart starts out."""
+        """Return the default options of a chart."""
         return cls(None, spec.log, spec.smoothing)
 
 
 def metrics_of(spec: Spec, options: Options, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The metrics in a chart: the chosen ones that exist, or the default ones."""
+    """Return the metrics of a chart: the chosen ones that exist, or the default ones."""
     if options.metrics is None:
         return spec.present(names)
     return tuple(name for name in options.metrics if name in names)
 
 
 def panes_of(feed: ChartInputs, width: int) -> int:
-    """How many plots a chart of that width has."""
+    """Return how many plots a chart of that width has."""
     return num_panes(width, recent=feed.recent)
 
 
 def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> ChartScene:
-    """The chart as it is to be drawn. The history is asked for as many columns as the plots have, never for more."""
+    """Build the scene of a chart. The history is read in as many columns as the plots have."""
     metrics = metrics_of(spec, options, feed.source.names)
     per_cell = glyphs.across if spec.kind == "lines" else 1
     panes: list[Pane] = []
@@ -121,7 +121,7 @@ def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyph
 
 
 def _windows(feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> list[ColumnWindow]:
-    """The shown steps, and the newest ones at one step per dot; where only one plot fits, `recent` is that one."""
+    """Return the shown steps and the newest ones at one step per dot; only the latter if one plot fits."""
     shown = feed.view.shown(feed.extent)
     if not feed.recent or not layout.plots:
         return [shown]
@@ -134,7 +134,7 @@ def _windows(feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> list[ColumnWi
 
 @dataclass(frozen=True, slots=True)
 class _PlotColumns:
-    """Columns of one plot, fetched for all of its metrics together."""
+    """The columns of one plot, fetched for all of its metrics together."""
 
     source: Source
     window: ColumnWindow
@@ -144,7 +144,7 @@ class _PlotColumns:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Return the number of columns."""
         return self.width * self.per_cell
 
     def of(self, metrics: Sequence[str]) -> Mapping[str, Columns]:
@@ -186,7 +186,7 @@ def _value(feed: ChartInputs, metric: str) -> float | None:
 
 
 def _heat_label(metric: str, metrics: tuple[str, ...], feed: ChartInputs, width: int) -> str:
-    """A module's name and, where there is room for both, its value; a short name before none."""
+    """Return a module's name and value if both fit, else the name, shortened if needed."""
     labels = [label_of(other, metrics) for other in metrics]
     name, value = label_of(metric, metrics), _value(feed, metric)
     short = short_label(name, labels)
@@ -224,7 +224,7 @@ def _chance(spec: Spec, feed: ChartInputs, metric: str) -> float | None:
 
 
 def _edges(source: Source, metric: str, window: ColumnWindow) -> tuple[float, float]:
-    """The values of a sparse metric where its line crosses the window's first and last step; NaN where it does not."""
+    """Return a sparse metric's values at the first and last step of the window; NaN outside its points."""
     steps, values = source.rows(metric, source.first_step, source.last_step)
     finite = np.isfinite(values)
     known, heights = steps[finite], values[finite]
@@ -238,11 +238,11 @@ def _title(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, 
     if options.metrics is not None and metrics:
         return ", ".join(metrics)
     has_levels = spec.kind == "lines" and any(chance_of(metric, feed.chance) is not None for metric in metrics)
-    return f"{spec.title} / chance" if has_levels else spec.title
+    return f"{spec.title} / chance level" if has_levels else spec.title
 
 
 def _tags(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:
-    """What is drawn how; the bounds too, whose names in the plot a curve may leave no room for."""
+    """Return the tags of a chart: bounds (which may lack room in the plot), smoothing, log scale, recent steps."""
     body = panes[0].body if panes else None
     tags = [level.text for level in body.levels if level.ink != Ink.CHANCE] if isinstance(body, LineChart) else []
     if spec.kind == "lines" and options.smoothing:

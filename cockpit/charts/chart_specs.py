@@ -1,4 +1,4 @@
-"""Which charts a run has: those of its task in their order, and what they hold of the metrics that were recorded."""
+"""The charts of a run: those of its task in their order, with the recorded metrics each holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHARE: Final[Bounds] = (0.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One chart: the metrics it holds by name, those whose name begins with `prefix`, and how it starts out.
+    """One chart: its named metrics, those whose name begins with `prefix`, and its default options.
 
     `lasting` charts are shown before their metrics exist.
     """
@@ -30,7 +30,7 @@ class Spec:
     lasting: bool = False
 
     def present(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The metrics of `names` that belong into this chart: the named ones first, then by their order in `names`."""
+        """Return the metrics of `names` that belong to this chart: named ones first, then in the order of `names`."""
         known = dict.fromkeys(names)
         named = [name for name in self.metrics if name in known]
         rest = [name for name in known if self.prefix and name.startswith(self.prefix) and name not in _NOT_PARTS]
@@ -40,11 +40,11 @@ class Spec:
 _LETTERS: Final = "abcdefghijklmnpqrstuwyzABCDEFGHIJKLMNPQRSTUWYZ"
 _NOT_PARTS: Final = ("grad_norm/total", "loss/total", "weight_norm/total")
 _MOST_SCORES: Final = 4
-"""Scores drawn in one chart unless others are chosen: more curves are hard to tell apart."""
+"""Scores drawn in one chart by default: more curves are hard to tell apart."""
 
 
 def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
-    """Return the charts of a task, the most telling first; every task has the same ids."""
+    """Return the charts of a task, the most important first; every task has the same ids."""
     terms = spec.term_names
     scores, others = _scores(spec)
     known = spec != NO_SPEC
@@ -60,12 +60,12 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             lasting=bool(scores) or not known,
         ),
         Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
-        Spec("share", "Share of the loss", kind="stack", metrics=_named("loss", terms), lasting=len(terms) != 1),
+        Spec("share", "Loss share per term", kind="stack", metrics=_named("loss", terms), lasting=len(terms) != 1),
         Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
         Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
         Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=True),
-        Spec("components", f"Share of the gradient per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
-        Spec("wait", "Wait for data, s", metrics=("data_wait",)),
+        Spec("components", f"Gradient share per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
+        Spec("wait", "Data wait, s", metrics=("data_wait",)),
         Spec("load", "Load, %", metrics=("system/cpu", "system/gpu")),
         Spec("memory", "Memory, MiB", metrics=("system/memory", "system/gpu_memory")),
         Spec("weights", "Weight norm per module", kind="heat", prefix="weight_norm/"),
@@ -77,7 +77,7 @@ def _named(root: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _scores(spec: TaskSpec) -> tuple[list[Metric], list[Metric]]:
-    """The score with the metrics on its axis, the first few; and those on another axis."""
+    """Return the score with the first metrics on its axis, and the metrics on another axis."""
     score = next((metric for metric in spec.metrics if metric.name == spec.score), Metric(spec.score))
     rest = [metric for metric in spec.metrics if metric.name != spec.score]
     same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)]
@@ -86,7 +86,7 @@ def _scores(spec: TaskSpec) -> tuple[list[Metric], list[Metric]]:
 
 
 def _bounds(metrics: Sequence[Metric]) -> Bounds:
-    """The axis that the first of `metrics`, and so all of them, keep to."""
+    """Return the bounds of the first of `metrics`, which all of them share."""
     if not metrics:
         return FREE
     low, high = metrics[0].low, metrics[0].high
@@ -100,35 +100,35 @@ def charts_of(names: Iterable[str], charts: Iterable[Spec]) -> tuple[Spec, ...]:
 
 
 def is_sparse(metric: str) -> bool:
-    """The metric is measured now and then, not at every step."""
+    """Return whether the metric is measured at some steps only."""
     return metric.startswith("val/")
 
 
 def label_of(metric: str, metrics: tuple[str, ...]) -> str:
-    """A short name for a metric in a chart of `metrics`: its last part where that tells them apart."""
+    """Return a short name for a metric in a chart of `metrics`: its last part if that is unique."""
     lasts = [name.rpartition("/")[2] for name in metrics]
     last = metric.rpartition("/")[2]
     return last.replace("_", " ") if lasts.count(last) <= 1 and metric != "val/loss" else metric
 
 
 def short_label(label: str, labels: Iterable[str]) -> str:
-    """The first word of a label that is in no other of `labels`; the whole label where each is in another, too."""
+    """Return the first word of a label if no other of `labels` begins with it, else the whole label."""
     others = {word for other in labels if other != label for word in other.split()}
     return next((word for word in label.split() if word not in others), label)
 
 
 def slot_of(metric: str, position: int, terms: Sequence[str]) -> int:
-    """The colour slot of a curve: each of `terms` has the same in every chart, others go by their position."""
+    """Return the colour slot of a curve: each of `terms` has a fixed one, other curves go by position."""
     root, _, last = metric.partition("/")
     return terms.index(last) if root in ("loss", "loss_raw") and last in terms else position
 
 
 def letter_of(number: int) -> str:
-    """The letter of a colour slot or position: a to z, then A to Z, and again; o, v and x are signs in a plot."""
+    """Return the letter of a colour slot: a to z, then A to Z, repeated, without those used as signs."""
     return _LETTERS[number % len(_LETTERS)]
 
 
 def chance_of(metric: str, chance: Mapping[str, float]) -> float | None:
-    """The chance level of a raw loss term, or None."""
+    """Return the chance level of a raw loss term, or `None`."""
     root, _, term = metric.partition("/")
     return chance.get(term) if root == "loss_raw" else None

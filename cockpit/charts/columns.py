@@ -1,4 +1,4 @@
-"""What a chart reads: a metric's history as columns of equal width, bounded by the screen and not by the run."""
+"""A metric's history as columns of equal width, as many as the plot has."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _BRIDGED_GAPS: Final = 4
-"""A gap is joined up to this many times the usual distance between two points; beyond it the metric was off."""
+"""A gap up to this many times the usual distance of two points is bridged; beyond it the metric was off."""
 
 
 class Columns(Protocol):
-    """C columns of equal width; least, greatest and mean finite value of each, NaN where a column holds none."""
+    """C columns of equal width: least, greatest and mean finite value of each, NaN for an empty column."""
 
     @property
     def low_C(self) -> Floats: ...
@@ -35,31 +35,31 @@ class Columns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ColumnWindow:
-    """The steps `first` (included) to `end` (not included) that a plot shows; at least a fraction of a step wide."""
+    """The steps from `first` (included) to `end` (excluded) that a plot shows, at least a fraction of a step wide."""
 
     first: float
     end: float
 
     @property
     def span(self) -> float:
-        """How many steps wide, above 0."""
+        """Return the width in steps, above 0."""
         return max(self.end - self.first, 1e-9)
 
     def column(self, step: float, columns: int) -> int:
-        """The column of `columns` that holds `step`; below 0 or at least `columns` where the step is outside."""
+        """Return the column of `columns` that holds `step`; below 0 or at least `columns` if the step is outside."""
         return int(np.floor((step - self.first) * columns / self.span + 1e-9))
 
     def step_at(self, column: float, columns: int) -> float:
-        """The step in the middle of a column."""
+        """Return the step in the middle of a column."""
         return self.first + (column + 0.5) * self.span / max(columns, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The drawable part of K curves in C columns in axis units (log10 on a log axis): NaN where nothing is drawn.
+    """The drawable part of K curves in C columns in axis units (log10 on a log axis); NaN for nothing.
 
-    `rug_C` marks columns that hold a value a log axis cannot show (0 or less), `nan_C` and `inf_C` those that hold one
-    of these, `broken_KC` which curve does.
+    `rug_C` marks columns with a value of 0 or less on a log axis. `nan_C` and `inf_C` mark columns with NaN and
+    infinity, and `broken_KC` says in which curve.
     """
 
     low_KC: Floats
@@ -72,7 +72,7 @@ class Band:
 
 
 def band(curves: Sequence[Columns], count: int, *, log: bool) -> Band:
-    """The curves, each `count` columns, as an axis sees them; on a log axis the values above 0 only."""
+    """Return the curves, each of `count` columns, in axis units; on a log axis only the values above 0."""
     nan_KC = _stacked([columns.nan_C for columns in curves], count, np.bool_)
     inf_KC = _stacked([columns.inf_C for columns in curves], count, np.bool_)
     low_KC = _stacked([columns.low_C for columns in curves], count, np.float64)
@@ -87,7 +87,7 @@ def band(curves: Sequence[Columns], count: int, *, log: bool) -> Band:
 
 
 def _stacked(rows: Sequence[NDArray[Any]], count: int, kind: type[Any]) -> NDArray[Any]:
-    """Rows as one array; reshaped so that there may be none."""
+    """Stack rows into one array of `count` columns, also if there are no rows."""
     return np.array(rows, kind).reshape(len(rows), count)
 
 
@@ -100,9 +100,9 @@ def _log10(values: Floats) -> Floats:
 
 
 def bridged(middle_KC: Floats, broken_KC: Flags) -> Floats:
-    """K curves with the empty columns between two neighbouring points filled by a straight line.
+    """Fill the empty columns between two neighbouring points of K curves with a straight line.
 
-    Left empty: gaps that hold a non-finite value, and gaps far wider than the usual one, where the metric was off.
+    Gaps stay empty if they hold a non-finite value, or if they are so wide that the metric was off.
     """
     known_KC = ~np.isnan(middle_KC)
     count_K = known_KC.sum(axis=1)

@@ -1,4 +1,4 @@
-"""What the parts of a chart are, as small numbers; a theme says which colour each has."""
+"""Numbers for the parts of a chart; a theme maps each to a colour."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ NUM_HEATS: Final = 8
 
 
 class Ink(IntEnum):
-    """The kind of thing that a cell shows. `RAW_n` is the unsmoothed curve behind curve n; `HEAT_n` grows with n.
+    """The kind of a cell. `RAW_n` is the unsmoothed curve behind curve n; `HEAT_n` grows with n.
 
-    `CURSOR` is the cursor's column, as ink and as paper; `ON_CURVE` writes on the paper of a curve's colour.
+    `CURSOR` is the cursor's column, as ink and as paper; `ON_CURVE` writes on a curve's colour.
     """
 
     BLANK = 0
@@ -59,10 +59,10 @@ class Ink(IntEnum):
 
 
 def curve_ink(slot: int) -> Ink:
-    """The colour of the curve in `slot`; the ninth curve has the first colour and its own letter."""
+    """Return the colour of the curve in `slot`; the ninth curve has the first colour and its own letter."""
     return Ink(Ink.CURVE_0 + slot % NUM_CURVES)
 
 
 def raw_ink(slot: int) -> Ink:
-    """The dim colour of the raw values behind the smoothed curve in `slot`."""
+    """Return the dim colour of the raw values behind the smoothed curve in `slot`."""
     return Ink(Ink.RAW_0 + slot % NUM_CURVES)

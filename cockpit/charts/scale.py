@@ -1,4 +1,4 @@
-"""A value axis: the range that a plot shows, chosen so that one outlier does not press the rest flat."""
+"""The value axis: the range that a plot shows, chosen so that outliers do not flatten the other values."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ import numpy as np
 from cockpit.charts.columns import Band, Floats
 
 Bounds = tuple[float, float]
-"""The values between which an axis stays; infinite where it is free."""
+"""The lower and upper limit of an axis; infinite if it is free."""
 
 FREE: Final[Bounds] = (-math.inf, math.inf)
 
 _LARGEST: Final = 1e300
-"""Values are held within this, so that differences of two never overflow."""
+"""Values are limited to this size, so that differences of two never overflow."""
 _FEW: Final = 8
 _MARGIN: Final = 0.02
-"""The share of its range by which an axis goes beyond its bounds."""
+"""The margin of an axis beyond its bounds, as a share of its range."""
 _OUTLYING: Final = 1.5
-"""A value outlies when it is this many times the middle range away from it."""
+"""A value is an outlier from this many middle ranges away from the middle range."""
 _REACH: Final = 0.6
-"""A level is drawn when it lies within this share of the data's range around it; else it is named at the edge."""
+"""A level within this share of the data's range is drawn; another is named at the edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The range `low` < `high` in axis units: the value itself, or its log10 where `log`."""
+    """The range `low` < `high` in axis units: the value itself, or its log10 if `log`."""
 
     low: float
     high: float
     log: bool = False
 
     def place(self, values: Floats) -> Floats:
-        """Where values in axis units stand: 0 at the bottom, 1 at the top, outside where they are off the axis."""
+        """Return the places of values in axis units: 0 at the bottom, 1 at the top, outside if off the axis."""
         return (np.clip(values, -_LARGEST, _LARGEST) - self.low) / (self.high - self.low)
 
     def units(self, value: float) -> float:
-        """A value in axis units; NaN for one that a log axis cannot show."""
+        """Return a value in axis units; NaN if a log axis cannot show it."""
         if not self.log:
             return value
         return math.log10(value) if value > 0 else math.nan
 
     def height(self, value: float) -> float:
-        """Where one value (not in axis units) stands, as `place`; NaN where it cannot be shown."""
+        """Return the place of one value (not in axis units), as `place`; NaN if it cannot be shown."""
         return (self.units(value) - self.low) / (self.high - self.low)
 
 
 def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds: Bounds = FREE) -> Scale:
-    """The range of the curves without their outliers, opened to the near ones of `levels` (values, not axis units).
+    """Return the range of the curves without outliers, widened to the near ones of `levels` (plain values).
 
-    The axis hardly leaves `bounds`, such as 0 and 1 for shares.
+    The axis keeps to `bounds`, such as 0 and 1 for shares, up to a small margin.
     """
     values = np.concatenate((band.low_KC, band.high_KC), axis=None)
     values = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
@@ -68,7 +68,7 @@ def robust_scale(band: Band, *, log: bool, levels: Iterable[float] = (), bounds:
 
 
 def _within(scale: Scale, bounds: Bounds) -> Scale:
-    """The scale cut at the bounds and a margin, by which a curve on a bound is still seen."""
+    """Return the scale cut at the bounds plus a margin, which keeps a curve on a bound visible."""
     low, high = bounds
     margin = _MARGIN * (high - low if math.isfinite(high - low) else scale.high - scale.low)
     cut = Scale(max(scale.low, low - margin), min(scale.high, high + margin))
@@ -89,13 +89,13 @@ def _without_outliers(values: Floats) -> tuple[float, float]:
 
 
 def middle_of(ordered: Floats, percent: float) -> tuple[float, float]:
-    """The ends of rising values (at least one) without `percent` of them at each end."""
+    """Return the ends of rising values (at least one) without `percent` of them at each end."""
     cut = int(ordered.size * percent / 100)
     return float(ordered[cut]), float(ordered[-1 - cut])
 
 
 def _opened(low: float, high: float, *, log: bool) -> tuple[float, float]:
-    """A range wide enough to tell its ends apart, also in float32."""
+    """Return a range wide enough to tell its ends apart, also in float32."""
     size = max(abs(low), abs(high))
     if log:
         return (low - 0.5, high + 0.5) if high - low < 1e-3 else (low, high)

@@ -1,4 +1,4 @@
-"""What one chart shows, as plain data: the picture is a pure function of it, of a size and of a marker set."""
+"""The content of one chart as plain data: the picture is a pure function of it, a size and a marker set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cockpit.charts.scale import FREE, Bounds, Scale
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One metric in a plot: a letter and a colour slot that tell it from the others, and its dot columns.
+    """One metric in a plot: its letter, its colour slot and its dot columns.
 
-    `sparse` curves were measured now and then (a validation): their points are shown and joined. `chance` is what a
-    network that knows nothing would score.
+    `sparse` curves were measured at some steps only, such as at validations: their points are shown and joined.
+    `chance` is the value for a uniform prediction, or `None`.
     """
 
     letter: str
@@ -25,30 +25,32 @@ class Curve:
     sparse: bool = False
     chance: float | None = None
     edges: tuple[float, float] = (math.nan, math.nan)
-    """A sparse curve's values at the window's first and last column, between points of which one lies outside."""
+    """A sparse curve's values at the window's first and last column, interpolated to points outside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A line across a plot with a name: constant at `value`, or in `pieces` of (from where on, value), the last of now.
+    """A named line across a plot: constant at `value`, or in `pieces` of (start, value), the newest last.
 
-    From where on is a step in a run's history and a column in a plot.
+    A start is a step in a run's history and a column in a plot.
     """
 
     value: float
     text: str
     ink: Ink
     pieces: tuple[tuple[int, float], ...] = ()
+    short: str = ""
+    """A shorter name for a plot without room for `text`; empty string for none."""
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Where the line lies, from left to right."""
+        """Return the values of the line, from left to right."""
         return tuple(value for _, value in self.pieces) or (self.value,)
 
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Curves over one value axis; `smoothing` 0 draws them as recorded. The axis never leaves `bounds`."""
+    """Curves over one value axis; `smoothing` 0 draws them as recorded. The axis keeps to `bounds`."""
 
     curves: tuple[Curve, ...]
     levels: tuple[Level, ...] = ()
@@ -59,7 +61,7 @@ class LineChart:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The share that each curve (one column per cell) has in the sum of all; negative values count by their size."""
+    """The share of each curve (one column per cell) in the sum of absolute values."""
 
     curves: tuple[Curve, ...]
 
@@ -74,7 +76,7 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """Rows of colour on one logarithmic scale; a cell shows the greatest value in it."""
+    """Rows of colour on one logarithmic scale; a cell shows its greatest value."""
 
     rows: tuple[HeatRow, ...]
     scale: Scale
@@ -85,7 +87,7 @@ Body = LineChart | Stack | Heat
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """One plot: the steps it shows, what is in it, and the cursor's step or None."""
+    """One plot: its steps, its content, its marks, and the cursor's step or `None`."""
 
     window: ColumnWindow
     body: Body
@@ -95,9 +97,9 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class LegendItem:
-    """A curve's letter, colour slot and name, its value at the cursor or its newest, and its chance level or ''.
+    """Legend entry of a curve: letter, colour slot, name, value, and chance level or empty string.
 
-    `short` is the shortest name that tells it from the others; '' for `label`.
+    The value is the one at the cursor, or the newest. `short` is the shortest unique name; empty string for `label`.
     """
 
     letter: str
@@ -110,7 +112,7 @@ class LegendItem:
 
 @dataclass(frozen=True, slots=True)
 class ChartScene:
-    """A chart: one pane, or the whole run and the newest steps side by side. `tags` stand at the right of the title."""
+    """A chart: one pane, or the whole run and the newest steps next to each other. `tags` are right of the title."""
 
     title: str
     panes: tuple[Pane, ...]
@@ -118,6 +120,6 @@ class ChartScene:
     tags: tuple[str, ...] = ()
     focused: bool = False
     note: str = ""
-    """Written into a plot that has nothing to show."""
+    """Text in a plot that has nothing to show."""
     key: tuple[tuple[str, Ink], ...] = ()
-    """Pieces of text in their colours, for a chart whose colours are a scale."""
+    """Pieces of text in their colours, for a chart with a colour scale."""

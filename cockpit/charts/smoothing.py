@@ -1,4 +1,4 @@
-"""Smoothing of a curve for the eye: an exponential average that neither lags behind nor starts at zero."""
+"""Smooth a curve: an exponential average that neither lags behind nor starts at zero."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from cockpit.charts.columns import Floats
 
 STRENGTHS: Final = (0.0, 0.6, 0.8, 0.9, 0.97)
-"""Shares of the past that a curve keeps per column; 0 is the raw curve alone."""
+"""Shares of the past that a curve keeps per column; 0 draws the raw curve alone."""
 
 
 def stronger(strength: float) -> float:
-    """The next of `STRENGTHS`; behind the last comes the first."""
+    """Return the next of `STRENGTHS`; the first one follows the last."""
     return next((other for other in STRENGTHS if other > strength), STRENGTHS[0])
 
 
 def smoothed(mean_KC: Floats, strength: float) -> Floats:
-    """The average of K curves' column means, weighted by `strength` to the power of the distance in columns.
+    """Return the average of K curves' column means, weighted by `strength` to the power of the distance in columns.
 
-    `strength` lies in 0 (nothing is smoothed) to below 1. Columns without a value stay NaN and do not count. It looks
-    both ways, so that it does not trail behind a falling loss; at the newest column it is the usual moving average.
+    `strength` is at least 0 (no smoothing) and below 1. Columns without a value stay NaN and do not count. The average
+    looks both ways, so that it does not lag. At the newest column it is the usual moving average.
     """
     known_KC = ~np.isnan(mean_KC)
     kernel_CC = _kernel(mean_KC.shape[1], strength)
@@ -33,6 +33,6 @@ def smoothed(mean_KC: Floats, strength: float) -> Floats:
 
 @lru_cache(maxsize=32)
 def _kernel(columns: int, strength: float) -> Floats:
-    """What column i counts for column j; asked for again with every frame."""
+    """Return the weight of column i for column j; cached, as every frame needs it."""
     place = np.arange(columns)
     return strength ** np.abs(place[:, None] - place[None, :]).astype(np.float64)

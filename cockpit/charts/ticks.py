@@ -1,4 +1,4 @@
-"""Round values to write beside an axis, and labels of bounded width for them."""
+"""Round values next to an axis, and labels of bounded width for them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from cockpit.charts.scale import Scale
 
 MAX_LABEL: Final = 8
-"""No value label is wider than this."""
+"""The greatest width of a value label."""
 
 
 def compact(value: float, digits: int = 4) -> str:
-    """A number in at most `digits` significant digits, exponents cut short: 0.0123, 1.2e-12, 3e6; NaN, Inf by name."""
+    """Format a number in at most `digits` significant digits with short exponents: 0.0123, 1.2e-12, 3e6, NaN, Inf."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Inf" if value > 0 else "-Inf")
     text = f"{value:.{digits}g}"
@@ -24,14 +24,14 @@ def compact(value: float, digits: int = 4) -> str:
 
 
 def narrow(value: float, width: int = MAX_LABEL) -> str:
-    """A number with as many of four digits as `width` (at least 6) leaves room for."""
+    """Format a number in at most `width` (at least 6) characters, with up to four digits."""
     texts = [compact(value, digits) for digits in (4, 3, 2, 1)]
     mantissa, _, exponent = f"{value:.0e}".partition("e")
     return next((text for text in texts if len(text) <= width), f"{mantissa}e{int(exponent or 0)}")
 
 
 def value_ticks(scale: Scale, count: int, width: int = MAX_LABEL) -> list[tuple[float, str]]:
-    """About `count` (at least 2) round values inside the range, rising, each with a label that no other has."""
+    """Return about `count` (at least 2) round values inside the range, rising, each with a unique label."""
     count = max(count, 2)
     values = _decades(scale.low, scale.high, count) if scale.log else round_values(scale.low, scale.high, count)
     if len(values) < 2:  # the range lies between two multiples of the step
@@ -41,7 +41,7 @@ def value_ticks(scale: Scale, count: int, width: int = MAX_LABEL) -> list[tuple[
 
 
 def round_values(low: float, high: float, count: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten inside low..high, at most `count` + 1 of them."""
+    """Return the multiples of 1, 2 or 5 times a power of ten in low..high, at most `count` + 1 of them."""
     rough = (high - low) / max(count, 1)
     if not (math.isfinite(rough) and rough > 0):
         return []
@@ -52,7 +52,7 @@ def round_values(low: float, high: float, count: int) -> list[float]:
 
 
 def _decades(low: float, high: float, count: int) -> list[float]:
-    """Powers of ten inside the exponents low..high, with 2 and 5 between where there is room."""
+    """Return powers of ten inside the exponents low..high, with 2 and 5 between if there is room."""
     first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
     whole = last - first + 1
     if whole >= 2 and whole * 3 > count:
@@ -63,7 +63,7 @@ def _decades(low: float, high: float, count: int) -> list[float]:
 
 
 def _labels(values: list[float], width: int) -> list[str]:
-    """Labels that tell the values apart; where that takes too many digits, the distance from the lowest value."""
+    """Return unique labels; if that takes too many digits, label the distance from the lowest value."""
     plain = [_fixed(value, values) for value in values]
     if _fits(plain, values, width):
         return plain
@@ -76,7 +76,7 @@ def _labels(values: list[float], width: int) -> list[str]:
 
 
 def _fits(labels: list[str], values: list[float], width: int) -> bool:
-    """All different, none too wide, and none off by more than a twentieth of the distance to the next."""
+    """Return whether all labels are unique, fit, and are off by at most a twentieth of a step."""
     step = min((abs(b - a) for a, b in pairwise(values)), default=math.inf)
     exact = len(labels) == len(values) and all(
         abs(float(label) - value) <= 0.05 * step for label, value in zip(labels, values, strict=False)
@@ -85,7 +85,7 @@ def _fits(labels: list[str], values: list[float], width: int) -> bool:
 
 
 def _fixed(value: float, values: list[float]) -> str:
-    """With the decimals that the finest of `values` needs, where they are of a size to be written out."""
+    """Format a value with the decimals that the finest of `values` needs, if its size allows."""
     step = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
     if step == 0 or decimals > 4 or abs(value) >= 1e6:
@@ -94,6 +94,6 @@ def _fixed(value: float, values: list[float]) -> str:
 
 
 def step_label(step: float) -> str:
-    """A step in full, with spaces between thousands from 10 000 on."""
+    """Format a step in full, with spaces between thousands from 10 000 on."""
     number = round(step)
     return f"{number:,}".replace(",", " ") if abs(number) >= 10_000 else str(number)

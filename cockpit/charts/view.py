@@ -1,4 +1,4 @@
-"""The view that all charts share (range, cursor, smoothing, y-scale), and the moves that keys make in it."""
+"""The view that all charts share (range, follow, cursor), and the moves that keys make in it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cockpit.charts.columns import ColumnWindow
 
 ZOOM: Final = 2.0
 _MIN_SPAN: Final = 8.0
-"""No zoom shows fewer steps than this."""
+"""The least number of steps that a zoom shows."""
 _WHOLE_SPAN: Final = 20.0
-"""A young run is drawn as if it had this many steps, so that its first curve does not jump about."""
+"""A young run is drawn as if it had this many steps, so that its axis stays the same at first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The first and the last recorded step; (0, 0) before any."""
+    """The first and the last recorded step; (0, 0) for an empty run."""
 
     first: int
     last: int
@@ -26,14 +26,17 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`window` is None for the whole run; with `follow` it stays at the newest step. `cursor` is a step or None."""
+    """The visible range: `window` is `None` for the whole run; `follow` keeps it at the newest step.
+
+    `cursor` is a step or `None`.
+    """
 
     window: ColumnWindow | None = None
     follow: bool = True
     cursor: int | None = None
 
     def shown(self, extent: Extent) -> ColumnWindow:
-        """The steps to draw of a run with this extent."""
+        """Return the steps to draw of a run with this extent."""
         if self.window is None:
             return whole_run(extent)
         if self.follow:
@@ -42,9 +45,10 @@ class View:
         return _inside(self.window, extent)
 
     def zoomed(self, extent: Extent, factor: float, around: float | None = None) -> View:
-        """`factor` times closer (below 1: further away) around a step: the given one, the cursor, or the middle.
+        """Return the view `factor` times closer (below 1: further) around a step.
 
-        While the newest step is followed it stays at the right edge. Zooming out past the run shows the whole of it.
+        The step is the given one, the cursor, or the middle. With `follow` the newest step stays at the right edge.
+        Zooming out beyond the run shows all of it.
         """
         shown, everything = self.shown(extent), whole_run(extent)
         span = max(shown.span / factor, _MIN_SPAN)
@@ -60,7 +64,7 @@ class View:
         )
 
     def panned(self, extent: Extent, share: float) -> View:
-        """Moved by a share of the window's width (below 0: to the left), no further than the run goes."""
+        """Return the view moved by a share of the window's width (below 0: left), within the run."""
         if self.window is None:
             return self
         shown = self.shown(extent)
@@ -68,17 +72,17 @@ class View:
         return replace(self, window=_inside(moved, extent), follow=False)
 
     def followed(self, extent: Extent) -> View:
-        """Following switched on or off; a window that is let go of stays where it is."""
+        """Return the view with follow switched on or off; without follow the window stays."""
         if self.window is None:
             return replace(self, follow=not self.follow)
         return replace(self, follow=not self.follow, window=self.shown(extent))
 
     def whole(self) -> View:
-        """The whole run again, as it grows."""
+        """Return the view of the whole run, with follow on."""
         return replace(self, window=None, follow=True)
 
     def at(self, extent: Extent, step: int | None) -> View:
-        """The cursor at a step, held within the run; a window that does not show it moves there. None: no cursor."""
+        """Return the view with the cursor at a step, moved to show it; `None` removes the cursor."""
         if step is None or extent.last == 0:
             return replace(self, cursor=None)
         step = min(max(step, extent.first), extent.last)
@@ -89,7 +93,7 @@ class View:
         return replace(self, cursor=step, window=_inside(window, extent), follow=False)
 
     def moved(self, extent: Extent, columns: int, *, of: int) -> View:
-        """The cursor `columns` to the right (below 0: left) in a plot `of` columns wide, at least that many steps."""
+        """Return the view with the cursor moved by `columns` (below 0: left) in a plot `of` columns wide."""
         shown = self.shown(extent)
         if self.cursor is None:
             return self.at(extent, min(math.ceil(shown.end) - 1, extent.last))
@@ -97,16 +101,16 @@ class View:
         return self.at(extent, self.cursor + columns * stride)
 
     def first_shown(self, extent: Extent) -> View:
-        """The cursor at the first step on screen."""
+        """Return the view with the cursor at the first visible step."""
         return self.at(extent, math.ceil(self.shown(extent).first))
 
     def last_shown(self, extent: Extent) -> View:
-        """The cursor at the last step on screen."""
+        """Return the view with the cursor at the last visible step."""
         return self.at(extent, math.ceil(self.shown(extent).end) - 1)
 
 
 def whole_run(extent: Extent) -> ColumnWindow:
-    """From the first step to a little past the last: a round number of steps, so that the axis holds still."""
+    """Return the window from the first step to a round number past the last, so that the axis rarely changes."""
     span = max(extent.last + 1.0 - extent.first, _WHOLE_SPAN)
     grain = 10.0 ** math.floor(math.log10(span / 10))
     grain = next(grain * factor for factor in (5, 2, 1) if grain * factor <= span / 10) / 2
@@ -114,13 +118,13 @@ def whole_run(extent: Extent) -> ColumnWindow:
 
 
 def recorded(window: ColumnWindow, extent: Extent) -> tuple[int, int]:
-    """The first and the last recorded step that a window shows, which may be the same one."""
+    """Return the first and the last recorded step that a window shows, possibly the same one."""
     first = min(max(math.ceil(window.first), extent.first), extent.last)
     return first, max(min(math.ceil(window.end) - 1, extent.last), first)
 
 
 def _inside(window: ColumnWindow, extent: Extent) -> ColumnWindow:
-    """The window moved so that it shows nothing beyond the run, and the last step at least."""
+    """Return the window moved so that it ends within the run and shows the last step at least."""
     everything = whole_run(extent)
     span = min(window.span, everything.span)
     first = min(max(window.first, everything.first), everything.end - span, float(max(extent.last, extent.first)))
@@ -130,7 +134,7 @@ def _inside(window: ColumnWindow, extent: Extent) -> ColumnWindow:
 _PAN: Final = 0.25
 
 Move = Callable[[View, Extent, int], View]
-"""From a view, the run's extent and the plots' width in cells to the next view."""
+"""Map a view, the run's extent and the plots' width in cells to the next view."""
 
 MOVES: Final[dict[str, Move]] = {
     "cursor_left": lambda view, extent, width: view.moved(extent, -1, of=width),
@@ -145,4 +149,4 @@ MOVES: Final[dict[str, Move]] = {
     "follow": lambda view, extent, _: view.followed(extent),
     "clear_cursor": lambda view, extent, _: view.at(extent, None),
 }
-"""One move per action of the key table that concerns the view."""
+"""One move per action of the key table that changes the view."""

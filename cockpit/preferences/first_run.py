@@ -1,4 +1,4 @@
-"""What a person is told the first time: one line that goes for good once it was followed."""
+"""The hint for a first run: one line that disappears for good once it was followed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SEEN: Final = "hints-seen"
 
 
 def is_first_time() -> bool:
-    """Whether the hint was never followed on this account."""
+    """Return whether the hint was never followed on this account."""
     return not _file().exists()
 
 
 def remember() -> None:
-    """The hint was followed: it is not shown again. A home that cannot be written is no reason to fail."""
+    """Store that the hint was followed. A home directory that cannot be written is ignored."""
     with suppress(OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
         _file().touch()

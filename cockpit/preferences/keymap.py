@@ -1,4 +1,4 @@
-"""The one key table: every key of the cockpit, what it does, and how a person puts an action on other keys."""
+"""The key table: every key of the cockpit, its action and its help, and the remapping of keys."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Group = Literal["steer", "charts", "look", "app"]
 GROUPS: Final[Mapping[Group, str]] = {
     "steer": "Steering",
     "charts": "Charts",
-    "look": "What is shown",
+    "look": "View",
     "app": "Program",
 }
-"""The groups in the order help lists them, with their titles."""
+"""Titles of the groups, in the order of help."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyBinding:
-    """One action: the keys that trigger it as a person writes them, a label for the footer, a sentence for help."""
+    """One action: its keys as they are written in settings, a label for the footer, a sentence for help."""
 
     action: str
     keys: tuple[str, ...]
@@ -47,28 +47,28 @@ _TOGGLES: Final = tuple(
 )
 
 _STEER: Final = (
-    KeyBinding("pause", ("space",), "pause/resume", "pause at the next step boundary, or go on", "steer", True),
+    KeyBinding("pause", ("space",), "pause/resume", "pause at the next step boundary, or resume", "steer", True),
     KeyBinding("step", ("n",), "one step", "take one step, then pause", "steer", True),
     KeyBinding("lower_lr", ("l",), "LR lower", "halve the learning rate", "steer", True),
     KeyBinding("raise_lr", ("L",), "LR raise", "double the learning rate", "steer", True),
-    KeyBinding("promote", ("p",), "promote", "the gate to the next phase: its checks, and entering it", "steer", True),
-    KeyBinding("demote", ("P",), "demote", "go back to the phase below", "steer"),
+    KeyBinding("promote", ("p",), "promote", "show the gate to the next phase and promote", "steer", True),
+    KeyBinding("demote", ("P",), "demote", "go back to the previous phase", "steer"),
     *_TOGGLES,
-    KeyBinding("weight", ("w",), "loss weight", "give a loss term another weight", "steer"),
+    KeyBinding("weight", ("w",), "loss weight", "set the weight of a loss term", "steer"),
     KeyBinding("checkpoint", ("c",), "checkpoint", "write a checkpoint now", "steer", True),
     KeyBinding(
-        "rollback", ("r",), "roll back", "load one of this run's checkpoints; what was steered is kept", "steer", True
+        "rollback", ("r",), "roll back", "load a checkpoint of this run; changes by hand are kept", "steer", True
     ),
     KeyBinding("validate", ("v",), "validate", "run a validation now", "steer"),
     KeyBinding("optimizer", ("o",), "optimizer", "choose between Adam and AdamW; the moments are kept", "steer"),
     KeyBinding("batch", ("b",), "batch", "set batches per update and samples per batch", "steer"),
-    KeyBinding("clip", ("k",), "clip", "clip the gradient norm at another value", "steer"),
+    KeyBinding("clip", ("k",), "clip", "set the bound of the gradient norm", "steer"),
     KeyBinding("note", ("N",), "note", "write a note into the run's journal", "steer"),
-    KeyBinding("undo", ("u",), "undo", "take back the last intervention of a person, where it can be", "steer", True),
-    KeyBinding("guardian", ("G",), "guardian", "let the guardian act on faults by itself, or only watch", "steer"),
-    KeyBinding("autopilot", ("T",), "autopilot", "let the autopilot walk the phases by their gates, or not", "steer"),
+    KeyBinding("undo", ("u",), "undo", "undo the last intervention by hand, if possible", "steer", True),
+    KeyBinding("guardian", ("G",), "guardian", "switch the guardian's auto-recovery on or off", "steer"),
+    KeyBinding("autopilot", ("T",), "autopilot", "switch promotion by the autopilot on or off", "steer"),
     KeyBinding("acknowledge", ("a",), "acknowledge", "acknowledge the alert that is shown", "steer"),
-    KeyBinding("remedies", ("A",), "remedies", "what can be done about the newest alert", "steer"),
+    KeyBinding("remedies", ("A",), "remedies", "show remedies for the newest alert", "steer"),
 )
 
 _CHARTS: Final = (
@@ -81,44 +81,44 @@ _CHARTS: Final = (
     KeyBinding("pan_left", ("[",), "pan left", "show earlier steps", "charts"),
     KeyBinding("pan_right", ("]",), "pan right", "show later steps", "charts"),
     KeyBinding("whole_run", ("0",), "whole run", "show the whole run", "charts"),
-    KeyBinding("follow", ("f",), "follow", "follow the newest step, or stand still", "charts", True),
+    KeyBinding("follow", ("f",), "follow", "follow the newest step: on or off", "charts", True),
     KeyBinding("log_scale", ("g",), "log scale", "switch between a logarithmic and a linear axis", "charts"),
     KeyBinding(
         "smoothing", ("s",), "smoothing", "smooth the curves more, or not at all; the raw curve stays", "charts"
     ),
-    KeyBinding("maximise", ("m",), "maximise", "give one chart the whole area, or take it back", "charts", True),
-    KeyBinding("recent", ("x",), "recent steps", "a second pane with the recent steps at full resolution", "charts"),
+    KeyBinding("maximise", ("m",), "maximise", "maximise one chart, or restore it", "charts", True),
+    KeyBinding("recent", ("x",), "recent steps", "show the recent steps in a second pane, in full", "charts"),
     KeyBinding("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
     KeyBinding("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),
-    KeyBinding("previous_chart", ("shift+tab",), "chart before", "go to the chart before", "charts"),
-    KeyBinding("clear_cursor", ("escape",), "clear cursor", "take the cursor away", "charts"),
+    KeyBinding("previous_chart", ("shift+tab",), "previous chart", "go to the previous chart", "charts"),
+    KeyBinding("clear_cursor", ("escape",), "clear cursor", "remove the cursor", "charts"),
 )
 
 _LOOK: Final = (
     KeyBinding("show_charts", ("f2",), "charts", "the curves", "look"),
     KeyBinding("show_run", ("f3",), "run", "phases, modules and safety", "look"),
-    KeyBinding("show_preview", ("f4",), "preview", "validation images with what the network predicts", "look"),
+    KeyBinding("show_preview", ("f4",), "preview", "validation images with the network's predictions", "look"),
     KeyBinding("show_events", ("f5",), "events", "everything that happened", "look"),
-    KeyBinding("show_log", ("f6",), "log", "what the program printed, warnings included", "look"),
-    KeyBinding("show_config", ("f7",), "config", "the resolved config, and what was changed since the start", "look"),
-    KeyBinding("previous_tab", (",",), "tab before", "go to the tab before", "look"),
+    KeyBinding("show_log", ("f6",), "log", "the program's output, warnings included", "look"),
+    KeyBinding("show_config", ("f7",), "config", "the resolved config, and changes since the start", "look"),
+    KeyBinding("previous_tab", (",",), "previous tab", "go to the previous tab", "look"),
     KeyBinding("next_tab", (".",), "next tab", "go to the next tab", "look"),
 )
 
 _APP: Final = (
-    KeyBinding("help", ("f1",), "help", "help for where you are", "app", True),
+    KeyBinding("help", ("f1",), "help", "help for the current tab", "app", True),
     KeyBinding("key_map", ("?",), "keys", "all keys", "app", True),
     KeyBinding("palette", ("ctrl+p", ":"), "palette", "find an action by its name", "app"),
-    KeyBinding("theme", ("t",), "theme", "the next theme: dark, light and others", "app"),
-    KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG beside the run", "app"),
-    KeyBinding("quit", ("q",), "quit", "stop with a checkpoint, or go on watching", "app", True),
+    KeyBinding("theme", ("t",), "theme", "switch to the next theme: dark, light and others", "app"),
+    KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG in the run directory", "app"),
+    KeyBinding("quit", ("q",), "quit", "stop the run with a checkpoint, or cancel", "app", True),
 )
 
 KEYS: Final[tuple[KeyBinding, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)
-"""Every action in the order help lists them; no key stands twice."""
+"""Every action in the order of help; each key occurs once."""
 
 TAKEN_BY_TERMINALS: Final = ("ctrl+a", "ctrl+b", "ctrl+j", "ctrl+o", "ctrl+q", "ctrl+s", "ctrl+z")
-"""Keys that tmux, screen or the terminal itself take: no default uses them, though a person may."""
+"""Keys that tmux, screen or the terminal use: no default uses them, but settings may."""
 
 _EDITING: Final = ("space", "enter", "escape", "tab", "backspace", "delete", "insert")
 _MOVING: Final = ("home", "end", "pageup", "pagedown", "up", "down", "left", "right")
@@ -140,13 +140,13 @@ _SHORT_NAMES: Final = {
 
 
 def keys_for(keys: Iterable[KeyBinding], spec: TaskSpec) -> tuple[KeyBinding, ...]:
-    """Return the table for a task: its components by their names, no key for a component that it does not have."""
+    """Return the table for a task: its components by name, and no key beyond its components."""
     named = (_named(key, spec) if key.action.startswith(_TOGGLE) else key for key in keys)
     return tuple(key for key in named if key is not None)
 
 
 def _named(key: KeyBinding, spec: TaskSpec) -> KeyBinding | None:
-    """The key of a component with that component's name; `None` where the task has fewer."""
+    """Return a component's key with the component's name; `None` if the task has fewer components."""
     number = int(key.action.removeprefix(_TOGGLE))
     if number > len(spec.components):
         return None
@@ -156,7 +156,7 @@ def _named(key: KeyBinding, spec: TaskSpec) -> KeyBinding | None:
 
 
 def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
-    """The row of `action`. Raises UserError with the nearest action for an unknown one."""
+    """Return the row of `action`. Raises UserError with the nearest action for an unknown one."""
     rows = {key.action: key for key in keys}
     if action not in rows and action.startswith(_TOGGLE):
         first, last = _TOGGLES[0].action, _TOGGLES[-1].action
@@ -167,11 +167,11 @@ def lookup(action: str, keys: Iterable[KeyBinding] = KEYS) -> KeyBinding:
 
 
 def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS) -> tuple[KeyBinding, ...]:
-    """The table with the actions in `wanted` on those keys instead; an action without keys is left to the palette.
+    """Return the table with the actions in `wanted` on those keys; actions without keys stay in the palette.
 
-    A component's number that another action is put on is left to that one.
+    If another action is put on a component's number, that number is removed from the component.
 
-    Raises UserError for an unknown action, a key that no terminal sends, and a key that two actions would share.
+    Raises UserError for an unknown action, a key that no terminal sends, and a key of two actions.
     """
     table = tuple(keys)
     for action in wanted:
@@ -189,16 +189,16 @@ def remap(wanted: Mapping[str, Sequence[str]], keys: Iterable[KeyBinding] = KEYS
 
 
 def _left_to(key: KeyBinding, taken: set[str]) -> KeyBinding:
-    """A component's number without the keys in `taken`: most tasks have fewer components than numbers."""
+    """Return a component's row without the keys in `taken`; rows of other actions are unchanged."""
     if not key.action.startswith(_TOGGLE):
         return key
     return replace(key, keys=tuple(name for name in key.keys if name not in taken))
 
 
 def checked_key(name: str, action: str) -> str:
-    """`name` where it is a key that a terminal can send, in small letters but for a single character.
+    """Return a key that a terminal can send, in lower case except for a single character.
 
-    Raises UserError, naming `action` and the nearest key, for any other.
+    Raises UserError with `action` and the nearest key for any other name.
     """
     where = f"the key of {action!r}"
     modifiers, key = _parts(name)
@@ -217,7 +217,7 @@ def checked_key(name: str, action: str) -> str:
 
 
 def bound_as(key: str) -> str:
-    """How Textual names a key of the table in a binding: ',' is 'comma', '+' is 'plus', 'ctrl+p' stays as it is."""
+    """Return Textual's name of a key: ',' is 'comma', '+' is 'plus', 'ctrl+p' is unchanged."""
     modifiers, last = _parts(key)
     if len(last) == 1 and not last.isalnum():
         name = unicodedata.name(last).lower().replace("-", "_").replace(" ", "_")
@@ -226,24 +226,24 @@ def bound_as(key: str) -> str:
 
 
 def bindings_of(key: KeyBinding) -> str:
-    """All keys of an action as one comma-separated text for a Textual binding; '' where it has none."""
+    """Return the keys of an action, separated by commas, for a Textual binding; empty string for none."""
     return ",".join(bound_as(name) for name in key.keys)
 
 
 def shown(key: KeyBinding) -> str:
-    """The keys of an action as people read them: 'space', '+ =', '^p :'."""
+    """Return the keys of an action as help shows them: 'space', '+ =', '^p :'."""
     return " ".join(shown_key(name) for name in key.keys)
 
 
 def shown_key(name: str) -> str:
-    """One key as people read it: a control key with a caret, a function key with a capital, others as they are."""
+    """Return a key as help shows it: control keys with a caret, function keys in upper case."""
     if name.startswith("ctrl+"):
         return f"^{name.removeprefix('ctrl+')}"
     return name.upper() if name[1:].isdigit() else name
 
 
 def _parts(name: str) -> tuple[list[str], str]:
-    """The modifiers in small letters, and the key they hold: a plus at the end is the plus key itself."""
+    """Return the modifiers in lower case and the key; a plus at the end is the plus key."""
     held, plus, key = name[:-1].rpartition("+")
     modifiers = held.lower().split("+") if plus else []
     return modifiers, key + name[-1:]

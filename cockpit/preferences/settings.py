@@ -1,4 +1,4 @@
-"""A person's own settings: keys, theme, marker, bell and notifications, read from one YAML file."""
+"""User settings: keys, theme, marker, bell and notifications, read from one YAML file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_POLL_RATE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one person wants the cockpit; `poll_rate` is in looks at the journal per second, above 0 and at most 10."""
+    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10."""
 
     keys: tuple[KeyBinding, ...] = KEYS
     theme: str = "cockpit-dark"
@@ -34,30 +34,31 @@ class Settings:
 
 
 def settings_file() -> Path:
-    """Where the settings lie: training-cockpit/cockpit.yaml in XDG_CONFIG_HOME, else in ~/.config."""
+    """Return the path of the settings: training-cockpit/cockpit.yaml in XDG_CONFIG_HOME, else in ~/.config."""
     return _xdg("XDG_CONFIG_HOME", ".config") / SETTINGS_FILE
 
 
 def state_folder() -> Path:
-    """Where the cockpit remembers what it has shown once: training-cockpit in XDG_STATE_HOME, else ~/.local/state."""
+    """Return the folder of the cockpit's state: training-cockpit in XDG_STATE_HOME, else in ~/.local/state."""
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
 def _xdg(variable: str, default: str) -> Path:
-    """The program's folder in a base directory; a relative path in the variable does not count, says the standard."""
+    """Return the program's folder in a base directory; the standard ignores a relative path in the variable."""
     named = Path(os.environ.get(variable, ""))
     return (named if named.is_absolute() else Path.home() / default) / FOLDER
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in the file `path`; the defaults where there is none. A terminal of few characters gets few.
+    """Return the settings in the file `path`, or the defaults if it does not exist.
 
-    Raises UserError with file and line for a key that does not exist or a value that cannot be.
+    The default marker is ASCII on a terminal without Unicode. Raises UserError with file and line for an unknown key or
+    an invalid value.
     """
     marker: Marker = "braille" if shows_unicode() else "ascii"
     if not path.is_file():
         return Settings(marker=marker)
-    # YAML costs 30 ms of a start, and most people have no such file.
+    # Importing YAML takes 30 ms of a start, and usually there is no such file.
     from engine.config.yaml_source import read_settings  # noqa: PLC0415
 
     try:
@@ -80,7 +81,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def _key(below: list[str], value: object, where: str) -> Mapping[str, tuple[str, ...]]:
-    """The keys that one line gives to an action: a word, a list of words, or an empty list for none."""
+    """Return the keys that one line gives to an action: a word, a list of words, or an empty list for none."""
     if not below and value in (None, {}):
         return {}
     if len(below) != 1:

@@ -1,4 +1,4 @@
-"""The cockpit's own themes, dark and light: colours that people with any kind of colour vision tell apart."""
+"""The cockpit's own themes, dark and light, with colours that suit all kinds of colour vision."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ THEMES: Final = (
 )
 
 IN_TURN: Final = (DARK, LIGHT, "nord", "gruvbox")
-"""What the theme key goes through: the cockpit's own, and two of Textual's that many terminals are set to."""
+"""Themes that the theme key cycles through: the cockpit's own, and two common ones of Textual."""

@@ -1,4 +1,4 @@
-"""The strip that answers: what became of a command or a key, for a few seconds, covering nothing."""
+"""The strip that shows the answer to a command or key for a few seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_LINES: Final = 3
 
 
 class AnswerStrip(LinePanel):
-    """One answer at a time, the newest. It takes lines of its own while it is shown, and none otherwise."""
+    """The newest answer. It has lines of its own while it is shown, and none otherwise."""
 
     TITLE: ClassVar[str] = "Answer"
     DEFAULT_CSS = """
@@ -34,11 +34,11 @@ class AnswerStrip(LinePanel):
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
         self.text = ""
-        """What is said now; '' for nothing."""
+        """Text of the answer; empty string for none."""
         self._timer: Timer | None = None
 
     def say(self, text: str, severity: Severity = "information", *, seconds: float | None = None) -> None:
-        """Show `text` (never markup) for `seconds`, or for as long as one of its severity deserves."""
+        """Show `text` (never markup) for `seconds`, or for the default time of its severity."""
         self.text = escape_control(text)
         self.set_class(severity == "warning", "-warning")
         self.set_class(severity == "error", "-error")
@@ -49,9 +49,9 @@ class AnswerStrip(LinePanel):
         self._timer = self.set_timer(seconds or _SECONDS[severity], self.clear)
 
     def clear(self) -> None:
-        """Take the answer away."""
+        """Hide the answer."""
         self.text, self.display = "", False
 
     def lines(self, width: int) -> list[Content]:
-        """The answer between words, on a few lines at most."""
+        """Return the answer, wrapped to a few lines at most."""
         return wrapped(self.text, width, most=_MOST_LINES) if self.text else []

@@ -1,4 +1,4 @@
-"""Textual's compositor, with the work of an update bounded by what has changed."""
+"""Textual's compositor with updates whose cost depends on the changed regions only."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 
 
 TESTED_VERSIONS: Final = ("8.2.0", "8.2.1", "8.2.2", "8.2.3", "8.2.4", "8.2.5", "8.2.6", "8.2.7", "8.2.8")
-"""The versions of Textual that the frugal compositor was tested with: it depends on how theirs works inside."""
+"""Versions of Textual that the frugal compositor was tested with, as it depends on internals."""
 
 
 class MeasuresAgain:
-    """For a screen: a widget that asks for a layout is measured again, before Textual lays out.
+    """Mixin for a screen: a widget that requests a layout is measured again before it.
 
-    Textual keeps a size that it measured between a first and a second change of a widget's content. Stands before the
-    screen's own base, and is none itself: Textual takes a widget's style from its first base alone.
+    Textual keeps the size from between two changes of a widget's content. The mixin comes before the screen's base
+    class and is no screen, as Textual takes a style from the first base only.
     """
 
     def on_layout(self, message: Layout) -> None:
-        """Make what was measured of the widget count as old."""
+        """Discard the widget's cached size."""
         forget_measures(message.widget)
 
 
 class FrugalCompositor(OpenCompositor):
-    """Asks only widgets that have changed, or lie where something has, for lines, and only for the lines in question.
+    """Compositor that renders only widgets and lines in changed regions.
 
-    Textual's own asks every visible widget for all of its lines at every update, containers
-    that are hidden behind their contents too: many times the work where one chart among six has changed.
+    Textual's own renders all lines of every visible widget at every update, hidden containers included. That is many
+    times the work if one chart of six has changed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.is_held = False
-        """Nothing is put together: what stands on the terminal stays there until there is something to show."""
+        """Whether updates are suppressed, so that the terminal keeps its present content."""
         self._changed: tuple[Region, ...] | None = None
 
     def render_update(
         self, full: bool = False, screen_stack: list[Screen[Any]] | None = None, simplify: bool = False
     ) -> RenderableType | None:
-        """What to write now; None where nothing is new, and while it is held, unless everything is asked for."""
+        """Return the update to write; `None` without changes, or while held, unless `full` is set."""
         if self.is_held and not full:
             return None
         return super().render_update(full, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        """What to write for the regions that were refreshed since the last update; None where there are none."""
+        """Return the update of the regions refreshed since the last one; `None` for none."""
         self._changed = _outermost(self.dirty_regions)
         try:
             return super().render_partial_update()
@@ -68,7 +68,7 @@ class FrugalCompositor(OpenCompositor):
             self._changed = None
 
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Return the lines that have changed, and no others."""
+        """Yield the changed lines only."""
         changed = (crop or self.size.region,) if self._changed is None else self._changed
         drawn: list[Region] = []
         for widget, (region, clip) in self.visible_widgets.items():
@@ -81,7 +81,7 @@ class FrugalCompositor(OpenCompositor):
 
 
 def install_compositor(screen: Screen[Any]) -> FrugalCompositor | None:
-    """Give `screen` the frugal compositor; leave it Textual's own and return None on a version that was not tested."""
+    """Install the frugal compositor on `screen` and return it; return `None` on an untested version."""
     if installed_version() not in TESTED_VERSIONS:
         return None
     compositor = FrugalCompositor()
@@ -90,13 +90,13 @@ def install_compositor(screen: Screen[Any]) -> FrugalCompositor | None:
 
 
 def hold_back(compositor: FrugalCompositor | None, is_held: bool) -> None:
-    """Keep an incomplete picture back, or no longer; without the frugal compositor the parts are shown as they come."""
+    """Suppress updates, or allow them; without the frugal compositor, partial pictures are shown."""
     if compositor is not None:
         compositor.is_held = is_held
 
 
 def _outermost(regions: Iterable[Region]) -> tuple[Region, ...]:
-    """The regions that lie in no other: a tab that comes and all that is in it change together."""
+    """Return the regions that lie in no other region."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda region: region.area, reverse=True):
         if not any(other.contains_region(region) for other in kept):
@@ -105,9 +105,9 @@ def _outermost(regions: Iterable[Region]) -> tuple[Region, ...]:
 
 
 def _uncovered(parts: list[Region], covers: list[Region]) -> Region | None:
-    """The smallest region around what `covers` leave of `parts`; None where they leave nothing.
+    """Return the smallest region around the parts that `covers` leave visible; `None` for none.
 
-    Every cell of a widget is opaque, and widgets come from front to back: what lies behind one need not be drawn.
+    Every cell of a widget is opaque and widgets come front to back, so covered parts need no drawing.
     """
     for cover in covers:
         if not parts:
@@ -118,7 +118,7 @@ def _uncovered(parts: list[Region], covers: list[Region]) -> Region | None:
 
 
 def _without(part: Region, cover: Region) -> Iterable[Region]:
-    """What is left of `part`, in up to four pieces: above, below, left and right of `cover`."""
+    """Yield the rest of `part` in up to four pieces: above, below, left and right of `cover`."""
     common = part.intersection(cover)
     if not common:
         yield part

@@ -1,4 +1,4 @@
-"""Help for where a person is, and the map of all keys; both are built from the key table."""
+"""Help for the current tab, and the list of all keys, both built from the key table."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
     "log": ("reliability", "When a run ends"),
     "config": ("configuration", "Keys of the configuration"),
 }
-"""The page of the manual and its section that help shows on each tab."""
+"""The manual's page and section that help shows on each tab."""
 
 _HELP_COLUMNS: Final = 56
-"""What a line of help has beside its key in the narrowest box that is not squeezed."""
+"""Columns for a help line next to its key in the narrowest box."""
 
 
 class _Pages(ModalScreen[None], inherit_bindings=False):
@@ -44,19 +44,19 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
         self._parts = tuple(parts)
 
     def compose(self) -> ComposeResult:
-        """The text, that scrolls where it is longer than the screen."""
+        """Yield the text in a scrollable box."""
         with VerticalScroll() as box:
             box.border_title, box.border_subtitle = self._heading, "escape closes"
             for part in self._parts:
                 yield Static(part, markup=False)
 
     def action_close(self) -> None:
-        """Back to the run."""
+        """Close the box."""
         self.dismiss(None)
 
 
 class HelpScreen(_Pages):
-    """Help for the tab `tab`: its panels by (title, text), the keys that act on it, and the manual's page about it."""
+    """Help for the tab `tab`: its panels by (title, text), its keys, and the manual's page."""
 
     def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[KeyBinding]) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
@@ -65,7 +65,7 @@ class HelpScreen(_Pages):
         self._tab = tab
 
     def on_mount(self) -> None:
-        """Add the page once keys and texts are on the screen: its parser takes a moment to import."""
+        """Add the page after the first refresh, as importing its parser takes a moment."""
         if self._tab in PAGE_OF:
             self.call_after_refresh(self._add_page)
 
@@ -87,7 +87,7 @@ class KeyMapScreen(_Pages):
 
 
 def table(group: Group, keys: Sequence[KeyBinding]) -> Content:
-    """A group's keys, one a line, with what each does."""
+    """Return a group's keys, one per line, each with its help."""
     lines = [Content.assemble((GROUPS[group], "bold $text-primary"))]
     for key in keys:
         if key.group == group:

@@ -1,4 +1,4 @@
-"""The bottom line: the keys that matter most now, as many as fit, each a button for the mouse."""
+"""The bottom line: the most important keys at present, as many as fit, each a button."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What the keys depend on: the tab that is shown, whether the run is paused, open to steering, or has an alert."""
+    """Inputs of the key bar: the tab, and whether the run is paused, can be steered, or has an alert."""
 
     tab: str = "charts"
     paused: bool = False
@@ -29,7 +29,7 @@ class Present:
 
 
 class KeyBar(Static):
-    """Keys and labels on one line, chosen for what the run does and for what is shown."""
+    """Keys and labels on one line, chosen for the run's state and the tab."""
 
     def __init__(self, keys: Sequence[KeyBinding], *, id: str | None = None) -> None:
         super().__init__(markup=False, id=id)
@@ -37,13 +37,13 @@ class KeyBar(Static):
         self._present = Present()
 
     def show(self, present: Present) -> None:
-        """Offer the keys that matter in `present`."""
+        """Show the keys for `present`."""
         if present != self._present:
             self._present = present
             self._write()
 
     def on_resize(self, event: events.Resize) -> None:
-        """As many keys as the new width has room for."""
+        """Show as many keys as the new width has room for."""
         self._write()
 
     def _write(self) -> None:
@@ -60,14 +60,14 @@ class KeyBar(Static):
 
 
 def label_of(key: KeyBinding, present: Present) -> str:
-    """What `key` does in `present`."""
+    """Return the label of `key` for `present`."""
     if key.action == "pause":
         return "resume" if present.paused else "pause"
     return key.label
 
 
 def wanted(keys: Sequence[KeyBinding], present: Present) -> list[KeyBinding]:
-    """The keys worth a place in the bottom line, the most needed first; none that would only be refused."""
+    """Return the keys for the bottom line, the most important first, without those that would be refused."""
     alerted, step = _ALERTED if present.alerted else (), ("step",) if present.paused else ()
     first = (*_ALWAYS, *alerted[:1], *step, *alerted[1:], *(_PAUSED if present.paused else _USUAL))
     offered = [key for key in keys if key.keys and (key.footer or key.action in alerted) and _acts(key, present)]
@@ -76,14 +76,14 @@ def wanted(keys: Sequence[KeyBinding], present: Present) -> list[KeyBinding]:
 
 
 def _acts(key: KeyBinding, present: Present) -> bool:
-    """Whether `key` does anything now. An alert can be acknowledged after the end too; nothing can be done about it."""
+    """Return whether `key` has an effect now. An alert can be acknowledged after the end, but not remedied."""
     if key.group == "steer":
         return present.steerable or key.action == "acknowledge"
     return key.group != "charts" or present.tab == "charts"
 
 
 def fitting(keys: Sequence[KeyBinding], width: int, label: Callable[[KeyBinding], str]) -> list[KeyBinding]:
-    """The first of `keys` whose texts fit into `width` columns together."""
+    """Return the first of `keys` whose texts fit into `width` columns."""
     chosen: list[KeyBinding] = []
     left = width
     for key in keys:

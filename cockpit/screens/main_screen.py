@@ -1,4 +1,4 @@
-"""The screen on a run: header, alert, tabs, charts and panels, laid out for the terminal's size."""
+"""The main screen: header, alert, tabs, charts and panels, laid out for the terminal's size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cockpit.screens.compositor import MeasuresAgain, hold_back, install_composi
 from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
-from cockpit.screens.tabs import beside_charts, tab_of
+from cockpit.screens.tabs import side_panels, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
@@ -34,30 +34,30 @@ from cockpit.text.format import escape_control
 from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18
-"""Below this nothing can be read."""
+"""The smallest size at which the screen is readable."""
 
 _CHART_SECONDS = 0.35
-"""How often the charts hear of a run that only goes on."""
+"""Interval of the charts' updates while only new steps arrive."""
 
 _COLUMN_SECONDS = 2.0
-"""How often the column beside the charts is brought up to date then."""
+"""Interval of the side column's updates while only new steps arrive."""
 
 _TABS_AFTER = 0.3
-"""Seconds between the first picture and the next tabs, so that a tab is there when somebody wants it."""
+"""Seconds between the first picture and the construction of each further tab."""
 
 _ROOMY_HEIGHT, _FEW_LINES = 34, 3
-"""Below this height an ended run has only so many lines for how it ended and what can be done next."""
+"""Below this height an ended run has this many lines for its end and the next commands."""
 
 _SIZES = (("large", 170, 42), ("medium", 110, 34))
-"""From which size on there is a side column, and from which a wide one."""
+"""Sizes from which the side column is wide, and from which there is one."""
 
 
 class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
-    """Hands what is new to the panels that are on screen, and to no others."""
+    """Passes updates to the visible panels only."""
 
     AUTO_FOCUS = ""
 
-    # Textual draws the whole screen again whenever the focus moves; the widgets that show it redraw themselves.
+    # Textual redraws the whole screen when the focus moves; here the widgets that show it redraw themselves.
     focused = var[Widget | None](None, init=False)
 
     def __init__(
@@ -82,22 +82,22 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
         self._body = ContentSwitcher(self.charts, initial="charts", id="body")
         self.tab = "charts"
-        """The name of the tab that is shown, or about to be."""
+        """Name of the tab that is shown or requested."""
         self._tab_bar = TabBar(settings.keys, id="tabs")
         self._key_bar = KeyBar(settings.keys, id="keys")
         self.set_class(hinted, "-hinted")
 
     def compose(self) -> ComposeResult:
-        """Every part there may be; classes on the screen say which are displayed."""
+        """Yield every part; classes on the screen decide which are displayed."""
         marker = self._settings.marker
-        self._fit(self.app.size)  # after mounting it would have every widget styled and laid out once more
+        self._fit(self.app.size)  # after mounting, every widget would be styled and laid out once more
         with Vertical(id="all"):
             yield Header(marker=marker, reduced_motion=self._settings.reduced_motion, id="header")
             yield self.banner
             yield self._tab_bar
             with Horizontal(id="middle"):
                 yield self._body
-                yield VerticalScroll(*beside_charts(marker), id="side", can_focus=False)
+                yield VerticalScroll(*side_panels(marker), id="side", can_focus=False)
             yield self._pending
             yield self.answers
             yield Static(id="ending", markup=False)
@@ -106,25 +106,25 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         yield Static(id="too-small", markup=False)
 
     def on_mount(self) -> None:
-        """Begin with the charts, once there is a layout to fill."""
-        # Ten queries a second over the whole tree would cost more than all the rest of a quiet screen.
+        """Show the first tab after the first layout."""
+        # Ten queries a second over the whole tree would cost more than the rest of a quiet screen.
         self._panels = tuple(panel for panel in self.query(Panel) if not _shows_itself(panel))
         self._column_panels = frozenset(self.query_one("#side").query(Panel))
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        """Show the charts, or the tab whose key was faster than the first layout."""
+        """Show the charts, or the tab of a key that came before the first layout."""
         self.show_tab(self.tab)
 
     def show_tab(self, name: str) -> None:
-        """Show the tab of that name, as soon as it is made; its panels get everything at once."""
+        """Show the tab of that name once it is made; its panels get everything."""
         self.tab = name
         if name not in self._made():
             self.call_later(self._make, name)
             return
-        self._tab_bar.show(name)  # first, so that one picture shows it together with the tab
+        self._tab_bar.show(name)  # first, so that one update shows it together with the tab
         self._body.current = name
-        # A class would have every panel in it styled and drawn again when it comes back.
+        # With a class every panel in it would be styled and drawn again.
         self.query_one("#side").styles.display = None if name == "charts" else "none"
         self._focus_on(name)
         self.apply_update(SessionUpdate())
@@ -132,7 +132,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             self.call_after_refresh(self._uncover)
 
     def _uncover(self) -> None:
-        """The first picture, once the panels' contents have said how high they are: charts are drawn for one size."""
+        """Show the first picture once the panels' heights are known, so that charts are drawn for one size."""
         if self._is_first_picture:
             self._is_first_picture = False
             hold_back(self._frugal, False)
@@ -144,7 +144,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         return {tab.id for tab in self._body.children}
 
     async def _make(self, name: str) -> None:
-        """Put the tab of that name behind the others, and show it where it is waited for."""
+        """Mount the tab of that name, and show it if it was requested."""
         if name not in self._made():
             tab = tab_of(name, self._settings.marker)
             await self._body.mount(tab)
@@ -159,19 +159,19 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             self.set_timer(_TABS_AFTER, self._make_next)
 
     def _focus_on(self, name: str) -> None:
-        """Let the keys that move and scroll act on what the tab shows."""
+        """Focus the widget of the tab that handles moving and scrolling."""
         tab = self.query_one(f"#{name}")
         if name == "charts":
             self.set_focus(None)
         elif tab.focusable:
             tab.focus(scroll_visible=False)
         else:
-            # A search that had the focus would take every key for a letter.
+            # A search field with the focus would take every key as text.
             found = (widget for widget in tab.query("*") if widget.focusable and not isinstance(widget, Input))
             self.set_focus(next(found, None), scroll_visible=False)
 
     def help_texts(self) -> list[tuple[str, str]]:
-        """Title and help of the panels that can be seen, those of the tab first."""
+        """Return title and help of the visible panels, those of the tab first."""
         tab = self.query_one(f"#{self._body.current}")
         seen = [panel for panel in self.query(Panel) if _is_displayed(panel)]
         seen.sort(key=lambda panel: tab not in panel.ancestors_with_self)
@@ -183,7 +183,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self.show_tab(names[(names.index(self.tab) + by) % len(names)])
 
     def tick(self, update: SessionUpdate) -> None:
-        """What is new, ten times a second; where nothing is, charts that are behind have their turn."""
+        """Pass on an update, ten times a second; without one, let outdated charts be drawn."""
         is_waiting = self._session.pending or self._pending.display
         if update or is_waiting or self._for_charts.holds or self._for_column.holds:
             self.apply_update(update)
@@ -191,7 +191,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             self.charts.board.catch_up()
 
     def apply_update(self, update: SessionUpdate) -> None:
-        """Hand on what is new; a panel that was out of sight until now gets everything."""
+        """Pass on an update; a panel that was hidden until now gets everything."""
         if not self.is_mounted:
             return
         is_waited_for = bool(self._session.pending)
@@ -203,7 +203,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             if panel not in self._told:
                 self.update_panel(panel, FULL_UPDATE)
             elif panel not in self._seen:
-                # A tab stands there at once as it was left, and is brought up to date by the next picture.
+                # The tab appears immediately with its old content; the next refresh updates it.
                 self.call_after_refresh(self.update_panel, panel, FULL_UPDATE)
             elif what := charts if panel is self.charts else column if panel in self._column_panels else update:
                 self.update_panel(panel, what)
@@ -214,14 +214,14 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._key_bar.show(_present(self._session, self.tab, alerted=bool(self.banner.num_open)))
 
     def update_panel(self, panel: Panel, update: SessionUpdate) -> None:
-        """Let `panel` take `update`; what goes wrong in it is the panel's affair, not the screen's."""
+        """Update `panel`; an exception in it is reported and does not affect the screen."""
         try:
             panel.apply_update(self._session, update)
         except Exception as error:
             self.app.post_message(PanelFailed(panel, error))
 
     def switch_off(self, panel: Panel, why: str) -> None:
-        """Take `panel` off the screen and say so in its place."""
+        """Hide `panel` and show a notice in its place."""
         self._seen.discard(panel)
         if panel.is_attached and panel.display:
             notice = f"! {panel.TITLE} is switched off after a fault: {escape_control(why)}"
@@ -230,7 +230,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._off.add(panel)
 
     def say_ended(self, lines: Sequence[str], *, failed: bool = False) -> None:
-        """Keep some lines about how the training ended; of ways on, as many as a low terminal has room for."""
+        """Show some lines about the end of the run; a low terminal gets the first ones only."""
         ending = self.query_one("#ending", Static)
         ending.update("\n".join(lines if self.size.height >= _ROOMY_HEIGHT else lines[:_FEW_LINES]))
         ending.set_class(failed, "failed")
@@ -249,7 +249,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self.call_after_refresh(self.apply_update, SessionUpdate())
 
     def _fit(self, size: Size) -> None:
-        """Say by classes what there is room for."""
+        """Set the classes for a size."""
         width, height = size
         self.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "-too-small")
         fitting = next((name for name, columns, lines in _SIZES if width >= columns and height >= lines), "")
@@ -258,14 +258,14 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
 
 
 def _present(session: Session, tab: str, *, alerted: bool) -> Present:
-    """What the keys depend on, as it stands now."""
+    """Return the present inputs of the key bar."""
     state = session.state
     paused = state is not None and state.activity is Activity.PAUSED
     return Present(tab=tab, paused=paused, steerable=state is None or not blocked(session), alerted=alerted)
 
 
 def _shows_itself(panel: Panel) -> bool:
-    """Whether the panel hides while it has nothing to say: it must hear everything, or it would never come back."""
+    """Return whether the panel hides itself when empty, so that it needs updates while hidden."""
     return isinstance(panel, Banner | PendingStrip | AnswerStrip)
 
 

@@ -1,4 +1,4 @@
-"""Every action in the command palette, with what it would do now or why it would do nothing."""
+"""The command palette: every action with its effect, or why it is not available."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cockpit.text.format import escape_control
 
 
 class ActionProvider(Provider):
-    """Finds actions by their labels, their helps and their names."""
+    """Finds actions by label, help and name."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class ActionProvider(Provider):
         self._dispatch = dispatch
 
     async def discover(self) -> Hits:
-        """All of them, before a letter is typed; those that would do nothing come last."""
+        """Yield all actions before a letter is typed, those without effect last."""
         for key in sorted(self._keys, key=lambda key: bool(self._why_not(key))):
             shown_title, do = self._shown(key, Content(self._title(key))), partial(self._dispatch, key.action)
             yield DiscoveryHit(shown_title, do, text=self._title(key), help=self._says(key))
 
     async def search(self, query: str) -> Hits:
-        """Those that match, the best first."""
+        """Yield the matching actions, the best first."""
         matcher = self.matcher(query)
         for key in self._keys:
             title = self._title(key)
@@ -57,7 +57,7 @@ class ActionProvider(Provider):
         return title.stylize("$foreground 45%") + Content(" - not now") if self._why_not(key) else title
 
     def _why_not(self, key: KeyBinding) -> str:
-        """Why the action would do nothing now, '' where it does something."""
+        """Return why the action has no effect now; empty string if it has one."""
         if not self._steering.handles(key.action):
             return ""
         effect = self._steering.effect(key.action)

@@ -1,4 +1,4 @@
-"""A fault in a part of the screen: which part it was, how often, and what is left of the screen without it."""
+"""Faults of panels: which panel failed, how often, and which panel to switch off."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from textual.widget import Widget
 from cockpit.panels.toolkit.panel import Panel
 
 PATIENCE: Final = 3
-"""How often in a row a panel may fail to take update before it is switched off."""
+"""Failed updates in a row after which a panel is switched off."""
 
 
 class PanelFailed(Message):
-    """A panel could not take update; what is on the screen of it may be old."""
+    """A panel failed to update; its content may be outdated."""
 
     def __init__(self, panel: Panel, error: Exception) -> None:
         self.panel = panel
@@ -25,8 +25,7 @@ class PanelFailed(Message):
 
 
 def culprit(error: BaseException) -> Widget | None:
-    """The widget in whose code `error` was raised: the innermost one of the traceback that is no screen, else the
-    screen."""
+    """Return the innermost widget of the traceback that is no screen; without one the screen, or `None`."""
     screen: Widget | None = None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
@@ -39,28 +38,28 @@ def culprit(error: BaseException) -> Widget | None:
 
 
 def panel_of(widget: Widget | None) -> Panel | None:
-    """The outermost panel around `widget`, itself included; None where there is none."""
+    """Return the outermost panel that contains `widget` or is it; `None` for none."""
     if widget is None:
         return None
     return next((node for node in reversed(widget.ancestors_with_self) if isinstance(node, Panel)), None)
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line: its kind and what it says."""
+    """Return an exception in one line: type and message."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class Faults:
-    """Which panel has failed how often in taking update."""
+    """Counts the failed updates of each panel."""
 
     def __init__(self) -> None:
         self._in_take: dict[Panel, int] = {}
 
     def part_to_switch_off(self, error: BaseException, panel: Panel | None) -> Panel | None:
-        """The panel to switch off after `error`; None where the screen goes on as it is.
+        """Return the panel to switch off after `error`; `None` to keep all.
 
-        `panel` could not take update and gets some more chances. Without it the error came out of drawing or of a
-        message: Textual handles no further message of that widget, so that its panel is of no more use.
+        A `panel` that failed to update may try again a few times. Without `panel` the error came from drawing or a
+        message: Textual handles no further message of that widget, so its panel is switched off.
         """
         if panel is None:
             return panel_of(culprit(error))

@@ -1,4 +1,4 @@
-"""The question at the door: stop the training with a checkpoint, or stay."""
+"""The dialog that confirms the end of the training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from textual.widgets import Static
 
 _TEXT: Final = """\
 enter, y     write a checkpoint and end the run
-escape, n    stay: nothing changes"""
+escape, n    cancel: nothing changes"""
 
 
 class QuitScreen(ModalScreen[bool], inherit_bindings=False):
-    """Closes with True for the end of the run, with False for staying."""
+    """Closes with `True` to stop the run with a checkpoint, with `False` to cancel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y,ctrl+c", "answer(True)", show=False),
@@ -38,7 +38,7 @@ class QuitScreen(ModalScreen[bool], inherit_bindings=False):
     """
 
     def compose(self) -> ComposeResult:
-        """The two ways, with their keys."""
+        """Yield the two choices with their keys."""
         with Vertical(id="box") as box:
             box.border_title = "! Stop the training?"
             yield Static(_TEXT, markup=False)

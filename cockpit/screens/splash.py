@@ -1,4 +1,4 @@
-"""The first frame: who is here and what is being done, while everything else is still on its way."""
+"""The first frame, shown while the program starts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from textual.widgets import Static
 
 
 class SplashScreen(Screen[None], inherit_bindings=False):
-    """Needs nothing but Textual, so that it is there at once."""
+    """Screen that needs nothing but Textual, so that it appears immediately."""
 
     def __init__(self, run: str) -> None:
         super().__init__()
         self._run = run
 
     def compose(self) -> ComposeResult:
-        """The program's name, the run's, and what is done now."""
+        """Yield the program's name, the run's name, and the present activity."""
         with Middle(), Center():
             yield Static("Training Cockpit", id="opening-title", markup=False)
             yield Static(self._run, id="opening-run", markup=False)

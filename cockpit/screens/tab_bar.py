@@ -1,4 +1,4 @@
-"""One line that names what can be shown and what is; a click or the key shows it."""
+"""One line with the names of the tabs; a click or a key selects one."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TABS: Mapping[str, str] = {
     "show_log": "log",
     "show_config": "config",
 }
-"""From the action that shows a tab to the tab's name, from left to right."""
+"""Actions that select a tab and the tab's name, from left to right."""
 
 
 class TabBar(Static):
-    """The tabs with their keys, the current one marked by brackets as well as by colour."""
+    """The tabs with their keys, the current one in brackets and in colour."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-bar--current", "tab-bar--key"}
 
@@ -41,7 +41,7 @@ class TabBar(Static):
         self.update(next((line for line in lines if line.cell_length <= width), cut(lines[-1], width)), layout=False)
 
     def on_resize(self, event: events.Resize) -> None:
-        """A narrow line gives up blanks first, then the keys: no name is cut."""
+        """Fit the line to the width: blanks are dropped first, then keys; no name is cut."""
         self.show(self._current)
 
     def _line(self, *, with_keys: bool, pad: str = "") -> Content:

@@ -1,4 +1,4 @@
-"""What the tabs hold; each is imported and made when it is first wanted, or when there is nothing better to do."""
+"""Contents of the tabs; each is imported and made on demand or while the screen is idle."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from cockpit.panels.status.safety import SafetyPanel
 from cockpit.panels.toolkit.panel import Panel
 
 
-def beside_charts(marker: Marker) -> Iterator[Panel]:
-    """What is below the others may be out of sight: safety comes first."""
+def side_panels(marker: Marker) -> Iterator[Panel]:
+    """Yield the panels of the side column; safety comes first, as the others may not fit."""
     yield SafetyPanel(marker=marker)
     yield PhasesPanel(marker=marker)
     yield ComponentsPanel(marker=marker)
 
 
 def _column(marker: Marker) -> Iterator[Panel]:
-    """Phases, modules and safety, one below the other."""
+    """Yield the panels of the run tab."""
     yield PhasesPanel(marker=marker)
     yield ComponentsPanel(marker=marker)
     yield SafetyPanel(marker=marker)
 
 
 def tab_of(name: str, marker: Marker) -> Widget:
-    """What the tab of that name holds, not displayed yet. Raises ValueError for the charts and for no tab at all."""
+    """Return the content of the tab of that name, not displayed yet. Raises ValueError for an unknown name."""
     tab = _tab_of(name, marker)
     tab.display = False
     return tab

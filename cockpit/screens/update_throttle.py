@@ -1,4 +1,4 @@
-"""News kept back for a moment: what only drifts is shown at the pace of a reader, what happens is shown at once."""
+"""Throttle of updates: changed numbers are batched, events are passed on immediately."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cockpit.session.session import SessionUpdate
 
 
 class UpdateThrottle:
-    """Gives out what it was given every `seconds`, all of it together; at once where something has happened."""
+    """Merges updates and returns them every `seconds`, or immediately after an event."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -19,11 +19,11 @@ class UpdateThrottle:
 
     @property
     def holds(self) -> bool:
-        """Something was given and not given out."""
+        """Return whether an update is held."""
         return bool(self._held)
 
     def update(self, update: SessionUpdate, *, at_once: bool = False) -> SessionUpdate:
-        """What is due now, `update` included; falsy where nothing is."""
+        """Return the merged update if it is due, else an empty one."""
         self._held = together(self._held, update)
         now = self._clock()
         if not self._held or not (at_once or has_happened(update) or now - self._given_at >= self._seconds):
@@ -33,12 +33,12 @@ class UpdateThrottle:
 
 
 def has_happened(update: SessionUpdate) -> bool:
-    """Whether something happened, rather than only went on."""
+    """Return whether an update has events, answers or a rewind, not only new numbers."""
     return bool(update.entries or update.answers or update.rewound)
 
 
 def together(one: SessionUpdate, other: SessionUpdate) -> SessionUpdate:
-    """Two pieces of update as one."""
+    """Return two updates merged into one."""
     return SessionUpdate(
         state=one.state or other.state,
         steps=one.steps or other.steps,

@@ -1,4 +1,4 @@
-"""The whole screen in characters that every font has: for terminals whose font lacks boxes and signs."""
+"""A filter that shows the screen in ASCII, for terminals whose font lacks boxes and signs."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _TABLE: Final = str.maketrans(
     | dict.fromkeys(_DOWN, "|")
     | _SIGNS
 )
-"""As many cells as before. Letters are left alone, whatever their alphabet: names and notes are a person's own."""
+"""The table keeps the number of cells. Letters of any alphabet are unchanged, as names and notes contain them."""
 
 
 class AsciiFilter(LineFilter):
-    """Writes boxes, blocks and signs with ASCII, wherever on the screen they come from."""
+    """Replaces boxes, blocks and signs by ASCII characters on the whole screen."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same segments, but for their characters."""
+        """Return the segments with replaced characters."""
         if all(segment.text.isascii() for segment in segments):
             return segments
         return [

@@ -1,4 +1,4 @@
-"""Textual's driver on a terminal that is not descriptor 1: the program's own output goes elsewhere."""
+"""Textual's driver on a terminal that is not descriptor 1, as the program's own output goes to the log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cockpit.terminal.textual_private import OpenDriver
 
 
 def driver_on(terminal: Terminal) -> type[Driver]:
-    """A driver class that draws on `terminal` and asks it for its size."""
+    """Return a driver class that draws on `terminal` and uses its size."""
 
     class TerminalDriver(OpenDriver):
-        """Draws on the terminal; what cannot be written because it was closed is dropped."""
+        """Draws on the terminal; output to a closed terminal is dropped."""
 
-        def __init__(self, app: App[Any], **settings: Any) -> None:  # Textual hands its keywords through
+        def __init__(self, app: App[Any], **settings: Any) -> None:  # Textual passes its keywords on
             super().__init__(app, **settings)
             self.draw_on(SafeStream(terminal.stream))  # type: ignore[arg-type]  # it has what the writer thread uses
 

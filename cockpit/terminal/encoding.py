@@ -1,4 +1,4 @@
-"""Whether a terminal can be expected to show more than ASCII."""
+"""Detection of terminals that can show more than ASCII."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PLAIN: Final = ("linux", "vt", "ansi", "cons25", "sun")
 
 
 def shows_unicode(environment: Mapping[str, str] = os.environ, *, coerced: bool | None = None) -> bool:
-    """Whether the locale speaks UTF-8 and the terminal is none that is known to have few characters.
+    """Return whether the locale uses UTF-8 and the terminal is not known to lack characters.
 
-    Python sets LC_CTYPE itself where it was started with the locale C (`coerced`); that says nothing of the terminal.
-    A locale that was never set does not either: containers have none.
+    Python sets LC_CTYPE itself if it starts in the locale C (`coerced`); this does not describe the terminal. An unset
+    locale does not either, as in containers.
     """
     if environment.get("TERM", "").startswith(_PLAIN):
         return False

@@ -1,4 +1,4 @@
-"""A child that outlives the program by a moment: it gives the terminal back where the program was killed."""
+"""A child process that restores the terminal after the program was killed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU,
 
 
 class TerminalGuard:
-    """Writes `give_back` to `terminal` and sets `attributes` when this process dies before `dismiss`.
+    """Writes `give_back` to `terminal` and sets `attributes` if this process dies before `dismiss`.
 
-    SIGKILL, a crash in native code and the kernel's hunt for memory leave a program no time to do that itself. Make it
-    before there are other threads.
+    After SIGKILL, a crash in native code or the out-of-memory killer, the program cannot do that itself. Create it
+    before other threads exist.
     """
 
     def __init__(self, terminal: int, give_back: bytes, attributes: list[Any]) -> None:
@@ -25,11 +25,11 @@ class TerminalGuard:
             _watch(watched, terminal, give_back, attributes)
         os.close(watched)
         os.set_blocking(self._alive, False)
-        # A worker process that is forked later must not keep the pipe open when the program is gone.
+        # A worker process that is forked later must not keep the pipe open after the end of the program.
         os.register_at_fork(after_in_child=self._let_go)
 
     def dismiss(self) -> None:
-        """The terminal is in order: let the child go."""
+        """End the child, as the terminal is restored already."""
         if self._alive < 0:
             return
         with suppress(OSError):
@@ -45,7 +45,7 @@ class TerminalGuard:
 
 
 def _watch(watched: int, terminal: int, give_back: bytes, attributes: list[Any]) -> None:
-    """The child: wait for the last word, or for the pipe to break. Never returns."""
+    """Run the child: wait for the dismissal or the end of the parent. Never returns."""
     try:
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Bytes from a terminal as messages for Textual: none ends the reading, and no reply of the terminal acts as keys."""
+"""Parser of terminal input for Textual: no input stops it, and no reply of the terminal acts as a key."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from cockpit.terminal.textual_private import (
 _LOG: Final = logging.getLogger(__name__)
 
 ESCAPE_SECONDS: Final = 0.1
-"""After this long an escape is the key, and not the start of a sequence."""
+"""Seconds after which an escape is the key, not the start of a sequence."""
 
 BROKEN_SECONDS: Final = 0.5
-"""Silence after which a longer sequence or a paste has lost its end: what comes next is keys."""
+"""Seconds of silence after which an unfinished sequence or paste is dropped, and input is keys again."""
 
 _TICK: Final = 0.05
-"""Seconds between two looks at whether to end, and at what the parser waits for."""
+"""Seconds between two checks of the end and of the parser's deadline."""
 
 _BURST: Final = 128
-"""More characters than this in one read were not typed: they are a paste without marks, not as many actions."""
+"""More characters than this in one read count as a paste, not as typed keys."""
 
 _LONGEST_SEQUENCE: Final = 64
 _LONGEST_HELD: Final = 256
@@ -66,7 +66,7 @@ _OPEN: Final = re.compile(
     rb"|[]P^_X][ -\xff]*(?:\x1b\Z)?"
     rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})?"
 )
-"""The beginning of a unit that has no end yet."""
+"""The beginning of an unfinished unit."""
 
 _CURSOR_REPORT: Final = re.compile(r"\x1b\[\d+;\d+R")
 _SYNCHRONIZED: Final = re.compile(r"\x1b\[\?2026;[1-9]\$y")
@@ -74,7 +74,7 @@ _EXTENDED_KEY: Final = re.compile(r"\x1b\[(\d*)[\d:;]*([~ABCDEFHPQRS])")
 
 
 def read_input(fileno: int, ended: Event, take: Callable[[Message], None]) -> None:
-    """Read keys and hand them on until `ended`. Whatever comes in, this goes on: without it no key works."""
+    """Read keys and pass them to `take` until `ended` is set. Errors are logged, as no key works without this loop."""
     parser = InputParser()
     while not ended.is_set():
         data = _read(fileno)
@@ -88,15 +88,15 @@ def read_input(fileno: int, ended: Event, take: Callable[[Message], None]) -> No
 
 @contextmanager
 def _faults_logged() -> Generator[None]:
-    """Log what goes wrong and go on: the next key is another one."""
+    """Log an exception and continue with the next key."""
     try:
         yield
     except Exception:
-        _LOG.exception("what came from the terminal could not be taken")
+        _LOG.exception("terminal input could not be handled")
 
 
 def _read(fileno: int) -> bytes | None:
-    """What came within one tick; None where nothing did, nothing (b"") where the terminal is closed or not ours now."""
+    """Return the input of one tick: `None` for none, empty bytes if the terminal is closed or in use elsewhere."""
     try:
         ready, _, _ = select.select([fileno], [], [], _TICK)
         return os.read(fileno, 4096) if ready else None
@@ -107,10 +107,10 @@ def _read(fileno: int) -> bytes | None:
 
 
 class InputParser:
-    """Feed it what was read, and let it `tick` several times a second: an end may be missing for good.
+    """Turns bytes into messages. `feed` takes input; `tick` must run several times a second to end sequences.
 
-    A sequence that is broken, unknown or too long is dropped. Textual's own parser hands its characters on as keys:
-    a reply of the terminal would steer the run.
+    A broken, unknown or too long sequence is dropped. Textual's own parser returns its characters as keys, so that a
+    reply of the terminal would steer the run.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -123,7 +123,7 @@ class InputParser:
         self._burst_until = 0.0
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes."""
+        """Return the messages that `data` completes."""
         messages = self.tick()
         self._held += data
         while self._held:
@@ -136,7 +136,7 @@ class InputParser:
         return messages
 
     def tick(self) -> list[Message]:
-        """What is waited for no longer: the escape key, a key with alt, a paste without an end."""
+        """Return the messages after a timeout: the escape key, a key with alt, or a paste without an end."""
         if self._clock() < self._deadline or (not self._held and self._paste is None):
             return []
         held, self._held = bytes(self._held), bytearray()
@@ -147,11 +147,11 @@ class InputParser:
         return list(self._alt(held)) if len(held) == 2 else []
 
     def _read_unit(self) -> list[Message] | None:
-        """Take one unit off what is held; None where its end is still to come."""
+        """Return the messages of the next unit of the buffer; `None` if its end is missing."""
         if (unit := _UNIT.match(self._held)) is not None:
             return self._messages(str(unit.lastgroup), self._take(unit.end()))
         broken = _OPEN.match(self._held)
-        assert broken is not None  # what does not begin with an escape is text
+        assert broken is not None  # input without a leading escape is text
         if broken.end() == len(self._held):
             self._held[_LONGEST_HELD:] = _ESC if len(self._held) > _LONGEST_HELD and self._held.endswith(_ESC) else b""
             return None
@@ -200,7 +200,7 @@ class InputParser:
             yield from self._keys(code)
 
     def _keys(self, code: str, *, alt: bool = False) -> Iterator[Message]:
-        """The keys of a character or a sequence; none for a number that no key has."""
+        """Yield the keys of a character or a sequence; none for an unknown number."""
         extended = _EXTENDED_KEY.fullmatch(code)
         if extended and f"{extended[1] or 1}{extended[2]}" not in FUNCTIONAL_KEYS:
             return
@@ -213,7 +213,7 @@ class InputParser:
                 yield key
 
     def _read_paste(self) -> list[Message] | None:
-        """Move what is held into the paste, up to its end; None while that is still to come."""
+        """Move the buffer into the paste up to its end, and return the paste; `None` if its end is missing."""
         assert self._paste is not None
         end = self._held.find(_PASTE_END)
         if end >= 0:
@@ -236,5 +236,5 @@ def _pasted(text: str) -> events.Paste:
 
 
 def _is_surrogate(character: str | None) -> bool:
-    """Half of a UTF-16 pair, which no file and no terminal takes."""
+    """Return whether the character is half of a UTF-16 pair, which no file or terminal accepts."""
     return character is not None and any("\ud800" <= letter <= "\udfff" for letter in character)

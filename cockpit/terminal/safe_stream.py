@@ -1,4 +1,4 @@
-"""Printing that can never end a run: a terminal that goes away is not written to any more."""
+"""A text stream that drops output if its target fails, so that printing never ends a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DUMB: Final = ("dumb", "unknown")
 
 
 class SafeStream:
-    """A text stream in front of another one: what cannot be written is dropped, and nothing is raised.
+    """A text stream in front of another one; write errors are dropped and never raised.
 
-    Once the other end is gone, the descriptor leads to /dev/null, so that the flush at the interpreter's exit cannot
-    fail either and turn the exit code into 120.
+    After the other end is closed, the descriptor leads to /dev/null. Otherwise the flush at the interpreter's exit
+    would fail and change the exit code to 120.
     """
 
     def __init__(self, target: TextIO) -> None:
@@ -25,11 +25,11 @@ class SafeStream:
 
     @property
     def encoding(self) -> str:
-        """The encoding of the stream behind; utf-8 where it does not say."""
+        """Return the encoding of the target; utf-8 if it has none."""
         return getattr(self._target, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write `text`, with '?' for what the encoding lacks. Returns its length, written or not."""
+        """Write `text`, with '?' for characters outside the encoding; return its length, written or not."""
         if not self.broken:
             try:
                 self._target.write(text.encode(self.encoding, "replace").decode(self.encoding))
@@ -38,7 +38,7 @@ class SafeStream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream behind."""
+        """Flush the target."""
         if not self.broken:
             try:
                 self._target.flush()
@@ -46,11 +46,11 @@ class SafeStream:
                 self._give_up(error)
 
     def isatty(self) -> bool:
-        """Whether a person's terminal is behind."""
+        """Return whether the target is a terminal."""
         return not self.broken and not self._target.closed and self._target.isatty()
 
     def fileno(self) -> int:
-        """The descriptor behind. Raises OSError where there is none."""
+        """Return the target's descriptor. Raises OSError if it has none."""
         return self._target.fileno()
 
     def _give_up(self, error: OSError | ValueError) -> None:
@@ -69,7 +69,7 @@ class SafeStream:
 
 
 def open_console(target: TextIO | None = None, *, width: int | None = None) -> Console:
-    """A rich console on `target` (standard output), that reads no markup, honours NO_COLOR and never raises OSError."""
+    """Return a rich console on `target` (default: standard output); it reads no markup and never raises OSError."""
     stream = SafeStream(sys.stdout if target is None else target)
     return Console(
         file=stream,  # type: ignore[arg-type]  # rich writes, flushes and asks isatty, fileno and encoding: no more
@@ -81,5 +81,5 @@ def open_console(target: TextIO | None = None, *, width: int | None = None) -> C
 
 
 def is_live(console: Console) -> bool:
-    """Whether lines can be redrawn: on a terminal that can move its cursor."""
+    """Return whether lines can be redrawn: on a terminal that can move its cursor."""
     return console.file.isatty() and os.environ.get("TERM", "").lower() not in _DUMB

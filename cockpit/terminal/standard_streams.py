@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or broken: nothing fails by them, and nothing lands in them by mistake."""
+"""Repair of standard streams that are closed, full or broken."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.
 
 
 def open_closed_streams() -> None:
-    """Lead each of the descriptors 0, 1 and 2 that is closed to /dev/null, and give Python the streams it lacks.
+    """Lead each closed descriptor of 0, 1 and 2 to /dev/null, and create Python's missing streams.
 
-    A file that is opened later would otherwise get that number, and what is printed would be written into it.
+    Otherwise the next opened file would get that number and receive the program's output.
     """
     for descriptor in range(3):
         try:
@@ -26,7 +26,7 @@ def open_closed_streams() -> None:
 
 
 def complain(sentence: str) -> None:
-    """Print a sentence on standard error; one that cannot be written is dropped."""
+    """Print a sentence on standard error; ignore write errors."""
     try:
         print(sentence, file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -34,12 +34,12 @@ def complain(sentence: str) -> None:
 
 
 def why_unwritten(error: OSError) -> str:
-    """Return why standard output took no more, '' if `error` has another cause (one of a file names the file)."""
+    """Return why standard output failed; empty string if `error` has another cause, such as a named file."""
     return (error.strerror or "") if error.filename is None and error.errno in _UNWRITABLE else ""
 
 
 def lead_nowhere(descriptor: int) -> None:
-    """Let a standard stream lead to /dev/null, so that the flush at the interpreter's exit cannot fail either."""
+    """Lead a standard stream to /dev/null, so that the flush at the interpreter's exit cannot fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)

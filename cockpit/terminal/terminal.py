@@ -1,4 +1,4 @@
-"""The person's terminal while a screen owns it: the program's own output goes to a log, and it is always given back."""
+"""The terminal while a screen uses it: the program's own output goes to a log; the end restores it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ DUMB: Final = ("", "dumb", "unknown")
 
 GIVE_BACK: Final = "".join(
     (
-        "\x1b[?2026l",  # what was held back is shown
-        "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l",  # the mouse is the terminal's again
-        "\x1b[?2004l\x1b[?1004l\x1b[?2048l",  # no marks around pasted text, at focus or at a new size
-        "\x1b[?7h\x1b[<u\x1b[0m",  # lines wrap, keys are sent as ever, no colour
-        "\x1b[?1049l\x1b[?25h",  # the text from before the screen, with a cursor
+        "\x1b[?2026l",  # end of synchronized output
+        "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l",  # no mouse reports
+        "\x1b[?2004l\x1b[?1004l\x1b[?2048l",  # no bracketed paste, focus or resize reports
+        "\x1b[?7h\x1b[<u\x1b[0m",  # line wrap, default keyboard protocol, no colour
+        "\x1b[?1049l\x1b[?25h",  # main screen buffer, visible cursor
     )
 )
-"""What ends every mode that the screen sets, in whatever state the terminal is."""
+"""Sequences that end every mode of the screen, whatever the terminal's state."""
 
 
 def why_no_screen() -> str:
-    """Why no screen can be opened here; '' where one can."""
+    """Return why no screen can be opened; empty string if one can."""
     if not os.isatty(0) or not os.isatty(1):
         return f"standard {'input' if not os.isatty(0) else 'output'} is not a terminal"
     name = os.environ.get("TERM", "")
@@ -38,16 +38,16 @@ def why_no_screen() -> str:
 
 
 class Terminal:
-    """Between enter and exit, descriptors 1 and 2 lead to the file `log`; `stream` leads to the terminal.
+    """Context in which descriptors 1 and 2 lead to the file `log` and `stream` leads to the terminal.
 
-    Python's prints, native code and child processes write to 1 and 2 and cannot disturb the screen. However the
-    process ends, SIGKILL included, the terminal is given back as it was.
+    Prints, native code and child processes write to 1 and 2 and cannot disturb the screen. The terminal is restored at
+    the end of the process, also after SIGKILL.
     """
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self.is_taken = False
-        """Whether a screen has set modes on the terminal that it has not ended itself."""
+        """Whether a screen has set modes on the terminal that it has not ended."""
         self._screen = 1
         self._attributes: list[Any] = []
         self._saved: tuple[int, int] | None = None
@@ -67,7 +67,7 @@ class Terminal:
         self.release()
 
     def release(self) -> None:
-        """Give the terminal back and let 1 and 2 lead to where they led; a second call does nothing."""
+        """Restore the terminal and descriptors 1 and 2; a second call has no effect."""
         saved, self._saved = self._saved, None
         if saved is None:
             return
@@ -80,22 +80,22 @@ class Terminal:
         self._guard.dismiss()
 
     def restore(self) -> None:
-        """Give the terminal back at once, for a process that ends here; safe in a signal handler."""
+        """Restore the terminal immediately, for a process that ends; safe in a signal handler."""
         give_back(self._screen, self._attributes)
 
     def leave_to_log(self) -> None:
-        """The terminal is gone for good: 1 and 2 lead to the log for as long as the process lives."""
+        """Let 1 and 2 lead to the log for the rest of the process, after the terminal is gone."""
         saved, self._saved = self._saved, None
         if self.is_taken:
-            self.restore()  # for a terminal that is there after all: SIGHUP can be sent by hand
+            self.restore()  # the terminal may still exist: SIGHUP can be sent by hand
         for copy in saved or ():
             os.close(copy)
         self._guard.dismiss()
 
     def keep_log(self) -> None:
-        """Lead 1 and 2 to the log that is there now: one that was deleted is begun again; microseconds otherwise."""
+        """Let 1 and 2 lead to the present log file, which is created again after it was deleted. Takes microseconds."""
         if self._saved is not None and identity_of(self._log) != identity_of(1):
-            with suppress(OSError):  # its directory is not there yet
+            with suppress(OSError):  # its directory may not exist yet
                 self._lead_to_log()
 
     def _lead_to_log(self) -> None:
@@ -106,13 +106,13 @@ class Terminal:
         os.close(log)
 
     def is_gone(self) -> bool:
-        """Whether the terminal was closed; microseconds. For any time, also before it is entered."""
+        """Return whether the terminal was closed. Takes microseconds; also valid before the context is entered."""
         poll = select.poll()
         poll.register(self._screen, 0)
         return any(seen & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, seen in poll.poll(0))
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines; 80 x 24 where the terminal does not say."""
+        """Return columns and lines; 80 x 24 if the terminal has no size."""
         try:
             columns, lines = os.get_terminal_size(self._screen)
         except OSError:
@@ -120,12 +120,12 @@ class Terminal:
         return columns or 80, lines or 24
 
     def log_stream(self) -> TextIO:
-        """Text for the log, line by line."""
+        """Return a line-buffered text stream to the log."""
         return open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)
 
 
 def give_back(descriptor: int, attributes: list[Any]) -> None:
-    """End every mode that a screen sets on the terminal behind `descriptor`; what is gone is left alone."""
+    """End every mode of a screen on the terminal behind `descriptor`; ignore a closed one."""
     with suppress(OSError, termios.error):
         os.write(descriptor, GIVE_BACK.encode())
         if attributes:
@@ -133,7 +133,7 @@ def give_back(descriptor: int, attributes: list[Any]) -> None:
 
 
 def _attributes_of(descriptor: int) -> list[Any]:
-    """Return the attributes of a terminal, an empty list if it is gone."""
+    """Return the attributes of a terminal; empty list if it is closed."""
     try:
         return termios.tcgetattr(descriptor)
     except termios.error:

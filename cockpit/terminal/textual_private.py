@@ -1,7 +1,7 @@
-"""Every private name of Textual that the cockpit uses: the place to look at when Textual changes.
+"""Private names of Textual that the cockpit uses, to be checked when Textual changes.
 
-`PRIVATE_NAMES` lists them for the test that asserts that they exist. The rest of the cockpit uses what is defined or
-exported here.
+`PRIVATE_NAMES` lists them for the test that asserts that they exist. The rest of the cockpit uses the definitions and
+exports of this module.
 """
 
 from __future__ import annotations
@@ -59,25 +59,25 @@ PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "textual._xterm_parser:XTermParser": ("_sequence_to_key_events", "parse_mouse_code"),
 }
-"""The attributes by class; names of a private module count as private."""
+"""The attributes by class; names in a private module count as private."""
 
 
 def installed_version() -> str:
-    """Return the version of the installed Textual, '' if it is unknown.
+    """Return the version of the installed Textual; empty string if it is unknown.
 
-    The name of its metadata folder says it. `textual.__version__` imports an e-mail parser, which would take longer
-    than many a module of the first frame.
+    It is in the name of the metadata folder. `textual.__version__` imports an e-mail parser, which takes longer than
+    many a module of the first frame.
     """
     folders = [*Path(textual.__file__).parents[1].glob("textual-*.dist-info")]
     return folders[0].name.removeprefix("textual-").removesuffix(".dist-info") if len(folders) == 1 else ""
 
 
 class OpenCompositor(Compositor):
-    """A compositor whose regions to redraw and whose renders are public."""
+    """A compositor with public dirty regions and renders."""
 
     @property
     def dirty_regions(self) -> Iterable[Region]:
-        """The regions that were refreshed since the last update."""
+        """Return the regions that were refreshed since the last update."""
         return self._dirty_regions
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
@@ -89,30 +89,30 @@ class OpenCompositor(Compositor):
 
 
 def set_compositor(screen: Screen[Any], compositor: Compositor) -> None:
-    """Let a screen that is not shown yet be put together by `compositor`."""
+    """Set the compositor of a screen that is not shown yet."""
     screen._compositor = compositor  # pyright: ignore[reportPrivateUsage]
 
 
 def forget_measures(widget: Widget) -> None:
-    """Have what was measured of the widget measured again at the next layout."""
+    """Discard the widget's cached size, so that the next layout measures it."""
     widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
 
 def key_events(parser: XTermParser, code: str, *, alt: bool) -> list[Key]:
-    """Return the keys of a character or an escape sequence; raises ValueError or OverflowError for numbers of none."""
+    """Return the keys of a character or escape sequence. Raises ValueError or OverflowError for an unknown number."""
     return list(parser._sequence_to_key_events(code, alt=alt))  # pyright: ignore[reportPrivateUsage]
 
 
 class OpenDriver(LinuxDriver):
-    """A driver that may draw on another file than standard error, whose size is then asked of a subclass.
+    """A driver that can draw on another file than standard error; a subclass provides the size.
 
-    Textual starts its two threads anew at every SIGCONT, also where they run: after SIGSTOP, and where the terminal was
-    closed, as the kernel then sends SIGCONT after SIGHUP. Two threads would share the keys between them, and the one
-    that is forgotten keeps the process alive after its end. Here those that run are ended first.
+    Textual starts its two threads again at every SIGCONT, also while they run: after SIGSTOP, and after the kernel's
+    SIGCONT for a closed terminal. Two threads would share the keys, and the forgotten one would keep the process alive.
+    Here the running threads are ended first.
     """
 
     def restart_application_mode(self) -> None:
-        """Give the terminal back and take it again, unless it was given back already. For the app's event loop."""
+        """Restore the terminal and take it again, unless it is restored already. For the app's event loop."""
         if self._app.is_running and self._key_thread is not None and self._key_thread.is_alive():
             self.suspend_application_mode()
             self._must_signal_resume = True
@@ -137,27 +137,27 @@ class OpenDriver(LinuxDriver):
 
 
 class OpenApp(App[None], inherit_bindings=False):
-    """An app that reports exceptions to `on_fault` and goes on, and whose driver and prints are public."""
+    """An app that passes exceptions to `on_fault` and continues, with a public driver and output."""
 
     def on_fault(self, error: Exception) -> None:
-        """Handle an exception of a message handler or a callback; ends the app unless a subclass does otherwise."""
+        """Handle an exception of a message handler or callback; ends the app unless a subclass overrides it."""
         super()._handle_exception(error)
 
     def record_fault(self, error: Exception) -> None:
-        """Keep the first exception: a test on this app fails by it, as on any other."""
+        """Keep the first exception, so that tests on this app fail as usual."""
         self._exception = self._exception or error
 
     def send_prints_to(self, stream: TextIO) -> None:
-        """Send what is printed while the app runs to `stream`; Textual discards it."""
+        """Send prints during the app to `stream`; Textual discards them."""
         self._capture_stdout = self._capture_stderr = stream  # type: ignore[assignment]
 
     @property
     def driver(self) -> Driver | None:
-        """The driver, the only way to the terminal while the app runs; None before it starts."""
+        """Return the driver, which owns the terminal while the app runs; `None` before it starts."""
         return self._driver
 
     def whole_picture(self, *, simplify: bool = False) -> RenderableType | None:
-        """Return all that is on the screen, with the screens behind it."""
+        """Return the whole screen with the screens behind it."""
         compositor = self.screen._compositor  # pyright: ignore[reportPrivateUsage]
         return compositor.render_update(full=True, screen_stack=self._background_screens, simplify=simplify)
 

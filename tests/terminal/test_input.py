@@ -208,4 +208,4 @@ def test_reading_goes_on_after_a_fault_and_ends_when_asked(caplog: pytest.LogCap
         thread.join(10)
     os.close(reader)
     assert not thread.is_alive()
-    assert "could not be taken" in caplog.text
+    assert "could not be handled" in caplog.text

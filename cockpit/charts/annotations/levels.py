@@ -1,8 +1,9 @@
-"""The lines that curves are held against: the total loss at chance, the gradient norm's bound and its clip."""
+"""Reference lines of curves: the total loss at chance, the gradient norm's bound and its clip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from cockpit.charts.annotations.past import InForce, Past
@@ -18,9 +19,10 @@ Levelled = Callable[[InForce], float | None]
 def levels_of(
     spec: Spec, metrics: tuple[str, ...], past: Past, chance: Mapping[str, float], bound: float
 ) -> tuple[Level, ...]:
-    """The lines of a chart, with the steps from which on they lie where."""
+    """Return the levels of a chart, each with the steps at which its value changed."""
     if "loss/total" in metrics:
-        return _level(past, "chance", Ink.CHANCE, lambda then: then.total_chance(chance))
+        levels = _level(past, "chance level", Ink.CHANCE, lambda then: then.total_chance(chance))
+        return tuple(replace(level, short=f"chance {compact(level.value, 3)}") for level in levels)
     if "grad_norm/total" not in metrics or spec.kind != "lines":
         return ()
     held = Level(bound, f"bound {compact(bound)}", Ink.BOUND)
@@ -30,9 +32,9 @@ def levels_of(
 
 
 def placed(level: Level, window: ColumnWindow, width: int) -> Level | None:
-    """The level with columns of a plot instead of steps: what is shown of it, from the plot's first column on.
+    """Return the level with columns of a plot instead of steps, cut to the window.
 
-    None where none of it is shown.
+    Return `None` if the window shows none of it.
     """
     if not level.pieces:
         return level
@@ -43,11 +45,11 @@ def placed(level: Level, window: ColumnWindow, width: int) -> Level | None:
         if end > window.first and step < window.end
     ]
     kept = [piece for piece, after in pairwise([*shown, (width, 0.0)]) if after[0] > piece[0]]
-    return Level(level.value, level.text, level.ink, tuple(kept)) if kept else None
+    return replace(level, pieces=tuple(kept)) if kept else None
 
 
 def _level(past: Past, name: str, ink: Ink, value_of: Levelled) -> tuple[Level, ...]:
-    """The level as it is now, with where it was before; none while it is not known now."""
+    """Return the present level with its earlier values; empty while the present one is unknown."""
     known = [(then.step, value) for then in past if (value := value_of(then)) is not None]
     if not past or (now := value_of(past[-1])) is None:
         return ()

@@ -1,4 +1,4 @@
-"""What happened during a run, as marks on its curves."""
+"""Events of a run as marks on its curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.protocol.task_spec import TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something at a step, in one sentence whose control characters are written out."""
+    """An event at a step, in one sentence with escaped control characters."""
 
     step: int
     kind: MarkKind
@@ -38,18 +38,18 @@ _INKS: Final = {
 
 
 def ink_of_kind(kind: MarkKind) -> Ink:
-    """The colour of a mark."""
+    """Return the colour of a mark."""
     return _INKS[kind]
 
 
 def head(kind: MarkKind, signs: ChartSigns) -> str:
-    """The character at the top of a mark's line."""
+    """Return the character at the top of a mark's line."""
     heads = (signs.checkpoint, signs.note, signs.intervention, signs.phase, signs.rollback, signs.alert)
     return heads[kind]
 
 
 def line(kind: MarkKind, signs: ChartSigns) -> str:
-    """The character of a mark's line: strong for phases and rollbacks, sparse for checkpoints and notes."""
+    """Return the character of a mark's line: strong for phases and rollbacks, sparse for checkpoints and notes."""
     if kind in (MarkKind.PHASE, MarkKind.ROLLBACK):
         return signs.lines[0]
     return signs.lines[2 if kind in (MarkKind.CHECKPOINT, MarkKind.NOTE) else 1]
@@ -65,13 +65,13 @@ class Marks:
 
     @classmethod
     def of(cls, marks: Iterable[Mark]) -> Marks:
-        """The marks with their arrays."""
+        """Create the marks with their arrays."""
         kept = tuple(marks)
         steps, kinds = [mark.step for mark in kept], [int(mark.kind) for mark in kept]
         return cls(kept, np.array(steps, np.int64), np.array(kinds, np.int64))
 
     def nearest(self, step: float, window: ColumnWindow) -> Mark | None:
-        """The mark inside the window that is closest to `step`, the weightiest of equals; None where there is none."""
+        """Return the mark in the window that is closest to `step`, the greatest kind of equals, or `None`."""
         inside = np.flatnonzero((self.steps_M >= window.first) & (self.steps_M < window.end))
         if inside.size == 0:
             return None
@@ -80,7 +80,7 @@ class Marks:
         return self.marks[int(inside[order[0]])]
 
     def per_cell(self, window: ColumnWindow, width: int) -> NDArray[np.int64]:
-        """The greatest kind in each of `width` cells; -1 where there is none."""
+        """Return the greatest kind in each of `width` cells; -1 for none."""
         kinds_X = np.full(width, -1, np.int64)
         places = np.floor((self.steps_M - window.first) * width / window.span + 1e-9).astype(np.int64)
         inside = (places >= 0) & (places < width)

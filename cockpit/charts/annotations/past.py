@@ -1,4 +1,4 @@
-"""What curves were held against at each step: loss weights, components and clip, as they were in force."""
+"""Settings in force at each step that reference lines depend on: loss weights, components and clip."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 GRADIENT_BOUND: Final = 10.0
-"""The bound on a sound gradient norm where a journal does not say what was configured; the configuration's default."""
+"""The bound on the gradient norm if a journal lacks the configured one; the configuration's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What holds from `step` on."""
+    """The settings in force from `step` on."""
 
     step: int
     components: frozenset[str] = frozenset()
@@ -31,11 +31,11 @@ class InForce:
 
     @classmethod
     def of(cls, state: RunState, step: int = 0) -> InForce:
-        """What holds in `state`."""
+        """Return the settings in `state`."""
         return cls(step, state.refinements, state.loss_weights, state.gradient_clip, state.spec)
 
     def total_chance(self, chance: Mapping[str, float]) -> float | None:
-        """What the total loss is at chance; None while a weight or a level is not known."""
+        """Return the total loss at chance; `None` while a weight or a chance level is unknown."""
         terms = self.spec.active_terms(self.components)
         if not terms or not all(term in chance and term in self.loss_weights for term in terms):
             return None
@@ -43,13 +43,13 @@ class InForce:
 
 
 Past = Sequence[InForce]
-"""What held, the oldest first."""
+"""Settings in force over the run, oldest first."""
 
 
 def past_of(entries: Iterable[Entry], state: RunState | None) -> tuple[InForce, ...]:
-    """What was in force over the run that the charts show: a rollback or a resume cuts off what came after its step.
+    """Return the settings in force over the visible run: a rollback or a resume cuts off what came after its step.
 
-    The beginning follows from what each change says was there before; what never changed is as it is now.
+    The first settings follow from the values before each change; settings without a change are the present ones.
     """
     if state is None:
         return ()
@@ -66,12 +66,12 @@ def past_of(entries: Iterable[Entry], state: RunState | None) -> tuple[InForce, 
 
 
 def at_step(past: Past, step: float) -> InForce | None:
-    """What was in force at `step`; None where nothing is known."""
+    """Return the settings in force at `step`; `None` if none are known."""
     return next((then for then in reversed(past) if then.step <= step), past[0] if past else None)
 
 
 def _after(entry: Entry, past: list[InForce]) -> InForce:
-    """What holds after an event. A resume takes up what its checkpoint holds, a rollback keeps what was steered."""
+    """Return the settings after an event. A resume restores its checkpoint's, a rollback keeps changes by hand."""
     match entry.event:
         case e.RunStarted():
             then = at_step(past, entry.step)
@@ -87,7 +87,7 @@ def _after(entry: Entry, past: list[InForce]) -> InForce:
 
 
 def _at_first(changes: Sequence[Entry], now: InForce) -> InForce:
-    """What held before any change: undone from the last to the first, so that the first has the last word."""
+    """Return the settings before any change: changes are undone from the last to the first."""
     first = replace(now, step=0)
     for entry in reversed(changes):
         for change in _changes(entry.event):

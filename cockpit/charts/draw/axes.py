@@ -1,4 +1,4 @@
-"""Axes: labels of values beside a plot, and the line below it with its steps and every value that is not a number."""
+"""Axes: value labels left of a plot, and the line below it with steps and signs for NaN and Inf."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cockpit.charts.ticks import round_values, step_label
 
 @dataclass(frozen=True, slots=True)
 class AxisSpace:
-    """What a plot has left for its axes: (row, label) beside it, and the cells that hold a NaN or an infinity."""
+    """Content of a plot's axes: (row, label) pairs, and the cells that hold a NaN or an infinity."""
 
     labels: tuple[tuple[int, str], ...]
     nan_X: Flags
@@ -26,7 +26,7 @@ class AxisSpace:
 
 
 def draw_axes(canvas: Canvas, area: Area, drawn: AxisSpace, layout: Layout, glyphs: Glyphs) -> None:
-    """The vertical axis with its labels, and the horizontal line with a sign in every cell that holds NaN or Inf."""
+    """Draw the vertical axis with its labels, and the horizontal line with a sign in every NaN or Inf cell."""
     frame = glyphs.frame
     if layout.gutter:
         x = area.x - 1
@@ -53,7 +53,7 @@ def _sign(nan: bool, inf: bool, glyphs: Glyphs) -> str:
 
 
 def draw_steps(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: Glyphs) -> None:
-    """Ticks on the horizontal line where it is free, and the steps below them."""
+    """Draw ticks on the free part of the horizontal line, and the steps below them."""
     y = area.y + area.height
     free_until = area.x - layout.gutter
     taken = cursor_label(pane, area, layout)
@@ -71,12 +71,12 @@ def draw_steps(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: G
 
 
 def centred(text: str, column: int, area: Area, layout: Layout) -> int:
-    """Where `text` begins that stands below a column of a plot, held within the plot and its gutter."""
+    """Return the column where `text` below a column of a plot begins, held within plot and gutter."""
     return min(max(area.x + column - len(text) // 2, area.x - layout.gutter), area.x + area.width - len(text))
 
 
 def cursor_label(pane: Pane, area: Area, layout: Layout) -> tuple[int, str] | None:
-    """Where the cursor's step is written, and the text; None while the plot does not show the cursor."""
+    """Return the column and the text of the cursor's step; `None` while the plot does not show the cursor."""
     column = -1 if pane.cursor is None else pane.window.column(pane.cursor, area.width)
     if pane.cursor is None or not 0 <= column < area.width:
         return None
@@ -85,6 +85,6 @@ def cursor_label(pane: Pane, area: Area, layout: Layout) -> tuple[int, str] | No
 
 
 def step_ticks(window: ColumnWindow, count: int) -> list[float]:
-    """Round whole steps inside the window, at most about `count`."""
+    """Return round whole steps inside the window, at most about `count`."""
     values = round_values(window.first, window.end, count)
     return sorted({float(round(value)) for value in values if window.first <= round(value) < window.end})

@@ -29,7 +29,7 @@ class Area:
 
 
 class Canvas:
-    """Y rows of X cells. What would fall outside is cut off, never wrapped and never an error."""
+    """Y rows of X cells. Text outside is cut off; it neither wraps nor raises."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = max(width, 0), max(height, 0)
@@ -37,7 +37,7 @@ class Canvas:
         self.style_YX: Styles = np.zeros((self.height, self.width), np.uint16)
 
     def write(self, x: int, y: int, text: str, ink: Ink) -> int:
-        """Put `text` (one cell per character) at column `x` of row `y`; returns the column behind it."""
+        """Put `text` (one cell per character) at column `x` of row `y`; return the column after it."""
         end = x + len(text)
         left, right = max(x, 0), min(end, self.width)
         if 0 <= y < self.height and left < right:
@@ -46,7 +46,7 @@ class Canvas:
         return end
 
     def write_pieces(self, x: int, y: int, pieces: Sequence[tuple[str, Ink]], width: int) -> None:
-        """Put texts of one ink each behind each other from column `x` of row `y` on, at most `width` cells."""
+        """Put texts of one ink each in a row from column `x` of row `y` on, at most `width` cells."""
         text = "".join(piece for piece, _ in pieces)[: max(width, 0)]
         self.write(x, y, text, Ink.BLANK)
         if 0 <= y < self.height and x >= 0:
@@ -61,12 +61,12 @@ class Canvas:
             self.style_YX[max(y, 0) : y + height, x] = ink
 
     def cells(self, area: Area) -> tuple[Cells, Styles]:
-        """Views of the text and the style of a rectangle; what is written into them is on the canvas."""
+        """Return views of the text and the style of a rectangle; writing to them changes the canvas."""
         rows, columns = slice(area.y, area.y + area.height), slice(area.x, area.x + area.width)
         return self.text_YX[rows, columns], self.style_YX[rows, columns]
 
     def runs(self, y: int) -> Iterator[tuple[str, int]]:
-        """Row `y` as pieces of one style each: text and style (see `ink_of`, `paper_of`)."""
+        """Yield row `y` as pieces of one style each: text and style (see `ink_of`, `paper_of`)."""
         if not self.width:
             return
         style_X = self.style_YX[y]
@@ -77,20 +77,20 @@ class Canvas:
             yield text[edges[number] : edges[number + 1]], style
 
     def lines(self) -> list[str]:
-        """The rows as plain text, each exactly as wide as the canvas."""
+        """Return the rows as plain text, each exactly as wide as the canvas."""
         return ["".join(text for text, _ in self.runs(y)) for y in range(self.height)]
 
 
 def on_paper(ink: int, paper: int) -> int:
-    """The style of a cell with that ink on that paper, both numbers of `Ink`."""
+    """Return the style of a cell with that ink on that paper, both numbers of `Ink`."""
     return ink + _PAPER * paper
 
 
 def ink_of(style: int) -> Ink:
-    """The ink of a cell's style."""
+    """Return the ink of a cell's style."""
     return Ink(style % _PAPER)
 
 
 def paper_of(style: int) -> Ink:
-    """The paper of a cell's style; `Ink.BLANK` for none."""
+    """Return the paper of a cell's style; `Ink.BLANK` for none."""
     return Ink(style // _PAPER)

@@ -1,8 +1,8 @@
-"""The characters that charts are made of: braille, block elements, or ASCII alone."""
+"""The characters of charts: braille, block elements, or ASCII alone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -27,7 +27,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ChartSigns:
-    """Single characters with a meaning; no two that can stand in the same place are alike, and none names a curve."""
+    """Single characters with a meaning, unique among those in the same place, and no letters of curves."""
 
     above: str
     below: str
@@ -45,7 +45,7 @@ class ChartSigns:
     alert: str
     note: str
     lines: str
-    """The vertical lines of a marker, one after the other: strong, light, sparse."""
+    """The vertical lines of a marker in order: strong, light, sparse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Glyphs:
     frame: Frame
     signs: ChartSigns
     shades: str
-    """Five fills from nothing to full."""
+    """Five fills from empty to full."""
     eighths: str
     """Fills of a cell from below, evenly spaced, the last one full."""
     fills: str
@@ -98,17 +98,12 @@ BRAILLE: Final = Glyphs(
     eighths="▁▂▃▄▅▆▇█",
     fills="█" * 8,
 )
-BLOCK: Final = Glyphs(
+BLOCK: Final = replace(
+    BRAILLE,
     name="block",
-    across=2,
     down=2,
     weights=np.array([[1, 2], [4, 8]], np.uint8),
     table=np.array([ord(glyph) for glyph in " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"], np.uint32),
-    frame=_BOX,
-    signs=_SIGNS,
-    shades=" ░▒▓█",
-    eighths="▁▂▃▄▅▆▇█",
-    fills="█" * 8,
 )
 ASCII: Final = Glyphs(
     name="ascii",

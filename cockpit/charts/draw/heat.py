@@ -1,4 +1,4 @@
-"""Heat strips: one row per module, colour and shade by the size of its value on one logarithmic scale."""
+"""Heat strips: one row per module, coloured and shaded by its value on one logarithmic scale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUTSIDE: Final = 1.5
 
 
 def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> AxisSpace:
-    """As many rows as fit, each as thick as all may be; those left out are counted. Columns: area width."""
+    """Draw as many rows as fit, equally thick, and count those left out. Columns: area width."""
     part = band([row.columns for row in body.rows], area.width, log=True)
     num_rows = len(body.rows)
     thickness = min(max(area.height // max(num_rows, 1), 1), _MAX_THICKNESS)
@@ -35,7 +35,7 @@ def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> AxisSpa
 
 
 def heat_scale(columns: Sequence[Columns], count: int) -> Scale:
-    """The logarithmic range of the bulk of all values; those outside take the coldest and the hottest colour."""
+    """Return the logarithmic range of most values; those outside have the first or last colour."""
     high_KC = band(columns, count, log=True).high_KC
     ordered = np.sort(high_KC[~np.isnan(high_KC)])
     if ordered.size == 0:
@@ -45,7 +45,7 @@ def heat_scale(columns: Sequence[Columns], count: int) -> Scale:
 
 
 def scale_key(scale: Scale, glyphs: Glyphs) -> list[tuple[str, Ink]]:
-    """The scale as a legend: its least value, every colour with its shade from cold to hot, its greatest value."""
+    """Return the scale as a legend: its least value, every colour with its shade, its greatest value."""
     steps = [(_shade(level, glyphs) * 2, Ink(Ink.HEAT_0 + level)) for level in range(NUM_HEATS)]
     return [(f"{compact(10**scale.low, 2)} ", Ink.LABEL), *steps, (f" {compact(10**scale.high, 2)}", Ink.LABEL)]
 
@@ -55,7 +55,7 @@ def _shade(level: int, glyphs: Glyphs) -> str:
 
 
 def _fill(canvas: Canvas, area: Area, part: Band, scale: Scale, glyphs: Glyphs) -> None:
-    """The rows, as many as go evenly into the area."""
+    """Fill the area with the rows, spread evenly."""
     value_KX = bridged(part.high_KC, part.broken_KC)
     known_KX = ~np.isnan(value_KX)
     heat_KX = np.where(known_KX, scale.place(value_KX) * NUM_HEATS, 0.0)

@@ -1,4 +1,4 @@
-"""Where the parts of a chart stand for a given size."""
+"""Places of the parts of a chart for a given size."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Final
 from cockpit.charts.draw.canvas import Area
 
 _MIN_SPLIT: Final = 44
-"""Narrower charts show the recent pane instead of the whole run, not beside it."""
+"""Narrower charts show the recent pane instead of the whole run, not both."""
 _NO_GUTTER: Final = 26
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The legend, one plot per pane with `gutter` columns for labels and axis left of it, and what there is room for.
+    """Areas of a chart: the legend, one plot per pane, and which optional parts have room.
 
-    The axis line is the row below the plots, the steps' labels the row below that.
+    Each plot has `gutter` columns for labels and axis on its left. The axis line is the row below the plots, the steps'
+    labels the row below that.
     """
 
     legend: Area
@@ -28,7 +29,7 @@ class Layout:
 
 
 def num_panes(width: int, *, recent: bool) -> int:
-    """How many plots fit side by side."""
+    """Return how many plots fit next to each other."""
     return 2 if recent and width >= _MIN_SPLIT else 1
 
 
@@ -55,12 +56,12 @@ def arrange(
 
 
 def legend_rows(height: int) -> int:
-    """How many rows the legend of a chart of that height may take."""
+    """Return how many rows the legend of a chart of that height may take."""
     return 1 if height < 10 else (2 if height < 17 else 3)
 
 
 def _gutter(width: int, *, wide: bool) -> int:
-    """Columns for the labels (6, 8, or more for names) and the axis; none where the plot would be too narrow."""
+    """Return the columns for the labels (6, 8, or more for names) and the axis; 0 for a narrow plot."""
     if width < _NO_GUTTER:
         return 0
     if wide:

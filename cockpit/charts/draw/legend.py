@@ -1,4 +1,4 @@
-"""The title in a chart's frame, and the line that names every curve with its value."""
+"""The title in a chart's frame, and the lines that name every curve with its value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Piece = tuple[str, Ink]
 
 
 def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: bool) -> None:
-    """The frame with the title at the left of its upper edge and the tags at the right; without frame a title."""
+    """Draw the frame with the title at its upper left and the tags at its upper right; without frame the title."""
     width, height = canvas.width, canvas.height
     if not framed:
         if height and not scene.legend:
@@ -40,10 +40,10 @@ def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: boo
 
 
 def draw_legend(canvas: Canvas, area: Area, items: Sequence[LegendItem], key: Sequence[Piece] = ()) -> None:
-    """Every curve's letter, name, value and chance, in the fullest form in which all fit.
+    """Draw every curve's letter, name, value and chance level, in the fullest form that fits.
 
-    Chance levels go first, then values; no name is shorter than the one that tells its curve from the others. Where
-    not even those fit, the curves without a name are counted. A `key` stands in the first row instead.
+    Chance levels are left out first, then values; names stay unique. If even names do not fit, the others are counted.
+    A `key` replaces the first row.
     """
     if not area.height:
         return
@@ -69,7 +69,7 @@ def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How much of each curve a legend says."""
+    """The parts of each curve that a legend shows."""
 
     short: bool
     value: bool = True
@@ -97,9 +97,9 @@ def _item(item: LegendItem, form: _Form) -> list[Piece]:
 
 
 def _flowed(items: list[list[Piece]], width: int, max_rows: int) -> list[list[list[Piece]]]:
-    """The items in rows no wider than `width`, with room to count the others where not all of them fit.
+    """Return the items in rows of at most `width`, with room to count those that do not fit.
 
-    A single curve's name may be cut: nothing has to be told apart.
+    A single curve's name may be cut, as no other must be told apart.
     """
     rows: list[list[list[Piece]]] = [[]]
     used = 1
@@ -117,5 +117,5 @@ def _flowed(items: list[list[Piece]], width: int, max_rows: int) -> list[list[li
 
 
 def _room(width: int, rows: list[list[list[Piece]]], max_rows: int, is_last: bool) -> int:
-    """How far the newest row may go: in the last one there may be others to count behind it."""
+    """Return the width of the newest row, less the room to count others in the last one."""
     return width if is_last or len(rows) < max_rows else width - 4

@@ -23,12 +23,12 @@ from cockpit.charts.ticks import narrow, value_ticks
 
 _MAX_TICKS: Final = 6
 _LETTER_SHIFT: Final = 2
-"""A curve's letter stands at most so many rows from its end; one that would stand farther off is left out."""
+"""A curve's letter is at most this many rows from its end, or left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """What the parts of one drawing share."""
+    """Inputs that all parts of one drawing share."""
 
     canvas: Canvas
     area: Area
@@ -37,16 +37,16 @@ class _Plot:
 
     @property
     def num_rows(self) -> int:
-        """Rows of dots."""
+        """Return the number of dot rows."""
         return self.area.height * self.glyphs.down
 
     def row(self, height: float) -> int:
-        """The cell row of a place in 0..1."""
+        """Return the cell row of a place in 0..1."""
         return round((1.0 - height) * (self.num_rows - 1)) // self.glyphs.down
 
 
 def draw_lines(canvas: Canvas, area: Area, body: LineChart, glyphs: Glyphs) -> AxisSpace:
-    """The curves in `area`; says which labels and signs belong on its axes. Columns: area width x `glyphs.across`."""
+    """Draw the curves in `area`; return the content of its axes. Columns: area width x `glyphs.across`."""
     part = band([curve.columns for curve in body.curves], area.width * glyphs.across, log=body.log)
     inner = area
     if part.rug_C.any() and area.height > 1:
@@ -72,14 +72,14 @@ def _labels(plot: _Plot) -> tuple[tuple[int, str], ...]:
 
 
 def _draw_rug(canvas: Canvas, area: Area, part: Band, glyphs: Glyphs) -> None:
-    """A sign in every cell with a value that a log axis has no place for."""
+    """Draw a sign in every cell with a value that a log axis cannot show."""
     rug_X = per_cell(part.rug_C, glyphs)
     text_YX, style_YX = canvas.cells(area)
     text_YX[0, rug_X], style_YX[0, rug_X] = ord(glyphs.signs.rug), Ink.ALERT
 
 
 def _draw_curves(plot: _Plot, body: LineChart, part: Band) -> None:
-    """Every curve's dots. Two raw curves in a cell are drawn both; what is thin, smoothed or sparse, lies over them."""
+    """Draw every curve's dots: raw curves merge in a cell, and smoothed and sparse curves cover them."""
     if not body.curves:
         return
     text_YX, style_YX = plot.canvas.cells(plot.area)
@@ -121,14 +121,14 @@ def _raw_dots(plot: _Plot, body: LineChart, part: Band) -> NDArray[np.bool_]:
 
 
 def _smooth_dots(plot: _Plot, body: LineChart, part: Band) -> NDArray[np.bool_]:
-    """The smoothed curves; a value outside the axis counts as at its edge, else one outlier bends them for long."""
+    """Return the dots of the smoothed curves; values outside the axis count as at its edge."""
     held_KC = np.minimum(np.maximum(part.mean_KC, plot.scale.low), plot.scale.high)
     mean_KC = bridged(smoothed(held_KC, body.smoothing), part.broken_KC)
     return runs(mean_KC, mean_KC, plot.scale, plot.num_rows)
 
 
 def _draw_points(plot: _Plot, body: LineChart, part: Band) -> None:
-    """A sign on every point of the sparse curves, as long as they do not touch each other."""
+    """Draw a sign on every point of the sparse curves, unless the points touch each other."""
     text_YX, style_YX = plot.canvas.cells(plot.area)
     for number, curve in enumerate(body.curves):
         if not curve.sparse:
@@ -141,7 +141,7 @@ def _draw_points(plot: _Plot, body: LineChart, part: Band) -> None:
 
 
 def _draw_outliers(plot: _Plot, body: LineChart, part: Band) -> None:
-    """An arrow at the edge of every cell with a value beyond it, and the most extreme value beside its arrow."""
+    """Draw an arrow at the edge of every cell with a value beyond it, and the most extreme value next to its arrow."""
     signs = plot.glyphs.signs
     above_KC, below_KC = part.high_KC > plot.scale.high, part.low_KC < plot.scale.low
     for row, sign, beyond_KC, values_KC in (
@@ -158,11 +158,11 @@ def _draw_outliers(plot: _Plot, body: LineChart, part: Band) -> None:
         number, column = divmod(int(np.argmax(distance_KC)), values_KC.shape[1])
         value = float(values_KC[number, column])
         name = narrow(10.0**value if plot.scale.log else value)
-        _write_beside(plot, row, column // plot.glyphs.across, name, curve_ink(body.curves[number].slot))
+        _write_next_to(plot, row, column // plot.glyphs.across, name, curve_ink(body.curves[number].slot))
 
 
-def _write_beside(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
-    """Write `text` right or left of a cell, where there is room that nothing stands in."""
+def _write_next_to(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
+    """Write `text` right or left of a cell, if there are empty cells for it."""
     text_YX, _ = plot.canvas.cells(plot.area)
     for start in (x + 1, x - len(text)):
         room = text_YX[row, max(start, 0) : start + len(text)]
@@ -172,7 +172,7 @@ def _write_beside(plot: _Plot, row: int, x: int, text: str, ink: Ink) -> None:
 
 
 def _draw_letters(plot: _Plot, body: LineChart, part: Band) -> None:
-    """Each curve's letter behind its newest point; those that would share a cell one below the other, as the curves."""
+    """Draw each curve's letter after its newest point; letters that share a cell are stacked in the order of values."""
     wanted: dict[int, list[tuple[float, int, Curve]]] = {}
     known_KC = ~np.isnan(part.mean_KC)
     for number, curve in enumerate(body.curves):
@@ -191,7 +191,7 @@ def _draw_letters(plot: _Plot, body: LineChart, part: Band) -> None:
 
 
 def _spread(rows: Sequence[int], height: int) -> list[int]:
-    """Rising `rows`, at most `height` of them, each moved down, or up from the end, until no two are the same."""
+    """Return rising `rows` (at most `height`), moved down, or up at the end, until all differ."""
     spread: list[int] = []
     for row in rows:
         spread.append(max(row, spread[-1] + 1) if spread else row)
@@ -203,7 +203,7 @@ def _spread(rows: Sequence[int], height: int) -> list[int]:
 
 
 def _draw_level(plot: _Plot, level: Level) -> None:
-    """A dashed line behind the curves, each piece where it held; its name at the end of the last one that is free."""
+    """Draw a dashed line behind the curves, each piece where it applied, with its name on the last piece."""
     text_YX, _ = plot.canvas.cells(plot.area)
     empty_YX = text_YX == SPACE
     pieces = level.pieces or ((0, level.value),)
@@ -215,7 +215,7 @@ def _draw_level(plot: _Plot, level: Level) -> None:
 
 
 def _draw_piece(plot: _Plot, columns: slice, place: float, ink: Ink) -> None:
-    """A dash in every empty cell of some columns; none where the place is off the axis."""
+    """Draw a dash in every empty cell of some columns; nothing if the place is off the axis."""
     if not 0 <= place <= 1:
         return
     text_YX, style_YX = plot.canvas.cells(plot.area)
@@ -225,21 +225,21 @@ def _draw_piece(plot: _Plot, columns: slice, place: float, ink: Ink) -> None:
 
 
 def _name_level(plot: _Plot, level: Level, first: int, empty_YX: NDArray[np.bool_]) -> None:
-    """Write a level's name over its line where no curve is, from column `first` on; with an arrow where it is off."""
+    """Write a level's name over free cells of its line from column `first` on, with an arrow if it is off the axis."""
     place, signs = plot.scale.height(level.value), plot.glyphs.signs
     if math.isnan(place):
         return
-    row, name = (plot.row(place), f" {level.text} ") if 0 <= place <= 1 else (0, f" {level.text} {signs.above} ")
-    if place < 0:
-        row, name = plot.area.height - 1, f" {level.text} {signs.below} "
-    for start in (plot.area.width - len(name) - 1, first + 1):
-        if start >= first and empty_YX[row, start : start + len(name)].all():
-            plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)
-            return
+    arrow = f" {signs.below}" if place < 0 else f" {signs.above}" if place > 1 else ""
+    row = plot.row(min(max(place, 0.0), 1.0))
+    for name in (f" {text}{arrow} " for text in (level.text, level.short) if text):
+        for start in (plot.area.width - len(name) - 1, first + 1):
+            if start >= first and empty_YX[row, start : start + len(name)].all():
+                plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)
+                return
 
 
 def _draw_chance(plot: _Plot, curve: Curve) -> None:
-    """A curve's chance level as a sparse line in its dim colour; nothing where it is off the axis."""
+    """Draw a curve's chance level as a sparse line in its dim colour; nothing if it is off the axis."""
     place = math.nan if curve.chance is None else plot.scale.height(curve.chance)
     if not 0 <= place <= 1:
         return

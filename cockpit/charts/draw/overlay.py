@@ -1,4 +1,4 @@
-"""What lies over a plot: the lines of what happened, and the cursor."""
+"""Overlays of a plot: the lines of marks, and the cursor."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cockpit.charts.scene import Pane
 from cockpit.text.event_info import MarkKind
 
 _CROWDED: Final = 6
-"""More than one line of a kind in this many columns would hatch the plot: then only their heads are drawn."""
+"""More than one line of a kind in this many columns would hatch the plot: then only heads are drawn."""
 
 
 def draw_marks(canvas: Canvas, area: Area, pane: Pane, glyphs: Glyphs) -> None:
-    """A vertical line behind the curves for everything that happened, its head in the highest free cell."""
+    """Draw a vertical line behind the curves for every mark, its head in the highest free cell."""
     if not pane.marks.marks or not area.height:
         return
     kinds_X = pane.marks.per_cell(pane.window, area.width)
@@ -42,7 +42,7 @@ def draw_marks(canvas: Canvas, area: Area, pane: Pane, glyphs: Glyphs) -> None:
 
 
 def draw_cursor(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: Glyphs) -> None:
-    """The cursor's column on a paper of its own, a line where it is empty, and its step below the axis."""
+    """Draw the cursor's column on its own paper, a line in empty cells, and its step below the axis."""
     assert pane.cursor is not None
     column = pane.window.column(pane.cursor, area.width)
     if not 0 <= column < area.width:

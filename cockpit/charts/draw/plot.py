@@ -1,4 +1,4 @@
-"""A chart as a canvas: frame, legend, plots, axes, marks and cursor."""
+"""Draw a chart on a canvas: frame, legend, plots, axes, marks and cursor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cockpit.charts.scene import ChartScene, Heat, LineChart, Pane
 
 
 def draw(scene: ChartScene, width: int, height: int, layout: Layout, glyphs: Glyphs) -> Canvas:
-    """The picture of `scene`; never raises for any size or any values."""
+    """Draw `scene`; never raises for any size or any values."""
     canvas = Canvas(width, height)
     draw_title(canvas, scene, glyphs, framed=layout.framed)
     draw_legend(canvas, layout.legend, scene.legend, scene.key)
@@ -33,7 +33,7 @@ def _draw_pane(canvas: Canvas, pane: Pane, area: Area, layout: Layout, glyphs: G
         drawn = draw_lines(canvas, area, body, glyphs)
         draw_marks(canvas, area, pane, glyphs)
         draw_axes(canvas, area, drawn, layout, glyphs)
-    else:  # these fill their area: what happened stands in a row above
+    else:  # these fill their area: marks are in a row above
         rows = 1 if area.height > 2 and pane.marks.marks else 0
         draw_marks(canvas, Area(area.x, area.y, area.width, rows), pane, glyphs)
         below = Area(area.x, area.y + rows, area.width, area.height - rows)

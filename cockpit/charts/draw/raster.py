@@ -1,4 +1,4 @@
-"""Curves as dots, and dots as characters, by numpy alone: the work depends on the plot's size only."""
+"""Curves as dots and dots as characters, by numpy alone: the work depends on the plot's size only."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cockpit.charts.scale import Scale
 Rows = NDArray[np.int64]
 
 _TALL: Final = 3
-"""A column whose run has more dots than this is a band, not a line."""
+"""A column with a taller run of dots is a band, not a line."""
 
 
 def dot_rows(values: Floats, scale: Scale, num_rows: int) -> Rows:
-    """The dot row (0 at the top) of values in axis units; those outside the range stand at its edge, NaN at the top."""
+    """Return the dot rows (0 at the top) of values in axis units, clipped to the range; NaN is at the top."""
     places = np.minimum(np.maximum(scale.place(values), 0.0), 1.0)
     rows = np.rint((1.0 - places) * (num_rows - 1))
     return np.where(np.isnan(rows), 0.0, rows).astype(np.int64)
 
 
 def runs(low_KC: Floats, high_KC: Floats, scale: Scale, num_rows: int) -> NDArray[np.bool_]:
-    """Dots [K, rows, C] of K curves: each column a vertical run from least to greatest, joined to its neighbours."""
+    """Return dots [K, rows, C] of K curves: each column a run from least to greatest that joins its neighbours."""
     drawn = ~np.isnan(low_KC)
     top, bottom = dot_rows(high_KC, scale, num_rows), dot_rows(low_KC, scale, num_rows)
     first, last = top.copy(), bottom.copy()
@@ -44,9 +44,9 @@ def runs(low_KC: Floats, high_KC: Floats, scale: Scale, num_rows: int) -> NDArra
 
 
 def thinned(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.bool_]:
-    """Dots [K, rows, C] with tall runs as their ends and a sparse pattern between.
+    """Return dots [K, rows, C] with tall runs reduced to their ends and a sparse pattern.
 
-    What is drawn over such a band is seen without colours, too.
+    Curves over such a band stay visible without colours.
     """
     tall_K1C = dots.sum(axis=1, keepdims=True) > _TALL
     row, column = np.arange(dots.shape[1])[:, None], np.arange(dots.shape[2])[None, :]
@@ -58,7 +58,7 @@ def thinned(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.bool_]:
 
 
 def bits(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.uint8]:
-    """Dots [K, height x down, width x across] as one number per cell; two curves in a cell are one OR the other."""
+    """Return dots [K, height x down, width x across] as one number per cell; curves in a cell are combined by OR."""
     total = np.zeros((dots.shape[0], dots.shape[1] // glyphs.down, dots.shape[2] // glyphs.across), np.uint8)
     for row in range(glyphs.down):
         for column in range(glyphs.across):
@@ -67,5 +67,5 @@ def bits(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.uint8]:
 
 
 def per_cell(flags_C: Flags, glyphs: Glyphs) -> Flags:
-    """Dot columns as cell columns: a cell is flagged where any of its dot columns is."""
+    """Return dot columns as cell columns: a cell is flagged if any of its dot columns is."""
     return np.logical_or.reduce(flags_C.reshape(-1, glyphs.across), axis=1)

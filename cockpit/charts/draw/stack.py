@@ -1,4 +1,4 @@
-"""Shares of a whole over time, one band above the other."""
+"""Shares of a whole over time, as stacked bands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _Levels = NDArray[np.int64]
 
 
 def draw_stack(canvas: Canvas, area: Area, body: Stack, glyphs: Glyphs) -> AxisSpace:
-    """The bands in `area`, the first curve at the bottom; columns without a value stay empty. Columns: area width."""
+    """Draw the bands in `area`, the first curve at the bottom; columns without a value stay empty.
+
+    The curves have one column per cell of the area.
+    """
     part = band([curve.columns for curve in body.curves], area.width, log=False)
     share_KX = shares(part.mean_KC)
     if body.curves:
@@ -26,7 +29,7 @@ def draw_stack(canvas: Canvas, area: Area, body: Stack, glyphs: Glyphs) -> AxisS
 
 
 def shares(mean_KX: Floats) -> Floats:
-    """What part of the sum of sizes each of K curves is, [K, X]; NaN in columns where none has a value."""
+    """Return each of K curves' share in the sum of absolute values, [K, X]; NaN in columns without a value."""
     if not mean_KX.size:
         return mean_KX
     sizes_KX = np.abs(bridged(mean_KX, np.zeros(mean_KX.shape, np.bool_)))
@@ -39,7 +42,7 @@ def shares(mean_KX: Floats) -> Floats:
 
 
 def _tops(share_KX: Floats, units: int) -> _Levels:
-    """The upper end of every band in `units` of the plot's height, -1 in columns without a value."""
+    """Return the upper end of every band in `units` of the plot's height, -1 in columns without a value."""
     tops_KX = np.cumsum(share_KX, axis=0) * units
     return np.where(np.isnan(tops_KX), -1.0, np.rint(tops_KX)).astype(np.int64)
 
@@ -64,7 +67,7 @@ def _fill(canvas: Canvas, area: Area, curves: tuple[Curve, ...], tops_KX: _Level
 
 
 def _name(canvas: Canvas, area: Area, curves: tuple[Curve, ...], tops_KX: _Levels, grain: int) -> None:
-    """Each band's letter, here and there, where the band is at least a row thick."""
+    """Write each band's letter at intervals, if the band is at least a row thick."""
     for number, curve in enumerate(curves):
         top_X = tops_KX[number]
         bottom_X = tops_KX[number - 1] if number else np.zeros_like(top_X)

@@ -20,7 +20,7 @@ class Config(RunConfig, frozen=True):
 
 
 class Net(nn.Module):
-    """Its children are the parts that the cockpit watches, one by one."""
+    """The network; its children are the parts that the cockpit monitors."""
 
     def __init__(self, width=64):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The area that charts stand in: which of them are displayed, and which one keys act on."""
+"""The area of the charts: which of them are displayed, and which one keys act on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cockpit.panels.charts.chart import ChartView
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 _SECONDS_BETWEEN: Final = 0.02
-"""From the charts that are drawn for new steps alone to the next ones: a key that is pressed meanwhile goes first."""
+"""Pause between two charts that are drawn for new steps only, so that keys are handled in between."""
 
-_AT_ONCE: Final = 2
-"""Charts that are put on the screen together then."""
+_CHARTS_PER_TURN: Final = 2
+"""Charts that are drawn together in one turn."""
 
 
 class ChartBoard(Container):
-    """Every chart there may be; one page of those that the run has is displayed."""
+    """All charts; one page of those that the run has is displayed."""
 
     DEFAULT_CSS = """
     ChartBoard { layout: grid; width: 1fr; height: 1fr; }
@@ -35,7 +35,7 @@ class ChartBoard(Container):
         self._shown_task = NO_SPEC
         self.charts = [ChartView(spec, marker) for spec in charts_for(NO_SPEC)]
         for chart in self.charts:
-            chart.display = False  # until there is a size to say how many there is room for
+            chart.display = False  # until the size is known
         super().__init__(*self.charts)
         self.current = self.charts[0]
         self.wanted: Shape | None = None
@@ -47,7 +47,7 @@ class ChartBoard(Container):
 
     @property
     def shown(self) -> list[ChartView]:
-        """The charts of this page."""
+        """Return the charts of this page."""
         if self.maximised:
             return [self.current]
         page = page_of(self._index(), len(self.available), self._shape().size)
@@ -55,7 +55,7 @@ class ChartBoard(Container):
 
     @property
     def place(self) -> str:
-        """Which charts of how many are shown; '' when it is all."""
+        """Return which charts of how many are shown; empty string if it is all of them."""
         shown, count = self.shown, len(self.available)
         if len(shown) == count:
             return ""
@@ -70,7 +70,7 @@ class ChartBoard(Container):
             chart.show(feed)
 
     def show_from_current(self, feed: ChartInputs) -> None:
-        """Draw the chart that keys act on now and the others right after it: its picture does not wait for theirs."""
+        """Draw the current chart now and the others right after it, so that it does not wait for them."""
         self._feed = feed
         self._behind = [chart for chart in self.shown if chart is not self.current]
         self.current.show(feed)
@@ -82,9 +82,9 @@ class ChartBoard(Container):
             self.call_later(self._catch_up)
 
     def show_some(self, feed: ChartInputs) -> None:
-        """Draw what is new in the charts that have waited longest, in the others as soon as there is time for them.
+        """Draw the charts that have waited longest, the others when there is time.
 
-        A fast run would have all of them drawn many times a second, and drawing takes time from the training.
+        On a fast run, drawing all of them for every update would take time from the training.
         """
         self._feed = feed
         shown = self.shown
@@ -101,16 +101,16 @@ class ChartBoard(Container):
             self._next = self.set_timer(_SECONDS_BETWEEN, self._go_on)
 
     def catch_up(self) -> None:
-        """Draw some of the charts that are behind, if there is time for it and a moment has passed."""
+        """Draw some of the outdated charts, if there is time and the last pause is over."""
         if self._behind and self._next is None and self._has_time():
-            self._show_next(_AT_ONCE)
+            self._show_next(_CHARTS_PER_TURN)
 
     def _go_on(self) -> None:
         self._next = None
         self.catch_up()
 
     def offer(self, metrics: Iterable[str], task: TaskSpec) -> None:
-        """The run has these metrics of this task: charts that hold one of them are available."""
+        """Make the charts available that hold one of these metrics of the task."""
         if task != self._shown_task:
             self._shown_task = task
             for chart, spec in zip(self.charts, charts_for(task), strict=True):
@@ -122,7 +122,7 @@ class ChartBoard(Container):
             self.lay_out()
 
     def lay_out(self) -> None:
-        """Display the charts of this page, and no others."""
+        """Display the charts of this page only."""
         shown = self.shown
         for chart in self.charts:
             chart.display = chart in shown
@@ -130,22 +130,22 @@ class ChartBoard(Container):
         self.styles.grid_size_columns, self.styles.grid_size_rows = shape.columns, shape.rows
 
     def turn(self, by: int) -> None:
-        """Go `by` charts further, from the last to the first."""
+        """Go `by` charts further; the first one follows the last."""
         self.go_to(self.available[(self._index() + by) % len(self.available)])
 
     def go_to(self, chart: ChartView) -> None:
-        """Make `chart` the one that keys act on, with the page it is on."""
+        """Make `chart` the one that keys act on, and show its page."""
         self.current = chart
         if not chart.display:
             self.lay_out()
         chart.focus(scroll_visible=False)
 
     def on_resize(self, event: events.Resize) -> None:
-        """As many charts as the new size has room for."""
+        """Display as many charts as the new size has room for."""
         self.lay_out()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Keys act on the chart that has the focus."""
+        """Make the focused chart the one that keys act on."""
         if isinstance(event.widget, ChartView):
             self.current = event.widget
 

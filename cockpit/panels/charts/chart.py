@@ -1,4 +1,4 @@
-"""One chart as a widget: it redraws only when what it shows has changed, and repaints only the rows that differ."""
+"""One chart as a widget: it redraws only on changes, and repaints only the rows that differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EMPTY: Final = Canvas(0, 0)
 
 
 class ChartView(FastLines, ChartMouse):
-    """Draws the chart `spec` from the newest feed it was shown."""
+    """Widget that draws the chart `spec` from the newest inputs."""
 
     DEFAULT_CSS = "ChartView { width: 1fr; height: 1fr; background: transparent; }"
 
@@ -48,27 +48,27 @@ class ChartView(FastLines, ChartMouse):
 
     @property
     def plot_width(self) -> int:
-        """The width of the plot of the whole run in cells; 1 before anything is drawn."""
+        """Return the width of the plot of the whole run in cells; 1 before anything is drawn."""
         return max(self._layout.plots[0].width, 1) if self._layout else 1
 
     def show(self, feed: ChartInputs) -> None:
-        """Draw what is new in `feed`; nothing is done while the chart is hidden or when nothing has changed."""
+        """Draw `feed` if it differs from the last one and the chart is displayed."""
         self._feed = feed
         if self.display and self.size:
             self._draw()
 
     def set_options(self, options: Options) -> None:
-        """Draw with other options from now on."""
+        """Set the options and draw with them."""
         self.options = options
         if self._feed is not None:
             self.show(self._feed)
 
     def text(self) -> str:
-        """The picture as plain text, as it is on screen."""
+        """Return the picture as plain text."""
         return "\n".join(self._canvas.lines())
 
     def render_line(self, y: int) -> Strip:
-        """One row of the picture."""
+        """Return one row of the picture."""
         if (self._canvas.width, self._canvas.height) != self.size:
             self._draw()
         if y >= self._canvas.height:
@@ -79,7 +79,7 @@ class ChartView(FastLines, ChartMouse):
         return self._strips[y]
 
     def notify_style_update(self) -> None:
-        """Colours may have changed with the theme: every row is made anew, none is drawn anew."""
+        """Style every row again, as the theme may have changed; nothing is drawn again."""
         self._inks = {}
         self._styles.clear()
         self._strips.clear()
@@ -87,7 +87,7 @@ class ChartView(FastLines, ChartMouse):
         self.refresh()
 
     def watch_has_focus(self, has_focus: bool) -> None:
-        """The frame says where the focus is."""
+        """Draw the frame in the colour of the focus."""
         super().watch_has_focus(has_focus)
         self._draw()
 
@@ -98,7 +98,7 @@ class ChartView(FastLines, ChartMouse):
                 dark = self.app.current_theme.dark
                 self._inks = ink_styles(self.app.theme_variables, self.background_colors[1], dark=dark)
             known = self._inks[ink]
-            if paper != Ink.BLANK and not (paper == ink and self.app.no_color):  # without colour the shade says it
+            if paper != Ink.BLANK and not (paper == ink and self.app.no_color):  # without colour the shade differs
                 behind = self._inks[paper].bgcolor if paper == Ink.CURSOR else self._inks[paper].color
                 known += Style(bgcolor=behind)
             self._styles[style] = known
@@ -126,7 +126,7 @@ class ChartView(FastLines, ChartMouse):
         return arrange(width, height, legend_rows=rows, panes=panes, wide_gutter=self.spec.kind == "heat")
 
     def _put(self, canvas: Canvas) -> None:
-        """Show `canvas`, repainting the rows that differ from what is on screen."""
+        """Show `canvas`; repaint only the rows that differ."""
         old, self._canvas = self._canvas, canvas
         if (old.width, old.height) != (canvas.width, canvas.height):
             self._strips.clear()
@@ -140,7 +140,7 @@ class ChartView(FastLines, ChartMouse):
             self.refresh(*(Region(0, y, canvas.width, 1) for y in changed))
 
     def step_at(self, x: int) -> float | None:
-        """The step below column `x`; None outside the plots."""
+        """Return the step below column `x`; `None` outside the plots."""
         if self._layout is None or self._scene is None:
             return None
         for plot, pane in zip(self._layout.plots, self._scene.panes, strict=False):
@@ -150,6 +150,6 @@ class ChartView(FastLines, ChartMouse):
 
 
 def _shown_of(feed: ChartInputs) -> tuple[object, ...]:
-    """What a chart's picture depends on, so that equal means that nothing has changed."""
+    """Return the key of a chart's picture: equal keys mean that nothing has changed."""
     held_against, source = (feed.chance, tuple(feed.in_force), feed.bound), feed.source
     return (id(source), source.version, feed.extent, feed.view, feed.marks, held_against, feed.recent)

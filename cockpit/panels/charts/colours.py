@@ -1,6 +1,6 @@
-"""The colours of charts: Okabe and Ito's palette for curves, an even scale for heat, the theme's own for the rest.
+"""Colours of charts: Okabe and Ito's palette for curves, an even scale for heat, theme colours for the rest.
 
-A table rather than component classes: Textual would match each of them against all rules, for every chart anew.
+A table, not component classes: Textual would match each class against all rules for every chart.
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ _ON_LIGHT: Final = (
     ("#0072B2", "#A86800", "#007A58", "#8A7F00", "#A8457D", "#C24A00", "#2A86C8", "#606060"),
     ("#F7D98B", "#F5B85A", "#F09238", "#E06A2C", "#C2452F", "#9C2B4B", "#6F1C63", "#3B1A5E"),
 )
-"""The ink on a curve's colour, the curves, and heat from none to most."""
+"""The ink on a curve's colour, the curves' colours, and the heat colours from least to most."""
 
 
 def ink_styles(variables: Mapping[str, str], background: Color, *, dark: bool) -> dict[Ink, Style]:
-    """The style of each ink in the theme with these `variables`, on `background`; the cursor's has paper of its own."""
+    """Return the style of each ink in the theme with these `variables`, on `background`.
+
+    The cursor's style has its own paper.
+    """
     styles = {ink: _style(ink, color, background) for ink, color in _colors(variables, dark=dark)}
     name, alpha = _CURSOR_PAPER
     paper = background + Color.parse(variables[name]).multiply_alpha(alpha)

@@ -1,4 +1,4 @@
-"""The charts of a run side by side, linked: one view, one cursor, one set of marks for all of them."""
+"""The linked charts of a run: one view, one cursor and one set of marks for all of them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from cockpit.panels.toolkit.panel import Panel
 from cockpit.session.session import Session, SessionUpdate
 
 _STATUS_SECONDS: Final = 1.0
-"""How often the status line counts on while nothing but steps comes."""
+"""Interval of the status line while only new steps arrive."""
 
 _STATUS_FROM: Final = 12
-"""Lower grids give the status line's row to the charts."""
+"""Lower grids leave the row of the status line to the charts."""
 
 
 class ChartGrid(Panel):
-    """As many charts as the size allows; the others are a page further and cost nothing."""
+    """As many charts as the size allows; the others are on further pages and cost nothing."""
 
     TITLE: ClassVar[str] = "Charts"
     DEFAULT_CSS = """
@@ -56,19 +56,19 @@ class ChartGrid(Panel):
         self._said_at = -_STATUS_SECONDS
 
     def compose(self) -> ComposeResult:
-        """The charts, and a line that says what they show."""
+        """Yield the charts and the status line."""
         yield self.board
         yield self._status
 
     def on_resize(self, event: events.Resize) -> None:
-        """A low grid has no line to spare."""
+        """Hide the status line in a low grid."""
         self._status.display = event.size.height >= _STATUS_FROM
         self._draw_soon()
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Redraw the visible charts when steps, events or what curves are held against are new.
+        """Redraw the visible charts if steps, events or reference levels are new.
 
-        With nothing but new steps one is drawn now, and the others while `has_time` says that there is time for it.
+        If only steps are new, one chart is drawn now and the others while `has_time` returns true.
         """
         new = self._session is not session
         self._session = session
@@ -84,7 +84,7 @@ class ChartGrid(Panel):
             self._show(all_charts=False)
 
     def dispatch(self, action: str) -> bool:
-        """Do what a key of the group "charts" stands for; False where `action` is none of them."""
+        """Run an action of the key group "charts"; return `False` for any other action."""
         if action in MOVES:
             if (feed := self.feed()) is not None:
                 self._look(MOVES[action](self.view, feed.extent, self.board.current.plot_width))
@@ -111,7 +111,7 @@ class ChartGrid(Panel):
             self._look(self.view.at(feed.extent, step))
 
     def maximise(self, *, on: bool) -> None:
-        """Give the current chart the whole area, or go back to its page."""
+        """Maximise the current chart, or show its page."""
         self.board.maximised = on
         self.board.lay_out()
         self._draw_soon()
@@ -123,7 +123,7 @@ class ChartGrid(Panel):
         self._draw_soon()
 
     def feed(self) -> ChartInputs | None:
-        """What the charts are drawn from; None before the panel was given anything."""
+        """Return the inputs of the charts; `None` before the first update."""
         session = self._session
         if session is None:
             return None
@@ -194,21 +194,21 @@ class ChartGrid(Panel):
         )
 
     def on_chart_mouse_pointed(self, event: ChartMouse.Pointed) -> None:
-        """The cursor goes where the mouse pointed."""
+        """Move the cursor to the step under the pointer."""
         self.jump(event.step)
 
     def on_chart_mouse_zoomed(self, event: ChartMouse.Zoomed) -> None:
-        """The wheel zooms around the pointer."""
+        """Zoom around the pointer."""
         if (feed := self.feed()) is not None:
             self._look(self.view.zoomed(feed.extent, event.factor, event.step))
 
     def on_chart_mouse_dragged(self, event: ChartMouse.Dragged) -> None:
-        """The run moves with the mouse."""
+        """Pan with the mouse."""
         if (feed := self.feed()) is not None:
             self._look(self.view.panned(feed.extent, event.share))
 
     def on_chart_mouse_enlarged(self, event: ChartMouse.Enlarged) -> None:
-        """A double click is maximise."""
+        """Maximise the chart, or restore the page."""
         if isinstance(event.chart, ChartView):
             self.board.go_to(event.chart)
         self.maximise(on=not self.board.maximised)

@@ -1,4 +1,4 @@
-"""Choosing the metrics of one chart: type to filter, space ticks, enter takes them."""
+"""Dialog for the metrics of one chart: type to filter, space ticks, enter applies."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from textual.widgets.option_list import Option
 
 from cockpit.text.format import escape_control
 
-_HINT: Final = "up/down move   space ticks   enter takes them   escape leaves   none ticked: the default ones"
+_HINT: Final = "up/down move   space ticks   enter applies   escape cancels   none ticked: the defaults"
 
 
 class Filter(Input):
-    """A line for a part of a name; no name has a space, so that space is left to the list."""
+    """Filter field; space is left to the list, as no name has one."""
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Whether the key is text."""
+        """Return whether the key is text for the field."""
         return key != "space" and super().check_consume_key(key, character)
 
 
 class MetricChooser(ModalScreen[tuple[str, ...] | None]):
-    """Answers with the metrics that are ticked, in the order of ticking; with None when it was left."""
+    """Returns the ticked metrics in the order of ticking, or `None` if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "leave", show=False),
+        Binding("escape", "cancel", "cancel", show=False),
         Binding("up", "move(-1)", "up", show=False, priority=True),
         Binding("down", "move(1)", "down", show=False, priority=True),
         Binding("space", "tick", "tick", show=False, priority=True),
-        Binding("enter", "accept", "take", show=False, priority=True),
+        Binding("enter", "accept", "apply", show=False, priority=True),
     ]
     DEFAULT_CSS = """
     MetricChooser {
@@ -66,7 +66,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
         self._listed: list[str] = []
 
     def compose(self) -> ComposeResult:
-        """A filter above the list of what it leaves."""
+        """Yield the filter and the filtered list."""
         with Vertical() as box:
             box.border_title = Content(f"Metrics of {escape_control(self._title)}")
             yield Filter(placeholder="filter", id="filter")
@@ -74,36 +74,36 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
             yield Label(_HINT, markup=False)
 
     def on_mount(self) -> None:
-        """Every metric to begin with."""
+        """List every metric."""
         self._list("")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The list holds what the filter finds, the best first."""
+        """List the metrics that match the filter, the best first."""
         self._list(event.value)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A click ticks."""
+        """Tick the metric that was clicked."""
         event.stop()
         self._tick(event.option_index)
 
     def action_move(self, by: int) -> None:
-        """The bar up or down."""
+        """Move the highlight up or down."""
         options = self.query_one(OptionList)
         if self._listed:
             options.highlighted = ((options.highlighted or 0) + by) % len(self._listed)
 
     def action_tick(self) -> None:
-        """Tick or untick the metric below the bar."""
+        """Tick or untick the highlighted metric."""
         at = self.query_one(OptionList).highlighted
         if at is not None:
             self._tick(at)
 
     def action_accept(self) -> None:
-        """Take what is ticked."""
+        """Close with the ticked metrics."""
         self.dismiss(tuple(self._chosen))
 
-    def action_leave(self) -> None:
-        """Change nothing."""
+    def action_cancel(self) -> None:
+        """Close without a change."""
         self.dismiss(None)
 
     def _tick(self, at: int) -> None:
@@ -126,7 +126,7 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
 
 
 def found(search: FuzzySearch, query: str, names: Sequence[str]) -> list[str]:
-    """The names that match, the best first and in their own order where equal; all for an empty query."""
+    """Return the names that match, the best first and equal ones in order; all for an empty query."""
     if not query.strip():
         return list(names)
     scores = {name: search.match(query.strip(), name)[0] for name in names}

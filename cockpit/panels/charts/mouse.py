@@ -1,4 +1,4 @@
-"""What the mouse does on a chart: a press sets the cursor, the wheel zooms, a drag pans, two presses maximise."""
+"""Mouse input of a chart: a click sets the cursor, the wheel zooms, a drag pans, a double click maximises."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cockpit.charts.view import ZOOM
 
 
 class ChartMouse(Widget, can_focus=True):
-    """A widget over steps that says what somebody did to it with the mouse."""
+    """Widget over steps that posts messages for mouse input."""
 
     ALLOW_SELECT = False
 
     class Asked(Message):
-        """Somebody used the mouse on `chart`."""
+        """Base class of the mouse messages of `chart`."""
 
         def __init__(self, chart: ChartMouse) -> None:
             super().__init__()
@@ -23,18 +23,18 @@ class ChartMouse(Widget, can_focus=True):
 
         @property
         def control(self) -> ChartMouse:
-            """The chart."""
+            """Return the chart."""
             return self.chart
 
     class Pointed(Asked):
-        """The cursor should go to `step`."""
+        """Request to set the cursor to `step`."""
 
         def __init__(self, chart: ChartMouse, step: int) -> None:
             super().__init__(chart)
             self.step = step
 
     class Zoomed(Asked):
-        """The view should become `factor` times closer around `step`."""
+        """Request to zoom by `factor` around `step`."""
 
         def __init__(self, chart: ChartMouse, step: float, factor: float) -> None:
             super().__init__(chart)
@@ -42,14 +42,14 @@ class ChartMouse(Widget, can_focus=True):
             self.factor = factor
 
     class Dragged(Asked):
-        """The view should move by a share of its width, below 0 to the left."""
+        """Request to pan by a share of the view's width, below 0 to the left."""
 
         def __init__(self, chart: ChartMouse, share: float) -> None:
             super().__init__(chart)
             self.share = share
 
     class Enlarged(Asked):
-        """The chart should fill the whole area, or shrink again."""
+        """Request to maximise the chart, or to restore its page."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -58,19 +58,19 @@ class ChartMouse(Widget, can_focus=True):
 
     @property
     def plot_width(self) -> int:
-        """The width of the plot of the whole run in cells, at least 1."""
+        """Return the width of the plot of the whole run in cells, at least 1."""
         raise NotImplementedError
 
     def step_at(self, x: int) -> float | None:
-        """The step below column `x`; None outside the plots."""
+        """Return the step below column `x`; `None` outside the plots."""
         raise NotImplementedError
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Closer."""
+        """Zoom in."""
         self._wheel(event, ZOOM**0.5)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Further away."""
+        """Zoom out."""
         self._wheel(event, ZOOM**-0.5)
 
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:
@@ -81,19 +81,19 @@ class ChartMouse(Widget, can_focus=True):
             self.post_message(self.Zoomed(self, step, factor))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A drag may begin here."""
+        """Prepare for a drag."""
         if event.button == 1 and self.step_at(event.x) is not None:
             self._held_x, self._dragging = event.x, False
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The plot moves with the pointer that holds it."""
+        """Pan with the pointer while the button is down."""
         if self._held_x is not None and event.x != self._held_x:
             self.post_message(self.Dragged(self, (self._held_x - event.x) / self.plot_width))
             self._held_x, self._dragging = event.x, True
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """A press without a drag sets the cursor."""
+        """Set the cursor after a click without a drag."""
         held, self._held_x = self._held_x, None
         self.release_mouse()
         step = self.step_at(event.x)
@@ -101,6 +101,6 @@ class ChartMouse(Widget, can_focus=True):
             self.post_message(self.Pointed(self, int(step)))
 
     def on_click(self, event: events.Click) -> None:
-        """A double click gives the chart the whole area."""
+        """Maximise the chart on a double click."""
         if event.chain == 2:
             self.post_message(self.Enlarged(self))

@@ -1,4 +1,4 @@
-"""The line below the charts: where the cursor is, what happened near it, and what part of the run is shown."""
+"""The line below the charts: cursor, nearest mark, visible steps and follow mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cockpit.charts.view import recorded
 
 
 class ChartStatus(Static):
-    """One row of text, rewritten only when it says something else."""
+    """One row of text, updated only if it changes."""
 
     DEFAULT_CSS = """
     ChartStatus {
@@ -30,7 +30,7 @@ class ChartStatus(Static):
         self._shown: tuple[str, str, int] | None = None
 
     def show(self, feed: ChartInputs, glyphs: Glyphs, pages: str) -> None:
-        """The mark nearest to the cursor, or the newest, at the left; what is shown at the right."""
+        """Show the mark nearest to the cursor, or the newest, on the left and the view on the right."""
         width, left = self.content_size.width, marked(feed, glyphs)
         right = fitting([part for part in (*facts(feed), pages) if part], width - len(left) - 2)
         if (left, right, width) == self._shown:
@@ -45,7 +45,7 @@ class ChartStatus(Static):
 
 
 def fitting(parts: Sequence[str], room: int) -> str:
-    """The parts in one line, the last ones left out where they do not fit; the first one stays."""
+    """Return the parts in one line, without the last ones if they do not fit; the first one is kept."""
     for count in range(len(parts), 1, -1):
         if len(line := "  ".join(parts[:count])) <= room:
             return line
@@ -53,7 +53,7 @@ def fitting(parts: Sequence[str], room: int) -> str:
 
 
 def marked(feed: ChartInputs, glyphs: Glyphs) -> str:
-    """The cursor's step, and what happened nearest to it."""
+    """Return the cursor's step and the nearest mark."""
     cursor = feed.view.cursor
     mark = feed.marks.nearest(feed.extent.last if cursor is None else cursor, feed.view.shown(feed.extent))
     at = "" if cursor is None else f"step {step_label(cursor)}  "
@@ -65,10 +65,10 @@ def _sentence(mark: Mark, glyphs: Glyphs) -> str:
 
 
 def facts(feed: ChartInputs) -> tuple[str, ...]:
-    """Which steps are shown, whether they follow the run, and how much of an old journal is read in."""
+    """Return the parts about the view: progress of loading the journal, visible steps, follow mode."""
     extent, view = feed.extent, feed.view
     loading = feed.source.loading
     first, last = recorded(view.shown(extent), extent)
     steps = "" if extent.last == 0 else f"steps {step_label(first)}-{step_label(last)}"
-    follow = "following" if view.follow else "standing still"
+    follow = "Follow on" if view.follow else "Follow off"
     return (f"reading the journal, {loading:.0%}" if loading < 1 else "", steps, follow)

@@ -1,4 +1,4 @@
-"""Which validation and which sample of it is looked at: follows the newest until somebody goes back."""
+"""The selected validation and sample of the preview panel; the newest one is followed until another is selected."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from engine.outputs.preview_file import MAX_CLASSES, Preview, preview_steps, rea
 
 
 class Gallery:
-    """The pictures of the run that was opened."""
+    """The pictures of the opened run."""
 
     def __init__(self) -> None:
         self.steps: tuple[int, ...] = ()
-        """The validations that left pictures, by their steps, ascending."""
+        """Steps of the validations with pictures, ascending."""
         self.step = 0
-        """The one that is shown."""
+        """Step of the selected validation."""
         self.previews: tuple[Preview, ...] = ()
         self.number = 0
-        """The sample that is shown, from 0."""
-        self.notice = "no pictures yet: a task that has previews leaves them with each validation"
-        """Why there is nothing to see."""
+        """Number of the selected sample, from 0."""
+        self.notice = "no pictures yet: a task with previews writes them at each validation"
+        """Reason for an empty selection; empty string otherwise."""
         self._run_dir: Path | None = None
         self._num_classes = MAX_CLASSES
         self._follows = True
 
     @property
     def preview(self) -> Preview | None:
-        """The sample to show; None where there is none."""
+        """Return the selected sample, or `None`."""
         return self.previews[self.number] if self.previews else None
 
     def open(self, run_dir: Path, num_classes: int = MAX_CLASSES) -> bool:
-        """Look at the pictures of that run, of a task with so many classes; True where something else is shown now."""
+        """Read the pictures of that run, of a task with `num_classes` classes; return whether the selection changed."""
         if (run_dir, num_classes) == (self._run_dir, self._num_classes):
             return self.look()
         self.__init__()
@@ -41,7 +41,7 @@ class Gallery:
         return True
 
     def look(self) -> bool:
-        """See what is there; True where something else is shown now."""
+        """Look for new validations; return whether the selection changed."""
         if self._run_dir is None:
             return False
         steps, before = preview_steps(self._run_dir), self.steps
@@ -56,12 +56,12 @@ class Gallery:
         return True
 
     def turn(self, by: int) -> None:
-        """The sample `by` places further, round and round."""
+        """Select the sample `by` places further; the first one follows the last."""
         if self.previews:
             self.number = (self.number + by) % len(self.previews)
 
     def go(self, by: int) -> None:
-        """The validation `by` places further, as far as there are any; the newest is followed."""
+        """Select the validation `by` places further, within the range; the newest one is followed."""
         if not self.steps:
             return
         here = self.steps.index(self.step) if self.step in self.steps else len(self.steps) - 1
@@ -70,12 +70,12 @@ class Gallery:
         self._read(self.steps[place])
 
     def _read(self, step: int) -> None:
-        """Take up the pictures of a validation; the same sample of it, where it has as many."""
+        """Read the pictures of a validation and keep the sample's number if it has as many."""
         assert self._run_dir is not None
         self.step = step
         try:
             self.previews = read_previews(self._run_dir, step, self._num_classes)
-            self.notice = "" if self.previews else f"the validation at step {step} kept no pictures"
+            self.notice = "" if self.previews else f"the validation at step {step} has no pictures"
         except UserError as error:
             self.previews, self.notice = (), str(error)
         self.number = min(self.number, max(len(self.previews) - 1, 0))

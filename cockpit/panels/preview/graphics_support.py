@@ -1,8 +1,8 @@
-"""Real pixels where the terminal has kitty's or sixel graphics, through textual-image, without asking the terminal.
+"""Real pixels in terminals with kitty's or sixel graphics, by textual-image, without queries to the terminal.
 
-textual-image asks the terminal when it is imported and writes kitty's pictures to standard output. While a screen
-runs, the answers would arrive as keys, and standard output is the log. So the terminal is known by its environment,
-and what is written goes through Textual's own driver.
+textual-image queries the terminal when it is imported, and writes kitty's pictures to standard output. While a screen
+runs, the replies would arrive as keys, and standard output is the log. Therefore the environment identifies the
+terminal, and output goes through Textual's driver.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Protocol = Literal["kitty", "sixel", ""]
 INSTALL_IMAGES: Final = "pip install 'training-cockpit[images]'"
 
 _MULTIPLEXERS: Final = ("TMUX", "STY", "ZELLIJ")
-"""They pass on neither protocol as it is."""
+"""Terminal multiplexers, which pass on neither protocol."""
 _KITTY_TERMS: Final = ("xterm-kitty", "xterm-ghostty")
 _KITTY_PROGRAMS: Final = ("ghostty",)
 _SIXEL_TERMS: Final = ("foot", "mlterm", "contour", "yaft")
@@ -33,7 +33,7 @@ _USUAL_CELL: Final = (10, 20)
 
 
 def protocol_of(environment: Mapping[str, str]) -> Protocol:
-    """What the terminal with that environment draws pictures by; '' where it is not known to."""
+    """Return the graphics protocol of the terminal with that environment; empty string if unknown."""
     if any(environment.get(name) for name in _MULTIPLEXERS):
         return ""
     term, program = environment.get("TERM", "").lower(), environment.get("TERM_PROGRAM", "").lower()
@@ -50,7 +50,7 @@ def has_image_widgets() -> bool:
 
 
 def cell_size(descriptor: int) -> tuple[int, int]:
-    """Width and height of a cell in pixels, as the kernel knows it of the terminal; a usual one where it does not."""
+    """Return width and height of a cell in pixels from the kernel; a usual size if it is unknown."""
     try:
         packed = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, b"\0" * 8)
     except OSError:
@@ -62,16 +62,19 @@ def cell_size(descriptor: int) -> tuple[int, int]:
 
 
 def image_widget(protocol: Protocol, cell: tuple[int, int], write: Callable[[str], None]) -> type[Widget]:
-    """The class of widgets whose `image` is a PIL image; `write` sends text to the terminal. Raises ImportError."""
+    """Return the widget class whose `image` is a PIL image; `write` sends text to the terminal.
+
+    Raises ImportError if textual-image is missing.
+    """
     terminal, asked = sys.__stdout__, io.StringIO()
-    sys.__stdout__ = asked  # no terminal: nothing is asked while the modules are imported
+    sys.__stdout__ = asked  # no terminal: the modules send no query while they are imported
     try:
         from textual_image import _terminal  # noqa: PLC0415  # on purpose, see above
         from textual_image.renderable import tgp  # noqa: PLC0415
         from textual_image.widget import SixelImage, TGPImage  # noqa: PLC0415
     finally:
         sys.__stdout__ = terminal
-    sized: Any = _terminal.get_cell_size  # it keeps the size that it found on itself
+    sized: Any = _terminal.get_cell_size  # the function caches its result in an attribute
     sized._result = _terminal.CellSize(*cell)
     driver: Any = tgp  # the module writes to its `sys.__stdout__`
     driver.sys = SimpleNamespace(__stdout__=SimpleNamespace(write=write, flush=lambda: None))

@@ -1,4 +1,4 @@
-"""Pictures drawn with half blocks, two pixels to a cell, or with letters where there is no colour."""
+"""Pictures drawn with half blocks, two pixels per cell, or with letters without colour."""
 
 from __future__ import annotations
 
@@ -17,42 +17,54 @@ from textual.widget import Widget
 from cockpit.panels.preview.layers import Layer, scaled
 
 MIN_COLUMNS: Final = 16
-"""A picture of fewer columns shows nothing."""
+"""Pictures of fewer columns are drawn only if no picture can have as many."""
 _GAP: Final = 2
+_NEAR: Final = 0.5
+"""Grids of at least this share of the largest picture area count as large; of them, the most pictures win."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How pictures are laid out: columns and rows of pictures, and the cells of each, its title left out."""
+    """Layout of pictures: columns and rows of pictures, and the cells of each picture without its title."""
 
     across: int
     down: int
     width: int
     height: int
 
+    def num_shown(self, count: int) -> int:
+        """Return how many of `count` pictures the grid has room for."""
+        return min(self.across * self.down, count)
+
+    def area(self, count: int) -> int:
+        """Return the cells that are covered if there are `count` pictures."""
+        return self.num_shown(count) * self.width * self.height
+
 
 def grid_for(count: int, width: int, height: int, aspect: float) -> Grid:
-    """The largest layout of `count` pictures in so many cells; of fewer, where that many would be too small.
+    """Return the grid that uses `width` x `height` cells best for up to `count` pictures.
 
-    `aspect` is a picture's height by its width in pixels; a cell is two pixels high.
+    Of the grids near the largest picture area, the one with the most pictures is taken, then the largest.
+    `aspect` is a picture's height divided by its width in pixels; a cell is two pixels high.
     """
-    for wanted in range(max(count, 1), 1, -1):
-        found = max((_grid(wanted, down, width, height, aspect) for down in (1, 2, 3)), key=lambda grid: grid.width)
-        if found.width >= MIN_COLUMNS:
-            return found
-    return _grid(1, 1, width, height, aspect)
+    layouts = ((shown, down) for shown in range(1, count + 1) for down in range(1, shown + 1))
+    grids = [grid for layout in layouts if (grid := _grid(*layout, width, height, aspect)).width > 0]
+    grids = [grid for grid in grids if grid.width >= MIN_COLUMNS] or grids or [Grid(1, 1, 1, 1)]
+    least = _NEAR * max(grid.area(count) for grid in grids)
+    large = (grid for grid in grids if grid.area(count) >= least)
+    return max(large, key=lambda grid: (grid.num_shown(count), grid.area(count)))
 
 
 def _grid(count: int, down: int, width: int, height: int, aspect: float) -> Grid:
+    """Return the grid of `count` pictures in `down` rows; its width is 0 or less if there is no room."""
     across = -(-count // down)
-    columns = (width + _GAP) // across - _GAP
     lines = height // down - 1
-    columns = max(min(columns, int(2 * lines / aspect)), 1)
+    columns = min((width + _GAP) // across - _GAP, int(2 * lines / aspect))
     return Grid(across, down, columns, max(round(columns * aspect / 2), 1))
 
 
 class Pictures(Widget):
-    """Layers side by side, as many as fit, each under its name."""
+    """Layers next to each other, as many as fit, each under its name."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -70,13 +82,13 @@ class Pictures(Widget):
         self._version = 0
 
     def show(self, layers: Sequence[Layer]) -> None:
-        """Draw these from now on."""
+        """Draw these layers."""
         self._layers = layers
         self._version += 1
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Row `y` of the drawing, which is made anew for another size or other layers."""
+        """Return row `y` of the drawing, which is drawn again for another size or other layers."""
         key = (self._version, self.size.width, self.size.height)
         if self._drawn is None or self._drawn[0] != key:
             self._drawn = key, self._draw(*self.size)
@@ -91,7 +103,7 @@ class Pictures(Widget):
             return []
         pixels = self._layers[0].picture_HWC.shape
         grid = grid_for(len(self._layers), width, height, pixels[0] / pixels[1])
-        shown = self._layers[: grid.across * grid.down]
+        shown = self._layers[: grid.num_shown(len(self._layers))]
         rows: list[Strip] = []
         for start in range(0, len(shown), grid.across):
             band = shown[start : start + grid.across]
@@ -111,14 +123,14 @@ class Pictures(Widget):
 
 
 def nearest_letters(letters_HW: NDArray[np.str_], height: int, width: int) -> list[str]:
-    """One letter for each cell, that of the pixel at its middle."""
+    """Return one letter per cell, that of the pixel at its middle."""
     rows = ((np.arange(height) + 0.5) * letters_HW.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * letters_HW.shape[1] / width).astype(np.intp)
     return ["".join(line) for line in letters_HW[rows[:, None], columns]]
 
 
 def half_blocks(picture_HWC: NDArray[np.uint8]) -> list[list[Segment]]:
-    """Lines of cells for a picture of an even number of rows; neighbours of one colour share a segment."""
+    """Return lines of cells for a picture of an even number of rows; equal neighbours share a segment."""
     lines: list[list[Segment]] = []
     for upper, lower in zip(picture_HWC[::2], picture_HWC[1::2], strict=True):
         pairs = np.concatenate([upper, lower], axis=1)

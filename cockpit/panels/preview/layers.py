@@ -1,6 +1,6 @@
-"""Validation pictures as layers to look at: an image, and classes, errors, shares and distances over it.
+"""Validation pictures as layers: an image, and classes, errors, shares and distances over it.
 
-H x W pixels; RGB 0..255.
+All have H x W pixels; RGB is 0..255.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Rgb = NDArray[np.uint8]
 Bytes = NDArray[np.uint8]
 
 _MORE_COLOURS: Final = ("#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
-"""For classes to which the task gives no colour."""
-MISSED, INVENTED, CONFUSED = 1, 2, 3
+"""Colours of classes without a colour of the task."""
+FALSE_NEGATIVE, FALSE_POSITIVE, WRONG_CLASS = 1, 2, 3
 ERROR_COLOURS: Final = np.array([[0, 0, 0], [213, 94, 0], [204, 121, 167], [240, 228, 66]], dtype=np.uint8)
-"""Nothing wrong; a class taken for the first one, the background; background taken for a class; the wrong class."""
+"""Colours of: no error, false negative (background predicted), false positive (on background), wrong class."""
 ERROR_LETTERS: Final = ".-+x"
 _RAMP: Final = " .:-=+*#%@"
 _BELOW: Final = np.array([86, 180, 233], dtype=np.float32)
@@ -30,7 +30,7 @@ _ABOVE: Final = np.array([230, 159, 0], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One way to look at a sample: its name, its picture, and the letters that stand for it without colour (H x W)."""
+    """One layer of a sample: its name, its picture, and its letters for terminals without colour (H x W)."""
 
     name: str
     picture_HWC: Rgb
@@ -39,7 +39,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """How each class is shown: its name, its colour and its letter; numbers beyond the task's classes have no name."""
+    """Name, colour and letter of each class; numbers beyond the task's classes have no name."""
 
     names: tuple[str, ...]
     colours: Rgb
@@ -57,7 +57,7 @@ def palette_of(classes: Sequence[tuple[str, str]]) -> Palette:
 
 
 def _class_letters(names: Sequence[str]) -> str:
-    """A point for the first class, for each other the first letter of its name that is free."""
+    """Return a point for the first class, and for each other the first unused letter of its name."""
     letters = "."
     for name in names[1:]:
         free = (letter for letter in (*name.upper(), *"0123456789#") if letter not in letters and letter.isprintable())
@@ -66,7 +66,7 @@ def _class_letters(names: Sequence[str]) -> str:
 
 
 def layers_of(preview: Preview, palette: Palette) -> tuple[Layer, ...]:
-    """Every layer of a sample in the order of its planes; the errors follow the planes that they come from."""
+    """Return every layer of a sample in the order of its planes; the errors follow prediction and truth."""
     size = _size(preview)
     image = next((plane.values for plane in preview.planes if plane.kind == "rgb"), None)
     image_HWC = np.zeros((*size, 3), np.uint8) if image is None else nearest(image, size)
@@ -94,20 +94,20 @@ def _layer(plane: Plane, image_HWC: Rgb, palette: Palette) -> Layer:
 
 
 def errors(label_HW: Bytes, predicted_HW: Bytes) -> Bytes:
-    """What is wrong with each pixel: 0 nothing, else MISSED, INVENTED or CONFUSED."""
+    """Return the error of each pixel: 0 for none, else FALSE_NEGATIVE, FALSE_POSITIVE or WRONG_CLASS."""
     wrong_HW = label_HW != predicted_HW
-    kinds_HW = np.where(predicted_HW == 0, MISSED, np.where(label_HW == 0, INVENTED, CONFUSED))
+    kinds_HW = np.where(predicted_HW == 0, FALSE_NEGATIVE, np.where(label_HW == 0, FALSE_POSITIVE, WRONG_CLASS))
     return np.where(wrong_HW, kinds_HW, 0).astype(np.uint8)
 
 
 def _size(preview: Preview) -> tuple[int, int]:
-    """The size of the finest plane, height and width."""
+    """Return height and width of the finest plane."""
     height, width = max((plane.values.shape[:2] for plane in preview.planes), default=(1, 1))
     return height, width
 
 
 def nearest(values: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """`values` (H, W or H, W, C) at another size, each pixel a copy of the nearest one."""
+    """Return `values` (H, W or H, W, C) at another size, each pixel a copy of the nearest one."""
     height, width = size
     rows = np.arange(height) * values.shape[0] // max(height, 1)
     columns = np.arange(width) * values.shape[1] // max(width, 1)
@@ -115,14 +115,14 @@ def nearest(values: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 
 
 def scaled(picture_HWC: Rgb, size: tuple[int, int]) -> Rgb:
-    """The picture at another size, each new pixel the mean of what it covers."""
+    """Return the picture at another size, each new pixel the mean of the area it covers."""
     height, width = size
     rows_HWC = _averaged(picture_HWC.astype(np.float32), height)
     return _averaged(rows_HWC.swapaxes(0, 1), width).swapaxes(0, 1).round().clip(0, 255).astype(np.uint8)
 
 
 def _averaged(values_LKC: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Means over `count` equal stretches of the first axis, fractions of a pixel counted."""
+    """Return means over `count` equal parts of the first axis, with fractions of a pixel."""
     length = len(values_LKC)
     sums = np.concatenate([np.zeros_like(values_LKC[:1]), np.cumsum(values_LKC, axis=0)])
     edges = np.linspace(0, length, count + 1)
@@ -141,12 +141,12 @@ def _grey(image_HWC: Rgb) -> Bytes:
 
 
 def _faint(image_HWC: Rgb) -> Rgb:
-    """A dark grey copy that coloured pixels stand out from."""
+    """Return a dark grey copy as background for coloured pixels."""
     return np.repeat((_grey(image_HWC) // 2)[..., None], 3, axis=2)
 
 
 def _painted(image_HWC: Rgb, classes_HW: Bytes, colours: Rgb) -> Rgb:
-    """Classes half transparent over the image, their borders in full colour; class 0 leaves the image as it is."""
+    """Return the classes half transparent over the image with opaque borders; class 0 shows the image."""
     edge_HW = np.zeros(classes_HW.shape, np.bool_)
     edge_HW[:, 1:] |= classes_HW[:, 1:] != classes_HW[:, :-1]
     edge_HW[1:, :] |= classes_HW[1:, :] != classes_HW[:-1, :]
@@ -157,13 +157,13 @@ def _painted(image_HWC: Rgb, classes_HW: Bytes, colours: Rgb) -> Rgb:
 
 
 def _lit(image_HWC: Rgb, values_HW: Bytes) -> Rgb:
-    """The image in faint grey, the lighter the larger the share."""
+    """Return the image in dark grey, the lighter the larger the share."""
     share = values_HW[..., None].astype(np.float32) / 255
     return (_faint(image_HWC) * (1 - share) + np.array([255, 255, 255], np.float32) * share).astype(np.uint8)
 
 
 def _diverging(values_HW: Bytes) -> Rgb:
-    """Values below 0 in one colour, above in another, the stronger the farther; 0 is white."""
+    """Return values below 0 in one colour and above in another, stronger with distance; 0 is white."""
     share = (values_HW[..., None].astype(np.float32) - 128) / 127
     colour = np.where(share > 0, _ABOVE, _BELOW)
     return (255 - (255 - colour) * np.abs(share).clip(0, 1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The preview panel: samples of a validation with what the network predicts, beside the truth and the errors."""
+"""The preview panel: samples of a validation with prediction, truth and errors."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ ALL: Final = "all"
 
 
 class PreviewPanel(Panel, can_focus=True):
-    """Left and right go through the samples, up and down through the validations, enter through the layers.
+    """Left and right select the sample, up and down the validation, enter the layer.
 
-    `graphics` is how pictures are drawn: 'kitty', 'sixel', '' for half blocks, None for what the terminal is known for.
+    `graphics` is the graphics protocol: 'kitty', 'sixel', empty string for half blocks, `None` to detect it.
     """
 
     TITLE: ClassVar[str] = "Preview"
     HELP = (
-        "Left and right: the sample before and after. Up and down: the validation before and after. "
-        "Enter: one layer after the other, then all of them. End: the newest validation."
+        "Left and right: previous and next sample. Up and down: next and previous validation. "
+        "Enter: each layer in turn, then all of them. End: the newest validation."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "sample(-1)", show=False),
@@ -89,32 +89,32 @@ class PreviewPanel(Panel, can_focus=True):
         self._pictures: Pictures | GraphicPictures | None = None
 
     def compose(self) -> ComposeResult:
-        """What is shown, the pictures, the legend."""
+        """Yield the facts, the pictures and the legend."""
         yield self._facts
         self._pictures = self._drawer()
         yield self._pictures
         yield self._legend
 
     def _drawer(self) -> Pictures | GraphicPictures:
-        """Real pixels where the terminal has them, else half blocks, or letters without colour."""
+        """Return the picture widget: real pixels if the terminal has them, else half blocks or letters."""
         letters = self.app.no_color or self._marker == "ascii"
         protocol = protocol_of(os.environ) if self._graphics is None else self._graphics
         if protocol and not letters and not self.app.is_headless and not has_image_widgets():
             self._hint = f"this terminal can show real pixels: {INSTALL_IMAGES}"
         elif protocol and not letters and not self.app.is_headless:
-            # Pillow and textual-image are for the few terminals that can show what they make.
+            # Only few terminals need Pillow and textual-image.
             from cockpit.panels.preview.pixels import GraphicPictures  # noqa: PLC0415
 
-            driver: Any = cast("OpenApp", self.app).driver  # of a terminal, which has a descriptor
+            driver: Any = cast("OpenApp", self.app).driver  # the driver of a terminal has a descriptor
             return GraphicPictures(lambda: image_widget(protocol, cell_size(driver.fileno), driver.write))
         return Pictures(letters=letters)
 
     def on_mount(self) -> None:
-        """The files come a moment after the journal tells of a validation: look by the clock, while somebody looks."""
+        """Look for files at intervals while the panel is visible, as they follow the journal's event."""
         self.set_interval(_SECONDS_BETWEEN_LOOKS, self._look)
 
     def on_show(self) -> None:
-        """The arrow keys are for the pictures while they are what somebody looks at."""
+        """Take the focus for the arrow keys."""
         if self.screen.focused is None:
             self.focus()
 
@@ -130,7 +130,7 @@ class PreviewPanel(Panel, can_focus=True):
         if self.is_on_screen and self._gallery.look():
             self._show()
 
-    # --- what is shown ------------------------------------------------------------------------
+    # --- content ------------------------------------------------------------------------
 
     def _show(self) -> None:
         preview = self._gallery.preview
@@ -150,7 +150,7 @@ class PreviewPanel(Panel, can_focus=True):
         return () if preview is None else layers_of(preview, self._palette)
 
     def _said(self, width: int) -> list[Content]:
-        """Which sample of which validation, and how well its classes were predicted."""
+        """Return the selected validation and sample, and the IoU of each class."""
         gallery = self._gallery
         if gallery.preview is None:
             return flow([part("", escape_control(gallery.notice), BAD if gallery.steps else LABEL)], width)
@@ -171,7 +171,7 @@ class PreviewPanel(Panel, can_focus=True):
         )
 
     def _switch(self, layers: tuple[Layer, ...], width: int) -> list[Content]:
-        """The layers to choose from, the chosen one in brackets."""
+        """Return the names of the layers, the chosen one in brackets."""
         pieces: list[LinePart] = []
         for name in (ALL, *(layer.name for layer in layers)) if layers else ():
             chosen = name == self._layer
@@ -180,28 +180,28 @@ class PreviewPanel(Panel, can_focus=True):
         return flow(pieces, width, 2)
 
     def on_resize(self) -> None:
-        """The lines are laid out for a width."""
+        """Lay out the lines for the new width."""
         self._show()
 
     # --- browsing -----------------------------------------------------------------------------
 
     def action_sample(self, by: int) -> None:
-        """The sample `by` places further, round and round."""
+        """Select the sample `by` places further; the first one follows the last."""
         self._gallery.turn(by)
         self._show()
 
     def action_validation(self, by: int) -> None:
-        """The validation `by` places further, as far as there are any."""
+        """Select the validation `by` places further, within the range."""
         self._gallery.go(by)
         self._show()
 
     def action_newest(self) -> None:
-        """The newest validation, and those that come."""
+        """Select and follow the newest validation."""
         self._gallery.go(len(self._gallery.steps))
         self._show()
 
     def action_layer(self, by: int) -> None:
-        """The next layer, or all of them."""
+        """Select the next layer, or all of them."""
         preview = self._gallery.preview
         if preview is not None:
             names = [ALL, *(layer.name for layer in self._layers(preview))]
@@ -209,7 +209,7 @@ class PreviewPanel(Panel, can_focus=True):
             self._show()
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a layer's name chooses it; anywhere else it gives the panel the arrow keys."""
+        """Select the layer whose name is clicked, and take the focus."""
         name = event.style.meta.get("layer")
         if isinstance(name, str):
             event.stop()
@@ -219,9 +219,9 @@ class PreviewPanel(Panel, can_focus=True):
 
 
 def _legend(palette: Palette, layers: tuple[Layer, ...]) -> list[LinePart]:
-    """Colours and letters of the classes and, where errors are shown, of the errors, with their names."""
+    """Return colour, letter and name of each class and, with an error layer, of each error."""
     names = [*zip(palette.names[1:], palette.colours[1:], palette.letters[1:], strict=False)]
-    kinds = [*zip(("missed", "invented", "wrong class"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
+    kinds = [*zip(("FN", "FP", "wrong class"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
     wrong = kinds if any(layer.name == "error" for layer in layers) else []
     return [_key(*row) for row in (*names, *wrong)]
 

@@ -15,7 +15,7 @@ from cockpit.panels.preview.layers import Layer
 
 
 class GraphicPictures(Grid):
-    """Layers side by side, as many as fit, each under its name. `load` gives the class of textual-image to use."""
+    """Layers next to each other, as many as fit, each under its name. `load` returns textual-image's widget class."""
 
     DEFAULT_CSS = """
     GraphicPictures {
@@ -34,12 +34,12 @@ class GraphicPictures(Grid):
         self._class: type[Widget] | None = None
 
     def show(self, layers: Sequence[Layer]) -> None:
-        """Draw these from now on."""
+        """Draw these layers."""
         self._layers = layers
         self._rebuild()
 
     def on_resize(self) -> None:
-        """Another size has another layout."""
+        """Lay out for the new size."""
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -47,7 +47,7 @@ class GraphicPictures(Grid):
             self.run_worker(self._mounted(), exclusive=True)
 
     async def _mounted(self) -> None:
-        """Put the widgets of the newest layers in place of those before."""
+        """Replace the widgets by those of the newest layers."""
         layers, size = self._layers, self.size
         await self.remove_children()
         if not layers or not size.area:
@@ -56,7 +56,7 @@ class GraphicPictures(Grid):
         grid = grid_for(len(layers), size.width, size.height, pixels[0] / pixels[1])
         self.styles.grid_size_columns = grid.across
         self.styles.grid_size_rows = grid.down
-        cells = [self._cell(layer, grid.width, grid.height) for layer in layers[: grid.across * grid.down]]
+        cells = [self._cell(layer, grid.width, grid.height) for layer in layers[: grid.num_shown(len(layers))]]
         await self.mount_all(cells)
 
     def _cell(self, layer: Layer, width: int, height: int) -> Widget:

@@ -1,4 +1,4 @@
-"""The config panel: what was changed since the start on top, then the resolved config, searched fuzzily."""
+"""The config panel: changes since the start, then the resolved config, with a fuzzy search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEY_WIDTH: Final = 42
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A line: a heading without a key, or a key with its value and perhaps its change."""
+    """A line: a heading without a key, or a key with its value and its change or `None`."""
 
     key: str
     value: str = ""
@@ -31,10 +31,10 @@ class _Row:
 
 
 class ConfigPanel(SearchedList):
-    """One key a line. Enter on a changed one takes the charts to the step of the change."""
+    """One key per line. Enter on a changed key moves the charts' cursor to the step of the change."""
 
     TITLE: ClassVar[str] = "Config"
-    HELP = "/ searches keys and values, letters may be left out; enter on a changed key takes the charts to its step."
+    HELP = "/ searches keys and values; letters may be left out. Enter on a changed key shows its step in the charts."
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -46,7 +46,7 @@ class ConfigPanel(SearchedList):
         self._session: Session | None = None
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Read the config and what was changed."""
+        """Read the config and the changes."""
         self._session = session
         for entry in since(session.entries, self._last_id):
             self._last_id = entry.id
@@ -74,7 +74,7 @@ class ConfigPanel(SearchedList):
         self.status.update(escape_control(self._values.notice) or f"{len(values)} keys, {len(changes)} changed")
 
     def line(self, index: int) -> Content:
-        """A key, its value, and what became of it."""
+        """Return the line of a key: its value and its change."""
         row = self._rows[index]
         if not row.key:
             return Content.styled(row.value, f"bold {WARN}")
@@ -94,17 +94,17 @@ class ConfigPanel(SearchedList):
         )
 
     def on_line_list_chosen(self, event: LineList.Chosen) -> None:
-        """Take the charts to where the key was changed, or say that it never was."""
+        """Move the charts' cursor to the step of the key's change, or notify that it is unchanged."""
         event.stop()
         row = self._rows[event.index]
         if row.change is not None:
             self.post_message(JumpTo(row.change.step))
         elif row.key:
-            self.notify(f"{escape_control(row.key)} is as it was at the start", markup=False)
+            self.notify(f"{escape_control(row.key)} has its value from the start", markup=False)
 
 
 def _matching(rows: list[_Row], sought: str) -> list[_Row]:
-    """The rows whose key and value hold the letters of `sought` in their order."""
+    """Return the rows whose key and value contain the letters of `sought` in order."""
     if not sought.strip():
         return rows
     search = FuzzySearch()

@@ -12,7 +12,7 @@ from engine.journal.reader import Entry
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A key's value at the start and now, and the newest change: at which step, by whom."""
+    """A key's first and present value, and the step and actor of its newest change."""
 
     key: str
     was: str
@@ -22,7 +22,7 @@ class Change:
 
 
 class Changes:
-    """Folds steering events; a key that is back at its first value is no change."""
+    """Collects changes from events; a key that is back at its first value is unchanged."""
 
     def __init__(self) -> None:
         self._by_setting: dict[tuple[str, str], Change] = {}

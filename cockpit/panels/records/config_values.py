@@ -1,4 +1,4 @@
-"""The resolved config of a run as a screen needs it: values by their keys, read when the file changes."""
+"""The resolved config of a run: values by dotted key, read again when the file changes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from engine.journal.disk.run_dir import CONFIG_FILE
 
 
 class ConfigValues:
-    """`config.yaml` of a run, read at the first question and again after it has changed."""
+    """Reader of a run's `config.yaml`, which is read on demand and after each change."""
 
     def __init__(self) -> None:
         self.notice = ""
-        """Why there are no values; '' where there are."""
+        """Reason for missing values; empty string otherwise."""
         self._stamp: tuple[Path, int, int] | None = None
         self._values: Mapping[str, object] = {}
 
     def all(self, run_dir: Path) -> Mapping[str, object]:
-        """Every value by its dotted key, in the order of the file; empty where it cannot be read, see `notice`."""
+        """Return every value by its dotted key, in the order of the file; empty if unreadable, see `notice`."""
         path = run_dir / CONFIG_FILE
         try:
             found = path.stat()
@@ -33,13 +33,13 @@ class ConfigValues:
         return self._values
 
     def number(self, run_dir: Path, key: str) -> float | None:
-        """The number at `key`; None where there is none."""
+        """Return the number at `key`, or `None`."""
         value = self.all(run_dir).get(key)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _read(path: Path) -> tuple[Mapping[str, object], str]:
-    # YAML costs 30 ms, which a first frame does not have to spare.
+    # Importing YAML takes 30 ms, too long for the first frame.
     from engine.config.yaml_source import read_settings  # noqa: PLC0415
 
     try:

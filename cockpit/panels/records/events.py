@@ -1,4 +1,4 @@
-"""The events panel: everything that happened, the newest at the bottom; a press takes the charts to its step."""
+"""The events panel: all events, the newest at the bottom; enter moves the charts' cursor to the event's step."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _SECONDS_BETWEEN_TURNS: Final = 0.02
 
 
 class EventsPanel(SearchedList):
-    """The list, searched a few milliseconds at a time, so that no length of it holds up the screen."""
+    """List of events, searched for a few milliseconds at a time, so that a long journal does not block the screen."""
 
     TITLE: ClassVar[str] = "Events"
     HELP = (
-        "Up and down choose an event, enter or a click takes the charts to its step. / searches, left and right choose "
-        "the kind of events, end follows the newest."
+        "Up and down choose an event; enter or a click shows its step in the charts. / searches; left and right "
+        "choose the kind of events; end follows the newest."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "kind(-1)", show=False),
@@ -61,14 +61,14 @@ class EventsPanel(SearchedList):
         self._is_searching = False
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """List what came since."""
+        """Add new events to the list."""
         self._spec = session.spec
         self._filter.watch(session.entries, self._spec)
         if not self._filter.is_done or not self._filter.total:
             self._search()
 
     def seek(self, text: str) -> None:
-        """List what holds every word of `text`."""
+        """List the events that contain every word of `text`."""
         self._look_for(self._filter.kind, text)
 
     def action_kind(self, by: int) -> None:
@@ -76,14 +76,14 @@ class EventsPanel(SearchedList):
         self._look_for(KINDS[(KINDS.index(self._filter.kind) + by) % len(KINDS)], self.sought)
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a kind chooses it."""
+        """Choose the kind that was clicked."""
         kind = event.style.meta.get("kind")
         if kind in KINDS:
             event.stop()
             self._look_for(kind, self.sought)
 
     def on_resize(self) -> None:
-        """How many kinds are named depends on the width."""
+        """Name as many kinds as the new width has room for."""
         self._show_kinds()
 
     def _look_for(self, kind: str, text: str) -> None:
@@ -92,7 +92,7 @@ class EventsPanel(SearchedList):
         self._search()
 
     def _search(self) -> None:
-        """Look for a few milliseconds, and again soon where that was not enough."""
+        """Search for a few milliseconds, and continue soon if events remain."""
         older = self._filter.search()
         self.listing.show(len(self._filter.found), shifted=-older)
         self._show_kinds()
@@ -105,7 +105,7 @@ class EventsPanel(SearchedList):
         self._search()
 
     def _show_kinds(self) -> None:
-        """The kinds, the chosen one in brackets, and how many events are listed of how many there are."""
+        """Show the kinds, the chosen one in brackets, and how many events are listed."""
         pieces: list[Content] = []
         for kind in (self._filter.kind,) if self.size.width < _TIME_FROM else KINDS:
             chosen = kind == self._filter.kind
@@ -116,18 +116,18 @@ class EventsPanel(SearchedList):
         self.status.update(Content("").join([*pieces, count]))
 
     def line(self, index: int) -> Content:
-        """The event at `index` of those that were found."""
+        """Return the line of the event at `index` of those found."""
         return event_line(self._filter.found[index], self._spec, self.listing.size.width, self._signs.alert)
 
     def on_line_list_chosen(self, event: LineList.Chosen) -> None:
-        """Take the charts to the step of the event."""
+        """Move the charts' cursor to the step of the event."""
         event.stop()
         entry = self._filter.found[event.index]
         self.post_message(JumpTo(getattr(entry.event, "at_step", 0) or entry.step))
 
 
 def event_line(entry: Entry, spec: TaskSpec, width: int, alert_sign: str) -> Content:
-    """One event: when, at which step, who asked, how a command ended, what, and why."""
+    """Return the line of an event: time, step, actor, status, sentence, and reason."""
     matter = severity(entry)
     when = time.strftime("%H:%M:%S ", time.localtime(entry.time)) if width >= _TIME_FROM else ""
     sign = alert_sign if matter is Severity.ALERT else " "

@@ -1,4 +1,4 @@
-"""Which events are listed: by how much they matter and by words in them, for a hundred thousand of them at a time."""
+"""Filter of events by kind and by words, fast enough for a hundred thousand of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.journal.reader import Entry
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 KINDS: Final = ("all", "interventions", "alerts", "results")
-"""What can be listed: everything but what another event says better, or one kind of it."""
+"""The kinds to list: all events except silent ones, or those of one severity."""
 
 _SEVERITIES: Final = {
     "interventions": Severity.INTERVENTION,
@@ -22,23 +22,23 @@ _SEVERITIES: Final = {
     "results": Severity.RESULT,
 }
 _BUDGET: Final = 0.006
-"""Seconds of one turn: the search gives way to keys and charts."""
+"""Seconds per turn, so that keys and charts are handled in between."""
 
 
 def searched_text(entry: Entry, spec: TaskSpec) -> str:
-    """Return the text that a search looks through, in small letters."""
+    """Return the text that a search compares, in lower case."""
     actor, reason = escape_control(entry.actor), escape_control(entry.reason)
     return f"step {entry.step} {actor} {entry.status} {sentence(entry.event, spec)} {reason}".lower()
 
 
 class EventsFilter:
-    """Finds the entries that are wanted, the newest first, a few milliseconds at a time."""
+    """Finds the matching entries, the newest first, for a few milliseconds at a time."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.kind = "all"
         self.words: tuple[str, ...] = ()
         self.found: deque[Entry] = deque()
-        """What was found so far, oldest first."""
+        """The entries found so far, oldest first."""
         self._clock = clock
         self._entries: Sequence[Entry] = ()
         self._spec = NO_SPEC
@@ -47,16 +47,16 @@ class EventsFilter:
 
     @property
     def is_done(self) -> bool:
-        """Whether everything was looked through."""
+        """Return whether all entries were searched."""
         return self._next_older == 0 and self._next_newer == len(self._entries)
 
     @property
     def total(self) -> int:
-        """How many entries there are, wanted or not."""
+        """Return the number of all entries."""
         return len(self._entries)
 
     def look_for(self, kind: str, text: str) -> None:
-        """Look for one of `KINDS`, each word of `text` in it somewhere; the search begins anew."""
+        """Search for one of `KINDS` and each word of `text`, from the start."""
         self.kind, self.words = kind, tuple(text.lower().split())
         self.found = deque()
         self._next_older = self._next_newer = len(self._entries)
@@ -70,7 +70,7 @@ class EventsFilter:
             self.look_for(self.kind, " ".join(self.words))
 
     def search(self) -> int:
-        """Look for a few milliseconds: at what is new, then further back. Returns how many lines came on top."""
+        """Search new entries, then older ones, for a few milliseconds; return how many lines were added on top."""
         until = self._clock() + _BUDGET
         while self._next_newer < len(self._entries) and self._clock() < until:
             entry = self._entries[self._next_newer]

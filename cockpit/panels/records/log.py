@@ -1,4 +1,4 @@
-"""The log panel: what the program printed and warned of, as console.log holds it."""
+"""The log panel: the program's output and warnings from console.log."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _WARNING: Final = re.compile(r"warn", re.IGNORECASE)
 
 
 class LogPanel(SearchedList):
-    """A search goes to its hits, the newest first; the text stays whole."""
+    """All lines of the log; a search jumps between hits, the newest first."""
 
     TITLE: ClassVar[str] = "Log"
-    HELP = "What was printed. / searches, enter goes to the next older hit, end follows the newest."
+    HELP = "The program's output. / searches, enter goes to the next older hit, end follows the newest line."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "next_hit", show=False)]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -33,7 +33,7 @@ class LogPanel(SearchedList):
         self._hit = -1
 
     def on_mount(self) -> None:
-        """The file grows without the journal's knowing: look by the clock, while somebody looks."""
+        """Read the file at intervals while the panel is visible, as it changes without the journal."""
         self.set_interval(_SECONDS_BETWEEN_LOOKS, self._look)
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
@@ -58,13 +58,13 @@ class LogPanel(SearchedList):
             self._say()
 
     def _say(self) -> None:
-        """How many lines there are, and how many hold what is sought."""
+        """Show the number of lines and of hits."""
         assert self._tail is not None
         hits = f", {len(self._hits())} hits" if self._sought else ""
         self.status.update(self._tail.notice or f"{len(self._tail.lines)} lines{hits}")
 
     def line(self, index: int) -> Content:
-        """A line as it was printed, errors and warnings set apart, what is sought reversed."""
+        """Return a line with errors and warnings coloured and the first hit reversed."""
         assert self._tail is not None
         text = self._tail.lines[index]
         style = BAD if _BAD.search(text) else WARN if _WARNING.search(text) else ""
@@ -73,7 +73,7 @@ class LogPanel(SearchedList):
         return content if at < 0 else content.stylize("reverse", at, at + len(self._sought))
 
     def seek(self, text: str) -> None:
-        """Go to the newest line that holds `text`."""
+        """Jump to the newest line that contains `text`."""
         self._sought, self._hit = text.lower(), -1
         self._go_to_older_hit()
         self.listing.refresh()
@@ -85,7 +85,7 @@ class LogPanel(SearchedList):
         return [number for number, line in enumerate(lines) if self._sought in line.lower()]
 
     def action_next_hit(self) -> None:
-        """Go to the hit before the one that was shown last, and round again; say so where there is none."""
+        """Jump to the next older hit, from the last to the first; notify if there is none."""
         if not self._go_to_older_hit():
             self.notify("nothing is found" if self._sought else "/ searches, enter goes from hit to hit", markup=False)
 

@@ -1,4 +1,4 @@
-"""The end of a text file that grows: whole lines, bounded, whatever bytes are in it, a truncation noticed."""
+"""The end of a growing text file: a bounded number of lines, any bytes, truncation detected."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from cockpit.text.format import escape_control
 
 MAX_LINES: Final = 10_000
 MAX_BYTES: Final = 2 * 2**20
-"""Of a file that is longer when it is first seen, so much of the end is read."""
+"""Bytes that are read from the end of a longer file at first."""
 _MAX_CELLS: Final = 2_000
-"""Of a longer line the rest is left out: a progress bar may be one line without end."""
+"""Characters that are kept of a longer line: a progress bar may be one endless line."""
 
 
 class LogTail:
-    """Lines of the file at `path`, printable; a line that is not finished yet counts as one."""
+    """Printable lines of the file at `path`; an unfinished line counts as one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
         self.num_dropped = 0
-        """How many of the lines that were read are gone for want of room."""
+        """How many lines were dropped from the top."""
         self.notice = "nothing was printed yet"
-        """Why there are no lines; '' where there are."""
+        """Reason for missing lines; empty string otherwise."""
         self._file: tuple[int, int] | None = None
         self._offset = 0
         self._open_line = b""
 
     def read(self) -> bool:
-        """Take in what was written since the last look; whether there was anything. Never raises OSError."""
+        """Read new lines; return whether there were any. Never raises OSError."""
         try:
             with self.path.open("rb") as file:
                 return self._take_in(file.fileno())
@@ -73,7 +73,7 @@ class LogTail:
 
 
 def shown_line(line: bytes) -> str:
-    """A line as a terminal would leave it, escape sequences written out: of a rewritten line the last version."""
+    """Return a line as a terminal would show it: of a rewritten line the last version, control characters escaped."""
     text = line.decode("utf-8", "replace").rstrip("\r")
     text = text.rpartition("\r")[2].expandtabs(8)
     cut = len(text) - _MAX_CELLS

@@ -1,4 +1,4 @@
-"""The alert banner: stays until somebody acknowledges it, says what, where and why, and what can be done."""
+"""The alert banner: the newest incident until it is acknowledged, with cause, place and remedy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from engine.protocol.task_spec import NO_SPEC
 
 
 class Banner(LinePanel):
-    """The newest incident that nobody acknowledged. Give it every update, hidden or not: it shows and hides itself."""
+    """The newest open incident. It needs every update, also while hidden: it shows and hides itself."""
 
     TITLE: ClassVar[str] = "Alert"
-    HELP = "Alerts of one cause are one incident. It stays here until it is acknowledged; the one before it shows then."
+    HELP = "Alerts with one cause form one incident. It stays until it is acknowledged; then the previous one is shown."
     DEFAULT_CSS = """
     Banner {
         display: none;
@@ -42,23 +42,23 @@ class Banner(LinePanel):
 
     @property
     def incident(self) -> Incident | None:
-        """The incident that is shown; None where there is none."""
+        """Return the incident that is shown, or `None`."""
         return self._incidents.open[-1] if self._incidents.open else None
 
     @property
     def num_open(self) -> int:
-        """How many incidents wait for somebody."""
+        """Return the number of open incidents."""
         return len(self._incidents.open)
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show the newest incident of the session, as it has grown."""
+        """Show the newest incident of the session with its newest alerts."""
         self._incidents, self._session = session.incidents, session
         if self.incident != self._shown or self._was_over is not self._is_over():
             self._was_over = self._is_over()
             self._show()
 
     def acknowledge(self) -> Incident | None:
-        """Somebody has seen the incident that is shown: show the one before. Returns it, None where there was none."""
+        """Acknowledge the incident that is shown and show the one before; return it, or `None`."""
         seen = self._incidents.acknowledge()
         self._show()
         return seen
@@ -69,7 +69,7 @@ class Banner(LinePanel):
         self.repaint()
 
     def lines(self, width: int) -> list[Content]:
-        """What and where on one line, the likely cause, the places and the evidence on at most two each, the remedy."""
+        """Return the headline, then cause, place and evidence on at most two lines each, then the remedy."""
         incident = self.incident
         if incident is None:
             return []
@@ -83,7 +83,7 @@ class Banner(LinePanel):
         ]
 
     def _remedy(self, incident: Incident, told: IncidentText) -> str:
-        """The recommended command, then what the newest alert says of it."""
+        """Return the recommended command and the remedy of the newest alert."""
         state = self._session.state if self._session is not None and not self._is_over() else None
         found = remedies_of(incident, state) if state is not None else ()
         return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
@@ -108,12 +108,12 @@ class Banner(LinePanel):
         return pieces
 
     def _is_over(self) -> bool:
-        """Whether the run is beyond any remedy."""
+        """Return whether the run has ended, so that no remedy applies."""
         state = self._session.state if self._session is not None else None
         return state is not None and state.activity in OVER
 
     def _title(self, incident: Incident) -> str:
-        """Which one of the run's incidents, how many alerts it has grown to, and how many others wait."""
+        """Return the number of the incident, its number of alerts, and how many others are open."""
         title = f"ALERT {incident.number} of {len(self._incidents)}" if len(self._incidents) > 1 else "ALERT"
         if self._incidents.was_seen(incident):
             title += ", grown since it was acknowledged"

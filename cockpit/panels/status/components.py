@@ -1,4 +1,4 @@
-"""The modules panel: each component with its key, whether it is on, and what it does to the loss and the gradient."""
+"""The modules panel: each component with its key, its state, its loss and its gradient share."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
 _WIDE: Final = 92
-"""From here on a component has one row of a table; below, two or three lines."""
+"""From this width on a component has one row of a table; below, two or three lines."""
 _KEY, _NAME = 4, 24
 """The widths of the first two columns."""
 _HEADINGS: Final = (
     ("weight", 8),
     ("raw loss", 10),
-    ("chance", 8),
+    ("chance level", 14),
     ("weighted", 10),
     ("share", 8),
-    ("clamped", 8),
+    ("clamps", 8),
 )
 _SPARK: Final = 24
 _KEYS_END: Final = 10
@@ -40,7 +40,7 @@ _KEYS_END: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one component; `None` for what it lacks or was not measured. `absence`: why it is off."""
+    """Values of one component; `None` for those it lacks or that were not measured. `absence`: why it is off."""
 
     key: str
     name: str
@@ -59,10 +59,10 @@ class Row:
 
 
 class ComponentsPanel(TitledLinePanel):
-    """What can be switched. A click on one is its number key; a click on its weight is the key of weights."""
+    """The components. A click on one acts like its number key; a click on its weight like the key of weights."""
 
     TITLE: ClassVar[str] = "Modules"
-    HELP = "A number key switches one of them. Share: its part of the gradient where it meets the shared network."
+    HELP = "A number key switches one of them. Share: its gradient share where it meets the shared network."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
@@ -71,12 +71,12 @@ class ComponentsPanel(TitledLinePanel):
         self._tallies: dict[str, MetricSum] = {}
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show the components as they are now."""
+        """Show the present state of the components."""
         self._session = session
         self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
-        """A table where there is room, else a few lines for each."""
+        """Return a table if there is room, else a few lines for each component."""
         session = self._session
         if session is None or session.state is None:
             return [Content.styled("nothing to switch before the run has begun", LABEL)]
@@ -93,7 +93,7 @@ class ComponentsPanel(TitledLinePanel):
         return [*(cut(line, width) for row in on for line in self._narrow(row, width)), *self._folded(off, width)]
 
     def _folded(self, rows: Sequence[Row], width: int) -> list[Content]:
-        """The components that are off on one line, each still a button: by name, by the first word, or by key."""
+        """Return one line of the components that are off, each a button: by name, first word, or key."""
         if not rows:
             return []
         full = [f" {escape_control(row.name)}" for row in rows]
@@ -143,7 +143,7 @@ class ComponentsPanel(TitledLinePanel):
         return tally.count(history)
 
     def _curve(self, history: History, name: str, columns: int) -> str:
-        """The whole run of a metric, drawn anew when it is a quarter of a column longer."""
+        """Return the sparkline of a metric, drawn again after a quarter of a column."""
         first, last = history.first_step, history.last_step
         if columns < 4 or last < first or name not in history.names:
             return ""
@@ -154,7 +154,7 @@ class ComponentsPanel(TitledLinePanel):
         return self._curves[name][1]
 
     def _switch(self, row: Row) -> Content:
-        """Sign and word: on, off, and what it will be."""
+        """Return key and state of a component, and its pending state."""
         sign, style = (self.signs.on, f"bold {GOOD}") if row.on else (self.signs.off, FAINT)
         text = Content.assemble((f"{row.key or ' '} ", f"bold {ACTIVE}"), (sign, style))
         if row.on is not row.on_soon:
@@ -200,7 +200,7 @@ class ComponentsPanel(TitledLinePanel):
                 )
             )
             if row.hits:
-                pieces.append(part("clamped", str(row.hits), WARN))
+                pieces.append(part("clamps", str(row.hits), WARN))
         yield from (Content("   ") + line for line in flow(pieces, max(width - 3, 1)))
 
     def _weight(self, row: Row) -> Content:
@@ -218,7 +218,7 @@ def _heading(spec: TaskSpec, spark: int) -> str:
 
 
 def _absence(spec: TaskSpec, name: str) -> str:
-    """What there is to say of a component that is off."""
+    """Return why a component is off."""
     phase = next((number for number, phase in enumerate(spec.phases) if name in phase.adds), None)
     if phase is not None:
         return f"off, comes with phase {phase}"
@@ -227,7 +227,7 @@ def _absence(spec: TaskSpec, name: str) -> str:
 
 
 def _share(history: History, name: str) -> float | None:
-    """The component's part (0..1) of the gradient; of its own module's norm where the share was not measured."""
+    """Return the gradient share (0..1) of a component; of its module's norm if the share was not measured."""
     share = history.newest(f"grad_share/{name}")
     if share is not None:
         return share
@@ -248,7 +248,7 @@ def _share_style(share: float | None) -> str:
 
 
 def _drawn(history: History, name: str, columns: int, signs: Symbols) -> str:
-    """The whole run of a metric in `columns` characters, a sign of its own where a value was not finite."""
+    """Return the sparkline of a metric in `columns` characters, with a sign for non-finite values."""
     first, last = history.first_step, history.last_step
     held = history.buckets(name, first=first, last=last + 1, columns=min(columns, last - first + 1))
     means = np.where(held.nan_C | held.inf_C, np.inf, held.mean_C)
@@ -256,7 +256,7 @@ def _drawn(history: History, name: str, columns: int, signs: Symbols) -> str:
 
 
 class MetricSum:
-    """The sum of a counting metric over the whole history, at the cost of what is new."""
+    """The sum of a counting metric over the whole history; each update costs only its new rows."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -265,7 +265,7 @@ class MetricSum:
         self._sum = 0.0
 
     def count(self, history: History) -> int:
-        """The sum of every value recorded, NaN and Inf left out."""
+        """Return the sum of all recorded finite values."""
         first, last = history.first_step, history.last_step
         grown = first == self._range[0] and last >= self._range[1] and history.loading == self._loading
         start = self._range[1] + 1 if grown else first

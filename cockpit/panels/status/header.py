@@ -1,4 +1,4 @@
-"""The header: which run this is, what it is doing and for how long, how far it is, and how well it does."""
+"""The header: run, activity, progress, pace and measurements."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 
 STALE_SECONDS: Final = 5.0
-"""A writer beats about once a second: after so many seconds its silence is told."""
+"""Seconds without a heartbeat of the writer before the header shows it; the writer beats about once a second."""
 _FULL_WIDTH: Final = 76
-"""Cells inside 80 columns: from here on each group of facts has one line, below it wraps."""
+"""Cells inside 80 columns: from this width on each group has one line, below it wraps."""
+_ROOMY_WIDTH: Final = 100
+"""From this width on the chance level has its full label."""
+_NOTE_WIDTH: Final = 150
+"""From this width on the header explains the chance level."""
 _MIN_BAR, _MAX_BAR = 8, 60
 _MAX_NAME: Final = 30
 
@@ -37,7 +41,7 @@ _STYLES: Final = {
 
 
 class Header(LinePanel):
-    """The run at a glance. `reduced_motion` keeps the heart from beating; its silence is told all the same."""
+    """The run at a glance. `reduced_motion` stops the heart's animation; a missing heartbeat is still shown."""
 
     TITLE: ClassVar[str] = "Run"
     DEFAULT_CSS = """
@@ -56,7 +60,7 @@ class Header(LinePanel):
         self._last_beat = -math.inf
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show how the run stands now."""
+        """Show the present state of the run."""
         self._session = session
         if session.heartbeat_age is not None:
             beat_at = session.elapsed - session.heartbeat_age
@@ -66,7 +70,7 @@ class Header(LinePanel):
         self.repaint()
 
     def lines(self, width: int) -> list[Content]:
-        """Three lines from 80 columns on: what it is doing, how far it is, how well it does."""
+        """Return three lines from 80 columns on: activity, progress, measurements."""
         session = self._session
         if session is None or session.state is None:
             return flow(self._beginning(session), width, 3)
@@ -76,11 +80,11 @@ class Header(LinePanel):
         return [
             *flow(self._identity(session, state, soon), width, most),
             self._progress(session, state, width),
-            *flow(self._measures(session, state, soon), width, most),
+            *flow(self._measures(session, state, soon, width), width, most),
         ]
 
     def _beginning(self, session: Session | None) -> Iterable[LinePart]:
-        """Before the run has said anything."""
+        """Yield the parts of a run without a journal."""
         sign = self.signs.activities[Activity.STARTING]
         yield part("", f"{sign} starting", _STYLES[Activity.STARTING])
         if session is not None:
@@ -112,7 +116,7 @@ class Header(LinePanel):
                 yield LinePart(_waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
 
     def _activity(self, session: Session, state: RunState, soon: RunState) -> LinePart:
-        """What it does as a sign and a word, for how long, and what it was told to do next; or how it ended."""
+        """Return the activity as a sign and a word, its duration and the pending activity; or the run's end."""
         end = session.end
         if end is not None and end.word == "stopped":
             return part("", f"{self.signs.activities[Activity.STOPPING]} {end.word}", _STYLES[Activity.STOPPING])
@@ -127,7 +131,7 @@ class Header(LinePanel):
         return LinePart(text)
 
     def _heart(self, session: Session) -> LinePart:
-        """Beats with the journal's writer; says so when that is silent."""
+        """Return the heartbeat of the journal's writer, or for how long it is missing."""
         age = session.heartbeat_age
         if age is None:
             return part("", "")
@@ -137,23 +141,26 @@ class Header(LinePanel):
         return part("", beat, GOOD)
 
     def _progress(self, session: Session, state: RunState, width: int) -> Content:
-        """The bar and what stands beside it; the bar gives way first, then the times."""
+        """Return the progress bar with the pace; the bar gets narrow first, then times are left out."""
         done = state.step / state.total_steps if state.total_steps else math.nan
         percent = f" {100 * done:.1f} %" if state.total_steps else ""
         said = Content.assemble((f"{state.step}/{state.total_steps or '-'}", STRONG), (percent, LABEL))
         pace = list(_pace(session, state))
         room = width - said.cell_length - 4 - _MIN_BAR
-        (beside, *_) = flow(pace, room, 1) if room >= _MIN_BAR else [Content()]
-        length = min(width - said.cell_length - beside.cell_length - (3 if beside else 1), _MAX_BAR)
+        (pace_text, *_) = flow(pace, room, 1) if room >= _MIN_BAR else [Content()]
+        length = min(width - said.cell_length - pace_text.cell_length - (3 if pace_text else 1), _MAX_BAR)
         full, empty = bar(done, length, self.signs)
-        gap = "  " if beside else ""
-        return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, beside)
+        gap = "  " if pace_text else ""
+        return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, pace_text)
 
-    def _measures(self, session: Session, state: RunState, soon: RunState) -> Iterable[LinePart]:
+    def _measures(self, session: Session, state: RunState, soon: RunState, width: int) -> Iterable[LinePart]:
         chance = total_chance(session, state)
         yield part("loss", number(state.loss), value_style(state.loss, chance))
         if chance is not None:
-            yield part("chance", number(chance), LABEL, rank=2)
+            label = "chance level" if width >= _ROOMY_WIDTH else "chance"
+            yield part(label, number(chance), LABEL, rank=2)
+            if width >= _NOTE_WIDTH:
+                yield part("", "(uniform prediction)", LABEL, rank=6)
         yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
         yield self._lr(state, soon)
         yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
@@ -173,7 +180,7 @@ class Header(LinePanel):
 
 
 def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
-    """How fast the run goes and how long it takes, as far as it is known; after its end how long it took."""
+    """Yield the known parts of the pace: speed, ETA and elapsed time; after the end the duration."""
     if (end := session.end) is not None:
         yield part("took", duration(session.elapsed if end.seconds is None else end.seconds), rank=1)
         return
@@ -182,12 +189,12 @@ def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
     if state.samples_per_second and state.activity is not Activity.PAUSED:
         yield part("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", LABEL, rank=3)
     if session.remaining is not None:
-        yield part("left", duration(session.remaining), rank=1)
+        yield part("ETA", duration(session.remaining), rank=1)
     yield part("elapsed", duration(session.elapsed), LABEL, rank=2)
 
 
 def total_chance(session: Session, state: RunState) -> float | None:
-    """The weighted sum of the chance levels of the terms that are on; None while one of them is unknown."""
+    """Return the weighted sum of the chance levels of the active terms; `None` while one is unknown."""
     terms = state.spec.active_terms(state.refinements)
     if not terms or any(term not in session.chance for term in terms):
         return None
@@ -195,14 +202,14 @@ def total_chance(session: Session, state: RunState) -> float | None:
 
 
 def value_style(value: float | None, chance: float | None) -> str:
-    """How a measurement is shown: as bad where it is not finite, as a warning above what guessing would score."""
+    """Return the style of a measurement: bad if it is not finite, a warning above the chance level."""
     if value is not None and not math.isfinite(value):
         return BAD
     return f"bold {WARN}" if value is not None and chance is not None and value > chance else STRONG
 
 
 def _waiting(before: str, after: str, dots: str) -> Content:
-    """A value that was asked for: '3.00e-03 -> 1.50e-03 …'."""
+    """Return a value with its pending one: '3.00e-03 -> 1.50e-03 …'."""
     return Content.assemble((before, STRONG), (f"-> {after} {dots}", WAITING))
 
 

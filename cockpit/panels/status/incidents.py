@@ -1,4 +1,4 @@
-"""Incidents in words, as a person reads them."""
+"""Texts of incidents."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from engine.protocol import events as e
 from engine.protocol.task_spec import TaskSpec
 
 _FEW = 6
-"""So many modules are named; of more the rest is counted."""
+"""Modules that are named at most; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentText:
-    """An incident in words: what, its likely cause, where, the evidence, the remedy; '' for what is not known.
-
-    All of it printable.
-    """
+    """Printable texts of an incident: what, cause, where, evidence, remedy; empty string if unknown."""
 
     what: str
     where: str = ""
@@ -30,7 +27,7 @@ class IncidentText:
 
 
 def account(incident: Incident, spec: TaskSpec) -> IncidentText:
-    """The incident in words, from everything that tells of it."""
+    """Return the texts of an incident from all its events."""
     what = what_of(incident)
     cause = incident.cause.text if incident.cause is not None else ""
     told = _not_finite(incident, spec) if incident.tally(NOT_FINITE) is not None else _newest(incident)
@@ -38,7 +35,7 @@ def account(incident: Incident, spec: TaskSpec) -> IncidentText:
 
 
 def _newest(incident: Incident) -> IncidentText:
-    """Where, why and what to do, by the newest event."""
+    """Return the texts of the newest event."""
     match incident.entries[-1].event:
         case e.AlertRaised() as alert:
             return IncidentText(
@@ -54,7 +51,7 @@ def _newest(incident: Incident) -> IncidentText:
 
 
 def _places(incident: Incident) -> str:
-    """The modules of an incident that has several, by kind: 'exploding module gate, unet; dead module shared'."""
+    """Return the modules by kind, if there are several: 'exploding module gate, unet; dead module shared'."""
     tallies = [tally for tally in incident.tallies if tally.places]
     if sum(len(tally.places) for tally in tallies) < 2:
         return ""
@@ -81,7 +78,7 @@ def _not_finite(incident: Incident, spec: TaskSpec) -> IncidentText:
         evidence, remedy = escape_control(alert.message), escape_control(alert.remedy)
     if isinstance(fault, e.FaultNamed):
         blame = (("operation", fault.operation), ("module", fault.module), ("term", fault.term))
-        # A replay that names nothing leaves what the skipped step itself has told.
+        # If the replay names nothing, use what the skipped step reported.
         named = ", ".join(f"{word} {name}" for word, name in blame if name) or where
         how = ", ".join(said for said in (fault.direction, fault.verdict) if said and said not in evidence)
         where = f"{named} ({how})" if named and how else named or how
@@ -93,7 +90,7 @@ def _not_finite(incident: Incident, spec: TaskSpec) -> IncidentText:
 
 
 def _is_of_step(event: e.Event) -> bool:
-    """Whether it tells of a step that was not finite, not of what came with it."""
+    """Return whether the event is about a non-finite step, not about its consequences."""
     return not isinstance(event, e.AlertRaised) or event.kind == "fault" or "finite" in event.kind
 
 

@@ -1,4 +1,4 @@
-"""The strip that shows what was sent and is not answered yet."""
+"""The strip of commands that were sent and are not answered yet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from engine.protocol.decide import decide
 
 
 class PendingStrip(Panel):
-    """One line for each command on its way, gone when there is none. Give it every update, hidden or not."""
+    """One line per pending command; hidden if there is none. It needs every update, also while hidden."""
 
     TITLE = "Pending"
     MOST = 3
-    """Lines at most; the rest is counted."""
+    """The maximum of lines; the other commands are counted."""
     DEFAULT_CSS = """
     PendingStrip {
         height: auto;
@@ -33,7 +33,7 @@ class PendingStrip(Panel):
         self._lines: tuple[str, ...] = ()
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Seconds count by the session's clock from when the strip first saw the command."""
+        """Update the lines; seconds count by the session's clock from the first update with the command."""
         known = set(map(_identity, session.pending))
         self._since = {
             **dict.fromkeys(known, session.elapsed),
@@ -46,7 +46,7 @@ class PendingStrip(Panel):
             self.refresh(layout=True)
 
     def render(self) -> Content:
-        """What is on its way, the oldest first."""
+        """Return the pending commands, the oldest first."""
         return Content("\n".join(self._lines))
 
     def _written(self, session: Session) -> tuple[str, ...]:
@@ -62,12 +62,12 @@ class PendingStrip(Panel):
 
 
 def _identity(pending: Pending) -> tuple[float, int]:
-    """What stays the same while the journal gives a command its number."""
+    """Return a key of the command that stays the same when the journal numbers it."""
     return pending.sent_at, id(pending.command)
 
 
 def _effect(session: Session, number: int) -> str:
-    """Pending command `number` in words, with what it adds to those before it."""
+    """Return pending command `number` and its change on top of those before it."""
     commands = [pending.command for pending in session.pending]
     command = commands[number]
     if session.state is None:

@@ -1,4 +1,4 @@
-"""The phases panel: where the run is on the ladder, what the next rung adds, and whether its gate is open."""
+"""The phases panel: the present phase, the additions of the next one, and the state of its gate."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from engine.protocol.state import GateCheck, RunState
 from engine.protocol.task_spec import Phase
 
 _WIDE: Final = 56
-"""From here on a rung has everything on one line."""
+"""From this width on a phase has one line."""
 
 
 class PhasesPanel(TitledLinePanel):
-    """The ladder of phases, the gate to the next, the probation, what blends in, the autopilot."""
+    """The phases, the gate to the next one, the probation, the blending and the autopilot."""
 
     TITLE: ClassVar[str] = "Phases"
-    HELP = "Each phase switches on more. The gate's checks say whether the run is calm enough for the next one."
+    HELP = "Each phase adds components. The gate is ready for the next phase when all of its checks pass."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
@@ -37,7 +37,7 @@ class PhasesPanel(TitledLinePanel):
         self._last_id = 0
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show the phase as it is now."""
+        """Show the present phase."""
         self._session = session
         for entry in since(session.entries, self._last_id):
             self._last_id = entry.id
@@ -46,7 +46,7 @@ class PhasesPanel(TitledLinePanel):
         self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
-        """Sections one below the other."""
+        """Return the sections in order."""
         session = self._session
         if session is None or session.state is None:
             return [Content.styled("no phase before the run has begun", LABEL)]
@@ -100,17 +100,17 @@ class PhasesPanel(TitledLinePanel):
         said = (
             part("", "not measured yet", LABEL)
             if not state.gate
-            else part("", f"{self.signs.failed} shut, {red} of {len(state.gate)} red", BAD)
+            else part("", f"{self.signs.failed} blocked, {red} of {len(state.gate)} red", BAD)
             if red
-            else part("", f"- shut, {pending} of {len(state.gate)} pending", WARN)
+            else part("", f"- blocked, {pending} of {len(state.gate)} pending", WARN)
             if pending
-            else part("", f"{self.signs.passed} open", f"bold {GOOD}")
+            else part("", f"{self.signs.passed} ready", f"bold {GOOD}")
         )
         yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote")], width)
         yield from self._checks(state.gate, width)
 
     def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
-        """A table where every check fits on its line, else as many lines as each needs."""
+        """Yield a table if every check fits on one line, else several lines per check."""
         rows = [
             (escape_control(check.name), escape_control(check.value), escape_control(check.bound)) for check in checks
         ]
@@ -141,7 +141,7 @@ class PhasesPanel(TitledLinePanel):
         )
 
     def _blending(self, session: Session, state: RunState, width: int) -> Iterable[Content]:
-        """What came on during the run and has not its full weight yet."""
+        """Yield the components that do not have their full weight yet."""
         steps = self._config.number(session.run_dir, "loss.blend_in_steps")
         if not steps:
             return
@@ -166,5 +166,5 @@ class PhasesPanel(TitledLinePanel):
 
 
 def _key(state: RunState, text: str, action: str) -> list[LinePart]:
-    """The key of `action` as a link, none where the run is over."""
+    """Return the key of `action` as a link; empty list after the end of the run."""
     return [] if state.activity in OVER else [LinePart(link(text, action))]

@@ -1,4 +1,4 @@
-"""What can be done about an incident: each kind ranks its own remedies, and only those that would change something."""
+"""Remedies of an incident: each kind ranks its own, and only those that would change something count."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ VERY_LOW_LR: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """One way out: in words, and the command. The first of several is the recommended one."""
+    """A remedy: its label and its command. The first of several is the recommended one."""
 
     label: str
     command: Command
 
 
 def remedies_of(incident: Incident, state: RunState) -> tuple[Remedy, ...]:
-    """The remedies for `incident`, the likeliest to help first; what would be refused or change nothing is left out."""
+    """Return the remedies for `incident`, the best first, without those refused or without effect."""
     found: dict[Command, Remedy] = {}
     for remedy in _ranked(incident, state):
         if remedy.command not in found and _would_help(remedy.command, state):
@@ -40,7 +40,7 @@ def remedies_of(incident: Incident, state: RunState) -> tuple[Remedy, ...]:
 
 
 def blamed_component(incident: Incident, spec: TaskSpec) -> str:
-    """The component that the incident points at; '' for none. What names a fault knows best."""
+    """Return the component that the incident blames; empty string for none. Named faults come first."""
     faults = [entry.event for entry in incident.entries if isinstance(entry.event, e.FaultNamed)]
     others = [entry.event for entry in incident.entries if not isinstance(entry.event, e.FaultNamed)]
     named = (_of_places(_places(event), spec) for event in (*reversed(faults), *reversed(others)))
@@ -52,11 +52,11 @@ def _would_help(command: Command, state: RunState) -> bool:
     return outcome.status is not Status.REFUSED and not changes_nothing(outcome)
 
 
-# --- what helps against which kind --------------------------------------------------------
+# --- remedies by kind --------------------------------------------------------
 
 
 def _ranked(incident: Incident, state: RunState) -> Iterator[Remedy]:
-    """What took the run there is taken back first; then what helps against the gravest kind that was seen."""
+    """Yield the undo of the likely cause, then the remedies for the gravest kind."""
     if incident.cause is not None and incident.cause.undo is not None:
         yield Remedy(f"take back the likely cause: {title(incident.cause.undo)}", incident.cause.undo)
     yield from _against(incident, state)
@@ -103,7 +103,7 @@ _GRAVEST_FIRST: Final = (
 
 
 def _not_finite(incident: Incident, state: RunState) -> Iterable[Remedy]:
-    """By where it began: pixels, weights, half precision, a component, or anywhere."""
+    """Return the remedies by origin: pixels, weights, half precision, a component, or unknown."""
     faults = [entry.event for entry in incident.entries if isinstance(entry.event, e.FaultNamed)]
     direction = faults[-1].direction if faults else ""
     if direction == "input":
@@ -118,7 +118,7 @@ def _not_finite(incident: Incident, state: RunState) -> Iterable[Remedy]:
 
 
 def _dead(incident: Incident, state: RunState) -> Iterable[Remedy]:
-    """A lower rate wakes no dead module: weights from before do, or the module's own loss, where it has one."""
+    """Return the remedies for a dead module: older weights or its own loss, as a lower rate does not revive it."""
     revived = [
         *_weights(incident, state, 2.0),
         *(
@@ -138,7 +138,7 @@ def _exploding(incident: Incident, state: RunState) -> Iterable[Remedy]:
 
 
 def _plateau(state: RunState) -> Iterable[Remedy]:
-    """A rate that was lowered goes up again; else the next phase, where its gate is open, or a finer search."""
+    """Yield the remedies for a plateau: the configured rate, the next phase if its gate is ready, a lower rate."""
     configured = state.limits.lr_configured
     lowered = state.lr_scale < 1 or state.lr_pin is not None
     if lowered and state.lr < configured / 2:
@@ -150,11 +150,11 @@ def _plateau(state: RunState) -> Iterable[Remedy]:
 
 
 def _of_files(incident: Incident) -> Iterable[Remedy]:
-    """Nothing that is commanded mends a disk or data: the run can wait, and what is good can be saved."""
+    """Yield the remedies for disk and data, which no command repairs: pause, and save a checkpoint."""
     if incident.kinds & {"CheckpointFailed", "CheckpointDamaged", "journal", "tensorboard"}:
         yield Remedy("write a checkpoint now, once there is room", c.SaveCheckpoint())
     if "RunFailed" not in incident.kinds:
-        yield Remedy("pause until it is mended", c.Pause())
+        yield Remedy("pause until it is repaired", c.Pause())
 
 
 # --- single remedies ----------------------------------------------------------------------
@@ -191,14 +191,14 @@ def _tighter_clip(state: RunState) -> Sequence[Remedy]:
 
 
 def _back(state: RunState) -> Sequence[Remedy]:
-    """To the last good checkpoint: every weight in it is finite."""
+    """Return the rollback to the last good checkpoint, which has finite weights only."""
     if not state.good_checkpoint:
         return ()
     return (Remedy("roll back to last good", c.Rollback()),)
 
 
 def _before(incident: Incident, state: RunState) -> Sequence[Remedy]:
-    """To the newest checkpoint from before it began: one that is finite may hold the trouble already."""
+    """Return the rollback to the newest checkpoint before the incident, as later ones may contain its cause."""
     earlier = [(step, name) for name in state.checkpoints if (step := step_of(name)) is not None]
     earlier = [(step, name) for step, name in earlier if 0 < step < incident.first_step]
     if not earlier:
@@ -213,7 +213,7 @@ def _disabled(incident: Incident, state: RunState) -> Sequence[Remedy]:
 
 
 def _weights(incident: Incident, state: RunState, factor: float) -> Sequence[Remedy]:
-    """Another weight for the loss terms of the places that are named and have one."""
+    """Return changed weights for the loss terms of the named places."""
     spec = state.spec
     places = (*_all_places(incident), blamed_component(incident, spec))
     terms = [spec.term_of(place) or place for place in places]
@@ -227,7 +227,7 @@ def _weights(incident: Incident, state: RunState, factor: float) -> Sequence[Rem
     ]
 
 
-# --- what an incident names ---------------------------------------------------------------
+# --- names in an incident ---------------------------------------------------------------
 
 
 def _all_places(incident: Incident) -> tuple[str, ...]:
@@ -235,12 +235,12 @@ def _all_places(incident: Incident) -> tuple[str, ...]:
 
 
 def _names(incident: Incident, spec: TaskSpec) -> tuple[str, ...]:
-    """The components among the modules that an incident names."""
+    """Return the components among the modules that an incident names."""
     return tuple(place for place in dict.fromkeys(_all_places(incident)) if place in spec.component_names)
 
 
 def _places(event: Event) -> tuple[str, ...]:
-    """Names of components, terms, modules or metrics that an event speaks of, the surest first."""
+    """Return the components, terms, modules or metrics that an event names, the surest first."""
     match event:
         case e.FaultNamed(refinement=refinement, term=term, module=module):
             return refinement, term, module
@@ -255,7 +255,7 @@ def _places(event: Event) -> tuple[str, ...]:
 
 
 def _of_places(places: Iterable[str], spec: TaskSpec) -> str:
-    """The component of the first place that is one, or is a loss term of one."""
+    """Return the component of the first place that is one, or that is one's loss term."""
     parts = [part for place in places for part in place.split(".")]
     named = (part if part in spec.component_names else spec.component_of(part) for part in parts)
     return next((name for name in named if name), "")

@@ -1,4 +1,4 @@
-"""The safety panel: what watches over the run, what went wrong so far, and what there is to go back to."""
+"""The safety panel: guardian, faults so far, and checkpoints to roll back to."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Fact = tuple[str, Content]
 
 
 class SafetyPanel(TitledLinePanel):
-    """Counters and names, each with a word beside its number."""
+    """Counters and names, each with a label."""
 
     TITLE: ClassVar[str] = "Safety"
-    HELP = "Everything that protects the run: skipped steps, spikes, clipping, checkpoints to go back to."
+    HELP = "Protection of the run: skipped steps, spikes, clipping, and checkpoints to roll back to."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
@@ -40,7 +40,7 @@ class SafetyPanel(TitledLinePanel):
         self._newest: dict[str, Entry] = {}
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show how safe the run is now."""
+        """Show the present state of the guards."""
         self._session = session
         for entry in since(session.entries, self._last_id):
             self._last_id = entry.id
@@ -49,10 +49,10 @@ class SafetyPanel(TitledLinePanel):
         self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
-        """One fact a line, two where there is room; what is too long for half a line comes last."""
+        """Return one fact per line, two if there is room; long facts come last."""
         session = self._session
         if session is None or session.state is None:
-            return [Content.styled("nothing to guard before the run has begun", LABEL)]
+            return [Content.styled("no values before the run has begun", LABEL)]
         facts, column = list(self._facts(session, session.state)), width // 2
         short = [fact for fact in facts if width >= _TWO_COLUMNS and _line(fact).cell_length <= column - 2]
         half = math.ceil(len(short) / 2)
@@ -69,21 +69,21 @@ class SafetyPanel(TitledLinePanel):
         yield "skipped steps", _count(state.skipped_steps, BAD) + self._last("skipped")
         yield "spikes", _count(state.spikes, WARN) + self._last("spike")
         yield "clipped", self._clipped(session, state)
-        yield "clamp hits", _count(state.clamp_hits, WARN)
+        yield "loss clamps", _count(state.clamp_hits, WARN)
         yield "guardian rollbacks", _count(state.rollbacks, WARN) + self._last("rollback")
         yield "last good", self._checkpoint(session, state, state.good_checkpoint, "good")
         yield "last checkpoint", self._checkpoint(session, state, state.last_checkpoint, "saved")
         yield "last fault", self._fault(state)
         yield "excluded samples", _count(len(state.excluded_samples), WARN)
         yield "unusable files", _count(state.rejected_samples, WARN)
-        yield "waiting for data", _data_wait(session)
+        yield "data wait", _data_wait(session)
         yield "disk", self._disk()
 
     def _guardian(self, state: RunState, soon: RunState) -> Content:
         text = (
-            Content.styled("on, acts by itself", f"bold {GOOD}")
+            Content.styled("on, auto-recovery", f"bold {GOOD}")
             if state.guardian
-            else Content.styled("off, only watches", BAD)
+            else Content.styled("off, watches only", BAD)
         )
         if soon.guardian is not state.guardian:
             text += Content.styled(f" -> {'on' if soon.guardian else 'off'} {self.signs.dots}", WAITING)
@@ -98,7 +98,7 @@ class SafetyPanel(TitledLinePanel):
         return share + Content.styled(f", at {number(bound, 3)}", LABEL)
 
     def _checkpoint(self, session: Session, state: RunState, name: str, remembered: str) -> Content:
-        """The file and how much work lies behind it: in steps, and in time at the present pace."""
+        """Return the file and the work since then: in steps, and in time at the present pace."""
         if not name:
             return Content.styled("none yet", WARN if remembered == "good" else LABEL)
         text = Content.styled(escape_control(name), STRONG)
@@ -118,7 +118,7 @@ class SafetyPanel(TitledLinePanel):
         return Content.assemble((", last at ", LABEL), jump(f"step {step}", step))
 
     def _fault(self, state: RunState) -> Content:
-        """The state's words begin with the step already: they are the link."""
+        """Return the last fault as a link, as its text begins with the step."""
         entry = self._newest.get("fault")
         if not state.fault or entry is None:
             return Content.styled(escape_control(state.fault) or "none", BAD if state.fault else LABEL)
@@ -134,7 +134,7 @@ class SafetyPanel(TitledLinePanel):
 
 
 def _remembered_as(entry: Entry) -> tuple[str, ...]:
-    """Under which names the newest event of a kind is kept."""
+    """Return the names under which an event is kept as the newest of its kind."""
     match entry.event:
         case e.CheckpointSaved(good=good):
             return ("saved", "good") if good else ("saved",)
@@ -149,7 +149,7 @@ def _remembered_as(entry: Entry) -> tuple[str, ...]:
             return (name,) if name else ()
 
 
-_KINDS: Final[dict[type[Any], str]] = {  # any event's type is a key here
+_KINDS: Final[dict[type[Any], str]] = {  # the type of any event is a key
     e.StepSkipped: "skipped",
     e.SpikeDetected: "spike",
     e.FaultNamed: "fault",
@@ -157,7 +157,7 @@ _KINDS: Final[dict[type[Any], str]] = {  # any event's type is a key here
 
 
 def _saved_at(entry: Entry) -> int:
-    """The step in the checkpoint's name, which may have been written a step or two later."""
+    """Return the step in the checkpoint's name; the event may be a step or two later."""
     name = entry.event.path if isinstance(entry.event, e.CheckpointSaved) else ""
     digits = name.removesuffix(".pt").rpartition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else entry.step
@@ -169,7 +169,7 @@ def _line(fact: Fact) -> Content:
 
 
 def _narrow(fact: Fact, width: int) -> list[Content]:
-    """One line where the fact fits on it, else the label and the value indented below."""
+    """Return one line if the fact fits, else the label with the value indented below."""
     label, value = fact
     if _LABEL_WIDTH + 1 + value.cell_length <= width:
         return [_line(fact)]
@@ -182,7 +182,7 @@ def _count(count: int, style: str) -> Content:
 
 
 def _data_wait(session: Session) -> Content:
-    """The part of the newest steps' time that was spent waiting for batches."""
+    """Return the share of the newest steps' time that was spent on waiting for batches."""
     last = session.history.last_step
     _, waits = session.history.rows("data_wait", last - _WAIT_STEPS + 1, last)
     waits = waits[np.isfinite(waits)]

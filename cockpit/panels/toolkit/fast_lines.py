@@ -1,4 +1,4 @@
-"""Rows as a widget makes them, without what Textual does to the rows of any widget."""
+"""Direct rendering of rows, without the steps that Textual adds for any widget."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from textual.widget import Widget
 
 
 class FastLines:
-    """For a widget without border and padding, which has nothing added to its rows, and keeps them itself.
+    """Mixin for a widget without border and padding that caches its own rows.
 
-    Stands before the widget's own base, and is none itself: Textual takes a widget's style from its first base alone.
+    It comes before the widget's base class and is no widget, as Textual takes a style from the first base only.
     """
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows in `crop`, as `render_line` gives them."""
+        """Return the rows in `crop` from `render_line`."""
         widget = cast(Widget, self)
         strips = [widget.render_line(y) for y in crop.line_range]
         for line_filter in widget.get_line_filters():

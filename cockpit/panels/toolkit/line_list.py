@@ -1,4 +1,4 @@
-"""A list of any length of which only the lines on screen are made: it follows its end until somebody scrolls."""
+"""A list of any length that renders only visible lines; it follows its end until it is scrolled."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NOTHING: Final = -1
 
 
 class LineList(FastLines, ScrollView, can_focus=True):
-    """Shows `line_at(0)` to `line_at(count - 1)`. With a cursor, enter or a click on a line says `Chosen`.
+    """Shows `line_at(0)` to `line_at(count - 1)`. With a cursor, enter or a click on a line posts `Chosen`.
 
-    While `follows`, the newest line is in sight and the cursor on it.
+    While `follows` is set, the newest line is visible and has the cursor.
     """
 
     ALLOW_SELECT = False
@@ -77,18 +77,18 @@ class LineList(FastLines, ScrollView, can_focus=True):
 
     @property
     def count(self) -> int:
-        """How many lines there are."""
+        """Return the number of lines."""
         return self._count
 
     @property
     def cursor(self) -> int:
-        """The line under the cursor, -1 for none."""
+        """Return the line under the cursor, -1 for none."""
         return self._cursor if self._has_cursor else _NOTHING
 
     def show(self, count: int, *, width: int = 0, shifted: int = 0) -> None:
-        """There are `count` lines now, the widest of `width` cells (0: all fit).
+        """Show `count` lines, the widest of `width` cells (0: all fit).
 
-        `shifted` lines at the top are gone: what is in sight stays in sight.
+        `shifted` lines at the top were removed; the visible lines stay visible.
         """
         self._count = count
         self.virtual_size = Size(width, count)
@@ -107,12 +107,12 @@ class LineList(FastLines, ScrollView, can_focus=True):
         return max(self._count - max(self.scrollable_content_region.height, 1), 0)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Stay at the end, or keep the cursor in sight."""
+        """Stay at the end if the list follows it."""
         if self.follows:
             self.call_after_refresh(self._scroll_to_end)
 
     def render_line(self, y: int) -> Strip:
-        """Row `y` of the window."""
+        """Return row `y` of the window."""
         index, left = y + self.scroll_offset.y, self.scroll_offset.x
         width = self.scrollable_content_region.width
         if index >= self._count:
@@ -125,31 +125,31 @@ class LineList(FastLines, ScrollView, can_focus=True):
     # --- moving ----------------------------------------------------------------------------
 
     def action_move(self, by: int) -> None:
-        """Move the cursor, or the window where there is none."""
+        """Move the cursor, or scroll a list without one."""
         if self._has_cursor:
             self._go(self._cursor + by)
         else:
             self._look(round(self.scroll_offset.y) + by)
 
     def action_page(self, by: int) -> None:
-        """The same by a window's height."""
+        """Move or scroll by a page."""
         self.action_move(by * max(self.scrollable_content_region.height - 1, 1))
 
     def action_go_first(self) -> None:
-        """To the oldest line."""
+        """Go to the oldest line."""
         self._go(0) if self._has_cursor else self._look(0)
 
     def action_go_last(self) -> None:
-        """To the newest line, and follow."""
+        """Go to the newest line and follow."""
         self._go(self._count - 1) if self._has_cursor else self._look(self._count)
 
     def action_choose(self) -> None:
-        """Say that the line under the cursor was chosen."""
+        """Post that the line under the cursor was chosen."""
         if 0 <= self.cursor < self._count:
             self.post_message(self.Chosen(self.cursor))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a cursor enter is not the list's."""
+        """Leave the enter key to others without a cursor."""
         return self._has_cursor or action != "choose"
 
     def on_click(self, event: events.Click) -> None:
@@ -160,7 +160,7 @@ class LineList(FastLines, ScrollView, can_focus=True):
             self.action_choose()
 
     def go_to(self, index: int) -> None:
-        """Bring line `index` into sight, the cursor on it."""
+        """Make line `index` visible and move the cursor to it."""
         if self._has_cursor:
             self._go(index)
         else:
@@ -183,7 +183,7 @@ class LineList(FastLines, ScrollView, can_focus=True):
         self.scroll_to(y=min(max(top, 0), self._top_of_last), animate=False, immediate=True)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """A mouse wheel or a scroll bar decides about following as keys do."""
+        """Switch following on or off when the mouse or scroll bar reaches or leaves the end."""
         super().watch_scroll_y(old_value, new_value)
         if round(new_value) < self._top_of_last and new_value < old_value:
             self.follows = False

@@ -1,4 +1,4 @@
-"""Panels made of lines of text that are laid out anew for every width, and the parts that lines are made of."""
+"""Panels of text lines that are laid out for each width, and the parts of such lines."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _GAP: Final = Content("  ")
 
 @dataclass(frozen=True, slots=True)
 class LinePart:
-    """A piece of a line that is never broken. Of parts that do not fit, those of the highest `rank` go first."""
+    """A piece of a line that is never broken. Of parts that do not fit, the highest `rank` is left out first."""
 
     content: Content
     rank: int = 0
 
 
 def part(label: str, value: str, style: str = STRONG, *, rank: int = 0) -> LinePart:
-    """A label in a faint voice and its value; either may be ''."""
+    """Return a faint label and its value; either may be an empty string."""
     return LinePart(Content.assemble((f"{label} " if label and value else label, LABEL), (value, style)), rank)
 
 
 def flow(parts: Iterable[LinePart], width: int, most: int = 0) -> list[Content]:
-    """Parts two blanks apart on as many lines as they need; with `most`, on so many lines at most."""
+    """Return the parts, two blanks apart, on as many lines as needed; with `most`, on at most that many."""
     kept = [piece for piece in parts if piece.content]
     lengths = [min(piece.content.cell_length, width) for piece in kept]
     breaks = _breaks(lengths, width)
@@ -53,7 +53,7 @@ def flow(parts: Iterable[LinePart], width: int, most: int = 0) -> list[Content]:
 
 
 def _breaks(lengths: Sequence[int], width: int) -> list[int]:
-    """Which parts begin a line."""
+    """Return the numbers of the parts that begin a line."""
     breaks: list[int] = []
     room = -1
     for number, length in enumerate(lengths):
@@ -66,12 +66,12 @@ def _breaks(lengths: Sequence[int], width: int) -> list[int]:
 
 
 def cut(content: Content, width: int) -> Content:
-    """One line of at most `width` cells, an ellipsis where something is missing."""
+    """Return one line of at most `width` cells, with an ellipsis if it is cut."""
     return content if content.cell_length <= width else content.truncate(max(width, 0), ellipsis=True)
 
 
 def padded(text: str, width: int) -> str:
-    """`text` in exactly `width` cells."""
+    """Return `text` in exactly `width` cells."""
     content = Content(text)
     if content.cell_length > width:
         return cut(content, width).plain
@@ -79,7 +79,7 @@ def padded(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int, style: str = "", *, most: int = 0) -> list[Content]:
-    """Prose broken between words; with `most`, so many lines at most, the last one cut."""
+    """Return text wrapped at words; with `most`, at most that many lines, the last one cut."""
     lines = Content.styled(text, style).wrap(max(width, 1))
     if most and len(lines) > most:
         rest = Content(" ").join(lines[most - 1 :])
@@ -88,17 +88,17 @@ def wrapped(text: str, width: int, style: str = "", *, most: int = 0) -> list[Co
 
 
 def link(text: str, action: str, argument: str = "", style: str = "bold $text-primary") -> Content:
-    """Text that does on a click what the key of `action` does."""
+    """Return text that runs `action` on a click."""
     return Content.styled(text, Style.from_meta({"ask": action, "argument": argument})).stylize(style)
 
 
 def jump(text: str, step: int, style: str = "underline") -> Content:
-    """Text that takes the charts' cursor to `step` on a click."""
+    """Return text that moves the charts' cursor to `step` on a click."""
     return Content.styled(text, Style.from_meta({"jump": step})).stylize(style)
 
 
 def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
-    """The entries numbered above `last_id`, oldest first; all of them where another journal has taken its place."""
+    """Return the entries numbered above `last_id`, oldest first; all of them for another journal."""
     if entries and entries[-1].id < last_id:
         return list(entries)
     fresh: list[Entry] = []
@@ -110,20 +110,20 @@ def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
 
 
 def _changed(then: Sequence[Content], now: Sequence[Content]) -> Iterable[int]:
-    """The numbers of the lines that say or look different."""
+    """Yield the numbers of the lines that differ in text or style."""
     return (y for y, (one, other) in enumerate(zip(then, now, strict=True)) if not one.is_same(other))
 
 
 class LinePanel(Panel):
-    """A panel as tall as its lines. `marker` 'ascii' asks for characters that every font has.
+    """A panel as tall as its lines. `marker` 'ascii' selects characters that every font has.
 
-    Only lines that have changed are painted again.
+    Only changed lines are painted again.
     """
 
     ALLOW_SELECT = False
 
     SLOW_SECONDS: ClassVar[float] = 0.25
-    """Nobody reads a table of numbers ten times a second, and laying it out takes time from the training."""
+    """Interval for changes of numbers only: laying out a table takes time from the training."""
     DEFAULT_CSS = """
     LinePanel {
         height: auto;
@@ -143,11 +143,11 @@ class LinePanel(Panel):
         self._is_late = False
 
     def lines(self, width: int) -> list[Content]:
-        """What there is to say, in lines of at most `width` cells."""
+        """Return the content in lines of at most `width` cells."""
         raise NotImplementedError
 
     def repaint_for(self, session: Session, update: SessionUpdate) -> None:
-        """Paint what happened and what was asked for at once, numbers that drift `SLOW_SECONDS` after the last time."""
+        """Paint events and pending commands immediately, changed numbers `SLOW_SECONDS` after the last time."""
         urgent = bool(update.entries or update.answers or update.rewound or session.pending != self._pending)
         self._pending = session.pending
         left = self._painted_at + self.SLOW_SECONDS - time.monotonic()
@@ -158,11 +158,11 @@ class LinePanel(Panel):
             self.set_timer(left, self.repaint)
 
     def repaint(self) -> None:
-        """Lay out anew and paint what has changed; ask for another height where the number of lines has."""
+        """Lay out again and paint the changed lines; request another height if their number changed."""
         self._painted_at, self._is_late = time.monotonic(), False
         before = self._laid_out
         self._laid_out = {}
-        # Out of sight a panel has no size: what counts is what it will show when it comes back as wide as it was.
+        # A hidden panel has no size: lay out for the width it had, as it will probably have it again.
         widths = [self._width()] if self.size else list(before)
         pairs = [(before.get(width), self._lines_at(width)) for width in widths]
         if not pairs or any(then is None or len(then) != len(now) for then, now in pairs):
@@ -171,15 +171,15 @@ class LinePanel(Panel):
             self.refresh(*(Region(0, y, max(widths), 1) for y in changed))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The number of lines at that width."""
+        """Return the number of lines at that width."""
         return len(self._lines_at(max(width, 1)))
 
     def render(self) -> Content:
-        """The lines, whatever is too long cut."""
+        """Return the lines, cut to the width."""
         return Content("\n").join(self._lines_at(self._width()))
 
     def render_line(self, y: int) -> Strip:
-        """One of the lines; blank below the last one."""
+        """Return one of the lines; blank below the last one."""
         width, style = self._width(), self.visual_style
         lines = self._lines_at(width)
         if y >= len(lines):
@@ -187,7 +187,7 @@ class LinePanel(Panel):
         return self._strips.strip(self, y, lines[y], style, width)
 
     def _lines_at(self, width: int) -> list[Content]:
-        """The lines as they were laid out when the panel last took update."""
+        """Return the lines as of the last update."""
         if width not in self._laid_out:
             self._laid_out[width] = [cut(line, width) for line in self.lines(width)]
         return self._laid_out[width]
@@ -196,7 +196,7 @@ class LinePanel(Panel):
         return max(self.content_size.width, 1)
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a link does what its key does, a click on a step takes the charts there."""
+        """Run the action of a clicked link, or move the charts' cursor to a clicked step."""
         meta = event.style.meta
         if "ask" in meta:
             event.stop()
@@ -207,7 +207,7 @@ class LinePanel(Panel):
 
 
 class TitledLinePanel(LinePanel):
-    """Lines under a rule with the panel's title, for panels that stand one below the other."""
+    """Lines under a rule with the panel's title, for panels in a column."""
 
     DEFAULT_CSS = """
     TitledLinePanel {
@@ -220,5 +220,5 @@ class TitledLinePanel(LinePanel):
     """
 
     def on_mount(self) -> None:
-        """Say which panel this is."""
+        """Set the title."""
         self.border_title = f" {self.TITLE} "

@@ -1,4 +1,4 @@
-"""What every panel is, and the messages by which panels say what a person wants; none of them names the app."""
+"""The base class of panels, and the messages by which they request actions; none refers to the app."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Panel(Widget):
 
     TITLE: ClassVar[str] = ""
     HELP: ClassVar[str | None] = None
-    """What to know about the panel where its keys or signs do not say it."""
+    """Help about the panel beyond its keys and signs."""
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show what `update` brought: called on the UI thread while the panel is on screen, at most ten times a second.
+        """Show `update`. Called on the UI thread while the panel is visible, at most ten times a second.
 
-        A panel that comes back on screen gets everything again, so that taking twice is taking once.
+        A panel that becomes visible again gets everything again, so an update may repeat.
         """
 
 
 class JumpTo(Message):
-    """Move the charts' cursor to `step`."""
+    """Request to move the charts' cursor to `step`."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -36,7 +36,7 @@ class JumpTo(Message):
 
 
 class Steer(Message):
-    """Send `command` to the run."""
+    """Request to send `command` to the run."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -44,7 +44,7 @@ class Steer(Message):
 
 
 class Ask(Message):
-    """Do what the key of `action` does; `argument` says for what ('toggle' of a component's name)."""
+    """Request to run `action`; `argument` is its object, such as a component's name for 'toggle'."""
 
     def __init__(self, action: str, argument: str = "") -> None:
         self.action = action

@@ -1,4 +1,4 @@
-"""A panel that is a long list under a line to search it with."""
+"""A panel with a long list and a search field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cockpit.panels.toolkit.panel import Panel
 
 
 class SearchedList(Panel):
-    """What there is to say in `status`, the search, the `listing`; the cursor's line in full where it is too long."""
+    """The `status`, the search field and the `listing`; the cursor's line in full if it is cut."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", show=False),
@@ -40,7 +40,7 @@ class SearchedList(Panel):
         self._detail = Static(id="detail", markup=False)
 
     def compose(self) -> ComposeResult:
-        """The parts from top to bottom."""
+        """Yield the parts from top to bottom."""
         with Horizontal():
             yield self.status
             yield Input(placeholder="/ searches", compact=True, select_on_focus=False)
@@ -48,51 +48,51 @@ class SearchedList(Panel):
         yield self._detail
 
     def on_show(self) -> None:
-        """The list has the arrow keys while it is what somebody looks at."""
+        """Give the list the focus for the arrow keys."""
         if self.screen.focused is None:
             self.listing.focus()
 
     def line(self, index: int) -> Content:
-        """Line number `index` of the list."""
+        """Return line number `index` of the list."""
         raise NotImplementedError
 
     def seek(self, text: str) -> None:
-        """Somebody typed: `text` is what is sought now, '' for nothing."""
+        """Search for `text`; empty string for no search."""
         raise NotImplementedError
 
     @property
     def sought(self) -> str:
-        """What is typed into the search."""
+        """Return the text of the search field."""
         return self.query_one(Input).value
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search while somebody types."""
+        """Search while the text changes."""
         event.stop()
         self.seek(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """The search stays, the keys are the list's again."""
+        """Keep the search and return the focus to the list."""
         event.stop()
         self.listing.focus()
 
     def action_search(self) -> None:
-        """Type what to search for."""
+        """Focus the search field."""
         self.query_one(Input).focus()
 
     def action_leave(self) -> None:
-        """From the search back to the list; from the list, drop the search."""
+        """Return from the search field to the list; in the list, clear the search."""
         typed = self.query_one(Input)
         if not typed.has_focus:
             typed.value = ""
         self.listing.focus()
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:
-        """Write out the line under the cursor where the list cannot hold it."""
+        """Show the line under the cursor in full if the list cuts it."""
         event.stop()
         self._write_out(event.index)
 
     def on_resize(self) -> None:
-        """What fits depends on the width, which a panel that was never on screen does not have."""
+        """Fit the full line to the new width; a panel that was never visible has none."""
         self._write_out(self.listing.cursor)
 
     def _write_out(self, index: int) -> None:

@@ -1,4 +1,4 @@
-"""Lines of text as they were drawn last, so that only those that have changed are made anew."""
+"""A cache of drawn lines, so that only changed ones are drawn again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MOST: Final = 512
 
 
 class StripCache:
-    """The strips of one widget's lines: making one takes many times longer than seeing that it is as it was."""
+    """The strips of one widget's lines: a comparison is many times faster than drawing."""
 
     def __init__(self) -> None:
         self._strips: dict[int, tuple[Content, tuple[Style, int, int, str], Strip]] = {}
 
     def strip(self, widget: Widget, number: int, line: Content, style: Style, width: int, left: int = 0) -> Strip:
-        """Line `number` of `widget` in `width` cells, from cell `left` on."""
+        """Return line `number` of `widget` in `width` cells, from cell `left` on."""
         kept = self._strips.get(number)
         look = (style, left, width, widget.app.theme)
         if kept is not None and kept[1] == look and kept[0].is_same(line):
@@ -38,10 +38,10 @@ class StripCache:
 
 
 def _drawn(widget: Widget, line: Content, style: Style, width: int) -> Strip:
-    """`line` in exactly `width` cells.
+    """Return `line` in exactly `width` cells.
 
-    Textual's own way also aligns, wraps, and tells every piece where it stands for the selection of text, which none
-    of these widgets has: it takes three times as long.
+    Textual's own way also aligns, wraps and records positions for text selection, which these widgets do not have. It
+    takes three times as long.
     """
     if not line.plain.isprintable():
         (strip,) = Visual.to_strips(widget, line, width, 1, style, pad=True)
@@ -58,5 +58,5 @@ def _style(style: str | Style) -> Style:
 
 @lru_cache(maxsize=1024)
 def _ink(style: Style) -> Ink:
-    """One object for a style wherever it is used: what it looks like to a terminal is found out once."""
+    """Return one object per style, so that its terminal codes are computed once."""
     return style.rich_style

@@ -1,4 +1,4 @@
-"""The characters and styles that text panels share: each state has a sign and a word, never a colour alone."""
+"""Characters and styles of text panels: each state has a sign and a word, never a colour alone."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WARN: Final = "$text-warning"
 BAD: Final = "bold $text-error"
 ACTIVE: Final = "$text-primary"
 WAITING: Final = "italic $text-warning"
-"""A value that was asked for and that the engine has not reached."""
+"""Style of a pending value, which the engine has not applied yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """One character for each state; `spark` from low to high; `full` and `empty` make bars."""
+    """One character per state; `spark` from low to high; `full` and `empty` make bars."""
 
     on: str
     off: str
@@ -89,19 +89,19 @@ ASCII: Final = Symbols(
 
 
 def signs_for(marker: str) -> Symbols:
-    """The characters for the marker that a person chose: 'ascii', or any other for Unicode's."""
+    """Return the characters of a marker: 'ascii', or any other for Unicode."""
     return ASCII if marker == "ascii" else UNICODE
 
 
 def bar(share: float, width: int, signs: Symbols) -> tuple[str, str]:
-    """The done and the open part of a bar `width` cells long; `share` outside 0..1 or NaN is brought inside."""
+    """Return the full and the empty part of a bar of `width` cells; `share` is clipped to 0..1, NaN is 0."""
     done = 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
     full = round(done * max(width, 0))
     return signs.full * full, signs.empty * (max(width, 0) - full)
 
 
 def sparkline(values: Sequence[float], signs: Symbols) -> str:
-    """One character for each value, least to greatest of them; a blank for none, '!' for what is not finite."""
+    """Return one character per value, scaled from least to greatest; a blank for NaN, '!' for infinity."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     span = high - low

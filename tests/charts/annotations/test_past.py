@@ -113,4 +113,4 @@ def test_the_line_of_chance_is_drawn_at_each_level_where_it_held() -> None:
     assert late < early
     assert first == 1  # behind the axis
     assert 0 < after - last < 4
-    assert "chance 2.5" in rows[late]
+    assert "chance level 2.5" in rows[late]

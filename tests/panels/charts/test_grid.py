@@ -58,7 +58,7 @@ async def test_the_screen_says_which_charts_are_shown_and_what_happened_last() -
         line = app.grid.query_one("ChartStatus").render_line(0).text
         assert "note: [red]as written[/]" in line
         assert "charts 1-6 of 8" in line
-        assert "following" in line
+        assert "Follow on" in line
 
 
 async def test_nothing_new_draws_nothing() -> None:

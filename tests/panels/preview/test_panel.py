@@ -16,7 +16,15 @@ from cockpit.panels.preview import graphics_support
 from cockpit.panels.preview.gallery import Gallery
 from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
 from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
-from cockpit.panels.preview.layers import CONFUSED, INVENTED, MISSED, errors, layers_of, palette_of, scaled
+from cockpit.panels.preview.layers import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    WRONG_CLASS,
+    errors,
+    layers_of,
+    palette_of,
+    scaled,
+)
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
 from engine.outputs.preview_file import Preview as Region
@@ -190,7 +198,7 @@ def test_a_gallery_follows_a_run_that_went_back(tmp_path: Path) -> None:
 def test_each_kind_of_error_is_told_apart() -> None:
     label = np.array([[0, 1, 2, 0, 1, 2]], np.uint8)
     seen = np.array([[0, 1, 2, 1, 0, 1]], np.uint8)
-    assert errors(label, seen).tolist() == [[0, 0, 0, INVENTED, MISSED, CONFUSED]]
+    assert errors(label, seen).tolist() == [[0, 0, 0, FALSE_POSITIVE, FALSE_NEGATIVE, WRONG_CLASS]]
 
 
 @pytest.mark.parametrize(("size", "mask"), [(64, 64), (64, 16), (16, 64), (128, 32)])
@@ -225,13 +233,69 @@ def test_half_blocks_hold_two_pixels_and_join_equal_neighbours() -> None:
     assert style.bgcolor.get_truecolor() == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("width", "height"), [(24, 10), (40, 12), (80, 18), (130, 40), (200, 46), (10, 3)])
-def test_pictures_fit_and_are_as_large_as_they_can_be(width: int, height: int) -> None:
-    grid = grid_for(6, width, height, 1.0)
-    if width >= MIN_COLUMNS and height >= 9:
-        assert grid.across * (grid.width + 2) - 2 <= width
-        assert grid.down * (grid.height + 1) <= height
-        assert grid.width >= MIN_COLUMNS
+ROOMS = {
+    "80x24 below a banner": (80, 6),
+    "80x24": (80, 14),
+    "120x40 below a banner": (120, 25),
+    "120x40": (120, 30),
+    "200x50 below a banner": (200, 36),
+    "200x50": (200, 40),
+    "narrow": (40, 12),
+    "small": (24, 10),
+    "tiny": (10, 3),
+}
+"""Cells that the preview panel leaves for pictures in terminals of these sizes."""
+
+
+def every_grid(count: int, width: int, height: int, aspect: float) -> list[tuple[int, int]]:
+    """Every width of a picture in every grid that fits with titles and gaps, and the area of the pictures."""
+    found: list[tuple[int, int]] = []
+    for across in range(1, count + 1):
+        for down in range(1, count + 1):
+            for wide in range(1, width + 1):
+                if across * (wide + 2) - 2 <= width and down * (wide * aspect / 2 + 1) <= height:
+                    found.append((wide, min(count, across * down) * wide * max(round(wide * aspect / 2), 1)))
+    return found
+
+
+@pytest.mark.parametrize("aspect", [1.0, 0.5, 1.5])
+@pytest.mark.parametrize("count", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("room", ROOMS)
+def test_pictures_use_the_room_there_is(room: str, count: int, aspect: float) -> None:
+    width, height = ROOMS[room]
+    grid = grid_for(count, width, height, aspect)
+    assert grid.across * (grid.width + 2) - 2 <= width
+    assert grid.down * (grid.height + 1) <= height
+    possible = every_grid(count, width, height, aspect)
+    legible = [area for wide, area in possible if wide >= MIN_COLUMNS] or [area for _, area in possible]
+    assert 2 * grid.area(count) >= max(legible)
+    assert grid.area(count) in legible
+    assert grid.width >= MIN_COLUMNS or max(wide for wide, _ in possible) < MIN_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("room", "grid"),
+    {
+        "80x24 below a banner": (6, 1, 10, 5),
+        "80x24": (4, 1, 18, 9),
+        "120x40 below a banner": (3, 2, 22, 11),
+        "120x40": (3, 2, 28, 14),
+        "200x50 below a banner": (3, 2, 34, 17),
+        "200x50": (3, 2, 38, 19),
+    }.items(),
+)
+def test_six_square_pictures_in_the_usual_terminals(room: str, grid: tuple[int, int, int, int]) -> None:
+    found = grid_for(6, *ROOMS[room], 1.0)
+    assert (found.across, found.down, found.width, found.height) == grid
+
+
+async def test_a_low_panel_shows_pictures_over_its_whole_width(pictured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(PreviewPanel(), open_session())
+    async with stage.run_test(size=(80, 10)) as pilot:
+        await pilot.pause()
+        drawn = [line for line in stage.shown.splitlines() if "▀" in line]
+        assert drawn
+        assert all(line.count("▀") >= 60 for line in drawn)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ async def test_enter_on_a_key_that_never_changed_says_so(configured: RecordedRun
         await pilot.press("end", "enter")
         await pilot.pause()
         (said,) = (note.message for note in stage._notifications)
-        assert said.endswith("is as it was at the start") and stage.jumped == []
+        assert said.endswith("has its value from the start") and stage.jumped == []
 
 
 async def test_without_a_config_it_says_so(run: RecordedRun, open_session: Open) -> None:

@@ -52,7 +52,7 @@ async def test_a_wide_panel_is_a_table_of_everything(told: RecordedRun, open_ses
         await pilot.pause()
         title, heading, *rows = stage.shown.splitlines()
         assert "─ Modules ─" in title
-        assert " ".join(heading.split()) == "refinement weight raw loss chance weighted share clamped over the run"
+        assert " ".join(heading.split()) == "refinement weight raw loss chance level weighted share clamps over the run"
         assert rows[2].split()[:9] == ["3", "●", "active_contour_loss", "0.05", "0.5217", "0.9", "0.02609", "8", "%"]
         assert rows[2].split()[9] == "3"
         assert set(rows[1].split()[-1]) <= set("▁▂▃▄▅▆▇█")
@@ -66,7 +66,7 @@ async def test_the_same_is_told_in_forty_columns(told: RecordedRun, open_session
     async with stage.run_test(size=(40, 40)) as pilot:
         await pilot.pause()
         said = " ".join(stage.shown.split())
-        for word in ("share 8 %", "raw 0.5217", "chance 0.9", "x 0.05 = 0.02609", "clamped 3"):
+        for word in ("share 8 %", "raw 0.5217", "chance 0.9", "x 0.05 = 0.02609", "clamps 3"):
             assert word in said
 
 

@@ -163,7 +163,7 @@ async def test_what_is_not_known_yet_is_left_out(run: RecordedRun, open_session:
     async with stage.run_test(size=(100, 4)) as pilot:
         await pilot.pause()
         second = stage.shown.splitlines()[1]
-        assert "elapsed" in second and "left" not in second and "steps/s" not in second
+        assert "elapsed" in second and "ETA" not in second and "steps/s" not in second
 
 
 async def test_a_paused_run_says_for_how_long(told: RecordedRun, open_session: Open, clock: FakeClock) -> None:

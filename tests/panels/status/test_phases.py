@@ -29,7 +29,8 @@ async def test_the_ladder_the_next_rung_and_the_gate_are_told(
             assert f"{number} {rung.title}" in stage.shown
         assert "▶ 2 + active contour" in stage.shown
         assert "adds" in stage.shown and "contour_detection" in stage.shown
-        for word in ("gate to phase 3", "✗ shut, 1 of 5 red", "✗ non-finite steps", "✓ gradient norm", "0.84", "<= 10"):
+        words = ("gate to phase 3", "✗ blocked, 1 of 5 red", "✗ non-finite steps", "✓ gradient norm", "0.84", "<= 10")
+        for word in words:
             assert word in stage.shown
         assert all(line.cell_length <= width for line in stage.panel.lines(width))
 
@@ -53,7 +54,7 @@ async def test_an_open_gate_says_so_and_can_be_clicked(run: RecordedRun, open_se
     stage = Stage(PhasesPanel(), open_session())
     async with stage.run_test(size=(60, 20)) as pilot:
         await pilot.pause()
-        assert "✓ open" in stage.shown
+        assert "✓ ready" in stage.shown
         await pilot.click(offset=stage.find("[p]"))
         await pilot.click(offset=stage.find("[T]"))
         await pilot.pause()

@@ -27,11 +27,11 @@ async def test_every_count_stands_beside_its_word(told: RecordedRun, open_sessio
     stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
-        assert fact(stage, "guardian  ") == "on, acts by itself [G]"
+        assert fact(stage, "guardian  ") == "on, auto-recovery [G]"
         assert fact(stage, "skipped steps") == "2, last at step 251"
         assert fact(stage, "spikes") == "1, last at step 281"
         assert fact(stage, "clipped") == "12 % of the newest steps, at 1"
-        assert fact(stage, "clamp hits") == "4"
+        assert fact(stage, "loss clamps") == "4"
         assert fact(stage, "guardian rollbacks") == "0"
         assert fact(stage, "last good") == "step-00000200.pt, 200 steps ago"
         assert fact(stage, "last checkpoint") == "step-00000320.pt, 80 steps ago"
@@ -45,7 +45,7 @@ async def test_it_fits_any_width(told: RecordedRun, open_session: Open, width: i
     async with stage.run_test(size=(width, 50)) as pilot:
         await pilot.pause()
         assert all(line.cell_length <= width for line in stage.panel.lines(width))
-        for word in ("guardian", "skipped steps", "last good", "excluded samples", "waiting for data", "disk"):
+        for word in ("guardian", "skipped steps", "last good", "excluded samples", "data wait", "disk"):
             assert word in stage.shown
 
 
@@ -61,7 +61,7 @@ async def test_what_a_rollback_would_cost_is_told_in_time_too(
     async with stage.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
         assert fact(stage, "last good") == "step-00000200.pt, 206 steps (1 min 43 s) ago"
-        assert fact(stage, "waiting for data").endswith("% of the time")
+        assert fact(stage, "data wait").endswith("% of the time")
 
 
 async def test_what_the_guardian_did_and_what_the_disk_did_is_told(told: RecordedRun, open_session: Open) -> None:
@@ -91,11 +91,11 @@ async def test_the_guardian_is_switched_by_a_click_and_pending_until_it_is(
         session.send(c.SetGuardian(False))
         stage.look()
         await pilot.pause()
-        assert "on, acts by itself -> off …" in stage.shown
+        assert "on, auto-recovery -> off …" in stage.shown
         told.answer_commands()
         stage.look()
         await pilot.pause()
-        assert "off, only watches" in stage.shown
+        assert "off, watches only" in stage.shown
 
 
 async def test_a_step_can_be_clicked(told: RecordedRun, open_session: Open) -> None:
@@ -114,11 +114,11 @@ async def test_a_run_that_has_just_begun_has_nothing_to_go_back_to(run: Recorded
         await pilot.pause()
         assert fact(stage, "last good") == "none yet"
         assert fact(stage, "last fault") == "none"
-        assert fact(stage, "waiting for data") == "-"
+        assert fact(stage, "data wait") == "-"
 
 
 async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
     stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
-        assert "nothing to guard before the run has begun" in stage.shown
+        assert "no values before the run has begun" in stage.shown
