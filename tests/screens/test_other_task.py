@@ -12,7 +12,8 @@ import pytest
 from textual.pilot import Pilot
 
 from cockpit.app.app import CockpitApp
-from cockpit.console.summary import curves_text, fact_lines, read_outcome
+from cockpit.console.charts import curves_text
+from cockpit.console.summary import fact_lines, read_outcome
 from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
@@ -151,7 +152,7 @@ def test_the_console_sums_the_run_up_in_the_words_of_the_task(run: RecordedRun, 
         outcome = read_outcome(reader, run.directory)
         assert outcome is not None and outcome.best is not None
         said = "\n".join(line.plain for line in fact_lines(outcome))
-        curves = "\n".join(line.plain for line in curves_text(reader, outcome, width=80, ascii_only=True))
+        curves = "\n".join(line.plain for line in curves_text(reader, outcome.entries, width=80, ascii_only=True))
     assert outcome.best.score == (10.0 if spec.lower_is_better else 30.0)
     assert spec.term_names[0] in said and spec.score_title in said and f"val/{spec.score}" in curves
     assert _foreign(said + curves) == []
