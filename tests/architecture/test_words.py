@@ -32,7 +32,7 @@ AT_MOST: Final = {
     "told of": 1,
     "says nothing": 1,
     "says so": 2,
-    "says why": 7,
+    "says why": 3,
     "where there is": 10,
     "where there are": 0,
     "lies under": 0,
