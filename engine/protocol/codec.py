@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, guided by their annotations; NaN and infinities become words."""
+"""Convert frozen dataclasses to plain JSON and back by their annotations; NaN and infinities become words."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
 class WireError(ValueError):
-    """A JSON value that is not what the protocol writes: which field, and what was expected."""
+    """A JSON value of the wrong type; the message names the field and the expected type."""
 
 
 def to_json(value: object) -> Json:
-    """`value` as plain JSON: non-finite floats become 'NaN', 'Infinity' or '-Infinity', sets become sorted lists.
+    """Return `value` as plain JSON: non-finite floats become 'NaN', 'Infinity' or '-Infinity', sets sorted lists.
 
-    Raises TypeError for a value that the protocol has no word for.
+    Raises TypeError for a value of a type that the protocol does not have.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else float_word(value)
@@ -46,17 +46,17 @@ def to_json(value: object) -> Json:
 
 
 def to_text(value: object) -> str:
-    """`value` as one line of strict, ASCII-only JSON."""
+    """Return `value` as one line of strict, ASCII-only JSON."""
     return json.dumps(to_json(value), allow_nan=False, separators=(",", ":"))
 
 
 def float_word(value: float) -> str:
-    """The word JSON files use for a float that is not finite."""
+    """Return the word for a float that is not finite."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def from_json(kind: type[T], value: Json) -> T:
-    """The dataclass `kind` that `value` describes; unknown keys are ignored, missing ones take their defaults.
+    """Return the dataclass `kind` from `value`; unknown keys are ignored, missing ones take their defaults.
 
     Raises WireError naming the field that is missing or of another type.
     """
@@ -73,7 +73,7 @@ def from_json(kind: type[T], value: Json) -> T:
 
 
 def from_text(text: str) -> Json:
-    """The JSON value in `text`. Raises WireError where it is none."""
+    """Return the JSON value in `text`. Raises WireError for invalid JSON."""
     try:
         return cast(Json, json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -87,7 +87,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 # A type hint is an ordinary object at run time, of no common class: hence Any.
 def _read(hint: Any, value: Json, where: str) -> object:
-    """`value` as the type `hint`, or a WireError that names the field `where`."""
+    """Return `value` as the type `hint`. Raises WireError that names the field `where`."""
     if hint is object:
         return value
     origin, inner = get_origin(hint), get_args(hint)

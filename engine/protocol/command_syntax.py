@@ -23,7 +23,7 @@ def program_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """How a command is typed: its arguments, what it does, and how the arguments become the command."""
+    """The syntax of a command: its arguments, its summary, and the function that reads the arguments."""
 
     arguments: str
     summary: str
@@ -31,7 +31,7 @@ class Word:
 
 
 def parse_command(words: Sequence[str]) -> Command:
-    """The command that `words` spell, its name first.
+    """Return the command that `words` spell, its name first.
 
     Raises UserError with the nearest match for an unknown name, and with the usage for wrong arguments.
     """
@@ -49,7 +49,7 @@ def parse_command(words: Sequence[str]) -> Command:
 
 
 def usage(name: str) -> str:
-    """How the command `name` is written: 'set-weight TERM VALUE'."""
+    """Return the usage of the command `name`, such as 'set-weight TERM VALUE'."""
     return f"{name} {COMMAND_WORDS[name].arguments}".strip()
 
 
@@ -174,4 +174,4 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "stop": Word("[REASON]", "finish the step, write a checkpoint, end the run", _stop),
     }
 )
-"""Every command word, in the order a help text lists them."""
+"""Every command word, in the order of the help text."""

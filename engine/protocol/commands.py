@@ -1,6 +1,6 @@
-"""What a person, a script, the guardian or the autopilot may ask of a run: imperatives, all peers.
+"""Commands to a run, from a person, a script, the guardian or the autopilot, with equal rights.
 
-`op` is the word for a command in a journal.
+`op` names a command in the journal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ScaleLr:
 
 @dataclass(frozen=True, slots=True)
 class SetLr:
-    """Make the learning rate `value` now; warm-up is over, the decay goes on from here."""
+    """Set the learning rate to `value` now; warm-up ends and the decay starts from it."""
 
     op: ClassVar[str] = "set-lr"
 
@@ -68,7 +68,7 @@ class DemotePhase:
 
 @dataclass(frozen=True, slots=True)
 class EnableRefinement:
-    """Switch one refinement on."""
+    """Switch one component on."""
 
     op: ClassVar[str] = "enable"
 
@@ -77,7 +77,7 @@ class EnableRefinement:
 
 @dataclass(frozen=True, slots=True)
 class DisableRefinement:
-    """Switch one refinement off."""
+    """Switch one component off."""
 
     op: ClassVar[str] = "disable"
 
@@ -114,7 +114,7 @@ class SetAccumulation:
 
 @dataclass(frozen=True, slots=True)
 class SetBatchSize:
-    """Draw `num_rois` regions of interest per batch, from the next batch on."""
+    """Draw `num_rois` samples per batch, from the next batch on."""
 
     op: ClassVar[str] = "set-batch-size"
 
@@ -173,7 +173,7 @@ class SetGuardian:
 
 @dataclass(frozen=True, slots=True)
 class SetAutopilot:
-    """Let the autopilot walk the phases by their gates, or leave promotions to people."""
+    """Let the autopilot promote phases by their gates, or leave promotions to people."""
 
     op: ClassVar[str] = "set-autopilot"
 
@@ -182,7 +182,7 @@ class SetAutopilot:
 
 @dataclass(frozen=True, slots=True)
 class ExcludeSamples:
-    """Never train on these samples again (`folder/image.jpg#3`): a batch with one of them is passed over."""
+    """Never train on these samples again (`folder/image.jpg#3`): a batch with one of them is skipped."""
 
     op: ClassVar[str] = "exclude"
 
@@ -231,7 +231,7 @@ AUTOPILOT: Final = "autopilot"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command on its way: its row number in the journal (0 for none), who asked for what, and why."""
+    """A pending command: its row number in the journal (0 for none), its actor, and the reason."""
 
     id: int
     actor: str

@@ -1,4 +1,4 @@
-"""Facts: what the engine saw or did, unasked; past tense. Steering events stand in `events`, with all of these."""
+"""Facts that the engine reports without a command, named in the past tense; `events` exports them too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Activity(StrEnum):
-    """What the engine is doing, as `status` reports it."""
+    """The activity of the engine, as `status` reports it."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -21,7 +21,7 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A config key whose `value` lies far from the `usual` one: that of the named config it was made from."""
+    """A config key with a `value` far from the `usual` one, that of the named config of the run."""
 
     key: str
     value: str
@@ -32,7 +32,7 @@ class Departure:
 class RunStarted:
     """Training begins at this step.
 
-    `learning_rate` is the configured one, 0 where the journal is older than that; `unusual` the gravest first.
+    `learning_rate` is the configured one, 0 in journals without it; `unusual` has the most severe departure first.
     """
 
     device: str
@@ -47,7 +47,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChanged:
-    """A resumed run trains with another value of `key` than before; both values as JSON text."""
+    """A resumed run has a new value of `key`; both values are JSON text."""
 
     key: str
     before: str
@@ -56,7 +56,7 @@ class ConfigChanged:
 
 @dataclass(frozen=True, slots=True)
 class WeightsInherited:
-    """Weights came from another run's checkpoint; `missing` and `unexpected` did not fit."""
+    """Weights were loaded from another run's checkpoint; the tensors `missing` and `unexpected` did not fit."""
 
     checkpoint: str
     num_loaded: int
@@ -66,7 +66,7 @@ class WeightsInherited:
 
 @dataclass(frozen=True, slots=True)
 class ActivityChanged:
-    """The engine turned to something else."""
+    """The activity of the engine changed."""
 
     before: Activity
     after: Activity
@@ -83,7 +83,7 @@ class EpochCompleted:
 
 @dataclass(frozen=True, slots=True)
 class ValidationCompleted:
-    """One pass over the validation split: the loss, and the task's metrics by name (NaN for one without a value)."""
+    """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value."""
 
     loss: float
     metrics: Mapping[str, float]
@@ -106,7 +106,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFailed:
-    """A checkpoint could not be written; training goes on with the ones before."""
+    """A checkpoint could not be written; the earlier ones are kept."""
 
     path: str
     error: str
@@ -131,7 +131,7 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped:
-    """A non-finite step: nothing was updated. Terms and modules that were not finite, and which samples."""
+    """A non-finite step was skipped; it holds the terms and modules that were not finite, and the samples."""
 
     terms: tuple[str, ...]
     modules: tuple[str, ...]
@@ -141,7 +141,7 @@ class StepSkipped:
 
 @dataclass(frozen=True, slots=True)
 class SampleRejected:
-    """A training or validation file could not be used; another sample took its place."""
+    """A training or validation file could not be used and was replaced by another sample."""
 
     file: str
     error: str
@@ -149,9 +149,9 @@ class SampleRejected:
 
 @dataclass(frozen=True, slots=True)
 class AlertRaised:
-    """Something a person should see: what, the evidence, and the remedy if there is one.
+    """A condition that needs attention, with the evidence, and the remedy if one is known.
 
-    `term`, `module` and `operation` say where, as far as it is known; `at_step` which step it was, 0 for none.
+    `term`, `module` and `operation` locate it if known, `at_step` is its step; empty strings and 0 if not.
     """
 
     kind: str
@@ -165,7 +165,7 @@ class AlertRaised:
 
 @dataclass(frozen=True, slots=True)
 class SpikeDetected:
-    """`metric` jumped at step `at_step`: `score` robust deviations above the `centre` of what came before."""
+    """`metric` jumped at step `at_step`: `score` robust deviations above the `centre` of the values before."""
 
     metric: str
     at_step: int
@@ -176,7 +176,7 @@ class SpikeDetected:
 
 @dataclass(frozen=True, slots=True)
 class FaultNamed:
-    """The replay of a non-finite step found where it began.
+    """The replay of a non-finite step found the origin of the fault.
 
     `verdict`: reproduced, only under mixed precision, or vanished on replay. `direction`: forward, backward, input,
     weight or moment. `module` is a path in the network or a loss term's name, `operation` what it computed.
@@ -206,14 +206,14 @@ class ProbationStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProbationEnded:
-    """The probation is over; `passed` is False where a fault ended it."""
+    """The probation is over; `passed` is False if a fault ended it."""
 
     passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AutopilotDecided:
-    """What the autopilot did or waits for at a phase's gate, and why."""
+    """The autopilot decided at a phase's gate: the decision and its reason."""
 
     decision: str
     why: str
@@ -221,7 +221,7 @@ class AutopilotDecided:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run ended by itself or because it was asked to."""
+    """The run completed, or was stopped by a command."""
 
     reason: str
     seconds: float
@@ -229,6 +229,6 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """The engine raised; the traceback is in console.log."""
+    """The engine raised an exception; console.log has the traceback."""
 
     error: str

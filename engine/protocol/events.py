@@ -1,4 +1,4 @@
-"""What happened: past tense. Steering events change the state; facts are what the engine saw or did (`facts`)."""
+"""Events, named in the past tense: the outcomes of commands, and the facts that the engine reports by itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from engine.protocol.engine_events import (
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Training stands still at a step boundary."""
+    """Training is paused at a step boundary."""
 
     before: str
     after: str = Activity.PAUSED.value
@@ -44,7 +44,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Training goes on."""
+    """Training continues."""
 
     before: str
     after: str = Activity.RUNNING.value
@@ -78,7 +78,7 @@ class LrSet:
 
 @dataclass(frozen=True, slots=True)
 class PhasePromoted:
-    """Phase `after` began; `enabled` refinements came on. `forced` when a check of the gate was red."""
+    """Phase `after` began; the components `enabled` came on. `forced` if a check of the gate was red."""
 
     before: int
     after: int
@@ -88,7 +88,7 @@ class PhasePromoted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseDemoted:
-    """The run went back to phase `after`; `disabled` refinements went off."""
+    """The run went back to phase `after`; the components `disabled` went off."""
 
     before: int
     after: int
@@ -97,7 +97,7 @@ class PhaseDemoted:
 
 @dataclass(frozen=True, slots=True)
 class RefinementEnabled:
-    """The refinement `name` is on."""
+    """The component `name` is on."""
 
     name: str
     before: bool = False
@@ -106,7 +106,7 @@ class RefinementEnabled:
 
 @dataclass(frozen=True, slots=True)
 class RefinementDisabled:
-    """The refinement `name` is off."""
+    """The component `name` is off."""
 
     name: str
     before: bool = True
@@ -140,7 +140,7 @@ class AccumulationSet:
 
 @dataclass(frozen=True, slots=True)
 class BatchSizeSet:
-    """The number of regions of interest per batch changed."""
+    """The number of samples per batch changed."""
 
     before: int
     after: int
@@ -173,14 +173,14 @@ class ValidationRequested:
 
 @dataclass(frozen=True, slots=True)
 class NoteAdded:
-    """Somebody wrote something down."""
+    """A note was written into the journal."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class GuardianSet:
-    """The guardian acts by itself from now on, or no longer."""
+    """The guardian was switched on or off."""
 
     before: bool
     after: bool
@@ -188,7 +188,7 @@ class GuardianSet:
 
 @dataclass(frozen=True, slots=True)
 class AutopilotSet:
-    """The autopilot walks the phases from now on, or no longer."""
+    """The autopilot was switched on or off."""
 
     before: bool
     after: bool
@@ -196,7 +196,7 @@ class AutopilotSet:
 
 @dataclass(frozen=True, slots=True)
 class SamplesExcluded:
-    """Training passes over the batches that hold one of these samples; `before` and `after` count all excluded."""
+    """Training skips batches with one of these samples; `before` and `after` count all excluded samples."""
 
     sample_ids: tuple[str, ...]
     before: int
@@ -214,7 +214,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
-    """A command that changed nothing; the reason is beside it."""
+    """A command was refused; the journal's entry holds the reason."""
 
     op: str
     args: Mapping[str, object]
@@ -261,7 +261,7 @@ LASTING_EVENTS: Final = (
     AutopilotSet,
     SamplesExcluded,
 )
-"""Steering whose effect lasts. Each carries absolute values: doing it twice is doing it once."""
+"""Events of commands with a lasting effect. Each carries absolute values, so that applying one twice is safe."""
 
 Fact = (
     CommandRefused
@@ -291,7 +291,7 @@ Event = SteeringEvent | Fact
 
 
 class Status(StrEnum):
-    """How a command ended. Facts that answer no command carry `NOTED`."""
+    """The outcome of a command; a fact that answers no command has `NOTED`."""
 
     APPLIED = "applied"
     CLAMPED = "clamped"

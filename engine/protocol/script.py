@@ -1,4 +1,4 @@
-"""A script: commands that a run gives itself at given steps, one `STEP: COMMAND ...` per line."""
+"""Read a script: commands to apply at given steps, one `STEP: COMMAND ...` per line."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ScriptedCommand:
 
 
 def read_script(path: Path | str) -> tuple[ScriptedCommand, ...]:
-    """The commands in the file `path`, in the order of their steps; a `#` in front or after a space begins a comment.
+    """Return the commands in the file `path`, ordered by step; a `#` at the start or after a space begins a comment.
 
-    Raises UserError with file and line for what cannot be read.
+    Raises UserError with file and line for a line that cannot be read.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the engine and the screen know of a task: its loss terms, components, phases and scores, as plain data.
+"""The description of a task as plain data: its loss terms, components, phases and metrics.
 
 The journal's meta holds it, so that any run is shown without the task's code.
 """
@@ -11,9 +11,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One loss term; computed while `component` is on, always where that is ''.
+    """One loss term; computed while `component` is on, always if that is an empty string.
 
-    `clamped` says that loss.clamp_max bounds it.
+    A `clamped` term is bounded by loss.clamp_max.
     """
 
     name: str
@@ -24,11 +24,11 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Something that can be switched while training.
+    """A part of the task that can be switched while training.
 
     `reads` names the junction where its gradient share is measured. `has_parameters` is False for one that is only a
-    loss. `excludes` names the components that cannot be on together with it. `remedy` is said when a fault is named
-    after it.
+    loss. `excludes` names the components that cannot be on together with it. `remedy` is the advice for a fault
+    in it.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis where they are known."""
+    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis if they are known."""
 
     name: str
     title: str = ""
@@ -59,9 +59,9 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """Everything that generic code may know of a task. `score` is the metric of best checkpoint, gate and header.
+    """The whole description of a task for generic code. `score` is the metric of best checkpoint, gate and header.
 
-    `lower_is_better` says of the score whether a smaller value is the better one, as of a perplexity.
+    `lower_is_better` is True for a score such as perplexity, of which a smaller value is better.
     """
 
     name: str = ""
@@ -77,17 +77,17 @@ class TaskSpec:
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        """All loss terms, in their order."""
+        """Return the names of all loss terms, in their order."""
         return tuple(term.name for term in self.terms)
 
     @property
     def component_names(self) -> tuple[str, ...]:
-        """All components, in the order of their number keys."""
+        """Return the names of all components, in the order of their number keys."""
         return tuple(component.name for component in self.components)
 
     @property
     def last_phase(self) -> int:
-        """The number of the highest phase."""
+        """Return the number of the highest phase."""
         return len(self.phases) - 1
 
     def active_terms(self, on: frozenset[str]) -> tuple[str, ...]:
@@ -95,15 +95,15 @@ class TaskSpec:
         return tuple(term.name for term in self.terms if not term.component or term.component in on)
 
     def component_of(self, term: str) -> str:
-        """Return the component that `term` belongs to, '' for one that is always computed or unknown."""
+        """Return the component that `term` belongs to, an empty string if it is always computed or unknown."""
         return next((known.component for known in self.terms if known.name == term), "")
 
     def term_of(self, component: str) -> str:
-        """Return the loss term of `component`, '' where it has none."""
+        """Return the loss term of `component`, an empty string if it has none."""
         return next((term.name for term in self.terms if component and term.component == component), "")
 
     def component(self, name: str) -> Component | None:
-        """Return the component called `name`, `None` where there is none."""
+        """Return the component called `name`, `None` if there is none."""
         return next((component for component in self.components if component.name == name), None)
 
     def clamped_terms(self) -> frozenset[str]:
@@ -122,12 +122,12 @@ class TaskSpec:
         return min(best, score) if self.lower_is_better else max(best, score)
 
     def metric_title(self, name: str) -> str:
-        """Return how the metric `name` is called, the name itself where it has no title."""
+        """Return the title of the metric `name`, the name itself if it has no title."""
         return next((metric.title for metric in self.metrics if metric.name == name and metric.title), name)
 
     @property
     def score_range(self) -> float | None:
-        """How far apart the bounds of the score are; `None` where it has none."""
+        """Return the distance between the bounds of the score, `None` if it has none."""
         score = next((metric for metric in self.metrics if metric.name == self.score), None)
         if score is None or score.low is None or score.high is None:
             return None
@@ -135,7 +135,7 @@ class TaskSpec:
 
     @property
     def score_title(self) -> str:
-        """How the score is called."""
+        """Return the title of the score."""
         return self.metric_title(self.score)
 
     def components_of(self, phase: int) -> frozenset[str]:
@@ -148,4 +148,4 @@ class TaskSpec:
 
 
 NO_SPEC: Final = TaskSpec()
-"""The spec of a task of which nothing is known."""
+"""The spec of an unknown task."""

@@ -37,26 +37,26 @@ _KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
 _STATE: Final = {"val_miou": "score", "best_miou": "best_score"}
 _CHECKPOINT: Final = {"miou": "score"}
 _NO_METRIC: Final = ("loss", "seconds", "metrics")
-"""Names that journals and checkpoints of earlier versions have for what is called otherwise now."""
+"""Former names of fields in journals and checkpoints of earlier versions."""
 
 
 def op_of(command: Command) -> str:
-    """The word of a command in a journal."""
+    """Return the word of a command in the journal."""
     return command.op
 
 
 def kind_of(event: Event) -> str:
-    """The word of an event in a journal."""
+    """Return the word of an event in the journal."""
     return _KIND_OF[type(event)]
 
 
 def command_to_json(command: Command) -> dict[str, Json]:
-    """`command` as an object whose `op` names it."""
+    """Return `command` as an object; its `op` names it."""
     return {"op": op_of(command), **cast(dict[str, Json], to_json(command))}
 
 
 def command_from_json(value: Json) -> Command:
-    """The command that `value` describes. Raises WireError for an unknown `op` or a field of another type."""
+    """Return the command that `value` describes. Raises WireError for an unknown `op` or a field of another type."""
     kind = OPS.get(str(value.get("op"))) if isinstance(value, dict) else None
     if kind is None:
         raise WireError(f"no command is called {value.get('op') if isinstance(value, dict) else value!r}")
@@ -64,29 +64,29 @@ def command_from_json(value: Json) -> Command:
 
 
 def command_to_text(command: Command) -> str:
-    """`command` as one line of JSON."""
+    """Return `command` as one line of JSON."""
     return to_text(command_to_json(command))
 
 
 def command_from_text(text: str) -> Command:
-    """The command in a line of JSON. Raises WireError."""
+    """Return the command in a line of JSON. Raises WireError."""
     return command_from_json(from_text(text))
 
 
 def event_to_text(event: Event) -> str:
-    """The fields of `event` as one line of JSON; its kind stands beside it (`kind_of`)."""
+    """Return the fields of `event` as one line of JSON, without its kind (`kind_of`)."""
     return to_text(event)
 
 
 def event_from_text(kind: str, text: str) -> Event:
-    """The event of that kind with the fields in `text`. Raises WireError."""
+    """Return the event of that kind with the fields in `text`. Raises WireError."""
     if kind not in EVENT_KINDS:
         raise WireError(f"no event is called {kind!r}")
     return from_json(EVENT_KINDS[kind], present_event(kind, from_text(text)))
 
 
 def event_to_json(event: Event) -> dict[str, Json]:
-    """The fields of `event` as an object; its kind stands beside it (`kind_of`), for some have a field of that name."""
+    """Return the fields of `event` as an object, without its kind (`kind_of`): some events have a field `kind`."""
     return cast(dict[str, Json], to_json(event))
 
 
@@ -121,7 +121,7 @@ def state_from_text(text: str, spec: TaskSpec = NO_SPEC) -> RunState:
 
 
 def refusal_of(command: Command) -> e.CommandRefused:
-    """The event that records a refused `command` with its arguments."""
+    """Return the event that records a refused `command` with its arguments."""
     fields = command_to_json(command)
     return e.CommandRefused(op=str(fields.pop("op")), args=fields)
 
