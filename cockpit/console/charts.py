@@ -20,7 +20,7 @@ from cockpit.charts.draw.plot import draw
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import FREE
 from cockpit.charts.view import View
-from cockpit.console.curves import MetricCurve, fact_lines, read_curves
+from cockpit.console.curves import MetricCurve, fact_lines, read_curves, summary_metrics
 from cockpit.session.history.history import History
 from cockpit.session.run_summary import chance_levels, gradient_bound_of
 from cockpit.text.event_info import MarkKind
@@ -91,6 +91,12 @@ def chart_lines(printed: PrintedCurves, *, width: int, ascii_only: bool = False,
             lines += _chart(curve, inputs, (width, height), glyphs)
         lines.append(Text())
     return [*lines, *_marks_legend(printed.marks, glyphs)]
+
+
+def curves_text(reader: JournalReader, entries: Sequence[Entry], *, width: int, ascii_only: bool) -> list[Text]:
+    """Return the charts of total loss, the task's score and gradient norm as lines."""
+    printed = read_printed(reader, summary_metrics(reader.spec()), entries)
+    return chart_lines(printed, width=width, ascii_only=ascii_only)
 
 
 def _inputs(printed: PrintedCurves) -> ChartInputs:

@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cockpit.console.charts import curves_text
 from cockpit.console.live_panel import panel, progress_line
 from cockpit.console.log_lines import LogLines, with_time
 from cockpit.console.run_view import view_of
-from cockpit.console.summary import curves_text, read_outcome, summary_lines
+from cockpit.console.summary import read_outcome, summary_lines
 from cockpit.session.session import Session
 from cockpit.terminal.safe_stream import is_live, open_console
 from cockpit.text.format import duration, escape_control
@@ -165,7 +166,7 @@ class ConsoleReporter:
         if self._quiet:
             return
         self._print(Text())
-        for row in curves_text(reader, outcome, width=self._console.width, ascii_only=self._ascii_only):
+        for row in curves_text(reader, outcome.entries, width=self._console.width, ascii_only=self._ascii_only):
             row.no_wrap = True
             self._print(row)
 

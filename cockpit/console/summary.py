@@ -8,8 +8,6 @@ from pathlib import Path
 
 from rich.text import Text
 
-from cockpit.console.charts import chart_lines, read_printed
-from cockpit.console.curves import summary_metrics
 from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
@@ -75,12 +73,6 @@ def fact_lines(outcome: RunSummary) -> list[Text]:
         *_listed("interventions", [entry_line(entry, spec) for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [_incident(incident) for incident in incidents_of(outcome.entries)]),
     ]
-
-
-def curves_text(reader: JournalReader, outcome: RunSummary, *, width: int, ascii_only: bool) -> list[Text]:
-    """Return the charts of total loss, the task's score and gradient norm as lines."""
-    printed = read_printed(reader, summary_metrics(outcome.state.spec), outcome.entries)
-    return chart_lines(printed, width=width, ascii_only=ascii_only)
 
 
 def is_intervention(entry: Entry) -> bool:

@@ -1,4 +1,4 @@
-"""Events, named in the past tense: the outcomes of commands, and the facts that the engine reports by itself."""
+"""Events, in past tense. Steering events change the state; `engine_events` come from the engine itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from engine.protocol.engine_events import (
     WeightsInherited,
 )
 
-# --- steering: each answers one command -------------------------------------------------
+# --- steering events, one per command ---------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class StepsGranted:
 
 @dataclass(frozen=True, slots=True)
 class LrScaled:
-    """The learning rate went from `before` to `after`; `scale` is the new total factor on the schedule."""
+    """The learning rate changed from `before` to `after`; `scale` is the new total factor on the schedule."""
 
     before: float
     after: float
@@ -78,7 +78,7 @@ class LrSet:
 
 @dataclass(frozen=True, slots=True)
 class PhasePromoted:
-    """Phase `after` began; the components `enabled` came on. `forced` if a check of the gate was red."""
+    """Phase `after` began with the `enabled` refinements. `forced` if a check of the gate failed."""
 
     before: int
     after: int
@@ -88,7 +88,7 @@ class PhasePromoted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseDemoted:
-    """The run went back to phase `after`; the components `disabled` went off."""
+    """The run returned to phase `after`; the `disabled` refinements are off."""
 
     before: int
     after: int
@@ -173,7 +173,7 @@ class ValidationRequested:
 
 @dataclass(frozen=True, slots=True)
 class NoteAdded:
-    """A note was written into the journal."""
+    """A note was written."""
 
     text: str
 
@@ -196,7 +196,7 @@ class AutopilotSet:
 
 @dataclass(frozen=True, slots=True)
 class SamplesExcluded:
-    """Training skips batches with one of these samples; `before` and `after` count all excluded samples."""
+    """Training skips the batches with one of these samples; `before` and `after` count all excluded samples."""
 
     sample_ids: tuple[str, ...]
     before: int
@@ -214,7 +214,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
-    """A command was refused; the journal's entry holds the reason."""
+    """A command was refused and changed nothing; the reason is stored with it."""
 
     op: str
     args: Mapping[str, object]
@@ -261,7 +261,7 @@ LASTING_EVENTS: Final = (
     AutopilotSet,
     SamplesExcluded,
 )
-"""Events of commands with a lasting effect. Each carries absolute values, so that applying one twice is safe."""
+"""Steering events with a lasting effect. Their values are absolute: applying one twice has no further effect."""
 
 Fact = (
     CommandRefused
@@ -291,7 +291,7 @@ Event = SteeringEvent | Fact
 
 
 class Status(StrEnum):
-    """The outcome of a command; a fact that answers no command has `NOTED`."""
+    """Outcome of a command. Events that do not answer a command have `NOTED`."""
 
     APPLIED = "applied"
     CLAMPED = "clamped"

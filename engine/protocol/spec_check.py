@@ -1,4 +1,4 @@
-"""Check a task's spec for contradictions before the training starts."""
+"""Find contradictions in a task's spec before training."""
 
 from __future__ import annotations
 

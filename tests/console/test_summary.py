@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.console.summary import curves_text, read_outcome, resume_command, summary_lines
+from cockpit.console.charts import curves_text
+from cockpit.console.summary import read_outcome, resume_command, summary_lines
 from engine.journal.reader import JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Status
@@ -139,7 +140,7 @@ def test_the_curves_are_loss_miou_and_gradient_norm(run: ScriptedRun) -> None:
     reader = JournalReader(run.directory)
     outcome = read_outcome(reader, run.directory)
     assert outcome is not None
-    lines = [line.plain for line in curves_text(reader, outcome, width=60, ascii_only=False)]
+    lines = [line.plain for line in curves_text(reader, outcome.entries, width=60, ascii_only=False)]
     reader.close()
 
     titles = [line.split()[0] for line in lines if "last" in line]

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.session.incidents.incidents import Incidents
-from cockpit.session.session import Session
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
 from engine.errors import UserError, did_you_mean
@@ -22,6 +21,9 @@ from engine.protocol.codec import Json
 from engine.protocol.events import Status
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import EVENT_KINDS, kind_of
+
+if TYPE_CHECKING:
+    from cockpit.session.session import Session
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 
@@ -49,6 +51,8 @@ def run_events(arguments: argparse.Namespace) -> int:
 
 def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, as_json: bool) -> None:
     """Print the events numbered above `after`, and those that follow, until the writer's process has ended."""
+    from cockpit.session.session import Session  # noqa: PLC0415 - only --follow needs it
+
     with closing(Session(path, can_steer=False, recent_only=True)) as session:
         fresh = [entry for entry in _poll(session) if entry.id > after]
         is_over = False
