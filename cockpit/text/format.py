@@ -1,4 +1,4 @@
-"""Text for a terminal: numbers as people read them, and foreign text that cannot move the cursor."""
+"""Format numbers, names and foreign text for a terminal; control characters are escaped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Iterable
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories that a terminal acts upon or does not show: controls, direction marks, surrogates, separators."""
+"""Unicode categories that a terminal interprets or hides: controls, direction marks, surrogates, separators."""
 
 
 def escape_control(text: str) -> str:
-    """`text` on one line with every character that is not printed written out, as in Python: \\x1b, \\n, \\u202e."""
+    """Return `text` on one line, with each unprintable character escaped as in Python: \\x1b, \\n, \\u202e."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -21,7 +21,7 @@ def escape_control(text: str) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with `digits` significant digits; NaN and Inf by name, a dash for none."""
+    """Return a number with `digits` significant digits; NaN and Inf by name, a dash for `None`."""
     if value is None:
         return "-"
     if not math.isfinite(value):
@@ -30,12 +30,12 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def rate(value: float) -> str:
-    """A learning rate, always in scientific notation with two decimals: 5.00e-06."""
+    """Return a learning rate in scientific notation with two decimals: 5.00e-06."""
     return f"{value:.2e}"
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in its two largest units: 12 s, 3 min 05 s, 2 h 07 min, 4 d 03 h."""
+    """Return a duration in its two largest units: 12 s, 3 min 05 s, 2 h 07 min, 4 d 03 h."""
     if seconds is None or not math.isfinite(seconds):
         return "unknown"
     minutes, rest = divmod(int(max(seconds, 0)), 60)

@@ -1,4 +1,4 @@
-"""How a run ended, and the commands that go on from there, as the user would type them."""
+"""Describe the end of a run, and the commands that continue from it, as a user types them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.protocol.state import RunState
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a run ended: 'finished', 'stopped' or 'failed', why, and the seconds its last process trained."""
+    """The end of a run: 'finished', 'stopped' or 'failed', the reason, and the seconds of its last process."""
 
     word: str
     why: str
@@ -26,13 +26,13 @@ class End:
 
     @property
     def said(self) -> str:
-        """It in one line: 'stopped at step 120 by ada (seen enough)', 'failed: the disk is full'."""
+        """Return it as one line: 'stopped at step 120 by ada (seen enough)', 'failed: the disk is full'."""
         joint = " " if self.word == "stopped" else ": "
         return f"{self.word}{joint}{self.why}" if self.why else self.word
 
 
 def end_of(state: RunState, entries: Sequence[Entry]) -> End | None:
-    """How the run in `state` ended, by its `entries`, oldest first; None while it goes on."""
+    """Return the end of the run in `state` with the journal's `entries`, oldest first; `None` while it continues."""
     if state.activity not in (Activity.FINISHED, Activity.FAILED):
         return None
     last = next((x for x in reversed(entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
@@ -50,7 +50,7 @@ def end_of(state: RunState, entries: Sequence[Entry]) -> End | None:
 
 
 def _by_whom(entries: Sequence[Entry]) -> str:
-    """Who asked for the end since the newest start, and why."""
+    """Return the actor and the reason of the stop since the newest start; an empty string if there was none."""
     asked = next((x for x in reversed(entries) if isinstance(x.event, e.StopRequested | e.RunStarted)), None)
     if asked is None or not isinstance(asked.event, e.StopRequested):
         return ""
@@ -59,27 +59,27 @@ def _by_whom(entries: Sequence[Entry]) -> str:
 
 
 def _lasted(entries: Sequence[Entry]) -> float | None:
-    """Seconds from the newest start to the last event."""
+    """Return the seconds from the newest start to the last event; `None` without a start."""
     began = next((entry.time for entry in reversed(entries) if isinstance(entry.event, e.RunStarted)), None)
     return None if began is None else max(entries[-1].time - began, 0.0)
 
 
 def resume_command(run_dir: Path, *more: str) -> str:
-    """The command that goes on with the run in `run_dir`; `more` are words behind its name."""
+    """Return the command that continues the run in `run_dir`; `more` are the words after its name."""
     return command_for(run_dir, "--resume", *more)
 
 
 def command_for(run_dir: Path, word: str, *rest: str) -> str:
-    """The command `word` (such as 'send' or '--resume') for the run in `run_dir`, with what comes after the name."""
+    """Return the command `word` (such as 'send' or '--resume') for the run in `run_dir`; `rest` follows its name."""
     name = program_name()
     words = [*(() if name == INSTALLED_COMMAND else ("python",)), name, word, run_dir.name, *rest]
     return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
 
 
 def next_steps(run_dir: Path, state: RunState, end: End, *, max_steps: int = 0) -> Iterator[tuple[str, str]]:
-    """What can be done with a run that ended as `end` says, each with its command; the most needed first.
+    """Yield the next steps after the end `end` of a run, each with its command, the most useful first.
 
-    `max_steps` is the run's own limit, 0 where its epochs are the limit.
+    `max_steps` is the run's own limit, 0 if its epochs are the limit.
     """
     if end.word == "failed" and any((run_dir / FORENSICS).glob("step-*")):
         yield "find the cause", command_for(run_dir, "diagnose")

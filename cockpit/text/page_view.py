@@ -58,7 +58,7 @@ _GAP: Final = 3
 
 
 class _WholeTable(TableElement):
-    """A table that cuts no word: where it would not fit, each row is a paragraph."""
+    """A table that cuts no word: if it does not fit, each row becomes a paragraph."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         headings = [cell.content for cell in self.header.row.cells] if self.header and self.header.row else []
@@ -71,7 +71,7 @@ class _WholeTable(TableElement):
 
 
 def _widths(columns: Sequence[Sequence[Text]], width: int) -> list[int]:
-    """Return the width of each column, none below its longest word; an empty list where that leaves too little room."""
+    """Return the width of each column, none below its longest word; an empty list if that leaves too little room."""
     words = [max(len(word) for cell in column for word in (cell.plain.split() or [""])) for column in columns]
     sizes = [sum(len(cell) for cell in column) for column in columns]
     room = width - _GAP * len(columns) - sum(words)

@@ -36,9 +36,9 @@ def read_page(name: str) -> Page:
 
 
 def section(page: Page, title: str) -> str:
-    """Return the section of `page` called `title`, heading included; '' for the whole page.
+    """Return the section of `page` called `title`, heading included; an empty title returns the whole page.
 
-    Raises UserError where the page has no such section.
+    Raises UserError if the page has no such section.
     """
     if not title:
         return page.text

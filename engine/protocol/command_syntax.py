@@ -174,4 +174,4 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "stop": Word("[REASON]", "finish the step, write a checkpoint, end the run", _stop),
     }
 )
-"""Every command word, in the order a help text lists them."""
+"""Every command word, in the order of the help text."""

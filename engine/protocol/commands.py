@@ -114,7 +114,7 @@ class SetAccumulation:
 
 @dataclass(frozen=True, slots=True)
 class SetBatchSize:
-    """Draw `num_rois` regions of interest per batch, from the next batch on."""
+    """Draw `num_rois` samples per batch, from the next batch on."""
 
     op: ClassVar[str] = "set-batch-size"
 

@@ -84,7 +84,7 @@ class EpochCompleted:
 
 @dataclass(frozen=True, slots=True)
 class ValidationCompleted:
-    """One pass over the validation split: the loss, and the task's metrics by name (NaN for one without a value)."""
+    """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value."""
 
     loss: float
     metrics: Mapping[str, float]
@@ -230,6 +230,6 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """The engine raised; the traceback is in console.log."""
+    """The engine raised an exception; console.log has the traceback."""
 
     error: str

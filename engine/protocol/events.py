@@ -97,7 +97,7 @@ class PhaseDemoted:
 
 @dataclass(frozen=True, slots=True)
 class RefinementEnabled:
-    """The refinement `name` is on."""
+    """The component `name` is on."""
 
     name: str
     before: bool = False
@@ -106,7 +106,7 @@ class RefinementEnabled:
 
 @dataclass(frozen=True, slots=True)
 class RefinementDisabled:
-    """The refinement `name` is off."""
+    """The component `name` is off."""
 
     name: str
     before: bool = True
@@ -140,7 +140,7 @@ class AccumulationSet:
 
 @dataclass(frozen=True, slots=True)
 class BatchSizeSet:
-    """The number of regions of interest per batch changed."""
+    """The number of samples per batch changed."""
 
     before: int
     after: int

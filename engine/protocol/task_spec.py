@@ -76,17 +76,17 @@ class TaskSpec:
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        """All loss terms, in their order."""
+        """Return the names of all loss terms, in their order."""
         return tuple(term.name for term in self.terms)
 
     @property
     def component_names(self) -> tuple[str, ...]:
-        """All components, in the order of their number keys."""
+        """Return the names of all components, in the order of their number keys."""
         return tuple(component.name for component in self.components)
 
     @property
     def last_phase(self) -> int:
-        """The number of the highest phase."""
+        """Return the number of the highest phase."""
         return len(self.phases) - 1
 
     def active_terms(self, on: frozenset[str]) -> tuple[str, ...]:
