@@ -40,10 +40,7 @@ class BackgroundRun:
 
     def stop(self, signal: int = 0) -> None:
         """Ask for the end at the next step boundary, with a checkpoint; `signal` is the number of the one that asks."""
-        if signal:
-            self._interrupt.signal = self._interrupt.signal or signal
-        else:
-            self._interrupt.stop = True
+        self._interrupt.ask(signal)
 
     def is_stopped(self) -> bool:
         """Whether the end was asked for."""

@@ -123,11 +123,6 @@ class BatchStream:
         self._crew.close(_SECONDS_TO_CLOSE)
 
     @property
-    def num_worker_deaths(self) -> int:
-        """How many worker processes died and were replaced."""
-        return self._pool.num_deaths if self._pool else 0
-
-    @property
     def worker_ids(self) -> tuple[int, ...]:
         """The process ids of the workers that run now."""
         return self._pool.process_ids if self._pool else ()
