@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 
 import main
-from engine.config.load import dump_config
+from engine.config.load import dump_config, read_resolved
 from engine.errors import UserError
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.journal.reader import JournalReader
 from engine.protocol.events import RunFailed, RunFinished
+from engine.runtime.start.bootstrap import RunRequest
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.recorded_run import RecordedRun
 from tests.small import small_config
@@ -187,3 +190,19 @@ def test_a_failure_gives_its_reason_and_names_the_log_only_where_there_is_one(tm
         reason,
         f"{reason}; its traceback is in {run.directory / 'console.log'}",
     ]
+
+
+def test_a_configuration_put_right_is_trained_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory, clips = tmp_path / "run", {"likely": 1.0, "right": 0.5}
+    directory.mkdir()
+    monkeypatch.setattr(main, "_default_config", lambda: "right")
+
+    def request_for(name: str) -> RunRequest:
+        training = {"max_steps": 1, "gradient_clip": clips[name]}
+        return RunRequest(directory, small_config(training=training), device="cpu")
+
+    assert main._run(request_for, "likely", Interrupt(), is_sure=False) == 0
+    with closing(JournalReader(directory)) as reader:
+        state = reader.state()
+    assert state is not None and (state.step, state.gradient_clip) == (1, 0.5)
+    assert read_resolved(directory / CONFIG_FILE).training.gradient_clip == 0.5

@@ -40,10 +40,7 @@ class BackgroundRun:
 
     def stop(self, signal: int = 0) -> None:
         """Request the end at the next step boundary, with a checkpoint. `signal` is the requesting signal's number."""
-        if signal:
-            self._interrupt.signal = self._interrupt.signal or signal
-        else:
-            self._interrupt.stop = True
+        self._interrupt.ask(signal)
 
     def is_stopped(self) -> bool:
         """Return whether the end was requested."""

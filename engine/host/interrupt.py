@@ -30,6 +30,13 @@ class Interrupt:
         """Return whether the run must end."""
         return self.stop or bool(self.signal)
 
+    def ask(self, signal: int = 0) -> None:
+        """Ask the run to end; `signal` is the number of the signal that asks, 0 for none. The first signal counts."""
+        if signal:
+            self.signal = self.signal or signal
+        else:
+            self.stop = True
+
     def check(self) -> None:
         """Raise StoppedEarlyError if the run must end; called between the stages of its start."""
         if self.is_set():
@@ -51,7 +58,7 @@ def signals_to(interrupt: Interrupt, *, keep_running: bool = False) -> Generator
     def on_signal(number: int, frame: FrameType | None) -> None:
         if interrupt.signal and number == signal.SIGINT:
             os._exit(128 + number)
-        interrupt.signal = interrupt.signal or number
+        interrupt.ask(number)
 
     before = {number: signal.signal(number, on_signal) for number in heeded_signals()}
     if keep_running:

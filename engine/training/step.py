@@ -131,7 +131,7 @@ class _Measured:
 
 
 class TrainStep:
-    """Executes steps of one network with one optimizer on one device."""
+    """Executes steps of one network with one optimizer on one device; `forward` is the network or its compiled form."""
 
     def __init__(
         self,
@@ -140,6 +140,7 @@ class TrainStep:
         optimizer: torch.optim.Adam,
         *,
         amp: torch.dtype | None = None,
+        forward: nn.Module | None = None,
     ):
         self.objective = objective
         self.model = model
@@ -147,7 +148,7 @@ class TrainStep:
         self.device = next(model.parameters()).device
         self.amp = amp
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp is torch.float16)
-        self.forward: nn.Module = model
+        self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self._weight_clip = WeightClip()
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}

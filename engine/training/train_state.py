@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -54,10 +54,12 @@ class TrainState:
         self.validation = _stream(splits.val, config, config.validation.batch_size)
         self._owed: tuple[Rejection, ...] = ()
         self.train_step = TrainStep(
-            Objective(task, config), model, self._optimizer(state.optimizer), amp=amp_dtype(config)
+            Objective(task, config),
+            model,
+            self._optimizer(state.optimizer),
+            amp=amp_dtype(config),
+            forward=cast(nn.Module, torch.compile(model)) if config.model.compile else None,
         )
-        if config.model.compile:
-            self.train_step.forward = torch.compile(model)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def parts(self) -> dict[str, nn.Module]:

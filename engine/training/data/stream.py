@@ -124,11 +124,6 @@ class BatchStream:
         self._crew.close(_SECONDS_TO_CLOSE)
 
     @property
-    def num_worker_deaths(self) -> int:
-        """Number of worker processes that died and were replaced."""
-        return self._pool.num_deaths if self._pool else 0
-
-    @property
     def worker_ids(self) -> tuple[int, ...]:
         """Process ids of the running workers."""
         return self._pool.process_ids if self._pool else ()

@@ -43,7 +43,6 @@ class WorkerPool:
         self._workers = [_Worker(samples) for _ in range(num_workers)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._is_closed = False
-        self.num_deaths = 0
         for worker in self._workers:
             self._idle.put(worker)
 
@@ -99,7 +98,6 @@ class WorkerPool:
             except (EOFError, OSError) as error:
                 if self._is_closed:
                     raise RuntimeError("the data workers were closed") from error
-                self.num_deaths += 1
                 worker.stop()
                 continue
             return answer.unpack()

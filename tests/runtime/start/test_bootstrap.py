@@ -11,8 +11,8 @@ import pytest
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.journal.reader import JournalReader
-from engine.protocol.events import Activity, AlertRaised, RunFailed, RunFinished
-from engine.protocol.state import RunState
+from engine.protocol.events import Activity, AlertRaised, NoteAdded, RunFailed, RunFinished
+from engine.protocol.state import RunState, with_measured
 from engine.runtime.start.bootstrap import IMPORTING, RunRequest, logging_to, open_recorder
 from tests.small import small_config
 
@@ -89,6 +89,17 @@ def test_a_run_that_took_a_step_cannot_be_begun_again(tmp_path):
         recorder.record_step(1, 0.1, ("loss/total",), (1.0,))
     with pytest.raises(UserError, match="exists"), open_recorder(request(tmp_path / "run")):
         pass
+
+
+def test_only_events_and_measurements_change_the_state_of_a_run_with_events(tmp_path):
+    with open_recorder(request(tmp_path / "run")) as recorder:
+        recorder.start_from(with_measured(recorder.state, step=3))
+        recorder.record_event(NoteAdded("begun"))
+        with pytest.raises(RuntimeError, match="has recorded an event"):
+            recorder.start_from(recorder.state)
+        with pytest.raises(AttributeError):
+            recorder.state = recorder.state
+        assert recorder.state.step == 3
 
 
 def test_a_log_that_cannot_be_opened_disturbs_nothing(tmp_path):
