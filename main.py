@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the handlers below: no traceback of the imports
+
 from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
 from engine.host.start_signals import end_on_signals, unwind_on_signals
 
@@ -12,7 +17,8 @@ if __name__ == "__main__":  # before the slow imports
 import gc
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +56,8 @@ def main(words: Sequence[str] | None = None) -> int:
             return redrive(arguments)
         if arguments.command:
             return run_subcommand(arguments)
-        return train(train_options(arguments))
+        with _enough_memory():
+            return train(train_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2
@@ -70,6 +77,19 @@ def train(options: TrainOptions) -> int:
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
     return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
+
+
+@contextmanager
+def _enough_memory() -> Generator[None]:
+    """Raise UserError where the memory is not even enough to load the packages."""
+    try:
+        yield
+    except (ImportError, MemoryError) as error:
+        if isinstance(error, ImportError) and "map segment" not in str(error):
+            raise
+        raise UserError(
+            "the memory is not enough to start: end other programs, or raise the limit (ulimit -v)"
+        ) from error
 
 
 def _train_headless(options: TrainOptions) -> int:

@@ -94,6 +94,12 @@ def draws_random_numbers(samples: Samples) -> bool:
     return bool(getattr(samples, "draws_random_numbers", False))
 
 
+def sample_id_at(samples: Samples, epoch: int, index: int) -> str:
+    """Return the name of the sample at a place, or of its file, without reading it; an empty string for unknown."""
+    known: Callable[[int, int], str] | None = getattr(samples, "sample_id_at", None)
+    return known(epoch, index) if known else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Splits:
     """Training and validation samples, with the rejected and the doubtful files of each."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from collections.abc import Sequence
 
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.protocol import events as e
 from engine.protocol.state import with_measured
+from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder
 from engine.runtime.start.open_run import OpenRun, open_run
@@ -62,6 +64,8 @@ def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, inte
     except (TrainingDivergedError, RunNotSavedError) as error:
         return _failed(recorder, str(error))
     except Exception as error:  # the engine's root: every error becomes an event, with its traceback in console.log
+        if is_out_of_memory(error):
+            return _out_of_memory(error, opened, recorder)
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
         recorder.record_event(e.RunFailed(f"{type(error).__name__}: {error}"))
         return 1
@@ -82,6 +86,21 @@ def _saved(run: OpenRun, recorder: RunRecorder) -> str:
     last = run.checkpointer.checkpoint_now("final")
     recorder.record_event(last)
     return f"; its last checkpoint could not be written ({last.error})" if isinstance(last, e.CheckpointFailed) else ""
+
+
+def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRecorder) -> int:
+    """Record that memory ran out. Raises UserError before the first step: the configuration asks for too much.
+
+    No checkpoint is written, for the update that failed may be half done: the last one holds.
+    """
+    is_validation = any(run.checkpointer.validation_due for run in opened)
+    sentence = out_of_memory(error, "" if opened else recorder.state.doing, is_validation=is_validation)
+    for run in opened:
+        run.checkpointer.wait_for_checkpoints()
+    if not recorder.state.step:
+        recorder.record_event(e.RunFailed(sentence))
+        raise UserError(sentence) from error
+    return _failed(recorder, f"{sentence}, and --resume it from {recorder.state.last_checkpoint or 'its start'}")
 
 
 def _failed(recorder: RunRecorder, sentence: str) -> int:

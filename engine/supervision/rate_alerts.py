@@ -10,6 +10,9 @@ from engine.protocol.events import AlertRaised
 from engine.protocol.task_spec import TaskSpec, Term
 from engine.supervision.step_metrics import Latch, StepMetrics
 
+LEAST_WAIT = 0.005
+"""Seconds of waiting for data that count at least: what is shorter is the cost of handing a batch over."""
+
 
 class RollingRate:
     """Fraction (0..1) of the newest `size` steps with a property."""
@@ -119,7 +122,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             "data stall",
             50,
             0.5,
-            lambda observed: observed.metrics.get("data_wait", 0.0) > 0.5 * observed.seconds,
+            lambda observed: observed.metrics.get("data_wait", 0.0) > max(0.5 * observed.seconds, LEAST_WAIT),
             lambda share, observed: (
                 f"{share:.0%} of the newest 50 steps spent more than half of their time waiting for data, "
                 f"the last {observed.metrics['data_wait']:.2f} of {observed.seconds:.2f} s"

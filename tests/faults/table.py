@@ -135,6 +135,21 @@ FAULTS: Final = (
         "faults/test_files.py::test_a_data_worker_that_is_killed_changes_no_bit_of_the_run",
     ),
     Fault(
+        "every data worker dies on one batch",
+        "a checkpoint, one sentence that names samples and signal or exit code, exit code 1",
+        "faults/test_memory.py::test_a_batch_that_kills_every_worker_ends_the_run_with_a_checkpoint_and_a_sentence",
+    ),
+    Fault(
+        "memory runs out before the first step",
+        "one sentence that names the key to lower, exit code 2",
+        "faults/test_memory.py::test_a_configuration_that_needs_too_much_memory_is_refused",
+    ),
+    Fault(
+        "memory runs out in a later step or validation",
+        "one sentence that names the key to lower, exit code 1; `--resume` continues from the last checkpoint",
+        "faults/test_memory.py::test_memory_that_runs_out_in_a_run_keeps_its_last_checkpoint",
+    ),
+    Fault(
         "disk full for some time: checkpoints, journal, TensorBoard, log",
         "the run continues; journal rows wait and are all written when there is space",
         "faults/test_disk.py::test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_that_while",

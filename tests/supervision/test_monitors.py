@@ -104,6 +104,16 @@ def test_each_trouble_is_one_alert_with_its_evidence_and_remedy(
     assert alerts[0].at_step >= 150
 
 
+@pytest.mark.parametrize(("wait", "seconds", "is_stall"), [(0.0018, 0.002, False), (0.02, 0.022, True)])
+def test_short_steps_wait_for_data_only_where_more_than_handing_over_a_batch_takes_the_time(
+    wait: float, seconds: float, is_stall: bool
+) -> None:
+    watch = MonitorSuite(CONFIG, SPEC)
+    rows = [{**row, "data_wait": wait} for row in _rows(120)]
+    events = [event for n, row in enumerate(rows, 1) for event in watch.observe(n, row, STATE, seconds=seconds)]
+    assert [alert.kind for alert in _alerts(events)] == ["data stall"] * is_stall
+
+
 def test_skipped_steps_are_counted() -> None:
     rows = _rows(250, lambda n, row: {**row, "skipped": 1.0, "loss/total": math.nan} if n % 10 == 0 else row)
     (alert,) = _alerts(_watched(rows))

@@ -69,6 +69,10 @@ class DatasetSamples:
             tensors = self._to_tensors(self._dataset[item])
         return Sample({name: _tensor_of(item, name, value) for name, value in tensors.items()}, str(item))
 
+    def sample_id_at(self, epoch: int, index: int) -> str:
+        """Return the number of the item at place `index` of `epoch`, without making it."""
+        return f"item {self._item_at(epoch, index)}"
+
     def _item_at(self, epoch: int, index: int) -> int:
         if not self._shuffle:
             return index

@@ -19,12 +19,15 @@ import psutil
 import torch
 
 from engine.errors import UserError
-from engine.task import Samples
+from engine.task import Samples, sample_id_at
 from engine.training.data.batch import Batch
 from engine.training.data.spans import Span, assemble
 
 MAX_DEATHS: Final = 5
 """Maximum consecutive worker deaths on one batch before an error is raised."""
+
+_NAMED: Final = 8
+"""Samples of a batch that an error names at most."""
 
 _PRELOADED: Final = ["torch", "scipy.ndimage", "PIL.Image", "pycocotools.mask"]
 _PATIENCE: Final = 0.2
@@ -40,6 +43,7 @@ class WorkerPool:
     """
 
     def __init__(self, samples: Samples, num_workers: int) -> None:
+        self._samples = samples
         self._workers = [_Worker(samples) for _ in range(num_workers)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._is_closed = False
@@ -49,7 +53,7 @@ class WorkerPool:
     def assemble(self, span: Span) -> Batch:
         """Return the batch of a span.
 
-        Raises the dataset's exceptions, and RuntimeError if several workers in a row die on it.
+        Raises the dataset's exceptions, and UserError if several workers in a row die on it.
         """
         worker = self._idle.get()
         try:
@@ -92,17 +96,30 @@ class WorkerPool:
         return tuple(pid for worker in self._workers if (pid := worker.process_id) is not None)
 
     def _assemble(self, worker: _Worker, span: Span) -> Batch:
-        for _ in range(MAX_DEATHS):
+        deaths: list[str] = []
+        while len(deaths) < MAX_DEATHS:
             try:
                 answer = worker.answer(span)
             except (EOFError, OSError) as error:
                 if self._is_closed:
                     raise RuntimeError("the data workers were closed") from error
+                deaths.append(worker.cause_of_death(error))
                 worker.stop()
                 continue
             return answer.unpack()
-        place = f"sample {span.start} of epoch {span.epoch}"
-        raise RuntimeError(f"{MAX_DEATHS} data workers died one after the other on the batch from {place}")
+        raise UserError(
+            f"{MAX_DEATHS} data workers died one after the other ({', '.join(dict.fromkeys(deaths))}) on the batch of "
+            f"{_samples_of(self._samples, span)}: check these, or set data.num_workers to 0"
+        )
+
+
+def _samples_of(samples: Samples, span: Span) -> str:
+    """Return the names of a batch's samples, of many the first ones and how many others there are, or its places."""
+    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in range(span.start, span.stop))
+    ids = [name for name in names if name]
+    if not ids:
+        return f"the samples {span.start} to {span.stop - 1} of epoch {span.epoch}"
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
 
 
 class _Worker:
@@ -149,6 +166,19 @@ class _Worker:
         if process is not None:
             process.kill()
             self.is_ended = True
+
+    def cause_of_death(self, error: Exception) -> str:
+        """Return how the process ended: its exit code, the name of a signal, or why it could not be started."""
+        if self._process is None:
+            return f"not started: {error}"
+        self._process.join(_PATIENCE)
+        code = self._process.exitcode
+        if self.is_ended or code is None:
+            return "ended because it gave nothing"
+        if code >= 0:
+            return f"exit code {code}"
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
+        return f"{name}, perhaps for want of memory" if -code == signal.SIGKILL else name
 
     def stop(self) -> None:
         """End the process and discard it, dead or alive. The next span starts another."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from engine.task import Sample
+from engine.errors import UserError
+from engine.task import Sample, sample_id_at
 from engine.tasks.person.data.sources import Splits, open_splits
 from engine.training.data.batch import Position
+from engine.training.data.from_dataset import from_dataset
 from engine.training.data.stream import BatchStream
 from engine.training.data.workers import MAX_DEATHS
 from tests.tasks.person.data.builders import SMALL_MODEL, data_config
@@ -32,6 +34,10 @@ class Trouble:
     def sample(self, epoch: int, index: int) -> Sample:
         if self.kind == "dies" and index >= 4:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "leaves" and index >= 4:
+            os._exit(3)
+        if self.kind == "crashes" and index >= 4:
+            os.kill(os.getpid(), signal.SIGSEGV)
         if self.kind == "hangs" and index >= 4:
             time.sleep(600)
         if self.kind == "raises":
@@ -123,12 +129,29 @@ def test_a_stuck_worker_does_not_hold_up_the_close() -> None:
     assert wait_until_gone(*pids)
 
 
-def test_a_batch_that_kills_every_worker_is_an_error() -> None:
-    stream = BatchStream(Trouble("dies"), batch_size=4, num_workers=1)
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [("dies", "SIGKILL, perhaps for want of memory"), ("leaves", "exit code 3"), ("crashes", "SIGSEGV")],
+)
+def test_a_batch_that_kills_every_worker_is_an_error_that_names_samples_and_cause(kind: str, cause: str) -> None:
+    stream = BatchStream(Trouble(kind), batch_size=4, num_workers=1)
     stream.next()
-    with pytest.raises(RuntimeError, match=f"{MAX_DEATHS} data workers died.*sample 4 of epoch 0"):
+    with pytest.raises(UserError) as raised:
         stream.next()
     stream.close()
+    assert str(raised.value) == (
+        f"{MAX_DEATHS} data workers died one after the other ({cause}) on the batch of the samples 4 to 7 of epoch 0: "
+        "check these, or set data.num_workers to 0"
+    )
+
+
+def test_the_samples_of_a_batch_are_named_without_reading_them(splits: Splits) -> None:
+    items = from_dataset([1, 2, 3], seed=5, shuffle=True)
+    for samples in (splits.train, items):
+        for place in range(3):
+            drawn = samples.sample(2, place).sample_id.partition("#")[0]
+            assert sample_id_at(samples, 2, place).removeprefix("item ") == drawn
+    assert sample_id_at(Trouble("none"), 1, 7) == ""
 
 
 def test_what_a_worker_raises_is_raised_here_and_the_worker_lives() -> None:

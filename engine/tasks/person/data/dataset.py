@@ -95,6 +95,10 @@ class RoiDataset:
         reason = f": {rejections[0].file}: {rejections[0].error}" if rejections else ""
         raise UserError(f"No person in the split can be used{reason}.")
 
+    def sample_id_at(self, epoch: int, index: int) -> str:
+        """Return the name of the picture whose person comes at `index` of `epoch`, without reading it."""
+        return self._scenes[self._targets[self._target_at(epoch, index)][0]].name
+
     def _take_for_lost(self, scene: int, error: UnreachableSample) -> None:
         """Mark one unreachable file as lost. Raises DataGoneError if most other files are unreachable too."""
         others = [other for index, other in enumerate(self._scenes) if index != scene]

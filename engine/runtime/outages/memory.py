@@ -1,0 +1,56 @@
+"""Recognise the errors of memory that ran out, and say which key of the configuration asks for less."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import Final
+
+import torch
+
+_SIGNS: Final = (
+    "can't allocate memory",
+    "out of memory",
+    "Cannot allocate memory",
+    "STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+    "Storage size calculation overflowed",
+)
+"""What libraries write that raise a plain RuntimeError."""
+
+_AMOUNT: Final = re.compile(r"allocate (?:more than )?(\d[\d.]*) ?([KMGTPE]iB|[GM]B|bytes)", re.IGNORECASE)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that the processor or the accelerator has no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def out_of_memory(error: BaseException, doing: str, *, is_validation: bool = False) -> str:
+    """Return the sentence for `error`, raised while the engine was `doing` something; empty for a step.
+
+    It names the keys to lower.
+    """
+    amount = _amount(str(error))
+    if doing == "building the network":
+        what, keys = doing, "lower the sizes under model in the configuration"
+    elif doing:
+        what, keys = doing, "take fewer or smaller images, or lower data.num_workers"
+    elif is_validation:
+        what, keys = "a validation", "lower validation.batch_size, or the sizes under model"
+    else:
+        what, keys = "a training step", "lower training.batch_size, or the sizes under model"
+    return f"the memory is not enough for {what}{f' ({amount} more were asked for)' if amount else ''}: {keys}"
+
+
+def _amount(text: str) -> str:
+    """Return the amount that `text` says could not be had, an empty string where it names none."""
+    found = _AMOUNT.search(text)
+    if found is None:
+        return ""
+    number, unit = found.groups()
+    return f"{float(number) / 2**30:.1f} GiB" if unit == "bytes" else f"{number} {unit}"
