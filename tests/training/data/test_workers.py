@@ -159,7 +159,7 @@ def test_what_a_worker_raises_is_raised_here_and_the_worker_lives() -> None:
     with pytest.raises(OSError, match="sample 0 cannot be drawn"):
         stream.next()
     pids = stream.worker_ids
-    with pytest.raises(OSError, match="sample 0 cannot be drawn"):
+    with pytest.raises(OSError, match="sample 4 cannot be drawn"):
         stream.next()
     assert pids and stream.worker_ids == pids and all(map(is_running, pids))
     stream.close()
