@@ -1,4 +1,4 @@
-"""An incident on one line: what happened, how often, and its likely cause."""
+"""Describe an incident on one line: its alerts, their number, and the likely cause."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from engine.protocol.task_spec import NO_SPEC
 
 
 def incident_line(incident: Incident) -> str:
-    """What happened and why, as the console, the summary and a notification say it. Printable."""
+    """Return the description with its likely cause, for console, summary and notifications. Printable."""
     cause = f"; likely cause: {incident.cause.text}" if incident.cause is not None else ""
     return f"{what_of(incident)}{cause}"
 
 
 def what_of(incident: Incident) -> str:
-    """What happened, without its cause: 'steps 31-44 were not finite; 3 x dead module'."""
+    """Return the description without its cause: 'steps 31-44 were not finite; 3 x dead module'."""
     return "; ".join(_phrases(incident))
 
 
 def _phrases(incident: Incident) -> Iterator[str]:
-    """What happened, one phrase for each kind, in the order in which they were first seen."""
+    """Yield one phrase for each kind of alert, in the order of first appearance."""
     for tally in sorted(incident.tallies, key=lambda tally: (tally.kind != NOT_FINITE, tally.first_step)):
         if tally.kind == NOT_FINITE:
             yield _span(tally)
@@ -42,7 +42,7 @@ def _span(tally: Tally) -> str:
 
 
 def _phrase(incident: Incident, tally: Tally) -> str:
-    """A kind that has no words of its own, by its newest event."""
+    """Return the phrase of a kind by its newest event."""
     event = next(entry.event for entry in reversed(incident.entries) if _tells(entry.event, tally.kind))
     match event:
         case e.AlertRaised(kind=kind):
