@@ -138,8 +138,9 @@ class Task(Protocol):
         ...
 
     def score(self, outputs: Any, batch: Tensors, config: Any) -> Tensors:
-        """Return sums over the batch, from which `metrics` computes the scores. The sums of several batches are added
-        up.
+        """Return sums over the batch, from which `metrics` computes the scores.
+
+        The sums of several batches are added up.
         """
         ...
 

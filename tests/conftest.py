@@ -14,11 +14,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COCO_PERSON = ROOT.parent / "shared" / "data" / "coco_person"
+LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py")
+"""Files that last longest; they start many programs."""
 
 
 def pytest_configure() -> None:
     """One thread for torch, in this process and in those that tests start."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: a worker that came to one last would keep the others waiting."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -165,7 +165,7 @@ class RecordedRun:
         actor: str = "engine",
         command_id: int | None = None,
     ) -> None:
-        """Something happened at the boundary where the run stands."""
+        """Record an event at the run's current boundary."""
         self.state = evolve(self.state, event, self.state.step)
         self.journal.record_state(self.state)
         self.journal.record_event(
@@ -174,7 +174,7 @@ class RecordedRun:
         self.flush()
 
     def train(self, last: int, *, nan_steps: Sequence[int] = (), changes: Mapping[str, float] | None = None) -> None:
-        """The steps after the one where the run stands up to `last`; `changes` overwrite metrics of every one."""
+        """Record the steps after the current one up to `last`; `changes` overwrite metrics of every one."""
         for step in range(self.state.step + 1, last + 1):
             self.state = replace(self.state, step=step, epoch=step // STEPS_PER_EPOCH)
             metrics = self._metrics(step, nan=step in nan_steps) | dict(changes or {})
@@ -189,7 +189,7 @@ class RecordedRun:
         )
 
     def validate(self) -> None:
-        """A validation was made at the step where the run stands."""
+        """Record a validation at the run's current step."""
         values = validation_at(self.state.step)
         epoch = self.state.step / STEPS_PER_EPOCH
         self.journal.record_validation(self.state.step, epoch, tuple(values), tuple(values.values()))
@@ -197,13 +197,13 @@ class RecordedRun:
         self.note(e.ValidationCompleted(values["val/loss"], scores, 2.5))
 
     def save(self, *, good: bool, kind: str = "step") -> None:
-        """A checkpoint was written (the journal says so; there is no file)."""
+        """Record a checkpoint in the journal, without a file."""
         name = f"step-{self.state.step:08d}.pt"
         self.note(e.CheckpointSaved(name, kind, self.state.loss or 0.0, self.state.score, good))
         self.observe(checkpoints=(*self.state.checkpoints, name))
 
     def rewind(self, step: int, checkpoint: str = "step-00000200.pt") -> None:
-        """The run went back to `step`: a new branch supersedes what came after."""
+        """Return to `step`: a new branch supersedes later rows."""
         before = self.state.step
         self.state = replace(self.state, step=step)
         self.journal.open_branch(step)

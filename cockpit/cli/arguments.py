@@ -206,7 +206,7 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
     parser.add_argument("--timeout", type=_number, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
     parser.add_argument("--dry-run", action="store_true", help="only print the predicted outcome")
-    parser.add_argument("--force", action="store_true", help="with promote: even if the gate is blocked")
+    parser.add_argument("--force", action="store_true", help="with promote: despite a failed check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
     parser.add_argument("--actor", default="", metavar="NAME", help="the sender's name in the journal (cli:USER)")
     _add_runs_dir(parser, argparse.SUPPRESS)

@@ -62,7 +62,9 @@ def _effect_of(situation: Situation, command: Command) -> Effect:
 
 
 def _pause(situation: Situation) -> Plan:
-    on_its_way = [p.command for p in situation.session.pending if isinstance(p.command, c.Pause | c.Resume)]
+    # The state may show a command's effect before its answer is read: that one is over, and the key means the next.
+    sent = [p.command for p in situation.session.pending if isinstance(p.command, c.Pause | c.Resume)]
+    on_its_way = [command for command in sent if decide(situation.state, command).event is not None]
     if on_its_way:
         return Reason(f"{title(on_its_way[-1])} is on its way already")
     return Send(_pause_or_resume(situation.state))

@@ -14,18 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from cockpit.preferences.keymap import GROUPS, Group, KeyBinding, shown
+from cockpit.screens.tabs import PAGE_OF
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
-
-PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
-    "charts": ("run-directory", "Metrics"),
-    "run": ("guardian", "The promotion gate"),
-    "preview": ("recipes", "Check your data"),
-    "events": ("guardian", "Alerts and incidents"),
-    "log": ("reliability", "When a run ends"),
-    "config": ("configuration", "Keys of the configuration"),
-}
-"""The manual's page and section that help shows on each tab."""
 
 _HELP_COLUMNS: Final = 56
 """Columns for a help line next to its key in the narrowest box."""

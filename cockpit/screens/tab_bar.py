@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
 from cockpit.panels.toolkit.line_panel import cut
-from cockpit.preferences.keymap import KeyBinding, shown_key
+from cockpit.preferences.keymap import KEYS, KeyBinding, shown_key
 
-TABS: Mapping[str, str] = {
-    "show_charts": "charts",
-    "show_run": "run",
-    "show_preview": "preview",
-    "show_events": "events",
-    "show_log": "log",
-    "show_config": "config",
+_SHOW: Final = "show_"
+
+TABS: Final[Mapping[str, str]] = {
+    key.action: key.action.removeprefix(_SHOW) for key in KEYS if key.action.startswith(_SHOW)
 }
-"""Actions that select a tab and the tab's name, from left to right."""
+"""The name of each tab by the action that shows it, from left to right."""
 
 
 class TabBar(Static):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from textual.containers import VerticalScroll
 from textual.widget import Widget
@@ -12,6 +13,16 @@ from cockpit.panels.status.components import ComponentsPanel
 from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.status.safety import SafetyPanel
 from cockpit.panels.toolkit.panel import Panel
+
+PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
+    "charts": ("run-directory", "Metrics"),
+    "run": ("guardian", "The promotion gate"),
+    "preview": ("recipes", "Check your data"),
+    "events": ("guardian", "Alerts and incidents"),
+    "log": ("reliability", "When a run ends"),
+    "config": ("configuration", "Keys of the configuration"),
+}
+"""The manual's page and section that help shows on each tab."""
 
 
 def side_panels(marker: Marker) -> Iterator[Panel]:

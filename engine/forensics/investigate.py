@@ -34,9 +34,7 @@ The kind of a fault is determined by its step's report.
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Result of an investigation, for the journal. `problem` is why its folder could not be written, or an empty
-    string.
-    """
+    """Result of an investigation, for the journal. `problem` is the error of writing its folder, or an empty string."""
 
     named: FaultNamed
     alert: AlertRaised

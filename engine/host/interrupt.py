@@ -42,11 +42,10 @@ class Interrupt:
 
 @contextmanager
 def signals_to(interrupt: Interrupt, *, keep_running: bool = False) -> Generator[None]:
-    """Stop the run at the next boundary after the first SIGINT, SIGTERM or SIGHUP; end it immediately after a second
-    SIGINT.
+    """Request a stop at the next boundary at the first SIGINT, SIGTERM or SIGHUP.
 
-    Signals that were ignored when the process started stay ignored. With `keep_running` SIGHUP is ignored too. Only the
-    main thread may enter this context.
+    A second SIGINT ends the process immediately. Signals that were ignored when the process started stay ignored. With
+    `keep_running` SIGHUP is ignored too. Only the main thread may enter this context.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -173,4 +173,4 @@ class JournalReader:
         try:
             return decode(stored)
         except WireError as error:
-            raise UserError(f"{self.path} holds what this program does not know: {error}") from error
+            raise UserError(f"{self.path} has content unknown to this program: {error}") from error

@@ -61,8 +61,9 @@ def unpack_rows(found: Sequence[tuple[int, int, bytes]], names_of: Callable[[int
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """S rows in the order of `steps`: one float32 array per name, NaN if absent; `present` distinguishes absent from
-    NaN.
+    """S rows in the order of `steps`: one float32 array per name, NaN if absent.
+
+    `present` distinguishes absent values from NaN.
     """
 
     steps: NDArray[np.int64]

@@ -101,10 +101,9 @@ def open_readable(path: Path, *, busy_seconds: float | None = None) -> sqlite3.C
 
 
 def open_at_rest(path: Path) -> sqlite3.Connection:
-    """Open a journal that no process writes, without creating or changing any file. Raises UserError like
-    `open_writable`.
+    """Open a journal that no process writes, without creating or changing any file.
 
-    Only a copy without the index of its log gets one.
+    Only a copy without the index of its log gets one. Raises UserError like `open_writable`.
     """
     file = _existing(path)
     log, index = (file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm"))

@@ -22,10 +22,7 @@ from tensorboard.compat.proto.event_pb2 import (
 )
 from tensorboard.compat.proto.summary_pb2 import (
     Summary,  # pyright: ignore[reportAttributeAccessIssue]
-    SummaryMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
-from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.compat.proto.types_pb2 import DT_STRING  # pyright: ignore[reportAttributeAccessIssue]
 
 from engine.outputs.tfevents import EventFile
 
@@ -50,26 +47,18 @@ class _Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
-    wall_time: float
-    step: int
-    tag: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Branch:
     wall_time: float
     step: int
 
 
-_Record = _Scalars | _Picture | _Text | _Branch
+_Record = _Scalars | _Picture | _Branch
 
 
 class TensorboardWriter:
     """Writes one event file under `log_dir`. Every call returns in microseconds, and none raises OSError.
 
-    Only steps divisible by `every_steps` are recorded; validations, images and texts always are. At most `max_waiting`
+    Only steps divisible by `every_steps` are recorded; validations and images always are. At most `max_waiting`
     records wait for the thread; further ones are dropped and counted in `dropped`.
     """
 
@@ -106,10 +95,6 @@ class TensorboardWriter:
         """Queue one picture (height, width, 1 or 3 channels, 0..255). The caller tiles several previews."""
         assert image_HWC_uint8.dtype == np.uint8 and image_HWC_uint8.ndim == 3, "a preview is an HWC uint8 array"
         self._queue(_Picture(time.time(), step, _encodable(tag), image_HWC_uint8.copy()))
-
-    def record_text(self, tag: str, text: str, *, step: int = 0) -> None:
-        """Queue a note; TensorBoard renders it as Markdown."""
-        self._queue(_Text(time.time(), step, _encodable(tag), _encodable(text)))
 
     def open_branch(self, from_step: int) -> None:
         """Make TensorBoard hide the records after `from_step`, for a resume or rollback."""
@@ -155,8 +140,6 @@ class _Encoder:
                 event = self._filled(record)
             case _Picture():
                 event = Event(summary=Summary(value=[_picture_value(record)]))
-            case _Text():
-                event = Event(summary=Summary(value=[_text_value(record)]))
             case _Branch():
                 event = Event(session_log=SessionLog(status=SessionLog.START))
         event.wall_time = record.wall_time
@@ -189,9 +172,3 @@ def _picture_value(record: _Picture) -> Any:
     Image.fromarray(record.image_HWC.squeeze(2) if channels == 1 else record.image_HWC).save(buffer, "PNG")
     image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=buffer.getvalue())
     return Summary.Value(tag=record.tag, image=image)
-
-
-def _text_value(record: _Text) -> Any:
-    content = TensorProto(dtype=DT_STRING, string_val=[record.text.encode()])
-    plugin = SummaryMetadata.PluginData(plugin_name="text")
-    return Summary.Value(tag=record.tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=content)

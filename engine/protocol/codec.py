@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, guided by their annotations; NaN and infinities become words."""
+"""Convert frozen dataclasses to plain JSON values and back by their annotations; NaN and infinities become text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
 class WireError(ValueError):
-    """A JSON value that is not what the protocol writes: which field, and what was expected."""
+    """Raised for a JSON value that the protocol does not write. The message names the field and the expected type."""
 
 
 def to_json(value: object) -> Json:
-    """`value` as plain JSON: non-finite floats become 'NaN', 'Infinity' or '-Infinity', sets become sorted lists.
+    """Return `value` as plain JSON: non-finite floats become 'NaN', 'Infinity' or '-Infinity', sets sorted lists.
 
-    Raises TypeError for a value that the protocol has no word for.
+    Raises TypeError for an unsupported type.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else float_word(value)
@@ -46,19 +46,19 @@ def to_json(value: object) -> Json:
 
 
 def to_text(value: object) -> str:
-    """`value` as one line of strict, ASCII-only JSON."""
+    """Return `value` as one line of strict, ASCII-only JSON."""
     return json.dumps(to_json(value), allow_nan=False, separators=(",", ":"))
 
 
 def float_word(value: float) -> str:
-    """The word JSON files use for a float that is not finite."""
+    """Return the text of a non-finite float in JSON."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def from_json(kind: type[T], value: Json) -> T:
-    """The dataclass `kind` that `value` describes; unknown keys are ignored, missing ones take their defaults.
+    """Return the dataclass `kind` that `value` describes. Unknown keys are ignored, missing ones have their defaults.
 
-    Raises WireError naming the field that is missing or of another type.
+    Raises WireError with the name of a field that is missing or of another type.
     """
     if not isinstance(value, dict):
         raise WireError(f"{kind.__name__} must be an object, not {value!r}")
@@ -73,7 +73,7 @@ def from_json(kind: type[T], value: Json) -> T:
 
 
 def from_text(text: str) -> Json:
-    """The JSON value in `text`. Raises WireError where it is none."""
+    """Return the JSON value in `text`. Raises WireError if it is not JSON."""
     try:
         return cast(Json, json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -85,9 +85,9 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-# A type hint is an ordinary object at run time, of no common class: hence Any.
+# `Any`: type hints have no common class at run time.
 def _read(hint: Any, value: Json, where: str) -> object:
-    """`value` as the type `hint`, or a WireError that names the field `where`."""
+    """Return `value` as the type `hint`. Raises WireError with the name of the field, `where`."""
     if hint is object:
         return value
     origin, inner = get_origin(hint), get_args(hint)

@@ -1,4 +1,4 @@
-"""The syntax of commands on a command line and in a script: `lower-lr 0.5`, `set-clip 1`, `note looks good`."""
+"""Parse commands on a command line or in a script: `lower-lr 0.5`, `set-clip 1`, `note looks good`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def program_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """How a command is typed: its arguments, what it does, and how the arguments become the command."""
+    """The syntax of a command: its arguments, a summary, and the conversion of arguments to the command."""
 
     arguments: str
     summary: str
@@ -31,7 +31,7 @@ class Word:
 
 
 def parse_command(words: Sequence[str]) -> Command:
-    """The command that `words` spell, its name first.
+    """Return the command that `words` spell, its name first.
 
     Raises UserError with the nearest match for an unknown name, and with the usage for wrong arguments.
     """
@@ -49,7 +49,7 @@ def parse_command(words: Sequence[str]) -> Command:
 
 
 def usage(name: str) -> str:
-    """How the command `name` is written: 'set-weight TERM VALUE'."""
+    """Return the syntax of the command `name`, such as 'set-weight TERM VALUE'."""
     return f"{name} {COMMAND_WORDS[name].arguments}".strip()
 
 
@@ -94,7 +94,7 @@ def _lower_lr(arguments: list[str]) -> Command:
     _at_most(arguments, 1)
     factor = float(arguments[0]) if arguments else 0.5
     if not factor < 1:
-        raise UserError("the factor that lowers lies below 1")
+        raise UserError("the factor that lowers must be below 1")
     return c.ScaleLr(factor)
 
 
@@ -102,7 +102,7 @@ def _raise_lr(arguments: list[str]) -> Command:
     _at_most(arguments, 1)
     factor = float(arguments[0]) if arguments else 2.0
     if not factor > 1:
-        raise UserError("the factor that raises lies above 1")
+        raise UserError("the factor that raises must be above 1")
     return c.ScaleLr(factor)
 
 
@@ -148,13 +148,13 @@ def _stop(arguments: list[str]) -> Command:
 COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
     {
         "pause": Word("", "stop at the next step boundary, keep everything in memory", _none(c.Pause)),
-        "resume": Word("", "go on after a pause", _none(c.Resume)),
+        "resume": Word("", "continue after a pause", _none(c.Resume)),
         "step": Word("[N]", "run exactly N more steps (1), then pause", _step),
         "lower-lr": Word("[FACTOR]", "multiply the learning rate by FACTOR below 1 (0.5)", _lower_lr),
         "raise-lr": Word("[FACTOR]", "multiply the learning rate by FACTOR above 1 (2)", _raise_lr),
-        "set-lr": Word("VALUE", "make the learning rate VALUE now; warm-up is over", _number(c.SetLr)),
-        "promote": Word("[--force]", "enter the next phase; --force despite a red check", _promote),
-        "demote": Word("", "go back to the phase below", _none(c.DemotePhase)),
+        "set-lr": Word("VALUE", "set the learning rate to VALUE now; warm-up is over", _number(c.SetLr)),
+        "promote": Word("[--force]", "enter the next phase; --force despite a failed check", _promote),
+        "demote": Word("", "return to the previous phase", _none(c.DemotePhase)),
         "enable": Word("COMPONENT", "switch a component of the task on", _component(c.EnableRefinement)),
         "disable": Word("COMPONENT", "switch a component of the task off", _component(c.DisableRefinement)),
         "set-weight": Word("TERM VALUE", "give a loss term another weight", _weight),
@@ -165,12 +165,12 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "checkpoint": Word("", "write a checkpoint now", _none(c.SaveCheckpoint)),
         "rollback": Word("[CHECKPOINT]", "load a checkpoint of this run (the last good one)", _rollback),
         "validate": Word("", "run a validation now", _none(c.Validate)),
-        "note": Word("TEXT", "write a note into the journal", _note),
-        "guardian": Word("SWITCH", "on: the guardian acts by itself; off: it only watches", _switch(c.SetGuardian)),
+        "note": Word("TEXT", "write a note to the journal", _note),
+        "guardian": Word("SWITCH", "on: the guardian acts on faults; off: it only warns", _switch(c.SetGuardian)),
         "autopilot": Word(
-            "SWITCH", "on: the autopilot walks the phases by their gates; off: it does not", _switch(c.SetAutopilot)
+            "SWITCH", "on: the autopilot promotes by the gates; off: it does not", _switch(c.SetAutopilot)
         ),
-        "exclude": Word("SAMPLE ...", "never train on these samples again", _exclude),
+        "exclude": Word("SAMPLE ...", "exclude these samples from training", _exclude),
         "stop": Word("[REASON]", "finish the step, write a checkpoint, end the run", _stop),
     }
 )

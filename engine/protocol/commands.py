@@ -1,6 +1,6 @@
-"""What a person, a script, the guardian or the autopilot may ask of a run: imperatives, all peers.
+"""Commands that a user, a script, the guardian or the autopilot can send to a run.
 
-`op` is the word for a command in a journal.
+`op` is the name of a command in a journal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on after a pause."""
+    """Continue after a pause."""
 
     op: ClassVar[str] = "resume"
 
@@ -34,7 +34,7 @@ class RunSteps:
 
 @dataclass(frozen=True, slots=True)
 class ScaleLr:
-    """Multiply the learning rate by `factor` (> 0); the schedule's shape is kept."""
+    """Multiply the learning rate by `factor` (> 0); the shape of the schedule is kept."""
 
     op: ClassVar[str] = "scale-lr"
 
@@ -43,7 +43,7 @@ class ScaleLr:
 
 @dataclass(frozen=True, slots=True)
 class SetLr:
-    """Make the learning rate `value` now; warm-up is over, the decay goes on from here."""
+    """Set the learning rate to `value` now. Warm-up ends, and the decay continues from here."""
 
     op: ClassVar[str] = "set-lr"
 
@@ -52,7 +52,7 @@ class SetLr:
 
 @dataclass(frozen=True, slots=True)
 class PromotePhase:
-    """Enter the next phase; refused while a check of the gate is red, unless `force`."""
+    """Enter the next phase. Refused while a check of the gate fails, unless `force`."""
 
     op: ClassVar[str] = "promote"
 
@@ -61,14 +61,14 @@ class PromotePhase:
 
 @dataclass(frozen=True, slots=True)
 class DemotePhase:
-    """Go back to the phase below."""
+    """Return to the previous phase."""
 
     op: ClassVar[str] = "demote"
 
 
 @dataclass(frozen=True, slots=True)
 class EnableRefinement:
-    """Switch one refinement on."""
+    """Enable one refinement."""
 
     op: ClassVar[str] = "enable"
 
@@ -77,7 +77,7 @@ class EnableRefinement:
 
 @dataclass(frozen=True, slots=True)
 class DisableRefinement:
-    """Switch one refinement off."""
+    """Disable one refinement."""
 
     op: ClassVar[str] = "disable"
 
@@ -86,7 +86,7 @@ class DisableRefinement:
 
 @dataclass(frozen=True, slots=True)
 class SetLossWeight:
-    """Give the loss term `term` the weight `value` (>= 0)."""
+    """Set the weight of the loss term `term` to `value` (>= 0)."""
 
     op: ClassVar[str] = "set-weight"
 
@@ -139,7 +139,7 @@ class SaveCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Load a checkpoint of this run by file name or step; the last good one when `checkpoint` is empty."""
+    """Load a checkpoint of this run by file name or step; the last good one if `checkpoint` is an empty string."""
 
     op: ClassVar[str] = "rollback"
 
@@ -155,7 +155,7 @@ class Validate:
 
 @dataclass(frozen=True, slots=True)
 class AddNote:
-    """Write a note into the journal."""
+    """Write a note to the journal."""
 
     op: ClassVar[str] = "note"
 
@@ -164,7 +164,7 @@ class AddNote:
 
 @dataclass(frozen=True, slots=True)
 class SetGuardian:
-    """Let the guardian act on faults by itself, or only watch, name and warn."""
+    """Let the guardian act on faults, or only diagnose and warn."""
 
     op: ClassVar[str] = "set-guardian"
 
@@ -173,7 +173,7 @@ class SetGuardian:
 
 @dataclass(frozen=True, slots=True)
 class SetAutopilot:
-    """Let the autopilot walk the phases by their gates, or leave promotions to people."""
+    """Let the autopilot promote through the phases by their gates, or leave promotions to users."""
 
     op: ClassVar[str] = "set-autopilot"
 
@@ -182,7 +182,7 @@ class SetAutopilot:
 
 @dataclass(frozen=True, slots=True)
 class ExcludeSamples:
-    """Never train on these samples again (`folder/image.jpg#3`): a batch with one of them is passed over."""
+    """Exclude these samples from training (`folder/image.jpg#3`): batches with one of them are skipped."""
 
     op: ClassVar[str] = "exclude"
 
@@ -226,12 +226,12 @@ Command = (
 
 GUARDIAN: Final = "guardian"
 AUTOPILOT: Final = "autopilot"
-"""The actors that are policies of the engine, in requests and in the journal."""
+"""The names of the policies as senders of requests, in the journal too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command on its way: its row number in the journal (0 for none), who asked for what, and why."""
+    """A command in transit: its row number in the journal (0 for none), its sender, and the reason."""
 
     id: int
     actor: str

@@ -1,4 +1,4 @@
-"""The rule book: `decide` says what a command does to a run, without doing it. The screen asks it too, for its keys."""
+"""The rules of commands: `decide` returns the outcome of a command without executing it, also for the screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OVER = (Activity.STOPPING, Activity.FINISHED, Activity.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ends: the event it becomes, or none where it is refused, and why it is not as asked."""
+    """The outcome of a command: its event, or `None` if it is refused, and the reason of a difference."""
 
     status: Status
     event: Event | None
@@ -25,17 +25,17 @@ class Outcome:
 
 
 def applied(event: Event) -> Outcome:
-    """The command is done as asked."""
+    """Return the outcome of a command that is executed unchanged."""
     return Outcome(Status.APPLIED, event)
 
 
 def clamped(event: Event, reason: str) -> Outcome:
-    """The command is done with another value than asked."""
+    """Return the outcome of a command that is executed with another value than requested."""
     return Outcome(Status.CLAMPED, event, reason)
 
 
 def refused(reason: str) -> Outcome:
-    """The command changes nothing."""
+    """Return the outcome of a command that changes nothing."""
     return Outcome(Status.REFUSED, None, reason)
 
 
@@ -105,12 +105,12 @@ def _resume(state: RunState) -> Outcome:
 
 def _run_steps(state: RunState, command: c.RunSteps) -> Outcome:
     if not 1 <= command.num_steps <= 1_000_000:
-        return refused(f"steps must lie in 1..1,000,000, not {command.num_steps}")
+        return refused(f"steps must be in 1..1,000,000, not {command.num_steps}")
     return applied(e.StepsGranted(before=state.steps_until_pause or 0, after=command.num_steps))
 
 
 def _clamp_lr(state: RunState, asked: float, *, free_up_to: float = 0.0) -> tuple[float, str]:
-    """The learning rate nearest to `asked` that the limits allow, and why it differs ('' when it does not)."""
+    """Return the learning rate nearest to `asked` within the limits, and why it differs or an empty string."""
     bounds = state.limits
     value, reason = asked, ""
     top = max(state.lr * bounds.max_lr_factor, free_up_to)
@@ -169,7 +169,7 @@ def _demote(state: RunState) -> Outcome:
 
 
 def _unknown(state: RunState, name: str) -> str:
-    """Return why `name` cannot be switched, '' where it is a component of the task."""
+    """Return why `name` cannot be switched; an empty string if it is a component of the task."""
     spec = state.spec
     if name in spec.component_names:
         return ""
@@ -275,6 +275,6 @@ def _rollback(state: RunState, command: c.Rollback) -> Outcome:
 
 
 def _step_of(name: str) -> str:
-    """The step in a checkpoint's file name, without leading zeros: `step-00000120.pt` is '120'."""
+    """Return the step in a checkpoint's file name, without leading zeros: '120' of `step-00000120.pt`."""
     digits = name.removesuffix(".pt").rpartition("-")[2]
     return digits.lstrip("0") or "0" if digits.isdigit() else ""

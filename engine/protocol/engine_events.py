@@ -1,4 +1,4 @@
-"""Facts: what the engine saw or did, unasked; past tense. Steering events stand in `events`, with all of these."""
+"""Events that the engine emits by itself; steering events are in `events`, which exports all of these."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Activity(StrEnum):
-    """What the engine is doing, as `status` reports it."""
+    """The engine's activity, as `status` reports it."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -21,7 +21,7 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A config key whose `value` lies far from the `usual` one: that of the named config it was made from."""
+    """A configuration key whose `value` is far from the `usual` one of its named configuration."""
 
     key: str
     value: str
@@ -32,7 +32,8 @@ class Departure:
 class RunStarted:
     """Training begins at this step.
 
-    `learning_rate` is the configured one, 0 where the journal is older than that; `unusual` the gravest first.
+    `learning_rate` is the configured one; 0 if the journal is older than this field. `unusual` are the unusual
+    settings, the most serious first.
     """
 
     device: str
@@ -47,7 +48,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChanged:
-    """A resumed run trains with another value of `key` than before; both values as JSON text."""
+    """A resumed run has another value of `key` than before; both values are JSON text."""
 
     key: str
     before: str
@@ -56,7 +57,7 @@ class ConfigChanged:
 
 @dataclass(frozen=True, slots=True)
 class WeightsInherited:
-    """Weights came from another run's checkpoint; `missing` and `unexpected` did not fit."""
+    """Weights were loaded from another run's checkpoint; `missing` and `unexpected` did not fit."""
 
     checkpoint: str
     num_loaded: int
@@ -66,7 +67,7 @@ class WeightsInherited:
 
 @dataclass(frozen=True, slots=True)
 class ActivityChanged:
-    """The engine turned to something else."""
+    """The engine's activity changed."""
 
     before: Activity
     after: Activity
@@ -74,7 +75,7 @@ class ActivityChanged:
 
 @dataclass(frozen=True, slots=True)
 class EpochCompleted:
-    """Every training sample of `epoch` (0-based) was seen once."""
+    """Every training sample of `epoch` (0-based) was used once."""
 
     epoch: int
     seconds: float
@@ -106,7 +107,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFailed:
-    """A checkpoint could not be written; training goes on with the ones before."""
+    """A checkpoint could not be written; training continues with the earlier ones."""
 
     path: str
     error: str
@@ -114,7 +115,7 @@ class CheckpointFailed:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointDamaged:
-    """A checkpoint did not match its checksum or could not be read; the one before is used."""
+    """A checkpoint did not match its checksum or was unreadable; the previous one is used."""
 
     path: str
     error: str
@@ -122,7 +123,7 @@ class CheckpointDamaged:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """Weights, moments, random state and data position are those of `checkpoint` again; steering is kept."""
+    """Weights, moments, random state and data position are those of `checkpoint` again; interventions are kept."""
 
     checkpoint: str
     before: int
@@ -131,7 +132,7 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped:
-    """A non-finite step: nothing was updated. Terms and modules that were not finite, and which samples."""
+    """A non-finite step: nothing was updated. It names the non-finite terms and modules, and the samples."""
 
     terms: tuple[str, ...]
     modules: tuple[str, ...]
@@ -141,7 +142,7 @@ class StepSkipped:
 
 @dataclass(frozen=True, slots=True)
 class SampleRejected:
-    """A training or validation file could not be used; another sample took its place."""
+    """A training or validation file could not be used; another sample replaced it."""
 
     file: str
     error: str
@@ -149,9 +150,9 @@ class SampleRejected:
 
 @dataclass(frozen=True, slots=True)
 class AlertRaised:
-    """Something a person should see: what, the evidence, and the remedy if there is one.
+    """A problem for the user: kind, evidence, and a remedy or an empty string.
 
-    `term`, `module` and `operation` say where, as far as it is known; `at_step` which step it was, 0 for none.
+    `term`, `module` and `operation` give the location as far as known; `at_step` is the step, 0 for none.
     """
 
     kind: str
@@ -165,7 +166,7 @@ class AlertRaised:
 
 @dataclass(frozen=True, slots=True)
 class SpikeDetected:
-    """`metric` jumped at step `at_step`: `score` robust deviations above the `centre` of what came before."""
+    """`metric` jumped at step `at_step`: `score` robust deviations above the `centre` of earlier values."""
 
     metric: str
     at_step: int
@@ -176,10 +177,10 @@ class SpikeDetected:
 
 @dataclass(frozen=True, slots=True)
 class FaultNamed:
-    """The replay of a non-finite step found where it began.
+    """The replay of a non-finite step found its origin.
 
     `verdict`: reproduced, only under mixed precision, or vanished on replay. `direction`: forward, backward, input,
-    weight or moment. `module` is a path in the network or a loss term's name, `operation` what it computed.
+    weight or moment. `module` is a path in the network or a loss term's name; `operation` is its operation.
     """
 
     at_step: int
@@ -196,7 +197,7 @@ class FaultNamed:
 
 @dataclass(frozen=True, slots=True)
 class ProbationStarted:
-    """Until `until_step` a fault takes the run back to `checkpoint` and phase `former_phase`, without `enabled`."""
+    """Until `until_step` a fault returns the run to `checkpoint` and phase `former_phase`, without `enabled`."""
 
     checkpoint: str
     former_phase: int
@@ -206,14 +207,14 @@ class ProbationStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProbationEnded:
-    """The probation is over; `passed` is False where a fault ended it."""
+    """The probation is over; `passed` is False if a fault ended it."""
 
     passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AutopilotDecided:
-    """What the autopilot did or waits for at a phase's gate, and why."""
+    """The autopilot's action or wait at a phase's gate, and the reason."""
 
     decision: str
     why: str
@@ -221,7 +222,7 @@ class AutopilotDecided:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run ended by itself or because it was asked to."""
+    """The run was completed or stopped on request."""
 
     reason: str
     seconds: float

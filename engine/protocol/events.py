@@ -1,4 +1,4 @@
-"""What happened: past tense. Steering events change the state; facts are what the engine saw or did (`facts`)."""
+"""Events, in past tense. Steering events change the state; `engine_events` come from the engine itself."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from engine.protocol.engine_events import (
     WeightsInherited,
 )
 
-# --- steering: each answers one command -------------------------------------------------
+# --- steering events, one per command ---------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Training stands still at a step boundary."""
+    """Training is paused at a step boundary."""
 
     before: str
     after: str = Activity.PAUSED.value
@@ -44,7 +44,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Training goes on."""
+    """Training continues."""
 
     before: str
     after: str = Activity.RUNNING.value
@@ -60,7 +60,7 @@ class StepsGranted:
 
 @dataclass(frozen=True, slots=True)
 class LrScaled:
-    """The learning rate went from `before` to `after`; `scale` is the new total factor on the schedule."""
+    """The learning rate changed from `before` to `after`; `scale` is the new total factor on the schedule."""
 
     before: float
     after: float
@@ -78,7 +78,7 @@ class LrSet:
 
 @dataclass(frozen=True, slots=True)
 class PhasePromoted:
-    """Phase `after` began; `enabled` refinements came on. `forced` when a check of the gate was red."""
+    """Phase `after` began with the `enabled` refinements. `forced` if a check of the gate failed."""
 
     before: int
     after: int
@@ -88,7 +88,7 @@ class PhasePromoted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseDemoted:
-    """The run went back to phase `after`; `disabled` refinements went off."""
+    """The run returned to phase `after`; the `disabled` refinements are off."""
 
     before: int
     after: int
@@ -173,14 +173,14 @@ class ValidationRequested:
 
 @dataclass(frozen=True, slots=True)
 class NoteAdded:
-    """Somebody wrote something down."""
+    """A note was written."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class GuardianSet:
-    """The guardian acts by itself from now on, or no longer."""
+    """The guardian was switched on or off."""
 
     before: bool
     after: bool
@@ -188,7 +188,7 @@ class GuardianSet:
 
 @dataclass(frozen=True, slots=True)
 class AutopilotSet:
-    """The autopilot walks the phases from now on, or no longer."""
+    """The autopilot was switched on or off."""
 
     before: bool
     after: bool
@@ -196,7 +196,7 @@ class AutopilotSet:
 
 @dataclass(frozen=True, slots=True)
 class SamplesExcluded:
-    """Training passes over the batches that hold one of these samples; `before` and `after` count all excluded."""
+    """Training skips the batches with one of these samples; `before` and `after` count all excluded samples."""
 
     sample_ids: tuple[str, ...]
     before: int
@@ -214,7 +214,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
-    """A command that changed nothing; the reason is beside it."""
+    """A command was refused and changed nothing; the reason is stored with it."""
 
     op: str
     args: Mapping[str, object]
@@ -261,7 +261,7 @@ LASTING_EVENTS: Final = (
     AutopilotSet,
     SamplesExcluded,
 )
-"""Steering whose effect lasts. Each carries absolute values: doing it twice is doing it once."""
+"""Steering events with a lasting effect. Their values are absolute: applying one twice has no further effect."""
 
 Fact = (
     CommandRefused
@@ -291,7 +291,7 @@ Event = SteeringEvent | Fact
 
 
 class Status(StrEnum):
-    """How a command ended. Facts that answer no command carry `NOTED`."""
+    """Outcome of a command. Events that do not answer a command have `NOTED`."""
 
     APPLIED = "applied"
     CLAMPED = "clamped"

@@ -1,4 +1,4 @@
-"""Fold events into the decided part of a run's state: `evolve` is the only way in which that changes."""
+"""Fold events into the decided part of a run's state, which changes in no other way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from engine.protocol.state import LrPin, Probation, RunState, with_decided, with
 
 
 def evolve(state: RunState, event: Event, step: int, *, actor: str = "") -> RunState:
-    """Return the state after `event` of `actor` at the boundary before `step`. Pure; every side computes the same."""
+    """Return the state after `event` of `actor` at the boundary before `step`.
+
+    This is a pure function, so that all processes compute the same state.
+    """
     change = _CHANGES.get(type(event))
     after = change(state, event, step) if change else state
     if isinstance(event, e.RolledBack) and actor == GUARDIAN:
@@ -43,9 +46,9 @@ def _lr_set(state: RunState, event: e.LrSet, step: int) -> RunState:
 
 
 def _switched(state: RunState, refinements: frozenset[str], step: int) -> RunState:
-    """Change the set of refinements: fresh ones start their blend-in at `step`, the phase follows from the set.
+    """Return the state with another set of refinements. New ones start their blend-in at `step`.
 
-    Leaving a phase that is on probation ends the probation.
+    The phase follows from the set. Leaving a phase on probation ends the probation.
     """
     kept = {name: at for name, at in state.enabled_at.items() if name in refinements}
     fresh = {name: step for name in sorted(refinements - state.refinements)}
@@ -106,7 +109,7 @@ def _activity_changed(state: RunState, event: e.ActivityChanged, step: int) -> R
 
 
 def _validated(state: RunState, event: e.ValidationCompleted, step: int) -> RunState:
-    """Note the score; a validation whose loss or score is not finite is no best one."""
+    """Return the state with the score. A non-finite loss or score is never the best."""
     score = event.metrics.get(state.spec.score, math.nan)
     if not (math.isfinite(event.loss) and math.isfinite(score)):
         return with_decided(state, score=score)
@@ -119,7 +122,7 @@ def _checkpointed(state: RunState, event: e.CheckpointSaved, step: int) -> RunSt
 
 
 def _rolled_back(state: RunState, event: e.RolledBack, step: int) -> RunState:
-    """Move the steps that lie ahead of the checkpoint back to it: the steering is kept, the steps are not."""
+    """Return the state at the checkpoint: later steps are moved back to it, and interventions are kept."""
     return with_decided(
         state,
         enabled_at=MappingProxyType({name: min(at, event.after) for name, at in state.enabled_at.items()}),
@@ -178,7 +181,7 @@ def _failed(state: RunState, event: e.RunFailed, step: int) -> RunState:
     return with_decided(state, activity=Activity.FAILED)
 
 
-# Each function takes the event that is its key, which no common type can say: hence Any.
+# `Any`: each function takes the event that is its key, for which there is no common type.
 _CHANGES: Mapping[type[Event], Callable[[RunState, Any, int], RunState]] = {
     e.Paused: _paused,
     e.Resumed: _resumed,

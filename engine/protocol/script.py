@@ -1,4 +1,4 @@
-"""A script: commands that a run gives itself at given steps, one `STEP: COMMAND ...` per line."""
+"""Scripts: commands for given steps of a run, one `STEP: COMMAND ...` per line."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class ScriptedCommand:
 
 
 def read_script(path: Path | str) -> tuple[ScriptedCommand, ...]:
-    """The commands in the file `path`, in the order of their steps; a `#` in front or after a space begins a comment.
+    """Return the commands in the file `path`, ordered by step.
 
-    Raises UserError with file and line for what cannot be read.
+    A `#` at the start of a line or after a space begins a comment. Raises UserError with file and line for invalid
+    lines.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

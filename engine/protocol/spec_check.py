@@ -1,4 +1,4 @@
-"""What contradicts itself in a task's spec, said in a sentence before anything is trained."""
+"""Find contradictions in a task's spec before training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.protocol.task_spec import TaskSpec
 
 
 def spec_mistake(spec: TaskSpec) -> str:
-    """Return the first mistake in `spec`, without a full stop; an empty string where there is none."""
+    """Return the first mistake in `spec`, without a full stop; an empty string if there is none."""
     return next(_mistakes(spec), "")
 
 

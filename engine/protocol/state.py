@@ -16,9 +16,10 @@ from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on interventions: an absolute band for the learning rate and the most it may grow in one command.
+    """Limits on interventions: the range of the learning rate, and its maximum factor in one command.
 
-    Up to `lr_configured`, the peak of the schedule, it may be set at once: early in warm-up the rate is far below it.
+    Up to `lr_configured`, the peak of the schedule, it may be set without that factor: early in warm-up the rate is
+    low.
     """
 
     lr_min: float = 1e-9
@@ -32,14 +33,14 @@ class Limits:
 
 
 VALIDATION: Final = "validation"
-"""How the name of the gate's check of the score begins, which a validation measures; all others need steps only."""
+"""Prefix of the gate check that a validation measures. All other checks need steps only."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateCheck:
-    """One condition for a promotion, with the value measured and the bound it is held against.
+    """One condition of a promotion, with the measured value and its bound.
 
-    What was not `measured` yet is pending: it has not passed, and has not failed either.
+    A check that is not yet `measured` is pending: it has neither passed nor failed.
     """
 
     name: str
@@ -50,13 +51,13 @@ class GateCheck:
 
     @property
     def needs_validation(self) -> bool:
-        """Whether a validation measures it, rather than further steps."""
+        """Whether a validation measures it, not further steps."""
         return self.name.startswith(f"{VALIDATION} ")
 
 
 @dataclass(frozen=True, slots=True)
 class LrPin:
-    """A learning rate set by hand at `at_epoch` (epochs, fractional): warm-up is over, the decay goes on from it."""
+    """A learning rate set by hand at `at_epoch` (epochs, fractional). Warm-up is over; the decay continues from it."""
 
     value: float
     at_epoch: float
@@ -64,9 +65,9 @@ class LrPin:
 
 @dataclass(frozen=True, slots=True)
 class Probation:
-    """After a promotion that switched `enabled` on: until `until_step` a fault takes the run back.
+    """A promotion that enabled `enabled` is on probation: until `until_step` a fault reverts it.
 
-    It goes back to `checkpoint` and phase `former_phase`.
+    The run then returns to `checkpoint` and phase `former_phase`.
     """
 
     checkpoint: str
@@ -77,11 +78,11 @@ class Probation:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The part of a state that the run's events determine: folding them by `evolve` gives it again.
+    """The part of a state that the run's events determine: `evolve` computes it from them.
 
-    `enabled_at` names the step a refinement came on, for those that were not on from the start. `fault` is the newest
-    named fault in words; `rollbacks` counts the guardian's own. `limits` and `spec` are constant; the spec is kept once
-    in the journal's meta rather than in each state.
+    `enabled_at` is the step at which a refinement was enabled, unless it was on from the start. `fault` is the newest
+    diagnosed fault in words. `rollbacks` counts those of the guardian. `limits` and `spec` are constant. The spec is
+    stored once in the journal's meta, not in each state.
     """
 
     run: str
@@ -116,12 +117,13 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class RunState(Decided):
-    """Everything about a run that is not a tensor. Immutable; a checkpoint holds one and so does the journal.
+    """The complete state of a run except its tensors. It is immutable, and stored in checkpoints and the journal.
 
-    The measured part is read off the engine, the clock and the disk. `gate` holds the newest measurement of every
-    check; `good_checkpoint` and `checkpoints` name files that are there; `steps_until_pause` is counted down. `doing`
-    is what the engine is at, in words ('importing torch'), '' while it takes steps; `clip_rate` the share (0..1) of the
-    newest steps whose gradient was clipped. An event that states such a value brings it before it is measured next.
+    The measured part comes from the engine, the clock and the disk. `gate` holds the newest measurement of every check.
+    `good_checkpoint` and `checkpoints` name existing files. `steps_until_pause` is counted down. `doing` is the
+    engine's activity in words ('importing torch'), an empty string while it executes steps. `clip_rate` is the fraction
+    (0..1) of the newest steps whose gradient was clipped. An event with such a value sets it before the next
+    measurement.
     """
 
     device: str = ""

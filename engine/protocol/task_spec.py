@@ -1,6 +1,6 @@
-"""What the engine and the screen know of a task: its loss terms, components, phases and scores, as plain data.
+"""The spec of a task as plain data: loss terms, components, phases and scores, for the engine and the screen.
 
-The journal's meta holds it, so that any run is shown without the task's code.
+The journal's meta holds it, so that any run can be shown without the task's code.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One loss term; computed while `component` is on, always where that is ''.
+    """One loss term, computed while `component` is on, or always if that is an empty string.
 
-    `clamped` says that loss.clamp_max bounds it.
+    `clamped` is whether loss.clamp_max bounds it.
     """
 
     name: str
@@ -24,11 +24,10 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Something that can be switched while training.
+    """A part of the task that can be switched during training.
 
-    `reads` names the junction where its gradient share is measured. `has_parameters` is False for one that is only a
-    loss. `excludes` names the components that cannot be on together with it. `remedy` is said when a fault is named
-    after it.
+    `reads` names the junction where its gradient share is measured. `has_parameters` is False if it is only a loss.
+    `excludes` names the components that cannot be on together with it. `remedy` is shown with a fault of it.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase: its title, and the components that it adds to the phase before."""
+    """One phase: its title, and the components that it adds to the previous phase."""
 
     title: str
     adds: tuple[str, ...] = ()
@@ -49,7 +48,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis where they are known."""
+    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis, `None` if unknown."""
 
     name: str
     title: str = ""
@@ -59,9 +58,9 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """Everything that generic code may know of a task. `score` is the metric of best checkpoint, gate and header.
+    """All properties of a task for generic code. `score` is the metric of best checkpoint, gate and header.
 
-    `lower_is_better` says of the score whether a smaller value is the better one, as of a perplexity.
+    `lower_is_better` is whether a smaller score is better, as for a perplexity.
     """
 
     name: str = ""
@@ -95,15 +94,15 @@ class TaskSpec:
         return tuple(term.name for term in self.terms if not term.component or term.component in on)
 
     def component_of(self, term: str) -> str:
-        """Return the component that `term` belongs to, '' for one that is always computed or unknown."""
+        """Return the component of the loss term `term`; an empty string if it has none or is unknown."""
         return next((known.component for known in self.terms if known.name == term), "")
 
     def term_of(self, component: str) -> str:
-        """Return the loss term of `component`, '' where it has none."""
+        """Return the loss term of `component`; an empty string if it has none."""
         return next((term.name for term in self.terms if component and term.component == component), "")
 
     def component(self, name: str) -> Component | None:
-        """Return the component called `name`, `None` where there is none."""
+        """Return the component named `name`, or `None`."""
         return next((component for component in self.components if component.name == name), None)
 
     def clamped_terms(self) -> frozenset[str]:
@@ -122,12 +121,12 @@ class TaskSpec:
         return min(best, score) if self.lower_is_better else max(best, score)
 
     def metric_title(self, name: str) -> str:
-        """Return how the metric `name` is called, the name itself where it has no title."""
+        """Return the title of the metric `name`, or the name itself if it has none."""
         return next((metric.title for metric in self.metrics if metric.name == name and metric.title), name)
 
     @property
     def score_range(self) -> float | None:
-        """How far apart the bounds of the score are; `None` where it has none."""
+        """Distance between the bounds of the score; `None` if it has none."""
         score = next((metric for metric in self.metrics if metric.name == self.score), None)
         if score is None or score.low is None or score.high is None:
             return None
@@ -135,7 +134,7 @@ class TaskSpec:
 
     @property
     def score_title(self) -> str:
-        """How the score is called."""
+        """Title of the score."""
         return self.metric_title(self.score)
 
     def components_of(self, phase: int) -> frozenset[str]:
@@ -148,4 +147,4 @@ class TaskSpec:
 
 
 NO_SPEC: Final = TaskSpec()
-"""The spec of a task of which nothing is known."""
+"""The spec of an unknown task."""

@@ -1,6 +1,6 @@
-"""Write commands, events and states as JSON text and read them, those of earlier versions too.
+"""Write commands, events and states as JSON text, and read them, including those of earlier versions.
 
-Strings for kinds exist only here: `op` names a command, `kind` an event.
+Names of kinds exist only here: `op` names a command, `kind` an event.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 OPS: Final[Mapping[str, type[Command]]] = MappingProxyType({kind.op: kind for kind in get_args(Command)})
-"""The word for every command in a journal."""
+"""The name of every command in a journal."""
 
 
 def _snake(name: str) -> str:
@@ -29,7 +29,7 @@ def _snake(name: str) -> str:
 EVENT_KINDS: Final[Mapping[str, type[Event]]] = MappingProxyType(
     {_snake(kind.__name__): kind for kind in get_args(Event)}
 )
-"""The word for every event in a journal: `LrScaled` is 'lr_scaled'."""
+"""The name of every event in a journal: `LrScaled` is 'lr_scaled'."""
 
 _KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
 
@@ -37,26 +37,29 @@ _KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
 _STATE: Final = {"val_miou": "score", "best_miou": "best_score"}
 _CHECKPOINT: Final = {"miou": "score"}
 _NO_METRIC: Final = ("loss", "seconds", "metrics")
-"""Names that journals and checkpoints of earlier versions have for what is called otherwise now."""
+"""Fields of an earlier validation event that are not metrics."""
 
 
 def op_of(command: Command) -> str:
-    """The word of a command in a journal."""
+    """Return the name of a command in a journal."""
     return command.op
 
 
 def kind_of(event: Event) -> str:
-    """The word of an event in a journal."""
+    """Return the name of an event in a journal."""
     return _KIND_OF[type(event)]
 
 
 def command_to_json(command: Command) -> dict[str, Json]:
-    """`command` as an object whose `op` names it."""
+    """Return `command` as an object with its name in `op`."""
     return {"op": op_of(command), **cast(dict[str, Json], to_json(command))}
 
 
 def command_from_json(value: Json) -> Command:
-    """The command that `value` describes. Raises WireError for an unknown `op` or a field of another type."""
+    """Return the command that `value` describes.
+
+    Raises WireError for an unknown `op` or a field of another type.
+    """
     kind = OPS.get(str(value.get("op"))) if isinstance(value, dict) else None
     if kind is None:
         raise WireError(f"no command is called {value.get('op') if isinstance(value, dict) else value!r}")
@@ -64,34 +67,37 @@ def command_from_json(value: Json) -> Command:
 
 
 def command_to_text(command: Command) -> str:
-    """`command` as one line of JSON."""
+    """Return `command` as one line of JSON."""
     return to_text(command_to_json(command))
 
 
 def command_from_text(text: str) -> Command:
-    """The command in a line of JSON. Raises WireError."""
+    """Return the command in a line of JSON. Raises WireError."""
     return command_from_json(from_text(text))
 
 
 def event_to_text(event: Event) -> str:
-    """The fields of `event` as one line of JSON; its kind stands beside it (`kind_of`)."""
+    """Return the fields of `event` as one line of JSON. Its kind is stored separately (`kind_of`)."""
     return to_text(event)
 
 
 def event_from_text(kind: str, text: str) -> Event:
-    """The event of that kind with the fields in `text`. Raises WireError."""
+    """Return the event of that kind with the fields in `text`. Raises WireError."""
     if kind not in EVENT_KINDS:
         raise WireError(f"no event is called {kind!r}")
     return from_json(EVENT_KINDS[kind], present_event(kind, from_text(text)))
 
 
 def event_to_json(event: Event) -> dict[str, Json]:
-    """The fields of `event` as an object; its kind stands beside it (`kind_of`), for some have a field of that name."""
+    """Return the fields of `event` as an object.
+
+    Its kind is stored separately (`kind_of`), since some events have a field of that name.
+    """
     return cast(dict[str, Json], to_json(event))
 
 
 def state_to_json(state: RunState) -> dict[str, Json]:
-    """Return `state` as an object, without its spec: that is in the journal's meta."""
+    """Return `state` as an object without its spec, which is in the journal's meta."""
     return {field.name: to_json(getattr(state, field.name)) for field in fields(state) if field.name != "spec"}
 
 
@@ -121,18 +127,18 @@ def state_from_text(text: str, spec: TaskSpec = NO_SPEC) -> RunState:
 
 
 def refusal_of(command: Command) -> e.CommandRefused:
-    """The event that records a refused `command` with its arguments."""
+    """Return the event that records a refused `command` with its arguments."""
     fields = command_to_json(command)
     return e.CommandRefused(op=str(fields.pop("op")), args=fields)
 
 
 def present_state(value: Json) -> Json:
-    """Return the JSON of a state with the names of today."""
+    """Return the JSON of a state with current names."""
     return _renamed(value, _STATE)
 
 
 def present_event(kind: str, value: Json) -> Json:
-    """Return the JSON of an event with the names of today; a validation had a field for each metric."""
+    """Return the JSON of an event with current names. Older validations have a field per metric."""
     if kind == "checkpoint_saved":
         return _renamed(value, _CHECKPOINT)
     if kind == "validation_completed" and isinstance(value, dict) and "metrics" not in value:

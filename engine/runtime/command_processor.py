@@ -150,7 +150,7 @@ class CommandProcessor:
             self._refuse(request, refused(f"the data cannot be reached now: {error}"))
             return
         if done is None:
-            self._refuse(request, refused("the run was told to stop meanwhile"))
+            self._refuse(request, refused("the run was stopped meanwhile"))
         else:
             self._answer(request, outcome, done)
             self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)

@@ -170,9 +170,7 @@ def _diagnosis(tried: str, state: RunState) -> str:
 
 
 def _breach(memory: GuardianState, observation: StepObservation, settings: RecoveryConfig) -> str:
-    """Return why a probation ends: a non-finite step, a storm of spikes, or large norms; an empty string if it does
-    not.
-    """
+    """Return why a probation ends, or an empty string: a non-finite step, a storm of spikes, or large norms."""
     if _is_bad(observation):
         return f"step {observation.number} was not finite: {memory.place}"
     if observation.spiked and len(memory.spikes) >= settings.storm_spikes:
@@ -191,8 +189,9 @@ def _back(trouble: str, state: RunState, probation: Probation) -> Decision:
 
 
 def way_back(state: RunState, probation: Probation) -> tuple[Command, ...]:
-    """Return the commands that leave the phase on probation: a demotion, or single switches if that would not undo the
-    promotion.
+    """Return the commands that leave the phase on probation.
+
+    It is a demotion, or single switches if a demotion would not undo the promotion.
     """
     enabled = [name for name in probation.enabled if name in state.refinements]
     steps_down = [name for name in state.spec.phases[state.phase].adds if name in state.refinements]

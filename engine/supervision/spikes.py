@@ -1,4 +1,4 @@
-"""Detect spikes of the loss and the gradient norm: two rules that score a value, and one event per spike.
+"""Detect spikes of the loss and the gradient norm: a rule scores a value, a detector reports one event per spike.
 
 `MedianRule` is the default, because it has the fewest false alarms on a recorded run, and the guardian acts on alarms.
 Its centre and spread ignore up to half of the window. On a logarithmic scale one threshold fits both a loss of 2 and a
@@ -117,33 +117,6 @@ def _deviation(ordered: list[float], centre: float) -> float:
             high = middle
     starts = (low - 1, low) if low else (low,)
     return min(max(centre - ordered[i], ordered[i + half - 1] - centre) for i in starts)
-
-
-class ZScoreRule:
-    """ZClip's rule (arXiv 2504.02507): deviations above exponential means of the value and its variance.
-
-    A value over `limit` enters the means clipped, as in ZClip, at limit^2 / z deviations.
-    """
-
-    def __init__(self, *, decay: float = 0.97, limit: float = 2.5, warmup: int = 25):
-        self._decay, self._limit, self._warmup = decay, limit, warmup
-        self._count, self._mean, self._variance = 0, 0.0, 0.0
-
-    def read(self, value: float) -> SpikeScore | None:
-        """Return the score; see `SpikeRule.read`."""
-        deviation = math.sqrt(self._variance) + 1e-6
-        score = (value - self._mean) / deviation
-        reading = SpikeScore(value, self._mean, score) if self._count >= self._warmup else None
-        if reading and score > self._limit:
-            value = self._mean + self._limit**2 / score * deviation
-        decay = min(self._decay, self._count / (self._count + 1))
-        self._variance = decay * (self._variance + (1 - decay) * (value - self._mean) ** 2)
-        self._mean = decay * self._mean + (1 - decay) * value
-        self._count += 1
-        return reading
-
-    def reset(self) -> None:
-        """Do nothing: ZClip's means adapt to interventions."""
 
 
 @dataclass(frozen=True, slots=True)

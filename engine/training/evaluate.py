@@ -47,8 +47,9 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class ValidationPlan:
-    """Settings of a validation: active components, loss weights, batch size, number of previews, and reduced precision
-    or `None`.
+    """Settings of a validation.
+
+    Active components, loss weights, batch size, number of previews, and reduced precision or `None`.
     """
 
     active: frozenset[str]

@@ -53,8 +53,9 @@ class GradientTaps:
         self._flows[junction][consumer] = flow
 
     def _meet(self, junction: str, total: Tensor) -> Tensor | None:
-        """Record the norms of all gradients at a junction. Return the sum with large ones scaled down, or `None` if
-        unchanged.
+        """Record the norms of all gradients at a junction.
+
+        Return their sum with large ones scaled down, or `None` if unchanged.
         """
         flows = self._flows.pop(junction)
         base = _norm(total - sum(flows.values())) if flows else _norm(total)
@@ -71,10 +72,10 @@ class GradientTaps:
         return governed if self._max_share else None
 
     def measured(self) -> dict[str, Tensor]:
-        """Return metrics by name, scalars on the device: grad_share/<refinement>, and governor/<refinement> if
-        governed.
+        """Return metrics by name, scalars on the device: grad_share/<refinement> and governor/<refinement>.
 
-        The result is empty if no gradient was recorded. Over several batches norms are summed and scales averaged.
+        The result is empty if no gradient was recorded. Only governed refinements have the latter. Over several batches
+        norms are summed and scales averaged.
         """
         norms = {name: torch.stack(found).sum() for name, found in self._norms.items()}
         sums = {junction: torch.stack(found).sum() for junction, found in self._bases.items()}

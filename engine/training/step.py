@@ -11,7 +11,7 @@ norm of that weight reveals it before the next update.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,23 +51,69 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingReport:
-    """A step's measurements during their copy from the device; `resolve` waits for them.
+class _Values:
+    """A step's measurements by name; losses and clamp hits by term, norms by part of the network."""
 
-    `vector` ends with a value for each of `extras`, which only some steps have.
+    total: float
+    weighted: dict[str, float]
+    raw: dict[str, float]
+    hits: dict[str, float]
+    grad_norm: float
+    grad_norms: dict[str, float]
+    weight_norms: dict[str, float]
+    extras: dict[str, float]
+    checks: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorLayout:
+    """The names of the values in a step's vector, in the order in which `TrainStep.run` writes them.
+
+    `extras` are metrics that not every step has, `checks` the norms of weights and moments that are looked at.
     """
 
-    plan: StepPlan
+    terms: tuple[str, ...]
     parts: tuple[str, ...]
     extras: tuple[str, ...]
+    checks: tuple[str, ...]
+
+    def unpack(self, vector: Sequence[float]) -> _Values:
+        """Return the values by name. Raises ValueError if the vector has another length."""
+        count = 2 + 3 * len(self.terms) + 2 * len(self.parts) + len(self.extras) + len(self.checks)
+        if len(vector) != count:
+            raise ValueError(f"a step measured {len(vector)} values, not {count}")
+        rest = iter(vector)
+
+        def named(names: tuple[str, ...]) -> dict[str, float]:
+            return {name: next(rest) for name in names}
+
+        return _Values(
+            total=next(rest),
+            weighted=named(self.terms),
+            raw=named(self.terms),
+            hits=named(self.terms),
+            grad_norm=next(rest),
+            grad_norms=named(self.parts),
+            weight_norms=named(self.parts),
+            extras=named(self.extras),
+            checks=named(self.checks),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReport:
+    """A step's measurements on their way from the device; `resolve` waits for them."""
+
+    plan: StepPlan
+    layout: VectorLayout
     vector: Tensor
     copied: torch.cuda.Event | None
 
     def resolve(self) -> StepReport:
-        """Return the report on the host. Blocks until the device has finished the step."""
+        """Return the report on the host; blocks until the device has finished the step."""
         if self.copied is not None:
             self.copied.synchronize()
-        return _report(self.plan, self.parts, self.extras, self.vector.tolist())
+        return _report(self.plan, self.layout.unpack(self.vector.tolist()))
 
 
 _Extras = dict[str, Tensor]
@@ -137,7 +183,7 @@ class TrainStep:
             self.scaler.update()
         extras = {**clipped, **(taps.measured() if taps else {})}
         vector = torch.cat([loss_vector, norms, *(value[None] for value in extras.values()), check_norms])
-        return self._send(plan, measured.parts, (*extras, *checked), vector)
+        return self._send(plan, VectorLayout(plan.terms, measured.parts, tuple(extras), checked), vector)
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
         """Run forward, losses and backward of one batch. Return [total, weighted T, raw T, hits T] times `share`."""
@@ -193,61 +239,55 @@ class TrainStep:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _send(self, plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], vector: Tensor) -> PendingReport:
-        """Start the single copy to the host. On CUDA it overlaps the next step."""
+    def _send(self, plan: StepPlan, layout: VectorLayout, vector: Tensor) -> PendingReport:
+        """Start the one copy to the host; on CUDA it overlaps the next step."""
         if self.device.type != "cuda":
-            return PendingReport(plan, parts, extras, vector.cpu(), None)
+            return PendingReport(plan, layout, vector.cpu(), None)
         host = torch.empty_like(vector, device="cpu", pin_memory=True)
         host.copy_(vector, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record()
-        return PendingReport(plan, parts, extras, host, copied)
+        return PendingReport(plan, layout, host, copied)
 
 
-def _report(plan: StepPlan, parts: tuple[str, ...], extras: tuple[str, ...], values: list[float]) -> StepReport:
-    """Return the report with the numbers of a step's vector by name, and the non-finite parts."""
-    terms, guarded = plan.terms, [i for i, term in enumerate(plan.terms) if term in plan.clamped]
-    count, num_parts = len(terms), len(parts)
-    total, weighted, raw = values[0], values[1 : 1 + count], values[1 + count : 1 + 2 * count]
-    hits, grad_norm = values[1 + 2 * count : 1 + 3 * count], values[1 + 3 * count]
-    norms, rest = values[2 + 3 * count : 2 + 3 * count + 2 * num_parts], values[2 + 3 * count + 2 * num_parts :]
-    grads, weights = norms[:num_parts], norms[num_parts:]
-    more = {name: value for name, value in zip(extras, rest, strict=True)}
-    checks = {name: more.pop(name) for name in extras if name.startswith((WEIGHTS, MOMENTS))}
-    shown = {name: value for name, value in more.items() if _finite(value)}
-    names = (
-        "loss/total",
-        *(f"loss/{term}" for term in terms),
-        *(f"loss_raw/{term}" for term in terms),
-        *(f"clamp_hits/{terms[i]}" for i in guarded),
-        "grad_norm/total",
-        *(f"grad_norm/{part}" for part in parts),
-        *(f"weight_norm/{part}" for part in parts),
-        *shown,
-    )
-    kept = (total, *weighted, *raw, *(hits[i] for i in guarded), grad_norm, *grads, *weights, *shown.values())
-    bad_weights = _bad(parts, weights) or _bad(checks, checks.values(), WEIGHTS)
-    bad_moments = _bad(checks, checks.values(), MOMENTS)
+def _report(plan: StepPlan, values: _Values) -> StepReport:
+    """Name a step's metrics and what was not finite."""
+    hits = {term: value for term, value in values.hits.items() if term in plan.clamped}
+    metrics = {
+        "loss/total": values.total,
+        **{f"loss/{term}": value for term, value in values.weighted.items()},
+        **{f"loss_raw/{term}": value for term, value in values.raw.items()},
+        **{f"clamp_hits/{term}": value for term, value in hits.items()},
+        "grad_norm/total": values.grad_norm,
+        **{f"grad_norm/{part}": value for part, value in values.grad_norms.items()},
+        **{f"weight_norm/{part}": value for part, value in values.weight_norms.items()},
+        **{name: value for name, value in values.extras.items() if _finite(value)},
+    }
+    bad_weights = _bad(values.weight_norms) or _bad(values.checks, WEIGHTS)
+    bad_moments = _bad(values.checks, MOMENTS)
+    losses = (values.total, *values.weighted.values(), *values.raw.values(), *values.hits.values())
+    norms = (values.grad_norm, *values.grad_norms.values(), *values.weight_norms.values(), *values.checks.values())
     return StepReport(
         index=plan.step,
-        names=names,
-        values=kept,
-        finite=all(map(_finite, (*values[: len(values) - len(extras)], *checks.values()))),
-        bad_terms=_bad(terms, raw),
-        bad_modules=_bad(parts, grads),
-        loss=total,
-        grad_norm=grad_norm,
-        clamp_hits=sum(int(hits[i]) for i in guarded),
+        names=tuple(metrics),
+        values=tuple(metrics.values()),
+        finite=all(map(_finite, (*losses, *norms))),
+        bad_terms=_bad(values.raw),
+        bad_modules=_bad(values.grad_norms),
+        loss=values.total,
+        grad_norm=values.grad_norm,
+        clamp_hits=sum(map(int, hits.values())),
         weights_finite=not bad_weights and not bad_moments,
         bad_weights=bad_weights,
         bad_moments=bad_moments,
     )
 
 
-def _bad(names: Iterable[str], values: Iterable[float], kind: str = "") -> tuple[str, ...]:
-    """Return the names with prefix `kind` and a non-finite value, without the prefix."""
-    pairs = zip(names, values, strict=True)
-    return tuple(name.removeprefix(kind) for name, value in pairs if name.startswith(kind) and not _finite(value))
+def _bad(values: Mapping[str, float], kind: str = "") -> tuple[str, ...]:
+    """Return the names that begin with `kind`, less that, whose value is not finite."""
+    return tuple(
+        name.removeprefix(kind) for name, value in values.items() if name.startswith(kind) and not _finite(value)
+    )
 
 
 def _finite(value: float) -> bool:

@@ -129,7 +129,7 @@ def _read_until(terminal: int, wanted: bytes | None, *, seconds: float) -> float
 
 
 def compiled(folder: Path) -> dict[str, str]:
-    """Environment in which modules are compiled once and kept in `folder`: nobody waits for that at every start."""
+    """Return an environment in which modules are compiled once and kept in `folder`, so that later starts are fast."""
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 

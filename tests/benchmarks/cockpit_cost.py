@@ -1,4 +1,4 @@
-"""What the screen takes from the training beside it: `python -m tests.benchmarks.cockpit_cost`.
+"""Measure the cost of the screen for the training in the same process: `python -m tests.benchmarks.cockpit_cost`.
 
 Two trainings of the same configuration, one with the cockpit on a terminal of 200x50 that is read, one with --no-ui.
 They take turns: while one trains the other is stopped (SIGSTOP), so that each pair has the same machine. Steps are

@@ -78,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def measure_keys(folder: Path, presses: int, threads: int) -> None:
-    """Keys that change what is shown, then commands, beside a training of the tiny configuration."""
+    """Measure keys that change the view, then commands, during a training of the tiny configuration."""
     words = ["--config", "tiny", "--epochs", "100000", "--device", "cpu", "--run", "one"]
     for setting in QUIET:
         words += ["--set", setting]

@@ -1,6 +1,6 @@
-"""The published composition, edge map and losses, defects included, to measure what their repair is worth.
+"""The published composition, edge map and losses, including defects, to measure the effect of their repair.
 
-Written anew from their description; nothing in the engine imports this. `install` puts them in place of ours.
+Written from their description; nothing in the engine imports this. `install` replaces ours by them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from engine.tasks.person.losses.class_losses import auxiliary_loss
 from engine.tasks.person.model.network import Outputs
 
 _branches: list[Tensor] = []
-"""The logits of the two branches of the last forward pass, which the published losses look at beside the classes."""
+"""The logits of the two branches of the last forward pass, which the published losses read in addition to the classes.
+"""
 
 
 def composed(foreground_N2HW: Tensor, target_N2HW: Tensor) -> Tensor:
-    """fg + P(fg) * t: no probability, with log 2 in favour of the foreground built in."""
+    """Return fg + P(fg) * t: not a probability, with log 2 in favour of the foreground."""
     _branches[:] = [foreground_N2HW, target_N2HW]
     background_NHW, person_NHW = foreground_N2HW.unbind(1)
     share_NHW = foreground_N2HW.softmax(1)[:, 1]
@@ -35,7 +36,7 @@ _epsilon = 0.0
 
 
 def edge_map(probs_N3HW: Tensor) -> Tensor:
-    """The root of squared forward differences, stretched to 0..1 over the whole batch; not detached."""
+    """Return the root of squared forward differences, stretched to 0..1 over the whole batch; not detached."""
     dx = F.pad(torch.diff(probs_N3HW, dim=3), (0, 1, 0, 0), mode="replicate")
     dy = F.pad(torch.diff(probs_N3HW, dim=2), (0, 0, 0, 1), mode="replicate")
     edges_N1HW = (dx.square() + dy.square() + _epsilon).sqrt().mean(1, keepdim=True)
@@ -51,7 +52,7 @@ def refined(
     image: Tensor,
     tap: Tap = untapped,
 ) -> Tensor:
-    """The boundary refiner with the gradient of its edge map let through."""
+    """Return the boundary refiner with the gradient of its edge map."""
     probs = tap("boundary_refinement", log_probs).exp()
     correction = self.correct(torch.cat([probs, image], dim=1)).float()
     return (log_probs + edge_map(probs) * correction).log_softmax(1)
@@ -74,7 +75,7 @@ _foreground_weights, _target_weights = _BatchWeights(), _BatchWeights()
 
 
 def total_loss(log_probs: Tensor, label: Tensor) -> Tensor:
-    """1.5 * bg/fg + 1.5 * target/other + CE + dice + 0.3 * consistency."""
+    """Return 1.5 * bg/fg + 1.5 * target/other + CE + dice + 0.3 * consistency."""
     foreground, target = _branches
     is_person = (label > 0).long()
     counts = torch.bincount(is_person.flatten(), minlength=2).float()
@@ -93,7 +94,7 @@ def total_loss(log_probs: Tensor, label: Tensor) -> Tensor:
 
 
 def boundary_cross_entropy(log_probs: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy weighted 2 in a band around every class, divided by the pixels and not by the weights."""
+    """Return the cross-entropy weighted 2 in a band around every class, divided by the pixels, not the weights."""
     one_hot = F.one_hot(label, 3).permute(0, 3, 1, 2).float()
     band = F.max_pool2d(one_hot, 3, 1, 1) + F.max_pool2d(-one_hot, 3, 1, 1)
     weight = 1 + (band.amax(1) > 0).float()
@@ -101,7 +102,7 @@ def boundary_cross_entropy(log_probs: Tensor, label: Tensor) -> Tensor:
 
 
 def total_variation(log_probs: Tensor, label: Tensor) -> Tensor:
-    """Slopes and a hundredth of curvatures of P(target): least where there is no target at all."""
+    """Return slopes and a hundredth of curvatures of P(target), which are least without any target."""
     target = log_probs[:, 1].exp()
     slopes = [torch.diff(target, dim=dim) for dim in (1, 2)]
     bends = [torch.diff(slope, dim=dim) for slope, dim in zip(slopes, (1, 2), strict=True)]
@@ -109,7 +110,7 @@ def total_variation(log_probs: Tensor, label: Tensor) -> Tensor:
 
 
 def contour_cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
-    """A sigmoid, and then the cross-entropy that has one of its own; the outline is one-sided."""
+    """Return a sigmoid followed by a cross-entropy that applies its own; the outline is one-sided."""
     target = (label == 1).float()[:, None]
     dx = F.pad(torch.diff(target, dim=3), (0, 1, 0, 0), mode="replicate").abs()
     dy = F.pad(torch.diff(target, dim=2), (0, 0, 0, 1), mode="replicate").abs()
@@ -117,7 +118,7 @@ def contour_cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
 
 
 def spread_difference(value: Tensor, label: Tensor) -> Tensor:
-    """The difference to the target spread outwards by five rounds of half-dilation, which is no distance."""
+    """Return the difference to the target spread outwards by five rounds of half-dilation, which is not a distance."""
     spread = (label == 1).float()[:, None]
     for _ in range(5):
         spread = spread + 0.5 * (1 - spread) * F.max_pool2d(spread, 3, 1, 1)
@@ -132,7 +133,7 @@ def term_values(
     class_weights: object,
     tap: Tap = untapped,
 ) -> dict[str, Tensor]:
-    """The published sum under the name of our cross-entropy, the rest under the names that exist on both sides."""
+    """Return the published sum under the name of our cross-entropy, and the rest under the common names."""
     values = {
         "cross_entropy": total_loss(outputs.log_probs_N3HW, label),
         "dice": torch.zeros(()),
@@ -148,7 +149,7 @@ def term_values(
 
 
 def install(*, epsilon: float = 0.0) -> None:
-    """Put the published mathematics in place of ours, in this process; `epsilon` repairs the root alone."""
+    """Replace our mathematics by the published one in this process; `epsilon` repairs the root alone."""
     global _epsilon  # noqa: PLW0603  (a benchmark's process runs one variant)
     _epsilon = epsilon
     engine.tasks.person.model.network.composed_log_probs = composed

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeRule, SpikeScore, Tolerance, ZScoreRule
+from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeRule, SpikeScore, Tolerance
+from tests.benchmarks.zscore_rule import ZScoreRule
 
 RECORDED = Path(__file__).parent / "spike_traces.npz"
 METRICS = ("loss/total", "grad_norm/total")

@@ -56,7 +56,7 @@ def test_refined_is_the_recipe_that_diverged():
 
 
 @pytest.mark.parametrize("name", REFINED)
-def test_stable_and_the_phases_on_it_train_with_the_seed_s_stable_values(name):
+def test_stable_and_the_phases_on_it_train_with_the_published_stable_values(name):
     """The published training parameters of the stable configuration."""
     training = load_config(name).training
     assert training.learning_rate == 5e-6
@@ -78,7 +78,7 @@ def test_stable_and_the_phases_on_it_train_with_the_seed_s_stable_values(name):
         ("_full", PHASE_4 | {"progressive_upsampling"}, 4),
     ],
 )
-def test_each_phase_adds_what_the_seed_says(suffix, active, phase):
+def test_each_phase_adds_the_published_refinements(suffix, active, phase):
     """The published progressive refinement, phases 1 to 4."""
     refinements = load_config(f"{BASE}_refined{suffix}").model.refinements
     assert refinements.active() == active

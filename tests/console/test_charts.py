@@ -163,7 +163,7 @@ def test_a_chart_shows_the_levels_that_it_has_on_the_screen(run: ScriptedRun, re
     lines = chart_lines(read_printed(reader, ["loss/total", "loss_raw/dice"], reader.events()), width=80)
     said = "\n".join(line.plain for line in lines)
 
-    assert " chance 1.77 " in said
+    assert " chance level 1.77 " in said
     assert "loss_raw/dice  last 0.25  min 0.25 at step 1  max 0.25 at step 1\nchance level 0.6667" in said
 
 

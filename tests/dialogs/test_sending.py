@@ -61,6 +61,11 @@ def prepare(run, action):
         run.note(e.SpikeDetected("loss/total", 60, 9.0, 1.0, 12.0))
 
 
+def prepare_all(run):
+    for action in PRESSED:
+        prepare(run, action)
+
+
 async def press(pilot, action, keys=()):
     for name in (lookup(action).keys[0], *keys):
         await pilot.press(name)
@@ -94,60 +99,64 @@ async def test_a_key_sends_its_command_shows_it_pending_and_then_its_outcome(run
         assert all(toast.startswith("✓ ") and "applied at step 60" in toast for toast in screen.toasts)
 
 
-@pytest.mark.parametrize("action", PRESSED)
-async def test_a_screen_that_only_watches_says_so_for_every_key(run, open_screen, action):
-    prepare(run, action)
+async def test_a_screen_that_only_watches_says_so_for_every_key(run, open_screen):
+    prepare_all(run)
     screen = open_screen(can_steer=False)
     async with screen.run_test(size=SIZE) as pilot:
-        await press(pilot, action)
-        assert len(screen.screen_stack) == 1
-        assert screen.answer() == []
-        assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: this screen only watches")
-        assert not screen.steering.effect(action).enabled
+        for action in PRESSED:
+            screen.toasts.clear()
+            await press(pilot, action)
+            assert len(screen.screen_stack) == 1, action
+            assert screen.answer() == [], action
+            assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: this screen only watches"), action
+            assert not screen.steering.effect(action).enabled, action
 
 
-@pytest.mark.parametrize("action", PRESSED)
-async def test_a_run_that_is_over_is_the_reason_for_every_key(run, open_screen, action):
-    prepare(run, action)
+async def test_a_run_that_is_over_is_the_reason_for_every_key(run, open_screen):
+    prepare_all(run)
     run.note(e.RunFinished("all steps done", 30.0))
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
-        await press(pilot, action)
-        assert len(screen.screen_stack) == 1
-        assert screen.answer() == []
-        assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: the run is finished")
-        assert screen.steering.effect(action).text == "the run is finished"
+        for action in PRESSED:
+            screen.toasts.clear()
+            await press(pilot, action)
+            assert len(screen.screen_stack) == 1, action
+            assert screen.answer() == [], action
+            assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: the run is finished"), action
+            assert screen.steering.effect(action).text == "the run is finished", action
 
 
-@pytest.mark.parametrize("action", [name for name, pressed in PRESSED.items() if pressed.keys])
-async def test_escape_leaves_a_dialog_without_a_command(run, open_screen, action):
-    prepare(run, action)
+async def test_escape_leaves_a_dialog_without_a_command(run, open_screen):
+    prepare_all(run)
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
-        await press(pilot, action)
-        assert len(screen.screen_stack) == 2
-        await pilot.press("escape")
-        await pilot.pause()
-        assert len(screen.screen_stack) == 1
-        assert screen.answer() == []
-        assert screen.toasts == []
+        for action in (name for name, pressed in PRESSED.items() if pressed.keys):
+            await press(pilot, action)
+            assert len(screen.screen_stack) == 2, action
+            await pilot.press("escape")
+            await pilot.pause()
+            assert len(screen.screen_stack) == 1, action
+            assert screen.answer() == [], action
+            assert screen.toasts == [], action
 
 
-@pytest.mark.parametrize("action", [name for name, pressed in PRESSED.items() if pressed.keys])
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
-async def test_a_dialog_fits_the_screen_with_its_buttons(run, open_screen, action, size):
-    prepare(run, action)
+async def test_a_dialog_fits_the_screen_with_its_buttons(run, open_screen, size):
+    prepare_all(run)
     screen = open_screen()
     async with screen.run_test(size=size) as pilot:
-        await press(pilot, action)
-        box = screen.screen.query_one("#box")
-        assert screen.screen.region.contains_region(box.region)
-        if size[1] >= 24:
-            assert all(
-                box.region.contains_region(button.region)
-                for button in screen.screen.query("Button").results()
-                if button.display
-            )
+        for action in (name for name, pressed in PRESSED.items() if pressed.keys):
+            await press(pilot, action)
+            box = screen.screen.query_one("#box")
+            assert screen.screen.region.contains_region(box.region), action
+            if size[1] >= 24:
+                assert all(
+                    box.region.contains_region(button.region)
+                    for button in screen.screen.query("Button").results()
+                    if button.display
+                ), action
+            await pilot.press("escape")
+            await pilot.pause()
 
 
 async def test_a_command_that_the_rule_book_refuses_is_not_sent(run, open_screen):
@@ -210,6 +219,18 @@ async def test_a_pause_that_is_on_its_way_is_not_sent_again(run, open_screen):
         assert screen.toasts == ["✗ pause: refused: pause is on its way already"]
         assert not screen.steering.effect("pause").enabled
         assert screen.answer() == [c.Pause()]
+
+
+async def test_the_pause_key_resumes_a_run_that_is_seen_paused_before_its_answer_is_read(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "pause")
+        run.observe(activity=Activity.PAUSED)
+        screen.look()
+        assert "pause" in screen.strip
+        await press(pilot, "pause")
+        assert screen.toasts == []
+        assert screen.answer() == [c.Pause(), c.Resume()]
 
 
 async def test_a_run_that_died_is_the_reason(run, open_screen):

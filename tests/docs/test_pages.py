@@ -14,7 +14,7 @@ import pytest
 
 import engine.task
 from cockpit.cli.arguments import parse_arguments
-from cockpit.screens.help import PAGE_OF
+from cockpit.screens.tabs import PAGE_OF
 from cockpit.text.pages import page_names, read_page, section
 from engine.errors import UserError
 from engine.protocol.command_syntax import parse_command

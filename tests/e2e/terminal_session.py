@@ -57,6 +57,7 @@ class TerminalSession:
         self.raw = bytearray()
         self.arrivals: list[tuple[float, int]] = []
         self._parsed = 0
+        self._text = ""
         self._emulator = _Emulator(columns, lines)
         self._stream = pyte.ByteStream(self._emulator)
         self._lock = threading.Lock()
@@ -83,12 +84,13 @@ class TerminalSession:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def resize(self, columns: int, lines: int) -> None:
-        """Give the terminal another size; the program is told by SIGWINCH."""
+        """Change the terminal's size; SIGWINCH notifies the program."""
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         if hasattr(self, "_lock"):
             with self._lock:
                 self._parse()
                 self._emulator.resize(lines, columns)
+                self._text = ""
             os.killpg(self.process.pid, signal.SIGWINCH)
 
     def press(self, keys: str) -> None:
@@ -98,8 +100,10 @@ class TerminalSession:
     def text(self) -> str:
         """What the terminal shows."""
         with self._lock:
-            self._parse()
-            return "\n".join(line.rstrip() for line in self._emulator.display)
+            if self._parsed < len(self.raw) or not self._text:
+                self._parse()
+                self._text = "\n".join(line.rstrip() for line in self._emulator.display)
+            return self._text
 
     def written(self, since: int = 0) -> bytes:
         """Everything that was ever written to the terminal, or what came after the first `since` bytes."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import random
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from engine.journal.reader import Entry, JournalReader
+from engine.protocol import events as e
+from engine.protocol.events import Status
 from tests.e2e.terminal_session import TerminalSession, program
-from tests.e2e.test_steering import running
+from tests.e2e.test_steering import events_of, running
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -26,9 +30,21 @@ NOISE = (
 )
 """Nothing of it may act as keys or end the reading of keys."""
 
+WORDS = ("--config", "small.yaml", "--run", "one")
+
+TRAINING = (
+    *("gradient norm", "loss clamp", "data stall", "plateau"),
+    *("dead module", "exploding module", "vanishing module"),
+)
+"""Kinds of alerts that tell of a training's numbers, whatever is typed."""
+
+STABLE = ("--set", "training.learning_rate=1e-6", "--set", "guard.spike_score=1e9")
+"""A model that learns next to nothing, whose losses are no spikes."""
+
 
 def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder: Path) -> None:
-    with TerminalSession(program("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
+    directory = folder / "runs/one"
+    with TerminalSession(program(*WORDS, *STABLE), folder, size=(120, 40)) as terminal:
         running(terminal)
         for noise in NOISE:
             send(terminal, noise)
@@ -36,12 +52,27 @@ def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder:
             terminal.wait_for("‖ paused", seconds=20)
             terminal.press(" ")
             running(terminal)
-        assert "alert" not in terminal.text()
+        pressed = 2 * len(NOISE)
+        terminal.wait_until(lambda _: len(answers(directory)) >= pressed, "the journal's last answer")
+        assert [(type(entry.event), entry.status) for entry in answers(directory)] == [
+            (e.Paused, Status.APPLIED),
+            (e.Resumed, Status.APPLIED),
+        ] * len(NOISE)
+        alerts = [event for event in events_of(directory, e.AlertRaised) if isinstance(event, e.AlertRaised)]
+        assert [alert for alert in alerts if alert.kind not in TRAINING] == []
+        assert not events_of(directory, e.SpikeDetected) and not events_of(directory, e.StepSkipped)
+        assert alerts or "alert" not in terminal.text()
         send(terminal, random.Random(5).randbytes(2000).replace(b"q", b"").replace(b"\x03", b""))
         terminal.press("\x1b")
         time.sleep(0.5)
         terminal.press("\x1b[17~")  # F6
         terminal.wait_for("[log]", seconds=20)
+
+
+def answers(directory: Path) -> list[Entry]:
+    """How each command ended that was given to the run."""
+    with closing(JournalReader(directory)) as reader:
+        return [entry for entry in reader.events() if entry.command_id is not None and entry.status != Status.NOTED]
 
 
 def send(terminal: TerminalSession, data: bytes) -> None:

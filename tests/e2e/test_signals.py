@@ -24,11 +24,11 @@ HANG_UP, INTERRUPT, TERMINATE = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
 WORDS = ("--config", "small.yaml", "--run", "one")
 
 
-def until(holds: Callable[[], bool], started: Started) -> None:
+def until(holds: Callable[[], bool], started: Started, *, every: float = 0.001) -> None:
     deadline = time.monotonic() + 60
     while not holds():
         assert started.process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(every)
 
 
 def exists(name: str) -> Callable[[Started], None]:
@@ -45,7 +45,7 @@ def is_at(activity: Activity, step: int = 0) -> Callable[[Started], None]:
             return state is not None and state.activity is activity and state.step >= step
         return False
 
-    return lambda started: until(lambda: holds(started.directory), started)
+    return lambda started: until(lambda: holds(started.directory), started, every=0.01)
 
 
 def later(seconds: float) -> Callable[[Started], None]:

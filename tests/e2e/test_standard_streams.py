@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def in_shell(folder: Path, redirections: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the program under a shell's redirections; what is left of both outputs is captured."""
+    """Run the program under a shell's redirections, and capture the output that is not redirected."""
     return subprocess.run(
         ["bash", "-c", f'"$@" {redirections}; exit ${{PIPESTATUS[0]}}', "bash", *program(*words)],
         cwd=folder,

@@ -32,6 +32,13 @@ def events_of(directory: Path, kind: type[e.Event] | None = None) -> list[e.Even
         return [entry.event for entry in reader.events() if kind is None or isinstance(entry.event, kind)]
 
 
+def only_event_of(terminal: TerminalSession, directory: Path, kind: type[e.Event]) -> e.Event:
+    """Return the one event of this kind; it is written after the state that the screen shows."""
+    terminal.wait_until(lambda _: bool(events_of(directory, kind)), f"{kind.__name__} in the journal")
+    (event,) = events_of(directory, kind)
+    return event
+
+
 def assert_given_back(terminal: TerminalSession) -> None:
     """Every mode that a screen sets was ended after it was set for the last time."""
     written = terminal.written()
@@ -47,9 +54,7 @@ def running(terminal: TerminalSession) -> str:
 def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Path) -> None:
     directory = folder / "runs" / "one"
     with TerminalSession(program("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
-        terminal.wait_for(
-            "one",
-        )
+        terminal.wait_for("one")
         running(terminal)
         terminal.press(" ")
         terminal.wait_for("‖ paused")
@@ -66,7 +71,7 @@ def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Pat
         terminal.press("F")
         terminal.wait_for("▶ 2 + active contour")
         assert state_of(directory).step == paused_at
-        (promoted,) = events_of(directory, e.PhasePromoted)
+        promoted = only_event_of(terminal, directory, e.PhasePromoted)
         assert isinstance(promoted, e.PhasePromoted) and promoted.forced
         terminal.press("n")
         terminal.wait_until(lambda _: state_of(directory).step == paused_at + 1, "one step")

@@ -190,7 +190,7 @@ def test_a_link_inside_a_directory_of_the_run_is_refused(trained: Path, tmp_path
     shutil.copytree(trained, run_dir)
     victim.write_text(VICTIM)
     (run_dir / name).symlink_to(victim)
-    with pytest.raises(UserError, match="is a link where a run has a file of its own"):
+    with pytest.raises(UserError, match="is a link, but a run needs a file of its own"):
         lock_run(run_dir)
     assert victim.read_text() == VICTIM
 

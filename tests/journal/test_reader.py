@@ -97,7 +97,10 @@ def test_what_a_later_program_wrote_is_named(
     with closing(sqlite3.connect(run_dir / JOURNAL_FILE)) as other:
         other.execute(statement)
         other.commit()
-    with closing(JournalReader(run_dir)) as reader, pytest.raises(UserError, match="what this program does not know"):
+    with (
+        closing(JournalReader(run_dir)) as reader,
+        pytest.raises(UserError, match="has content unknown to this program"),
+    ):
         read(reader)  # pyright: ignore[reportCallIssue]
 
 

@@ -22,7 +22,7 @@ from tests.recorded import writing
 
 
 def record(writer: JournalWriter, steps: Sequence[int], *, mark: float = 0.0) -> None:
-    """Rows whose value `a` tells where they come from."""
+    """Write rows whose value `a` identifies their origin."""
     for step in steps:
         writer.record_step(step, step / 10, ("a",), (mark + step,))
 

@@ -72,5 +72,5 @@ def text_of(widget: Widget) -> str:
 
 
 def cropped(shown: str, region: Region) -> str:
-    """The part of the screen's text that lies in `region`."""
+    """Return the part of the screen's text inside `region`."""
     return "\n".join(line[region.x : region.right] for line in shown.splitlines()[region.y : region.bottom])

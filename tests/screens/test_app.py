@@ -19,10 +19,11 @@ from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
 from cockpit.preferences.keymap import KEYS, keys_for, remap
 from cockpit.preferences.settings import Settings
-from cockpit.screens.help import PAGE_OF, HelpScreen, KeyMapScreen
+from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.quit import QuitScreen
 from cockpit.screens.tab_bar import TABS
+from cockpit.screens.tabs import PAGE_OF
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.errors import UserError
 from engine.protocol import commands as c
@@ -129,12 +130,10 @@ async def test_a_side_column_stands_where_there_is_room(recorded, size, has_side
 async def test_the_layout_follows_the_terminal_down_to_too_small_and_back(recorded):
     async with cockpit(recorded) as (app, pilot):
         await pilot.resize_terminal(50, 12)
-        await pilot.pause(0.1)
-        assert "50 x 12 is too small for the cockpit" in shown(app)
+        await until(pilot, lambda: "50 x 12 is too small for the cockpit" in shown(app))
         assert not any(panel.region for panel in main_of(app).query(Panel))
         await pilot.resize_terminal(80, 24)
-        await pilot.pause(0.1)
-        assert "[charts]" in shown(app)
+        await until(pilot, lambda: "[charts]" in shown(app))
 
 
 async def test_hidden_panels_are_not_handed_anything_and_get_everything_when_they_return(recorded, monkeypatch):
@@ -189,20 +188,17 @@ async def test_help_shows_the_page_of_the_manual_for_every_tab(recorded):
             name, title = PAGE_OF[tab]
             page = app.screen.query_one("#page", Static)
             app.screen.query_one(VerticalScroll).scroll_to_widget(page, animate=False, top=True)
-            await pilot.pause(0.2)
+            await until(pilot, lambda title=title: title in shown(app))
             assert f"main.py docs {name}" in " ".join(str(part.render()) for part in app.screen.query(Static))
-            assert title in shown(app)
             await pilot.press("escape")
 
 
 async def test_the_palette_finds_an_action_says_what_it_would_do_and_does_it(recorded):
     async with cockpit(recorded) as (app, pilot):
         await pilot.press("colon", *"events")
-        await pilot.pause(0.5)
-        assert "everything that happened" in shown(app)
+        await until(pilot, lambda: "everything that happened" in shown(app))
         await pilot.press("enter")
-        await pilot.pause(0.3)
-        assert main_of(app).tab == "events"
+        await until(pilot, lambda: main_of(app).tab == "events")
         await pilot.press("ctrl+p", *"lower")
         await pilot.pause(0.5)
         assert "not now: the run has ended" in shown(app) or "LR" in shown(app)
@@ -213,8 +209,7 @@ async def test_the_first_time_there_is_a_hint_until_help_was_opened_once(recorde
     async with cockpit(recorded) as (app, pilot):
         assert "New here?" in shown(app)
         await pilot.press("question_mark", "escape")
-        await pilot.pause(0.1)
-        assert "New here?" not in shown(app)
+        await until(pilot, lambda: "New here?" not in shown(app))
     async with cockpit(recorded) as (app, _):
         assert "New here?" not in shown(app)
 
@@ -222,7 +217,7 @@ async def test_the_first_time_there_is_a_hint_until_help_was_opened_once(recorde
 async def test_a_screenshot_lies_beside_the_run(recorded):
     async with cockpit(recorded) as (app, pilot):
         await pilot.press("S")
-        await pilot.pause(0.1)
+        await until(pilot, lambda: "screen-" in answer(app))
         (picture,) = recorded.glob("screen-*-charts.svg")
         assert picture.read_text().startswith("<svg")
         assert picture.name in answer(app)
@@ -232,8 +227,7 @@ async def test_a_screenshot_lies_beside_the_run(recorded):
 async def test_q_leaves_a_run_of_somebody_else_at_once(recorded):
     async with cockpit(recorded) as (app, pilot):
         await pilot.press("q")
-        await pilot.pause(0.1)
-        assert not app.is_running
+        await until(pilot, lambda: not app.is_running)
 
 
 async def test_q_asks_before_it_ends_a_training_here(recorded):
@@ -245,12 +239,10 @@ async def test_q_asks_before_it_ends_a_training_here(recorded):
         await pilot.press("escape")
         assert isinstance(app.screen, MainScreen) and not training.stopped
         await pilot.press("ctrl+c", "ctrl+c")
-        await pilot.pause(0.1)
+        await until(pilot, lambda: "stopping: the checkpoint is written" in shown(app))
         assert training.stopped == [0]
-        assert "stopping: the checkpoint is written" in shown(app)
         training.ended = Ended(0)
-        await pilot.pause(0.3)
-        assert not app.is_running
+        await until(pilot, lambda: not app.is_running)
 
 
 async def test_a_third_interrupt_by_key_ends_the_process_as_the_signal_would(recorded, monkeypatch):
@@ -277,8 +269,9 @@ async def test_a_living_run_is_stopped_by_a_command(tmp_path):
         training = FakeTraining()
         async with cockpit(run.directory, training=training) as (app, pilot):
             await pilot.press("q", "y")
-            await pilot.pause(0.2)
-            assert any(isinstance(pending.command, c.Stop) for pending in app._cabin.session.pending)
+            await until(
+                pilot, lambda: any(isinstance(pending.command, c.Stop) for pending in app._cabin.session.pending)
+            )
             assert training.stopped == []
 
 
@@ -286,11 +279,9 @@ async def test_the_end_of_training_keeps_the_screen_and_q_leaves(recorded):
     training = FakeTraining()
     async with cockpit(recorded, training=training) as (app, pilot):
         training.ended = Ended(0)
-        await pilot.pause(0.3)
-        assert "q leaves" in shown(app)
+        await until(pilot, lambda: "q leaves" in shown(app))
         await pilot.press("q")
-        await pilot.pause(0.1)
-        assert not app.is_running
+        await until(pilot, lambda: not app.is_running)
 
 
 @pytest.mark.parametrize(("size", "num_ways"), [((80, 24), 2), ((120, 40), 4), ((200, 50), 4)], ids=str)
@@ -325,22 +316,20 @@ async def test_a_failed_training_shows_the_log(recorded):
 async def test_a_mistake_of_the_user_closes_the_screen(recorded):
     training = FakeTraining(ended=Ended(2, "there is no such config"))
     async with cockpit(recorded, training=training) as (app, pilot):
-        await pilot.pause(0.2)
-        assert not app.is_running
+        await until(pilot, lambda: not app.is_running)
 
 
 async def test_messages_of_panels_are_obeyed(tmp_path):
     with closing(live_run(tmp_path / "live")) as run:
         async with cockpit(run.directory) as (app, pilot):
             app.screen.post_message(Ask("show_events"))
-            await pilot.pause(0.1)
-            assert main_of(app).tab == "events"
+            await until(pilot, lambda: main_of(app).tab == "events")
             app.screen.post_message(Steer(AddNote("hello")))
-            await pilot.pause(0.1)
-            assert any(pending.command == AddNote("hello") for pending in app._cabin.session.pending)
+            await until(
+                pilot, lambda: any(pending.command == AddNote("hello") for pending in app._cabin.session.pending)
+            )
             app.screen.post_message(JumpTo(10))
-            await pilot.pause(0.1)
-            assert main_of(app).tab == "charts"
+            await until(pilot, lambda: main_of(app).tab == "charts")
 
 
 async def test_a_text_that_changes_again_right_after_a_layout_has_the_room_it_needs(recorded):
@@ -388,11 +377,9 @@ async def test_a_panel_that_cannot_be_drawn_is_switched_off(recorded, monkeypatc
     monkeypatch.setattr(PhasesPanel, "render_line", render_line)
     async with cockpit(recorded, size=(80, 24)) as (app, pilot):
         await pilot.press("f3")
-        await pilot.pause(0.3)
-        assert "Phases is switched off after a fault" in shown(app)
+        await until(pilot, lambda: "Phases is switched off after a fault" in shown(app))
         await pilot.press("f2")
-        await pilot.pause(0.1)
-        assert main_of(app).tab == "charts"
+        await until(pilot, lambda: main_of(app).tab == "charts")
         app._exception = None
 
 
@@ -403,8 +390,7 @@ async def test_a_key_whose_action_fails_leaves_the_screen_alive(recorded, monkey
     monkeypatch.setattr(ChartGrid, "dispatch", dispatch)
     async with cockpit(recorded) as (app, pilot):
         await pilot.press("g")
-        await pilot.pause(0.1)
-        assert "no such move" in answer(app)
+        await until(pilot, lambda: "no such move" in answer(app))
         await pilot.press("f5")
         assert main_of(app).tab == "events"
         app._exception = None

@@ -44,6 +44,7 @@ PLAIN = TaskSpec(
     metrics=tuple(Metric(f"score_{number}", low=0, high=1) for number in range(7)),
     score="score_0",
 )
+STEERING = [key for key in KEYS if key.group == "steer"]
 FOREIGN_WORDS = ("miou", "iou", "refinement", "region", "roi", "contour", "background", "person")
 
 
@@ -93,37 +94,46 @@ def _foreign(text: str) -> list[str]:
     return [word for word in FOREIGN_WORDS if word in text.lower().split()]
 
 
-@pytest.mark.parametrize("tab", ["f2", "f3", "f4", "f5", "f7"])
-async def test_every_tab_shows_the_task_and_no_other(run: RecordedRun, spec: TaskSpec, tab: str) -> None:
+async def test_every_tab_shows_the_task_and_no_other(run: RecordedRun, spec: TaskSpec) -> None:
     with closing(Session(run.directory)) as session:
         session.poll()
         app = CockpitApp(session, settings=Settings())
         async with app.run_test(size=(130, 40)) as pilot:
             await pilot.pause(0.3)
-            said = await _shown(pilot, tab)
-            assert app.screen.is_attached and "fault in the screen" not in said.lower()
-            assert _foreign(said) == []
-            best = 10.0 if spec.lower_is_better else 30.0
-            assert f"{spec.score_title} 20.000" in said and f"best {best:.3f}" in said
-            assert f"{spec.sample_noun}s/s" in said
-            if tab == "f3":
-                named = (
-                    ("1 ○ rare_words", "next_token") if spec.components else ("the task has no components to switch",)
-                )
-                assert named[0] in said
-            if tab == "f4":
-                assert "no pictures" in said
+            for tab in ("f2", "f3", "f4", "f5", "f7"):
+                said = await _shown(pilot, tab)
+                assert app.screen.is_attached and "fault in the screen" not in said.lower()
+                assert _foreign(said) == []
+                best = 10.0 if spec.lower_is_better else 30.0
+                assert f"{spec.score_title} 20.000" in said and f"best {best:.3f}" in said
+                assert f"{spec.sample_noun}s/s" in said
+                if tab == "f3":
+                    named = (
+                        ("1 ○ rare_words", "next_token")
+                        if spec.components
+                        else ("the task has no components to switch",)
+                    )
+                    assert named[0] in said
+                if tab == "f4":
+                    assert "no pictures" in said
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key.group == "steer"], ids=lambda key: key.action)
-async def test_every_steering_key_opens_or_says_why_not(run: RecordedRun, spec: TaskSpec, key: object) -> None:
+async def test_every_steering_key_opens_or_says_why_not(run: RecordedRun, spec: TaskSpec) -> None:
+    """The dialog of each key is closed without a command, and what was sent at once is answered, before the next."""
     with closing(Session(run.directory)) as session:
         session.poll()
         app = CockpitApp(session, settings=Settings())
         async with app.run_test(size=(110, 36)) as pilot:
             await pilot.pause()
-            said = await _shown(pilot, key.keys[0])  # type: ignore[attr-defined]
-            assert "fault in the screen" not in said and _foreign(said) == []
+            for key in STEERING:
+                shown_before = len(app.screen_stack)
+                said = await _shown(pilot, key.keys[0])
+                assert "fault in the screen" not in said and _foreign(said) == [], key.action
+                if len(app.screen_stack) > shown_before:
+                    await pilot.press("escape")
+                    await pilot.pause()
+                assert len(app.screen_stack) == shown_before, key.action
+                run.answer_commands()
 
 
 async def test_a_number_beyond_the_components_is_refused_in_one_sentence(run: RecordedRun, spec: TaskSpec) -> None:

@@ -1,4 +1,4 @@
-"""News that only drifts is given out together after a while, what happened at once, and nothing is lost."""
+"""Metric changes are delivered together after a delay, events immediately, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ TERMINALS = (
     *("NO_COLOR", "COLUMNS", "LINES", "COLORTERM", "FORCE_COLOR", "TEXTUAL", "TERM_PROGRAM", "KITTY_WINDOW_ID"),
     *("TMUX", "STY", "ZELLIJ"),
 )
-"""Variables by which a terminal tells what it can do."""
+"""Variables by which a terminal declares its abilities."""
 
 LOG = """\
 UserWarning: a worker was slow to start

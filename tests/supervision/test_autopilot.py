@@ -1,4 +1,4 @@
-"""The autopilot's decisions: when it promotes, waits, gives up and tunes, and how often it says so."""
+"""The autopilot's decisions: promoting, waiting, giving up and tuning, and the frequency of its reports."""
 
 from __future__ import annotations
 

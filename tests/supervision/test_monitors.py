@@ -32,7 +32,7 @@ Row = dict[str, float]
 
 
 def _row(number: int, rng: random.Random) -> Row:
-    """A calm step: the loss falls, norms lie under 1, no data is waited for."""
+    """Return a calm step: the loss falls, norms stay under 1, and no time is spent on waiting for data."""
     noise = math.exp(rng.gauss(0, 0.1))
     parts = ("extractor", "gate", "boundary_refinement")
     return {

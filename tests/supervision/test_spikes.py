@@ -8,7 +8,8 @@ import statistics
 
 import pytest
 
-from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeScore, Tolerance, ZScoreRule
+from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeScore, Tolerance
+from tests.benchmarks.zscore_rule import ZScoreRule
 
 
 def _calm(count: int, *, seed: int = 0, level: float = 1.0, spread: float = 0.1) -> list[float]:

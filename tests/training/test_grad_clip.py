@@ -18,12 +18,12 @@ from engine.protocol.commands import Stop
 from engine.protocol.script import ScriptedCommand
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
-from engine.supervision.spikes import ZScoreRule
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.grad_clip import AGC_RATIO, WeightClip, ZClip
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
+from tests.benchmarks.zscore_rule import ZScoreRule
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of, with_tensor
 

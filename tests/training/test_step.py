@@ -17,7 +17,7 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import REFINEMENTS, refinements_of
 from engine.training.data.batch import Batch
 from engine.training.optimizer import moments_of
-from engine.training.step import StepReport, TrainStep
+from engine.training.step import StepReport, TrainStep, VectorLayout
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of, with_tensor
@@ -218,3 +218,16 @@ def test_the_base_terms_are_never_clamped() -> None:
     report = _run(_stepper(), [random_batch(CONFIG)], _plan(clamp_max=0.01))
     assert _value(report, "loss/cross_entropy") > 0.5
     assert "clamp_hits/cross_entropy" not in report.names
+
+
+def test_a_vector_is_unpacked_in_the_order_it_is_written_and_never_with_another_length() -> None:
+    layout = VectorLayout(("dice", "edge"), ("backbone",), ("clip/threshold",), ("weights/backbone",))
+    values = layout.unpack([float(value) for value in range(12)])
+    assert (values.total, values.grad_norm) == (0.0, 7.0)
+    assert [*values.weighted.items(), *values.raw.items(), *values.hits.items()] == [
+        ("dice", 1.0), ("edge", 2.0), ("dice", 3.0), ("edge", 4.0), ("dice", 5.0), ("edge", 6.0)
+    ]  # fmt: skip
+    assert (values.grad_norms, values.weight_norms) == ({"backbone": 8.0}, {"backbone": 9.0})
+    assert (values.extras, values.checks) == ({"clip/threshold": 10.0}, {"weights/backbone": 11.0})
+    with pytest.raises(ValueError, match="13 values, not 12"):
+        layout.unpack([0.0] * 13)

@@ -45,7 +45,7 @@ def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> in
     with closing(JournalReader(path)) as reader:
         state = reader.state() if reader.is_alive() else None
     if state is None:
-        raise UserError(f"the run {path.name!r} is not running: nobody would read the command")
+        raise UserError(f"the run {path.name!r} is not running, so no process would read the command")
     outcome = decide(state, command, at_epoch=float(state.epoch))
     found: dict[str, Json] = {"status": outcome.status.value, "step": state.step, "reason": outcome.reason}
     if outcome.event is not None:

@@ -187,7 +187,7 @@ def _announce(
 def _lost_journal(step: int) -> e.AlertRaised:
     return e.AlertRaised(
         "journal",
-        f"the journal of this run was gone: a new one begins at step {step}, what was recorded before is lost",
+        f"the journal of this run was missing: a new one begins at step {step}, and earlier records are lost",
         "keep run.sqlite with the run's directory",
     )
 

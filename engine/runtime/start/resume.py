@@ -55,7 +55,7 @@ def find_start(request: RunRequest) -> Start | None:
     if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
         done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
         longer = "--max-steps" if out_of_steps else "--epochs"
-        raise UserError(f"the run {request.directory.name!r} has done its {done}: go on with a larger {longer}")
+        raise UserError(f"the run {request.directory.name!r} has done its {done}: continue with a larger {longer}")
     return Start(payload, tuple(damaged))
 
 
@@ -74,8 +74,7 @@ def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
-    """Return the interventions acknowledged at `from_step` or later. They are repeated so that a crash does not lose
-    them.
+    """Return the interventions acknowledged at `from_step` or later, which a crash must not lose.
 
     A rollback keeps interventions. After it, they count as made at the step of the rollback's checkpoint.
     """

@@ -130,8 +130,9 @@ class _Worker:
         return process.pid if process is not None else None
 
     def answer(self, span: Span) -> _Packed | _Failed:
-        """Send a span to the process and return its batch. Raises EOFError or OSError if the process has died or was
-        ended.
+        """Send a span to the process and return its batch.
+
+        Raises EOFError or OSError if the process has died or was ended.
         """
         pipe = self._pipe or self._start()
         self._busy_since = time.monotonic()

@@ -45,9 +45,10 @@ def test_pictures_are_written_where_asked_for(tmp_path: Path, capsys: pytest.Cap
 def test_a_task_without_inspect_says_so_in_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "blind_task.py"
     members = "".join(f"    {name} = None\n" for name in ("open_data", "build_model", "forward", "losses"))
-    spec = "TaskSpec(name='blind', terms=(Term('l'),), metrics=(Metric('s'),), score='s')"
-    members += f"    Config = RunConfig\n    spec = {spec}\n    score = metrics = None\n"
     imports = "from engine.config.tree import RunConfig\nfrom engine.protocol.task_spec import Metric, TaskSpec, Term\n"
-    file.write_text(f"{imports}\n\nclass Blind:\n{members}")
+    config = "class BlindConfig(RunConfig):\n    pass\n"
+    scored = "terms=(Term('error'),), metrics=(Metric('closeness'),), score='closeness'"
+    spec = f"    spec = TaskSpec(name='blind', {scored})\n    Config = BlindConfig\n    score = metrics = None\n"
+    file.write_text(f"{imports}\n\n{config}\n\nclass Blind:\n{members}{spec}")
     with pytest.raises(UserError, match="the task 'blind' has no `inspect`"):
         run_subcommand(parse_arguments(["data", "inspect", str(tmp_path), "--task", f"{file}:Blind"]))

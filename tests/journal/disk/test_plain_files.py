@@ -34,11 +34,11 @@ def _hard_link(path: Path) -> None:
 
 
 NO_FILES: list[tuple[Callable[[Path], object], str]] = [
-    (_link, "is a link where a run has a file of its own"),
-    (_dangling, "is a link where"),
-    (os.mkfifo, "is a named pipe where"),
-    (Path.mkdir, "is a directory where a run has a file"),
-    (_socket, "is a socket where"),
+    (_link, "is a link, but a run needs a file of its own"),
+    (_dangling, "is a link, but a run needs"),
+    (os.mkfifo, "is a named pipe, but a run needs"),
+    (Path.mkdir, "is a directory, but a run needs a file"),
+    (_socket, "is a socket, but a run needs"),
     (_hard_link, "one file with 2 names"),
 ]
 
@@ -78,7 +78,7 @@ def test_a_directory_with_anything_but_files_is_refused(
 def test_directories_are_let_pass_as_deep_as_asked(tmp_path: Path) -> None:
     (tmp_path / "held" / "inner" / "deep").mkdir(parents=True)
     check_plain_directory(tmp_path / "held", depth=2)
-    with pytest.raises(UserError, match="inner/deep is a directory where"):
+    with pytest.raises(UserError, match="inner/deep is a directory, but a run needs"):
         check_plain_directory(tmp_path / "held", depth=1)
 
 
@@ -86,5 +86,5 @@ def test_a_file_or_a_link_in_a_directorys_place_is_refused(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path)
     for name, kind in (("file", "a file"), ("link", "a link")):
-        with pytest.raises(UserError, match=f"is {kind} where a run has a directory of its own"):
+        with pytest.raises(UserError, match=f"is {kind}, but a run needs a directory of its own"):
             check_plain_directory(tmp_path / name)

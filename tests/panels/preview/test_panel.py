@@ -1,4 +1,4 @@
-"""The preview panel shows regions with what was predicted, beside truth and errors, on any terminal."""
+"""The preview panel shows regions with prediction, truth and errors, on any terminal."""
 
 from __future__ import annotations
 

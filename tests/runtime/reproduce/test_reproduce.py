@@ -162,7 +162,7 @@ def test_the_command_ends_with_1_for_a_difference_and_2_where_it_cannot(
 def test_a_run_without_a_step_cannot_be_driven_again(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         run(tmp_path / "run", long_config(data={"path": str(tmp_path / "nowhere")}))
-    with pytest.raises(UserError, match="taken no step"):
+    with pytest.raises(UserError, match="no steps to reproduce"):
         drive(tmp_path / "run")
 
 

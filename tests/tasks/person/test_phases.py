@@ -25,7 +25,7 @@ SEED_LADDER = {
 
 
 @pytest.mark.parametrize("phase", SEED_LADDER)
-def test_each_phase_brings_what_the_seed_says(phase: int) -> None:
+def test_each_phase_adds_the_published_refinements_and_terms(phase: int) -> None:
     assert refinements_of(phase) == SEED_LADDER[phase]
     assert phase_of(frozenset(SEED_LADDER[phase])) == phase
 

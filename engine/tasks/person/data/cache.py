@@ -21,10 +21,10 @@ class PictureCache:
         self._forget()
 
     def read(self, index: int) -> Picture:
-        """Return the picture of scene `index`. Raises UnusableSample if it cannot be read, with the same reason each
-        time.
+        """Return the picture of scene `index`.
 
-        An UnreachableSample is not cached unless `note_missing` was called: the file may return.
+        Raises UnusableSample if it cannot be read, with the same reason each time. An UnreachableSample is not cached
+        unless `note_missing` was called: the file may return.
         """
         with self._lock:
             if index in self._failed:

@@ -174,7 +174,7 @@ class PeopleReader:
 def _check_bounds(bounds: Box, size: Size) -> None:
     """Check the bounds of an outline.
 
-    Raises UnusableSample if it has no pixel, or lies in the first of many pixels.
+    Raises UnusableSample if it has no pixel, or is within the first pixel of a larger image.
     """
     if not (bounds[2] > bounds[0] and bounds[3] > bounds[1]):
         raise UnusableSample("has an outline without area")

@@ -31,7 +31,7 @@ def read(root: Path, content: dict[str, Any] | str | bytes, options: CocoOptions
 
 
 def two_images(**fields: Any) -> dict[str, Any]:
-    """Two images with one person each; `fields` lie over both annotations."""
+    """Return two images with one person each; `fields` overwrite both annotations."""
     images = [image_entry(1, "a.png"), image_entry(2, "b.png")]
     return document(images, [person(n, n, BOX, **fields) for n in (1, 2)])
 

@@ -1,4 +1,4 @@
-"""Images beside instance masks."""
+"""Images with folders of instance masks."""
 
 from __future__ import annotations
 
