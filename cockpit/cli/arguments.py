@@ -1,4 +1,4 @@
-"""Every option and subcommand of `main.py`. Imports nothing heavy: a misspelt word is answered at once."""
+"""Define the options and subcommands of `main.py`, without slow imports, so that a mistake is reported quickly."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 DEFAULT_RUNS_DIR: Final = Path("runs")
 _MOST: Final = 2**53
-"""No number of steps or samples is larger: beyond it floats are not exact."""
+"""The largest number of steps or samples: above it, floats are not exact."""
 _SHOWN: Final = 40
-"""Characters of a wrong value that are said again."""
+"""Maximum characters of a wrong value in its error message."""
 
 _EXAMPLES: Final = """
 without a command, train:
   main.py                                          train on the built-in people
   main.py --no-ui --config tiny --data DIR --epochs 20
   main.py --no-ui --set training.learning_rate=1e-5 --set training.seed=1
-  main.py --no-ui --resume latest                  go on where the last run ended
+  main.py --no-ui --resume latest                  continue the run that was started last
 
 watch and steer from another terminal:
   main.py status latest --json
@@ -32,7 +32,7 @@ watch and steer from another terminal:
 """
 
 _SEND_EXAMPLES: Final = """
-exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong words, or no running run; 3 no answer in time
+exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong command, or the run is not running; 3 no outcome in time
 examples:
   main.py send latest lower-lr 0.5 --wait
   main.py send latest promote --force --dry-run
@@ -41,8 +41,8 @@ examples:
 
 
 def build_parser() -> Parser:
-    """The parser of `main.py`: `command` is None for training, or the subcommand's name."""
-    about = "Train, watch and steer a segmentation run."
+    """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
+    about = "Train a network, watch the run and steer it."
     parser = Parser(prog=program_name(), description=about, epilog=_examples(_EXAMPLES))
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     _add_what_to_train(parser)
@@ -58,7 +58,7 @@ def build_parser() -> Parser:
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words after `main.py`. A mistake prints one sentence and exits with code 2."""
+    """Parse the words after `main.py`; print one sentence for a mistake and exit with code 2."""
     parser = build_parser()
     arguments = parser.parse_args(words)
     if arguments.command and first_word(words) != arguments.command:
@@ -72,9 +72,9 @@ def _examples(text: str) -> str:
 
 
 class _Version(argparse.Action):
-    """Prints the version; looking it up waits until somebody asks."""
+    """Prints the version, which is looked up only on request."""
 
-    def __init__(self, **settings: Any):  # argparse hands its keywords through
+    def __init__(self, **settings: Any):  # argparse passes its keywords on
         super().__init__(nargs=0, **settings)
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
@@ -83,8 +83,8 @@ class _Version(argparse.Action):
 
 
 def version() -> str:
-    """The installed version, or 'from a checkout' where the package is not installed."""
-    # It brings in an e-mail parser, and nearly nobody asks: the first frame need not wait for it.
+    """Return the installed version, or a text that says that the package is not installed."""
+    # importlib.metadata imports an e-mail parser, which would delay the first frame.
     from importlib import metadata  # noqa: PLC0415
 
     try:
@@ -106,81 +106,89 @@ def _add_what_to_train(parser: Parser) -> None:
         "--task",
         default="",
         metavar="FILE.py:CLASS",
-        help="train your own network, by the class in that file that says how; its defaults hold without --config",
+        help="train your own network: the task class in that file; without --config its own defaults apply",
     )
-    group.add_argument("--data", default="", metavar="DIR", help="the data set; without it, what the task has built in")
+    group.add_argument("--data", default="", metavar="DIR", help="the data set (the task's built-in data)")
     group.add_argument("--epochs", type=_count, metavar="N", help="passes over the training split")
-    group.add_argument("--max-steps", type=_count, metavar="N", help="end after N steps, whatever --epochs says")
+    group.add_argument("--max-steps", type=_count, metavar="N", help="end after N steps, even if --epochs allows more")
     group.add_argument("--batch-size", "--batch_size", type=_count, metavar="N", help="samples per batch")
-    group.add_argument("--seed", type=_count, metavar="N", help="seed of everything random")
+    group.add_argument("--seed", type=_count, metavar="N", help="seed of all random generators")
     group.add_argument(
         "--set", dest="settings", action="append", default=[], type=_setting, metavar="KEY=VALUE",
-        help="set any key of the config; may be repeated, and has the last word",
+        help="set any key of the config; may be repeated, overrides all other options",
     )  # fmt: skip
-    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start from another run's weights")
+    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start with the weights of another run")
 
 
 def _add_where_to_train(parser: Parser) -> None:
     group = parser.add_argument_group("where and how")
     group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     group.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (config and time)")
-    group.add_argument("--resume", default="", metavar="RUN", help="go on with a run: its name, a path, or latest")
-    group.add_argument("--no-ui", action="store_true", help="no screen: report on the console")
-    group.add_argument("--keep-running", action="store_true", help="go on when the terminal is closed (SIGHUP)")
-    group.add_argument("--autopilot", action="store_true", help="promote through the phases by their gates alone")
+    group.add_argument("--resume", default="", metavar="RUN", help="continue a run: its name, a path, or latest")
+    group.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
+    group.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
+    group.add_argument("--autopilot", action="store_true", help="promote to the next phase whenever its gate is ready")
     group.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
     group.add_argument(
-        "--script", default="", metavar="FILE", help="commands at steps, lines such as `120: lower-lr 0.5`"
+        "--script",
+        default="",
+        metavar="FILE",
+        help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
 
 
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
-    parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="where runs live (runs/)")
+    parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
 
 
-def _add_readers(commands: Any) -> None:  # argparse's type of a group of subcommands is private
-    status = _reader(commands, "status", "what a run is doing")
+def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
+    status = _reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")
-    metrics = _reader(commands, "metrics", "a run's numbers: an overview, or rows with --around, --csv or --json")
+    metrics = _reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")
     metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
-    metrics.add_argument("--around", type=_count, metavar="STEP", help="only steps near STEP")
-    metrics.add_argument("--window", type=_count, default=10, metavar="N", help="how near: N steps on each side (10)")
+    metrics.add_argument("--around", type=_count, metavar="STEP", help="only the steps around STEP")
+    metrics.add_argument("--window", type=_count, default=10, metavar="N", help="N steps on each side of STEP (10)")
     form = metrics.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help='{"step": [...], "<key>": [...]}, null where absent')
-    form.add_argument("--csv", action="store_true", help="one row per step, empty where absent")
-    events = _reader(commands, "events", "what happened in a run: interventions, validations, checkpoints, alerts")
+    form.add_argument("--json", action="store_true", help='{"step": [...], "<key>": [...]}, null for an absent value')
+    form.add_argument("--csv", action="store_true", help="one row per step, an absent value is empty")
+    events = _reader(commands, "events", "print a run's interventions, validations, checkpoints and alerts")
     events.add_argument("--kind", type=_keys, metavar="A,B", help="these kinds only, such as alert_raised,lr_scaled")
     events.add_argument("--tail", type=_some, metavar="N", help="only the newest N")
-    events.add_argument("--follow", action="store_true", help="go on with what happens, until the run ends")
+    events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
-    plot = _reader(commands, "plot", "a run's curves, drawn in the terminal")
+    plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
     plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
-    runs = commands.add_parser("runs", help="every run, the latest first", description="Every run, the latest first.")
+    runs = _parser(commands, "runs", "list every run, the latest first")
     runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
     _add_runs_dir(runs, argparse.SUPPRESS)
 
 
-def _reader(commands: Any, name: str, summary: str) -> Parser:
+def _parser(commands: Any, name: str, summary: str) -> Parser:
     parser: Parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    return parser
+
+
+def _reader(commands: Any, name: str, summary: str) -> Parser:
+    parser = _parser(commands, name, summary)
     parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="a run's name, a path, or latest")
     _add_runs_dir(parser, argparse.SUPPRESS)
     return parser
 
 
 def _add_diagnose(commands: Any) -> None:
-    diagnose = _reader(commands, "diagnose", "what broke a step: replays it here, or tries each component off")
-    diagnose.add_argument("--step", type=_count, metavar="N", help="the fault of step N (the newest)")
+    diagnose = _reader(commands, "diagnose", "name the operation that broke a step, or with --ablate the component")
+    diagnose.add_argument("--step", type=_count, metavar="N", help="diagnose step N (the newest recorded fault)")
     diagnose.add_argument("--json", action="store_true", help="one JSON object")
     diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each component off in turn")
-    diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: how many (20)")
-    diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: from where (last-good.pt)")
+    diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: number of steps (20)")
+    diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: its start (last-good.pt)")
 
 
 def _add_redrive(commands: Any) -> None:
-    redrive = _reader(commands, "redrive", "trains a run again as it was steered, and compares bit by bit")
+    redrive = _reader(commands, "redrive", "reproduce a run with its recorded commands, and compare bit by bit")
     redrive.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the new run's name")
     redrive.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -189,36 +197,38 @@ def _add_send(commands: Any) -> None:
     lines = "\n".join(f"  {usage(name):<24}{word.summary}" for name, word in COMMAND_WORDS.items())
     parser: Parser = commands.add_parser(
         "send",
-        help="steer a running run",
-        description=f"Ask a running run for something. The commands:\n{lines}",
+        help="send a command to a running run",
+        description=f"Send a command to a running run. The commands:\n{lines}",
         epilog=_examples(_SEND_EXAMPLES),
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
     parser.add_argument("--timeout", type=_number, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
-    parser.add_argument("--dry-run", action="store_true", help="only say what the run would do")
+    parser.add_argument("--dry-run", action="store_true", help="only print the predicted outcome")
     parser.add_argument("--force", action="store_true", help="with promote: despite a failed check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
-    parser.add_argument("--actor", default="", metavar="NAME", help="who asks, for the journal (cli:USER)")
+    parser.add_argument("--actor", default="", metavar="NAME", help="the sender's name in the journal (cli:USER)")
     _add_runs_dir(parser, argparse.SUPPRESS)
 
 
 def _add_configs_and_data(commands: Any) -> None:
-    configs = commands.add_parser("configs", help="the named configs", description="List the named configs.")
+    configs = _parser(commands, "configs", "list the named configs, or print one")
     configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
-    data = commands.add_parser("data", help="look into a data set", description="Look into a data set.")
+    data = _parser(commands, "data", "check a data set")
     inspect = data.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser(
-        "inspect", help="what is there, and what cannot be used"
+        "inspect", help="print what a data set contains and what cannot be used"
     )
     inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
-    inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write samples with their labels there, as PNG")
-    inspect.add_argument("--task", default="", metavar="TASK", help="whose data: FILE.py:Class or package.module:Class")
+    inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write samples with their labels to OUT, as PNG")
+    inspect.add_argument(
+        "--task", default="", metavar="TASK", help="the data's task: FILE.py:Class or package.module:Class"
+    )
     inspect.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
 
 
 def _add_docs(commands: Any) -> None:
-    docs = commands.add_parser("docs", help="the manual", description="List the pages of the manual, or show one.")
+    docs = _parser(commands, "docs", "list the pages of the manual, or show one")
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
 
@@ -241,7 +251,7 @@ def _some(text: str) -> int:
 
 def _setting(text: str) -> str:
     if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write KEY=VALUE, like training.epochs=5")
+        raise argparse.ArgumentTypeError(f"{text!r} has no value; write KEY=VALUE, like training.epochs=5")
     return text
 
 

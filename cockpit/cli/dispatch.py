@@ -1,4 +1,4 @@
-"""From a subcommand's name to the function that carries it out; only that one module is imported."""
+"""Run a subcommand by its name; only its own module is imported."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HANDLERS: Final = {
 
 
 def run_subcommand(arguments: argparse.Namespace) -> int:
-    """Carry out `arguments.command` and return the exit code. Raises UserError.
+    """Run `arguments.command` and return its exit code. Raises UserError.
 
-    A reader that closes the pipe early (`| head`) ends it quietly.
+    If the reader of a pipe closes it early (`| head`), the command ends without a message.
     """
     module = importlib.import_module(f"cockpit.cli.commands.{arguments.command}")
     try:

@@ -1,4 +1,4 @@
-"""The metrics that `--keys` names, checked against those that a run has."""
+"""Check the metrics that `--keys` names against those of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.errors import UserError, did_you_mean
 
 
 def known_keys(keys: Sequence[str], known: Sequence[str], run: str) -> Sequence[str]:
-    """`keys`, all of which are in `known`. Raises UserError for none at all, and with the nearest match."""
+    """Return `keys` if all are in `known`. Raises UserError for an empty list, and with the nearest match."""
     if not keys:
         raise UserError(f"--keys names no metric: give some of {', '.join(known) or 'none yet'}")
     for key in keys:

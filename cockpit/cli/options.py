@@ -1,4 +1,4 @@
-"""What the command line asks of a training run, and the config overrides that follow from it."""
+"""The training options of the command line, and the config overrides that they imply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.config.task_path import absolute_task
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """The training options as given: empty or None where an option was left out."""
+    """The training options as given; an omitted option is empty or None."""
 
     config: str
     task: str
@@ -35,7 +35,7 @@ class TrainOptions:
 
 
 def train_options(arguments: argparse.Namespace) -> TrainOptions:
-    """The training options in parsed arguments that name no subcommand."""
+    """Return the training options in parsed arguments without a subcommand."""
     return TrainOptions(
         config=arguments.config,
         task=_task_named(arguments),
@@ -59,13 +59,13 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
 
 
 def _task_named(arguments: argparse.Namespace) -> str:
-    """Return the task that the command line names: as a setting, which has the last word, or by its option."""
+    """Return the task that the command line names: the last setting of it, or else its option."""
     named = [text for key, _, text in (setting.partition("=") for setting in arguments.settings) if key == "task"]
     return named[-1] if named else arguments.task
 
 
 def overrides(options: TrainOptions) -> tuple[str, ...]:
-    """KEY=VALUE settings for `load_config`: the options first, then each --set, which therefore has the last word.
+    """Return KEY=VALUE settings for `load_config`: the options first, then each --set, which overrides them.
 
     A relative --data or --task becomes absolute, so that the run can be resumed from another directory.
     """
@@ -83,6 +83,6 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
 
 
 def data_named(options: TrainOptions) -> str:
-    """Return the data directory that the command line names, an empty string for none."""
+    """Return the data directory that the command line names, an empty string if it names none."""
     named = [value for key, _, value in (item.partition("=") for item in overrides(options)) if key == "data.path"]
     return named[-1] if named else ""

@@ -1,4 +1,4 @@
-"""Values as the readers print them: strict JSON for programs, escaped text for people."""
+"""Print values: strict JSON for programs, escaped text for people."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from engine.protocol.wire import event_to_json, kind_of
 
 
 def print_json(value: Json) -> None:
-    """Print strict JSON: no value in it may be a NaN or an infinity."""
+    """Print strict JSON; `value` may not contain NaN or an infinity."""
     print(json.dumps(value, allow_nan=False))
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print text lines; a character that the terminal's encoding lacks is written out."""
+    """Print text lines; a character that the terminal's encoding lacks is printed as an escape."""
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
         print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def float_texts(values: NDArray[np.float32]) -> list[str]:
-    """Each number in the fewest digits that name the same float32; NaN, Infinity, -Infinity by name."""
+    """Return each number in the fewest digits that give the same float32; NaN, Infinity, -Infinity by name."""
     texts: list[str] = values.astype("U32").tolist()
     for index in np.flatnonzero(~np.isfinite(values)):
         texts[index] = float_word(float(values[index]))
@@ -36,7 +36,7 @@ def float_texts(values: NDArray[np.float32]) -> list[str]:
 
 
 def float_values(values: NDArray[np.float32], present: NDArray[np.bool_]) -> list[Json]:
-    """Each number as JSON: null where absent, 'NaN' or 'Infinity' where not finite."""
+    """Return each number as JSON: null if absent, 'NaN' or 'Infinity' if not finite."""
     return [
         None if not there else float(text) if math.isfinite(value) else text
         for text, value, there in zip(float_texts(values), values.tolist(), present.tolist(), strict=True)
@@ -44,7 +44,7 @@ def float_values(values: NDArray[np.float32], present: NDArray[np.bool_]) -> lis
 
 
 def entry_to_json(entry: Entry) -> dict[str, Json]:
-    """One event of the journal as an object: where and how it came about, then the event's own fields."""
+    """Return one entry of the journal as an object: its origin and status, then the event's own fields."""
     return {
         "id": entry.id,
         "time": entry.time,
@@ -60,7 +60,7 @@ def entry_to_json(entry: Entry) -> dict[str, Json]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as aligned lines, the first column to the left, the others to the right."""
+    """Return rows of cells as aligned lines, the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return [
         "  ".join(

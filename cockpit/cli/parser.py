@@ -1,4 +1,4 @@
-"""argparse with one sentence for a mistake: what is wrong and the nearest match, exit code 2."""
+"""Parse arguments with argparse; a mistake gives one sentence with the nearest match and exit code 2."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any, NoReturn
 
 from engine.errors import did_you_mean
 
-# argparse's own signatures leave the types of parsed values and of keyword arguments open: hence Any.
+# The signatures of argparse do not type parsed values and keyword arguments: hence Any.
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations and answers a misspelt option or command with its nearest match."""
+    """A parser without abbreviations that reports a misspelt option or command with its nearest match."""
 
     def __init__(self, **settings: Any):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
 
-    # argparse overloads this on the namespace's type, which no override can repeat.
+    # argparse overloads this method on the namespace's type, which an override cannot repeat.
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        """As argparse does, except that an unknown option is an error of the parser that should have known it."""
+        """Parse like argparse, but report an unknown option with the parser to which it belongs."""
         words = sys.argv[1:] if args is None else list(args)
         for word in takewhile(self._is_own, words):
             if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
@@ -36,11 +36,11 @@ class Parser(argparse.ArgumentParser):
         return found, extra
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one sentence and leave with code 2."""
+        """Print the mistake in one sentence and exit with code 2."""
         self.exit(2, f"{self.prog}: {_with_nearest(message)} (see {self.prog} --help)\n")
 
     def _is_own(self, word: str) -> bool:
-        """False from the first word on that belongs to a subcommand, or to nobody."""
+        """Return whether `word` belongs to this parser, and not to a subcommand or behind `--`."""
         commands = (action.choices for action in self._actions if isinstance(action.choices, dict))
         return word != "--" and not any(word in names for names in commands)
 
@@ -53,12 +53,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def first_word(arguments: Sequence[str]) -> str:
-    """The first argument when it is no option, else ''."""
+    """Return the first argument if it is not an option, else an empty string."""
     return arguments[0] if arguments and not arguments[0].startswith("-") else ""
 
 
 def _with_nearest(message: str) -> str:
-    """argparse's complaint about a choice, with the nearest choice in place of all of them."""
+    """Return the message of argparse, with the nearest choice in place of all choices."""
     found = re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
     if found is None:
         return message

@@ -125,7 +125,7 @@ def test_a_relative_data_folder_becomes_absolute(monkeypatch: pytest.MonkeyPatch
         ("--device gpu", "--device cannot be 'gpu': there are auto, cpu, cuda, mps"),
         ("--epochs many", "'many' is not a whole number"),
         ("--epochs", "--epochs: expected one argument"),
-        ("--set epochs", "'epochs' sets nothing; write KEY=VALUE, like training.epochs=5"),
+        ("--set epochs", "'epochs' has no value; write KEY=VALUE, like training.epochs=5"),
         ("--epochs 3 status", "the command 'status' comes first, before its options"),
         ("status a b", "main.py status: 'b' is one word too many"),
         ("metrics --csv --json", "not allowed with argument"),

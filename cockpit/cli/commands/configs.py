@@ -1,4 +1,4 @@
-"""`main.py configs`: the named configs in a line each, and one of them in full with the origin of every value."""
+"""`main.py configs`: list the named configs, or print one in full with the origin of every value."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from engine.config.load import NamedConfig, list_configs, resolve_config, show_c
 
 
 def run_configs(args: Namespace) -> int:
-    """List the configs, or print the one that `args.show` names (a name or a YAML file), resolved. The exit code is 0.
+    """List the configs, or print the one that `args.show` names (a name or a YAML file), resolved; return 0.
 
-    Raises UserError where there is no such config, or it holds a mistake.
+    Raises UserError if the config does not exist or contains a mistake.
     """
     if args.show:
         print(show_config(resolve_config(args.show)), end="")
@@ -21,6 +21,6 @@ def run_configs(args: Namespace) -> int:
 
 
 def config_lines(configs: tuple[NamedConfig, ...]) -> list[str]:
-    """One line for each config: its name, then what its file says of it first."""
+    """Return one line for each config: its name and the first comment of its file."""
     width = max((len(config.name) for config in configs), default=0)
     return [f"{config.name:<{width}}  {config.description}".rstrip() for config in configs]

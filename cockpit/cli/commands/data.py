@@ -1,4 +1,4 @@
-"""`main.py data inspect DIR`: what a data set holds, and what in it cannot be used."""
+"""`main.py data inspect DIR`: print what a data set contains, and what of it cannot be used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from engine.task import HasInspect, load_task
 
 
 def run_data(arguments: argparse.Namespace) -> int:
-    """Print what is in the directory; 0 where a run can train on it, 1 where none can.
+    """Print the content of the directory; return 0 if a run can train on it, else 1.
 
-    Raises UserError where there is no data set, or the task has no way to look into one.
+    Raises UserError if there is no data set, or the task has no `inspect`.
     """
     task = load_task(arguments.task)
     if not isinstance(task, HasInspect):
@@ -32,11 +32,11 @@ def run_data(arguments: argparse.Namespace) -> int:
 
 
 def _stay_silent(text: str) -> None:
-    """Show nothing: standard error is no terminal."""
+    """Show nothing, because standard error is not a terminal."""
 
 
 def _say(text: str) -> None:
-    """Show on the terminal what is being read, over what was shown before."""
+    """Show the progress on the terminal, in place of the previous text."""
     encoding = sys.stderr.encoding or "utf-8"
     line = "".join(character for character in text if character.isprintable())[:78]
     sys.stderr.write(f"\r{line.encode(encoding, 'backslashreplace').decode(encoding):<79}\r")

@@ -1,6 +1,6 @@
-"""`main.py diagnose RUN`: replays a recorded fault in this process, or reruns steps with each component off in turn.
+"""`main.py diagnose RUN`: replay a recorded fault in this process, or rerun steps with each component off in turn.
 
-What needs torch is handed in by `main.py`, and called only once it is clear that there is something to look into.
+`main.py` passes in the functions that need torch; they are called only if there is a fault or checkpoint to use.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from engine.protocol.codec import to_json
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What looks into a run: `replay(folder, device)`, and `ablate(request, on_variant)`, which says what is next."""
+    """The functions that need torch: `replay(folder, device)`, and `ablate(request, on_variant)`.
+
+    `on_variant` is called with the name of the component that is off next, empty for none.
+    """
 
     replay: Callable[[Path, str], Diagnosis]
     ablate: Callable[[AblationRequest, Callable[[str], None]], Ablation]
 
 
 def run_diagnose(arguments: argparse.Namespace, instruments: Instruments) -> int:
-    """Print what is found. 0 where the replay finds what was recorded (or after an ablation), 1 where it does not.
+    """Print the diagnosis; return 0 if the replay agrees with the record, and after an ablation, else 1.
 
-    Raises UserError where there is no such run, no evidence or no checkpoint, or it cannot be read.
+    Raises UserError if the run, its evidence or the checkpoint is missing or unreadable.
     """
     run_dir = find_run(arguments.runs_dir, arguments.run)
     return (_ablate if arguments.ablate else _replay)(run_dir, arguments, instruments)
@@ -64,7 +67,7 @@ def _announce(without: str) -> None:
 
 
 def ablation_lines(result: Ablation) -> list[str]:
-    """The table, the component that does most harm first, and the verdict."""
+    """Return the table, the component that does most harm first, and the verdict."""
     rows = [["variant", "not finite", "base loss", "norm median", "norm max", "recorded batch"]]
     rows += [_row("all on", result.control), *(_row(f"{v.without} off", v) for v in result.variants)]
     start = f"{result.control.num_steps} steps from step {result.from_step} ({result.checkpoint})"

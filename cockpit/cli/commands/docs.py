@@ -10,7 +10,7 @@ from cockpit.cli.output import print_lines
 from cockpit.text.pages import page_names, read_page
 
 _MAX_WIDTH: Final = 120
-"""Columns of the widest page: longer lines are hard to read."""
+"""Maximum columns of a page: longer lines are hard to read."""
 
 
 def run_docs(arguments: argparse.Namespace) -> int:

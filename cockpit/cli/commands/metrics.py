@@ -1,4 +1,4 @@
-"""`main.py metrics RUN`: a run's numbers as an overview, a table, CSV or JSON."""
+"""`main.py metrics RUN`: print a run's metrics as an overview, a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_metrics(arguments: argparse.Namespace) -> int:
 
 
 def _read(path: Path, arguments: argparse.Namespace) -> Series:
-    """The rows asked for: all of them, or those at most `window` steps from `around`."""
+    """Read all rows, or those at most `window` steps from `around`."""
     with closing(JournalReader(path)) as reader:
         known = reader.metric_names()
         keys: Sequence[str] = known if arguments.keys is None else known_keys(arguments.keys, known, path.name)
@@ -49,7 +49,7 @@ def _read(path: Path, arguments: argparse.Namespace) -> Series:
 
 
 def _cells(series: Series, absent: str) -> Iterator[list[str]]:
-    """One list of texts per step: the step, then each metric, `absent` where it was not recorded."""
+    """Yield one list of texts per step: the step, then each metric, or `absent` if it was not recorded."""
     columns = [
         [text if there else absent for text, there in zip(float_texts(values), series.present[key], strict=True)]
         for key, values in series.values.items()
@@ -66,12 +66,12 @@ def _csv_lines(series: Series) -> Iterator[str]:
 
 
 def _rows(series: Series) -> list[str]:
-    """A table with one row per step."""
+    """Return a table with one row per step."""
     return table([["step", *map(escape_control, series.values)], *_cells(series, "-")])
 
 
 def _overview(series: Series) -> list[str]:
-    """One line per metric: the last value, the least, the greatest, how many, and how many were not finite."""
+    """Return one line per metric: last, least and greatest value, the count, and the count of non-finite values."""
     head = ["metric", "last", "min", "max", "points", "not finite"]
     body = [_summary(key, series.values[key][series.present[key]]) for key in series.values]
     return table([head, *body]) if body else ["no metrics yet"]

@@ -1,6 +1,6 @@
-"""`main.py redrive RUN`: trains a run again with its recorded interventions and says whether the bits are the same.
+"""`main.py redrive RUN`: reproduce a run with its recorded commands, and compare it bit by bit.
 
-What needs torch is handed in by `main.py`, and called only once it is clear that there is such a run.
+`main.py` passes in the function that needs torch; it is called only if the run exists.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from engine.protocol.codec import to_json
 
 
 def run_redrive(arguments: argparse.Namespace, redrive: Callable[[ReproductionRequest], ReproductionReport]) -> int:
-    """Print the comparison. 0 where trace and weights are bit-identical, 1 where they are not.
+    """Print the comparison; return 0 if trace and weights are bit-identical, else 1.
 
-    Raises UserError where there is no such run, it still goes on, or its journal does not say how to drive it again.
+    Raises UserError if the run does not exist, has not ended, or its journal lacks what a reproduction needs.
     """
     run_dir = find_run(arguments.runs_dir, arguments.run)
     complain(escape_control(f"driving {run_dir.name} again ..."))

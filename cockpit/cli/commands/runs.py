@@ -1,4 +1,4 @@
-"""`main.py runs`: every run, the one started last first."""
+"""`main.py runs`: list every run, the latest first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXPLAINED: Final = ("unreadable", _LOST)
 
 
 def run_runs(arguments: argparse.Namespace) -> int:
-    """Print one line per run; one that cannot be read is listed with the reason."""
+    """Print one line per run, and the reason for each that cannot be read."""
     private = private_runs(arguments.runs_dir)
     statuses = [_status(path) for path in list_runs(arguments.runs_dir) if path.name not in private]
     statuses += [_unreadable(name, reason) for name, reason in private.items()]

@@ -1,4 +1,4 @@
-"""`main.py send RUN COMMAND ...`: steer a running run, or ask what it would do."""
+"""`main.py send RUN COMMAND ...`: send a command to a running run, or predict its outcome."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import event_to_json, kind_of
 
 REFUSED, UNANSWERED = 1, 3
-"""Exit codes beside 0; wrong words and a run that is not running raise UserError, which is 2."""
+"""Exit codes in addition to 0; a wrong command or a run that is not running raises UserError, which is 2."""
 
 
 def run_send(arguments: argparse.Namespace) -> int:
-    """Send a command, or with --dry-run only decide it. Raises UserError for wrong words and runs that do not run."""
+    """Send a command, or with --dry-run only decide it. Raises UserError if it cannot be sent."""
     words = [*arguments.words, *(["--force"] if arguments.force else [])]
     command = parse_command(words)
     path = find_run(arguments.runs_dir, arguments.run, to_write=not arguments.dry_run)
@@ -41,7 +41,7 @@ def run_send(arguments: argparse.Namespace) -> int:
 
 
 def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> int:
-    """Say what the run would do in its present state."""
+    """Print the outcome that the command would have in the run's present state."""
     with closing(JournalReader(path)) as reader:
         state = reader.state() if reader.is_alive() else None
     if state is None:
@@ -73,7 +73,7 @@ def _unanswered(path: Path, number: int, timeout: float) -> str:
 
 
 def _words(outcome: Outcome | Entry, event: Event | None, step: int, spec: TaskSpec) -> str:
-    """How a command ended, in one sentence: status, step, what changed from what to what, and why."""
+    """Return the outcome of a command in one sentence: status, step, the change and the reason."""
     said = [f"{outcome.status.value} at step {step}"]
     if outcome.status is not Status.REFUSED and event is not None:
         said.append(sentence(event, spec) + _change(event))
@@ -83,7 +83,7 @@ def _words(outcome: Outcome | Entry, event: Event | None, step: int, spec: TaskS
 
 
 def _change(event: Event) -> str:
-    """' (before 0.001, after 0.0005)' for an event that has both."""
+    """Return ' (before 0.001, after 0.0005)' for an event with both fields, else an empty string."""
     before, after = getattr(event, "before", None), getattr(event, "after", None)
     return "" if before is None or after is None else f" (before {before}, after {after})"
 

@@ -1,4 +1,4 @@
-"""`main.py status RUN`: what a run is doing, or how it ended."""
+"""`main.py status RUN`: print what a run does, or how it ended."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def read_status(path: Path) -> dict[str, Json]:
-    """The status of the run at `path` as a JSON object: the named fields first, then the whole state.
+    """Return the status of the run at `path` as a JSON object: the named fields first, then the whole state.
 
-    A run whose process is gone without an end is 'failed', with the reason beside it; one that is merely silent
-    keeps its state, with `alive` false. Raises UserError.
+    A run whose process has ended without an end of the run is 'failed', with the reason; a silent run keeps its
+    state, with `alive` false. Raises UserError.
     """
     with closing(JournalReader(path)) as reader:
         state = reader.state() or RunState(run=path.name)
@@ -62,12 +62,12 @@ def read_status(path: Path) -> dict[str, Json]:
     }
     rest = state_to_json(state)
     del rest["activity"]
-    rest["alerts"] = alerts  # the state counts what was raised, people and scripts are told of incidents
+    rest["alerts"] = alerts  # the state counts raised alerts, the output counts incidents
     return {**head, **{key: value for key, value in rest.items() if key not in head}}
 
 
 def _activity(state: RunState, session: WriterSession | None) -> tuple[Activity, str]:
-    """What the run is doing, and why that is not what its journal says last ('' where it is)."""
+    """Return the activity, and the reason if it differs from the recorded one, else an empty string."""
     if state.activity in _OVER or session is None or session.is_alive():
         return state.activity, ""
     if session.ended is not None:
@@ -89,7 +89,7 @@ def _ending(reader: JournalReader) -> str:
 
 
 def _print_status(path: Path) -> None:
-    """Print what the summary at a run's end prints, and what can be done next, within 80 columns."""
+    """Print the summary that is printed at a run's end, and the next commands, within 80 columns."""
     status = read_status(path)
     with closing(JournalReader(path)) as reader:
         outcome = read_outcome(reader, path)
@@ -102,7 +102,7 @@ def _print_status(path: Path) -> None:
 
 
 def _head(status: dict[str, Json], outcome: RunSummary | None) -> str:
-    """The run, what it is doing or how it ended, and how fresh that is."""
+    """Return the run's name with its activity or end, and the age of its last heartbeat."""
     said, reason = str(status["state"]), str(status["reason"])
     if status["alive"]:
         doing = f" ({status['doing']})" if status.get("doing") else ""
@@ -121,7 +121,7 @@ def _number(value: Json) -> float | None:
 
 
 def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> Iterator[str]:
-    """What can be done with the run now, as commands."""
+    """Yield the commands that make sense next."""
     if status["alive"]:
         yield f"steer it: {command_for(path, 'send', 'pause')}"
         yield f"watch it: {command_for(path, 'events', '--follow')}"
@@ -133,6 +133,6 @@ def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> It
 
 
 def _wrapped(line: str) -> list[str]:
-    """`line` broken between words where it is wider than 80 columns, what follows indented further."""
+    """Return `line` broken between words at 80 columns, with the rest indented."""
     indent = " " * (len(line) - len(line.lstrip()) + 4)
     return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]
