@@ -90,7 +90,10 @@ def test_only_memory_is_taken_for_memory() -> None:
 def test_a_batch_that_kills_every_worker_ends_the_run_with_a_checkpoint_and_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RoiDataset, "__reduce__", lambda dataset: (_Deadly, (len(dataset),)), raising=False)
+    def as_deadly(samples: RoiDataset) -> tuple[type[_Deadly], tuple[int]]:
+        return _Deadly, (len(samples),)
+
+    monkeypatch.setattr(RoiDataset, "__reduce__", as_deadly)
     scenes = {"num_train_scenes": 6, "num_val_scenes": 2, "image_size": 64, "max_people": 3}
     data = {"synthetic": scenes, "num_workers": 1}
     directory = tmp_path / "run"
