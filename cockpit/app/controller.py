@@ -135,7 +135,8 @@ class SessionController:
 
     def stop(self) -> bool:
         """Ask the run to stop with a checkpoint; False where it cannot be asked."""
-        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
+        command = Stop("quit in the cockpit")
+        return self.session.send(command, self.session.decide(command)).status is not Status.REFUSED
 
     def say_stopping(self) -> None:
         """The screen goes when the run has stopped."""

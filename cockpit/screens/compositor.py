@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.geometry import Region
-from textual.messages import Layout
 from textual.strip import Strip
 
 from cockpit.terminal.textual_private import (
     ChopsUpdate,
     OpenCompositor,
-    forget_measures,
     installed_version,
     set_compositor,
 )
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
 
 TESTED_VERSIONS: Final = ("8.2.0", "8.2.1", "8.2.2", "8.2.3", "8.2.4", "8.2.5", "8.2.6", "8.2.7", "8.2.8")
 """The versions of Textual that the frugal compositor was tested with: it depends on how theirs works inside."""
-
-
-class MeasuresAgain:
-    """For a screen: a widget that asks for a layout is measured again, before Textual lays out.
-
-    Textual keeps a size that it measured between a first and a second change of a widget's content. Stands before the
-    screen's own base, and is none itself: Textual takes a widget's style from its first base alone.
-    """
-
-    def on_layout(self, message: Layout) -> None:
-        """Make what was measured of the widget count as old."""
-        forget_measures(message.widget)
 
 
 class FrugalCompositor(OpenCompositor):

@@ -22,7 +22,7 @@ from cockpit.panels.toolkit.panel import Panel
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
-from cockpit.screens.compositor import MeasuresAgain, hold_back, install_compositor
+from cockpit.screens.compositor import hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
@@ -30,6 +30,7 @@ from cockpit.screens.tabs import beside_charts, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.terminal.textual_private import MeasuresAgain
 from cockpit.text.format import escape_control
 from engine.protocol.events import Activity
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.loader import HistoryLoader
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.outbox import CommandOutcome, Outbox, Pending
+from cockpit.session.outbox import CommandOutcome, Outbox, Pending, Projection
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.state_decoder import StateDecoder
 from cockpit.session.troubles import Troubles
@@ -28,7 +29,7 @@ from engine.journal.tail import JournalTail
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, decide, refused
+from engine.protocol.decide import Outcome, refused
 from engine.protocol.events import RunStarted, Status
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
@@ -112,6 +113,7 @@ class Session:
         self._outbox = Outbox(run_dir, actor)
         self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
+        self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
         self._tail: JournalTail | None = None
         self._inode = 0
         self._opened_at = self._retry_at = clock()
@@ -135,28 +137,51 @@ class Session:
 
     def poll(self) -> SessionUpdate:
         """One look at the journal; cheap when nothing is new. A journal that cannot be read is told by `notice`."""
-        now, before = self._clock(), (self.pulse, self.notice, self._beat())
+        now, before = self._clock(), (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         update = self._look(now) if now >= self._retry_at else SessionUpdate()
         self._measure(now)
         answers = (*update.answers, *self._outbox.retry())
         if self._life.is_gone:
             answers = (*answers, *self._outbox.abandon("the run's process is gone"))
-        later = before != (self.pulse, self.notice, self._beat())
+        later = before != (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         return replace(update, answers=answers, time=later) if answers or later else update
 
-    def decide(self, command: Command) -> Outcome:
-        """What the rule book says to `command` on the newest state."""
-        if not self.can_steer:
-            return refused("this screen only watches")
-        if self.state is None:
-            return refused("the run has not said anything yet")
-        if (end := self.end) is not None:
-            return refused(f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}")
-        return decide(self.state, command)
+    @property
+    def now(self) -> Projection:
+        """The newest state, for outcomes of commands on it. Ask only once there is a state."""
+        assert self.state is not None
+        if self._now is None or self._now.state is not self.state:
+            self._now = Projection(self.state)
+        return self._now
 
-    def send(self, command: Command) -> Outcome:
-        """Send `command` unless it is refused; it is pending until its answer arrives. Returns what is foretold."""
-        outcome = self.decide(command)
+    @property
+    def soon(self) -> Projection:
+        """The state after the pending commands, with their outcomes. Ask only once there is a state."""
+        return self.now.after(pending.command for pending in self.pending)
+
+    @property
+    def refusal(self) -> str:
+        """Why no command can be sent: the screen only watches, there is no state yet, or the run has ended.
+
+        Empty string if commands can be sent.
+        """
+        if not self.can_steer:
+            return "this screen only watches"
+        if self.state is None:
+            return "the run has not said anything yet"
+        if (end := self.end) is not None:
+            return f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}"
+        return ""
+
+    def decide(self, command: Command) -> Outcome:
+        """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
+        return refused(reason) if (reason := self.refusal) else self.now.outcome_of(command)
+
+    def send(self, command: Command, outcome: Outcome) -> Outcome:
+        """Send `command` unless its outcome is a refusal; it is pending until the engine's outcome arrives.
+
+        Return `outcome`, or a refusal if no running process would read the command.
+        """
         if outcome.status is Status.REFUSED:
             return outcome
         try:
@@ -176,6 +201,7 @@ class Session:
     def _forget(self) -> None:
         """The journal is another than before, or was never read."""
         self.state, self.spec = None, NO_SPEC
+        self._now: Projection | None = None
         self.chance = {}
         self.gradient_bound = None
         self._version = -1
@@ -187,9 +213,6 @@ class Session:
         self.incidents = Incidents()
         self._watch = ActivityText(self.run_dir / CHECKPOINTS)
         self._feed = HistoryLoader(self.history, self._open)
-
-    def _open(self) -> JournalTail:
-        return JournalTail(self.run_dir, busy_seconds=BUSY_SECONDS)
 
     def _look(self, now: float) -> SessionUpdate:
         self._troubles.found.clear()
@@ -304,9 +327,10 @@ class Session:
         self.steps_per_second = None if over or lifeless else self._watch.pace.steps_per_second()
         self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
 
-    def _beat(self) -> int:
-        """The heartbeat's age as a screen may show it: a fresh one is not update."""
-        return 0 if self.heartbeat_age is None or self.heartbeat_age < 3 else int(self.heartbeat_age)
+
+def _shown_age(seconds: float | None) -> int:
+    """Return the heartbeat's age as a screen shows it, 0 while it is fresh: that it beats is no update."""
+    return 0 if seconds is None or seconds < 3 else int(seconds)
 
 
 def _inode_of(journal: Path) -> int:

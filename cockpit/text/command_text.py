@@ -10,9 +10,9 @@ from cockpit.text.format import escape_control, number, rate
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, decide
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import RunState, evolve
+from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
 
 
@@ -41,17 +41,6 @@ def describe_outcome(outcome: Outcome) -> str:
     if outcome.status is Status.CLAMPED:
         return f"will be clamped: {change(outcome.event)} ({outcome.reason})"
     return change(outcome.event)
-
-
-def projected_state(state: RunState, commands: Iterable[Command]) -> RunState:
-    """`state` once the engine has come to `commands`, as far as the rule book alone can tell.
-
-    Pressing a key twice before the engine answers shall show what the second press adds to the first.
-    """
-    for command in commands:
-        event = decide(state, command).event
-        state = state if event is None else evolve(state, event, state.step)
-    return state
 
 
 def waits_for(state: RunState | None) -> str:
