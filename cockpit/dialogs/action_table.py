@@ -14,7 +14,7 @@ from cockpit.text.command_text import describe_outcome, names, title
 from cockpit.text.format import number, plural
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, can_accept_commands
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
 
@@ -33,14 +33,6 @@ class Action:
 
     plan: Callable[[Situation], Plan]
     effect: Callable[[Situation], Effect]
-
-
-def blocked(session: Session) -> str:
-    """Return why no action steers now: the screen only watches, or the run has not begun or is over.
-
-    Empty string if actions steer.
-    """
-    return session.refusal or can_accept_commands(session.now.state)
 
 
 def _sends(command_of: Callable[[RunState], Command]) -> Action:
@@ -180,6 +172,6 @@ ACTIONS: Final[Mapping[str, Action]] = {
 
 def effect(action: str, session: Session, situation: Situation | None = None) -> Effect:
     """Return what `action` would do now. Raises KeyError for one that does not steer."""
-    if reason := blocked(session):
+    if reason := session.refusal:
         return Effect(False, reason)
     return ACTIONS[action].effect(situation or Situation(session))

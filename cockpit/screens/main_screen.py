@@ -13,7 +13,6 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
-from cockpit.dialogs.action_table import blocked
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.panels.status.alert_banner import Banner
 from cockpit.panels.status.header import Header
@@ -262,7 +261,7 @@ def _present(session: Session, tab: str, *, alerted: bool) -> Present:
     """What the keys depend on, as it stands now."""
     state = session.state
     paused = state is not None and state.activity is Activity.PAUSED
-    return Present(tab=tab, paused=paused, steerable=state is None or not blocked(session), alerted=alerted)
+    return Present(tab=tab, paused=paused, steerable=state is None or not session.refusal, alerted=alerted)
 
 
 def _shows_itself(panel: Panel) -> bool:

@@ -29,7 +29,7 @@ from engine.journal.tail import JournalTail
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, refused
+from engine.protocol.decide import Outcome, can_accept_commands, refused
 from engine.protocol.events import RunStarted, Status
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
@@ -161,7 +161,7 @@ class Session:
 
     @property
     def refusal(self) -> str:
-        """Why no command can be sent: the screen only watches, there is no state yet, or the run has ended.
+        """Why no command can be sent: the screen only watches, or the run has not begun, is stopping or is over.
 
         Empty string if commands can be sent.
         """
@@ -171,7 +171,7 @@ class Session:
             return "the run has not said anything yet"
         if (end := self.end) is not None:
             return f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}"
-        return ""
+        return can_accept_commands(self.state)
 
     def decide(self, command: Command) -> Outcome:
         """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
