@@ -1,4 +1,4 @@
-"""Whether the process that writes a journal lives, and for how long it has."""
+"""Check whether the process that writes a journal is alive, and for how long."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Heartbeat:
         self._checked_at = self._due_at = now
 
     def observe(self, session: WriterSession | None, now: float) -> None:
-        """The newest session as the journal tells it."""
+        """Take the newest session that the journal has."""
         if session is not None and (self._session is None or session.id != self._session.id):
             self._began = now - max(0.0, time.time() - session.started)
             self._checked_at, self.is_gone = now - _CHECK_SECONDS, False
         self._session = session
 
     def is_of(self, session: WriterSession | None) -> bool:
-        """Whether `session` is the one that is watched, in whatever file it was found."""
+        """Return whether `session` is the one that is watched, in any file."""
         watched = self._session
         return (
             watched is not None
@@ -37,24 +37,24 @@ class Heartbeat:
         )
 
     def due(self, now: float) -> bool:
-        """True about once a second: time for checks that need not be made at every look."""
+        """Return True about once a second, for checks that are not needed at every poll."""
         if now < self._due_at:
             return False
         self._due_at = now + _CHECK_SECONDS
         return True
 
     def elapsed(self, now: float) -> float:
-        """Seconds since the session began, or that it lasted; before the first one, seconds that were waited."""
+        """Return the seconds since the session began, or its length; before the first one, the seconds waited."""
         if self._session is not None and self._session.ended is not None:
             return self._session.ended - self._session.started
         return now - self._began
 
     def age(self) -> float | None:
-        """Seconds since the last sign of life, None where none is expected."""
+        """Return the seconds since the last heartbeat; `None` if none is expected."""
         return None if self._session is None or self._session.ended is not None else self._session.age
 
     def complaint(self, now: float) -> str:
-        """Why nothing more is to be expected of a run that did not say that it is over, '' where it lives."""
+        """Return why the run does not continue although it did not finish; empty string if its process is alive."""
         if self._session is None:
             return ""
         if self._session.ended is not None:

@@ -1,4 +1,4 @@
-"""One run as a screen knows it: its journal followed, its state, events and histories, the commands on their way."""
+"""One run as the screen sees it: journal follower, state, events, histories and pending commands."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from engine.protocol.task_spec import NO_SPEC, TaskSpec
 __all__ = ["FULL_UPDATE", "CommandOutcome", "Pending", "Session", "SessionUpdate"]
 
 BUSY_SECONDS: Final = 0.05
-"""How long a look may wait for a locked journal; readers of one in WAL mode hardly ever wait."""
+"""Seconds that a poll may wait for a locked journal; readers of a journal in WAL mode rarely wait."""
 
 RETRY_SECONDS: Final = 0.5
-"""After a look that failed."""
+"""Seconds until the next poll after one that failed."""
 
 _HALF_MADE_SECONDS: Final = 5.0
-"""So long after the screen has opened a journal that cannot be read yet is taken for one that is being made."""
+"""Seconds after opening in which an unreadable journal counts as one that is being created."""
 
 EVENTS_PER_LOOK: Final = 1_000
 
@@ -70,7 +70,7 @@ class SessionUpdate:
 
 
 FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=True)
-"""For a panel that comes back on screen: look at all of it again."""
+"""For a panel that becomes visible again: everything may have changed."""
 
 
 class Session:
@@ -127,16 +127,16 @@ class Session:
 
     @property
     def end(self) -> End | None:
-        """How the run ended, None while it goes on."""
+        """How the run ended; `None` while it continues."""
         return None if self.state is None else end_of(self.state, self._entries)
 
     @property
     def pending(self) -> tuple[Pending, ...]:
-        """Commands sent from here that were not answered yet, oldest first."""
+        """Commands sent from here that are not answered yet, oldest first."""
         return self._outbox.pending
 
     def poll(self) -> SessionUpdate:
-        """One look at the journal; cheap when nothing is new. A journal that cannot be read is told by `notice`."""
+        """Read what is new in the journal; cheap if nothing is. `notice` says why a journal cannot be read."""
         now, before = self._clock(), (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         update = self._look(now) if now >= self._retry_at else SessionUpdate()
         self._measure(now)
@@ -191,7 +191,7 @@ class Session:
         return outcome
 
     def close(self) -> None:
-        """Give the journal back."""
+        """Close the journal."""
         self._feed.close()
         self._outbox.close()
         if self._tail is not None:
@@ -199,7 +199,7 @@ class Session:
             self._tail = None
 
     def _forget(self) -> None:
-        """The journal is another than before, or was never read."""
+        """Reset everything that was read: the journal is another file, or was never read."""
         self.state, self.spec = None, NO_SPEC
         self._now: Projection | None = None
         self.chance = {}
@@ -267,7 +267,7 @@ class Session:
         return replace(update, steps=self._grown(), rewound=rewound)
 
     def _read_events(self, tail: JournalTail, now: float) -> SessionUpdate:
-        """State and events of one moment: nobody sees an event whose effect is not there yet."""
+        """Read state and events in one snapshot, so that the effect of each event is in the state."""
         with tail.snapshot():
             text = tail.state_text()
             if text is not None and self._state_text.spec is None:
@@ -286,7 +286,7 @@ class Session:
         return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)
 
     def _read_rows(self, tail: JournalTail) -> bool:
-        """Rows that cannot be read must not hide the events."""
+        """Read new rows of metrics; rows that cannot be read must not hide the events."""
         try:
             with tail.snapshot():
                 return self._feed.look(tail)
@@ -305,7 +305,7 @@ class Session:
         return state is not None
 
     def _grown(self) -> bool:
-        """The histories are not what they were at the last look."""
+        """Return whether the histories have changed since the last poll, and update the best score."""
         if self.history.version == self._history_version:
             return False
         self._history_version = self.history.version
@@ -315,7 +315,7 @@ class Session:
         return True
 
     def _measure(self, now: float) -> None:
-        """Let the clock tell: pulse, pace, heartbeat."""
+        """Update activity text, pace and heartbeat from the clock."""
         self.elapsed, self.heartbeat_age = self._life.elapsed(now), self._life.age()
         if self.state is None:
             self.pulse = f"{_STARTING}, {duration(self.elapsed)}"
