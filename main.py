@@ -168,12 +168,12 @@ def _train_on_screen(options: TrainOptions) -> int:
 
 
 def _complain_of_failure(directory: Path) -> None:
-    """Write why the run failed, and the file of its traceback; on a full disk there may be none."""
+    """Write why the run failed, and the log file that has more; on a full disk there may be none."""
     from cockpit.session.run_summary import failure_of  # noqa: PLC0415
 
     log, reason = directory / CONSOLE_LOG, failure_of(directory)
-    traceback = f"; its traceback is in {log}" if log.exists() else ""
-    complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{traceback}")
+    more = f"; {log} has more" if log.exists() else ""
+    complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{more}")
 
 
 def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:

@@ -188,7 +188,7 @@ def test_a_failure_gives_its_reason_and_names_the_log_only_where_there_is_one(tm
     assert said == [
         "error: the run failed",
         reason,
-        f"{reason}; its traceback is in {run.directory / 'console.log'}",
+        f"{reason}; {run.directory / 'console.log'} has more",
     ]
 
 

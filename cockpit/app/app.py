@@ -1,4 +1,4 @@
-"""The cockpit: polls a session, hands what is new to the screen, and turns keys into actions."""
+"""The Textual app: opens the main screen on a session, runs its timer, and receives keys, messages and signals."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
-from cockpit.app.answering import AnsweringApp
 from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, THEMES
 from cockpit.screens.splash import SplashScreen
+from cockpit.terminal.textual_private import OpenApp
 from engine.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
     from cockpit.app.training_handle import TrainingHandle
+    from cockpit.dialogs.dispatcher import Severity
     from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
     from cockpit.screens.panel_faults import PanelFailed
     from cockpit.session.session import Session
@@ -36,21 +37,21 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 
 _OPENED_AFTER: Final = 2.0
-"""Seconds without collections of garbage: opening makes much that stays, and nothing to speak of that goes."""
+"""Seconds without garbage collection: what is allocated while opening stays alive."""
 
 _HOPELESS: Final = 8
-"""Faults outside of any panel after which the screen gives up: the training does not need it."""
+"""Faults after which the screen gives up: the training does not need it."""
 
 
 class Signalled(Message):
-    """The process was sent a signal."""
+    """The process received a signal."""
 
 
-class CockpitApp(AnsweringApp, inherit_bindings=False):
-    """The screen on `session`; or, given a run's directory, on the session that is opened after the first frame.
+class CockpitApp(OpenApp, inherit_bindings=False):
+    """The screen on `session`; given a run's directory, it opens the session after the first frame.
 
-    `training` is the one in this process, started with the session; `terminal` the one to draw on. `gave_up` says
-    that the screen ended by its own fault: the training may go on.
+    `training` runs in this process and is started with the session; `terminal` is the one to draw on. `gave_up`: the
+    screen ended because of its own faults, and the training may go on.
     """
 
     TITLE = "Training Cockpit"
@@ -67,20 +68,20 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
     ) -> None:
         driver = None
         if terminal is not None:
-            # Only a screen on a real terminal needs it, and not every system has it.
+            # Only a screen on a real terminal needs it, and not every system supports it.
             from cockpit.terminal.driver import driver_on  # noqa: PLC0415
 
             driver = driver_on(terminal)
         super().__init__(driver_class=driver)
         if terminal is not None:
-            # Textual swallows prints; they belong in the log.
+            # Textual discards what is printed; it belongs in the log.
             self.send_prints_to(terminal.log_stream())
         self.settings = settings
         self.gave_up = False
         self._source = session
-        self._departure = Shutdown(self, training)
+        self._quit_handling = Shutdown(training, self.exit)
         self._terminal = terminal
-        self._cabin: SessionController | None = None
+        self._controller: SessionController | None = None
         self._num_faults = 0
         self._events: asyncio.AbstractEventLoop | None = None
         self._own_filters: list[LineFilter] = []
@@ -106,52 +107,53 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
     # --- opening ------------------------------------------------------------------------
 
     def get_default_screen(self) -> Screen[None]:
-        """The first frame: the main screen where a session is there, else one that needs next to nothing."""
+        """Return the first screen: the main screen if there is a session, otherwise one that loads quickly."""
         if isinstance(self._source, Path):
             return SplashScreen(self._source.name)
         return self._furnish(self._source).screen
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, but for the one that looks for the terminal's sixteen colours: nothing here uses them."""
+        """Return Textual's filters except the one for the terminal's sixteen colours, which nothing here uses."""
         theirs = [
             line_filter for line_filter in super().get_line_filters() if not isinstance(line_filter, ANSIToTruecolor)
         ]
         return [*theirs, *self._own_filters]
 
     def on_mount(self) -> None:
-        """Once the first frame is drawn, everything that takes longer."""
+        """Schedule what takes longer for after the first frame."""
         self._events = asyncio.get_running_loop()
         gc.disable()
         self.set_timer(_OPENED_AFTER, gc.enable)
         self.call_after_refresh(self._open)
 
     def on_unmount(self) -> None:
-        """Whatever comes after the screen has its garbage collected, however short the screen lived."""
+        """Switch garbage collection on again, also if the screen was closed early."""
         gc.enable()
 
     def _open(self) -> None:
         if isinstance(self._source, Path):
-            # numpy and what is built on it cost more than the whole first frame.
+            # Importing numpy takes longer than the whole first frame.
             from cockpit.session.session import Session  # noqa: PLC0415
 
-            session = Session(self._source, awaits_start=self._departure.awaits_start)
+            session = Session(self._source, awaits_start=self._quit_handling.awaits_start)
             self.push_screen(self._furnish(session).screen)
-        self._departure.begin()
+        if self._controller is not None:
+            self._quit_handling.begin(self._controller)
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
-        self._departure.answer()
+        self._quit_handling.answer()
         self._poll()  # so that the main screen's first picture has charts in it
 
     def _furnish(self, session: Session) -> SessionController:
         from cockpit.app.controller import SessionController  # noqa: PLC0415 - as above
 
-        self._cabin = self._departure.controller = SessionController(self, session, self.settings)
-        return self._cabin
+        self._controller = SessionController(session, self.settings, opener=self, dispatch=self.action_dispatch)
+        return self._controller
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
-        """Return the screen as an SVG, made without terminal codes.
+        """Return the screen as an SVG, rendered without terminal codes.
 
-        Textual writes it in true colour first. Rich keeps a style's codes, so all that is on the screen would be in
-        true colour from then on, on a terminal of 256 colours too.
+        Textual would render it in true colour first. Rich caches the codes of a style, so the screen would then use
+        true colour on a terminal of 256 colours too.
         """
         width, height = self.size
         console = Console(
@@ -163,10 +165,10 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
     # --- update ---------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Look now, or as soon as there is time: the tick after that would make what is on screen older."""
-        self._departure.answer()
+        """Poll now, or as soon as the budget allows: waiting for the next tick would make the screen older."""
+        self._quit_handling.answer()
         self._poll()
-        if self._cabin is not None and 0 < (wait := self._cabin.due_in()) < 1 / self.settings.poll_rate:
+        if self._controller is not None and 0 < (wait := self._controller.due_in()) < 1 / self.settings.poll_rate:
             self.set_timer(wait, self._poll)
 
     def _poll(self) -> None:
@@ -176,76 +178,89 @@ class CockpitApp(AnsweringApp, inherit_bindings=False):
             return
         if self._terminal is not None:
             self._terminal.keep_log()
-        if self._cabin is None or not self.screen_stack:  # on the way out
+        if self._controller is None or not self.screen_stack:  # the screen is closing
             return
-        update = self._cabin.poll()
-        escape = self._cabin.escape_of(update)
+        update = self._controller.poll()
+        escape = self._controller.escape_of(update)
         if escape and self.driver is not None:
             self.driver.write(escape)
-        self._departure.watch()
+        self._quit_handling.watch()
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: Severity = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a message in the main screen's answer strip, not as a toast over the panels; never markup."""
+        if self._controller is not None and self._controller.screen.is_mounted:
+            said = f"{title}: {message}" if title else message
+            self._controller.screen.answers.say(said, severity, seconds=timeout)
 
     # --- actions ------------------------------------------------------------------------
 
-    def action_dispatch(self, action: str) -> None:
-        """Do what the key of `action` stands for."""
+    def action_dispatch(self, action: str, argument: str = "") -> None:
+        """Execute the action of a key, a link, the palette or a panel."""
         match action:
             case "quit":
-                self._departure.ask()
+                self._quit_handling.ask()
             case "interrupt":
-                self._departure.interrupt()
+                self._quit_handling.interrupt()
             case "theme":
                 at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
                 self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
                 self.notify(f"theme {self.theme}, {(at + 1) % len(IN_TURN) + 1} of {len(IN_TURN)}", markup=False)
-            case _ if self._cabin is not None:
-                self._cabin.dispatch(action)
+            case _ if self._controller is not None:
+                self._controller.dispatch(action, argument)
             case _:
                 pass
 
     def on_steer(self, message: Steer) -> None:
-        """A panel wants a command sent."""
-        if self._cabin is not None:
-            self._cabin.steering.steer(message.command)
+        """Send the command that a panel asks for."""
+        if self._controller is not None:
+            self._controller.steering.steer(message.command)
 
     def on_ask(self, message: Ask) -> None:
-        """A panel wants what a key does."""
-        if self._cabin is not None and not self._cabin.dispatch(message.action, message.argument):
-            self.action_dispatch(message.action)
+        """Execute the action that a panel asks for."""
+        self.action_dispatch(message.action, message.argument)
 
     def on_jump_to(self, message: JumpTo) -> None:
-        """A panel names a step: the charts show it."""
-        if self._cabin is not None:
-            self._cabin.screen.show_tab("charts")
-            self._cabin.screen.charts.jump(message.step)
+        """Show the step that a panel names in the charts."""
+        if self._controller is not None:
+            self._controller.screen.show_tab("charts")
+            self._controller.screen.charts.jump(message.step)
 
     # --- the end ------------------------------------------------------------------------
 
     def signalled(self, number: int) -> None:
-        """The process was sent a signal; for its handler, at any moment: one that comes too early is answered later."""
-        self._departure.hear(number)
+        """Remember a signal. Its handler may call this at any moment; a signal before the screen is handled later."""
+        self._quit_handling.hear(number)
         if self._events is not None and self.is_running:
             self._events.call_soon_threadsafe(self.post_message, Signalled())
 
     def on_signalled(self) -> None:
-        """In the turn of the screen's own messages: what the signals ask for."""
-        self._departure.answer()
+        """Handle the signals in the order of the screen's own messages."""
+        self._quit_handling.answer()
 
     # --- faults -------------------------------------------------------------------------
 
     def on_panel_failed(self, message: PanelFailed) -> None:
-        """A panel could not take update."""
+        """Note the fault of a panel that could not take an update."""
         self._fault(message.error, message.panel)
 
     def on_fault(self, error: Exception) -> None:
-        """Log the exception, show it, and go on without the part that failed."""
+        """Log the exception, show it, and continue without the part that failed."""
         self._fault(error)
 
     def _fault(self, error: Exception, panel: Panel | None = None) -> None:
         self.record_fault(error)
         self._num_faults += 1
         _LOG.error("a fault in the screen: %s", error, exc_info=error)
-        if self._cabin is None or self._num_faults > _HOPELESS:
+        if self._controller is None or self._num_faults > _HOPELESS:
             self.gave_up = True
             self.exit()
-        elif self.screen_stack:  # else on the way out: there is nothing left to say it on
-            self._cabin.note_fault(error, panel)
+        elif self.screen_stack:  # otherwise the screen is closing and cannot show it
+            self._controller.note_fault(error, panel)

@@ -1,18 +1,19 @@
-"""What belongs to one session on the screen: the main screen, the steering, and what is said about them."""
+"""Controller of the main screen: polls the session, routes actions, shows notifications."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
-from cockpit.dialogs.dispatcher import ActionDispatcher
+from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
@@ -30,42 +31,45 @@ from engine.protocol.commands import Stop
 from engine.protocol.events import Status
 
 if TYPE_CHECKING:
-    from textual.app import App
-
     from cockpit.app.training_handle import RunResult
     from cockpit.panels.toolkit.panel import Panel
     from cockpit.preferences.settings import Settings
 
 _HIDDEN_SECONDS: Final = 3.0
-"""How often the screen behind a dialog is brought up to date while the run only goes on."""
+"""How often the screen behind a dialog is updated while only metrics change."""
 
 _CHART_ACTIONS: Final = frozenset(key.action for key in KEYS if key.group == "charts")
 _MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "cursor_last", "clear_cursor"})
-"""Keys that a list or a picture takes for itself: where nothing does, they are no question to answer."""
+"""Keys that lists and pictures handle themselves: on another tab they are ignored without a message."""
 
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
 
 class SessionController:
-    """Session, steering and main screen, as the app drives them."""
+    """Connects a session with its main screen.
 
-    def __init__(self, app: App[Any], session: Session, settings: Settings) -> None:
+    `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app.
+    """
+
+    def __init__(
+        self, session: Session, settings: Settings, *, opener: Opener, dispatch: Callable[[str], None]
+    ) -> None:
         self.session = session
-        self.steering = ActionDispatcher(session, app)
+        self.steering = ActionDispatcher(session, opener)
+        self._dispatch = dispatch
         self._pace = PollBudget()
         self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time())
-        self._app = app
         self._settings = settings
         self._faults = Faults()
-        # Behind a dialog Textual puts the whole screen together, dimmed, for every change of it.
+        # Each change of a screen behind a dialog makes Textual render the whole screen again, dimmed.
         self._for_hidden = UpdateThrottle(_HIDDEN_SECONDS)
         self._is_settled = False
         self._ending: RunResult | None = None
 
     def poll(self) -> SessionUpdate:
-        """One look at the journal, handed to everything that is on screen; none where the last one was dear.
+        """Read the journal and update the screen, unless the last polls have used up their share of the processor.
 
-        While a command is on its way every tick looks: its answer is waited for.
+        While a command is pending, every tick reads: a person waits for its answer.
         """
         if not self._pace.is_due(urgent=bool(self.session.pending)):
             self.screen.charts.board.catch_up()
@@ -78,30 +82,29 @@ class SessionController:
             self.steering.apply_update(update)
             if self._ending is not None:
                 self._say_end()
-        is_hidden = isinstance(self._app.screen, ModalScreen)
+        is_hidden = isinstance(self.screen.app.screen, ModalScreen)
         self.screen.tick(self._for_hidden.update(update, at_once=not is_hidden))
         return update
 
     def due_in(self) -> float:
-        """Seconds until the next poll looks at the journal, 0 where it does."""
+        """Return the seconds until a poll may read the journal, 0 if it may now."""
         return self._pace.due_in()
 
     def _settle(self) -> None:
-        """Steps are taken: all modules are loaded, and what lives now will live on.
+        """Exclude the objects that exist now from garbage collection: once steps are taken, all modules are loaded.
 
-        A full collection over torch and everything else takes a tenth of a second from the training, again and again;
-        after this it looks at what came later only.
+        Each full collection over torch and everything else would take a tenth of a second from the training.
         """
         self._is_settled = True
         gc.collect()
         gc.freeze()
 
     def escape_of(self, update: SessionUpdate) -> str:
-        """What `update` gives a person to hear, or to see on the desktop."""
+        """Return the escape sequences for the bell and the desktop notifications of `update`."""
         return escape_of(update, self._settings, self.session.run_dir.name, self.session.spec)
 
-    def dispatch(self, action: str, argument: str = "") -> bool:
-        """Do what the key of `action` stands for; False where it is an affair of the app."""
+    def dispatch(self, action: str, argument: str = "") -> None:
+        """Execute `action`, if it is one of the main screen."""
         if action in _ENDS_HINT:
             self._end_hint()
         if self.steering.handles(action):
@@ -118,38 +121,51 @@ class SessionController:
             self._acknowledge()
         elif action in _CHART_ACTIONS:
             self._on_charts(action)
-        else:
-            return False
-        return True
 
     def _on_charts(self, action: str) -> None:
-        """Keys of the charts act on what is seen; those that move something on every tab say nothing elsewhere."""
+        """Execute an action of the charts, or show on which tab it works, unless it is one of `_MOVES`."""
         if self.screen.tab == "charts":
             self.screen.charts.dispatch(action)
         elif action not in _MOVES:
             label = lookup(action, self._settings.keys).label
-            self._app.notify(f"{label} is for the charts: {self._key_of('show_charts')} shows them", markup=False)
+            self.screen.notify(f"{label} is for the charts: {self._key_of('show_charts')} shows them", markup=False)
 
     def _key_of(self, action: str) -> str:
         return shown(lookup(action, self._settings.keys)) or "the palette"
 
     def stop(self) -> bool:
-        """Ask the run to stop with a checkpoint; False where it cannot be asked."""
-        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
+        """Ask the run to stop with a checkpoint; return False if it takes no command."""
+        command = Stop("quit in the cockpit")
+        return self.session.send(command, self.session.decide(command)).status is not Status.REFUSED
+
+    def ask_to_quit(self, answered: Callable[[bool | None], None]) -> None:
+        """Ask whether to stop the training; `answered` receives the answer."""
+        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
+
+        self.screen.app.push_screen(QuitScreen(), answered)
+
+    def confirm_quit(self) -> bool:
+        """Answer the question of `ask_to_quit` with yes; return False if it is not open."""
+        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - as above
+
+        if not isinstance(question := self.screen.app.screen, QuitScreen):
+            return False
+        question.dismiss(True)
+        return True
 
     def say_stopping(self) -> None:
-        """The screen goes when the run has stopped."""
+        """Show that the screen closes when the run has stopped."""
         self.screen.say_ended(["stopping: the checkpoint is written, then the screen closes"])
 
     def say_ended(self, ending: RunResult) -> None:
-        """The training has ended by itself: keep the last screen; a failure shows its traceback."""
+        """Show how the training ended by itself and keep the last screen; after a failure, show the log."""
         self._ending = ending
         self._say_end()
         if ending.code == 1:
             self.screen.show_tab("log")
 
     def _say_end(self) -> None:
-        """How it ended, its best value, and what can be done next; the journal's last words may come a look later."""
+        """Show the end, the best score and the next steps; called again when the journal's last events arrive."""
         if self._ending is None:
             return
         state, best, failed = self.session.state, self.session.best, self._ending.code == 1
@@ -171,15 +187,15 @@ class SessionController:
         self.screen.say_ended(["; ".join(parts), *ways], failed=failed)
 
     def note_fault(self, error: Exception, panel: Panel | None) -> None:
-        """Say that a part of the screen failed; switch a panel off that does so again and again."""
-        screen = self._app.screen
+        """Show that a part of the screen failed; switch off a panel that fails repeatedly."""
+        screen = self.screen.app.screen
         if isinstance(screen, ModalScreen) and panel is None:
             with suppress(Exception):  # a dialog that failed may be half closed already
-                self._app.pop_screen()
+                self.screen.app.pop_screen()
         part = self._faults.part_to_switch_off(error, panel)
         if part is not None:
             self.screen.switch_off(part, told(error))
-        self._app.notify(
+        self.screen.notify(
             f"{escape_control(told(error))}; console.log has the traceback. The training goes on.",
             title=f"! A fault in the screen: {part.TITLE if part else 'noted'}",
             severity="error",
@@ -190,21 +206,21 @@ class SessionController:
         keys = keys_for(self._settings.keys, self.session.spec)
         match action:
             case "help":
-                self._app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys))
+                self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys))
             case "key_map":
-                self._app.push_screen(KeyMapScreen(keys))
+                self.screen.app.push_screen(KeyMapScreen(keys))
             case _:
                 actions = partial(
                     ActionProvider,
                     keys=keys,
                     steering=self.steering,
-                    dispatch=lambda action: self._app.run_action(f"dispatch('{action}')"),
+                    dispatch=self._dispatch,
                 )
-                self._app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
+                self.screen.app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
 
     def _acknowledge(self) -> None:
         if self.screen.banner.acknowledge() is None:
-            self._app.notify("there is no alert to acknowledge", severity="warning", markup=False)
+            self.screen.notify("there is no alert to acknowledge", severity="warning", markup=False)
             return
         self.screen.apply_update(SessionUpdate())
 
@@ -217,8 +233,8 @@ class SessionController:
         state = self.session.state
         name = f"screen-{state.step if state else 0:08d}-{self.screen.tab}.svg"
         try:
-            path = self._app.save_screenshot(name, str(self.session.run_dir))
+            path = self.screen.app.save_screenshot(name, str(self.session.run_dir))
         except OSError as error:
-            self._app.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
+            self.screen.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
         else:
-            self._app.notify(escape_control(path), title="✓ screenshot", markup=False)
+            self.screen.notify(escape_control(path), title="✓ screenshot", markup=False)

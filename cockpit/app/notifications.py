@@ -1,4 +1,4 @@
-"""Telling a person who looks elsewhere: the terminal's bell, and a notification of the desktop by OSC 9 or 777."""
+"""The terminal's bell, and desktop notifications by OSC 9 or 777."""
 
 from __future__ import annotations
 

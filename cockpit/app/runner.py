@@ -1,4 +1,4 @@
-"""A training with a screen, from the first frame to the exit code, whatever happens to the screen on the way."""
+"""Run the app over a training: signals, fallback to the console, and the exit code."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _polite_switching() -> Generator[None]:
 
 
 def _run(app: CockpitApp) -> None:
-    """Run the screen; an app that falls over has given up, and that is no reason to end the training."""
+    """Run the screen; an app that raises has given up, and the training continues."""
     try:
         app.run()
     except Exception as error:
@@ -86,7 +86,7 @@ def _follow_on_console(directory: Path, training: TrainingHandle) -> RunResult:
 
 
 def _wait(training: TrainingHandle) -> RunResult:
-    """Wait for the end, in short turns: signals are handled between them."""
+    """Wait for the end in short intervals, so that signals are handled between them."""
     while (ending := training.wait(0.5)) is None:
         pass
     return ending

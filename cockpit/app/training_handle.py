@@ -1,4 +1,4 @@
-"""The training that a screen was opened for, as the screen sees it: something to start, to stop, and that ends."""
+"""Protocol of the training that runs behind the screen: start, stop, and how it ended."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class RunResult(Protocol):
 
 
 class TrainingHandle(Protocol):
-    """A training in this process, beside the screen."""
+    """A training in a thread of this process."""
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Start it in a thread of its own."""
         ...
 
     def stop(self, signal: int = 0) -> None:
-        """Ask for the end at the next step boundary, with a checkpoint; `signal` is the number of the one that asks."""
+        """Stop at the next step boundary with a checkpoint; `signal` is the number of the signal that requests it."""
         ...
 
     def is_stopped(self) -> bool:
-        """Whether the end was asked for."""
+        """Return whether a stop was requested."""
         ...
 
     def ending(self) -> RunResult | None:
-        """How it ended; None while it goes on."""
+        """Return how it ended; `None` while it continues."""
         ...
 
     def wait(self, seconds: float | None = None) -> RunResult | None:
-        """How it ended, after `seconds` at most; None while it goes on."""
+        """Wait at most `seconds`; return how it ended, `None` while it continues."""
         ...

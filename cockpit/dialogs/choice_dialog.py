@@ -1,4 +1,4 @@
-"""Choosing one of several commands, each with the effect it would have or the reason why it would be refused."""
+"""The dialog that offers several commands, each with its predicted effect or the reason of its refusal."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from textual.widgets.option_list import Option
 from cockpit.dialogs.dialog import FAIL, Dialog, button, line, told
 from cockpit.session.session import Session
 from engine.protocol.commands import Command
-from engine.protocol.events import Status
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row: a label, and the command."""
+    """One row of the list: a label and its command."""
 
     label: str
     command: Command
 
 
 class MenuDialog(Dialog):
-    """A list of choices; `choices` is asked again whenever something changed. A digit or a click chooses at once.
+    """A list of choices that `choices` returns after each change of the run. A digit or a click chooses immediately.
 
-    `inline`: each row ends with its effect; otherwise the effect of the row under the cursor stands below the list.
+    `inline`: each row ends with its effect; otherwise the effect of the row under the cursor is shown below the list.
     """
 
     AUTO_FOCUS = "OptionList"
@@ -47,7 +46,7 @@ class MenuDialog(Dialog):
         explain: Callable[[], str],
         inline: bool = True,
     ) -> None:
-        super().__init__(session, title, keys="digit or enter chooses   escape leaves")
+        super().__init__(session, title, keys="digit or enter chooses   escape cancels")
         self._list = choices
         self._choices: tuple[Choice, ...] = ()
         self._rows: tuple[Content, ...] = ()
@@ -55,15 +54,15 @@ class MenuDialog(Dialog):
         self._inline = inline
 
     def body(self) -> Iterable[Widget]:
-        """What to know, the list, and room for the effect of the row under the cursor."""
+        """Return the explanation, the list and a line for the effect of the row under the cursor."""
         return line("explained", hint=True), OptionList(id="choices", markup=False), line("effect")
 
     def buttons(self) -> Iterable[Button]:
-        """Choose the row under the cursor, or leave."""
-        return button("Choose", "choose", "enter"), button("Leave", "leave", "escape")
+        """Return the Choose and Cancel buttons."""
+        return button("Choose", "choose", "enter"), button("Cancel", "cancel", "escape")
 
     def renew(self) -> None:
-        """List the choices anew where they changed, and say what the one under the cursor would do now."""
+        """List the choices again if they changed, and show the effect of the one under the cursor."""
         self.say("explained", self._explain())
         self._choices = tuple(self._list())
         rows = self._listed()
@@ -75,12 +74,12 @@ class MenuDialog(Dialog):
         self._say_effect()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Another row, another effect."""
+        """Show the effect of the row that the cursor is on now."""
         event.stop()
         self._say_effect()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A click chooses."""
+        """Choose the clicked row."""
         event.stop()
         self.action_pick(event.option_index)
 
@@ -91,12 +90,11 @@ class MenuDialog(Dialog):
             self.action_pick(at)
 
     def action_pick(self, at: int) -> None:
-        """Choose row `at`, counted from 0; one that would be refused says why and stays."""
+        """Choose row `at`, counted from 0. A row that is refused shows the reason, and the dialog stays open."""
         if at >= len(self._choices):
             return
-        command = self._choices[at].command
-        if self.session.decide(command).status is not Status.REFUSED:
-            self.dismiss((command,))
+        if (answer := self.decided(self._choices[at].command)) is not None:
+            self.dismiss(answer)
             return
         self.query_one(OptionList).highlighted = at
         self._say_effect()
@@ -109,7 +107,7 @@ class MenuDialog(Dialog):
         self.say("effect", "" if self._inline else told(self.session.decide(self._choices[at].command)))
 
     def _listed(self) -> tuple[Content, ...]:
-        """A row for each choice. The effects are a column where all fit in it, else each is a line below its label."""
+        """Return a row for each choice: the effects in a column if all fit, else each on a line below its label."""
         labels = [f"{number if number < 10 else ' '}  {choice.label}" for number, choice in enumerate(self._choices, 1)]
         if not self._inline:
             return tuple(map(Content, labels))
@@ -122,5 +120,5 @@ class MenuDialog(Dialog):
         )
 
     def _room(self) -> int:
-        """Columns of a row beside the list's scroll bar; the box is as wide as its style says."""
+        """Return the columns of a row without the list's scroll bar; the width of the box is that of its style."""
         return min(74, self.app.size.width * 96 // 100) - 6

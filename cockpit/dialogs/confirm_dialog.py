@@ -1,4 +1,4 @@
-"""Asking once more before something that is not easily taken back, with exactly what it does."""
+"""The dialog that asks for confirmation of a command that is hard to undo, with its predicted effect."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from engine.protocol.state import RunState
 
 
 class ConfirmDialog(Dialog):
-    """Says what `command` does, in the rule book's words and in those of `explain`; sends it by enter or y."""
+    """Shows the predicted effect of `command` and the lines of `explain`; enter or y confirms it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y", "confirm", "confirm", show=False),
-        Binding("n", "leave", "leave", show=False),
+        Binding("n", "cancel", "cancel", show=False),
     ]
 
     def __init__(
@@ -35,21 +35,21 @@ class ConfirmDialog(Dialog):
         danger: bool = True,
     ) -> None:
         what = heading or title(command)
-        super().__init__(session, what[:1].upper() + what[1:], keys="enter does it   escape leaves", danger=danger)
+        super().__init__(session, what[:1].upper() + what[1:], keys="enter confirms   escape cancels", danger=danger)
         self.command = command
         self._explain = explain
         self._danger = danger
 
     def body(self) -> Iterable[Widget]:
-        """The effect, then what to know about it."""
+        """Return a line for the effect and one for the explanation."""
         return line("effect"), line("explained")
 
     def buttons(self) -> Iterable[Button]:
-        """Do it, or leave."""
-        return button("Do it", "confirm", "enter", danger=self._danger), button("Leave", "leave", "escape")
+        """Return the Confirm and Cancel buttons."""
+        return button("Confirm", "confirm", "enter", danger=self._danger), button("Cancel", "cancel", "escape")
 
     def renew(self) -> None:
-        """The effect as it would be now."""
+        """Show the effect on the newest state."""
         outcome = self.session.decide(self.command)
         self.say("effect", told(outcome))
         state = self.session.state
@@ -57,6 +57,6 @@ class ConfirmDialog(Dialog):
         self.query_one("#confirm", Button).disabled = outcome.status is Status.REFUSED
 
     def action_confirm(self) -> None:
-        """Close with the command, unless it would be refused by now: the reason stands in the box."""
-        if self.session.decide(self.command).status is not Status.REFUSED:
-            self.dismiss((self.command,))
+        """Close with the command, unless it is refused by now: the box shows the reason."""
+        if (answer := self.decided(self.command)) is not None:
+            self.dismiss(answer)

@@ -1,4 +1,4 @@
-"""Which commands are asked about once more before they are sent, and what is said then."""
+"""The commands that need a confirmation before they are sent, and the text of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.protocol.state import RunState
 
 
 def asked_first(session: Session, command: Command) -> ConfirmDialog | None:
-    """The dialog that stands between a person and `command`; None where the command may go at once."""
+    """Return the dialog that asks for confirmation of `command`; `None` if it needs none."""
     state = session.state
     if state is None:
         return None
@@ -37,8 +37,8 @@ def asked_first(session: Session, command: Command) -> ConfirmDialog | None:
 
 def _demotion(state: RunState) -> Sequence[str]:
     return (
-        "What goes off costs nothing from the next step on, and its parameters are kept. Coming back, it starts with "
-        "fresh moments and is blended in.",
+        "From the next step on, the components that are switched off cost nothing. Their parameters are kept. Switched "
+        "on again, they start with fresh moments and are blended in.",
         "The learning rate and the loss weights stay as they are.",
     )
 
@@ -46,9 +46,9 @@ def _demotion(state: RunState) -> Sequence[str]:
 def _rollback(state: RunState, name: str) -> Sequence[str]:
     return (
         f"It goes {way_back(state, name or state.good_checkpoint)}. Weights, moments, random state and data position "
-        "are those of the checkpoint again.",
+        "are restored from the checkpoint.",
         f"Steering is kept: learning rate, loss weights, clip, {plural(state.spec.component_noun)}.",
-        "This is not undone: the steps after the checkpoint leave the curves, the checkpoints after it are set aside.",
+        "It cannot be undone: the steps after the checkpoint leave the curves, later checkpoints are set aside.",
     )
 
 
@@ -58,27 +58,27 @@ def _early(state: RunState, name: str) -> Sequence[str]:
     return (
         f"{name} {of}, the run is in phase {state.phase}: it has passed no gate. It starts with fresh moments and is "
         "blended in.",
-        "No checkpoint is written first and no probation follows: c writes one, p goes through the gate.",
+        "No checkpoint is written first and no probation follows. c writes a checkpoint, p shows the gate.",
     )
 
 
 def _drop(state: RunState, name: str) -> Sequence[str]:
     after = state.spec.phase_of(state.refinements - {name})
     return (
-        f"Without {name} the run stands in phase {after} instead of {state.phase}.",
-        "Its parameters are kept. Coming back, it starts with fresh moments and is blended in.",
+        f"Without {name} the run is in phase {after} instead of {state.phase}.",
+        "Its parameters are kept. Switched on again, it starts with fresh moments and is blended in.",
     )
 
 
 def _unguarded(state: RunState) -> Sequence[str]:
     return (
-        "A step that is not finite still changes nothing and is named, but nothing lowers the learning rate or rolls "
-        "the run back by itself any more.",
+        "A non-finite step is still skipped and diagnosed, but there is no auto-recovery: nothing lowers the learning "
+        "rate or rolls the run back.",
     )
 
 
 def _autopilot(state: RunState) -> Sequence[str]:
     return (
-        f"From phase {state.phase} on it promotes whenever the gate is green, each time with a checkpoint first and a "
-        "probation after. It never forces a gate.",
+        f"From phase {state.phase} on it promotes when the gate is ready, with a checkpoint before each promotion and "
+        "a probation after it. It never forces a gate.",
     )

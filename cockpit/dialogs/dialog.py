@@ -1,8 +1,9 @@
-"""What every dialog is: a box over the screen that answers with commands and stays true while it is open."""
+"""Base of all dialogs: a box over the screen that returns commands and is updated while it is open."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,23 +15,33 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
 from cockpit.session.session import Session, SessionUpdate
+from cockpit.terminal.textual_private import MeasuresAgain
 from cockpit.text.command_text import changes_nothing, describe_outcome
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Status
 
-Answer = tuple[Command, ...]
-"""The commands that a dialog was closed with; none when it was left."""
+
+@dataclass(frozen=True, slots=True)
+class DecidedCommand:
+    """A command to send, with its outcome on the state of that moment."""
+
+    command: Command
+    outcome: Outcome
+
+
+Answer = tuple[DecidedCommand, ...]
+"""The commands that a dialog was closed with; empty if it was cancelled."""
 
 PASS, FAIL, CARE = "✓", "✗", "!"
 """Marks beside words, so that colour is never the only signal."""
 
 
-class Dialog(ModalScreen[Answer]):
-    """A box with a title, a body, and buttons; the keys work wherever the focus is."""
+class Dialog(MeasuresAgain, ModalScreen[Answer]):
+    """A box with a title, a body and buttons. Its keys work whichever widget has the focus."""
 
     AUTO_FOCUS = ""
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", show=False)]
     DEFAULT_CSS = """
     Dialog {
         align: center middle;
@@ -66,7 +77,7 @@ class Dialog(ModalScreen[Answer]):
         self.set_class(danger, "danger")
 
     def compose(self) -> ComposeResult:
-        """The box: what the dialog says, and its buttons."""
+        """Return the box with the body and the buttons."""
         with VerticalScroll(id="box", can_focus=False) as box:
             box.border_title, box.border_subtitle = self._heading, self._keys
             yield from self.body()
@@ -74,65 +85,70 @@ class Dialog(ModalScreen[Answer]):
                 yield from self.buttons()
 
     def body(self) -> Iterable[Widget]:
-        """What stands in the box."""
+        """Return the widgets above the buttons."""
         return ()
 
     def buttons(self) -> Iterable[Button]:
-        """The ways out for the mouse; the last one leaves."""
-        return (button("Leave", "leave", "escape"),)
+        """Return the buttons, the one that cancels last."""
+        return (button("Cancel", "cancel", "escape"),)
 
     def on_mount(self) -> None:
-        """Say how things stand."""
+        """Show the texts of the newest state."""
         self.renew()
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """What `update` brought may change what the dialog says."""
+        """Show the texts again if `update` has a new state or new events."""
         if self.is_attached and self.is_mounted and (update.state or update.entries):
             self.renew()
 
     def renew(self) -> None:
-        """Say how things stand now."""
+        """Show the texts of the newest state."""
+
+    def decided(self, *commands: Command) -> Answer | None:
+        """Return `commands` with their outcomes on the newest state; `None` if one of them is refused."""
+        answer = tuple(DecidedCommand(command, self.session.decide(command)) for command in commands)
+        return None if any(one.outcome.status is Status.REFUSED for one in answer) else answer
 
     def say(self, place: str, text: Content | str) -> None:
-        """Put `text` (never markup) where the dialog has that place; a place without text takes no line."""
+        """Show `text` (never markup) in the line with the id `place`; an empty text takes no line."""
         static = self.query_one(f"#{place}", Static)
         static.update(Content(text) if isinstance(text, str) else text)
         static.display = bool(text)
 
-    def action_leave(self) -> None:
+    def action_cancel(self) -> None:
         """Close without a command."""
         self.dismiss(())
 
     async def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A click does what the key on the button does."""
+        """Run the action of the clicked button, whose id is the action."""
         event.stop()
-        await self.run_action(event.button.id or "leave")
+        await self.run_action(event.button.id or "cancel")
 
 
 def button(label: str, action: str, key: str, *, danger: bool = False) -> Button:
-    """A flat button that does `action` and shows its key."""
+    """Return a flat button that runs `action` and shows its key."""
     return Button(Content(f"{label} [{key}]"), id=action, variant="error" if danger else "default", compact=True)
 
 
 def field(place: str, value: str = "") -> Input:
-    """An input whose text is selected when it gets the focus; its cursor stands still, for nothing else changes."""
+    """Return an input that selects its text when it gets the focus, with a cursor that does not blink."""
     made = Input(value, id=place, select_on_focus=True)
     made.cursor_blink = False
     return made
 
 
 def line(place: str, *, hint: bool = False) -> Static:
-    """A place for text in a dialog."""
+    """Return an empty line of text with the id `place`."""
     return Static("", id=place, classes="hint" if hint else "line", markup=False)
 
 
 def is_open_to(outcome: Outcome) -> bool:
-    """Whether a command with that outcome is worth sending: not refused, and it changes something."""
+    """Return whether a command with that outcome is worth sending: not refused, and it changes something."""
     return outcome.status is not Status.REFUSED and not changes_nothing(outcome)
 
 
 def told(outcome: Outcome, *, brief: bool = False) -> Content:
-    """An outcome in words behind its mark; `brief` leaves the word 'refused' to the mark."""
+    """Return an outcome in words after its mark; `brief` omits the word 'refused'."""
     if changes_nothing(outcome):
         return Content("= as it is now")
     match outcome.status:

@@ -1,4 +1,4 @@
-"""Steering a run by actions: commands are foretold, asked about, sent, and answered in a line."""
+"""Turn actions into commands: predict the outcome, ask for confirmation, send, and show the engine's answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from cockpit.dialogs import dialog as dialogs
-from cockpit.dialogs.action_table import ACTIONS, Effect, blocked, effect
+from cockpit.dialogs.action_table import ACTIONS, Effect, effect
 from cockpit.dialogs.confirmations import asked_first
 from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog
 from cockpit.dialogs.openers import Open, Reason, Send, Situation
@@ -16,25 +16,29 @@ from cockpit.session.session import CommandOutcome, Session, SessionUpdate
 from cockpit.text.command_text import title
 from cockpit.text.event_text import sentence
 from engine.protocol.commands import Command, PromotePhase
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Status
 
 Severity = Literal["information", "warning", "error"]
 
 
 class Opener(Protocol):
-    """What steering needs of an app; Textual's has it."""
+    """The part of a Textual app that the dispatcher uses."""
 
     def push_screen(self, screen: Dialog, callback: Callable[[dialogs.Answer | None], None]) -> object:
-        """Open a dialog; `callback` takes what it is closed with."""
+        """Open a dialog; `callback` receives its answer."""
         ...
 
     def notify(self, message: str, *, title: str, severity: Severity, markup: bool) -> None:
-        """Answer the person, in a line of its own."""
+        """Show a message."""
         ...
 
 
 class ActionDispatcher:
-    """Turns actions into commands. Give it every update of the session; `wall_clock` tells seconds since 1970."""
+    """Executes the actions that steer. Pass it every update of the session; `wall_clock` returns seconds since 1970.
+
+    The outcome of a command is decided once, and passed on to what asks, sends and remembers.
+    """
 
     def __init__(self, session: Session, opener: Opener, *, wall_clock: Callable[[], float] = time.time) -> None:
         self.session = session
@@ -44,13 +48,13 @@ class ActionDispatcher:
         self._dialog: Dialog | None = None
 
     def handles(self, action: str) -> bool:
-        """Whether the action is one of those that steer."""
+        """Return whether the action is one of those that steer."""
         return action in ACTIONS
 
     def dispatch(self, action: str, argument: str = "") -> None:
-        """Do what the key of `action` does; where nothing happens it says why. Raises KeyError for no such action."""
-        chosen, reason = ACTIONS[action], blocked(self.session)
-        if reason or self.session.state is None:
+        """Execute `action`, or show why it does nothing. Raises KeyError for an unknown action."""
+        chosen = ACTIONS[action]
+        if reason := self.session.refusal:
             self._refuse(_named(action), reason)
             return
         match chosen.plan(self._situation(argument)):
@@ -64,23 +68,27 @@ class ActionDispatcher:
                     text += " (once more: the intervention before it)"
                 self._refuse(_named(action), text)
 
-    def steer(self, command: Command) -> None:
-        """Give `command`, after asking once more where it is dangerous; a refusal is said at once, nothing is sent."""
+    def steer(self, command: Command, outcome: Outcome | None = None) -> None:
+        """Send `command`, after a confirmation if it is hard to undo; a refusal is shown and nothing is sent.
+
+        `outcome` is that of the command, `None` if it has not been decided yet. A promotion goes through the gate.
+        """
         if isinstance(command, PromotePhase):
             self.dispatch("promote")
             return
-        outcome, dialog = self.session.decide(command), asked_first(self.session, command)
-        if dialog is None or outcome.status is Status.REFUSED:
-            self._send(command)
+        outcome = outcome or self.session.decide(command)
+        dialog = None if outcome.status is Status.REFUSED else asked_first(self.session, command)
+        if dialog is None:
+            self._send(command, outcome)
         else:
             self._open(dialog, asked=True)
 
     def effect(self, action: str, argument: str = "") -> Effect:
-        """What `action` would do now, or why it would do nothing. Raises KeyError for one that does not steer."""
+        """Return what `action` would do now, or why it would do nothing. Raises KeyError for an unknown action."""
         return effect(action, self.session, self._situation(argument))
 
     def apply_update(self, update: SessionUpdate) -> None:
-        """Say how commands ended, and keep an open dialog true."""
+        """Show how commands ended, and update the open dialog."""
         for answer in update.answers:
             self._tell(answer)
             self._settle(answer)
@@ -91,26 +99,26 @@ class ActionDispatcher:
         return replace(self._memory, argument=argument, now=self._wall_clock())
 
     def _open(self, dialog: Dialog, *, asked: bool, undo: bool = False) -> None:
-        def answered(commands: dialogs.Answer | None) -> None:
+        def answered(answer: dialogs.Answer | None) -> None:
             self._dialog = None
-            for command in commands or ():
+            for decided in answer or ():
                 if asked:
-                    self._send(command, undo=undo)
+                    self._send(decided.command, decided.outcome, undo=undo)
                 else:
-                    self.steer(command)
+                    self.steer(decided.command, decided.outcome)
 
         self._dialog = dialog
         self._opener.push_screen(dialog, answered)
 
-    def _send(self, command: Command, *, undo: bool = False) -> None:
-        outcome = self.session.send(command)
+    def _send(self, command: Command, outcome: Outcome, *, undo: bool = False) -> None:
+        outcome = self.session.send(command, outcome)
         if outcome.status is Status.REFUSED:
             self._refuse(title(command), outcome.reason)
         elif undo:
             self._memory = replace(self._memory, undos=(*self._memory.undos, command))
 
     def _settle(self, answer: CommandOutcome) -> None:
-        """An undo that was answered has its number in the journal, by which it is known as one from now on."""
+        """Remember an undo that was answered by its number in the journal."""
         left = tuple(command for command in self._memory.undos if command is not answer.pending.command)
         if len(left) < len(self._memory.undos):
             done = self._memory.undone_by | {answer.entry.command_id or 0}
@@ -139,5 +147,5 @@ class ActionDispatcher:
 
 
 def _named(action: str) -> str:
-    """An action in words: 'lower LR'."""
+    """Return an action in words: 'lower LR'."""
     return action.replace("_", " ").replace("lr", "LR")

@@ -1,4 +1,4 @@
-"""The gate to the next phase: its checks as they stand, what the phase adds, and how to enter it all the same."""
+"""The gate to the next phase: its checks, what the phase adds, and the keys that promote or force."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from cockpit.session.session import Session
 from cockpit.text.format import listed, number
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Status
 from engine.protocol.state import GateCheck, RunState
 
 _PENDING: Final = "-"
-"""Before a check that was not measured yet: it has neither passed nor failed."""
+"""The mark of a check that was not measured yet: it has neither passed nor failed."""
 
 
 class GateDialog(Dialog):
-    """Enter promotes while every check is green; past a red one it takes f, and then another key: F."""
+    """Enter promotes if every check is green. A forced promotion takes two different keys, f and then F."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "promote", "promote", show=False),
@@ -34,74 +35,79 @@ class GateDialog(Dialog):
 
     def __init__(self, session: Session, heading: str = "") -> None:
         phase = session.state.phase + 1 if session.state else ""
-        super().__init__(session, heading or f"The gate to phase {phase}", keys="escape leaves")
+        super().__init__(session, heading or f"The gate to phase {phase}", keys="escape cancels")
         self._armed = False
         self._pressed_on_red = False
 
     def body(self) -> Iterable[Widget]:
-        """What to press, which a low terminal must not cut; the checks, what the phase adds, what happens around it."""
+        """Return the keys first, which a low terminal must not cut, then the checks and what a promotion does."""
         return line("press"), line("phase"), line("checks"), line("adds"), line("around", hint=True)
 
     def buttons(self) -> Iterable[Button]:
-        """Promote; force in two presses of different buttons; leave."""
+        """Return the Promote button, two buttons that force in two clicks, and the Cancel button."""
         return (
             button("Promote", "promote", "enter"),
             button("Force", "arm", "f", danger=True),
             button("Promote, forced", "force", "F", danger=True),
-            button("Leave", "leave", "escape"),
+            button("Cancel", "cancel", "escape"),
         )
 
     def renew(self) -> None:
-        """The gate as it stands: a check that turned green meanwhile opens it."""
-        state, outcome = self.session.state, self.session.decide(c.PromotePhase(force=True))
-        event = outcome.event
+        """Show the gate of the newest state."""
+        self._show(self.session.decide(c.PromotePhase(force=True)))
+
+    def _show(self, outcome: Outcome) -> None:
+        """Show the gate, given the outcome of a forced promotion: its event says whether a check is red."""
+        state, event = self.session.state, outcome.event
         if state is None or not isinstance(event, e.PhasePromoted):
-            self._shut(outcome.reason)
+            self._refuse(outcome.reason)
             return
-        shut = verdict(state.gate)
-        self._armed = self._armed and bool(shut)
-        self._pressed_on_red = self._pressed_on_red and bool(shut)
+        blocked = verdict(state.gate) if event.forced else ""
+        self._armed = self._armed and bool(blocked)
+        self._pressed_on_red = self._pressed_on_red and bool(blocked)
         self.say("phase", f"Phase {phase_title(state)}, since step {state.phase_started_at}")
         self.say("checks", _checks(state.gate))
         self.say("adds", _adds(self.session, state, event))
         self.say("around", _around(state))
-        self.say("press", self._press(shut))
-        self._show_buttons(red=bool(shut))
+        self.say("press", self._press(blocked))
+        self._show_buttons(red=bool(blocked))
 
     def action_promote(self) -> None:
-        """Enter the next phase, unless a check is red."""
-        if self.session.decide(c.PromotePhase()).status is Status.REFUSED:
-            self._pressed_on_red = True
-            self.renew()
+        """Promote to the next phase, unless the gate is blocked."""
+        if (answer := self.decided(c.PromotePhase())) is not None:
+            self.dismiss(answer)
             return
-        self.dismiss((c.PromotePhase(),))
+        self._pressed_on_red = True
+        self.renew()
 
     def action_arm(self) -> None:
-        """The first of the two keys past a red check."""
-        if self.session.decide(c.PromotePhase()).status is Status.REFUSED:
-            self._armed = self.session.decide(c.PromotePhase(force=True)).status is not Status.REFUSED
-            self.renew()
+        """Prepare a forced promotion, if a check is red: the first of its two keys."""
+        outcome = self.session.decide(c.PromotePhase(force=True))
+        self._armed = outcome.status is not Status.REFUSED
+        self._show(outcome)
 
     def action_force(self) -> None:
-        """The second key: enter the phase against the red check."""
-        if self._armed and self.session.decide(c.PromotePhase(force=True)).status is not Status.REFUSED:
-            self.dismiss((c.PromotePhase(force=True),))
+        """Promote although a check is red: the second of the two keys."""
+        if self._armed and (answer := self.decided(c.PromotePhase(force=True))) is not None:
+            self.dismiss(answer)
 
-    def _press(self, shut: str) -> Content:
-        if not shut:
-            return Content.assemble((f"{PASS} the gate is open: ", "$text-success"), "enter promotes")
+    def _press(self, blocked: str) -> Content:
+        if not blocked:
+            return Content.assemble((f"{PASS} gate ready: ", "$text-success"), "enter promotes")
         if self._armed:
-            armed = f"{CARE} {shut}: F promotes all the same, and it is recorded as forced"
+            armed = f"{CARE} gate blocked, {blocked}: F promotes all the same, and it is recorded as forced"
             return Content.styled(armed, "$text-error bold")
         nothing = "enter does nothing, " if self._pressed_on_red else ""
-        return Content.assemble((f"{FAIL} {shut}: ", "$text-error"), f"{nothing}f goes on to a forced promotion")
+        said = (f"{FAIL} gate blocked, {blocked}: ", "$text-error")
+        return Content.assemble(said, f"{nothing}f goes on to a forced promotion")
 
     def _show_buttons(self, *, red: bool) -> None:
         self.query_one("#promote", Button).disabled = red
         self.query_one("#arm", Button).display = red and not self._armed
         self.query_one("#force", Button).display = self._armed
 
-    def _shut(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> None:
+        """Show only the reason why no promotion is possible at all."""
         for place in ("phase", "checks", "adds", "around"):
             self.say(place, "")
         self.say("press", Content.assemble((f"{FAIL} refused: ", "$text-error"), reason))
@@ -124,7 +130,7 @@ def _checks(gate: tuple[GateCheck, ...]) -> Content:
 
 
 def verdict(gate: tuple[GateCheck, ...]) -> str:
-    """Why a gate is shut: '1 check is red, 2 are pending'; '' where it is open."""
+    """Return why a gate is blocked: '1 check is red, 2 are pending'; empty string if it is ready."""
     red = sum(check.measured and not check.passed for check in gate)
     pending = sum(not check.measured for check in gate)
     said = [f"{red} check{' is' if red == 1 else 's are'} red"] if red else []

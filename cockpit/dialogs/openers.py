@@ -1,4 +1,4 @@
-"""The dialogs behind the steering keys: which one opens for which situation, or why none does."""
+"""Return the plan of each key that steers: the dialog to open, the command to send, or the reason why neither."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from engine.protocol.task_spec import TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a plan depends on. `argument` says for what; `now` is the time in seconds since 1970.
+    """The input of a plan. `argument` is that of the action, `now` the time in seconds since 1970.
 
-    The rest is what this screen remembers: undos that were sent and are not answered, the numbers of those that were,
-    and entries that undo goes past.
+    `undos` were sent and are not answered yet, `undone_by` are the numbers of those that were answered, and `passed`
+    the ids of entries that undo skips.
     """
 
     session: Session
@@ -47,21 +47,21 @@ class Situation:
 
     @property
     def state(self) -> RunState:
-        """The newest state; a plan is only asked for once there is one."""
+        """The newest state. Ask only once there is one."""
         assert self.session.state is not None
         return self.session.state
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Give this command, after asking once more where it is dangerous."""
+    """Send this command, after a confirmation if it is hard to undo."""
 
     command: Command
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open the dialog that `make` makes; what it answers is sent. `asked` where it has shown the effect itself."""
+    """Open the dialog that `make` returns and send its answer. `asked`: the dialog itself is the confirmation."""
 
     make: Callable[[], Dialog]
     asked: bool = False
@@ -70,7 +70,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Nothing happens, because; undo goes past `entry` the next time."""
+    """Show why nothing happens; the next undo skips `entry`."""
 
     text: str
     entry: Entry | None = None
@@ -80,7 +80,7 @@ Plan = Send | Open | Reason
 
 
 def promote(situation: Situation) -> Plan:
-    """The gate, unless there is no further phase."""
+    """Open the gate, unless there is no further phase."""
     outcome = situation.session.decide(c.PromotePhase(force=True))
     return (
         Reason(outcome.reason)
@@ -90,22 +90,22 @@ def promote(situation: Situation) -> Plan:
 
 
 def weight(situation: Situation) -> Plan:
-    """The loss terms; the argument is the one to begin with."""
+    """Open the dialog for loss weights; the argument is the term to begin with."""
     if not situation.session.spec.terms:
         return Reason("the task has no loss terms")
     return Open(lambda: WeightDialog(situation.session, situation.argument))
 
 
 def optimizer(situation: Situation) -> Plan:
-    """Adam or AdamW."""
+    """Open the choice between Adam and AdamW."""
     session = situation.session
-    explain = "Where training is still unstable: try Adam instead of AdamW. The moments are kept."
+    explain = "If training is still unstable, try Adam instead of AdamW. The moments are kept."
     choices = tuple(Choice(name, c.SetOptimizer(name)) for name in OPTIMIZERS)
     return Open(lambda: MenuDialog(session, "Optimizer", lambda: choices, explain=lambda: explain))
 
 
 def batch(situation: Situation) -> Plan:
-    """Batches per update and samples per batch."""
+    """Open the inputs for batches per update and samples per batch."""
     state = situation.state
     fields = (
         Field(
@@ -119,12 +119,12 @@ def batch(situation: Situation) -> Plan:
             lambda text: c.SetBatchSize(whole_number(text)),
         ),
     )
-    explain = "Where training is still unstable: a batch of 4; accumulation where the memory does not allow it."
+    explain = "If training is still unstable, try a batch of 4, or accumulation if memory is short."
     return Open(lambda: ValueDialog(situation.session, "Batch", fields, explain=explain))
 
 
 def clip(situation: Situation) -> Plan:
-    """The bound on the gradient norm."""
+    """Open the input for the bound on the gradient norm."""
     state, newest = situation.state, situation.session.state
     norm = number(newest.grad_norm) if newest else "-"
     clipped = f"The newest norm is {norm}; {100 * state.clip_rate:.0f} % of the newest steps were clipped."
@@ -133,13 +133,13 @@ def clip(situation: Situation) -> Plan:
 
 
 def note(situation: Situation) -> Plan:
-    """A line for the journal."""
+    """Open the input for a note in the journal."""
     field = Field(f"at step {situation.state.step}", situation.argument, c.AddNote)
     return Open(lambda: ValueDialog(situation.session, "Note", (field,)))
 
 
 def rollback(situation: Situation) -> Plan:
-    """The checkpoints to go back to; the argument names one right away."""
+    """Open the list of checkpoints, or roll back to the one that the argument names."""
     session = situation.session
     if situation.argument:
         return Send(c.Rollback(situation.argument))
@@ -158,20 +158,18 @@ def rollback(situation: Situation) -> Plan:
         f"   {'step':>8} {'back':>7} {'loss':>8} {session.spec.score_title or '-':>7.7}  {'kind':10} {'good':6} age"
     )
     return Open(
-        lambda: MenuDialog(
-            session, "Roll back: what was steered is kept", choices, explain=lambda: explain, inline=False
-        )
+        lambda: MenuDialog(session, "Roll back: steering is kept", choices, explain=lambda: explain, inline=False)
     )
 
 
 def rollback_says(situation: Situation) -> str:
-    """What the key leads to."""
+    """Return how far back the last good checkpoint is."""
     good = situation.state.good_checkpoint
     return f"last good: {way_back(situation.state, good)}" if good else "no checkpoint is known to be good yet"
 
 
 def undo(situation: Situation) -> Plan:
-    """The last intervention of a person, shown before it is taken back."""
+    """Ask for confirmation of the command that takes back the last intervention of a person."""
     session = situation.session
     if situation.undos:
         return Reason("the undo before is still on its way")
@@ -179,7 +177,7 @@ def undo(situation: Situation) -> Plan:
     if isinstance(plan, NoUndo):
         return Reason(plan.reason, plan.entry)
     if isinstance(plan.entry.event, PhaseDemoted):
-        heading = f"Undo: {_taken_back(plan)}, through the gate again"
+        heading = f"Undo: {_taken_back(plan)}, through the gate"
         return Open(lambda: GateDialog(session, heading), asked=True, undo=True)
     outcome = session.decide(plan.command)
     if outcome.status is Status.REFUSED:
@@ -195,7 +193,7 @@ def undo(situation: Situation) -> Plan:
 
 
 def undo_says(situation: Situation) -> str:
-    """What would be taken back."""
+    """Return what would be taken back."""
     plan = _undo_plan(situation)
     if isinstance(plan, NoUndo):
         return plan.reason
@@ -203,15 +201,17 @@ def undo_says(situation: Situation) -> str:
 
 
 def remedies(situation: Situation) -> Plan:
-    """What helps against the newest incident that nobody has acknowledged, the recommended remedy first."""
+    """Open the list of remedies for the newest incident that is not acknowledged, the recommended one first."""
     session, incident = situation.session, _incident(situation)
     if incident is None:
         return Reason("there is no alert to find a remedy for")
-    if not remedies_of(incident, session.state or situation.state):
+    then = session.now
+    if not remedies_of(incident, then.state, then.outcome_of):
         return Reason(account(incident, situation.session.spec).remedy or "no command helps against this alert")
 
     def choices() -> Sequence[Choice]:
-        found = remedies_of(_incident(situation) or incident, session.state or situation.state)
+        now = then if session.state is None else session.now
+        found = remedies_of(_incident(situation) or incident, now.state, now.outcome_of)
         return tuple(
             Choice(remedy.label if number else f"{remedy.label} (recommended)", remedy.command)
             for number, remedy in enumerate(found)
@@ -221,7 +221,7 @@ def remedies(situation: Situation) -> Plan:
 
 
 def remedies_says(situation: Situation) -> str:
-    """Which incident the menu is for."""
+    """Return the line of the incident that the remedies are for; empty string if there is none."""
     incident = _incident(situation)
     return incident_line(incident) if incident else ""
 
@@ -245,7 +245,7 @@ def _done(entry: Entry, spec: TaskSpec) -> str:
 
 
 def _incident(situation: Situation) -> Incident | None:
-    """The newest open one, or the one that the event belongs to whose id is the argument."""
+    """Return the newest open incident, or the incident of the event whose id is the argument; `None` without one."""
     incidents, argument = situation.session.incidents, situation.argument
     if argument.isdigit():
         number = incidents.numbers.get(int(argument))

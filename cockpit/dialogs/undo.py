@@ -1,4 +1,4 @@
-"""Taking back the last intervention of a person: which one that is, what it was, and the command that reverses it."""
+"""Undo the last intervention of a person: find it, name it, and return the command that reverses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typing values: each is judged by the rule book while it is typed, and enter sends those that change something."""
+"""The dialog for typed values: it shows the predicted outcome of each, and enter sends those that change something."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input
 
-from cockpit.dialogs.dialog import FAIL, Dialog, button, field, is_open_to, line, told
+from cockpit.dialogs.dialog import FAIL, DecidedCommand, Dialog, button, field, is_open_to, line, told
 from cockpit.session.session import Session
 from engine.errors import UserError
 from engine.protocol.commands import Command
+from engine.protocol.decide import refused
 from engine.protocol.events import Status
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value: what it is, what it is now, and how a text becomes the command; `read` raises UserError."""
+    """One value: its label, its current text, and `read`, which turns a text into the command or raises UserError."""
 
     label: str
     value: str
@@ -28,19 +29,19 @@ class Field:
 
 
 class ValueDialog(Dialog):
-    """One input for each field; `explain` says what to know above them."""
+    """One input for each field, below the text of `explain`."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "send", show=False)]
 
     def __init__(self, session: Session, title: str, fields: Sequence[Field], *, explain: str = "") -> None:
         moves = "tab next field   " if len(fields) > 1 else ""
-        super().__init__(session, title, keys=f"{moves}enter sends   escape leaves")
+        super().__init__(session, title, keys=f"{moves}enter sends   escape cancels")
         self._fields = tuple(fields)
         self._explain = explain
 
     def body(self) -> Iterable[Widget]:
-        """The explanation, then label, input and verdict of every field."""
+        """Return the explanation, then label, input and outcome of every field."""
         if self._explain:
             explained = line("explained", hint=True)
             explained.update(Content(self._explain))
@@ -54,21 +55,21 @@ class ValueDialog(Dialog):
         yield line("complaint")
 
     def buttons(self) -> Iterable[Button]:
-        """Send, or leave."""
-        return button("Send", "submit", "enter"), button("Leave", "leave", "escape")
+        """Return the Send and Cancel buttons."""
+        return button("Send", "submit", "enter"), button("Cancel", "cancel", "escape")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Judge while it is typed."""
+        """Show the outcome of what is typed."""
         event.stop()
         self.renew()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in an input."""
+        """Send on enter in an input."""
         event.stop()
         self.action_submit()
 
     def renew(self) -> None:
-        """The verdict on every value as it stands; a field that was empty and still is has none."""
+        """Show the outcome of every value; a field that was and is empty has none."""
         for index, value in enumerate(self._fields):
             is_untouched = not value.value and not self._typed(index)
             self.say(f"verdict{index}", "" if is_untouched else self._judged(index))
@@ -76,23 +77,23 @@ class ValueDialog(Dialog):
 
     def action_submit(self) -> None:
         """Send every value that changes something; one that cannot be sent keeps the box open."""
-        commands: list[Command] = []
+        answer: list[DecidedCommand] = []
         for index in range(len(self._fields)):
             command = self._command(index)
-            outcome = None if isinstance(command, str) else self.session.decide(command)
-            if isinstance(command, str) or outcome is None or outcome.status is Status.REFUSED:
+            outcome = refused(command) if isinstance(command, str) else self.session.decide(command)
+            if isinstance(command, str) or outcome.status is Status.REFUSED:
                 self.say(f"verdict{index}", self._judged(index))
                 self.query_one(f"#value{index}", Input).focus()
                 return
             if is_open_to(outcome):
-                commands.append(command)
-        if commands:
-            self.dismiss(tuple(commands))
+                answer.append(DecidedCommand(command, outcome))
+        if answer:
+            self.dismiss(tuple(answer))
         else:
             self.say("complaint", f"{FAIL} nothing is changed: type another value")
 
     def _command(self, index: int) -> Command | str:
-        """The command that field `index` spells, or why it spells none."""
+        """Return the command of field `index`, or why its text is none."""
         try:
             return self._fields[index].read(self._typed(index))
         except UserError as error:
@@ -109,7 +110,7 @@ class ValueDialog(Dialog):
 
 
 def real(text: str) -> float:
-    """The number in `text`. Raises UserError."""
+    """Return the number in `text`. Raises UserError."""
     try:
         return float(text)
     except ValueError:
@@ -117,7 +118,7 @@ def real(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """The whole number in `text`. Raises UserError."""
+    """Return the whole number in `text`. Raises UserError."""
     try:
         return int(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Giving a loss term another weight: every term with its weight, raw loss and chance level, and the value typed."""
+"""The dialog for the weight of a loss term: every term with its weight, raw loss and chance level, and an input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList
 from textual.widgets.option_list import Option
 
-from cockpit.dialogs.dialog import FAIL, Dialog, button, field, is_open_to, line, told
+from cockpit.dialogs.dialog import FAIL, DecidedCommand, Dialog, button, field, is_open_to, line, told
 from cockpit.dialogs.value_dialog import real
 from cockpit.session.session import Session
 from cockpit.text.format import number
@@ -22,7 +22,7 @@ _COLUMNS = f"   {'term':16}{'weight':>9}{'raw loss':>11}{'chance':>9}"
 
 
 class WeightDialog(Dialog):
-    """Up and down choose the term, also while the value is typed; `term` is the one to begin with."""
+    """Up and down choose the term, also while a value is typed. `term` is the term to begin with."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -32,28 +32,28 @@ class WeightDialog(Dialog):
     ]
 
     def __init__(self, session: Session, term: str = "") -> None:
-        super().__init__(session, "Weight of a loss term", keys="up/down term   enter sends   escape leaves")
+        super().__init__(session, "Weight of a loss term", keys="up/down term   enter sends   escape cancels")
         self._terms = session.spec.term_names
         self._at = self._terms.index(term) if term in self._terms else 0
         self._rows: tuple[str, ...] = ()
 
     def body(self) -> Iterable[Widget]:
-        """The terms, the value, and the verdict on it."""
+        """Return the terms, the input and a line for the outcome."""
         columns = line("columns", hint=True)
         columns.update(Content(_COLUMNS))
         return columns, OptionList(id="terms", markup=False), field("value"), line("effect")
 
     def buttons(self) -> Iterable[Button]:
-        """Send, or leave."""
-        return button("Send", "submit", "enter"), button("Leave", "leave", "escape")
+        """Return the Send and Cancel buttons."""
+        return button("Send", "submit", "enter"), button("Cancel", "cancel", "escape")
 
     def on_mount(self) -> None:
-        """The weight of the first term stands in the input."""
+        """Put the weight of the first term into the input."""
         self.renew()
         self._show_term()
 
     def renew(self) -> None:
-        """The terms as they stand now, and the verdict on what is typed."""
+        """Show the terms of the newest state, and the outcome of what is typed."""
         rows = tuple(map(self._row, self._terms))
         if rows != self._rows:
             self._rows = rows
@@ -64,38 +64,38 @@ class WeightDialog(Dialog):
         self._judge()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Another term, another weight to change."""
+        """Put the weight of the term that the cursor is on now into the input."""
         event.stop()
         if event.option_index != self._at:
             self._at = event.option_index
             self._show_term()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A click or enter on a term goes on to its value."""
+        """Go to the input on a click or enter on a term."""
         event.stop()
         self._at = event.option_index
         self._show_term()
         self.query_one(Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Judge while it is typed."""
+        """Show the outcome of what is typed."""
         event.stop()
         self._judge()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the input."""
+        """Send on enter in the input."""
         event.stop()
         self.action_submit()
 
     def action_move(self, by: int) -> None:
-        """The term above or below."""
+        """Go to the term above or below."""
         self.query_one(OptionList).highlighted = (self._at + by) % len(self._terms)
 
     def action_submit(self) -> None:
-        """Close with the command, unless it would be refused or change nothing: the box says so."""
+        """Close with the command, unless it is refused or changes nothing, as the box shows."""
         command = self._command()
-        if isinstance(command, c.SetLossWeight) and is_open_to(self.session.decide(command)):
-            self.dismiss((command,))
+        if isinstance(command, c.SetLossWeight) and is_open_to(outcome := self.session.decide(command)):
+            self.dismiss((DecidedCommand(command, outcome),))
 
     def _command(self) -> c.SetLossWeight | str:
         try:

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.geometry import Region
-from textual.messages import Layout
 from textual.strip import Strip
 
 from cockpit.terminal.textual_private import (
     ChopsUpdate,
     OpenCompositor,
-    forget_measures,
     installed_version,
     set_compositor,
 )
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
 
 TESTED_VERSIONS: Final = ("8.2.0", "8.2.1", "8.2.2", "8.2.3", "8.2.4", "8.2.5", "8.2.6", "8.2.7", "8.2.8")
 """Versions of Textual that the frugal compositor was tested with, as it depends on internals."""
-
-
-class MeasuresAgain:
-    """Mixin for a screen: a widget that requests a layout is measured again before it.
-
-    Textual keeps the size from between two changes of a widget's content. The mixin comes before the screen's base
-    class and is no screen, as Textual takes a style from the first base only.
-    """
-
-    def on_layout(self, message: Layout) -> None:
-        """Discard the widget's cached size."""
-        forget_measures(message.widget)
 
 
 class FrugalCompositor(OpenCompositor):

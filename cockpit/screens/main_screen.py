@@ -13,7 +13,6 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
-from cockpit.dialogs.action_table import blocked
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.panels.status.alert_banner import Banner
 from cockpit.panels.status.header import Header
@@ -22,7 +21,7 @@ from cockpit.panels.toolkit.panel import Panel
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
-from cockpit.screens.compositor import MeasuresAgain, hold_back, install_compositor
+from cockpit.screens.compositor import hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
 from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
@@ -30,6 +29,7 @@ from cockpit.screens.tabs import side_panels, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.terminal.textual_private import MeasuresAgain
 from cockpit.text.format import escape_control
 from engine.protocol.events import Activity
 
@@ -261,7 +261,7 @@ def _present(session: Session, tab: str, *, alerted: bool) -> Present:
     """Return the present inputs of the key bar."""
     state = session.state
     paused = state is not None and state.activity is Activity.PAUSED
-    return Present(tab=tab, paused=paused, steerable=state is None or not blocked(session), alerted=alerted)
+    return Present(tab=tab, paused=paused, steerable=state is None or not session.refusal, alerted=alerted)
 
 
 def _shows_itself(panel: Panel) -> bool:

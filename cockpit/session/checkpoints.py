@@ -1,4 +1,4 @@
-"""The checkpoints that a rollback can go to, with what is known of each."""
+"""The checkpoints for a rollback, with step, loss, score and age of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Checkpoint:
 
 
 def checkpoints_of(state: RunState, entries: Sequence[Entry]) -> tuple[Checkpoint, ...]:
-    """The checkpoints that are on disk now, newest step first; `entries` are all events of the run, oldest first."""
+    """Return the checkpoints on disk, newest step first; `entries` are all events of the run, oldest first."""
     wanted, found = set(state.checkpoints), dict[str, Entry]()
     for entry in reversed(entries):
         if isinstance(entry.event, CheckpointSaved):
@@ -43,7 +43,7 @@ def step_of(name: str) -> int | None:
 
 
 def way_back(state: RunState, name: str) -> str:
-    """How far a rollback to the checkpoint goes: 'back 120 steps, from 480 to 360'."""
+    """Return how far back a rollback to the checkpoint goes: 'back 120 steps, from 480 to 360'."""
     step = step_of(name)
     if step is None:
         return f"to {name}"

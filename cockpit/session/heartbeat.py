@@ -1,4 +1,4 @@
-"""Tell from a journal whether its writer is alive, and since when."""
+"""Check whether the process that writes a journal is alive, and for how long."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Heartbeat:
         self._checked_at = self._due_at = now
 
     def observe(self, session: WriterSession | None, now: float) -> None:
-        """Take the newest session of the journal, `None` before the first."""
+        """Take the newest session that the journal has."""
         if session is not None and (self._session is None or session.id != self._session.id):
             self._began = now - max(0.0, time.time() - session.started)
             self._checked_at, self.is_gone = now - _CHECK_SECONDS, False
         self._session = session
 
     def is_of(self, session: WriterSession | None) -> bool:
-        """Return whether `session` is the one that is watched, in whatever file it was found."""
+        """Return whether `session` is the one that is watched, in any file."""
         watched = self._session
         return (
             watched is not None
@@ -37,14 +37,14 @@ class Heartbeat:
         )
 
     def due(self, now: float) -> bool:
-        """Return whether checks that are made once a second are due, and set the time of the next."""
+        """Return True about once a second, for checks that are not needed at every poll."""
         if now < self._due_at:
             return False
         self._due_at = now + _CHECK_SECONDS
         return True
 
     def elapsed(self, now: float) -> float:
-        """Return the seconds since the session began, or its length; before the first, the seconds waited for one."""
+        """Return the seconds since the session began, or its length; before the first one, the seconds waited."""
         if self._session is not None and self._session.ended is not None:
             return self._session.ended - self._session.started
         return now - self._began
@@ -54,11 +54,11 @@ class Heartbeat:
         return self._session is not None and (self._session.ended is not None or not self._session.process_exists())
 
     def age(self) -> float | None:
-        """Return the seconds since the last heartbeat, `None` if none is expected."""
+        """Return the seconds since the last heartbeat; `None` if none is expected."""
         return None if self._session is None or self._session.ended is not None else self._session.age
 
     def complaint(self, now: float) -> str:
-        """Return why a run that has not ended will record nothing more, an empty string if its process lives."""
+        """Return why the run does not continue although it did not finish; empty string if its process is alive."""
         if self._session is None:
             return ""
         if self._session.ended is not None:

@@ -1,4 +1,4 @@
-"""Commands on their way: sent without keeping the screen waiting, pending until the engine's answer arrives."""
+"""Send commands without blocking the screen, keep them pending until the engine answers, and project their effect."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from engine.journal.reader import Entry
 from engine.journal.sender import Sender
 from engine.protocol import wire
 from engine.protocol.commands import Command
+from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Status
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 
 BUSY_SECONDS: Final = 0.004
-"""How long a key may wait for the journal; after that the command goes with the next poll."""
+"""Seconds that a key may wait for the journal; after that the command is sent by the next poll."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A command that was sent and not answered yet; `sent_at` by the session's clock, in seconds.
+    """A command that was sent and is not answered yet; `sent_at` is in seconds of the session's clock.
 
-    `id` is its number in the journal, or a negative one of its own until the journal has taken it.
+    `id` is its number in the journal, or a negative number until it is in the journal.
     """
 
     id: int
@@ -33,17 +36,51 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class CommandOutcome:
-    """How a command of this screen ended: the entry carries the status and the reason.
+    """The engine's answer to a command of this screen: the entry has the status and the reason.
 
-    An entry with the number 0 is not in the journal: nobody was left to write it.
+    An entry with the id 0 is not in the journal: no process was left to write it.
     """
 
     pending: Pending
     entry: Entry
 
 
+class Projection:
+    """The state after `outcomes`, as far as the rules alone can tell.
+
+    Keys and panels ask one projection about the same commands, so it decides each command once and keeps the outcome.
+    """
+
+    def __init__(self, state: RunState, outcomes: tuple[Outcome, ...] = ()) -> None:
+        self.state = state
+        self.outcomes = outcomes
+        self._known: dict[Command, Outcome] = {}
+        self._next: dict[Command, Projection] = {}
+
+    def outcome_of(self, command: Command) -> Outcome:
+        """Return the outcome of `command` on the state."""
+        if command not in self._known:
+            self._known[command] = decide(self.state, command)
+        return self._known[command]
+
+    def after(self, commands: Iterable[Command]) -> Projection:
+        """Return the projection after `commands`, so that a second key press shows what it adds to the first."""
+        projection = self
+        for command in commands:
+            projection = projection._after_one(command)
+        return projection
+
+    def _after_one(self, command: Command) -> Projection:
+        if command not in self._next:
+            outcome, state = self.outcome_of(command), self.state
+            if outcome.event is not None:
+                state = evolve(state, outcome.event, state.step)
+            self._next[command] = Projection(state, (*self.outcomes, outcome))
+        return self._next[command]
+
+
 class Outbox:
-    """Sends to the run in `run_dir` in the name of `actor`."""
+    """Sends commands to the run in `run_dir` in the name of `actor`."""
 
     def __init__(self, run_dir: Path, actor: str) -> None:
         self.pending: tuple[Pending, ...] = ()
@@ -53,9 +90,9 @@ class Outbox:
         self._last_own = 0
 
     def send(self, command: Command, now: float) -> None:
-        """Put `command` into the mailbox, or keep it for the next try where the journal is busy.
+        """Write `command` to the journal's inbox, or keep it for the next try if the journal is busy.
 
-        Raises UserError when no living run would read it.
+        Raises UserError if no running process would read it.
         """
         waiting = any(pending.id < 0 for pending in self.pending)
         number = None if waiting else self._try(command)
@@ -65,7 +102,7 @@ class Outbox:
         self.pending = (*self.pending, Pending(number, command, now))
 
     def retry(self) -> tuple[CommandOutcome, ...]:
-        """Send what is waiting, in order; the answers are refusals of what can never be sent."""
+        """Send what was kept, in order; return refusals of what can never be sent."""
         answers: list[CommandOutcome] = []
         for pending in self.pending:
             if pending.id > 0:
@@ -81,7 +118,7 @@ class Outbox:
         return tuple(answers)
 
     def match(self, entries: Iterable[Entry]) -> tuple[CommandOutcome, ...]:
-        """The answers among new entries."""
+        """Return the answers among new entries."""
         open_ones = {pending.id: pending for pending in self.pending}
         answers: list[CommandOutcome] = []
         for entry in entries:
@@ -93,11 +130,11 @@ class Outbox:
         return tuple(answers)
 
     def abandon(self, reason: str) -> tuple[CommandOutcome, ...]:
-        """Nobody will answer any more."""
+        """Refuse all pending commands: no process will answer any more."""
         return tuple(self._refused(pending, reason) for pending in self.pending)
 
     def close(self) -> None:
-        """Give the journal back; a later `send` opens it again."""
+        """Close the journal; a later `send` opens it again."""
         if self._sender is not None:
             self._sender.close()
             self._sender = None

@@ -1,4 +1,4 @@
-"""How fast a run goes and how long it will take, from the steps of the last two minutes."""
+"""Steps per second and remaining time, from the steps of the last two minutes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 WINDOW_SECONDS: Final = 120.0
 MIN_POINTS: Final = 6
-"""Slow steps: so many observations are kept whatever their age."""
+"""Observations that are kept at any age, for slow steps."""
 
 
 class Pace:
@@ -21,7 +21,7 @@ class Pace:
         self._at: int | None = None
 
     def observe(self, now: float, step: int) -> bool:
-        """The run had completed `step` steps at `now` (seconds). True when the counter moved."""
+        """Note that `step` steps were complete at `now` (seconds); return whether the counter has changed."""
         moved = step != self._at
         if self._at is not None and step > self._at:
             self._ended.append((now, step))
@@ -33,18 +33,18 @@ class Pace:
         return moved
 
     def interrupt(self) -> None:
-        """The run stands still on purpose: what was seen before says nothing about what comes after."""
+        """Forget the observations: the run is paused."""
         self._ended.clear()
 
     def steps_per_second(self) -> float | None:
-        """Steps per second lately; None before two steps were seen to end."""
+        """Return the current steps per second; `None` before two steps have ended."""
         if len(self._ended) < 2:
             return None
         (start, first), (end, last) = self._ended[0], self._ended[-1]
         return (last - first) / max(end - start, 1e-6)
 
     def remaining(self, now: float, total: int) -> float | None:
-        """Seconds until `total` steps are done, counting down between steps too; None while nothing is known."""
+        """Return the seconds until `total` steps are done; `None` while the pace is unknown."""
         speed = self.steps_per_second()
         if speed is None or total <= 0:
             return None

@@ -1,4 +1,4 @@
-"""When the screen may look at the run again: it shares the interpreter with the training and must stay cheap."""
+"""Limit the processor time of polls: the screen shares the interpreter with the training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PollBudget:
         self._left = CPU_SHARE * LONGEST
 
     def is_due(self, *, urgent: bool = False) -> bool:
-        """Whether to look now: there is something left of the share, or it is `urgent`."""
+        """Return whether to poll now: some of the share is left, or it is `urgent`."""
         left, now = self._count(), self._clock()
         if not urgent and left < 0 and now - self._looked_at < LONGEST:
             return False
@@ -40,11 +40,11 @@ class PollBudget:
         return True
 
     def due_in(self) -> float:
-        """Seconds until the next look is due, 0 where it is."""
+        """Return the seconds until the next poll is due, 0 if it is due now."""
         return min(max(-self._count() / CPU_SHARE, 0.0), max(self._looked_at + LONGEST - self._clock(), 0.0))
 
     def has_time(self) -> bool:
-        """Whether something more may be drawn now that the next look does not have to wait for."""
+        """Return whether more may be drawn now without delaying the next poll."""
         return self._count() >= _A_LOOK
 
     def _count(self) -> float:

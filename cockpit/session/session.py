@@ -1,4 +1,4 @@
-"""Follow one run through its journal: state, events, histories, and the commands that wait for their outcome."""
+"""One run as the screen sees it: journal follower, state, events, histories and pending commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.loader import HistoryLoader
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.outbox import CommandOutcome, Outbox, Pending
+from cockpit.session.outbox import CommandOutcome, Outbox, Pending, Projection
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.state_decoder import StateDecoder
 from cockpit.session.troubles import Troubles
@@ -29,7 +29,7 @@ from engine.journal.tail import JournalTail
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, decide, refused
+from engine.protocol.decide import Outcome, can_accept_commands, refused
 from engine.protocol.events import RunStarted, Status
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
@@ -37,13 +37,13 @@ from engine.protocol.task_spec import NO_SPEC, TaskSpec
 __all__ = ["FULL_UPDATE", "CommandOutcome", "Pending", "Session", "SessionUpdate"]
 
 BUSY_SECONDS: Final = 0.05
-"""Seconds that a look may wait for a locked journal; in WAL mode readers hardly ever wait."""
+"""Seconds that a poll may wait for a locked journal; readers of a journal in WAL mode rarely wait."""
 
 RETRY_SECONDS: Final = 0.5
-"""Seconds between a look that failed and the next."""
+"""Seconds until the next poll after one that failed."""
 
 _HALF_MADE_SECONDS: Final = 5.0
-"""Seconds after the start in which an unreadable journal counts as one that is being created."""
+"""Seconds after opening in which an unreadable journal counts as one that is being created."""
 
 EVENTS_PER_LOOK: Final = 1_000
 
@@ -70,7 +70,7 @@ class SessionUpdate:
 
 
 FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=True)
-"""For a panel that becomes visible: everything may have changed."""
+"""For a panel that becomes visible again: everything may have changed."""
 
 
 class Session:
@@ -116,6 +116,7 @@ class Session:
         self._outbox = Outbox(run_dir, actor)
         self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
+        self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
         self._tail: JournalTail | None = None
         self._inode = 0
         self._opened_at = self._retry_at = clock()
@@ -139,38 +140,61 @@ class Session:
 
     @property
     def end(self) -> End | None:
-        """Return how the run ended, `None` while it continues."""
+        """How the run ended; `None` while it continues."""
         return None if self.state is None else end_of(self.state, self._entries)
 
     @property
     def pending(self) -> tuple[Pending, ...]:
-        """Return the commands sent from here that have no outcome yet, oldest first."""
+        """Commands sent from here that are not answered yet, oldest first."""
         return self._outbox.pending
 
     def poll(self) -> SessionUpdate:
-        """Look once at the journal; cheap if nothing is new. If it cannot be read, `notice` says so."""
-        now, before = self._clock(), (self.pulse, self.notice, self._beat())
+        """Read what is new in the journal; cheap if nothing is. `notice` says why a journal cannot be read."""
+        now, before = self._clock(), (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         update = self._look(now) if now >= self._retry_at else SessionUpdate()
         self._measure(now)
         answers = (*update.answers, *self._outbox.retry())
         if self._life.is_gone:
             answers = (*answers, *self._outbox.abandon("the run's process is gone"))
-        later = before != (self.pulse, self.notice, self._beat())
+        later = before != (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         return replace(update, answers=answers, time=later) if answers or later else update
 
-    def decide(self, command: Command) -> Outcome:
-        """Return the outcome of `command` on the newest state."""
-        if not self.can_steer:
-            return refused("this screen only watches")
-        if self.state is None:
-            return refused("the run has not said anything yet")
-        if (end := self.end) is not None:
-            return refused(f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}")
-        return decide(self.state, command)
+    @property
+    def now(self) -> Projection:
+        """The newest state, for outcomes of commands on it. Ask only once there is a state."""
+        assert self.state is not None
+        if self._now is None or self._now.state is not self.state:
+            self._now = Projection(self.state)
+        return self._now
 
-    def send(self, command: Command) -> Outcome:
-        """Send `command` unless it would be refused and return the predicted outcome; it is pending until answered."""
-        outcome = self.decide(command)
+    @property
+    def soon(self) -> Projection:
+        """The state after the pending commands, with their outcomes. Ask only once there is a state."""
+        return self.now.after(pending.command for pending in self.pending)
+
+    @property
+    def refusal(self) -> str:
+        """Why no command can be sent: the screen only watches, or the run has not begun, is stopping or is over.
+
+        Empty string if commands can be sent.
+        """
+        if not self.can_steer:
+            return "this screen only watches"
+        if self.state is None:
+            return "the run has not said anything yet"
+        if (end := self.end) is not None:
+            return f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}"
+        return can_accept_commands(self.state)
+
+    def decide(self, command: Command) -> Outcome:
+        """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
+        return refused(reason) if (reason := self.refusal) else self.now.outcome_of(command)
+
+    def send(self, command: Command, outcome: Outcome) -> Outcome:
+        """Send `command` unless its outcome is a refusal; it is pending until the engine's outcome arrives.
+
+        Return `outcome`, or a refusal if no running process would read the command.
+        """
         if outcome.status is Status.REFUSED:
             return outcome
         try:
@@ -188,8 +212,9 @@ class Session:
             self._tail = None
 
     def _forget(self) -> None:
-        """Reset everything that was read, before the first look and for another journal."""
+        """Reset everything that was read: the journal is another file, or was never read."""
         self.state, self.spec = None, NO_SPEC
+        self._now: Projection | None = None
         self.chance = {}
         self.gradient_bound = None
         self._version = -1
@@ -255,7 +280,7 @@ class Session:
         return replace(update, steps=self._grown(), rewound=rewound)
 
     def _read_events(self, tail: JournalTail, now: float) -> SessionUpdate:
-        """Read state and events of one moment, so that every event comes with its effect."""
+        """Read state and events in one snapshot, so that the effect of each event is in the state."""
         with tail.snapshot():
             text = tail.state_text()
             if text is not None and self._state_text.spec is None:
@@ -293,7 +318,7 @@ class Session:
         return state is not None
 
     def _grown(self) -> bool:
-        """Return whether the histories have changed since the last look."""
+        """Return whether the histories have changed since the last poll, and update the best score."""
         if self.history.version == self._history_version:
             return False
         self._history_version = self.history.version
@@ -303,7 +328,7 @@ class Session:
         return True
 
     def _measure(self, now: float) -> None:
-        """Update what depends on the time: pulse, pace, heartbeat."""
+        """Update activity text, pace and heartbeat from the clock."""
         self.elapsed, self.heartbeat_age = self._life.elapsed(now), self._life.age()
         if self.state is None:
             self.pulse = f"{_STARTING}, {duration(self.elapsed)}"
@@ -315,9 +340,10 @@ class Session:
         self.steps_per_second = None if over or lifeless else self._watch.pace.steps_per_second()
         self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
 
-    def _beat(self) -> int:
-        """Return the heartbeat's age in the seconds that are shown, 0 for a fresh one."""
-        return 0 if self.heartbeat_age is None or self.heartbeat_age < 3 else int(self.heartbeat_age)
+
+def _shown_age(seconds: float | None) -> int:
+    """Return the heartbeat's age as a screen shows it, 0 while it is fresh: that it beats is no update."""
+    return 0 if seconds is None or seconds < 3 else int(seconds)
 
 
 def _inode_of(journal: Path) -> int:

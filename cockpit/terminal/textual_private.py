@@ -20,13 +20,13 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
 from textual.geometry import Region
 from textual.message import Message
+from textual.messages import Layout
 from textual.screen import Screen
 from textual.strip import Strip
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.driver import Driver
-    from textual.widget import Widget
 
 __all__ = [
     "BRACKETED_PASTE_END",
@@ -35,11 +35,11 @@ __all__ = [
     "FOCUSOUT",
     "FUNCTIONAL_KEYS",
     "ChopsUpdate",
+    "MeasuresAgain",
     "OpenApp",
     "OpenCompositor",
     "OpenDriver",
     "XTermParser",
-    "forget_measures",
     "installed_version",
     "key_events",
     "set_compositor",
@@ -72,6 +72,18 @@ def installed_version() -> str:
     return folders[0].name.removeprefix("textual-").removesuffix(".dist-info") if len(folders) == 1 else ""
 
 
+class MeasuresAgain:
+    """Mixin for a screen: measure a widget again each time it asks for a layout.
+
+    Textual keeps a size that it measured between two changes of a widget's content. The mixin comes before the screen's
+    own base and has no base itself: Textual takes a widget's style from its first base alone.
+    """
+
+    def on_layout(self, message: Layout) -> None:
+        """Invalidate the size that was measured of the widget."""
+        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
+
+
 class OpenCompositor(Compositor):
     """A compositor with public dirty regions and renders."""
 
@@ -91,11 +103,6 @@ class OpenCompositor(Compositor):
 def set_compositor(screen: Screen[Any], compositor: Compositor) -> None:
     """Set the compositor of a screen that is not shown yet."""
     screen._compositor = compositor  # pyright: ignore[reportPrivateUsage]
-
-
-def forget_measures(widget: Widget) -> None:
-    """Discard the widget's cached size, so that the next layout measures it."""
-    widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
 
 
 def key_events(parser: XTermParser, code: str, *, alt: bool) -> list[Key]:

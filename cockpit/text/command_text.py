@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from cockpit.text.event_text import info_of, sentence
 from cockpit.text.format import escape_control, on_off, rate
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, decide
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.evolve import evolve
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC
 from engine.protocol.wire import op_of
@@ -42,17 +41,6 @@ def describe_outcome(outcome: Outcome) -> str:
     if outcome.status is Status.CLAMPED:
         return f"will be clamped: {change(outcome.event)} ({outcome.reason})"
     return change(outcome.event)
-
-
-def projected_state(state: RunState, commands: Iterable[Command]) -> RunState:
-    """Return `state` after `commands`, as `decide` and `evolve` predict it.
-
-    A key that is pressed twice before the engine answers shows the effect of both commands.
-    """
-    for command in commands:
-        event = decide(state, command).event
-        state = state if event is None else evolve(state, event, state.step)
-    return state
 
 
 def waits_for(state: RunState | None) -> str:

@@ -39,11 +39,16 @@ def refused(reason: str) -> Outcome:
     return Outcome(Status.REFUSED, None, reason)
 
 
+def can_accept_commands(state: RunState) -> str:
+    """Return why a run in `state` accepts no command but a note; empty string if it accepts commands."""
+    return f"the run is {state.activity.value}" if state.activity in _OVER else ""
+
+
 # One case per command, and pyright sees that none is missing: hence as many branches as there are commands.
 def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outcome:  # noqa: C901, PLR0912
     """What `command` does to a run in `state`; `at_epoch` is its progress in epochs. Pure, never raises."""
-    if state.activity in _OVER and not isinstance(command, c.AddNote):
-        return refused(f"the run is {state.activity.value}")
+    if not isinstance(command, c.AddNote) and (reason := can_accept_commands(state)):
+        return refused(reason)
     match command:
         case c.Pause():
             return _pause(state)

@@ -10,6 +10,7 @@ import pytest
 from cockpit.session.session import Session
 from engine.protocol.state import GateCheck, Limits
 from tests.console.scripted import FakeClock
+from tests.decisions import Decisions
 from tests.dialogs.screen import SteeredScreen
 from tests.recorded_run import RecordedRun
 
@@ -20,6 +21,12 @@ RED = (GREEN[0], GateCheck("non-finite steps", "2", "0", False))
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+def decisions(monkeypatch: pytest.MonkeyPatch) -> Decisions:
+    """Every call of `decide` by the cockpit during the test."""
+    return Decisions(monkeypatch)
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ async def test_the_optimizer_menu_names_the_remedy_and_refuses_the_one_that_is_o
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "o")
-        assert "Where training is still unstable: try Adam instead of AdamW" in screen.box
+        assert "If training is still unstable, try Adam instead of AdamW" in screen.box
         await press(pilot, "2")
         assert len(screen.screen_stack) == 2
         await press(pilot, "1")

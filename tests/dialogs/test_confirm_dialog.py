@@ -13,7 +13,7 @@ from tests.dialogs.screen import SIZE, press
     ("key", "said"),
     [
         ("P", "phase 1 -> 0, off: boundary_refinement, boundary_aware_loss"),
-        ("1", "Without boundary_refinement the run stands in phase 0 instead of 1."),
+        ("1", "Without boundary_refinement the run is in phase 0 instead of 1."),
         ("4", "contour_detection belongs to phase 3, the run is in phase 1"),
         ("6", "progressive_upsampling is in no phase, the run is in phase 1"),
         ("G", "nothing lowers the learning rate"),

@@ -20,7 +20,7 @@ async def test_the_gate_shows_every_check_with_its_value_and_mark_and_what_comes
         assert "Phase 2 of 4 adds active_contour_loss" in lines
         assert "  loss active_contour: weight 0.05, chance 0.9" in lines
         assert "A checkpoint is written first" in screen.box and "to phase 1 by itself" in screen.box
-        assert "✗ 1 check is red: f goes on to a forced promotion" in lines
+        assert "✗ gate blocked, 1 check is red: f goes on to a forced promotion" in lines
 
 
 async def test_enter_does_nothing_at_a_red_gate_and_says_so(run, open_screen):
@@ -52,7 +52,7 @@ async def test_a_check_that_turns_green_opens_the_gate_that_is_shown(run, open_s
         await press(pilot, "p", "f")
         run.observe(gate=GREEN)
         screen.look()
-        assert "✓ the gate is open: enter promotes" in screen.box
+        assert "✓ gate ready: enter promotes" in screen.box
         await press(pilot, "F")
         assert isinstance(screen.screen, GateDialog)
         await press(pilot, "enter")

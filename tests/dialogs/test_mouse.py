@@ -52,7 +52,7 @@ async def test_every_dialog_is_left_by_its_button(run, open_screen, key):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, key)
-        await pilot.click("#leave")
+        await pilot.click("#cancel")
         await pilot.pause()
         assert len(screen.screen_stack) == 1
         assert screen.answer() == []

@@ -277,7 +277,7 @@ def test_every_action_has_an_effect_in_words(run, open_screen, action):
 def test_a_red_gate_is_told_before_it_is_opened(run, open_screen):
     run.observe(gate=RED)
     effect = open_screen().steering.effect("promote")
-    assert effect.enabled and effect.text == "the gate to phase 2 is shut: non-finite steps"
+    assert effect.enabled and effect.text == "gate to phase 2 blocked: non-finite steps"
 
 
 def test_an_action_that_would_do_nothing_says_why(run, open_screen):

@@ -270,7 +270,7 @@ async def test_a_living_run_is_stopped_by_a_command(tmp_path):
         async with cockpit(run.directory, training=training) as (app, pilot):
             await pilot.press("q", "y")
             await until(
-                pilot, lambda: any(isinstance(pending.command, c.Stop) for pending in app._cabin.session.pending)
+                pilot, lambda: any(isinstance(pending.command, c.Stop) for pending in app._controller.session.pending)
             )
             assert training.stopped == []
 
@@ -326,7 +326,7 @@ async def test_messages_of_panels_are_obeyed(tmp_path):
             await until(pilot, lambda: main_of(app).tab == "events")
             app.screen.post_message(Steer(AddNote("hello")))
             await until(
-                pilot, lambda: any(pending.command == AddNote("hello") for pending in app._cabin.session.pending)
+                pilot, lambda: any(pending.command == AddNote("hello") for pending in app._controller.session.pending)
             )
             app.screen.post_message(JumpTo(10))
             await until(pilot, lambda: main_of(app).tab == "charts")
@@ -360,7 +360,7 @@ async def test_a_panel_that_cannot_take_news_is_switched_off_after_three_times(r
     monkeypatch.setattr(Header, "apply_update", apply_update)
     async with cockpit(recorded) as (app, pilot):
         for _ in range(4):
-            app._cabin.screen.apply_update(FULL_UPDATE)
+            app._controller.screen.apply_update(FULL_UPDATE)
             await pilot.pause(0.05)
         await until(pilot, lambda: "is switched off" in shown(app))
         (notice,) = main_of(app).query(".switched-off")

@@ -34,7 +34,7 @@ async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_
             await pilot.pause(0.1)
         await pilot.press("f5", "f2", "left")
         run.close()
-        app._cabin.screen.apply_update(FULL_UPDATE)
+        app._controller.screen.apply_update(FULL_UPDATE)
         await asyncio.sleep(1.8)
         await pilot.pause()
         whole = ["".join(part.text for part in strip).rstrip() for strip in app.screen._compositor.render_strips()]

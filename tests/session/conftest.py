@@ -9,12 +9,19 @@ import pytest
 
 from cockpit.session.session import Session
 from tests.console.scripted import FakeClock
+from tests.decisions import Decisions
 from tests.recorded_run import RecordedRun
 
 
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+def decisions(monkeypatch: pytest.MonkeyPatch) -> Decisions:
+    """Every call of `decide` by the cockpit during the test."""
+    return Decisions(monkeypatch)
 
 
 @pytest.fixture

@@ -32,9 +32,8 @@ class FrozenSession(Session):
         self.num_polls += 1
         return FULL_UPDATE if self.num_polls == 1 else SessionUpdate()
 
-    def send(self, command: Command) -> Outcome:
+    def send(self, command: Command, outcome: Outcome) -> Outcome:
         """Pending for ever."""
-        outcome = self.decide(command)
         if outcome.status is not Status.REFUSED:
             number = len(self.pending) + 1
             self._outbox.pending = (*self.pending, Pending(number, command, 1000.0))

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from cockpit.text.command_text import change, changes_nothing, describe_outcome, projected_state, title, waits_for
+from cockpit.text.command_text import change, changes_nothing, describe_outcome, title, waits_for
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
@@ -76,12 +76,6 @@ def test_a_forced_promotion_says_that_it_is_recorded():
 
 def test_control_characters_never_reach_the_screen():
     assert title(c.SetLossWeight("\x1b[31m", 1.0)) == "weight of \\x1b[31m"
-
-
-def test_commands_on_their_way_are_foreseen_in_their_order():
-    state = projected_state(STATE, [c.ScaleLr(0.5), c.SetOptimizer("sgd"), c.ScaleLr(0.5)])
-    assert state.lr == pytest.approx(7.5e-4)
-    assert state.optimizer == "adamw"
 
 
 def test_the_same_value_changes_nothing():

@@ -83,9 +83,11 @@ class Banner(LinePanel):
         ]
 
     def _remedy(self, incident: Incident, told: IncidentText) -> str:
-        """Return the recommended command and the remedy of the newest alert."""
-        state = self._session.state if self._session is not None and not self._is_over() else None
-        found = remedies_of(incident, state) if state is not None else ()
+        """The recommended command, then what the newest alert says of it."""
+        session = None if self._is_over() else self._session
+        if session is None or session.state is None:
+            return told.remedy
+        found = remedies_of(incident, session.state, session.now.outcome_of)
         return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
 
     def _headline(self, incident: Incident, told: IncidentText) -> list[LinePart]:

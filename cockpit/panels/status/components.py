@@ -16,7 +16,6 @@ from cockpit.panels.toolkit.line_panel import LinePart, TitledLinePanel, cut, fl
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, Symbols, sparkline
 from cockpit.session.history.history import History
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.text.command_text import projected_state
 from cockpit.text.format import escape_control, number, plural
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
@@ -110,7 +109,7 @@ class ComponentsPanel(TitledLinePanel):
         return Content("  ").join(pieces)
 
     def _rows(self, session: Session, state: RunState, spark: int) -> list[Row]:
-        soon = projected_state(state, (pending.command for pending in session.pending))
+        soon = session.soon.state
         return [
             self._row(session, (state, soon), name, str(key) if key < _KEYS_END else "", spark)
             for key, name in enumerate(state.spec.component_names, start=1)

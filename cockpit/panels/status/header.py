@@ -13,7 +13,6 @@ from cockpit.panels.toolkit.line_panel import LinePanel, LinePart, flow, part
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
 from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.text.command_text import projected_state
 from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
@@ -75,7 +74,7 @@ class Header(LinePanel):
         if session is None or session.state is None:
             return flow(self._beginning(session), width, 3)
         state = session.state
-        soon = projected_state(state, (pending.command for pending in session.pending))
+        soon = session.soon.state
         most = 1 if width >= _FULL_WIDTH else 3
         return [
             *flow(self._identity(session, state, soon), width, most),

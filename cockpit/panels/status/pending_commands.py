@@ -6,9 +6,10 @@ from textual.content import Content
 
 from cockpit.panels.toolkit.panel import Panel
 from cockpit.session.session import Pending, Session, SessionUpdate
-from cockpit.text.command_text import change, projected_state, title, waits_for
+from cockpit.text.command_text import change, title, waits_for
 from cockpit.text.format import duration
-from engine.protocol.decide import decide
+from engine.protocol.commands import Command
+from engine.protocol.decide import Outcome
 
 
 class PendingStrip(Panel):
@@ -50,14 +51,14 @@ class PendingStrip(Panel):
         return Content("\n".join(self._lines))
 
     def _written(self, session: Session) -> tuple[str, ...]:
-        commands = [pending.command for pending in session.pending]
+        outcomes = [None] * len(session.pending) if session.state is None else session.soon.outcomes
         waits = waits_for(session.state)
         lines: list[str] = []
-        for number, pending in enumerate(session.pending[: self.MOST]):
+        for pending, outcome in zip(session.pending[: self.MOST], outcomes, strict=False):
             waited = duration(session.elapsed - self._since[_identity(pending)])
-            lines.append(f"… {_effect(session, number)} … sent, {waits}, {waited}")
-        if len(commands) > self.MOST:
-            lines.append(f"… and {len(commands) - self.MOST} more")
+            lines.append(f"… {_effect(pending.command, outcome)} … sent, {waits}, {waited}")
+        if len(session.pending) > self.MOST:
+            lines.append(f"… and {len(session.pending) - self.MOST} more")
         return tuple(lines)
 
 
@@ -66,11 +67,7 @@ def _identity(pending: Pending) -> tuple[float, int]:
     return pending.sent_at, id(pending.command)
 
 
-def _effect(session: Session, number: int) -> str:
-    """Return pending command `number` and its change on top of those before it."""
-    commands = [pending.command for pending in session.pending]
-    command = commands[number]
-    if session.state is None:
-        return title(command)
-    event = decide(projected_state(session.state, commands[:number]), command).event
+def _effect(command: Command, outcome: Outcome | None) -> str:
+    """Return a pending command in words, with the change that its outcome predicts; `None` before there is a state."""
+    event = outcome.event if outcome else None
     return title(command) if event is None else f"{title(command)}: {change(event)}"

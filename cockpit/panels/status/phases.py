@@ -12,7 +12,6 @@ from cockpit.panels.toolkit.line_panel import LinePart, TitledLinePanel, cut, fl
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
 from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.text.command_text import projected_state
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.events import AutopilotDecided
@@ -51,7 +50,7 @@ class PhasesPanel(TitledLinePanel):
         if session is None or session.state is None:
             return [Content.styled("no phase before the run has begun", LABEL)]
         state = session.state
-        soon = projected_state(state, (pending.command for pending in session.pending))
+        soon = session.soon.state
         return [
             *self._ladder(state, soon, width),
             *self._gate(state, width),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from cockpit.text.format import number, rate
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
-from engine.protocol.decide import decide
+from engine.protocol.decide import Outcome
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
@@ -30,11 +30,14 @@ class Remedy:
     command: Command
 
 
-def remedies_of(incident: Incident, state: RunState) -> tuple[Remedy, ...]:
-    """Return the remedies for `incident`, the best first, without those refused or without effect."""
+def remedies_of(incident: Incident, state: RunState, outcome_of: Callable[[Command], Outcome]) -> tuple[Remedy, ...]:
+    """Return the remedies for `incident`, the likeliest to help first, without those that change nothing in `state`.
+
+    `outcome_of` returns the outcome of a command on `state`.
+    """
     found: dict[Command, Remedy] = {}
     for remedy in _ranked(incident, state):
-        if remedy.command not in found and _would_help(remedy.command, state):
+        if remedy.command not in found and _would_help(outcome_of(remedy.command)):
             found[remedy.command] = remedy
     return tuple(found.values())
 
@@ -47,8 +50,7 @@ def blamed_component(incident: Incident, spec: TaskSpec) -> str:
     return next((name for name in named if name), "")
 
 
-def _would_help(command: Command, state: RunState) -> bool:
-    outcome = decide(state, command)
+def _would_help(outcome: Outcome) -> bool:
     return outcome.status is not Status.REFUSED and not changes_nothing(outcome)
 
 

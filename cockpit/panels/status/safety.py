@@ -13,7 +13,6 @@ from cockpit.panels.toolkit.line_panel import TitledLinePanel, cut, jump, link, 
 from cockpit.panels.toolkit.symbols import BAD, GOOD, LABEL, STRONG, WAITING, WARN
 from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.text.command_text import projected_state
 from cockpit.text.format import duration, escape_control, number
 from engine.journal.reader import Entry
 from engine.protocol import events as e
@@ -64,7 +63,7 @@ class SafetyPanel(TitledLinePanel):
         return [*pairs, *(line for fact in facts if fact not in short for line in _narrow(fact, width))]
 
     def _facts(self, session: Session, state: RunState) -> Iterable[Fact]:
-        soon = projected_state(state, (pending.command for pending in session.pending))
+        soon = session.soon.state
         yield "guardian", self._guardian(state, soon)
         yield "skipped steps", _count(state.skipped_steps, BAD) + self._last("skipped")
         yield "spikes", _count(state.spikes, WARN) + self._last("spike")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -90,13 +90,6 @@ def incidents_of(entries: Iterable[Entry]) -> tuple[Incident, ...]:
     book = Incidents()
     book.add(entries)
     return tuple(book.all)
-
-
-def incident_numbers(entries: Iterable[Entry]) -> Mapping[int, int]:
-    """The number of the incident that each alert among `entries` belongs to, by the entry's id."""
-    book = Incidents()
-    book.add(entries)
-    return book.numbers
 
 
 def num_incidents(entries: Iterable[Entry]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import pytest
@@ -48,7 +49,7 @@ def incident(*events, step=100) -> Incident:
 
 
 def commands(*events, state=STATE, step=100):
-    return [remedy.command for remedy in remedies_of(incident(*events, step=step), state)]
+    return [remedy.command for remedy in remedies_of(incident(*events, step=step), state, partial(decide, state))]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cockpit.console.incident_text import incident_line
-from cockpit.session.incidents.incidents import Incidents, incident_numbers, incidents_of, num_incidents
+from cockpit.session.incidents.incidents import Incidents, incidents_of, num_incidents
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.engine_events import Departure
@@ -54,7 +54,9 @@ def test_a_configured_rate_far_too_high_is_one_incident_of_thirteen_alerts_with_
     assert incident_line(incident) == (
         "8 x exploding module; 5 x dead module; likely cause: learning rate 1.0, 333 times the 0.003 of its config"
     )
-    assert num_incidents(entries) == 1 and set(incident_numbers(entries).values()) == {1}
+    counted = Incidents()
+    counted.add(entries)
+    assert num_incidents(entries) == 1 and set(counted.numbers.values()) == {1}
 
 
 def test_a_rate_steered_far_above_the_configured_one_is_the_cause_until_it_is_lowered() -> None:
