@@ -11,7 +11,7 @@ from engine.errors import UserError
 from engine.task import Rejection
 from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
-from engine.tasks.person.data.readers.holdout import HoldOut, held_out
+from engine.tasks.person.data.readers.holdout import VALIDATION_EVERY, HoldOut, held_out
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
 from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
@@ -22,6 +22,9 @@ KNOWN_LAYOUTS: Final = (
     "data/, labels.json; one JSON file with its images), "
     "mask folders (PNGImages/ with PedMasks/, or images/ with masks/, with train/ and val/ in or around them or not)"
 )
+
+_NUM_NAMED: Final = 3
+"""Number of unread annotation files that a note names."""
 
 _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
@@ -75,7 +78,7 @@ def _inner(path: Path) -> Path:
 def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOptions) -> DatasetIndex:
     """Return both splits of COCO files. Of a single file, a fifth of the images with people is held out."""
     train = _coco_split(root, files.train, options)
-    tests = "; the test split is not used" if files.tests else ""
+    tests = _unused(root, files)
     name = files.train.file.relative_to(root).as_posix()
     if files.val:
         val_name = files.val.file.relative_to(root).as_posix()
@@ -87,6 +90,14 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
         return DatasetIndex("COCO JSON", train, val, notes)
     train, val = _divide(train, hold_out)
     return DatasetIndex("COCO JSON", train, val, (f"there is one split, {name}: {_held_out(hold_out)}{tests}",))
+
+
+def _unused(root: Path, files: CocoFiles) -> str:
+    """Return the end of a note that names the annotation files that are not read; an empty string if there are none."""
+    names = [file.file.relative_to(root).as_posix() for file in files.others]
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    others = f"; not read: {', '.join(names[:_NUM_NAMED])}{more}" if names else ""
+    return ("; the test split is not used" if files.tests else "") + others
 
 
 def _without_namesakes(split: SplitIndex, foreign: set[Path], other: SplitIndex) -> SplitIndex:
@@ -118,8 +129,13 @@ def _coco_split(root: Path, annotations: AnnotationFile, options: CocoOptions) -
 
 
 def _divide(split: SplitIndex, hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
-    """Return the split without a fifth of its scenes, and that fifth. Problems and doubts stay with the first."""
+    """Return the split without a fifth of its scenes, and that fifth. Problems and doubts stay with the first.
+
+    The base names decide, whatever the folders are called, unless few of them are for many images (scene7/rgb.png).
+    """
     names = [base_name(scene.name) for scene in split.scenes]
+    if len(set(names)) < min(VALIDATION_EVERY, len(names)):
+        names = [scene.name for scene in split.scenes]
     held = held_out(names, hold_out)
     places = [name in held for name in names]
     kept = tuple(scene for scene, is_held in zip(split.scenes, places, strict=True) if not is_held)

@@ -32,13 +32,15 @@ class ImageEntry(msgspec.Struct):
     filename: Any = None
     coco_url: Any = None
     path: Any = None
+    flickr_url: Any = None
+    url: Any = None
     width: Any = None
     height: Any = None
 
     @property
     def name(self) -> str | None:
         """The file's name or URL, or `None` if no field is text."""
-        fields = (self.file_name, self.filename, self.coco_url, self.path)
+        fields = (self.file_name, self.filename, self.coco_url, self.path, self.flickr_url, self.url)
         return next((field for field in fields if isinstance(field, str) and field.strip()), None)
 
 

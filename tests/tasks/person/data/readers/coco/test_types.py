@@ -274,7 +274,7 @@ def test_loose_boxes_of_cocos_convention_are_kept(tmp_path: Path) -> None:
     assert [scene.boxes for scene in split.scenes] == [((3, 2, 35, 48),)] * 2 and not split.doubts
 
 
-@pytest.mark.parametrize("field", ["file_name", "coco_url", "filename", "path"])
+@pytest.mark.parametrize("field", ["file_name", "coco_url", "filename", "path", "flickr_url", "url"])
 def test_the_files_name_is_found_in_other_fields(tmp_path: Path, field: str) -> None:
     content = two_images()
     for entry in content["images"]:
