@@ -55,7 +55,8 @@ class Look:
         self.pixels.setdefault(hashlib.sha256(picture.image.tobytes()).digest(), scene.name)
         for suspicion in SUSPICIONS:
             found = self._found.setdefault(suspicion.says, [])
-            found += [Doubt(scene.name, example) for example in suspicion.find(picture)]
+            examples = (Doubt(scene.name, example) for example in suspicion.find(picture))
+            found += examples if suspicion.of == "people" else islice(examples, 1)
         if turned := _orientation(scene.file, picture):
             self._turned.append(Doubt(scene.name, turned))
 

@@ -26,6 +26,7 @@ KNOWN_LAYOUTS: Final = (
 _NUM_NAMED: Final = 3
 """Number of unread annotation files that a note names."""
 
+_PACKED: Final = re.compile(r"(?i).*\.(gz|jsonl|ndjson|zip|tar|tgz|bz2|xz|7z|parquet)")
 _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
 
@@ -60,7 +61,9 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
         return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), notes)
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
-    raise UserError(f"The data path {path} has an unknown layout; known layouts: {KNOWN_LAYOUTS}.")
+    packed = sorted(entry.name for entry in root.iterdir() if _PACKED.fullmatch(entry.name))
+    hint = f" (unpack or convert {', '.join(packed[:_NUM_NAMED])} first)" if packed else ""
+    raise UserError(f"The data path {path} has an unknown layout{hint}; known layouts: {KNOWN_LAYOUTS}.")
 
 
 def _inner(path: Path) -> Path:

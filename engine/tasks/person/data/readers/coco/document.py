@@ -20,6 +20,7 @@ from engine.task import UnusableSample
 
 LISTS: Final = ("images", "annotations", "categories")
 _MAX_DIGITS: Final = 400
+_GZIP: Final = b"\x1f\x8b"
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -94,10 +95,19 @@ class CocoDocument:
 
 
 def load_document(json_file: Path) -> CocoDocument:
-    """Return a COCO file without entries that are not objects. Raises UnusableSample if it is not COCO JSON."""
+    """Return a COCO file without entries that are not objects.
+
+    Raises UnusableSample if it is not COCO JSON, OSError if it cannot be read.
+    """
+    data = json_file.read_bytes()
+    if data.startswith(_GZIP):
+        raise UnusableSample("the file is compressed by gzip: unpack it")
     try:
-        lists = _split(json_file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        lists = _split(data)
+    except json.JSONDecodeError as error:
+        lines = " (it may hold one JSON value per line: COCO is one object)" if error.msg == "Extra data" else ""
+        raise UnusableSample(f"the file is not readable JSON: {error}{lines}") from error
+    except (ValueError, RecursionError) as error:
         raise UnusableSample(f"the file is not readable JSON: {error}") from error
     if lists is None:
         raise UnusableSample(f"the file is not COCO JSON: it needs the lists {', '.join(LISTS[:-1])} and {LISTS[-1]}")

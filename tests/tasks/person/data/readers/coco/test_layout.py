@@ -159,6 +159,14 @@ def test_images_that_are_named_by_a_query_are_divided(tmp_path: Path) -> None:
     assert counts(index_dataset(tmp_path)) == (8, 2)
 
 
+@pytest.mark.parametrize("name", ["instances_train.json.gz", "train.jsonl", "photographs.zip"])
+def test_packed_files_are_named_where_no_layout_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=rf"unknown layout \(unpack or convert {name} first\)"):
+        index_dataset(tmp_path)
+
+
 def test_other_json_files_are_no_annotations(tmp_path: Path) -> None:
     write_split(tmp_path, "train.json", "images", ["a.png"])
     write_split(tmp_path, "val.json", "images", ["b.png"])
