@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFil
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
 from engine.tasks.person.data.readers.holdout import VALIDATION_EVERY, HoldOut, held_out
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
-from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders
+from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders, unused_folders
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
 
 KNOWN_LAYOUTS: Final = (
@@ -57,8 +58,10 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
     if files and files.train.is_surely_coco:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     if folders := find_mask_folders(root):
-        notes = (f"there is one split: {_held_out(hold_out)}",) if len(folders) == 1 else ()
-        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), notes)
+        notes = [f"there is one split: {_held_out(hold_out)}"] if len(folders) == 1 else []
+        if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(folders)]:
+            notes.append(f"not read: the images in {_listed(unused)}")
+        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), tuple(notes))
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     packed = sorted(entry.name for entry in root.iterdir() if _PACKED.fullmatch(entry.name))
@@ -98,9 +101,14 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
 def _unused(root: Path, files: CocoFiles) -> str:
     """Return the end of a note that names the annotation files that are not read; an empty string if there are none."""
     names = [file.file.relative_to(root).as_posix() for file in files.others]
-    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
-    others = f"; not read: {', '.join(names[:_NUM_NAMED])}{more}" if names else ""
+    others = f"; not read: {_listed(names)}" if names else ""
     return ("; the test split is not used" if files.tests else "") + others
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names and the number of others."""
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more
 
 
 def _without_namesakes(split: SplitIndex, foreign: set[Path], other: SplitIndex) -> SplitIndex:
