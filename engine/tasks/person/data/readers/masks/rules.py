@@ -177,8 +177,8 @@ def _one_number(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Do
 def _classes(masks: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
     """Return a doubt if the numbers seem to be classes, else `None`.
 
-    They seem so if there is no background, if the same few numbers repeat and do not start at 1, or if one number has
-    much of the frame's border in most masks, like sky and road.
+    They seem so if there is no background, or if the same few numbers repeat and do not start at 1. They also do if one
+    number has much of the frame's border in most masks, like sky and road.
     """
     having = [mask for mask in masks if len(mask.ids(rule)) > 0]
     if rule.by_parts or rule.least != 1 or len(having) < 2:
