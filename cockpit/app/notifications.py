@@ -19,7 +19,7 @@ _LONGEST: Final = 200
 
 
 def escape_of(update: SessionUpdate, settings: Settings, run: str, spec: TaskSpec) -> str:
-    """What to write to the terminal for `update`; '' where nobody asked to be told.
+    """Return the escape sequences for `update`; an empty string if no notification is switched on.
 
     Once for each incident that began, not for every alert that it grows by, and for the end of the run.
     """
@@ -39,7 +39,7 @@ def _is_end(incident: Incident) -> bool:
 
 
 def notification(text: str, kind: str) -> str:
-    """The sequence that shows `text` (one line, no controls) on the desktop; '' for the kind 'off'.
+    """Return the sequence that shows `text` (one line, no controls) on the desktop; an empty string for 'off'.
 
     Semicolons separate the fields of such a sequence and become commas.
     """
@@ -54,7 +54,7 @@ def notification(text: str, kind: str) -> str:
 
 
 def _through_tmux(sequence: str) -> str:
-    """tmux keeps such sequences for itself unless they are wrapped (and allow-passthrough is on)."""
+    """Wrap a sequence for tmux, which passes it on if allow-passthrough is on."""
     if not os.environ.get("TMUX"):
         return sequence
     return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

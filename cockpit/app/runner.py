@@ -75,7 +75,7 @@ def _follow_on_console(directory: Path, training: TrainingHandle) -> RunResult:
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     log = directory / CONSOLE_LOG
-    complain(f"the screen failed ({log} says why); the training goes on and is reported here")
+    complain(f"the screen failed (see {log}); the training continues and is reported here")
     reporter = ConsoleReporter(directory)
     reporter.start()
     training.start()

@@ -26,7 +26,7 @@ class Shutdown:
 
     @property
     def awaits_start(self) -> bool:
-        """Whether there is a training that has not ended: the run is to be started or resumed."""
+        """Return whether a training was given and has not ended."""
         return self._training is not None and self._training.ending() is None
 
     def begin(self, controller: SessionController) -> None:

@@ -10,12 +10,12 @@ class RunResult(Protocol):
 
     @property
     def code(self) -> int:
-        """The exit code: 0 well, 1 a fault, 2 a mistake in what was asked, 128 + n ended by signal n."""
+        """Exit code: 0 success, 1 failure, 2 user error, 128 + n ended by signal n."""
         ...
 
     @property
     def error(self) -> str:
-        """What was wrong, in one sentence; '' where nothing was, or where the journal says it."""
+        """Error in one sentence; an empty string if there was none or the journal has it."""
         ...
 
 

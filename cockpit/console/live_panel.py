@@ -53,7 +53,7 @@ def progress_line(view: RunView) -> str:
         *(f"{part.label} {part.value}".strip() for part in _measures(view) if part.value != "-"),
     ]
     if state.activity not in OVER:
-        parts.append(f"left {duration(view.remaining)}")
+        parts.append(f"ETA {duration(view.remaining)}")
     if view.pulse != "running":
         parts.append(view.pulse)
     return "  ".join(parts)
@@ -104,7 +104,7 @@ def _progress(view: RunView, width: int, ascii_only: bool) -> Text:
     """Return the progress bar with its figures; a narrow terminal shortens the bar first."""
     state = view.state
     said = f" {state.step}/{state.total_steps} {_percent(state)}"
-    times = f"  {duration(view.elapsed)} gone  {duration(view.remaining)} left"
+    times = f"  {duration(view.elapsed)} gone  ETA {duration(view.remaining)}"
     room = width - cell_len(said)
     if room - len(times) >= _MIN_BAR:
         said, room = said + times, room - len(times)
@@ -123,7 +123,7 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
     chance = total_chance(state, view)
     yield LineSegment("loss", number(state.loss), loss_style(state.loss, chance))
     if chance is not None:
-        yield LineSegment("chance", number(chance), "")
+        yield LineSegment("chance level", number(chance), "")
     yield LineSegment("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
     yield LineSegment("lr", rate(state.lr) if state.lr else "-")
     yield LineSegment(state.spec.score_title, "-" if state.score is None else f"{state.score:.4f}")
@@ -135,12 +135,12 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
         yield LineSegment("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", "")
     for label, count in (
         ("skipped", state.skipped_steps),
-        ("clamp hits", state.clamp_hits),
+        ("loss clamps", state.clamp_hits),
         ("unusable files", state.rejected_samples),
         ("alerts", view.alerts),
     ):
         if count:
-            yield LineSegment(label, str(count), "bold yellow" if label == "clamp hits" else "bold red")
+            yield LineSegment(label, str(count), "bold yellow" if label == "loss clamps" else "bold red")
 
 
 def total_chance(state: RunState, view: RunView) -> float | None:

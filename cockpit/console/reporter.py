@@ -131,7 +131,7 @@ class ConsoleReporter:
         if self._display is None:
             self._display = Live(picture, console=self._console, auto_refresh=False, transient=True)
             self._display.start(refresh=True)
-            # A second interrupt ends the process at once: the cursor must be there already.
+            # A second interrupt ends the process immediately: the cursor must be visible by then.
             self._console.show_cursor(True)
         else:
             self._display.update(picture, refresh=True)

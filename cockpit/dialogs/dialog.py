@@ -34,7 +34,7 @@ Answer = tuple[DecidedCommand, ...]
 """The commands that a dialog was closed with; empty if it was cancelled."""
 
 PASS, FAIL, CARE = "✓", "✗", "!"
-"""Marks beside words, so that colour is never the only signal."""
+"""Marks before words, so that colour is never the only signal."""
 
 
 class Dialog(MeasuresAgain, ModalScreen[Answer]):

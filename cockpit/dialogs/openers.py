@@ -34,8 +34,8 @@ from engine.protocol.task_spec import TaskSpec
 class Situation:
     """The input of a plan. `argument` is that of the action, `now` the time in seconds since 1970.
 
-    `undos` were sent and are not answered yet, `undone_by` are the numbers of those that were answered, and `passed`
-    the ids of entries that undo skips.
+    `undos` are undo commands without an outcome, `undone_by` the numbers of those with one. `passed` are the ids
+    of entries that undo skips.
     """
 
     session: Session
@@ -47,7 +47,7 @@ class Situation:
 
     @property
     def state(self) -> RunState:
-        """The newest state. Ask only once there is one."""
+        """Newest state. Raises AssertionError before the first."""
         assert self.session.state is not None
         return self.session.state
 

@@ -15,12 +15,12 @@ from engine.protocol.events import Event, Status
 from engine.protocol.task_spec import NO_SPEC
 
 MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal"})
-"""Actors that are no person: what they did is not for `undo`, only for whoever reads the events."""
+"""Actors that are not persons: `undo` does not reverse their commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """The intervention that is taken back, and the command that does it; `caution` says what does not come back."""
+    """An intervention and the command that reverses it; `caution` names the part that is not restored."""
 
     entry: Entry
     command: Command
@@ -29,17 +29,17 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class NoUndo:
-    """Why nothing is taken back; `entry` is the intervention that stands in the way, None where there is none."""
+    """Reason why nothing is reversed; `entry` is the intervention that prevents it, or `None`."""
 
     reason: str
     entry: Entry | None = None
 
 
 def plan_undo(entries: Sequence[Entry], *, undone_by: Collection[int], passed: Collection[int] = ()) -> Undo | NoUndo:
-    """What undo would take back next.
+    """Return the intervention that undo would reverse next.
 
-    `entries` are all events, oldest first; `undone_by` the numbers of the commands that were undos themselves: each
-    stands for one older intervention that is gone already. Entries in `passed` (their ids) are left as they are.
+    `entries` are all events, oldest first; `undone_by` the numbers of the commands that were undos: each has
+    reversed one older intervention. Entries with an id in `passed` are skipped.
     """
     num_undone = 0
     for entry in reversed(entries):
@@ -55,7 +55,7 @@ def plan_undo(entries: Sequence[Entry], *, undone_by: Collection[int], passed: C
 
 
 def is_intervention(entry: Entry) -> bool:
-    """Whether a person changed the run by this: the answer to a command that was not refused."""
+    """Return whether `entry` is a change by a person: the outcome of a command that was not refused."""
     is_answer = entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in MACHINES
     return is_answer and info_of(entry.event).undo is not None and not _changed_nothing(entry.event)
 

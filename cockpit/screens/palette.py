@@ -61,7 +61,7 @@ class ActionProvider(Provider):
         if not self._steering.handles(key.action):
             return ""
         effect = self._steering.effect(key.action)
-        return "" if effect.enabled else effect.text or "the run has not said anything yet"
+        return "" if effect.enabled else effect.text or "the run has not recorded a state yet"
 
     def _says(self, key: KeyBinding) -> str:
         if why := self._why_not(key):

@@ -15,7 +15,7 @@ OVER: Final = (Activity.FINISHED, Activity.FAILED)
 
 
 class ActivityText:
-    """Watches states over time; `checkpoints` is the directory where a file half written tells of a slow disk."""
+    """Watches states over time; a partial file in the directory `checkpoints` indicates a slow disk."""
 
     def __init__(self, checkpoints: Path) -> None:
         self.pace = Pace()
@@ -25,7 +25,7 @@ class ActivityText:
         self._since = self._moved_at = 0.0
 
     def observe(self, state: RunState, now: float) -> None:
-        """The run was in `state` at `now` (seconds): keep what it does, since when, and since when its steps stand."""
+        """Record that the run was in `state` at `now` (seconds): its activity, and the times of its last changes."""
         if self._at != (state.activity, state.doing):
             if self._at is None or self._at[0] is not state.activity:
                 self._moved_at = now
@@ -38,7 +38,7 @@ class ActivityText:
             self.pace.interrupt()
 
     def text(self, state: RunState, now: float) -> str:
-        """What the run is at, and for how long where that is worth saying."""
+        """Return the activity of the run in words, with its duration if that is long."""
         at_it = duration(now - self._since)
         match state.activity:
             case Activity.FINISHED | Activity.FAILED:

@@ -13,7 +13,7 @@ from engine.protocol.state import RunState
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint on disk: `step` it holds, `saved_at` seconds since 1970; None is what nobody wrote down."""
+    """A checkpoint on disk: its step, and `saved_at` in seconds since 1970; `None` if it is not recorded."""
 
     name: str
     step: int | None
@@ -37,7 +37,7 @@ def checkpoints_of(state: RunState, entries: Sequence[Entry]) -> tuple[Checkpoin
 
 
 def step_of(name: str) -> int | None:
-    """The step in a checkpoint's file name: `step-00000120.pt` is 120; None for another name."""
+    """Return the step in a checkpoint's file name: 120 for `step-00000120.pt`; `None` for another name."""
     digits = name.removesuffix(".pt").rpartition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else None
 

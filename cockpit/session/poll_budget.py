@@ -19,7 +19,7 @@ _A_LOOK: Final = 0.005
 class PollBudget:
     """Asked at every tick of the screen's timer. `cpu` tells the seconds that the calling thread has computed.
 
-    A share that was not used is saved up for a second: a run that takes a step now and then is drawn at once.
+    An unused share is saved for up to a second, so that a run with rare steps is drawn immediately.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PollBudget:
         return self._count() >= _A_LOOK
 
     def _count(self) -> float:
-        """What is left of the share, in CPU seconds; what is owed is forgotten after a second."""
+        """Return the unused share in CPU seconds; a deficit is forgotten after a second."""
         now, cpu = self._clock(), self._cpu()
         most = CPU_SHARE * LONGEST
         left = self._left + CPU_SHARE * (now - self._counted_at) - (cpu - self._cpu_then)

@@ -58,14 +58,14 @@ def failure_of(directory: Path) -> str:
 
 
 def levels_of(levels: Json) -> dict[str, float]:
-    """The chance levels in a journal's `chance_levels`, by loss term; empty before the run has computed them."""
+    """Return the chance levels of a journal's `chance_levels` by loss term; empty before they were computed."""
     if not isinstance(levels, dict):
         return {}
     return {term: float(value) for term, value in levels.items() if isinstance(value, int | float)}
 
 
 def gradient_bound_of(sessions: Json) -> float | None:
-    """The bound on a sound gradient norm in the newest configuration of a journal's `sessions`; None without any."""
+    """Return `gate.max_grad_norm` of the newest configuration in a journal's `sessions`; `None` without one."""
     newest = sessions[-1] if isinstance(sessions, list) and sessions else None
     text = newest.get("config") if isinstance(newest, dict) else None
     found = _GRADIENT_BOUND.search(text) if isinstance(text, str) else None
@@ -77,12 +77,12 @@ def gradient_bound_of(sessions: Json) -> float | None:
 
 
 def chance_levels(reader: JournalReader) -> dict[str, float]:
-    """What an uninformed network scores in each loss term; empty before the run has computed it."""
+    """Return the chance level of each loss term; empty before the run has computed it."""
     return levels_of(reader.meta("chance_levels"))
 
 
 def last_terms(reader: JournalReader, *, first: int) -> dict[str, float]:
-    """The raw loss terms of the newest step from `first` on; terms that it did not compute are left out."""
+    """Return the raw loss terms of the newest step from `first` on; terms that were not computed are left out."""
     raw = {term: f"loss_raw/{term}" for term in reader.spec().term_names}
     series = reader.series(tuple(raw.values()), first=first)
     return {

@@ -140,7 +140,7 @@ class Session:
 
     @property
     def end(self) -> End | None:
-        """How the run ended; `None` while it continues."""
+        """End of the run; `None` while it continues."""
         return None if self.state is None else end_of(self.state, self._entries)
 
     @property
@@ -161,7 +161,7 @@ class Session:
 
     @property
     def now(self) -> Projection:
-        """The newest state, for outcomes of commands on it. Ask only once there is a state."""
+        """Newest state, with outcomes of commands on it. Raises AssertionError before the first state."""
         assert self.state is not None
         if self._now is None or self._now.state is not self.state:
             self._now = Projection(self.state)
@@ -169,19 +169,19 @@ class Session:
 
     @property
     def soon(self) -> Projection:
-        """The state after the pending commands, with their outcomes. Ask only once there is a state."""
+        """State after the pending commands, with outcomes. Raises AssertionError before the first state."""
         return self.now.after(pending.command for pending in self.pending)
 
     @property
     def refusal(self) -> str:
-        """Why no command can be sent: the screen only watches, or the run has not begun, is stopping or is over.
+        """Reason why no command can be sent: a read-only screen, or a run that has not begun, is stopping or is over.
 
         Empty string if commands can be sent.
         """
         if not self.can_steer:
-            return "this screen only watches"
+            return "this screen is read-only"
         if self.state is None:
-            return "the run has not said anything yet"
+            return "the run has not recorded a state yet"
         if (end := self.end) is not None:
             return f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}"
         return can_accept_commands(self.state)

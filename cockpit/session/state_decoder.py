@@ -24,7 +24,7 @@ class StateDecoder:
         self._state: RunState | None = None
 
     def decode(self, text: str) -> RunState | None:
-        """The state in `text`, or None where that is the text of the last call. Raises WireError."""
+        """Return the state in `text`; `None` if it is the text of the last call. Raises WireError."""
         if text == self._text:
             return None
         whole = wire.present_state(from_text(text))
@@ -38,7 +38,7 @@ class StateDecoder:
         return self._state
 
     def _changed(self, whole: Json) -> dict[str, Json] | None:
-        """The fields that differ from those held, None where fields went away."""
+        """Return the fields that differ from the last ones; `None` if a field is missing."""
         if not isinstance(whole, dict) or not self._held.keys() <= whole.keys():
             return None
         return {

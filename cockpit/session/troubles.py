@@ -19,7 +19,7 @@ class Troubles:
         self._logged: set[str] = set()
 
     def add(self, error: UserError) -> None:
-        """A read failed. An error without a cause is a sentence for people already."""
+        """Add a failed read. An error without a cause is a complete sentence."""
         if error.__cause__ is None:
             self.found.append(str(error))
         else:

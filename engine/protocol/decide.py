@@ -46,7 +46,7 @@ def can_accept_commands(state: RunState) -> str:
 
 # One case per command, and pyright sees that none is missing: hence as many branches as there are commands.
 def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outcome:  # noqa: C901, PLR0912
-    """What `command` does to a run in `state`; `at_epoch` is its progress in epochs. Pure, never raises."""
+    """Return the outcome of `command` on a run in `state`; `at_epoch` is its progress in epochs. Pure, never raises."""
     if not isinstance(command, c.AddNote) and (reason := can_accept_commands(state)):
         return refused(reason)
     match command:

@@ -17,7 +17,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[ScriptedRun]:
-    """A run called `calm` that has not said anything yet."""
+    """A run called `calm` without a recorded state."""
     run = ScriptedRun(tmp_path / "runs" / "calm")
     yield run
     run.close()

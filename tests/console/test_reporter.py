@@ -84,7 +84,7 @@ def test_a_log_gets_the_start_the_events_and_a_line_every_ten_seconds(
 
     lines = said(target)
     assert [line.split("/")[0] for line in lines] == ["step 10", "step 20", "step 30"]
-    assert "1 steps/s" in lines[-1] and "left 16 min 10 s" in lines[-1]
+    assert "1 steps/s" in lines[-1] and "ETA 16 min 10 s" in lines[-1]
 
 
 def test_a_log_gets_a_line_at_the_end_of_each_epoch(

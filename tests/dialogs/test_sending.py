@@ -108,7 +108,7 @@ async def test_a_screen_that_only_watches_says_so_for_every_key(run, open_screen
             await press(pilot, action)
             assert len(screen.screen_stack) == 1, action
             assert screen.answer() == [], action
-            assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: this screen only watches"), action
+            assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: this screen is read-only"), action
             assert not screen.steering.effect(action).enabled, action
 
 

@@ -26,7 +26,7 @@ def decisions(monkeypatch: pytest.MonkeyPatch) -> Decisions:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RecordedRun]:
-    """A living run that has not said anything yet."""
+    """A living run without a recorded state."""
     run = RecordedRun(tmp_path / "calm")
     yield run
     run.close()

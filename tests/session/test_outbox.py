@@ -77,7 +77,7 @@ def test_a_screen_that_only_watches_sends_nothing(run: RecordedRun, watch: Watch
     session = watch(run.directory, can_steer=False)
     session.poll()
 
-    assert send(session, c.Pause()).reason == "this screen only watches" == session.decide(c.Pause()).reason
+    assert send(session, c.Pause()).reason == "this screen is read-only" == session.decide(c.Pause()).reason
     assert run.answer_commands() == []
 
 

@@ -41,8 +41,8 @@ def run_status(arguments: argparse.Namespace) -> int:
 def read_status(path: Path) -> dict[str, Json]:
     """Return the status of the run at `path` as a JSON object: the named fields first, then the whole state.
 
-    A run whose process has ended without an end of the run is 'failed', with the reason; a silent run keeps its
-    state, with `alive` false. Raises UserError.
+    A run whose process has disappeared is 'failed', with the reason. A silent run keeps its state, with `alive`
+    false. Raises UserError.
     """
     with closing(JournalReader(path)) as reader:
         state = reader.state() or RunState(run=path.name)

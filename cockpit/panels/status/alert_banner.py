@@ -83,7 +83,7 @@ class Banner(LinePanel):
         ]
 
     def _remedy(self, incident: Incident, told: IncidentText) -> str:
-        """The recommended command, then what the newest alert says of it."""
+        """Return the recommended command and the remedy of the newest alert."""
         session = None if self._is_over() else self._session
         if session is None or session.state is None:
             return told.remedy

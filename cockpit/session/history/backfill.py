@@ -31,25 +31,25 @@ class PendingRows:
 
     @property
     def done(self) -> bool:
-        """Everything was read."""
+        """Whether all rows were read."""
         return not self._spans
 
     @property
     def share(self) -> float:
-        """The share of the steps that was read, 0..1."""
+        """Share of the steps that was read, 0..1."""
         if self.done or self._newest is None or self._reached is None:
             return float(self.done)
         return (self._newest - self._reached) / max(self._newest - self._oldest, 1)
 
     def room(self, tail: JournalTail) -> int:
-        """How many rows there are at most."""
+        """Upper bound on the number of rows."""
         newest = tail.mark(self.kind)
         top = 0 if newest is None else max(newest[1], *(span.last for span in self._spans if span.last < 2**62), 0)
         bound = sum(min(span.last, top) - span.first + 1 for span in self._spans)
         return bound if bound <= _MOST_ROOM else sum(tail.count(span) for span in self._spans)
 
     def chunk(self, tail: JournalTail, limit: int) -> Rows | None:
-        """The newest `limit` rows not read yet, or None when everything was read."""
+        """Return the newest `limit` rows that were not read yet; `None` after the last."""
         while self._spans:
             rows = tail.rows(self._spans[-1], limit=limit, newest=True)
             if rows.size < limit:
@@ -62,7 +62,7 @@ class PendingRows:
         return None
 
     def _narrow(self, last: int) -> None:
-        """Rows after `last` are superseded by what was read."""
+        """Exclude rows after `last`: rows that were read supersede them."""
         narrowed = (replace(span, last=min(span.last, last)) for span in self._spans)
         self._spans = [span for span in narrowed if span.first <= span.last]
 

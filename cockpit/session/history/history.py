@@ -19,8 +19,8 @@ __all__ = ["Buckets", "History"]
 class History:
     """Every metric of a run along the lineage that counts. Absent is not NaN: a row without a metric has no value.
 
-    `first_step` and `last_step` are those of training rows, (0, 0) while there are none; `version` grows with every
-    change; `loading` is the share (0..1) of a long journal that is read in, newest rows first.
+    `first_step` and `last_step` are those of training rows, (0, 0) without any. `version` grows with every change.
+    `loading` is the share (0..1) of a long journal that was read, newest rows first.
     """
 
     def __init__(self) -> None:
@@ -75,16 +75,16 @@ class History:
         return self._tables[kind].size
 
     def last(self, kind: PointTable) -> int | None:
-        """The newest step held of that kind."""
+        """Return the newest step of that kind."""
         steps = self._tables[kind].steps
         return int(steps[-1]) if steps.size else None
 
     def buckets(self, name: str, *, first: float, last: float, columns: int) -> Buckets:
-        """The steps from `first` (included) to `last` (not included) of a metric in `columns` columns."""
+        """Return a metric's steps from `first` (included) to `last` (excluded), summarised in `columns` columns."""
         return self.buckets_of((name,), first=first, last=last, columns=columns)[name]
 
     def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
-        """The same of several metrics at one moment, for little more than one of them costs."""
+        """Return the summaries of several metrics in one query, at little more than the cost of one."""
         with self._lock:
             of_lens: dict[HistoryQueries, list[str]] = {}
             for name in names:
@@ -95,26 +95,26 @@ class History:
             return found
 
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The steps `first` to `last`, both included, at which the metric was recorded, and its values as recorded."""
+        """Return the recorded steps of a metric from `first` to `last`, both included, and their values."""
         with self._lock:
             return self._lens(name).rows(name, first, last)
 
     def at(self, name: str, step: int) -> float | None:
-        """The value recorded at `step` or at the nearest recorded step before it; None where there is none."""
+        """Return the value at `step` or at the nearest recorded step before it; `None` if there is none."""
         with self._lock:
             return self._lens(name).at(name, step)
 
     def newest(self, name: str) -> float | None:
-        """The last value recorded; None where there is none."""
+        """Return the last recorded value; `None` if there is none."""
         return self.at(name, 2**62)
 
     def non_finite(self, name: str) -> NDArray[np.int64]:
-        """The steps whose value is NaN or infinite."""
+        """Return the steps with a NaN or infinite value."""
         with self._lock:
             return self._lens(name).non_finite(name)
 
     def _lens(self, name: str) -> HistoryQueries:
-        """What reads the table that holds a metric: validations where training has none of that name."""
+        """Return the queries of the table with the metric: of validations if training has none of that name."""
         return self._lenses["validations" if self._tables["steps"].row_of(name) is None else "steps"]
 
     def _changed(self) -> None:

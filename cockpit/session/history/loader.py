@@ -34,7 +34,7 @@ class _Position:
 class HistoryLoader:
     """Reads metric rows into `history`; `open_tail` opens a second connection for the thread that reads old rows.
 
-    With `recent_only` the history holds the newest training step and few before it, and every validation: memory and
+    With `recent_only` the history holds the newest training step and few before it, and every validation. Memory and
     time do not depend on the length of the run.
     """
 

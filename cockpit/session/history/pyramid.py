@@ -29,7 +29,7 @@ class Cells:
 
     @classmethod
     def of(cls, ranges: list[tuple[Slots, Slots]], num_columns: int) -> Cells:
-        """Each range holds, for every column, the cells from one number up to another, not included."""
+        """Return the ranges of cells for each column: first index included, last index excluded."""
         if not ranges:
             return cls(*(np.zeros(0, np.int64) for _ in range(3)))
         first = np.stack([first_C for first_C, _ in ranges], 1).ravel()
@@ -60,7 +60,7 @@ class Pyramid:
         self._filled = [(0, 0) for _ in SIZES]
 
     def extend(self, values: Matrix, start: int, end: int) -> None:
-        """The slots `start` to `end` of the R rows of `values` are filled now: summarise the blocks that are whole."""
+        """Summarise the complete blocks after slots `start` to `end` of the R rows of `values` were filled."""
         num_rows = values.shape[0]
         for level, size in enumerate(SIZES):
             first, last = self._filled[level]
@@ -75,17 +75,17 @@ class Pyramid:
             self._filled[level] = whole
 
     def cut(self, end: int) -> None:
-        """Slots from `end` on are filled no more."""
+        """Discard the slots from `end` on."""
         for level, (first, last) in enumerate(self._filled):
             self._filled[level] = (first, max(first, min(last, end // SIZES[level])))
 
     def add_row(self, row: int) -> None:
-        """A metric that has no value in the blocks there are."""
+        """Add a metric without a value in the present blocks."""
         for level, (first, last) in enumerate(self._filled):
             self._stats.clear(slice(row, row + 1), self._columns(level, first, last))
 
     def copied(self, num_rows: int, rows: int, capacity: int) -> Pyramid:
-        """The first `num_rows` metrics in a pyramid of another size."""
+        """Return a pyramid of another size with the first `num_rows` metrics."""
         copy = Pyramid(rows, capacity)
         copy._filled = list(self._filled)
         for level, (first, last) in enumerate(self._filled):
@@ -94,7 +94,7 @@ class Pyramid:
         return copy
 
     def plan(self, first_C: Slots, end_C: Slots) -> GatherPlan:
-        """How to read, for each of C columns, the slots from `first_C` up to `end_C`, all of them filled."""
+        """Return the reads for C columns: slots from `first_C` up to `end_C`, all of them filled."""
         ranges: list[tuple[Slots, Slots]] = []
         first, end = first_C, end_C
         for factor in _FACTORS:
@@ -111,7 +111,7 @@ class Pyramid:
         return GatherPlan(first_C.size, Cells.of(ranges[:2], first_C.size), Cells.of(blocks, first_C.size))
 
     def read(self, values: Matrix, rows: Slots, plan: GatherPlan) -> Stats:
-        """The summary of every column of `plan` for each of K metrics, (K, C) cells."""
+        """Return the summary of each column of `plan` for K metrics: (K, C) cells."""
         found: Stats | None = None
         shape = (rows.size, plan.num_columns)
         if plan.slots.flat.size:
@@ -123,7 +123,7 @@ class Pyramid:
         return Stats.empty(shape) if found is None else found
 
     def flagged(self, row: int) -> tuple[Slots, int, int]:
-        """The smallest blocks of one metric with a NaN or an infinity, and the first and last slot of all blocks."""
+        """Return one metric's smallest blocks with a NaN or infinity, and the first and last slot of all blocks."""
         first, last = self._filled[0]
         flags = self._stats.arrays[-1][row, self._columns(0, first, last)]
         return first + np.flatnonzero(flags), first * SIZES[0], last * SIZES[0]
@@ -140,12 +140,12 @@ class Pyramid:
 
 
 def _spread(runs: Stats, columns: Slots, shape: tuple[int, int]) -> Stats:
-    """The summaries `runs` of some columns, and empty ones for the others."""
+    """Return the summaries `runs` of some columns, with empty ones for the others."""
     return runs if columns.size == shape[1] else _united(None, runs, columns, shape)
 
 
 def _united(found: Stats | None, runs: Stats, columns: Slots, shape: tuple[int, int]) -> Stats:
-    """`found` with `runs` taken in at `columns`."""
+    """Return `found` after `runs` were merged in at `columns`."""
     found = Stats.empty(shape) if found is None else found
     found.unite(slice(None) if columns.size == shape[1] else columns, runs)
     return found

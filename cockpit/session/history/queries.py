@@ -38,13 +38,13 @@ class Buckets:
 
 
 def no_buckets(columns: int) -> Buckets:
-    """Columns without values."""
+    """Return columns without values."""
     nan, none = np.full(max(columns, 0), np.nan), np.zeros(max(columns, 0), np.bool_)
     return Buckets(nan.copy(), nan.copy(), nan.copy(), none.copy(), none.copy(), nan.copy())
 
 
 class HistoryQueries:
-    """Reads one table. Work is bounded by the columns asked for; who reads sees to it that nobody writes meanwhile."""
+    """Reads one table; the work is bounded by the requested columns. The caller prevents concurrent writes."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -52,7 +52,7 @@ class HistoryQueries:
         self._planned_for = -1
 
     def buckets(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
-        """The steps from `first` (included) to `last` (not included) of each metric in `columns` columns.
+        """Return each metric's steps from `first` (included) to `last` (excluded), summarised in `columns` columns.
 
         Metrics that are read together cost little more than one.
         """
@@ -76,7 +76,7 @@ class HistoryQueries:
         return found | {name: Buckets(*of_metric) for name, of_metric in zip(rows, fields, strict=True)}
 
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The steps `first` to `last`, both included, at which the metric was recorded, and its values; copies."""
+        """Return copies of a metric's recorded steps from `first` to `last`, both included, and of its values."""
         row = self._table.row_of(name)
         if row is None:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -85,7 +85,7 @@ class HistoryQueries:
         return self._recorded(row, self._table.start + np.arange(begin, max(begin, end)))
 
     def at(self, name: str, step: int) -> float | None:
-        """The value recorded at `step` or at the nearest recorded step before it; None where there is none."""
+        """Return the value at `step` or at the nearest recorded step before it; `None` if there is none."""
         row, start = self._table.row_of(name), self._table.start
         end, reach = start + int(np.searchsorted(self._table.steps, step, "right")), 16
         while row is not None and end > start:
@@ -98,7 +98,7 @@ class HistoryQueries:
         return None
 
     def non_finite(self, name: str) -> NDArray[np.int64]:
-        """The steps whose value is NaN or infinite."""
+        """Return the steps with a NaN or infinite value."""
         row, table = self._table.row_of(name), self._table
         if row is None:
             return np.zeros(0, np.int64)
@@ -115,7 +115,7 @@ class HistoryQueries:
         return self._table.all_steps.take(slots[present]), values[present]
 
     def _plan(self, first: float, last: float, columns: int) -> GatherPlan | None:
-        """Where the rows of each column lie, kept until rows change: charts side by side ask for the same columns."""
+        """Return the rows of each column, cached until rows change: adjacent charts request the same columns."""
         if self._planned_for != self._table.version or len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
             self._planned_for = self._table.version

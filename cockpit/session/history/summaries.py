@@ -20,7 +20,7 @@ INF: Final = 2
 _ABSENT_BITS: Final = np.uint32(0x7FC0_0ABE)
 
 ABSENT: Final[np.float32] = np.frombuffer(_ABSENT_BITS.tobytes(), np.float32)[0]
-"""A quiet NaN of our own, which stands for "not recorded" in a matrix of values."""
+"""A quiet NaN with a bit pattern of its own, which means "not recorded" in a matrix of values."""
 
 _UNION: Final = (np.minimum, np.maximum, np.minimum, np.add, np.add, np.bitwise_or)
 _NEUTRAL: Final = (np.inf, -np.inf, np.inf, 0.0, 0, 0)
@@ -28,7 +28,7 @@ _TYPES: Final = (np.float32, np.float32, np.float32, np.float64, np.int32, np.ui
 
 
 def reserved(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-    """An array of zeros whose memory costs nothing until it is written to, and then small pages of it only.
+    """Return an array of zeros whose memory is allocated by small pages when it is written.
 
     numpy asks for pages of 2 MB, and a few newest rows of a long history would touch one for every metric.
     """
@@ -37,7 +37,7 @@ def reserved(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
 
 
 def absent(values: Matrix) -> NDArray[np.bool_]:
-    """Which cells hold no value at all."""
+    """Mask of the cells without a value."""
     return values.view(np.uint32) == _ABSENT_BITS
 
 
@@ -45,7 +45,7 @@ def absent(values: Matrix) -> NDArray[np.bool_]:
 class Stats:
     """Cells of any shape, as six arrays of that shape, in this order.
 
-    Least finite value (+inf where there is none), greatest (-inf), least above 0 (+inf), sum of the finite values,
+    Least finite value (+inf without one), greatest (-inf), least above 0 (+inf), sum of the finite values,
     their count, and flags.
     """
 
@@ -53,17 +53,17 @@ class Stats:
 
     @classmethod
     def reserved(cls, shape: tuple[int, ...]) -> Stats:
-        """Cells to be written before they are read."""
+        """Return cells to be written before they are read."""
         return cls(tuple(reserved(shape, kind) for kind in _TYPES))
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> Stats:
-        """Cells that stand for no value."""
+        """Return cells without a value."""
         return cls(tuple(np.full(shape, value, kind) for value, kind in zip(_NEUTRAL, _TYPES, strict=True)))
 
     @classmethod
     def of_values(cls, values: Matrix) -> Stats:
-        """A cell for every value."""
+        """Return a cell for each value."""
         finite = np.isfinite(values)
         with np.errstate(invalid="ignore"):
             positive = np.where(values > 0, values, np.float32(np.inf))
@@ -78,14 +78,14 @@ class Stats:
         return cls((low, high, positive, total, finite.astype(np.int32), flags))
 
     def blocks(self, size: int) -> Stats:
-        """Every `size` neighbouring cells of the last axis, which is a multiple of it long, as one."""
+        """Merge every `size` neighbouring cells of the last axis, whose length is a multiple of `size`."""
         shape = (*self.arrays[0].shape[:-1], -1, size)
         return Stats(
             tuple(union.reduce(cells.reshape(shape), -1) for union, cells in zip(_UNION, self.arrays, strict=True))
         )
 
     def runs(self, starts: Slots) -> Stats:
-        """Cells of the last axis united in runs that begin at `starts`; no run is empty."""
+        """Return the cells of the last axis, merged in runs that begin at `starts`; no run is empty."""
         return Stats(tuple(union.reduceat(cells, starts, -1) for union, cells in zip(_UNION, self.arrays, strict=True)))
 
     def unite(self, at: Slots | slice, other: Stats) -> None:
@@ -104,9 +104,9 @@ class Stats:
             cells[rows, columns] = value
 
     def part(self, rows: slice, columns: slice) -> Stats:
-        """A view of a rectangle."""
+        """Return a view of a rectangle."""
         return Stats(tuple(cells[rows, columns] for cells in self.arrays))
 
     def take(self, rows: Slots, columns: Slots) -> Stats:
-        """Copies of single cells, the same ones of each of these rows."""
+        """Return copies of single cells, the same ones of each row."""
         return Stats(tuple(cells[rows[:, None], columns] for cells in self.arrays))

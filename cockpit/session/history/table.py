@@ -36,20 +36,20 @@ class Table:
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return self.end - self.start
 
     @property
     def steps(self) -> NDArray[np.int64]:
-        """The steps of all rows, ascending."""
+        """Steps of all rows, ascending."""
         return self.all_steps[self.start : self.end]
 
     def row_of(self, name: str) -> int | None:
-        """The row of `values` that holds a metric, None where it was never recorded."""
+        """Return the row of `values` with a metric; `None` if it was never recorded."""
         return self._rows.get(name)
 
     def append(self, rows: Rows) -> None:
-        """Rows that come after those there are; held rows from the first of their steps on give way."""
+        """Add newer rows; they replace held rows from the first of their steps on."""
         if rows.size:
             self.cut(int(rows.steps[0]) - 1)
             self._reserve(self.end + rows.size)
@@ -57,7 +57,7 @@ class Table:
             self._fill(self.start, self.end + rows.size)
 
     def prepend(self, rows: Rows) -> None:
-        """Rows that come before those there are; `room_before` must hold them."""
+        """Add older rows, for which `room_before` must have space."""
         assert rows.size <= self.start, f"no room for {rows.size} rows before slot {self.start}"
         if rows.size:
             self._write(rows, self.start - rows.size)
@@ -85,7 +85,7 @@ class Table:
             self.values[np.ix_(at, begin + part.at)] = values
 
     def _fill(self, start: int, end: int) -> None:
-        """The slots from `start` up to `end` hold rows now."""
+        """Take note that the slots from `start` up to `end` were filled."""
         self.start, self.end = start, end
         self.pyramid.extend(self.values[: len(self._rows)], start, end)
         self.version += 1

@@ -50,8 +50,9 @@ class Causes:
         self._recent: list[tuple[int, Cause]] = []
 
     def of(self, step: int) -> Cause | None:
-        """The likely cause at `step`, None where nothing is out of the ordinary: a rate far too high, then the newest
-        change, then what was raised by hand, then the rest of the configuration.
+        """Return the likely cause at `step`, `None` if nothing is unusual.
+
+        The order is: a rate far too high, the newest change, values raised by hand, the rest of the configuration.
         """
         changes = (cause for at, cause in reversed(self._recent) if at <= step <= at + RECENT_STEPS)
         standing = (cause for _, cause in self._standing.values())
@@ -61,7 +62,7 @@ class Causes:
         return next((cause for cause in ranked if cause is not None), None)
 
     def add(self, entry: Entry) -> None:
-        """One more entry."""
+        """Add an entry."""
         match entry.event:
             case e.RunStarted() as started:
                 self._begin(started)
@@ -79,7 +80,7 @@ class Causes:
                     self._recent = [*self._recent[-20:], (entry.step, cause)]
 
     def _begin(self, started: e.RunStarted) -> None:
-        """A process began or goes on with the run: with these values configured, and what was steered before."""
+        """Take the configured values of a process that starts or resumes the run; earlier interventions stay."""
         if not started.resumed_from:
             self._lr, self._ratio, self._standing, self._recent = None, 1.0, {}, []
         self._configured = tuple(_configured(x) for x in started.unusual if x.key != _LEARNING_RATE)
@@ -101,7 +102,7 @@ class Causes:
         self._lr = Cause(key, text, c.SetLr(usual))
 
     def _note_raised(self, entry: Entry, what: str, before: float, after: float) -> None:
-        """A bound or a weight that lies far above what it was when it was first touched."""
+        """Return a bound or weight far above its value before the first intervention."""
         usual, known = self._standing.get(what, (before, None))
         cause = None
         if after >= _MUCH * usual and after > 0:
@@ -113,7 +114,7 @@ class Causes:
 
 
 def _changes(event: e.Event) -> Iterator[tuple[str, Command]]:
-    """What a run has to get used to after `event`, and the command that takes it back."""
+    """Return the disturbance that `event` caused, and the command that reverses it."""
     match event:
         case e.BatchSizeSet(before=before, after=after) if after < before:
             yield f"batch size {after} instead of {before}", c.SetBatchSize(before)
@@ -133,7 +134,7 @@ def _changes(event: e.Event) -> Iterator[tuple[str, Command]]:
 
 
 def _configured(departure: Departure) -> Cause:
-    """A value that the configuration began with."""
+    """Return a value of the initial configuration."""
     key, value, usual = departure.key, escape_control(departure.value), escape_control(departure.usual)
     name, ratio = key.rpartition(".")[2].replace("_", " "), _ratio(value, usual)
     times = f"{number(ratio, 3)} times the {usual} of its config" if ratio >= 2 else f"{usual} in its config"
@@ -141,7 +142,7 @@ def _configured(departure: Departure) -> Cause:
 
 
 def _undo(key: str, usual: str) -> Command | None:
-    """The command that gives a config key its usual value."""
+    """Return the command that sets a config key to its usual value."""
     section, _, name = key.rpartition(".")
     value = _real(usual)
     if section == "loss.weights":

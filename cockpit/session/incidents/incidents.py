@@ -1,4 +1,4 @@
-"""Incidents: alerts of one cause counted as one, the same way by everything that counts, shows or rings for them."""
+"""Group alerts of one cause into incidents, which header, banner, console and notifications count alike."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _UNSTABLE_KINDS: Final = frozenset(
 )
 _DISK_KINDS: Final = frozenset({"journal", "tensorboard"})
 _NEAR_STEPS: Final = 20
-"""Without a known cause, a step that is not finite or spikes so soon after another trouble belongs to it."""
+"""Maximum steps between an alert and a later non-finite step or spike of the same incident, without a known cause."""
 _LINGERS_STEPS: Final = 200
-"""So long after a trouble without a known cause, what is counted over many steps still tells of it."""
+"""Maximum steps between an alert and a later one on rates over many steps, without a known cause."""
 _MOST_MEMBERS: Final = 60
 _MOST_LOOKED_AT: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often one kind of trouble was seen in an incident, from which step to which, and in which places."""
+    """Count of one kind of alert in an incident, its first and last step, and its modules or terms."""
 
     kind: str
     first_step: int
@@ -50,11 +50,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One trouble, `number` from 1 in its run: its likely cause, the steps it spans, and what tells of it.
+    """Alerts of one cause, numbered from 1 in their run: the likely cause, the steps, and the entries.
 
     `entries` holds the newest of each kind and place, newest last; `count` counts all of them. `back_to` is the first
-    step that the run trained again because of it. `is_over`: a resume, or a rollback that somebody asked for, went
-    back behind it.
+    step that the run trained again because of it. `is_over`: a resume or a requested rollback
+    went back to a step before it.
     """
 
     number: int
@@ -70,30 +70,30 @@ class Incident:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of trouble that were seen in it."""
+        """Kinds of alerts in the incident."""
         return frozenset(tally.kind for tally in self.tallies)
 
     def tally(self, kind: str) -> Tally | None:
-        """What is known of one kind; None where it was not seen."""
+        """Return the tally of a kind; `None` if it did not occur."""
         return next((tally for tally in self.tallies if tally.kind == kind), None)
 
 
 def is_alert(entry: Entry) -> bool:
-    """Whether this belongs to an incident; a rollback only where the guardian made it."""
+    """Return whether an entry belongs to an incident; a rollback does if the guardian made it."""
     if isinstance(entry.event, e.RolledBack):
         return entry.actor == "guardian"
     return info_of(entry.event).is_trouble
 
 
 def incidents_of(entries: Iterable[Entry]) -> tuple[Incident, ...]:
-    """Every incident in a journal's entries, oldest first."""
+    """Return the incidents in a journal's entries, oldest first."""
     book = Incidents()
     book.add(entries)
     return tuple(book.all)
 
 
 def num_incidents(entries: Iterable[Entry]) -> int:
-    """How many there were: the number that is meant wherever a count of alerts is shown."""
+    """Number of incidents, which every count of alerts shows."""
     return len(incidents_of(entries))
 
 
@@ -114,7 +114,7 @@ class Incidents:
 
     @property
     def open(self) -> Sequence[Incident]:
-        """Those that wait for somebody, oldest first: not over, and not acknowledged unless they grew graver since."""
+        """Return the open incidents, oldest first: not over, and not acknowledged unless they have worsened since."""
         return [incident for incident in self.all if not incident.is_over and not self._is_seen(incident)]
 
     def add(self, entries: Iterable[Entry]) -> tuple[Incident, ...]:
@@ -134,14 +134,14 @@ class Incidents:
         return tuple(self.all[before:])
 
     def acknowledge(self) -> Incident | None:
-        """The newest open one was seen; returns it, None where there is none."""
+        """Acknowledge the newest open incident and return it; `None` if none is open."""
         newest = next(iter(reversed(self.open)), None)
         if newest is not None:
             self._seen[newest.number] = newest.kinds
         return newest
 
     def was_seen(self, incident: Incident) -> bool:
-        """Whether it was acknowledged once, and has grown graver since where it is open."""
+        """Return whether the incident was acknowledged, and has worsened since if it is open."""
         return incident.number in self._seen
 
     def _is_seen(self, incident: Incident) -> bool:
@@ -168,7 +168,7 @@ class Incidents:
 
 
 def _is_of_another_branch(branch: int, incident: Incident) -> bool:
-    """A process that begins or goes on with a run opens a branch, and may raise alerts before it says that it began."""
+    """Begin the incidents of another process: it opens a branch, and may raise alerts before its start event."""
     return incident.entries[-1].branch != branch
 
 
@@ -177,7 +177,7 @@ def _began_after(step: int, incident: Incident) -> bool:
 
 
 def _belongs(entry: Entry, step: int, cause: Cause | None, known: Incident) -> bool:
-    """The same cause, coming again after a resume too; without a known one, what is near and was not ended."""
+    """Return the incident with the same cause, also of before a resume; without a cause, the recent open one."""
     if isinstance(entry.event, e.RunFailed):
         return known.family == UNSTABLE and not known.is_over and "not finite" in entry.event.error
     if _family_of(entry) != known.family:
@@ -192,7 +192,7 @@ def _belongs(entry: Entry, step: int, cause: Cause | None, known: Incident) -> b
 
 
 def _joined(known: Incident, entry: Entry, step: int) -> Incident:
-    """The incident with one more entry. Of a kind and a place that repeat, the newest stands for all."""
+    """Return the incident with one more entry; the newest of a kind and a place replaces the former ones."""
     kind = kind_of(entry)
     kept = [old for old in known.entries if _mark(old) != _mark(entry)]
     tally = known.tally(kind)
@@ -215,7 +215,7 @@ def _mark(entry: Entry) -> tuple[str, str, type]:
 
 
 def _tallied(tally: Tally | None, entry: Entry, step: int) -> Tally:
-    """What is known of the kind of `entry` with it. What only explains a step that was counted is not counted again."""
+    """Return the tally of the kind of `entry`, with it. An explanation of a counted step is not counted again."""
     kind, place = kind_of(entry), _place_of(entry)
     if tally is None:
         return Tally(kind, step, step, 1, (place,) if place else ())
@@ -231,7 +231,7 @@ def _tallied(tally: Tally | None, entry: Entry, step: int) -> Tally:
 
 
 def kind_of(entry: Entry) -> str:
-    """The kind of trouble that an entry tells of: `NOT_FINITE`, 'spike' and the metric, an alert's kind, an event."""
+    """Return the kind of an entry: `NOT_FINITE`, 'spike' and the metric, the kind of an alert, or an event."""
     match entry.event:
         case e.StepSkipped() | e.FaultNamed():
             return NOT_FINITE
@@ -244,7 +244,7 @@ def kind_of(entry: Entry) -> str:
 
 
 def _family_of(entry: Entry) -> str:
-    """What can have one cause: all that says that training is not stable, all that says that the disk is full."""
+    """Return the family of kinds that share a cause, such as unstable training or a full disk."""
     match entry.event:
         case e.StepSkipped() | e.FaultNamed() | e.SpikeDetected() | e.RolledBack():
             return UNSTABLE
@@ -261,7 +261,7 @@ def _family_of(entry: Entry) -> str:
 
 
 def _place_of(entry: Entry) -> str:
-    """The module, or else the loss term, that an alert names; '' for none, and for what names the steps themselves."""
+    """Return the module or loss term that an alert names; an empty string for none, and for alerts about steps."""
     match entry.event:
         case e.AlertRaised(module=module, term=term) if kind_of(entry) != NOT_FINITE:
             return module or term
