@@ -86,7 +86,7 @@ def write_mask_folders(root: Path, count: int = 5) -> Path:
     for folder in ("PNGImages", "PedMasks"):
         (root / folder).mkdir(parents=True)
     for number in range(count):
-        gradient(60, 50, number).save(root / "PNGImages" / f"Ped{number:05d}.png")
+        gradient(60, 50, 40 * number).save(root / "PNGImages" / f"Ped{number:05d}.png")
         ids = np.zeros((50, 60), dtype=np.uint8)
         ids[10:40, 5:25], ids[15:45, 30:50] = 1, 2
         Image.fromarray(ids).save(root / "PedMasks" / f"Ped{number:05d}_mask.png")

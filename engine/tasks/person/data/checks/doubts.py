@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from engine.task import Doubt, UnusableSample
+from engine.tasks.person.data.checks.copies import Thumbnail, copies, thumbnail
 from engine.tasks.person.data.checks.suspicions import SUSPICIONS, Suspicion, sizeable
 from engine.tasks.person.data.readers.scenes import Picture, Scene, SplitIndex
 
@@ -47,15 +48,18 @@ class Look:
         self._found: dict[str, list[Doubt]] = {}
         self._turned: list[Doubt] = []
         self.pixels: dict[bytes, str] = {}
+        self.thumbnails: dict[str, Thumbnail] = {}
 
     def see(self, scene: Scene, picture: Picture) -> None:
         """Run every test on a picture."""
         self._totals["images"] += 1
         self._totals["people"] += sum(1 for _ in sizeable(picture))
         self.pixels.setdefault(hashlib.sha256(picture.image.tobytes()).digest(), scene.name)
+        self.thumbnails[scene.name] = thumbnail(picture)
         for suspicion in SUSPICIONS:
             found = self._found.setdefault(suspicion.says, [])
-            found += [Doubt(scene.name, example) for example in suspicion.find(picture)]
+            examples = (Doubt(scene.name, example) for example in suspicion.find(picture))
+            found += examples if suspicion.of == "people" else islice(examples, 1)
         if turned := _orientation(scene.file, picture):
             self._turned.append(Doubt(scene.name, turned))
 
@@ -102,11 +106,16 @@ def shared_doubts(train: SplitIndex, val: SplitIndex, train_look: Look, val_look
             shared.setdefault(name, train_look.pixels[digest])
     for one, other in _equal_files(train.scenes, val.scenes):
         shared.setdefault(other.name, one.name)
+    alike = [(one, other) for one, other in copies(train_look.thumbnails, val_look.thumbnails) if other not in shared]
+    if alike:
+        one, other = alike[0]
+        text = f"{len(alike)} validation images look like copies of images in train, such as {other} of {one} there"
+        twice.append(Doubt(other, f"{text}: re-encoded or resized, they are seen in training before"))
     if not shared:
         return tuple(twice)
     name, same = next(iter(shared.items()))
-    alike = "" if name == same else f", {name} there is {same} here"
-    text = f"{len(shared)} of {len(val.scenes)} validation images are in train too{alike}: training sees them before"
+    renamed = "" if name == same else f", {name} there is {same} here"
+    text = f"{len(shared)} of {len(val.scenes)} validation images are in train too{renamed}: training sees them before"
     return (*twice, Doubt(name, text))
 
 

@@ -41,6 +41,14 @@ def child(folder: Path, *names: str) -> Path | None:
     return next((found[plain_name(name)] for name in names if plain_name(name) in found), None)
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Return the subfolders of a folder, sorted; an empty list if it cannot be read."""
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not is_junk(entry.name))
+    except OSError:
+        return []
+
+
 def _walk(folder: Path) -> Iterator[str]:
     seen: set[str] = set()
     for root, folders, files in os.walk(folder, followlinks=True):

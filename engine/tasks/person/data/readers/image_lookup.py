@@ -32,6 +32,7 @@ class ImageFinder:
         self._folders = list(dict.fromkeys(folders))
         self._listings: dict[Path, frozenset[str]] = {}
         self._tree: dict[str, list[Path]] | None = None
+        self._by_plain_name: dict[str, list[Path]] | None = None
 
     def prefer(self, names: Sequence[str]) -> None:
         """Search the folder with most of `names` first."""
@@ -44,9 +45,11 @@ class ImageFinder:
                 return folder / name
         if os.path.isabs(name) and os.path.isfile(name):
             return Path(name)
-        for spelling in spellings(name):
-            if found := self._match(PurePosixPath(spelling)):
-                return self._choose(found, name)
+        paths = [PurePosixPath(spelling) for spelling in spellings(name)]
+        for match in (self._match, self._match_plainly):
+            for path in paths:
+                if found := match(path):
+                    return self._choose(found)
         raise UnusableSample(self._missing())
 
     def _is_in(self, folder: Path, name: str) -> bool:
@@ -78,7 +81,15 @@ class ImageFinder:
         likeness = [_num_equal_folders(file, parts) for file in found]
         return [file for file, equal in zip(found, likeness, strict=True) if equal == max(likeness)]
 
-    def _choose(self, found: list[Path], name: str) -> Path:
+    def _match_plainly(self, wanted: PurePosixPath) -> list[Path]:
+        """Return the files of the same plain name: the files too may have escapes and upload hashes in their names."""
+        if self._by_plain_name is None:
+            self._by_plain_name = {}
+            for file in (file for files in (self._tree or {}).values() for file in files):
+                self._by_plain_name.setdefault(_plain(file.name), []).append(file)
+        return self._by_plain_name.get(_plain(wanted.name), [])
+
+    def _choose(self, found: list[Path]) -> Path:
         """Return the file in the most likely known folder, or the only file."""
         ranks = [self._folders.index(file.parent) if file.parent in self._folders else None for file in found]
         known = sorted(rank for rank in ranks if rank is not None)
@@ -115,7 +126,13 @@ def spellings(name: str) -> Iterator[str]:
 
 def base_name(name: str) -> str:
     """Return the file name at the end of a path of any operating system or of a URL."""
-    return PurePosixPath(next(spellings(name.partition("?")[0]), name)).name
+    path, _, query = name.partition("?")
+    return PurePosixPath(next(spellings(_address(name) if "d=" in query else path), name)).name
+
+
+def _plain(base: str) -> str:
+    """Return a file name without escapes, upload hash and spaces, which Label Studio replaces by underscores."""
+    return fold(_UPLOAD_HASH.sub("", unquote(base), count=1)).replace(" ", "_")
 
 
 def _rewrite(name: str) -> Iterator[str]:

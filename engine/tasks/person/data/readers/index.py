@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,9 @@ from engine.errors import UserError
 from engine.task import Rejection
 from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
-from engine.tasks.person.data.readers.holdout import HoldOut, held_out
+from engine.tasks.person.data.readers.holdout import VALIDATION_EVERY, HoldOut, held_out
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
-from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders
+from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders, unused_folders
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
 
 KNOWN_LAYOUTS: Final = (
@@ -23,6 +24,10 @@ KNOWN_LAYOUTS: Final = (
     "mask folders (PNGImages/ with PedMasks/, or images/ with masks/, with train/ and val/ in or around them or not)"
 )
 
+_NUM_NAMED: Final = 3
+"""Number of unread annotation files that a note names."""
+
+_PACKED: Final = re.compile(r"(?i).*\.(gz|jsonl|ndjson|zip|tar|tgz|bz2|xz|7z|parquet)")
 _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
 
@@ -53,11 +58,15 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
     if files and files.train.is_surely_coco:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     if folders := find_mask_folders(root):
-        notes = (f"there is one split: {_held_out(hold_out)}",) if len(folders) == 1 else ()
-        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), notes)
+        notes = [f"there is one split: {_held_out(hold_out)}"] if len(folders) == 1 else []
+        if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(folders)]:
+            notes.append(f"not read: the images in {_listed(unused)}")
+        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), tuple(notes))
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
-    raise UserError(f"The data path {path} has an unknown layout; known layouts: {KNOWN_LAYOUTS}.")
+    packed = sorted(entry.name for entry in root.iterdir() if _PACKED.fullmatch(entry.name))
+    hint = f" (unpack or convert {', '.join(packed[:_NUM_NAMED])} first)" if packed else ""
+    raise UserError(f"The data path {path} has an unknown layout{hint}; known layouts: {KNOWN_LAYOUTS}.")
 
 
 def _inner(path: Path) -> Path:
@@ -75,7 +84,7 @@ def _inner(path: Path) -> Path:
 def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOptions) -> DatasetIndex:
     """Return both splits of COCO files. Of a single file, a fifth of the images with people is held out."""
     train = _coco_split(root, files.train, options)
-    tests = "; the test split is not used" if files.tests else ""
+    tests = _unused(root, files)
     name = files.train.file.relative_to(root).as_posix()
     if files.val:
         val_name = files.val.file.relative_to(root).as_posix()
@@ -87,6 +96,19 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
         return DatasetIndex("COCO JSON", train, val, notes)
     train, val = _divide(train, hold_out)
     return DatasetIndex("COCO JSON", train, val, (f"there is one split, {name}: {_held_out(hold_out)}{tests}",))
+
+
+def _unused(root: Path, files: CocoFiles) -> str:
+    """Return the end of a note that names the annotation files that are not read; an empty string if there are none."""
+    names = [file.file.relative_to(root).as_posix() for file in files.others]
+    others = f"; not read: {_listed(names)}" if names else ""
+    return ("; the test split is not used" if files.tests else "") + others
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names and the number of others."""
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more
 
 
 def _without_namesakes(split: SplitIndex, foreign: set[Path], other: SplitIndex) -> SplitIndex:
@@ -118,8 +140,13 @@ def _coco_split(root: Path, annotations: AnnotationFile, options: CocoOptions) -
 
 
 def _divide(split: SplitIndex, hold_out: HoldOut) -> tuple[SplitIndex, SplitIndex]:
-    """Return the split without a fifth of its scenes, and that fifth. Problems and doubts stay with the first."""
+    """Return the split without a fifth of its scenes, and that fifth. Problems and doubts stay with the first.
+
+    The base names decide, whatever the folders are called, unless few of them are for many images (scene7/rgb.png).
+    """
     names = [base_name(scene.name) for scene in split.scenes]
+    if len(set(names)) < min(VALIDATION_EVERY, len(names)):
+        names = [scene.name for scene in split.scenes]
     held = held_out(names, hold_out)
     places = [name in held for name in names]
     kept = tuple(scene for scene, is_held in zip(split.scenes, places, strict=True) if not is_held)

@@ -121,7 +121,7 @@ def test_one_person_in_parts_among_many_is_no_doubt() -> None:
 
 def test_a_person_twice_and_a_black_image_are_named() -> None:
     scenes = [staged(number) for number in range(8)]
-    scenes[3] = staged(3, (SOUND[0], SOUND[1], SOUND[0]))
+    scenes[3] = staged(3, (SOUND[0], SOUND[1], SOUND[0], SOUND[1]))
     scenes[5].picture = Picture(Image.new("RGB", SIZE), scenes[5].picture.people)
     text = said(scenes)
     assert "3.png: 1 of 8 checked images have the same person twice, such as persons 1 and 3" in text

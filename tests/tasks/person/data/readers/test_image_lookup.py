@@ -60,6 +60,17 @@ def test_escapes_of_addresses_are_resolved_unless_the_file_is_called_so(tmp_path
     assert finder(tmp_path, "images/a%20b.jpg").find("a%20b.jpg").name == "a%20b.jpg"
 
 
+@pytest.mark.parametrize("file", ["1a2b3c4d-my_img0.jpg", "my%20img0.jpg", "My_Img0.jpg", "1a2b3c4d-my%20img0.jpg"])
+def test_the_file_may_have_the_escapes_and_the_upload_hash(tmp_path: Path, file: str) -> None:
+    look = finder(tmp_path, f"images/{file}", "images/my_img00.jpg")
+    assert look.find("images/my img0.jpg") == tmp_path / "images" / file
+
+
+def test_uploads_of_the_same_name_are_ambiguous(tmp_path: Path) -> None:
+    with pytest.raises(UnusableSample, match=r"the image file is ambiguous, there are 2"):
+        finder(tmp_path, "images/1a2b3c4d-img0.jpg", "images/5a6b7c8d-img0.jpg").find("img0.jpg")
+
+
 def test_the_folder_that_the_name_speaks_of_is_meant(tmp_path: Path) -> None:
     look = finder(tmp_path, "day/0001.jpg", "night/0001.jpg")
     assert look.find("other/machine/night/0001.jpg") == tmp_path / "night/0001.jpg"
@@ -101,6 +112,6 @@ def test_the_folder_that_holds_most_images_comes_first(tmp_path: Path) -> None:
     assert look.find("a.jpg") == tmp_path / "images/a.jpg"
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "x\\a.jpg", "https://host/x/a.jpg?y=1", "/srv/a.jpg"])
+@pytest.mark.parametrize("name", ["a.jpg", "x\\a.jpg", "https://host/x/a.jpg?y=1", "/srv/a.jpg", "/l/?d=x%5Ca.jpg"])
 def test_the_name_of_a_file_is_that_of_any_system(name: str) -> None:
     assert base_name(name) == "a.jpg"

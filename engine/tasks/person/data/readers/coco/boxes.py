@@ -36,6 +36,8 @@ CONVENTIONS: Final[Mapping[str, Callable[[Four, Size], Box]]] = {
         v[0] + v[2] / 2,
         v[1] + v[3] / 2,
     ),
+    "[left, top, height, width]": lambda v, size: (v[0], v[1], v[0] + v[3], v[1] + v[2]),
+    "[right, bottom, left, top]": lambda v, size: (v[2], v[3], v[0], v[1]),
     "[top, left, height, width]": lambda v, size: (v[1], v[0], v[1] + v[3], v[0] + v[2]),
     "[top, left, bottom, right]": lambda v, size: (v[1], v[0], v[3], v[2]),
     "[left, right, top, bottom]": lambda v, size: (v[0], v[2], v[1], v[3]),

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import cast
+from typing import Final, cast
 
 from engine.tasks.person.data.readers.coco.document import Category
 from engine.tasks.person.data.readers.coco.values import id_reader, shown
+
+_LIKE_PEOPLE: Final = frozenset(
+    (
+        "people",
+        "persons",
+        "pedestrian",
+        "pedestrians",
+        "human",
+        "humans",
+        "man",
+        "woman",
+        "child",
+        "boy",
+        "girl",
+        "rider",
+    )
+)
 
 
 class PersonCategory:
@@ -15,6 +33,8 @@ class PersonCategory:
     def __init__(self, categories: Sequence[Category]) -> None:
         self._read = id_reader(category.id for category in categories)
         self._is_person: dict[Hashable, bool] = {}
+        self._name_of = {self._read(category.id): shown(category.name) for category in categories}
+        self._others: Counter[str] = Counter()
         self._names = sorted({shown(category.name) for category in categories})
         for category in categories:
             identity = self._read(category.id)
@@ -33,8 +53,27 @@ class PersonCategory:
         return f"there is no category 'person', only: {names}; rename the category of the people to it"
 
     def is_person(self, category_id: object) -> bool | None:
-        """Return whether an annotation is of a person; `None` if its category is not listed."""
-        return self._is_person.get(self._read(category_id))
+        """Return whether an annotation is of a person; `None` if its category is not listed. Others are counted."""
+        key = self._read(category_id)
+        is_person = self._is_person.get(key)
+        if is_person is False:
+            self._others[self._name_of.get(key, shown(category_id))] += 1
+        return is_person
+
+    @property
+    def others(self) -> str:
+        """The most frequent other categories so far, such as `dog (8), cat (2)`."""
+        return ", ".join(f"{name} ({count})" for name, count in self._others.most_common(8))
+
+    @property
+    def unread_people(self) -> str:
+        """Doubt about counted annotations of people under another name; an empty string if there are none."""
+        found = [(name, count) for name, count in self._others.items() if name.strip().lower() in _LIKE_PEOPLE]
+        if not found or not any(self._is_person.values()):
+            return ""
+        names = ", ".join(name for name, _ in found)
+        count = sum(count for _, count in found)
+        return f"{count} annotations of other people ({names}) are not read: rename their category to person"
 
 
 def _means_person(category: Category) -> bool:

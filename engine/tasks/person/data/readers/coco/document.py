@@ -20,6 +20,7 @@ from engine.task import UnusableSample
 
 LISTS: Final = ("images", "annotations", "categories")
 _MAX_DIGITS: Final = 400
+_GZIP: Final = b"\x1f\x8b"
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -32,13 +33,15 @@ class ImageEntry(msgspec.Struct):
     filename: Any = None
     coco_url: Any = None
     path: Any = None
+    flickr_url: Any = None
+    url: Any = None
     width: Any = None
     height: Any = None
 
     @property
     def name(self) -> str | None:
         """The file's name or URL, or `None` if no field is text."""
-        fields = (self.file_name, self.filename, self.coco_url, self.path)
+        fields = (self.file_name, self.filename, self.coco_url, self.path, self.flickr_url, self.url)
         return next((field for field in fields if isinstance(field, str) and field.strip()), None)
 
 
@@ -92,10 +95,19 @@ class CocoDocument:
 
 
 def load_document(json_file: Path) -> CocoDocument:
-    """Return a COCO file without entries that are not objects. Raises UnusableSample if it is not COCO JSON."""
+    """Return a COCO file without entries that are not objects.
+
+    Raises UnusableSample if it is not COCO JSON, OSError if it cannot be read.
+    """
+    data = json_file.read_bytes()
+    if data.startswith(_GZIP):
+        raise UnusableSample("the file is compressed by gzip: unpack it")
     try:
-        lists = _split(json_file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        lists = _split(data)
+    except json.JSONDecodeError as error:
+        lines = " (it may hold one JSON value per line: COCO is one object)" if error.msg == "Extra data" else ""
+        raise UnusableSample(f"the file is not readable JSON: {error}{lines}") from error
+    except (ValueError, RecursionError) as error:
         raise UnusableSample(f"the file is not readable JSON: {error}") from error
     if lists is None:
         raise UnusableSample(f"the file is not COCO JSON: it needs the lists {', '.join(LISTS[:-1])} and {LISTS[-1]}")

@@ -13,7 +13,7 @@ from typing import Final
 from engine.errors import UserError
 from engine.tasks.person.data.readers.image_lookup import walk_folders
 
-MAX_DEPTH: Final = 2
+MAX_DEPTH: Final = 4
 """Maximum depth of annotation files below the root."""
 
 _SPLITS: Final = {
@@ -43,19 +43,28 @@ class AnnotationFile:
         return _SURE.fullmatch(self.file.stem) is not None
 
     @property
+    def is_of_keypoints(self) -> bool:
+        """Whether the name is that of COCO's keypoint files, which repeat the outlines of the instance files."""
+        return self.file.stem.lower().startswith("person_keypoints_")
+
+    @property
     def year(self) -> int:
-        """The number at the end of the subset's name, or 0."""
-        digits = re.search(r"\d+$", self.subset)
+        """The number at the end of the subset's name, or 0. Without a split, numbers are subsets, not versions."""
+        digits = re.search(r"\d+$", self.subset) if self.split else None
         return int(digits[0][:9]) if digits else 0
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFiles:
-    """The annotation file of each split. Without `val`, a part of `train` is held out. `tests` are not used."""
+    """The annotation file of each split. Without `val`, a part of `train` is held out.
+
+    `tests` are not used, nor are `others`: further files of a split, or without one. Keypoint files are not listed.
+    """
 
     train: AnnotationFile
     val: AnnotationFile | None
     tests: tuple[AnnotationFile, ...] = ()
+    others: tuple[AnnotationFile, ...] = ()
 
 
 def find_coco_files(root: Path) -> CocoFiles | None:
@@ -71,7 +80,10 @@ def find_coco_files(root: Path) -> CocoFiles | None:
         train, val = val or _best(root, of_split[""]) or _best(root, of_split["test"]), None
     if train is None:
         return None
-    return CocoFiles(train, val, tuple(file for file in of_split["test"] if file != train))
+    unused = [file for file in found if file not in (train, val)]
+    tests = tuple(file for file in unused if file.split == "test")
+    others = (file for file in unused if file.split != "test" and not file.is_of_keypoints)
+    return CocoFiles(train, val, tests, tuple(others))
 
 
 def image_folders(root: Path, annotations: AnnotationFile) -> list[Path]:
@@ -151,9 +163,10 @@ def _best(root: Path, files: Sequence[AnnotationFile]) -> AnnotationFile | None:
 def _rank(root: Path, file: AnnotationFile) -> tuple[int, int, bool, int, int]:
     """Return the sort key: the kind, depth, no year before the latest year, and the plainest name.
 
-    Keypoint files are read only if there are no others.
+    Keypoint files are read only if there are no others. Without a split, instances_a and instances_b are subsets.
     """
     stem = file.file.stem.lower()
-    kind = 2 if stem.startswith("instances_") else 0 if stem.startswith("person_keypoints_") else 1
+    kind = 2 if stem.startswith("instances_") else 0 if file.is_of_keypoints else 1
     depth = len(file.file.relative_to(root).parts)
-    return kind, -depth, file.year == 0, file.year, -len(_WORD.findall(file.file.stem)) - ("mini" in stem)
+    plainness = -len(_WORD.findall(file.file.stem)) - ("mini" in stem) if file.split or kind != 2 else 0
+    return kind, -depth, file.year == 0, file.year, plainness

@@ -32,6 +32,12 @@ _POINT: Final = 2
 
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
+_BEYOND: Final = 0.1
+"""Fraction of the image's side by which an outline may extend beyond it."""
+
+_MANY_BEYOND: Final = 0.02
+"""Fraction of outlines beyond their image from which their coordinates are doubted."""
+
 NUM_NAMED: Final = 3
 """Number of faults of one kind that are listed individually; more are summed up in one sentence."""
 
@@ -113,11 +119,16 @@ class PeopleReader:
     bytes_texts: list[str] = field(default_factory=list[str])
     conventions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     num_compared: int = 0
+    num_outlines: int = 0
+    beyond: list[str] = field(default_factory=list[str])
 
     def read(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> CocoPerson | None:
         """Return the person of an annotation on image `name`, or `None` without a usable outline."""
         try:
             outline, bounds = self._outline(body, name, size)
+            self.num_outlines += 1
+            if _is_beyond(bounds, size):
+                self.beyond.append(f"annotation {shown(body.id)} of {name}, an image of {size[0]} x {size[1]} pixels")
             _check_bounds(bounds, size)
         except UnusableSample as error:
             self.faults.add(name, f"annotation {shown(body.id)}", str(error))
@@ -140,6 +151,12 @@ class PeopleReader:
                 self.json_name,
                 f"{len(self.bytes_texts)} annotations have for counts the text of a Python bytes object (b'...'); "
                 f"it is read as those bytes; the first is {self.bytes_texts[0]}",
+            )
+        if len(self.beyond) > _MANY_BEYOND * self.num_outlines:
+            yield Doubt(
+                self.json_name,
+                f"{len(self.beyond)} of {self.num_outlines} outlines extend far beyond their image: their coordinates "
+                f"may be of an image of another size; the first is {self.beyond[0]}",
             )
         for convention, places in self.conventions.items():
             yield Doubt(
@@ -169,6 +186,13 @@ class PeopleReader:
         if box is None:
             self.faults.add(name, f"annotation {identity}", "has a box outside the image")
         return CocoPerson(identity, box, outline, box if given == box else given)
+
+
+def _is_beyond(bounds: Box, size: Size) -> bool:
+    """Return whether an outline extends beyond the image by more than a tenth of a side."""
+    width, height = size
+    across, down = _BEYOND * width, _BEYOND * height
+    return bounds[0] < -across or bounds[1] < -down or bounds[2] > width + across or bounds[3] > height + down
 
 
 def _check_bounds(bounds: Box, size: Size) -> None:

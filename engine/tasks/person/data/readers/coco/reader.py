@@ -110,6 +110,7 @@ class _CocoReading:
     odd_heads: PeopleCount = field(default_factory=PeopleCount)
     odd_sizes: PeopleCount = field(default_factory=PeopleCount)
     num_crowds: int = 0
+    category_doubts: list[Doubt] = field(default_factory=list[Doubt])
     people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
 
     def list_images(self, document: CocoDocument) -> _Images:
@@ -147,11 +148,19 @@ class _CocoReading:
                 self.num_crowds += 1
             else:
                 self.people[images.key_of(head.image_id)].append(entry)
+        self._note_others(category, num_people)
         if num_people and self.num_crowds == num_people:
             self._reject(
                 f"all {num_people} person annotations are crowds (iscrowd=1), which are left out; CVAT exports masks "
                 "of single people so: to use them as people, set data.use_crowds=true (data inspect --use-crowds)"
             )
+
+    def _note_others(self, category: PersonCategory, num_people: int) -> None:
+        """Report annotations of other categories, if they are all there is or may be people too."""
+        if unread := category.unread_people:
+            self.category_doubts.append(Doubt(self.json_name, unread))
+        elif not num_people and not category.fault and category.others:
+            self._reject(f"no annotation is of the category 'person', only of: {category.others}")
 
     def index(self, document: CocoDocument, images: _Images) -> SplitIndex:
         """Return the scenes of all images with people, and the list of problems."""
@@ -169,7 +178,7 @@ class _CocoReading:
         self._count_orphans(images)
         faults = (tally.rejections(self.json_name) for tally in (reader.faults, self.odd_heads))
         problems = (*self.problems, *(rejection for part in faults for rejection in part))
-        doubts = (*reader.doubts(), *self._doubt_sizes())
+        doubts = (*self.category_doubts, *reader.doubts(), *self._doubt_sizes())
         return SplitIndex(tuple(scenes), problems, len(document.images), self.num_crowds, doubts)
 
     def _is_person(self, head: AnnotationHead, category: PersonCategory) -> bool:

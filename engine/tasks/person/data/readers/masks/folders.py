@@ -8,17 +8,28 @@ from typing import Final
 
 from engine.task import Rejection, UnusableSample
 from engine.tasks.person.data.readers.holdout import HoldOut, held_out
-from engine.tasks.person.data.readers.image_files import child, image_files
+from engine.tasks.person.data.readers.image_files import child, image_files, plain_name, subfolders
 from engine.tasks.person.data.readers.masks.facts import boxes_of, facts_of
 from engine.tasks.person.data.readers.masks.pairs import Pair, Pairing, pair_up
-from engine.tasks.person.data.readers.masks.rules import MaskFile, MaskRule, decide_rule, describe_dust
+from engine.tasks.person.data.readers.masks.rules import MaskFile, MaskRule, decide_rule, describe_dust, most_have_dust
 from engine.tasks.person.data.readers.pixels import Size, displayed_size, has_palette, read_ids, read_image, stored_size
 from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, cut_mask
 
-FOLDERS: Final = (("PNGImages", "PedMasks"), ("images", "masks"), ("imgs", "masks"), ("leftImg8bit", "gtFine"))
+FOLDERS: Final = (
+    ("PNGImages", "PedMasks"),
+    ("images", "masks"),
+    ("imgs", "masks"),
+    ("leftImg8bit", "gtFine"),
+    ("JPEGImages", "SegmentationObject"),
+    ("images", "mask"),
+    ("image", "mask"),
+    ("image", "masks"),
+    ("img", "mask"),
+)
 """The known pairs of image and mask folders, case-insensitive."""
 
 _SPLITS: Final = (("train", "training"), ("val", "valid", "validation"))
+_SPLIT_NAMES: Final = frozenset(name for names in _SPLITS for name in names) | {"test", "testing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +55,28 @@ def find_mask_folders(root: Path) -> tuple[tuple[Path, Path], ...]:
     """Return the pairs of image and mask folders: one for both splits, or one per split.
 
     Return an empty tuple for another layout. A split's folders are below those of the images and masks, or contain
-    them.
+    them. All may be in the only subfolder of `root` with this layout.
     """
+    if found := _folders_in(root):
+        return found
+    inner = [found for folder in subfolders(root) if (found := _folders_in(folder))]
+    return inner[0] if len(inner) == 1 else ()
+
+
+def unused_folders(folders: tuple[tuple[Path, Path], ...]) -> list[Path]:
+    """Return the folders with images of other splits, such as test, or of a split without masks."""
+    own = folders[0][0]
+    if plain_name(own.name) in _SPLIT_NAMES:
+        candidates = subfolders(own.parent)
+    elif plain_name(own.parent.name) in _SPLIT_NAMES:
+        candidates = [child(split, own.name) for split in subfolders(own.parent.parent)]
+    else:
+        return []
+    used = {images for images, _ in folders}
+    return sorted(folder for folder in candidates if folder and folder not in used and image_files(folder))
+
+
+def _folders_in(root: Path) -> tuple[tuple[Path, Path], ...]:
     for images_name, masks_name in FOLDERS:
         images, masks = child(root, images_name), child(root, masks_name)
         if images and masks:
@@ -67,8 +98,10 @@ def index_mask_folders(folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut
     if len(pairings) == 1:
         pairings = _hold_out(pairings[0], hold_out)
     readings = [_Reading.of(pairing) for pairing in pairings]
-    rule, doubts = decide_rule([mask for reading in readings for mask, _ in reading.masks])
-    train, val = (reading.split(rule) for reading in readings)
+    masks = [mask for reading in readings for mask, _ in reading.masks]
+    rule, doubts = decide_rule(masks)
+    are_lossy = most_have_dust(masks, rule)
+    train, val = (reading.split(rule, are_lossy=are_lossy) for reading in readings)
     if not train.num_images and not val.num_images:
         return SplitIndex((), (Rejection(folders[0][0].name, "the folder holds no image"),)), val
     return SplitIndex(train.scenes, train.problems, train.num_images, doubts=doubts), val
@@ -119,13 +152,18 @@ class _Reading:
                 problems.append(Rejection(pair.name, str(error)))
         return cls(tuple(masks), tuple(pairs), tuple(problems), len(pairing.names))
 
-    def split(self, rule: MaskRule) -> SplitIndex:
-        """Return the scenes with people by a rule that holds for all masks."""
+    def split(self, rule: MaskRule, *, are_lossy: bool) -> SplitIndex:
+        """Return the scenes with people by a rule that holds for all masks. If most are lossy, none is used."""
         scenes: list[MaskScene] = []
         problems = list(self.problems)
         for pair, (mask, size) in zip(self.pairs, self.masks, strict=True):
             if dust := describe_dust(mask, rule):
                 problems.append(Rejection(pair.name, dust))
+            elif are_lossy and mask.ids(rule):
+                text = (
+                    f"most masks of the folder have scattered pixels, so the numbers of {mask.mask_name} are uncertain"
+                )
+                problems.append(Rejection(pair.name, text))
             elif boxes := _boxes(pair, mask, rule):
                 scenes.append(MaskScene(pair.name, pair.image, pair.mask, size, boxes, rule))
         return SplitIndex(tuple(scenes), tuple(sorted(problems, key=lambda problem: problem.file)), self.num_images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -15,6 +16,9 @@ from engine.tasks.person.data.readers.masks.facts import IdFacts, number, presen
 
 VOID: Final = (255, 65535)
 """Numbers that mean "not annotated" if they surround people, or are in a palette as in Pascal VOC."""
+
+_MUCH_BORDER: Final = 0.25
+"""Share of the frame's border from which a number in most masks is rather scenery than a person."""
 
 _CRUMB: Final = 0.01
 """A part of a one-number mask below this fraction of the largest part is not a person."""
@@ -105,6 +109,12 @@ def describe_dust(mask: MaskFile, rule: MaskRule) -> str:
     )
 
 
+def most_have_dust(masks: Sequence[MaskFile], rule: MaskRule) -> bool:
+    """Return whether most masks with people have scattered pixels."""
+    having = [mask for mask in masks if mask.ids(rule)]
+    return 2 * sum(bool(describe_dust(mask, rule)) for mask in having) > len(having)
+
+
 def _encoding(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
     ids = {fact.id for mask in masks for fact in mask.facts}
     found = next((encoding for encoding in _ENCODINGS if encoding.fits(ids)), None)
@@ -145,6 +155,10 @@ def _void(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | 
             text = f"number {void} is read as void, not as a person"
             certain = is_ring and by_palette
             return replace(rule, void=frozenset({void})), None if certain else Doubt(mask.name, text)
+        others = [fact.id for each, _ in having for fact in each.ids(rule) if fact.id != void]
+        if len(having) > 1 and max(others, default=void) < void // 2:
+            text = f"number {void} is read as a person in {len(having)} masks whose other numbers are small"
+            return rule, Doubt(mask.name, f"{text}: if it means void (not annotated), replace it by 0")
     return rule, None
 
 
@@ -163,7 +177,8 @@ def _one_number(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Do
 def _classes(masks: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
     """Return a doubt if the numbers seem to be classes, else `None`.
 
-    They seem so if there is no background, or if the same few numbers repeat and do not start at 1.
+    They seem so if there is no background, or if the same few numbers repeat and do not start at 1. They also do if one
+    number has much of the frame's border in most masks, like sky and road.
     """
     having = [mask for mask in masks if len(mask.ids(rule)) > 0]
     if rule.by_parts or rule.least != 1 or len(having) < 2:
@@ -175,10 +190,22 @@ def _classes(masks: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
     seems_classes = len(odd) > 0.5 * len(having) and max(ids) < 256 and again
     example = full if len(full) > 0.5 * len(having) else odd if seems_classes else []
     if not example:
-        return None
+        return _scenery(having, rule)
     shown = ", ".join(str(fact.id) for fact in example[0].ids(rule)[:4])
     why = "no pixel of the mask is background 0" if example is full else "the numbers do not begin at 1 and come again"
     return Doubt(example[0].name, f"{why} ({shown}): they may be classes, and each class would be read as a person")
+
+
+def _scenery(having: Sequence[MaskFile], rule: MaskRule) -> Doubt | None:
+    """Return a doubt if a number has much of the border in most masks, else `None`."""
+    along = [(mask, fact.id) for mask in having for fact in mask.ids(rule) if fact.border >= _MUCH_BORDER]
+    counts = Counter(id_ for _, id_ in along)
+    id_ = max(counts, key=lambda id_: counts[id_], default=0)
+    if 2 * counts[id_] <= len(having):
+        return None
+    mask = next(mask for mask, each in along if each == id_)
+    text = f"number {id_} has a quarter of the frame's border in {counts[id_]} of {len(having)} masks, like sky or road"
+    return Doubt(mask.name, f"{text}: the numbers may be classes, and each class would be read as a person")
 
 
 def _parts(mask_HW: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:

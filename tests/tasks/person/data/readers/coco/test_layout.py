@@ -28,6 +28,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "inside images": (("images/train/a.json", "images/train"), ("images/val/b.json", "images/val")),
     "camel case": (("trainAnnotations.json", "train"), ("valAnnotations.json", "val")),
     "one folder within": (("set/train/x.coco.json", "set/train"), ("set/valid/x.coco.json", "set/valid")),
+    "two folders within": (("a/b/train/x.coco.json", "a/b/train"), ("a/b/valid/x.coco.json", "a/b/valid")),
     "a folder for each split": (("train/annotations/i.json", "train/images"), ("dev/annotations/i.json", "dev/images")),
 }
 
@@ -118,6 +119,51 @@ def test_two_files_that_could_be_meant_are_named(tmp_path: Path) -> None:
     write_split(tmp_path, "first.json", "images", ["a.png"])
     write_split(tmp_path, "second.json", "images", ["a.png"])
     with pytest.raises(UserError, match=r"2 annotation files for all images: first.json and second.json"):
+        index_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("cam1", "cam2"), ("cam_left", "rear"), ("2014", "2017")])
+def test_subsets_without_a_split_are_named_and_none_is_chosen(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        write_split(tmp_path, f"annotations/instances_{name}.json", f"images/{name}", [f"{name}.png"])
+    with pytest.raises(UserError, match=rf"annotations/instances_{names[0]}.json and annotations/instances_{names[1]}"):
+        index_dataset(tmp_path)
+
+
+def test_files_that_are_not_read_are_named(tmp_path: Path) -> None:
+    write_split(tmp_path, "annotations/instances_train.json", "images/train", ["a.png", "b.png"])
+    write_split(tmp_path, "annotations/person_keypoints_train.json", "images/train", ["a.png", "b.png"])
+    for name in ("default", "train_old", "train_older", "train_oldest"):
+        write_split(tmp_path, f"annotations/instances_{name}.json", "images/default", ["c.png"])
+    index = index_dataset(tmp_path)
+    assert counts(index) == (1, 1)
+    _, _, unread = index.notes[0].partition("; not read: ")
+    assert unread.startswith("annotations/instances_default.json, annotations/instances_train_old.json, ")
+    assert unread.endswith(" and 1 more") and "keypoints" not in unread
+
+
+def test_images_of_one_name_in_many_folders_are_divided_by_their_folders(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"images/scene{number}").mkdir(parents=True)
+    write_split(tmp_path, "labels.json", "images", [f"scene{number}/rgb.png" for number in range(10)])
+    assert counts(index_dataset(tmp_path)) == (8, 2)
+
+
+def test_images_that_are_named_by_a_query_are_divided(tmp_path: Path) -> None:
+    write_split(tmp_path, "result.json", "images", [f"{number}.png" for number in range(10)])
+    file = tmp_path / "result.json"
+    content = json.loads(file.read_text())
+    for entry in content["images"]:
+        entry["file_name"] = f"/data/local-files/?d=project%5C{entry['file_name']}"
+    file.write_text(json.dumps(content))
+    assert counts(index_dataset(tmp_path)) == (8, 2)
+
+
+@pytest.mark.parametrize("name", ["instances_train.json.gz", "train.jsonl", "photographs.zip"])
+def test_packed_files_are_named_where_no_layout_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=rf"unknown layout \(unpack or convert {name} first\)"):
         index_dataset(tmp_path)
 
 

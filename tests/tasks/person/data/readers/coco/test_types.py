@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,7 @@ def test_a_box_in_text_or_without_area_still_gives_the_region(tmp_path: Path, bb
     [
         ([20, 15, 45, 40], "[left, top, right, bottom]"),
         ([32.5, 27.5, 25, 25], "[centre x, centre y, width, height]"),
+        ([45, 40, 20, 15], "[right, bottom, left, top]"),
         ([20 / 60, 15 / 50, 25 / 60, 25 / 50], "[left, top, width, height] in fractions of the image"),
         ([20 / 60, 15 / 50, 45 / 60, 40 / 50], "[left, top, right, bottom] in fractions of the image"),
     ],
@@ -263,6 +265,27 @@ def test_boxes_of_another_convention_are_doubted_and_the_outlines_bounds_used(
     assert f"2 of 2 boxes are {convention}" in split.doubts[0].message
 
 
+def test_boxes_with_width_and_height_exchanged_are_doubted_and_the_outlines_bounds_used(tmp_path: Path) -> None:
+    split = read(tmp_path, two_images(bbox=[5, 5, 40, 25]))
+    assert [scene.boxes for scene in split.scenes] == [(BOX,)] * 2
+    assert "2 of 2 boxes are [left, top, height, width]" in split.doubts[0].message
+
+
+def test_outlines_for_an_image_of_another_size_are_doubted(tmp_path: Path) -> None:
+    outline = [[4 * value for value in RECTANGLE]]
+    split = read(tmp_path, two_images(bbox=[20, 20, 100, 160], segmentation=outline))
+    assert split.doubts[0].message == (
+        "2 of 2 outlines extend far beyond their image: their coordinates may be of an image of another size; "
+        "the first is annotation 1 of a.png, an image of 60 x 50 pixels"
+    )
+
+
+def test_outlines_a_little_beyond_their_image_are_no_doubt(tmp_path: Path) -> None:
+    outline = [[-4, 5, 30, 5, 30, 54, -4, 54]]
+    split = read(tmp_path, two_images(bbox=[-4, 5, 34, 49], segmentation=outline))
+    assert len(split.scenes) == 2 and not split.doubts
+
+
 def test_loose_boxes_of_another_convention_give_way_where_most_are_so(tmp_path: Path) -> None:
     outline = [[20, 15, 45, 15, 45, 40, 20, 40]]
     split = read(tmp_path, two_images(bbox=[17, 13, 47, 43], segmentation=outline))
@@ -274,7 +297,7 @@ def test_loose_boxes_of_cocos_convention_are_kept(tmp_path: Path) -> None:
     assert [scene.boxes for scene in split.scenes] == [((3, 2, 35, 48),)] * 2 and not split.doubts
 
 
-@pytest.mark.parametrize("field", ["file_name", "coco_url", "filename", "path"])
+@pytest.mark.parametrize("field", ["file_name", "coco_url", "filename", "path", "flickr_url", "url"])
 def test_the_files_name_is_found_in_other_fields(tmp_path: Path, field: str) -> None:
     content = two_images()
     for entry in content["images"]:
@@ -286,6 +309,46 @@ def test_a_person_by_lvis_is_found_by_its_synonym(tmp_path: Path) -> None:
     content = two_images()
     content["categories"] = [{"id": 1, "name": "baby", "synonyms": ["baby", "person", "man"]}]
     assert len(read(tmp_path, content).scenes) == 2
+
+
+def with_categories(names: tuple[str, str], second: int) -> dict[str, Any]:
+    """Two images whose categories 1 and 2 have `names`, the second annotation of category `second`."""
+    content = two_images()
+    content["categories"] = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
+    content["annotations"][1]["category_id"] = second
+    return content
+
+
+@pytest.mark.parametrize("name", ["pedestrian", "People", "human", "rider"])
+def test_people_of_another_category_next_to_person_are_doubted(tmp_path: Path, name: str) -> None:
+    split = read(tmp_path, with_categories(("person", name), second=2))
+    assert [scene.name for scene in split.scenes] == ["a.png"]
+    (doubt,) = split.doubts
+    assert doubt.message == f"1 annotations of other people ({name}) are not read: rename their category to person"
+    assert not read(tmp_path, with_categories(("person", name), second=1)).doubts
+    assert not read(tmp_path, with_categories(("person", "dog"), second=2)).doubts
+
+
+def test_several_categories_named_person_are_one(tmp_path: Path) -> None:
+    split = read(tmp_path, with_categories(("person", " Person"), second=2))
+    assert len(split.scenes) == 2 and not split.doubts
+
+
+@pytest.mark.parametrize("name", ["pedestrian", "people", "human", "1"])
+def test_without_the_category_person_the_others_are_named(tmp_path: Path, name: str) -> None:
+    split = read(tmp_path, with_categories((name, "dog"), second=1))
+    assert not split.scenes
+    assert f"there is no category 'person', only: {', '.join(sorted((name, 'dog')))}" in errors(split)[0]
+
+
+def test_annotations_of_other_categories_alone_are_counted(tmp_path: Path) -> None:
+    content = with_categories(("dog", "person"), second=1)
+    assert errors(read(tmp_path, content)) == ["no annotation is of the category 'person', only of: dog (2)"]
+
+
+def test_what_is_compressed_or_one_value_per_line_is_said_to_be_so(tmp_path: Path) -> None:
+    assert errors(read(tmp_path, gzip.compress(b"{}"))) == ["the file is compressed by gzip: unpack it"]
+    assert "one JSON value per line" in errors(read(tmp_path, '{"id": 1}\n{"id": 2}\n'))[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,35 @@ def test_a_solid_255_among_grey_numbers_is_a_person(tmp_path: Path) -> None:
     assert found(index) == expected()
 
 
+def with_strip(number: int) -> Callable[[NDArray[np.uint16]], Ids]:
+    """Return masks whose lowest rows have a number of their own."""
+
+    def draw(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
+        mask = ids.astype(np.uint8)
+        mask[47:][mask[47:] == 0] = number
+        return mask
+
+    return draw
+
+
+def test_a_solid_255_in_every_grey_mask_is_doubted(tmp_path: Path) -> None:
+    index = index_dataset(write(tmp_path, with_strip(255)))
+    assert "255 is read as a person in 5 masks whose other numbers are small: if it means void" in doubts(index)
+
+
+def test_one_255_among_many_masks_is_no_doubt(tmp_path: Path) -> None:
+    masks = iter(range(5))
+    index = index_dataset(write(tmp_path, lambda ids: np.where(ids == 2, 255 if next(masks) == 0 else 2, ids)))
+    assert found(index) == expected() and not doubts(index)
+
+
+@pytest.mark.parametrize("as_palette", [False, True])
+def test_a_number_along_a_quarter_of_the_frame_in_most_masks_is_doubted(tmp_path: Path, as_palette: bool) -> None:
+    draw = with_strip(9)
+    index = index_dataset(write(tmp_path, lambda ids: palette(draw(ids)) if as_palette else draw(ids)))  # type: ignore[arg-type]
+    assert "number 9 has a quarter of the frame's border in 5 of 5 masks, like sky or road" in doubts(index)
+
+
 def test_cityscapes_instances_are_people_and_riders_alone(tmp_path: Path) -> None:
     def cityscapes(ids: NDArray[np.uint16]) -> NDArray[np.uint16]:
         mask = np.where(ids > 0, 24_000 + ids, 7).astype(np.uint16)
@@ -245,6 +275,19 @@ def test_a_png_made_of_a_jpeg_mask_is_refused(tmp_path: Path) -> None:
     assert not found(index) and len(problems(index)) == 5
 
 
+def test_where_most_masks_are_lossy_the_others_are_not_used(tmp_path: Path) -> None:
+    def blurred(ids: NDArray[np.uint16]) -> Image.Image:
+        return Image.fromarray((ids * 100).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))
+
+    root = write(tmp_path, blurred)
+    Image.fromarray(ids_of(PEOPLE[0]).astype(np.uint8)).save(root / "masks" / "img0.png")
+    index = index_dataset(root)
+    assert not found(index)
+    assert "most masks of the folder have scattered pixels, so the numbers of img0.png are uncertain" in " ".join(
+        problems(index)
+    )
+
+
 def test_many_small_people_are_no_dust(tmp_path: Path) -> None:
     crowd = np.zeros((50, 60), dtype=np.uint8)
     for turn in range(60):
@@ -300,6 +343,44 @@ def test_folders_of_splits_are_the_splits(tmp_path: Path, layout: str) -> None:
     assert index.notes == ()
     assert [Path(scene.name).name for scene in index.train.scenes] == ["img0.jpg", "img1.jpg", "img2.jpg"]
     assert [Path(scene.name).name for scene in index.val.scenes] == ["img3.jpg", "img4.jpg"]
+
+
+@pytest.mark.parametrize("layout", ["{folder}/{split}", "{split}/{folder}"])
+def test_images_of_a_test_split_are_named_as_not_read(tmp_path: Path, layout: str) -> None:
+    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
+    move(root, layout)
+    target = root / layout.format(folder="images", split="test")
+    target.mkdir(parents=True)
+    gradient(60, 50).save(target / "t.png")
+    index = index_dataset(root)
+    assert index.notes == (f"not read: the images in {layout.format(folder='images', split='test')}",)
+    assert (index.train.num_images, index.val.num_images) == (3, 2)
+
+
+def test_a_validation_split_without_masks_is_named_as_not_read(tmp_path: Path) -> None:
+    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
+    move(root, "{folder}/{split}")
+    shutil.rmtree(root / "masks" / "val")
+    index = index_dataset(root)
+    assert index.notes[1] == "not read: the images in images/val"
+    assert (index.train.num_images, index.val.num_images) == (2, 1)
+
+
+def test_folders_next_to_other_files_may_be_in_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set", lambda ids: ids.astype(np.uint8))
+    (tmp_path / "README.md").write_text("about")
+    assert found(index_dataset(tmp_path)) == expected()
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"), [("image", "mask"), ("images", "mask"), ("JPEGImages", "SegmentationObject"), ("IMG", "Mask")]
+)
+def test_other_names_of_the_folders_are_known(tmp_path: Path, images: str, masks: str) -> None:
+    root = write(tmp_path, palette)
+    (root / "images").rename(root / images)
+    (root / "masks").rename(root / masks)
+    assert found(index_dataset(root)) == expected()
 
 
 def test_a_train_folder_alone_and_folders_that_are_no_splits_are_split_by_names(tmp_path: Path) -> None:
