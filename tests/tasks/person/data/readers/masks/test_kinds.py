@@ -366,6 +366,15 @@ def test_a_validation_split_without_masks_is_named_as_not_read(tmp_path: Path) -
     assert (index.train.num_images, index.val.num_images) == (2, 1)
 
 
+def test_masks_of_no_image_are_doubted(tmp_path: Path) -> None:
+    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
+    for name in ("img0_1.png", "img1_1.png", "img1_color.png", "img0.bmp"):
+        Image.fromarray(ids_of(PEOPLE[0]).astype(np.uint8)).save(root / "masks" / name)
+    index = index_dataset(root)
+    assert found(index) == expected()
+    assert doubts(index).startswith("img0_1.png: 2 masks belong to no image and are not read, such as img0_1.png")
+
+
 def test_folders_next_to_other_files_may_be_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     write(tmp_path / "set", lambda ids: ids.astype(np.uint8))
