@@ -356,6 +356,7 @@ def test_annotations_of_other_categories_alone_are_counted(tmp_path: Path) -> No
 
 def test_what_is_compressed_or_one_value_per_line_is_said_to_be_so(tmp_path: Path) -> None:
     assert errors(read(tmp_path, gzip.compress(b"{}"))) == ["the file is compressed by gzip: unpack it"]
+    assert "per line" not in errors(read(tmp_path, json.dumps(two_images()) + "\0"))[0]
     assert "one JSON value per line" in errors(read(tmp_path, '{"id": 1}\n{"id": 2}\n'))[0]
 
 
