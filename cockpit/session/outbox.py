@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cockpit.text.next_steps import End
 from engine.errors import UserError
 from engine.journal.reader import Entry
 from engine.journal.sender import Sender
 from engine.protocol import wire
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, decide
+from engine.protocol.decide import Outcome, can_accept_commands, decide, refused
 from engine.protocol.events import Status
 from engine.protocol.evolve import evolve
 from engine.protocol.state import RunState
@@ -77,6 +79,55 @@ class Projection:
                 state = evolve(state, outcome.event, state.step)
             self._next[command] = Projection(state, (*self.outcomes, outcome))
         return self._next[command]
+
+
+class Decisions(ABC):
+    """Outcomes of commands on the newest state of a run; each is decided once per state."""
+
+    can_steer: bool
+    state: RunState | None
+    _now: Projection | None = None
+
+    @property
+    @abstractmethod
+    def end(self) -> End | None:
+        """End of the run; `None` while it continues."""
+
+    @property
+    @abstractmethod
+    def pending(self) -> tuple[Pending, ...]:
+        """Commands that have no outcome yet, oldest first."""
+
+    @property
+    def now(self) -> Projection:
+        """Newest state, with outcomes of commands on it. Raises AssertionError before the first state."""
+        assert self.state is not None
+        if self._now is None or self._now.state is not self.state:
+            self._now = Projection(self.state)
+        return self._now
+
+    @property
+    def soon(self) -> Projection:
+        """State after the pending commands, with outcomes. Raises AssertionError before the first state."""
+        return self.now.after(pending.command for pending in self.pending)
+
+    @property
+    def refusal(self) -> str:
+        """Reason why no command can be sent: a read-only screen, or a run that has not begun, is stopping or is over.
+
+        Empty string if commands can be sent.
+        """
+        if not self.can_steer:
+            return "this screen is read-only"
+        if self.state is None:
+            return "the run has not recorded a state yet"
+        if (end := self.end) is not None:
+            return f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}"
+        return can_accept_commands(self.state)
+
+    def decide(self, command: Command) -> Outcome:
+        """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
+        return refused(reason) if (reason := self.refusal) else self.now.outcome_of(command)
 
 
 class Outbox:

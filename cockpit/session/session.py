@@ -15,7 +15,7 @@ from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.loader import HistoryLoader
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.outbox import CommandOutcome, Outbox, Pending, Projection
+from cockpit.session.outbox import CommandOutcome, Decisions, Outbox, Pending
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.state_decoder import StateDecoder
 from cockpit.session.troubles import Troubles
@@ -29,7 +29,7 @@ from engine.journal.tail import JournalTail
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, can_accept_commands, refused
+from engine.protocol.decide import Outcome, refused
 from engine.protocol.events import RunStarted, Status
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
@@ -73,7 +73,7 @@ FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=Tr
 """For a panel that becomes visible again: everything may have changed."""
 
 
-class Session:
+class Session(Decisions):
     """The run in `run_dir`, which need not exist yet. Poll it from one thread, up to ten times a second.
 
     `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it. `elapsed` and `remaining` are
@@ -116,7 +116,6 @@ class Session:
         self._outbox = Outbox(run_dir, actor)
         self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
-        self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
         self._tail: JournalTail | None = None
         self._inode = 0
         self._opened_at = self._retry_at = clock()
@@ -159,37 +158,6 @@ class Session:
         later = before != (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         return replace(update, answers=answers, time=later) if answers or later else update
 
-    @property
-    def now(self) -> Projection:
-        """Newest state, with outcomes of commands on it. Raises AssertionError before the first state."""
-        assert self.state is not None
-        if self._now is None or self._now.state is not self.state:
-            self._now = Projection(self.state)
-        return self._now
-
-    @property
-    def soon(self) -> Projection:
-        """State after the pending commands, with outcomes. Raises AssertionError before the first state."""
-        return self.now.after(pending.command for pending in self.pending)
-
-    @property
-    def refusal(self) -> str:
-        """Reason why no command can be sent: a read-only screen, or a run that has not begun, is stopping or is over.
-
-        Empty string if commands can be sent.
-        """
-        if not self.can_steer:
-            return "this screen is read-only"
-        if self.state is None:
-            return "the run has not recorded a state yet"
-        if (end := self.end) is not None:
-            return f"the run has {end.word}" if end.word == "failed" else f"the run is {end.word}"
-        return can_accept_commands(self.state)
-
-    def decide(self, command: Command) -> Outcome:
-        """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
-        return refused(reason) if (reason := self.refusal) else self.now.outcome_of(command)
-
     def send(self, command: Command, outcome: Outcome) -> Outcome:
         """Send `command` unless its outcome is a refusal; it is pending until the engine's outcome arrives.
 
@@ -214,7 +182,6 @@ class Session:
     def _forget(self) -> None:
         """Reset everything that was read: the journal is another file, or was never read."""
         self.state, self.spec = None, NO_SPEC
-        self._now: Projection | None = None
         self.chance = {}
         self.gradient_bound = None
         self._version = -1

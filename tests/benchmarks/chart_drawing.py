@@ -7,10 +7,11 @@ of CPU time in one run: read the ratio. (While a run takes steps the charts take
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -102,8 +103,10 @@ def theirs(num_steps: int) -> float:
     return cpu(redraw, 1 if num_steps > 10_000 else 5)
 
 
-def main() -> None:
-    """One line per length of a run."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Print one line per length of a run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(words)
     for num_steps in POINTS:
         whole, other = asyncio.run(ours(num_steps)), theirs(num_steps)
         print(f"{num_steps:>7} points: ours {whole:.1f} ms, plotext {other:.1f} ms, ratio {other / whole:.0f}")

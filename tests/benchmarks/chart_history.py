@@ -155,7 +155,7 @@ def report(measure: Callable[[Path, float], dict[str, float]], run: Path, tries:
 
 def main() -> None:
     """Measure 100,000 steps, and a million where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=5, help="processes per number (5)")
     parser.add_argument("--idle-seconds", type=float, default=5.0, help="how long to watch an idle process (5)")
     parser.add_argument("--million", action="store_true", help="also 1,000,000 steps, session alone")

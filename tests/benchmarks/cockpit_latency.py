@@ -172,7 +172,9 @@ def largest_waits(ages: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def spread(seconds: Sequence[float]) -> str:
-    """Median, p95 and worst in milliseconds."""
+    """Return median, p95 and worst in milliseconds."""
+    if not seconds:
+        return "nothing measured"
     ordered = sorted(seconds)
     p95 = ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)]
     return (

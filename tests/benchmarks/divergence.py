@@ -22,8 +22,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+if TYPE_CHECKING:
+    from engine.tasks.person.config import PersonConfig
+    from engine.training.data.batch import Batch
+    from engine.training.step_plan import StepPlan
+    from engine.training.train_state import TrainState
 
 REFINED = "rgb_hierarchical_unet_v2_attention_r64m64_refined"
 
@@ -104,6 +110,7 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
     from engine.runtime.start.bootstrap import initial_state
     from engine.tasks.person.data.sources import open_splits
     from engine.tasks.person.model.network import HierarchicalUNet
+    from engine.tasks.person.task import PersonTask
     from engine.training.step_plan import plan_for
     from engine.training.train_state import TrainState
 
@@ -114,13 +121,14 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
         model: Any = HierarchicalUNet(config.model)
         if published:
             model = published_model(config, patches)
-        train_state = TrainState(config, model, open_splits(config.data, config.model, config.training.seed), state)
+        splits = open_splits(config.data, config.model, config.training.seed)
+        train_state = TrainState(PersonTask(), config, model, splits, state)
         patches.callback(train_state.close)
         finite: list[bool] = []
         losses: list[float] = []
         started = time.perf_counter()
         while len(finite) < options.steps and time.perf_counter() - started < 60 * options.minutes:
-            batches = train_state.draw(1).batches
+            batches = drawn_from(train_state)
             plan = plan_for(train_state.progress, replace(state, step=len(finite)), config)
             plan = replace(plan, lr=options.rate, clamp_mode="hard" if published else plan.clamp_mode)
             report = train_state.train_step.run(batches, plan).resolve()
@@ -129,14 +137,15 @@ def trained(options: argparse.Namespace, *, published: bool) -> Outcome:
             if len(finite) % 20 == 0:
                 print(f"  step {len(finite)}: loss {report.loss:.3f}, {finite.count(False)} lost", file=sys.stderr)
         seconds = time.perf_counter() - started
-        miou, ious = measured(train_state, config)
+        miou, ious = measured(train_state)
     first_bad = finite.index(False) + 1 if False in finite else 0
     return Outcome(len(finite), first_bad, finite.count(False), losses[0], miou, ious, seconds)
 
 
-def chosen(options: argparse.Namespace) -> Any:
+def chosen(options: argparse.Namespace) -> PersonConfig:
     """The configuration: all of the refined recipe's refinements, in full precision."""
     from engine.config.load import load_config
+    from engine.tasks.person.config import PersonConfig
     from engine.tasks.person.spec import REFINEMENTS
 
     on = {name: name != "subpixel_conv" for name in REFINEMENTS}
@@ -144,35 +153,42 @@ def chosen(options: argparse.Namespace) -> Any:
     if options.data:
         settings.append(f"data.path={Path(options.data).absolute()}")
     settings += ["training.mixed_precision=false", "training.batch_size=2", "training.gradient_clip=1.0"]
-    return load_config(options.config, settings)
+    config = load_config(options.config, settings)
+    assert isinstance(config, PersonConfig)
+    return config
 
 
-def published_model(config: Any, patches: ExitStack) -> Any:
+def published_model(config: PersonConfig, patches: ExitStack) -> Any:
     """The published network, with its edge map and its losses in place of ours until `patches` closes."""
-    import engine.training.evaluate
-    import engine.training.step
     from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
+    from engine.tasks.person.task import PersonTask
     from tests.benchmarks import published_losses
     from tests.benchmarks.published_refined import PublishedRefined
 
     patches.enter_context(mock.patch.object(BoundaryRefinement, "forward", published_losses.refined))
-    for module in (engine.training.step, engine.training.evaluate):
-        patches.enter_context(mock.patch.object(module, "term_values", published_losses.term_values))
+    patches.enter_context(mock.patch.object(PersonTask, "losses", published_losses.losses))
     return PublishedRefined(config.model)
 
 
-def measured(train_state: Any, config: Any) -> tuple[float, tuple[float, float, float]]:
-    """mIoU and the three classes' IoU over the validation split."""
+def drawn_from(train_state: TrainState) -> list[Batch]:
+    """Return the batch of the next step."""
+    drawn = train_state.draw(1)
+    assert drawn is not None
+    return drawn.batches
+
+
+def measured(train_state: TrainState) -> tuple[float, tuple[float, float, float]]:
+    """Return mIoU and the three classes' IoU over the validation split."""
     from engine.training.evaluate import ValidationPlan, evaluate
 
+    config = train_state.config
     plan = ValidationPlan(
-        active=config.model.refinements.active(), weights=config.loss.weights, class_weights=config.loss.class_weights,
-        batch_size=4, boundary_tolerance=2, num_previews=0, amp=None,
-    )  # fmt: skip
-    done = evaluate(train_state.model, train_state.validation, plan)
+        active=config.active_components(), weights=config.loss.weights, batch_size=4, num_previews=0, amp=None
+    )
+    done = evaluate(train_state.train_step.objective, train_state.model, train_state.validation, plan)
     assert done is not None
-    s = done.summary
-    return s.miou, (s.iou_background, s.iou_target, s.iou_other)
+    found = done.summary.metrics
+    return found["miou"], (found["iou_background"], found["iou_target"], found["iou_other"])
 
 
 # --- naming -----------------------------------------------------------------------------
@@ -197,9 +213,11 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
 
     from engine.forensics.investigate import Forensics
     from engine.runtime.start.bootstrap import initial_state
+    from engine.supervision.run_memory import RunMemory
     from engine.tasks.person.data.sources import open_splits
     from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
     from engine.tasks.person.model.network import HierarchicalUNet
+    from engine.tasks.person.task import PersonTask
     from engine.training.step_plan import plan_for
     from engine.training.train_state import TrainState
 
@@ -209,16 +227,21 @@ def planted(options: argparse.Namespace, seed: int) -> tuple[bool, float, str]:
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         model = HierarchicalUNet(config.model)
-        train_state = TrainState(config, model, open_splits(config.data, config.model, seed), state)
+        splits = open_splits(config.data, config.model, seed)
+        train_state = TrainState(PersonTask(), config, model, splits, state)
         stack.callback(train_state.close)
-        forensics = Forensics(Path(directory), config, train_state)
+        forensics = Forensics(Path(directory), config, train_state, RunMemory(config, state.spec))
+
+        def plan_of(step: int) -> StepPlan:
+            return replace(plan_for(train_state.progress, replace(state, step=step), config), lr=options.rate)
+
         for step in range(2):
-            plan = replace(plan_for(train_state.progress, replace(state, step=step), config), lr=options.rate)
-            assert train_state.train_step.run(train_state.draw(1).batches, plan).resolve().finite
-        batches = train_state.draw(1).batches
+            batches = drawn_from(train_state)
+            assert train_state.train_step.run(batches, plan_of(step)).resolve().finite
+        batches = drawn_from(train_state)
         row = seed % len(batches[0])
         stack.enter_context(mock.patch.object(BoundaryRefinement, "forward", tied_refiner(seed, row)))
-        evidence = forensics.capture(batches, replace(plan, step=2))
+        evidence = forensics.capture(batches, plan_of(2))
         report = train_state.train_step.run(batches, evidence.plan).resolve()
         assert not report.finite and math.isfinite(report.loss)
         started = time.perf_counter()

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import torch
 from torch import Tensor
 
 from engine.config.load import load_config
-from engine.forensics.capture import Evidence, RandomState
+from engine.config.tree import RunConfig
+from engine.forensics.capture import Evidence, RandomState, random_state
+from engine.forensics.investigate import Forensics
 from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, Event
@@ -30,9 +33,9 @@ from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.start.open_run import OpenRun, open_run
-from engine.tasks.person.config import PersonConfig
+from engine.supervision.monitors import MonitorSuite
 from engine.training.data.batch import Batch
-from engine.training.step import TrainStep, _Measured
+from engine.training.step import TrainStep, _Measured  # pyright: ignore[reportPrivateUsage]
 from engine.training.step_plan import StepPlan
 
 TURN = 10
@@ -41,12 +44,13 @@ QUIET = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.ev
 OFF = ("guard.share_every_steps=0", "guard.check_weights_every=1000000", "guard.adaptive_clip=off")
 
 
-class UnguardedStepper(TrainStep):
-    """Clips by the norm of the whole gradient and updates whatever comes."""
+class UnguardedStep(TrainStep):
+    """Clips by the norm of the whole gradient and updates without a check."""
 
     def _measure(self) -> _Measured:
         grads = [p.grad for params in self._parts.values() for p in params if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm(grads)).square().sum().sqrt()
+        norms = torch._foreach_norm(grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+        norm = torch.stack(norms).square().sum().sqrt()
         return _Measured(("all",), grads, norm[None], norm.repeat(2))
 
     def _check_state(self, plan: StepPlan) -> tuple[tuple[str, ...], Tensor]:
@@ -59,29 +63,25 @@ class UnguardedStepper(TrainStep):
         self.optimizer.zero_grad(set_to_none=True)
 
 
-class BlindWatch:
-    """Sees nothing."""
-
-    clip_rate = 0.0
-    memory = None
+class BlindMonitors(MonitorSuite):
+    """Monitors without statistics, events and alerts."""
 
     def observe(
         self, number: int, metrics: Mapping[str, float], state: RunState, *, seconds: float
     ) -> tuple[Event, ...]:
-        """Nothing ever happens."""
+        """Return no events."""
         return ()
 
 
-class BlindForensics:
-    """Keeps nothing of the random state."""
+@dataclass(frozen=True, slots=True)
+class BlindForensics(Forensics):
+    """Does not read the random state of any step; `random` takes its place."""
 
-    def __init__(self, amp: torch.dtype | None):
-        self._amp = amp
-        self._random = RandomState(torch.get_rng_state(), None)
+    random: RandomState
 
     def capture(self, batches: list[Batch], plan: StepPlan) -> Evidence:
-        """What the loop reads of a step it has launched."""
-        return Evidence(plan, tuple(batches), self._random, 1.0, self._amp)
+        """Return what the loop reads of a step that it has launched."""
+        return Evidence(plan, tuple(batches), self.random, 1.0, self.train_state.train_step.amp)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -117,7 +117,7 @@ def timed(turn: Callable[[], None], clock: Callable[[], float]) -> float:
 
 
 @contextmanager
-def engine(config: PersonConfig, *, blind: bool = False) -> Generator[Callable[[], None]]:
+def engine(config: RunConfig, *, blind: bool = False) -> Generator[Callable[[], None]]:
     """A turn of an engine in a directory of its own, with its guards taken out if `blind`."""
     with tempfile.TemporaryDirectory() as directory:
         journal = JournalWriter(Path(directory))
@@ -126,7 +126,7 @@ def engine(config: PersonConfig, *, blind: bool = False) -> Generator[Callable[[
         run = open_run(RunRequest(Path(directory), config), None, recorder, Interrupt())
         recorder.set_activity(Activity.RUNNING)
         if blind:
-            take_out_guards(run)
+            take_out_guards(run, config)
 
         def turn() -> None:
             for _ in range(TURN):
@@ -138,12 +138,13 @@ def engine(config: PersonConfig, *, blind: bool = False) -> Generator[Callable[[
         recorder.close()
 
 
-def take_out_guards(run: OpenRun) -> None:
+def take_out_guards(run: OpenRun, config: RunConfig) -> None:
     """Leave data, plan, forward, losses, backward, clip, update and journal."""
-    train_step, judge = run.train_state.train_step, run.loop._step_monitor
-    run.train_state.train_step = UnguardedStepper(run.train_state.model, train_step.optimizer, amp=train_step.amp)
-    judge._memory.watch = BlindWatch()
-    judge.forensics = BlindForensics(train_step.amp)
+    state, monitor = run.train_state, run.loop._step_monitor  # pyright: ignore[reportPrivateUsage]
+    step, memory = state.train_step, monitor.forensics.memory
+    state.train_step = UnguardedStep(step.objective, state.model, step.optimizer, amp=step.amp)
+    memory.watch = BlindMonitors(config, state.task.spec)
+    monitor.forensics = BlindForensics(monitor.forensics.run_dir, config, state, memory, random_state(step.device))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ and reading 100,000 steps of 20 metrics with one pass of SQLite over the same ro
 
 from __future__ import annotations
 
+import argparse
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def report(what: str, ours: float, plain: float, unit: str, scale: float) -> Non
     print(f"{what}: {ours * scale:.2f} {unit}, plain {plain * scale:.2f} {unit}, ratio {ours / plain:.1f}")
 
 
-def main() -> None:
-    """Measure all three."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and print all three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(words)
     names = tuple(f"metric-{index}" for index in range(60))
     values = [float(index) for index in range(60)]
     plain: list[list[float]] = []

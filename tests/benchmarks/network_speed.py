@@ -65,7 +65,8 @@ def train_step(variant: Variant, *, num_rois: int) -> Callable[[], None]:
     config = ModelConfig(trunk_stride=variant.trunk_stride)
     network = PublishedNetwork(config) if variant.published else HierarchicalUNet(config)
     if not variant.channels_last:
-        network.to(memory_format=torch.contiguous_format)
+        network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]  (not in the stubs)
+    if isinstance(network, HierarchicalUNet) and not variant.channels_last:
         network.memory_format = torch.contiguous_format
     forward = torch.compile(network) if variant.compiled else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5)
@@ -77,7 +78,9 @@ def train_step(variant: Variant, *, num_rois: int) -> Callable[[], None]:
         with torch.autocast("cpu", torch.bfloat16, enabled=variant.bf16):
             outputs = forward(image, active)
         values = term_values(outputs, label, torch.zeros(0), active_terms(active))
-        sum(weights[term] * value for term, value in values.items()).backward()
+        loss = sum(weights[term] * value for term, value in values.items())
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()
         optimizer.step()
 
     return step

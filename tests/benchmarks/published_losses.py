@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import engine.tasks.person.model.boundary_refinement
 import engine.tasks.person.model.network
-import engine.training.evaluate
-import engine.training.step
-from engine.task import Tap, untapped
+from engine.task import Tap, Tensors, untapped
+from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.losses.class_losses import auxiliary_loss
+from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
 from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.task import PersonTask
 
 _branches: list[Tensor] = []
 """The logits of the two branches of the last forward pass, which the published losses read in addition to the classes.
@@ -46,16 +46,11 @@ def edge_map(probs_N3HW: Tensor) -> Tensor:
     return (edges_N1HW - low) / (high - low)
 
 
-def refined(
-    self: engine.tasks.person.model.boundary_refinement.BoundaryRefinement,
-    log_probs: Tensor,
-    image: Tensor,
-    tap: Tap = untapped,
-) -> Tensor:
+def refined(self: BoundaryRefinement, log_probs_N3HW: Tensor, image_N3HW: Tensor, tap: Tap = untapped) -> Tensor:
     """Return the boundary refiner with the gradient of its edge map."""
-    probs = tap("boundary_refinement", log_probs).exp()
-    correction = self.correct(torch.cat([probs, image], dim=1)).float()
-    return (log_probs + edge_map(probs) * correction).log_softmax(1)
+    probs_N3HW = tap("boundary_refinement", log_probs_N3HW).exp()
+    correction_N3HW = self.correct(torch.cat([probs_N3HW, image_N3HW], dim=1)).float()
+    return (log_probs_N3HW + edge_map(probs_N3HW) * correction_N3HW).log_softmax(1)
 
 
 class _BatchWeights:
@@ -106,7 +101,9 @@ def total_variation(log_probs: Tensor, label: Tensor) -> Tensor:
     target = log_probs[:, 1].exp()
     slopes = [torch.diff(target, dim=dim) for dim in (1, 2)]
     bends = [torch.diff(slope, dim=dim) for slope, dim in zip(slopes, (1, 2), strict=True)]
-    return sum(s.abs().mean() for s in slopes) + 0.01 * sum(b.abs().mean() for b in bends)
+    return (
+        torch.stack([s.abs().mean() for s in slopes]).sum() + 0.01 * torch.stack([b.abs().mean() for b in bends]).sum()
+    )
 
 
 def contour_cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
@@ -125,15 +122,14 @@ def spread_difference(value: Tensor, label: Tensor) -> Tensor:
     return F.l1_loss(value, spread)
 
 
-def term_values(
-    outputs: Outputs,
-    label: Tensor,
-    distance: Tensor,
-    terms: tuple[str, ...],
-    class_weights: object,
-    tap: Tap = untapped,
+def losses(
+    self: PersonTask, outputs: Outputs, batch: Tensors, terms: tuple[str, ...], config: PersonConfig, tap: Tap
 ) -> dict[str, Tensor]:
-    """Return the published sum under the name of our cross-entropy, and the rest under the common names."""
+    """Return the published sum under the name of our cross-entropy, and the rest under the common names.
+
+    It takes the place of `PersonTask.losses`, which step, validation and replay call.
+    """
+    label = batch["label_NHW"]
     values = {
         "cross_entropy": total_loss(outputs.log_probs_N3HW, label),
         "dice": torch.zeros(()),
@@ -153,6 +149,5 @@ def install(*, epsilon: float = 0.0) -> None:
     global _epsilon  # noqa: PLW0603  (a benchmark's process runs one variant)
     _epsilon = epsilon
     engine.tasks.person.model.network.composed_log_probs = composed
-    engine.tasks.person.model.boundary_refinement.BoundaryRefinement.forward = refined
-    engine.training.step.term_values = term_values
-    engine.training.evaluate.term_values = term_values
+    BoundaryRefinement.forward = refined
+    PersonTask.losses = losses

@@ -18,7 +18,7 @@ from tests.benchmarks.published_network import PublishedNetwork
 
 
 class PublishedRefined(PublishedNetwork):
-    """What `Stepper` and `evaluate` ask of a network, with the published forward pass."""
+    """A network for `PersonTask.forward`, with the published forward pass."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, five_passes=False)
@@ -27,9 +27,9 @@ class PublishedRefined(PublishedNetwork):
         self.contour_detection = contour_head(channels, scale=1)
         self.distance_transform = distance_head(channels, scale=1)
         self.progressive_upsampling = progressive_decoder(channels, num_doublings=2)
-        for last in (self.progressive_upsampling[-1], self.target_branch.layers[-1]):
-            last.reset_parameters()  # ours start at or near zero; a constant map would have ties from the start
-        nn.init.xavier_uniform_(self.boundary_refinement.correct[-1].weight, gain=0.1)
+        for decoder in (self.progressive_upsampling, self.target_branch.layers):
+            _last(decoder).reset_parameters()  # ours start at or near zero; a constant map has ties from the start
+        nn.init.xavier_uniform_(_last(self.boundary_refinement.correct).weight, gain=0.1)
 
     def forward(self, image_N3HW: Tensor, active: frozenset[str], tap: Tap = untapped) -> Outputs:
         """Three-class log-probabilities and the heads that are on."""
@@ -49,10 +49,13 @@ class PublishedRefined(PublishedNetwork):
             distance_N1HW=self._sized(self.distance_transform(shared)) if "distance_transform" in active else None,
         )
 
-    def parts(self) -> dict[str, nn.Module]:
-        """The modules by name, as our network gives them."""
-        return dict(self.named_children())
-
     def _sized(self, x_NCHW: Tensor) -> Tensor:
         size = (self.mask_size, self.mask_size)
         return F.interpolate(x_NCHW, size=size, mode="bilinear", align_corners=False)
+
+
+def _last(layers: nn.Sequential) -> nn.Conv2d:
+    """Return the last layer, a convolution."""
+    last = layers[-1]
+    assert isinstance(last, nn.Conv2d)
+    return last

@@ -50,7 +50,7 @@ class FixedRule:
         """Return a score above 1 if the value is over the bound."""
         return SpikeScore(value, self.bound, value / self.bound)
 
-    def disturb(self) -> None:
+    def reset(self) -> None:
         """Do nothing: a fixed bound ignores interventions."""
 
 
@@ -152,7 +152,7 @@ def alarms(contender: Contender, trace: Trace) -> list[int]:
     found: list[int] = []
     for step, values in enumerate(zip(trace.loss.tolist(), trace.norm.tolist(), strict=True)):
         if contender.hears and step in trace.steered:
-            detector.disturb()
+            detector.reset()
         if detector.observe(dict(zip(METRICS, values, strict=True))):
             found.append(step)
     return found

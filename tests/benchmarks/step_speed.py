@@ -65,6 +65,7 @@ def build(
     from engine.runtime.recorder import RunRecorder
     from engine.runtime.start.bootstrap import RunRequest, initial_state
     from engine.runtime.start.open_run import open_run
+    from engine.tasks.person.config import PersonConfig
     from engine.tasks.person.data.sources import open_splits
     from engine.tasks.person.losses.terms import term_values
     from engine.tasks.person.model.network import HierarchicalUNet
@@ -73,6 +74,7 @@ def build(
 
     quiet = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
     config = load_config(name, [*quiet, *settings])
+    assert isinstance(config, PersonConfig)
     journal = JournalWriter(directory)
     journal.start()
     recorder = RunRecorder(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
@@ -99,6 +101,7 @@ def build(
                 outputs, batch.tensors["label_NHW"], batch.tensors["distance_N1HW"], terms, config.loss.class_weights
             )
             loss = sum(config.loss.weights[term] * value for term, value in values.items())
+            assert isinstance(loss, torch.Tensor)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.training.gradient_clip)
             optimizer.step()

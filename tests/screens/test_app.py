@@ -335,14 +335,16 @@ async def test_messages_of_panels_are_obeyed(tmp_path):
 async def test_a_text_that_changes_again_right_after_a_layout_has_the_room_it_needs(recorded):
     async with cockpit(recorded) as (app, pilot):
         await pilot.press("f5")
-        status = app.screen.query_one(EventsPanel).status
-        await until(pilot, lambda: status.region.width > 0 and not status._layout_required)
-        status.update("short")
-        status.parent._clear_arrangement_cache()  # as where what is next to it has asked for a layout
+        text = Static("first")
+        text.styles.width = "auto"
+        await app.screen.query_one(EventsPanel).status.parent.mount(text)
+        await until(pilot, lambda: text.region.width > 0 and not text._layout_required)
+        text.update("short")
+        text.parent._clear_arrangement_cache()  # as where what is next to it has asked for a layout
         app.screen._refresh_layout()
-        assert status.region.width == len("short") + 2
-        status.update("much longer")
-        await until(pilot, lambda: status.region.width == len("much longer") + 2)
+        assert text.region.width == len("short") + text.gutter.width
+        text.update("much longer")
+        await until(pilot, lambda: text.region.width == len("much longer") + text.gutter.width)
 
 
 async def test_a_fault_on_the_way_out_is_logged_and_raises_no_other(recorded, caplog):

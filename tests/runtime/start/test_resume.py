@@ -194,7 +194,7 @@ def test_a_run_without_its_journal_is_listed_and_goes_on_from_its_checkpoints(
     assert main([*PLAIN, "--resume", "latest", "--max-steps", "5"]) == 2  # done already: nothing is made
     assert not any(file.stat().st_size for file in (runs / "trained").glob("run.sqlite*"))
     assert main([*PLAIN, "--resume", "latest", "--max-steps", "9"]) == 0
-    (alert,) = [entry.event for entry in entries(runs / "trained", e.AlertRaised) if "gone" in repr(entry.event)]
+    (alert,) = [entry.event for entry in entries(runs / "trained", e.AlertRaised) if "missing" in repr(entry.event)]
     assert isinstance(alert, e.AlertRaised) and "a new one begins at step 5" in alert.message
     assert main(["redrive", "trained"]) == 2
     assert "begins at step 5" in capsys.readouterr().err
