@@ -108,6 +108,7 @@ def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int,
     boxes = [scene.boxes for scene in split.scenes]
     boxes_B4 = np.array([boxes[scene][person] for scene, person in targets], dtype=np.float64).reshape(-1, 4)
     num_people = sum(map(len, boxes))
+    num_measured = sum(box is not None for people in boxes for box in people)
     return SplitReport(
         name=name,
         num_images=split.num_images,
@@ -115,7 +116,7 @@ def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int,
         num_images_read=reading.num_read,
         num_people=num_people,
         num_rois=len(targets) - reading.num_lost,
-        num_small=num_people - len(targets),
+        num_small=num_measured - len(targets),
         num_crowds=split.num_crowds,
         class_shares=reading.shares,
         width_percentiles=_percentiles(boxes_B4[:, 2] - boxes_B4[:, 0]),

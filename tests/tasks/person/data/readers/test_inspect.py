@@ -27,6 +27,17 @@ def test_counts_shares_and_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     assert report.is_usable and report.verdict == "Verdict: a run can train on this."
 
 
+def test_people_without_a_box_in_the_image_are_not_counted_as_too_small(tmp_path: Path) -> None:
+    root = write_coco(tmp_path)
+    content = read_annotations(root, "train")
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [500, 500, 20, 20]
+    write_annotations(root, "train", content)
+    train = inspect_dataset(root).splits[0]
+    assert (train.num_people, train.num_rois, train.num_small) == (6, 0, 0)
+    assert "has a box outside the image" in train.problems[0].error
+
+
 def test_every_problem_is_listed_by_file_name_and_damaged_images_are_found_by_decoding(tmp_path: Path) -> None:
     root = write_coco(tmp_path, num_train=4)
     (root / "images" / "1.png").unlink()

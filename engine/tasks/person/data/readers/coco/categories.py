@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, cast
 
 from engine.tasks.person.data.readers.coco.document import Category
@@ -35,6 +35,7 @@ class PersonCategory:
         self._is_person: dict[Hashable, bool] = {}
         self._name_of = {self._read(category.id): shown(category.name) for category in categories}
         self._others: Counter[str] = Counter()
+        self.ambiguity = _ambiguity(categories, self._read)
         self._names = sorted({shown(category.name) for category in categories})
         for category in categories:
             identity = self._read(category.id)
@@ -74,6 +75,19 @@ class PersonCategory:
         names = ", ".join(name for name, _ in found)
         count = sum(count for _, count in found)
         return f"{count} annotations of other people ({names}) are not read: rename their category to person"
+
+
+def _ambiguity(categories: Sequence[Category], read_id: Callable[[object], Hashable]) -> str:
+    """Return the sentence about an id that person shares with another category; an empty string if there is none."""
+    by_id: dict[Hashable, list[Category]] = {}
+    for category in categories:
+        by_id.setdefault(read_id(category.id), []).append(category)
+    by_id.pop(None, None)
+    for same in by_id.values():
+        others = [category for category in same if not _means_person(category)]
+        if others and len(others) < len(same):
+            return f"category id {shown(same[0].id)} is both {shown(others[0].name)} and person"
+    return ""
 
 
 def _means_person(category: Category) -> bool:

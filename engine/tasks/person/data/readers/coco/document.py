@@ -105,7 +105,11 @@ def load_document(json_file: Path) -> CocoDocument:
     try:
         lists = _split(data)
     except json.JSONDecodeError as error:
-        lines = " (it may hold one JSON value per line: COCO is one object)" if error.msg == "Extra data" else ""
+        lines = (
+            " (it may hold one JSON value per line: COCO is one object)"
+            if error.msg == "Extra data" and error.lineno > 1
+            else ""
+        )
         raise UnusableSample(f"the file is not readable JSON: {error}{lines}") from error
     except (ValueError, RecursionError) as error:
         raise UnusableSample(f"the file is not readable JSON: {error}") from error

@@ -157,6 +157,9 @@ class _CocoReading:
 
     def _note_others(self, category: PersonCategory, num_people: int) -> None:
         """Report annotations of other categories, if they are all there is or may be people too."""
+        if category.ambiguity:
+            text = f"{category.ambiguity}: all {num_people} annotations with it are read as people"
+            self.category_doubts.append(Doubt(self.json_name, text))
         if unread := category.unread_people:
             self.category_doubts.append(Doubt(self.json_name, unread))
         elif not num_people and not category.fault and category.others:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.task import Rejection, UnusableSample
+from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.holdout import HoldOut, held_out
 from engine.tasks.person.data.readers.image_files import child, image_files, plain_name, subfolders
 from engine.tasks.person.data.readers.masks.facts import boxes_of, facts_of
@@ -95,11 +95,15 @@ def index_mask_folders(folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut
     With one pair of folders, the file names alone decide the split of an image.
     """
     pairings = [pair_up(images, masks) for images, masks in folders]
+    unused = [mask for pairing in pairings for mask in pairing.unused]
     if len(pairings) == 1:
         pairings = _hold_out(pairings[0], hold_out)
     readings = [_Reading.of(pairing) for pairing in pairings]
     masks = [mask for reading in readings for mask, _ in reading.masks]
     rule, doubts = decide_rule(masks)
+    if unused:
+        text = f"{len(unused)} masks belong to no image and are not read, such as {unused[0]}"
+        doubts = (*doubts, Doubt(unused[0], f"{text}: each image has one mask, with a number for each person"))
     are_lossy = most_have_dust(masks, rule)
     train, val = (reading.split(rule, are_lossy=are_lossy) for reading in readings)
     if not train.num_images and not val.num_images:

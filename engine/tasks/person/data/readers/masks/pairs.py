@@ -31,6 +31,9 @@ _ENDINGS: Final = (
 )
 """Endings of a mask's stem that the image's stem does not have, in order of preference."""
 
+_OTHER_KINDS: Final = ("_color", "_labelids", "_labeltrainids", "_instancetrainids")
+"""Endings of Cityscapes' masks that are not read."""
+
 _BEGINNINGS: Final = ("", "mask_", "mask-")
 _IMAGE_ENDINGS: Final = ("", "_leftimg8bit", "_image", "_img", "_rgb")
 """Endings of an image's stem that the mask's stem does not have."""
@@ -47,10 +50,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The images of a folder with a mask, and the problems of those without or with a shared one."""
+    """The images of a folder with a mask, and the problems of those without or with a shared one.
+
+    `unused` are masks of no image, without Cityscapes' other kinds of masks.
+    """
 
     pairs: tuple[Pair, ...]
     problems: tuple[Rejection, ...]
+    unused: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -78,7 +85,11 @@ def pair_up(images: Path, masks: Path) -> Pairing:
         else:
             owners[mask] = name
             pairs.append(Pair(name, images / name, masks / mask))
-    return Pairing(tuple(pairs), tuple(problems))
+    used = {plain_name(_stem(mask)) for mask in owners}
+    unused = (
+        mask for mask in files if (stem := plain_name(_stem(mask))) not in used and not stem.endswith(_OTHER_KINDS)
+    )
+    return Pairing(tuple(pairs), tuple(problems), tuple(unused))
 
 
 def _by_plain_stem(names: Iterable[str]) -> dict[str, str]:

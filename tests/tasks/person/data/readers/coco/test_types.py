@@ -329,6 +329,14 @@ def test_people_of_another_category_next_to_person_are_doubted(tmp_path: Path, n
     assert not read(tmp_path, with_categories(("person", "dog"), second=2)).doubts
 
 
+@pytest.mark.parametrize("names", [("dog", "person"), ("person", "dog")])
+def test_a_category_id_that_person_shares_is_doubted(tmp_path: Path, names: tuple[str, str]) -> None:
+    content = two_images()
+    content["categories"] = [{"id": 1, "name": name} for name in names]
+    (doubt,) = read(tmp_path, content).doubts
+    assert doubt.message == "category id 1 is both dog and person: all 2 annotations with it are read as people"
+
+
 def test_several_categories_named_person_are_one(tmp_path: Path) -> None:
     split = read(tmp_path, with_categories(("person", " Person"), second=2))
     assert len(split.scenes) == 2 and not split.doubts
@@ -348,6 +356,7 @@ def test_annotations_of_other_categories_alone_are_counted(tmp_path: Path) -> No
 
 def test_what_is_compressed_or_one_value_per_line_is_said_to_be_so(tmp_path: Path) -> None:
     assert errors(read(tmp_path, gzip.compress(b"{}"))) == ["the file is compressed by gzip: unpack it"]
+    assert "per line" not in errors(read(tmp_path, json.dumps(two_images()) + "\0"))[0]
     assert "one JSON value per line" in errors(read(tmp_path, '{"id": 1}\n{"id": 2}\n'))[0]
 
 

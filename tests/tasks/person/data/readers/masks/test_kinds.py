@@ -1,10 +1,8 @@
-"""Masks as people have them: palettes, void, one number, classes, smoothed edges, nested folders, odd names."""
+"""Masks as people have them: palettes, void, one number, classes, smoothed edges."""
 
 from __future__ import annotations
 
 import io
-import shutil
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,70 +11,20 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from engine.tasks.person.data.readers.index import DatasetIndex, index_dataset
-from engine.tasks.person.data.readers.inspect import inspect_dataset
+from engine.tasks.person.data.readers.index import index_dataset
 from tests.tasks.person.data.builders import gradient
-
-Ids = NDArray[np.generic]
-Box = tuple[int, int, int, int]
-PEOPLE: tuple[tuple[Box, ...], ...] = (
-    ((4, 4, 24, 44), (34, 10, 54, 40)),
-    ((6, 6, 30, 46), (40, 4, 58, 34)),
-    ((12, 8, 36, 44),),
-    ((2, 12, 20, 40), (28, 6, 50, 46)),
-    ((20, 10, 44, 42),),
+from tests.tasks.person.data.readers.masks.drawn import (
+    PEOPLE,
+    Ids,
+    doubts,
+    expected,
+    found,
+    ids_of,
+    palette,
+    problems,
+    ringed,
+    write,
 )
-
-
-def ids_of(people: tuple[Box, ...], first: int = 1, step: int = 1) -> NDArray[np.uint16]:
-    """A mask of 60 x 50 pixels with rectangles numbered from `first`."""
-    ids = np.zeros((50, 60), dtype=np.uint16)
-    for turn, (left, top, right, bottom) in enumerate(people):
-        ids[top:bottom, left:right] = first + turn * step
-    return ids
-
-
-def write(root: Path, mask_of: Callable[[NDArray[np.uint16]], Image.Image | Ids], suffix: str = ".png") -> Path:
-    """Five images, each with the mask that `mask_of` makes of its numbers."""
-    for folder in ("images", "masks"):
-        (root / folder).mkdir()
-    for turn, people in enumerate(PEOPLE):
-        gradient(60, 50).rotate(turn).save(root / "images" / f"img{turn}.jpg")
-        mask = mask_of(ids_of(people))
-        (mask if isinstance(mask, Image.Image) else Image.fromarray(mask)).save(root / "masks" / f"img{turn}{suffix}")
-    return root
-
-
-def found(index: DatasetIndex) -> dict[str, list[Box]]:
-    """The boxes of every image, of both splits."""
-    scenes = (*index.train.scenes, *index.val.scenes)
-    return {scene.name: [tuple(int(edge) for edge in box) for box in scene.boxes if box] for scene in scenes}  # pyright: ignore[reportReturnType]
-
-
-def expected() -> dict[str, list[Box]]:
-    return {f"img{turn}.jpg": list(people) for turn, people in enumerate(PEOPLE)}
-
-
-def palette(ids: NDArray[np.integer]) -> Image.Image:
-    image = Image.fromarray(ids.astype(np.uint8)).convert("P")
-    image.putdata(ids.reshape(-1).tolist())
-    image.putpalette([value for number in range(256) for value in (number, 255 - number, 128)])
-    return image
-
-
-def ringed(ids: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """The numbers with a ring of 255 around each person, beyond its bounds."""
-    grown = np.asarray(Image.fromarray(ids.astype(np.uint8)).filter(ImageFilter.MaxFilter(5)))
-    return np.where((ids == 0) & (grown > 0), 255, ids).astype(np.uint16)
-
-
-def doubts(index: DatasetIndex) -> str:
-    return "\n".join(f"{doubt.file}: {doubt.message}" for doubt in index.train.doubts + index.val.doubts)
-
-
-def problems(index: DatasetIndex) -> list[str]:
-    return [f"{problem.file}: {problem.error}" for problem in index.train.problems + index.val.problems]
-
 
 CERTAIN: dict[str, Callable[[NDArray[np.uint16]], Image.Image | Ids]] = {
     "8 bits": lambda ids: ids.astype(np.uint8),
@@ -305,140 +253,3 @@ def test_pages_and_colours_are_refused_by_name(tmp_path: Path) -> None:
     gradient(60, 50).save(root / "masks" / "img1.png")
     said = sorted(problems(index_dataset(root)))
     assert "several pages" in said[0] and "not one channel" in said[1]
-
-
-def test_what_operating_systems_leave_behind_takes_no_place_in_the_validation_split(tmp_path: Path) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    before = index_dataset(root)
-    for folder, suffix in (("images", "jpg"), ("masks", "png")):
-        for turn in range(5):
-            (root / folder / f"._img{turn}.{suffix}").write_bytes(b"\0\5\26\7")
-        (root / folder / "__MACOSX").mkdir()
-        (root / folder / "__MACOSX" / f"img0.{suffix}").write_bytes(b"nothing")
-        (root / folder / ".DS_Store").write_bytes(b"")
-        (root / folder / "Thumbs.db").write_bytes(b"")
-    after = index_dataset(root)
-    assert not problems(after)
-    assert (after.train.num_images, after.val.num_images) == (4, 1)
-    assert [scene.name for scene in after.val.scenes] == [scene.name for scene in before.val.scenes]
-
-
-def move(root: Path, layout: str) -> None:
-    """Put images 0 to 2 into train and the others into val, in folders as `layout` names them."""
-    for folder, suffix in (("images", "jpg"), ("masks", "png")):
-        for turn in range(5):
-            split = "train" if turn < 3 else "val"
-            target = root / layout.format(folder=folder, split=split)
-            target.mkdir(parents=True, exist_ok=True)
-            (root / folder / f"img{turn}.{suffix}").rename(target / f"img{turn}.{suffix}")
-        if layout.startswith("{split}"):
-            (root / folder).rmdir()
-
-
-@pytest.mark.parametrize("layout", ["{folder}/{split}", "{split}/{folder}", "{folder}/{split}/city"])
-def test_folders_of_splits_are_the_splits(tmp_path: Path, layout: str) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    move(root, layout)
-    index = index_dataset(root)
-    assert index.notes == ()
-    assert [Path(scene.name).name for scene in index.train.scenes] == ["img0.jpg", "img1.jpg", "img2.jpg"]
-    assert [Path(scene.name).name for scene in index.val.scenes] == ["img3.jpg", "img4.jpg"]
-
-
-@pytest.mark.parametrize("layout", ["{folder}/{split}", "{split}/{folder}"])
-def test_images_of_a_test_split_are_named_as_not_read(tmp_path: Path, layout: str) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    move(root, layout)
-    target = root / layout.format(folder="images", split="test")
-    target.mkdir(parents=True)
-    gradient(60, 50).save(target / "t.png")
-    index = index_dataset(root)
-    assert index.notes == (f"not read: the images in {layout.format(folder='images', split='test')}",)
-    assert (index.train.num_images, index.val.num_images) == (3, 2)
-
-
-def test_a_validation_split_without_masks_is_named_as_not_read(tmp_path: Path) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    move(root, "{folder}/{split}")
-    shutil.rmtree(root / "masks" / "val")
-    index = index_dataset(root)
-    assert index.notes[1] == "not read: the images in images/val"
-    assert (index.train.num_images, index.val.num_images) == (2, 1)
-
-
-def test_folders_next_to_other_files_may_be_in_one_folder(tmp_path: Path) -> None:
-    (tmp_path / "set").mkdir()
-    write(tmp_path / "set", lambda ids: ids.astype(np.uint8))
-    (tmp_path / "README.md").write_text("about")
-    assert found(index_dataset(tmp_path)) == expected()
-
-
-@pytest.mark.parametrize(
-    ("images", "masks"), [("image", "mask"), ("images", "mask"), ("JPEGImages", "SegmentationObject"), ("IMG", "Mask")]
-)
-def test_other_names_of_the_folders_are_known(tmp_path: Path, images: str, masks: str) -> None:
-    root = write(tmp_path, palette)
-    (root / "images").rename(root / images)
-    (root / "masks").rename(root / masks)
-    assert found(index_dataset(root)) == expected()
-
-
-def test_a_train_folder_alone_and_folders_that_are_no_splits_are_split_by_names(tmp_path: Path) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    for folder in ("images", "masks"):
-        (root / folder).rename(root / "all")
-        (root / folder).mkdir()
-        (root / "all").rename(root / folder / "train")
-    assert [split.num_images for split in (index_dataset(root).train, index_dataset(root).val)] == [4, 1]
-    assert "every 5th of its images is held out" in index_dataset(root).notes[0]
-    for folder in ("images", "masks"):
-        (root / folder / "train").rename(root / folder / "Tuesday")
-    index = index_dataset(root)
-    assert (index.train.num_images, index.val.num_images) == (4, 1)
-    assert not problems(index)
-
-
-def test_folders_without_an_image_are_named(tmp_path: Path) -> None:
-    for folder in ("images/deep", "masks/deep"):
-        (tmp_path / folder).mkdir(parents=True)
-    assert "images: the folder holds no image" in problems(index_dataset(tmp_path))
-    assert not inspect_dataset(tmp_path).is_usable
-
-
-@pytest.mark.parametrize(
-    ("image", "mask"),
-    [
-        ("a.JPG", "a.PNG"),
-        ("a.jpg", "a_mask.PNG"),
-        ("a.jpg", "A.png"),
-        ("a.jpg", "mask_a.png"),
-        ("a_image.png", "a_mask.png"),
-        ("b_leftImg8bit.png", "b_gtFine_instanceIds.png"),
-        ("é.jpg", unicodedata.normalize("NFD", "é") + ".png"),
-        ("two words.jpg", "two words.png"),
-        ("a.b.c.jpg", "a.b.c.png"),
-        ("sub/a.jpg", "a.png"),
-    ],
-)
-def test_masks_are_paired_as_a_person_would(tmp_path: Path, image: str, mask: str) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    (root / "images" / image).parent.mkdir(exist_ok=True)
-    (root / "images" / "img2.jpg").rename(root / "images" / image)
-    (root / "masks" / "img2.png").rename(root / "masks" / mask)
-    index = index_dataset(root)
-    assert found(index)[image] == list(PEOPLE[2])
-    assert not problems(index)
-
-
-def test_two_images_with_one_mask_are_one_and_a_problem(tmp_path: Path) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    gradient(60, 50).save(root / "images" / "img1.png")
-    index = index_dataset(root)
-    assert problems(index) == ["img1.png: its mask img1.png is that of img1.jpg already"]
-    assert found(index) == expected()
-
-
-def test_of_two_masks_the_one_without_losses_counts(tmp_path: Path) -> None:
-    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
-    gradient(60, 50).save(root / "masks" / "img1.jpg")
-    assert found(index_dataset(root)) == expected()
