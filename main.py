@@ -29,7 +29,15 @@ from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, signals_to
-from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
+from engine.journal.disk.run_dir import (
+    CONFIG_FILE,
+    CONSOLE_LOG,
+    JOURNAL_FILE,
+    create_run,
+    discard_run,
+    find_run,
+    recorded_config,
+)
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
@@ -190,7 +198,7 @@ def _resumed(options: TrainOptions) -> Path | None:
 
 def _config_name(options: TrainOptions, resumed: Path | None) -> str:
     """Return the configuration named by an option or by the resumed run; an empty string for none."""
-    return options.config or (str(resumed / CONFIG_FILE) if resumed else "")
+    return options.config or (str(recorded_config(resumed)) if resumed else "")
 
 
 def _stem(options: TrainOptions, name: str) -> str:

@@ -23,7 +23,6 @@ from cockpit.charts.scene import Body, ChartScene, Curve, Heat, HeatRow, LegendI
 from cockpit.charts.ticks import compact, narrow
 from cockpit.charts.view import Extent, View, whole_run
 from engine.protocol.state import RunState
-from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 NO_EDGES: Final = (math.nan, math.nan)
 
@@ -68,14 +67,9 @@ class ChartInputs:
         return self.past or (() if self.state is None else (InForce.of(self.state),))
 
     @property
-    def spec(self) -> TaskSpec:
-        """Return the spec of the run's task; `NO_SPEC` before it is known."""
-        return NO_SPEC if self.state is None else self.state.spec
-
-    @property
     def terms(self) -> tuple[str, ...]:
         """Return the loss terms of the run's task."""
-        return self.spec.term_names
+        return () if self.state is None else self.state.spec.term_names
 
     @property
     def extent(self) -> Extent:
@@ -208,7 +202,7 @@ def _legend(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[Le
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
-    labels = [label_of(metric, metrics, feed.spec) for metric in metrics]
+    labels = [label_of(metric, metrics) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
         slot = slot_of(metric, position, feed.terms)
         chance = _chance(spec, feed, metric)

@@ -104,11 +104,8 @@ def is_sparse(metric: str) -> bool:
     return metric.startswith("val/")
 
 
-def label_of(metric: str, metrics: tuple[str, ...], spec: TaskSpec = NO_SPEC) -> str:
-    """Return a short name for a metric in a chart of `metrics`: its title in the task, or its last part if unique."""
-    root, _, name = metric.partition("/")
-    if root == "val" and (title := spec.metric_title(name)) != name:
-        return title
+def label_of(metric: str, metrics: tuple[str, ...]) -> str:
+    """Return a short name for a metric in a chart of `metrics`: its last part if that is unique."""
     lasts = [name.rpartition("/")[2] for name in metrics]
     last = metric.rpartition("/")[2]
     return last.replace("_", " ") if lasts.count(last) <= 1 and metric != "val/loss" else metric

@@ -21,6 +21,7 @@ class SafeStream:
 
     def __init__(self, target: TextIO) -> None:
         self.broken = False
+        self._failure: OSError | ValueError | None = None
         self._target = target
 
     @property
@@ -45,6 +46,11 @@ class SafeStream:
             except (OSError, ValueError) as error:
                 self._give_up(error)
 
+    def check(self) -> None:
+        """Raise the error of the first failed write, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
     def isatty(self) -> bool:
         """Return whether the target is a terminal."""
         return not self.broken and not self._target.closed and self._target.isatty()
@@ -54,7 +60,7 @@ class SafeStream:
         return self._target.fileno()
 
     def _give_up(self, error: OSError | ValueError) -> None:
-        self.broken = True
+        self.broken, self._failure = True, error
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO, errno.ENOSPC):
             self._lead_nowhere()
 

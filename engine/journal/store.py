@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,14 @@ SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite keeps next to the database."""
 
 BUSY_SECONDS: Final = 5.0
+
+_LOG_HEADER: Final = 32
+"""Number of bytes before the first frame of SQLite's log."""
+_LOG_MARK: Final = 0x377F0682
+"""The first four bytes of SQLite's log, without the bit for the byte order of its checksums."""
+
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_MEND: Final = "move it out of the run's directory, and --resume continues from the checkpoints"
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -107,9 +116,31 @@ def open_at_rest(path: Path) -> sqlite3.Connection:
     """
     file = _existing(path)
     log, index = (file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm"))
-    is_folded = not log.exists() or log.stat().st_size == 0
-    query = "immutable=1" if is_folded else "mode=ro&readonly_shm=1" if index.exists() else "mode=ro"
+    query = "immutable=1" if not _is_log(log) else "mode=ro&readonly_shm=1" if index.exists() else "mode=ro"
     return _opened(file, lambda file: _connect(file, query, None))
+
+
+def _is_log(path: Path) -> bool:
+    """Return whether the file at `path` begins like a log of SQLite: with its mark and the checksum of its header.
+
+    SQLite ignores any other content, but with a read-only index it would wait for it to change.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LOG_HEADER)
+    except OSError as error:
+        raise UserError(f"cannot open {path}: {error.strerror}") from error
+    mark = int.from_bytes(head[:4])
+    if len(head) < _LOG_HEADER or mark & ~1 != _LOG_MARK:
+        return False
+    numbers = struct.unpack(">6I" if mark & 1 else "<6I", head[:24])
+    first = second = 0
+    for here, after in zip(numbers[::2], numbers[1::2], strict=True):
+        first = (first + here + second) % 2**32
+        second = (second + after + first) % 2**32
+    return struct.unpack(">2I", head[24:]) == (first, second)
 
 
 def _existing(path: Path) -> Path:
@@ -168,7 +199,10 @@ def _opened(file: Path, connect: Callable[[Path], sqlite3.Connection], *, create
     except (sqlite3.Error, UserError) as error:
         if connection is not None:
             connection.close()
-        raise error if isinstance(error, UserError) else UserError(f"cannot open {file}: {error}") from error
+        if isinstance(error, UserError):
+            raise
+        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        raise UserError(f"cannot open {file}: {error}{f'; {_MEND}' if is_damaged else ''}") from error
     return connection
 
 
@@ -179,7 +213,7 @@ def _check_format(connection: sqlite3.Connection, file: Path, *, create: bool) -
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         return
     if found == 0:
-        raise UserError(f"{file} is not a journal of a run")
+        raise UserError(f"{file} is not a journal of a run; {_MEND}")
     if found != FORMAT:
         raise UserError(f"{file} is a journal of format {found}, and this program reads format {FORMAT}")
 

@@ -21,7 +21,7 @@ from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
+from engine.protocol.task_spec import NO_SPEC
 from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
@@ -157,12 +157,6 @@ def test_a_loss_term_has_the_same_colour_in_every_chart() -> None:
 def test_labels_are_as_short_as_they_may_be() -> None:
     metrics = ("loss/total", "grad_norm/total", "loss/cross_entropy")
     assert [label_of(metric, metrics) for metric in metrics] == ["loss/total", "grad_norm/total", "cross entropy"]
-
-
-def test_a_metric_of_validations_is_named_by_its_title_in_the_task():
-    spec = TaskSpec(name="other", terms=(), metrics=(Metric("right", "accuracy"), Metric("plain")), score="right")
-    metrics = ("val/right", "val/plain", "val/loss")
-    assert [label_of(metric, metrics, spec) for metric in metrics] == ["accuracy", "plain", "val/loss"]
 
 
 STATE = person_state(run="r", refinements=refinements_of(0), gradient_clip=0.5)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from engine.training.checkpoint.file import list_checkpoints
+from main import main
 from tests.e2e.terminal_session import clean_environment, program
+from tests.faulty import run
+from tests.small import small_config
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -44,6 +50,51 @@ def test_a_command_that_cannot_print_says_so_in_one_sentence(folder: Path, words
     done = in_shell(folder, ">/dev/full", *words)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["error: cannot write to standard output: No space left on device"]
+
+
+COMMANDS = ("runs", "status", "events", "metrics", "plot", "plot --plotext", "send", "diagnose", "redrive")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs directory with the run 'one'."""
+    runs_dir = tmp_path_factory.mktemp("streams")
+    assert run(runs_dir / "one", small_config(training={"max_steps": 2})) == 0
+    return runs_dir
+
+
+def _words(command: str, runs_dir: Path) -> list[str]:
+    name, *options = command.split()
+    given = [] if name == "runs" else ["one", "pause"] if name == "send" else ["one"]
+    return [name, *given, *options, "--runs-dir", str(runs_dir)]
+
+
+class _Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_reports_a_full_output(
+    trained: Path, command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The commands that end with a mistake before they print anything keep its exit code."""
+    monkeypatch.setattr(sys, "stdout", _Full())
+    monkeypatch.setattr("main.lead_nowhere", lambda descriptor: None)
+    code = main(_words(command, trained))
+    said = capfd.readouterr().err
+    assert said.splitlines()[-1].startswith("error: ") and "Traceback" not in said
+    assert code == (2 if command in ("send", "diagnose") else 1)
+    assert code == 2 or "cannot write to standard output: No space left on device" in said
+
+
+@pytest.mark.parametrize("redirections", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["plot", "status"])
+def test_a_command_works_with_a_closed_stream(trained: Path, folder: Path, command: str, redirections: str) -> None:
+    done = in_shell(folder, redirections, *_words(command, trained))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from main import main
 from tests.faulty import run
 from tests.small import small_config
 
+for codec in ("utf-32-le", "utf-8-sig"):
+    codecs.lookup(codec)
 NOBODY = 65534
 VICTIM = "my own thesis"
 
@@ -87,6 +90,36 @@ def test_a_private_run_is_one_sentence_for_every_command(
     assert code == 2
     assert "no permission to read the run 'theirs'" in said and "Traceback" not in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_journal_that_only_its_owner_may_read_is_one_sentence(
+    shared: Path, words: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (shared / "mine" / "run.sqlite").chmod(0)
+    code, said = _said(words, "mine", shared, capfd)
+    assert code == 2 and "no permission to read the run 'mine'" in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("", 0o555), ("", 0o711), ("run.lock", 0), ("run.sqlite", 0o444), ("config.yaml", 0), ("checkpoints", 0),
+     ("checkpoints", 0o666), ("previews", 0)],
+)  # fmt: skip
+def test_a_run_that_may_not_be_written_is_not_resumed_and_not_changed(
+    shared: Path, name: str, mode: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = _contents(shared / "mine")  # without the index of the log, which readers write too
+    place = shared / "mine" / name
+    place.chmod(mode)
+    code, said = _said(("--no-ui", "--resume", "RUN", "--max-steps", "9"), "mine", shared, capfd)
+    place.chmod(0o777)
+    assert code == 2 and "Permission denied" in said and "the run failed" not in said
+    assert said.splitlines()[-1].startswith("error: ") and len(said.splitlines()) <= 2
+    after = _contents(shared / "mine")
+    assert {key: held for key, held in after.items() if not key.endswith("-shm")} == {
+        key: held for key, held in before.items() if not key.endswith("-shm")
+    }
 
 
 @pytest.mark.parametrize("words", COMMANDS[:4])

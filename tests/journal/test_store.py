@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -72,8 +73,33 @@ def test_a_missing_journal_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / JOURNAL_FILE).write_text("loss,step\n" * 1000)
     for opening in (open_readable, open_writable, create_journal):
-        with pytest.raises(UserError, match="not a database"):
+        with pytest.raises(UserError, match="not a database; move it out of the run's directory, and --resume"):
             opening(tmp_path)
+
+
+@pytest.mark.parametrize("head", [b"", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"])
+@pytest.mark.parametrize("with_index", [False, True])
+def test_a_log_of_random_bytes_is_not_waited_for(run_dir: Path, head: bytes, with_index: bool) -> None:
+    with writing(run_dir) as writer:
+        writer.record_step(1, 0.1, ("a",), (1.0,))
+    log = run_dir / f"{JOURNAL_FILE}-wal"
+    log.write_bytes(head + bytes(range(256)) * 50)
+    if with_index:
+        (run_dir / f"{JOURNAL_FILE}-shm").write_bytes(bytes(32768))
+    began = time.monotonic()
+    with closing(JournalReader(run_dir, at_rest=True)) as reader:
+        assert reader.newest_ids().step == 1
+    assert time.monotonic() - began < 2
+
+
+def test_a_log_of_sqlite_is_read_at_rest(run_dir: Path, tmp_path: Path) -> None:
+    with writing(run_dir) as writer:
+        writer.record_step(1, 0.1, ("a",), (1.0,))
+        assert writer.flush()
+        shutil.copytree(run_dir, tmp_path / "copy")
+    assert (tmp_path / "copy" / f"{JOURNAL_FILE}-wal").stat().st_size > 0
+    with closing(JournalReader(tmp_path / "copy", at_rest=True)) as reader:
+        assert reader.newest_ids().step == 1
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:

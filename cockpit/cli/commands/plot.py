@@ -12,7 +12,7 @@ from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
 from cockpit.console.charts import PrintedCurves, chart_lines, read_printed
 from cockpit.console.curves import MetricCurve, read_curves, summary_metrics
-from cockpit.terminal.safe_stream import open_console
+from cockpit.terminal.safe_stream import SafeStream, open_console
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
@@ -45,6 +45,8 @@ def _print_charts(printed: PrintedCurves, run: str) -> None:
         lines = lines[:-1]
     for line in lines:
         console.print(line, soft_wrap=True)
+    if isinstance(console.file, SafeStream):
+        console.file.check()
 
 
 def _print_plotext(curves: Sequence[MetricCurve], entries: Sequence[Entry], run: str) -> None:

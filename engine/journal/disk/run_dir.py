@@ -27,6 +27,8 @@ MAX_NAME: Final = 100
 _JOURNAL_FILES: Final = tuple(f"{JOURNAL_FILE}{suffix}" for suffix in ("", *SIDE_FILES))
 _BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
 """Files that a run creates before its first step."""
+_ALL_RIGHTS: Final = os.R_OK | os.W_OK | os.X_OK
+_SHARE: Final = "its owner can make it writable with chmod, or continue a copy"
 _MADE_HERE: Final = 8
 """Number of newest run directories of this process to remember."""
 _made_here: Final[dict[tuple[int, int], int]] = {}
@@ -253,13 +255,42 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
     for candidate in (runs_dir / name, path):
         if name and _holds_run(candidate):
+            if (candidate / JOURNAL_FILE).exists() and not _may(candidate, os.R_OK):
+                raise UserError(_no_permission(candidate))
             return candidate if candidate.name else candidate.absolute()
         if name and _is_private(candidate):
             raise UserError(_no_permission(candidate))
     if name and _is_dead(runs_dir / name):
-        raise UserError(f"the run {name!r} was cut off before its first step: begin it again with --run {name}")
+        raise UserError(_cut_off(name))
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
     raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
+
+
+def recorded_config(path: Path) -> Path:
+    """Return the file with the configuration of the run at `path`, which may be unreadable.
+
+    Raises UserError if it is missing or empty.
+    """
+    file = path / CONFIG_FILE
+    check_plain_file(file)
+    try:
+        is_there = bool(file.read_bytes().strip())
+    except PermissionError:
+        return file
+    except OSError:
+        is_there = False
+    if is_there:
+        return file
+    if _is_dead(path):
+        raise UserError(_cut_off(path.name))
+    raise UserError(
+        f"{file} is missing or empty: put it back, or name the run's configuration with --config"
+        " and its data with --data"
+    )
+
+
+def _cut_off(name: str) -> str:
+    return f"the run {name!r} was cut off before its first step: begin it again with --run {name}"
 
 
 def _latest(runs_dir: Path, runs: list[Path], access: int) -> Path:
@@ -312,7 +343,7 @@ def _locked(path: Path, flags: int) -> Lock:
     try:
         lock = try_lock(file, flags=flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise UserError(f"cannot lock the run {path}: {error.strerror}") from error
+        raise UserError(f"cannot lock the run {path}: {error.strerror}; {_SHARE}") from error
     if lock is None:
         raise UserError(f"the run {path.name!r} is in use by process {_holder(file)}: stop it first")
     return lock
@@ -329,7 +360,9 @@ def _holder(file: Path) -> str:
 
 
 def check_own_files(path: Path) -> None:
-    """Raise UserError if writing into the run at `path` would write or delete files elsewhere."""
+    """Raise UserError if writing into the run at `path` would write or delete files elsewhere, or is not permitted."""
+    if path.is_dir() and not os.access(path, _ALL_RIGHTS, effective_ids=os.access in os.supports_effective_ids):
+        raise UserError(f"cannot lock the run {path}: Permission denied; {_SHARE}")
     for name in (LOCK_FILE, CONFIG_FILE, CONSOLE_LOG, *_JOURNAL_FILES):
         check_plain_file(path / name)
     for name in (CHECKPOINTS, TENSORBOARD, FORENSICS, PREVIEWS):

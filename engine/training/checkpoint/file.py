@@ -23,6 +23,9 @@ SUPERSEDED = "superseded"
 """The subfolder for checkpoints that a rollback has discarded."""
 _LONGEST_CHECKSUM = 1000
 """Maximum number of characters read from a checksum file."""
+_LONGEST_REASON = 200
+"""Maximum number of characters of a library's error message."""
+_NOT_PLAIN = "it holds tensors that are sparse, quantized, complex or otherwise not plain"
 _PLAIN_TYPES = frozenset(
     {torch.float16, torch.bfloat16, torch.float32, torch.float64}
     | {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
@@ -146,8 +149,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(payload, "cpu", size)
     except Exception as error:  # the exception of torch.load depends on the damaged byte
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {reason}") from error
+        raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {_reason(error)}") from error
     if not isinstance(payload, dict) or not _is_format(payload.get("format")) or "model" not in payload:
         raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program (format {FORMAT})")
     if not _are_weights(payload["model"]):
@@ -155,6 +157,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path.name} is not a checkpoint of this program: its model holds no named weights"
         )
     return payload
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line. Operators that the meta device lacks belong to tensors that are not plain."""
+    if isinstance(error, NotImplementedError):
+        return _NOT_PLAIN
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
 def _is_format(value: object) -> bool:
@@ -183,7 +193,7 @@ def _check_tensors(payload: object, device: str, size: int) -> None:
         seen.add(id(value))
         if isinstance(value, torch.Tensor):
             if not _is_plain(value, device):
-                raise ValueError("it holds tensors that are sparse, quantized, complex or otherwise not plain")
+                raise ValueError(_NOT_PLAIN)
             needed += value.numel() * value.element_size()
         elif isinstance(value, dict):
             waiting += [*value.keys(), *value.values()]

@@ -173,6 +173,40 @@ def test_every_change_of_the_configuration_is_listed_before_the_first_step(
     assert said.index("training.max_steps: 5 -> 7") < said.index("6 training and 4 validation samples")
 
 
+@pytest.mark.parametrize("held", [None, b"", b" \n\n"], ids=["missing", "empty", "blank"])
+def test_a_run_without_its_configuration_says_how_to_continue(
+    runs: Path, held: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "trained" / CONFIG_FILE).unlink()
+    if held is not None:
+        (runs / "trained" / CONFIG_FILE).write_bytes(held)
+    before = contents(runs)
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "7"]) == 2
+    said = capfd.readouterr().err
+    assert "config.yaml is missing or empty: put it back, or name" in said and len(said.splitlines()) == 1
+    assert contents(runs) == before
+
+
+def test_an_empty_journal_alone_is_a_run_to_begin_again(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (runs / "dead").mkdir()
+    (runs / "dead" / "run.sqlite").touch()
+    assert main([*PLAIN, "--resume", "dead"]) == 2
+    assert "was cut off before its first step: begin it again with --run dead" in capfd.readouterr().err
+    assert main([*PLAIN, "--config", "small.yaml", "--max-steps", "1", "--run", "dead"]) == 0
+
+
+def test_an_unreadable_journal_is_moved_out_as_its_sentence_says(
+    runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = runs / "trained" / "run.sqlite"
+    journal.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "7"]) == 2
+    said = capfd.readouterr().err
+    assert "move it out of the run's directory, and --resume continues from the checkpoints" in said
+    journal.rename(tmp_path / "moved")
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "7"]) == 0
+
+
 def _lose_the_journal(directory: Path) -> None:
     for file in directory.glob("run.sqlite*"):
         file.unlink()

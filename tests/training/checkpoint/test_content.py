@@ -90,6 +90,13 @@ ODD: dict[str, Odd] = {
     "a sparse weight": _each_weight(lambda value: value.flatten().to_sparse()),
     "complex weights": _each_weight(lambda value: value.to(torch.complex64)),
     "quantized weights": _each_weight(lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)),
+    "a nested weight": lambda payload: payload["model"].update(
+        {_first(payload)[0]: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}
+    ),
+    "8-bit floats for weights": _each_weight(lambda value: value.to(torch.float8_e4m3fn)),
+    "a tuple for a model": lambda payload: payload.update(model=tuple(payload["model"].values())),
+    "a model in a model": lambda payload: payload.update(model={"model": payload["model"]}),
+    "a weight that is None": lambda payload: payload["model"].update({_first(payload)[0]: None}),
     "whole numbers for weights": _each_weight(lambda value: value.to(torch.int32)),
     "doubles for weights": _each_weight(lambda value: value.double()),
     "meta weights": _each_weight(lambda value: value.to("meta")),
@@ -125,7 +132,7 @@ ODD: dict[str, Odd] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("what", ODD)
 def test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before(
     begun: Path, tmp_path: Path, what: str
@@ -176,20 +183,25 @@ NO_BEGINNING = [
     "a sparse weight",
     "complex weights",
     "quantized weights",
+    "a nested weight",
+    "8-bit floats for weights",
+    "a tuple for a model",
+    "a model in a model",
+    "a weight that is None",
     "whole numbers for weights",
     "an expanded weight",
     "a weight that claims more than there is",
 ]
 
 
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("what", NO_BEGINNING)
 def test_no_run_is_begun_from_weights_that_are_none(begun: Path, tmp_path: Path, what: str) -> None:
     weights = Path(shutil.copy(begun / CHECKPOINTS / "best.pt", tmp_path / "weights.pt"))
     _rewrite(weights, ODD[what])
     with pytest.raises(UserError, match=r"weights\.pt") as caught:
         run(tmp_path / "fresh", small_config(), init_from=str(weights))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_no_run_is_begun_from_weights_that_are_not_finite(begun: Path, tmp_path: Path) -> None:
