@@ -95,6 +95,8 @@ def _check_state(state: RunState, step: int, spec: TaskSpec) -> None:
     _require(state.step == step, f"its state is of step {state.step}")
     for name in ("batch_size", "accumulation"):
         _require(1 <= getattr(state, name) <= _MOST, f"its {name} is {getattr(state, name)}")
+    for name in ("lr_scale", "gradient_clip"):
+        _require(0 <= getattr(state, name) <= _MOST, f"its {name} is {getattr(state, name)}")
     _require(state.optimizer in ("adam", "adamw"), f"its optimizer is {state.optimizer!r}")
     _require(state.refinements <= set(spec.component_names), f"it names unknown {spec.component_noun}s")
     _require(set(state.loss_weights) >= set(spec.term_names), "its loss weights are incomplete")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 import warnings
@@ -122,6 +123,13 @@ ODD: dict[str, Odd] = {
     "random bytes of floats": lambda payload: payload["rng"].update(cpu=torch.zeros(5056)),
     "a state that is no JSON": _set(state="{"),
     "a state of another kind": _set(state="[1]"),
+    **{
+        f"a state with {name} {value}": lambda payload, name=name, value=value: payload.update(
+            state=json.dumps({**json.loads(payload["state"]), name: value})
+        )
+        for name in ("lr_scale", "gradient_clip")
+        for value in ("NaN", -1.0, 1e40)
+    },
     "books that are no JSON": _set(books="books"),
     "books of another kind": _set(books='{"losses": ["a"]}'),
     "a config of aliases": _set(config="a: &a [1]\nb: *a\n"),
