@@ -93,3 +93,20 @@ def test_a_refusal_tells_what_was_asked() -> None:
     refusal = wire.refusal_of(c.SetLossWeight("dice", -1.0))
     assert refusal == e.CommandRefused(op="set-weight", args={"term": "dice", "value": -1.0})
     assert wire.event_from_text("command_refused", wire.event_to_text(refusal)) == refusal
+
+
+def test_a_spec_survives_the_journal() -> None:
+    assert wire.spec_from_json(json.loads(json.dumps(wire.spec_to_json(SPEC)))) == SPEC
+
+
+def test_events_of_earlier_versions_are_read_with_present_names() -> None:
+    validated = wire.event_from_text(
+        "validation_completed", '{"loss": 1.5, "miou": 0.4, "iou_target": 0.6, "seconds": 2.0}'
+    )
+    assert validated == e.ValidationCompleted(1.5, {"miou": 0.4, "iou_target": 0.6}, 2.0)
+    saved = '{"path": "step-00000010.pt", "kind": "best", "loss": 1.5, "miou": 0.4, "good": true}'
+    assert wire.event_from_text("checkpoint_saved", saved) == e.CheckpointSaved(
+        "step-00000010.pt", "best", 1.5, 0.4, True
+    )
+    with pytest.raises(WireError):
+        wire.event_from_text("checkpoint_saved", "[1]")

@@ -160,6 +160,24 @@ def test_a_head_whose_loss_has_the_weight_0_is_not_called_dead() -> None:
     assert _watched(rows, state=silent) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "ill"),
+    [
+        (_from(1), set()),
+        (_from(250, grad_norm__gate=0.0), {"gate dead"}),
+        (_from(250, grad_norm__gate=40.0), {"gate exploding"}),
+        (_from(250, weight_norm__gate=200.0), {"gate exploding"}),
+        (_from(250, grad_norm__gate=1e-7), {"gate vanishing"}),
+    ],
+)
+def test_the_gate_is_told_of_the_parts_with_an_open_alert(change: Callable[[int, Row], Row], ill: set[str]) -> None:
+    suite = MonitorSuite(CONFIG, SPEC)
+    assert suite.ill(STATE, 100) is None, "nothing is measured yet"
+    for number, row in enumerate(_rows(320, change), 1):
+        suite.observe(number, row, STATE, seconds=0.1)
+    assert suite.ill(STATE, 100) == ill
+
+
 def test_a_network_that_wakes_from_a_small_start_does_not_explode() -> None:
     rows = _rows(400, lambda n, row: {**row, "grad_norm/extractor": 0.002 if n < 200 else 0.9})
     assert [a.kind for a in _alerts(_watched(rows))] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from engine.protocol.codec import from_text, to_text
+from engine.protocol.engine_events import ValidationCompleted
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.guardian_types import BadStep, GuardianState
 from engine.supervision.run_memory import FaultKind, RunMemory
@@ -63,3 +64,12 @@ def test_a_loss_that_is_not_finite_can_be_kept() -> None:
     again = RunMemory(CONFIG, SPEC)
     again.load_state_dict(from_text(to_text(memory.state_dict())))
     assert list(again.window.losses) == [math.inf]
+
+
+def test_a_validation_is_kept_for_the_gate_and_one_that_is_not_finite_as_nan() -> None:
+    memory = RunMemory(CONFIG, SPEC)
+    for loss in (1.5, math.nan):
+        memory.note_validation(ValidationCompleted(loss, {SPEC.score: 0.4}, 1.0), SPEC.score)
+    memory.note_validation(ValidationCompleted(1.5, {}, 1.0), SPEC.score)
+    first, *others = memory.window.mious
+    assert first == 0.4 and all(math.isnan(value) for value in others) and len(others) == 2

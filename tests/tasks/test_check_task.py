@@ -12,13 +12,10 @@ from engine.config.load import load_config
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.protocol import events as e
-from engine.protocol.spec_check import spec_mistake
-from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from engine.task import load_task
 from tests.faulty import entries, run, series
 
 FILE = Path(__file__).with_name("odd_tasks.py")
-SCORED = {"metrics": (Metric("m"),), "score": "m"}
 
 
 def run_task(directory: Path, name: str, *settings: str) -> int:
@@ -104,33 +101,3 @@ def _none() -> object:
     from engine.supervision.baseline import Baseline
 
     return Baseline({}, {})
-
-
-@pytest.mark.parametrize(
-    ("spec", "mistake"),
-    [
-        (TaskSpec(**SCORED), "the spec has no loss term"),
-        (TaskSpec(terms=(Term("a"), Term("a")), **SCORED), "2 terms are called 'a'"),
-        (TaskSpec(terms=(Term("a b"),), **SCORED), "a term is called 'a b'"),
-        (TaskSpec(terms=(Term("a"),)), "the score '' is not among the metrics: there is none"),
-        (TaskSpec(terms=(Term("a", "c"),), components=(Component("c"),), **SCORED), "every loss term belongs to"),
-        (TaskSpec(terms=(Term("a"),), phases=(), **SCORED), "the spec has no phase"),
-        (
-            TaskSpec(
-                terms=(Term("a"),),
-                components=(Component("b", excludes=("c",)), Component("c")),
-                phases=(Phase("base"), Phase("all", adds=("b", "c"))),
-                **SCORED,
-            ),
-            "the phase 'all' has components that exclude each other: b, c",
-        ),
-        (
-            TaskSpec(terms=(Term("a"),), components=(Component("b", excludes=("d",)),), **SCORED),
-            "the component 'b' excludes the component 'd', which the spec lacks: there are b",
-        ),
-        (TaskSpec(terms=(Term("a"),), **SCORED), ""),
-        (load_task().spec, ""),
-    ],
-)
-def test_a_spec_that_contradicts_itself_is_said(spec: TaskSpec, mistake: str) -> None:
-    assert spec_mistake(spec).startswith(mistake) and bool(spec_mistake(spec)) is bool(mistake)

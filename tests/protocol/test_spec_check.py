@@ -1,0 +1,47 @@
+"""Contradictions in a task's spec."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.protocol.spec_check import spec_mistake
+from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
+from engine.tasks.person.spec import SPEC
+
+SCORED = {"metrics": (Metric("m"),), "score": "m"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "mistake"),
+    [
+        (TaskSpec(**SCORED), "the spec has no loss term"),
+        (TaskSpec(terms=(Term("a"), Term("a")), **SCORED), "2 terms are called 'a'"),
+        (TaskSpec(terms=(Term("a b"),), **SCORED), "a term is called 'a b'"),
+        (TaskSpec(terms=(Term("a"),)), "the score '' is not among the metrics: there is none"),
+        (TaskSpec(terms=(Term("a", "c"),), components=(Component("c"),), **SCORED), "every loss term belongs to"),
+        (TaskSpec(terms=(Term("a"),), phases=(), **SCORED), "the spec has no phase"),
+        (
+            TaskSpec(
+                terms=(Term("a"),),
+                components=(Component("b", excludes=("c",)), Component("c")),
+                phases=(Phase("base"), Phase("all", adds=("b", "c"))),
+                **SCORED,
+            ),
+            "the phase 'all' has components that exclude each other: b, c",
+        ),
+        (
+            TaskSpec(terms=(Term("a"),), components=(Component("b", excludes=("d",)),), **SCORED),
+            "the component 'b' excludes the component 'd', which the spec lacks: there are b",
+        ),
+        (TaskSpec(terms=(Term("a"),), **SCORED), ""),
+        (SPEC, ""),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_said(spec: TaskSpec, mistake: str) -> None:
+    assert spec_mistake(spec).startswith(mistake) and bool(spec_mistake(spec)) is bool(mistake)
+
+
+def test_a_spec_finds_its_terms_and_components() -> None:
+    assert SPEC.component_of("contour") == "contour_detection" and SPEC.component_of("dice") == ""
+    assert SPEC.term_of("contour_detection") == "contour" and SPEC.term_of("subpixel_conv") == ""
+    assert SPEC.last_phase == 4 and "contour" in SPEC.clamped_terms() and "dice" not in SPEC.clamped_terms()
