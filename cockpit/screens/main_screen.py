@@ -242,7 +242,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._fit(event.size)
         if self.has_class("-too-small"):
             end = self._session.end
-            goes_on = "the training goes on" if end is None else f"the run has {end.word}"
+            goes_on = "the training continues" if end is None else f"the run has {end.word}"
             self.query_one("#too-small", Static).update(
                 f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
             )

@@ -116,7 +116,7 @@ def test_a_run_without_a_step_has_dashes_and_no_division_by_zero() -> None:
 
     said = panel(empty, width=80).plain
     assert "loss -" in said
-    assert "unknown left" in said
+    assert "ETA unknown" in said
 
 
 def test_ascii_terminals_get_an_ascii_bar() -> None:

@@ -93,7 +93,7 @@ def test_a_panel_that_fails_is_switched_off_and_the_training_goes_on(folder: Pat
 
 def test_a_screen_that_fails_gives_way_to_the_console_reporter(folder: Path) -> None:
     with TerminalSession(poisoned("screen", *WORDS), folder) as terminal:
-        terminal.wait_for("the screen failed", "the training goes on")
+        terminal.wait_for("the screen failed", "the training continues")
         terminal.wait_until(lambda _: step_of(folder) > 20, "the training to go on")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait() == 128 + signal.SIGTERM
@@ -131,7 +131,7 @@ def test_a_screen_that_was_suspended_comes_back(folder: Path) -> None:
         terminal.process.send_signal(signal.SIGTSTP)
         _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
-        assert terminal.written().rfind(b"\x1b[?1049l") > terminal.written().rfind(b"\x1b[?1049h")
+        until(lambda: terminal.written().rfind(b"\x1b[?1049l") > terminal.written().rfind(b"\x1b[?1049h"))
         terminal.process.send_signal(signal.SIGCONT)
         terminal.wait_for("▶ running", "charts")
         terminal.process.send_signal(signal.SIGTERM)
@@ -209,7 +209,7 @@ def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
         terminal.resize(200, 50)
         terminal.wait_for("autopilot", "boundary_refinement")
         terminal.resize(50, 12)
-        terminal.wait_for("50 x 12 is too small", "the training goes on")
+        terminal.wait_for("50 x 12 is too small", "the training continues")
         terminal.resize(80, 24)
         terminal.wait_for("[charts]")
         terminal.process.send_signal(signal.SIGTERM)
