@@ -13,7 +13,7 @@ from engine.protocol.task_spec import TaskSpec
 E = TypeVar("E")
 
 COMPONENTS: Final = "components"
-"""Stands for the section of the config that switches components."""
+"""Placeholder for the config section that switches components: its name differs by task."""
 
 LOSS_WEIGHTS: Final = "loss.weights"
 """The section of the config with a weight for each loss term."""
