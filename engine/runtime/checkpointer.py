@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
-from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.codec import from_text, to_text
 from engine.protocol.events import (
     CheckpointDamaged,
@@ -20,9 +19,8 @@ from engine.protocol.events import (
 )
 from engine.protocol.wire import state_to_text
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.validator import Validator
+from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
-from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import (
     CheckpointDamagedError,
     CheckpointWriter,
@@ -32,24 +30,23 @@ from engine.training.checkpoint.file import (
     list_checkpoints,
     set_aside,
 )
-from engine.training.train_state import TrainState
+from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
     """Write the checkpoints of one run, and roll back to one of them.
 
-    `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it. `should_stop`
-    returns whether a validation must be aborted to end the run.
+    `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it.
     """
 
     def __init__(
         self,
         run_dir: Path,
         config: RunConfig,
-        train_state: TrainState,
+        train_state: LiveState,
         recorder: RunRecorder,
         memory: RunMemory,
-        should_stop: Callable[[], bool],
+        validator: Validates,
     ):
         self.config = config
         self.train_state = train_state
@@ -57,8 +54,7 @@ class Checkpointer:
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
         self.validation_due = False
-        self._previews = PreviewWriter(run_dir)
-        self.validator = Validator(config, train_state, recorder, memory, self._previews, should_stop)
+        self.validator = validator
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -144,7 +140,7 @@ class Checkpointer:
         """Return the newest good checkpoint before `name`, or an empty string. Unreadable ones are not good."""
         for path in reversed(list_checkpoints(self.directory)):
             with suppress(CheckpointDamagedError):
-                if path.name < name and load_resumable(path, self.config)["good"]:
+                if path.name < name and self.train_state.load(path)["good"]:
                     return path.name
         return ""
 
@@ -155,7 +151,7 @@ class Checkpointer:
         """
         self.wait_for_checkpoints()
         try:
-            payload = load_resumable(self.directory / name, self.config)
+            payload = self.train_state.load(self.directory / name)
         except CheckpointDamagedError as error:
             self.recorder.record_event(CheckpointDamaged(name, str(error)))
             raise
@@ -165,7 +161,7 @@ class Checkpointer:
         self.recorder.open_branch(step)
         self.validation_due = bool(payload["validation_due"])
         self.memory.rewind(from_text(payload["books"]))
-        self._previews.forget_after(step)
+        self.validator.forget_after(step)
         self.recorder.update(step=step, epoch=self.train_state.epoch)
         self._take_stock(payload)
         return RolledBack(name, before=state.step, after=step)
@@ -174,7 +170,7 @@ class Checkpointer:
         """Resume from a checkpoint, with its pending validation and the saved memory."""
         self.validation_due = bool(payload["validation_due"])
         self.memory.load_state_dict(from_text(payload["books"]))
-        self._previews.forget_after(int(payload["step"]))
+        self.validator.forget_after(int(payload["step"]))
         self._take_stock(payload)
 
     def _take_stock(self, payload: Mapping[str, Any]) -> None:
@@ -187,6 +183,6 @@ class Checkpointer:
 
     def close(self) -> None:
         """Finish writing checkpoints and pictures."""
-        self._previews.close()
+        self.validator.close()
         for written in self._writer.close():
             self.recorder.record_event(self._outcome(written))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from engine.host.interrupt import Interrupt
-from engine.journal.inbox import Inbox
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN, Request
@@ -21,13 +21,25 @@ from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
 from engine.training.checkpoint.file import CheckpointDamagedError
-from engine.training.train_state import TrainState
+from engine.training.checkpoint.live_state import LiveState
+
+
+class Mailbox(Protocol):
+    """Source of the commands that other processes send to a run."""
+
+    def poll(self) -> Sequence[Request]:
+        """Return the commands since the last call, oldest first."""
+        ...
+
+    def stale(self) -> Sequence[Request]:
+        """Return unanswered commands of former sessions."""
+        ...
 
 
 class RequestQueue:
     """Collect the requests of users and signals until the next step boundary."""
 
-    def __init__(self, inbox: Inbox, recorder: RunRecorder, interrupt: Interrupt):
+    def __init__(self, inbox: Mailbox, recorder: RunRecorder, interrupt: Interrupt):
         self.interrupt = interrupt
         self._inbox = inbox
         self._recorder = recorder
@@ -57,7 +69,7 @@ class CommandProcessor:
     """Give every command exactly one outcome, at a step boundary."""
 
     def __init__(
-        self, requests: RequestQueue, recorder: RunRecorder, train_state: TrainState, checkpointer: Checkpointer
+        self, requests: RequestQueue, recorder: RunRecorder, train_state: LiveState, checkpointer: Checkpointer
     ):
         self._requests = requests
         self._recorder = recorder

@@ -16,7 +16,7 @@ from engine.supervision.autopilot import choose, note_failure, take_note
 from engine.supervision.guardian import consider
 from engine.supervision.guardian_types import Decision, StepObservation
 from engine.supervision.run_memory import RunMemory
-from engine.training.train_state import TrainState
+from engine.training.checkpoint.live_state import LiveState
 
 
 class TrainingDivergedError(RuntimeError):
@@ -32,7 +32,7 @@ class Supervisor:
     def __init__(
         self,
         config: RunConfig,
-        train_state: TrainState,
+        train_state: LiveState,
         recorder: RunRecorder,
         memory: RunMemory,
         commands: CommandProcessor,

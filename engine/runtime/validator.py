@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from engine.config.tree import RunConfig
 from engine.outputs.preview_writer import PreviewWriter
@@ -13,6 +14,26 @@ from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
 from engine.training.evaluate import Validation, ValidationPlan, evaluate
 from engine.training.train_state import TrainState, amp_dtype
+
+
+class Validates(Protocol):
+    """Measures the validation split of a run, and keeps its pictures."""
+
+    def validate(self) -> ValidationCompleted | None:
+        """Measure the validation split now. Return `None` if the run was stopped meanwhile."""
+        ...
+
+    def report_stuck_readers(self) -> None:
+        """Raise an alert for each stuck data worker."""
+        ...
+
+    def forget_after(self, step: int) -> None:
+        """Forget the pictures after `step`, after a rollback."""
+        ...
+
+    def close(self) -> None:
+        """Finish writing pictures."""
+        ...
 
 
 class Validator:
@@ -54,6 +75,14 @@ class Validator:
         if done is not None:
             self._record(done)
         return None if done is None else done.summary
+
+    def forget_after(self, step: int) -> None:
+        """Forget the pictures after `step`, after a rollback."""
+        self._previews.forget_after(step)
+
+    def close(self) -> None:
+        """Finish writing pictures."""
+        self._previews.close()
 
     def _should_abort(self) -> bool:
         self.report_stuck_readers()

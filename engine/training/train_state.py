@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.task import DataGoneError, Rejection, Samples, Splits, Task
+from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import copy_to_host
 from engine.training.data.batch import Batch, Position
 from engine.training.data.stream import BatchStream
@@ -169,6 +171,10 @@ class TrainState:
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "position": [self.position.epoch, self.position.index],
         }
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Return the checkpoint at `path`. Raises CheckpointDamagedError unless this run can resume it."""
+        return load_resumable(path, self.config)
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Restore the result of `snapshot`; optimizer and batch size come from `state`."""

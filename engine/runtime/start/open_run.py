@@ -14,6 +14,7 @@ from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.inbox import Inbox
+from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer
@@ -35,6 +36,7 @@ from engine.runtime.start.resume import (
 )
 from engine.runtime.step_monitor import StepMonitor
 from engine.runtime.supervisor import Supervisor
+from engine.runtime.validator import Validator
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
@@ -167,7 +169,9 @@ def _announce(
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
     memory = RunMemory(config, train_state.task.spec, baseline)
     requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
-    checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, requests.stop_is_waiting)
+    previews = PreviewWriter(request.directory)
+    validator = Validator(config, train_state, recorder, memory, previews, requests.stop_is_waiting)
+    checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, validator)
     if start:
         checkpointer.take_up(start.payload)
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))

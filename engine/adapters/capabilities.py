@@ -1,0 +1,110 @@
+"""Declarations of what each adapter can carry out. The page `own-loop` shows them as a table.
+
+This module does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from engine.protocol import commands as c
+from engine.protocol.task_spec import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One way of connecting a foreign training: its name, title, and what it cannot do.
+
+    `lacks` maps the op of a command to the reason, with what to use instead. `offers` maps an ability without a command
+    to 'yes' or to how far it goes.
+    """
+
+    name: str
+    title: str
+    lacks: Mapping[str, str]
+    offers: Mapping[str, str]
+
+    def unsupported(self) -> tuple[Unsupported, ...]:
+        """Return the commands that a run of this adapter refuses."""
+        return tuple(Unsupported(op, reason) for op, reason in self.lacks.items())
+
+
+_PHASES: Final = "phases belong to a Task: write one (page your-own-model)"
+_COMPONENTS: Final = "components belong to a Task: use a knob, cockpit.knob(name, False)"
+_BATCHES: Final = "the batches come from the training's own loader: change it there, or write a Task"
+_OPTIMIZER: Final = "the optimizer belongs to the training's own program: change it there, or write a Task"
+_ALWAYS: Final = {
+    c.PromotePhase.op: _PHASES,
+    c.DemotePhase.op: _PHASES,
+    c.SetAutopilot.op: _PHASES,
+    c.EnableRefinement.op: _COMPONENTS,
+    c.DisableRefinement.op: _COMPONENTS,
+    c.SetAccumulation.op: _BATCHES,
+    c.SetBatchSize.op: _BATCHES,
+    c.ExcludeSamples.op: _BATCHES,
+    c.SetOptimizer.op: _OPTIMIZER,
+}
+
+_ON_ITS_OWN: Final = "the loop validates by itself, and reports with cockpit.validated(...)"
+_NO_LINE: Final = "the program was started without a line of the cockpit: add the five lines of page own-loop"
+_TRAINERS: Final = "the trainer writes its own checkpoints: stop, and resume from one of them"
+_RETURN: Final = "the guardian returns to checkpoints, which this adapter cannot load: set the rate, clip or stop by hand"
+_TERMS: Final = "the loss is computed inside the trainer: use a knob in the model or in compute_loss"
+
+LOOP: Final = Adapter(
+    "loop",
+    "own loop",
+    lacks={**_ALWAYS, c.Validate.op: _ON_ITS_OWN},
+    offers={
+        "loss terms named, weights set": "yes, with cockpit.loss(terms)",
+        "operation behind a NaN named": "yes: the step is repeated with its batches",
+        "exact resume": "yes; the loader by its own state, or by reading to the same place",
+    },
+)
+NO_LINE: Final = Adapter(
+    "run",
+    "no line",
+    lacks={
+        **_ALWAYS,
+        c.Validate.op: _NO_LINE,
+        c.SetLossWeight.op: _NO_LINE,
+        c.SetKnob.op: _NO_LINE,
+        c.SaveCheckpoint.op: _NO_LINE,
+        c.Rollback.op: _NO_LINE,
+        c.SetGuardian.op: _NO_LINE,
+    },
+    offers={
+        "loss terms named, weights set": "no: only the loss on which backward() is called",
+        "operation behind a NaN named": "inside the network",
+        "exact resume": "no",
+    },
+)
+HUGGINGFACE: Final = Adapter(
+    "huggingface",
+    "Hugging Face",
+    lacks={**_ALWAYS, c.SetLossWeight.op: _TERMS, c.Rollback.op: _TRAINERS, c.SetGuardian.op: _RETURN},
+    offers={
+        "loss terms named, weights set": "no",
+        "operation behind a NaN named": "inside the network",
+        "exact resume": "as the trainer does it: resume_from_checkpoint",
+    },
+)
+LIGHTNING: Final = Adapter(
+    "lightning",
+    "Lightning",
+    lacks={
+        **_ALWAYS,
+        c.SetLossWeight.op: _TERMS,
+        c.Rollback.op: _TRAINERS,
+        c.SetGuardian.op: _RETURN,
+    },
+    offers={
+        "loss terms named, weights set": "no",
+        "operation behind a NaN named": "inside the network",
+        "exact resume": "as the trainer does it: ckpt_path",
+    },
+)
+ADAPTERS: Final = (NO_LINE, LOOP, HUGGINGFACE, LIGHTNING)
+"""All adapters, in the order of the documentation's table."""

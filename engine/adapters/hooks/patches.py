@@ -1,0 +1,93 @@
+"""Process-wide hooks on torch while a foreign training is attached: `backward`, gradient clipping, loss scaling.
+
+Each is looked up by torch at call time, so names that a program imported before are covered too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad
+
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+
+_MOST: Final = 64
+_watching: Final[list[OptimizerHooks]] = []
+_seen: Final[deque[Tensor]] = deque(maxlen=_MOST)
+_originals: Final[dict[str, Any]] = {}
+
+# `Any`: arguments are passed through to torch, whatever its version takes.
+
+
+def install(hooks: OptimizerHooks) -> None:
+    """Inform `hooks` of clipping and of skipped updates, and note the losses on which `backward` is called."""
+    if not _watching:
+        _patch()
+    _watching.append(hooks)
+
+
+def remove(hooks: OptimizerHooks) -> None:
+    """Stop informing `hooks`. With the last one, torch is as it was."""
+    if hooks in _watching:
+        _watching.remove(hooks)
+        if not _watching:
+            _restore()
+            _seen.clear()
+
+
+def take_backward() -> list[Tensor]:
+    """Return the scalars on which `backward` was called since the last call, detached, at most 64."""
+    return [_seen.popleft() for _ in range(len(_seen))]
+
+
+def _patch() -> None:
+    _originals.update(
+        backward=torch.autograd.backward,
+        clip=getattr(clip_grad, "_clip_grads_with_norm_", None),
+        step=torch.amp.GradScaler.step,
+    )
+    torch.autograd.backward = _backward
+    if _originals["clip"] is not None:
+        clip_grad._clip_grads_with_norm_ = _clip  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    torch.amp.GradScaler.step = _scaled_step
+
+
+def _restore() -> None:
+    torch.autograd.backward = _originals["backward"]
+    if _originals["clip"] is not None:
+        clip_grad._clip_grads_with_norm_ = _originals["clip"]  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    torch.amp.GradScaler.step = _originals["step"]
+
+
+def _backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(tensors, Tensor) and not tensors.ndim:
+        _seen.append(tensors.detach())
+    return _originals["backward"](tensors, *args, **kwargs)
+
+
+def _clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
+    held = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    _inform(lambda hooks: hooks.note_clip(held, total_norm))
+    return _originals["clip"](held, max_norm, total_norm, *args, **kwargs)
+
+
+def _scaled_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+    watching = [(hooks, hooks.num_calls) for hooks in _watching]
+    done = _originals["step"](scaler, optimizer, *args, **kwargs)
+    for hooks, before in watching:
+        if hooks.num_calls == before:
+            hooks.note_scaler_skip(optimizer, float(scaler.get_scale()))
+    return done
+
+
+def _inform(tell: Callable[[OptimizerHooks], None]) -> None:
+    for hooks in _each():
+        tell(hooks)
+
+
+def _each() -> Iterable[OptimizerHooks]:
+    return tuple(_watching)

@@ -1,0 +1,218 @@
+"""The live state of a foreign training: networks, optimizers, schedule, generators and the position of its loader."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.protocol import events as e
+from engine.protocol.codec import WireError, from_text
+from engine.protocol.events import Event
+from engine.protocol.state import RunState
+from engine.protocol.wire import state_from_text
+from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, load_checkpoint
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An object with a state to save: a schedule, a loss scaler or a data loader."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state."""
+        ...
+
+
+@dataclass(slots=True)
+class LoaderPosition:
+    """The place of a training in its data: completed epochs, and batches read in the current one.
+
+    `random` are the generators at the start of the epoch, so that the same order can be drawn again. `state` is the
+    loader's own state, for a loader that has one.
+    """
+
+    epoch: int = 0
+    batches: int = 0
+    length: int = 0
+    random: Mapping[str, Any] | None = None
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class AttachedState:
+    """All that a checkpoint of a foreign training holds. `total` is its expected length in steps, 0 if unknown."""
+
+    models: Mapping[str, nn.Module]
+    hooks: OptimizerHooks
+    stateful: Mapping[str, Stateful] = field(default_factory=lambda: dict[str, Stateful]())
+    position: LoaderPosition = field(default_factory=LoaderPosition)
+    total: int = 0
+    is_rewound: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter."""
+        parameters = (p for model in self.models.values() for p in model.parameters())
+        first = next(parameters, None)
+        return first.device if first is not None else torch.device("cpu")
+
+    @property
+    def progress(self) -> float:
+        """Completed epochs, fractional where the loader has a length."""
+        position = self.position
+        part = min(position.batches / position.length, 1.0) if position.length else 0.0
+        return position.epoch + part
+
+    @property
+    def epoch(self) -> int:
+        """The epoch (from 0) of the last step."""
+        return self.position.epoch
+
+    def total_steps(self, state: RunState) -> int:
+        """Return the expected length of the run in steps; 0 if it is unknown."""
+        return self.total
+
+    def carry_out(self, event: Event, state: RunState) -> None:
+        """Note the schedule's rate to which a learning rate set by hand belongs."""
+        if isinstance(event, e.LrSet):
+            self.hooks.learning_rate.reference = self.hooks.scheduled_lr()
+
+    def adopt(self, state: RunState) -> None:
+        """Bring the decided learning rate and clip into force."""
+        rate = self.hooks.learning_rate
+        rate.scale = state.lr_scale
+        rate.pin = state.lr_pin.value if state.lr_pin else None
+        self.hooks.clip = state.gradient_clip
+
+    def is_finite(self) -> bool:
+        """Return whether every weight and moment is finite. Waits for the device."""
+        held: list[Tensor] = [p.detach() for model in self.models.values() for p in model.parameters()]
+        for optimizer in self.hooks.optimizers:
+            for state in optimizer.state.values():
+                held += [value for value in cast(dict[str, Any], state).values() if isinstance(value, Tensor)]
+        return all(bool(torch.isfinite(value).all()) for value in held if value.is_floating_point())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all data that a resume needs besides the RunState, copied to the host."""
+        position, rate = self.position, self.hooks.learning_rate
+        return {
+            "model": {
+                (f"{prefix}.{name}" if prefix else name): value
+                for prefix, model in self.models.items()
+                for name, value in _tensors(model).items()
+            },
+            "optimizers": [copy_to_host(optimizer.state_dict()) for optimizer in self.hooks.optimizers],
+            "stateful": {name: copy_to_host(part.state_dict()) for name, part in self.stateful.items()},
+            "rng": random_states(),
+            "lr_reference": rate.reference,
+            "position": {
+                "epoch": position.epoch,
+                "batches": position.batches,
+                "random": None if position.random is None else copy_to_host(position.random),
+                "state": None if position.state is None else copy_to_host(position.state),
+            },
+        }
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Return the checkpoint at `path`. Raises CheckpointDamagedError unless `restore` can use it."""
+        payload = load_checkpoint(path)
+        if reason := self._misfit(payload):
+            raise CheckpointDamagedError(f"{path.name} cannot be resumed: {reason}")
+        return payload
+
+    def _misfit(self, payload: Mapping[str, Any]) -> str:
+        """Return why a checkpoint cannot be restored; an empty string if it can."""
+        lacking = [key for key in ("step", "state", "books", "good", "optimizers", "stateful", "position", "rng")
+                   if key not in payload]  # fmt: skip
+        if lacking:
+            return f"it lacks {', '.join(lacking)}"
+        try:
+            state_from_text(payload["state"])
+            from_text(payload["books"])
+        except WireError as error:
+            return str(error)
+        held: Mapping[str, Tensor] = payload["model"]
+        for prefix, model in self.models.items():
+            for name, value in model.state_dict().items():
+                if not isinstance(value, Tensor):
+                    continue
+                full = f"{prefix}.{name}" if prefix else name
+                if full not in held:
+                    return f"it lacks {full!r}, which the network has"
+                if held[full].shape != value.shape:
+                    return f"{full!r} is {tuple(held[full].shape)} there and {tuple(value.shape)} in the network"
+        count = len(payload["optimizers"])
+        if count != len(self.hooks.optimizers):
+            return f"it is of {count} optimizers, and the training has {len(self.hooks.optimizers)}"
+        return ""
+
+    def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
+        """Restore the result of `snapshot`: weights, optimizers, schedule, generators, and the position as far as known."""
+        for prefix, model in self.models.items():
+            begin = f"{prefix}." if prefix else ""
+            own = {name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)}
+            model.load_state_dict(own, strict=False)
+        for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
+            optimizer.load_state_dict(copy_to_host(held))
+            optimizer.zero_grad(set_to_none=True)
+        for name, part in self.stateful.items():
+            if name in payload["stateful"]:
+                part.load_state_dict(copy_to_host(payload["stateful"][name]))
+        set_random_states(payload["rng"])
+        self.hooks.learning_rate.reference = float(payload["lr_reference"])
+        position = payload["position"]
+        self.position = LoaderPosition(
+            int(position["epoch"]), int(position["batches"]), self.position.length, position["random"], position["state"]
+        )
+        self.is_rewound = True
+        self.adopt(state)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    held = cast(Mapping[str, Any], model.state_dict())
+    return {name: copy_to_host(value) for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of the generators of Python, NumPy and torch, in types that a checkpoint can hold."""
+    kind, keys, place, has_gauss, gauss = cast(tuple[str, Any, int, int, float], np.random.get_state(legacy=True))
+    version, numbers, next_gauss = random.getstate()
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": [state.clone() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else [],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), place, has_gauss, gauss],
+        "python": [version, list(numbers), next_gauss],
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Set the generators to `states`, the result of `random_states`."""
+    torch.set_rng_state(states["cpu"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    kind, keys, place, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, gauss))
+    version, numbers, next_gauss = states["python"]
+    random.setstate((version, tuple(numbers), next_gauss))
+
+
+def highest_rate(optimizers: Sequence[torch.optim.Optimizer]) -> float:
+    """Return the highest learning rate that the optimizers were built with; 0 for none."""
+    rates = [
+        float(group.get("initial_lr", group.get("lr", 0.0)))
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+    ]
+    return max((rate for rate in rates if math.isfinite(rate)), default=0.0)

@@ -1,0 +1,102 @@
+"""The files of an attached run: lock, journal, configuration and log, without touching the program's own logging."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from engine.errors import UserError
+from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hold_run, start_over
+from engine.journal.task_meta import TASK
+from engine.journal.writer import JournalWriter
+from engine.protocol.state import RunState
+from engine.protocol.wire import spec_to_json
+from engine.runtime.recorder import RunRecorder
+
+ATTACHED: Final = "attached"
+"""The journal's key for the adapter and the program of an attached run."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFiles:
+    """The recorder and the log of an open run; `close` writes the rest and unlocks the directory."""
+
+    recorder: RunRecorder
+    log: logging.Logger
+    files: ExitStack
+
+    def close(self) -> None:
+        """Close the journal and the log, and unlock the directory."""
+        self.files.close()
+
+
+def open_files(directory: Path, state: RunState, described: Mapping[str, Any], *, is_resumed: bool) -> OpenFiles:
+    """Lock the run, begin a session of its journal, and record its description.
+
+    Raises UserError if the run is in use or cannot be written.
+    """
+    with ExitStack() as files:
+        lock = hold_run(directory)
+        files.callback(lock.release)
+        claim_run(directory, lock)
+        if not is_resumed:
+            start_over(directory)
+        log = _log_to(directory / CONSOLE_LOG, files)
+        journal = JournalWriter(directory)
+        journal.start()
+        recorder = RunRecorder(state, journal)
+        files.callback(recorder.close)
+        recorder.start_from(state)
+        journal.set_meta(TASK, spec_to_json(state.spec))
+        journal.set_meta(ATTACHED, {"adapter": described["adapter"], "program": described["program"]})
+        _save_config(directory, described)
+        return OpenFiles(recorder, log, files.pop_all())
+
+
+def _log_to(path: Path, files: ExitStack) -> logging.Logger:
+    """Return the cockpit's own logger, which writes to `path`. The root logger belongs to the program."""
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log = logging.getLogger("engine")
+    former = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+
+    def end() -> None:
+        log.removeHandler(handler)
+        log.propagate = former
+        handler.close()
+
+    files.callback(end)
+    return log
+
+
+def _save_config(directory: Path, described: Mapping[str, Any]) -> None:
+    """Write the user's configuration as plain YAML. Raises UserError if writing fails."""
+    head = f"# Recorded from {described['program']}, which trained this run.\n"
+    text = yaml.safe_dump(plain(described["config"]), sort_keys=False, allow_unicode=True)
+    try:
+        (directory / CONFIG_FILE).write_text(head + text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {directory / CONFIG_FILE}: {error.strerror}") from error
+
+
+def plain(value: Any) -> Any:
+    """Return `value` in types that YAML can hold; all others become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str | type(None)) else str(value)
+
+
+def program_of() -> str:
+    """Return the name of the running program, such as 'train.py'."""
+    return Path(sys.argv[0]).name or "an interactive session"

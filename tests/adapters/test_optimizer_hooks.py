@@ -1,0 +1,423 @@
+"""Hooks on foreign optimizers: nothing changes in a non-finite step, and the learning rate is exactly the one asked."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler as schedules
+
+from engine.adapters.hooks import patches
+from engine.adapters.hooks.gradient_reader import GradientReader, ParameterNames
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+
+Build = Callable[[Any], torch.optim.Optimizer]
+
+OPTIMIZERS: dict[str, Build] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
+    "sgd momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True),
+    "adamw foreach": lambda p: torch.optim.AdamW(p, lr=0.01, foreach=True),
+    "adamw fused": lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+    "sgd fused": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, fused=True),
+    "radam": lambda p: torch.optim.RAdam(p, lr=0.01),
+    "nadam": lambda p: torch.optim.NAdam(p, lr=0.01),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
+    "adafactor": lambda p: torch.optim.Adafactor(p, lr=0.01),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01),
+    "adamax": lambda p: torch.optim.Adamax(p, lr=0.01),
+    "adadelta": lambda p: torch.optim.Adadelta(p, lr=0.1),
+    "rprop": lambda p: torch.optim.Rprop(p, lr=0.01),
+    "asgd": lambda p: torch.optim.ASGD(p, lr=0.01),
+}
+
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "lambda": lambda o: schedules.LambdaLR(o, lambda step: 1 / (1 + step)),
+    "cosine": lambda o: schedules.CosineAnnealingLR(o, T_max=12),
+    "one cycle": lambda o: schedules.OneCycleLR(o, max_lr=0.2, total_steps=30),
+    "exponential": lambda o: schedules.ExponentialLR(o, 0.9),
+    "sequential": lambda o: schedules.SequentialLR(
+        o, [schedules.ConstantLR(o, factor=0.5, total_iters=4), schedules.CosineAnnealingLR(o, T_max=20)], [5]
+    ),
+    "plateau": lambda o: schedules.ReduceLROnPlateau(o, patience=1),
+}
+
+
+def network() -> nn.Sequential:
+    """Return a small network with fixed weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def fail(error: Exception) -> None:
+    """Let a fault of the hooks fail the test."""
+    raise error
+
+
+def hooks_on(model: nn.Module, *optimizers: torch.optim.Optimizer) -> OptimizerHooks:
+    """Return hooks on the optimizers of a network."""
+    hooks = OptimizerHooks(ParameterNames({"": model}), fail)
+    for optimizer in optimizers:
+        hooks.watch(optimizer)
+    return hooks
+
+
+def backward(model: nn.Module, step: int, *, poisoned: bool = False) -> None:
+    """Compute gradients of a step's own batch; a poisoned one has one NaN."""
+    torch.manual_seed(step)
+    model(torch.randn(5, 4)).square().mean().backward()
+    if poisoned:
+        grad = model.get_parameter("2.bias").grad
+        assert grad is not None
+        grad[1] = math.nan
+
+
+def all_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+    """Return a copy of everything that an update may change."""
+    return copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+
+
+def assert_equal(left: Any, right: Any) -> None:
+    """Compare nested states bit for bit."""
+    assert type(left) is type(right)
+    if isinstance(left, Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_equal(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_equal(one, other)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize("on_device", [False, True], ids=["read on the host", "decided on the device"])
+@pytest.mark.parametrize("first", [0, 4], ids=["in the first step", "in a later step"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_non_finite_step_changes_no_weight_moment_or_counter(
+    name: str, first: int, on_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All later steps are those of a training that never saw the batch."""
+    if on_device:
+        monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+    model = network()
+    optimizer = OPTIMIZERS[name](model.parameters())
+    hooks = hooks_on(model, optimizer)
+    twin = network()
+    untouched = OPTIMIZERS[name](twin.parameters())
+    for step in range(8):
+        backward(model, step, poisoned=step == first)
+        optimizer.step()
+        optimizer.zero_grad()
+        seen = hooks.take()
+        if step == first:
+            assert on_device or seen.bad == ("2.bias",)
+            assert seen.finite is None or not bool(seen.finite)
+            continue
+        backward(twin, step)
+        untouched.step()
+        untouched.zero_grad()
+    if on_device:  # counters are corrected before the next update
+        backward(model, 9)
+        optimizer.step()
+        backward(twin, 9)
+        untouched.step()
+    assert_equal(all_state(model, optimizer), all_state(twin, untouched))
+
+
+def test_a_hidden_gradient_is_back_after_the_step() -> None:
+    """A program may look at its gradients after the update."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hooks_on(model, optimizer)
+    backward(model, 0, poisoned=True)
+    optimizer.step()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["factor", "rate set by hand"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_rate_in_force_is_exactly_the_one_asked(name: str, pinned: bool) -> None:
+    """The schedule itself never sees the factor: its rates are those of a training without it."""
+    model, twin = network(), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    untouched = torch.optim.SGD(twin.parameters(), lr=0.1)
+    schedule, own = SCHEDULES[name](optimizer), SCHEDULES[name](untouched)
+    hooks = hooks_on(model, optimizer)
+    applied: list[float] = []
+    optimizer.register_step_pre_hook(lambda o, a, k: applied.append(o.param_groups[0]["lr"]))
+    for step in range(15):
+        scheduled = untouched.param_groups[0]["lr"]
+        if step == 6:
+            rate = hooks.learning_rate
+            rate.scale, rate.pin, rate.reference = (1.0, 3e-4, scheduled) if pinned else (0.5, None, 0.0)
+            first = scheduled
+        expected = scheduled if step < 6 else 3e-4 * (scheduled / first) if pinned else scheduled * 0.5
+        for net, opt, plan in ((model, optimizer, schedule), (twin, untouched, own)):
+            backward(net, step)
+            opt.step()
+            opt.zero_grad()
+            plan.step(1.0) if name == "plateau" else plan.step()
+        assert applied[-1] == expected
+        assert hooks.take().lr == expected
+        assert optimizer.param_groups[0]["lr"] == untouched.param_groups[0]["lr"]
+
+
+def test_a_rate_set_by_hand_is_exact_at_once() -> None:
+    """Set to 3e-4, the next step uses 3e-4 and no neighbouring number, in groups with several rates in proportion."""
+    model = network()
+    groups = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.02}]
+    optimizer = torch.optim.SGD(groups)
+    hooks = hooks_on(model, optimizer)
+    hooks.learning_rate.pin, hooks.learning_rate.reference = 3e-4, hooks.scheduled_lr()
+    seen: list[list[float]] = []
+    optimizer.register_step_pre_hook(lambda o, a, k: seen.append([g["lr"] for g in o.param_groups]))
+    backward(model, 0)
+    optimizer.step()
+    assert seen[0][0] == 3e-4
+    assert seen[0][1] == pytest.approx(6e-5, rel=1e-12)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.02]
+
+
+def test_a_tensor_rate_is_scaled_and_restored() -> None:
+    """Capturable and compiled optimizers hold the rate in a tensor, whose identity must stay."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.01), foreach=False, capturable=False)
+    held = optimizer.param_groups[0]["lr"]
+    hooks = hooks_on(model, optimizer)
+    hooks.learning_rate.scale = 0.5
+    seen: list[float] = []
+    optimizer.register_step_pre_hook(lambda o, a, k: seen.append(float(o.param_groups[0]["lr"])))
+    backward(model, 0)
+    optimizer.step()
+    assert seen == [pytest.approx(0.005)]
+    assert optimizer.param_groups[0]["lr"] is held
+
+
+def test_non_finite_in_one_group_of_two_suppresses_both() -> None:
+    """An update is one thing: half of it would be another training."""
+    model = network()
+    optimizer = torch.optim.Adam([{"params": model[0].parameters()}, {"params": model[2].parameters()}], lr=0.1)
+    hooks = hooks_on(model, optimizer)
+    before = all_state(model, optimizer)
+    backward(model, 0, poisoned=True)
+    optimizer.step()
+    assert_equal(all_state(model, optimizer), before)
+    assert hooks.take().bad == ("2.bias",)
+
+
+def test_each_of_two_optimizers_is_judged_by_its_own_gradients() -> None:
+    """A discriminator goes on if the generator's gradient is not finite."""
+    model = network()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    hooks = hooks_on(model, first, second)
+    before = copy.deepcopy(model.state_dict())
+    backward(model, 0, poisoned=True)
+    first.step()
+    second.step()
+    assert not torch.equal(model.state_dict()["0.weight"], before["0.weight"])
+    assert torch.equal(model.state_dict()["2.weight"], before["2.weight"])
+    assert hooks.take().count == 2
+
+
+@pytest.fixture
+def patched() -> Iterator[Callable[[OptimizerHooks], None]]:
+    """Install the process-wide hooks for the test only."""
+    installed: list[OptimizerHooks] = []
+
+    def install(hooks: OptimizerHooks) -> None:
+        patches.install(hooks)
+        installed.append(hooks)
+
+    yield install
+    for hooks in installed:
+        patches.remove(hooks)
+
+
+def test_the_parameter_is_named_although_the_users_clip_spreads_the_nan(patched: Callable[..., None]) -> None:
+    """One NaN makes every clipped gradient NaN: names are taken before."""
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    hooks = hooks_on(model, optimizer)
+    patched(hooks)
+    backward(model, 0, poisoned=True)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    assert hooks.take().bad == ("2.bias",)
+
+
+def test_the_norm_shown_is_that_before_the_users_clip(patched: Callable[..., None]) -> None:
+    """A clipped norm would be constant."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hooks = hooks_on(model, optimizer)
+    patched(hooks)
+    backward(model, 0)
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1e-3))
+    optimizer.step()
+    seen = hooks.take()
+    assert seen.grad_norm == pytest.approx(norm, rel=1e-5)
+    assert seen.norms[0].by_part() != {}
+    assert math.hypot(*seen.norms[0].by_part().values()) == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_clip_from_the_screen_bounds_the_update() -> None:
+    """With plain SGD the change of the weights is the rate times the clipped gradient."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    hooks = hooks_on(model, optimizer)
+    hooks.clip = 1e-3
+    before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    backward(model, 0)
+    optimizer.step()
+    moved = nn.utils.parameters_to_vector(model.parameters()).detach() - before
+    assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_step_skipped_by_the_loss_scaler_is_counted_and_named(patched: Callable[..., None]) -> None:
+    """A GradScaler does not call the optimizer at all, so its hooks alone would see nothing."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    hooks = hooks_on(model, optimizer)
+    patched(hooks)
+    before = copy.deepcopy(model.state_dict())
+    for step, poisoned in enumerate((True, False)):
+        torch.manual_seed(step)
+        scaler.scale(model(torch.randn(5, 4)).square().mean()).backward()
+        if poisoned:
+            model[2].bias.grad.fill_(math.inf)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        seen = hooks.take()
+        assert seen.count == 1
+        if poisoned:
+            assert seen.bad == ("2.bias",) and seen.scaler_skipped is not None
+            assert_equal(dict(model.state_dict()), dict(before))
+        else:
+            assert not seen.is_skipped and seen.grad_norm > 0
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+@pytest.mark.parametrize("bad_call", [1, 3])
+def test_lbfgs_is_undone_wherever_in_its_search_the_value_is_not_finite(search: str | None, bad_call: int) -> None:
+    """Its closure is evaluated several times, after weights have moved."""
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=5, line_search_fn=search)
+    hooks = hooks_on(model, optimizer)
+    calls = 0
+
+    def closure(poison_at: int = 0) -> Tensor:
+        nonlocal calls
+        calls += 1
+        optimizer.zero_grad()
+        torch.manual_seed(1)
+        loss = model(torch.randn(5, 4)).square().mean()
+        loss.backward()
+        if calls == poison_at:
+            model[2].bias.grad.fill_(math.nan)
+        return loss
+
+    optimizer.step(closure)
+    assert not hooks.take().is_skipped
+    before = all_state(model, optimizer)
+    calls = 0
+    optimizer.step(lambda: closure(bad_call))
+    assert hooks.take().is_skipped
+    assert_equal(all_state(model, optimizer), before)
+
+
+def test_adam_with_a_closure_is_judged_after_it() -> None:
+    """The gradients do not exist before."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    hooks = hooks_on(model, optimizer)
+    before = all_state(model, optimizer)
+
+    def closure() -> None:
+        optimizer.zero_grad()
+        backward(model, 0, poisoned=True)
+
+    optimizer.step(closure)
+    assert hooks.take().bad == ("2.bias",)
+    assert_equal(all_state(model, optimizer), before)
+
+
+def test_a_compiled_networks_parameters_keep_their_names() -> None:
+    """`torch.compile` puts the network into another module."""
+    model = network()
+    compiled = torch.compile(model, backend="eager")
+    optimizer = torch.optim.SGD(compiled.parameters(), lr=0.1)
+    hooks = hooks_on(compiled, optimizer)
+    compiled(torch.randn(5, 4)).square().mean().backward()
+    model[2].bias.grad.fill_(math.nan)
+    optimizer.step()
+    assert hooks.take().bad == ("2.bias",)
+
+
+def test_rates_are_restored_after_an_exception_in_the_step() -> None:
+    """A program that survives the exception must not go on with a halved rate for ever."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hooks = hooks_on(model, optimizer)
+    hooks.learning_rate.scale = 0.5
+
+    def closure() -> float:
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk is gone"):
+        optimizer.step(closure)
+    backward(model, 0)
+    optimizer.step()
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert hooks.take().lr == 0.05
+
+
+def test_a_fault_of_the_hooks_removes_them_and_reaches_nobody() -> None:
+    """The training goes on as without them."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    faults: list[Exception] = []
+    hooks = OptimizerHooks(ParameterNames({"": model}), faults.append)
+    hooks.watch(optimizer)
+    hooks.learning_rate.scale = "half"  # pyright: ignore[reportAttributeAccessIssue]
+    before = copy.deepcopy(model.state_dict())
+    for step in range(2):
+        backward(model, step)
+        optimizer.step()
+    assert len(faults) == 1 and isinstance(faults[0], TypeError)
+    assert not torch.equal(model.state_dict()["0.weight"], before["0.weight"])
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_gradients_whose_squares_overflow_are_finite() -> None:
+    """A norm beyond float32 is large, not infinite."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
+    hooks = hooks_on(model, optimizer)
+    backward(model, 0)
+    model[2].bias.grad.fill_(1e30)
+    optimizer.step()
+    seen = hooks.take()
+    assert not seen.is_skipped
+    assert seen.grad_norm == pytest.approx(1e30 * 3**0.5, rel=1e-3)
+
+
+def test_parts_divide_the_largest_module_first() -> None:
+    """All parameters are in a part, and there are not too many."""
+    layers = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)) for _ in range(12)])
+    model = nn.ModuleDict({"embed": nn.Embedding(10, 4), "layers": layers, "head": nn.Linear(4, 2)})
+    names = ParameterNames({"": model})
+    parts = {names.part_of(parameter) for parameter in model.parameters()}
+    assert {"embed", "head", "layers.0", "layers.11"} <= parts
+    assert len(parts) <= 16
