@@ -30,7 +30,7 @@ from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, refused
-from engine.protocol.events import RunStarted, Status
+from engine.protocol.events import RunStarted, Status, TaskDescribed
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -186,6 +186,7 @@ class Session(Decisions):
         self.gradient_bound = None
         self._version = -1
         self._state_text = StateDecoder()
+        self._knows_spec = False
         self._last_event = 0
         self._unread = False
         self._history_version = self.history.version
@@ -250,9 +251,8 @@ class Session(Decisions):
         """Read state and events in one snapshot, so that the effect of each event is in the state."""
         with tail.snapshot():
             text = tail.state_text()
-            if text is not None and self._state_text.spec is None:
-                self._state_text.spec = self.spec = spec_of(tail.meta(TASK))
             events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
+            self._read_spec(tail, text, events.entries)
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
@@ -264,6 +264,14 @@ class Session(Decisions):
         began = self.incidents.add(events.entries)
         answers = self._outbox.match(events.entries)
         return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)
+
+    def _read_spec(self, tail: JournalTail, text: str | None, fresh: Sequence[Entry]) -> None:
+        """Read the spec of the task with the first state, and again after an event that replaced it."""
+        is_replaced = any(isinstance(entry.event, TaskDescribed) for entry in fresh)
+        if text is not None and (is_replaced or not self._knows_spec):
+            self._knows_spec = True
+            self.spec = spec_of(tail.meta(TASK))
+            self._state_text.describe(self.spec)
 
     def _read_rows(self, tail: JournalTail) -> bool:
         """Read new rows and return whether the run was rewound; unreadable rows do not hide the events."""

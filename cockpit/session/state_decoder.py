@@ -15,13 +15,18 @@ _ABSENT: Final = object()
 
 
 class StateDecoder:
-    """Decodes states one after the other, each only where it differs from the one before; `spec` is the task's."""
+    """Decodes states one after the other, each only where it differs from the one before."""
 
     def __init__(self) -> None:
-        self.spec: TaskSpec | None = None
+        self._spec: TaskSpec = NO_SPEC
         self._text = ""
         self._held: dict[str, Json] = {}
         self._state: RunState | None = None
+
+    def describe(self, spec: TaskSpec) -> None:
+        """Take over the spec of the task: every later state has it, also one whose text is that of the last call."""
+        if spec != self._spec:
+            self._spec, self._text, self._state = spec, "", None
 
     def decode(self, text: str) -> RunState | None:
         """Return the state in `text`; `None` if it is the text of the last call. Raises WireError."""
@@ -30,7 +35,7 @@ class StateDecoder:
         whole = wire.present_state(from_text(text))
         changed = self._changed(whole)
         if self._state is None or changed is None:
-            self._state = wire.state_from_json(whole, self.spec or NO_SPEC)
+            self._state = wire.state_from_json(whole, self._spec)
         elif changed:
             part = wire.state_from_json({"run": self._state.run, **changed})
             self._state = replace(self._state, **{name: getattr(part, name) for name in changed})

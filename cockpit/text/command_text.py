@@ -11,7 +11,7 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import RunState
+from engine.protocol.state import RunState, knob_text
 from engine.protocol.task_spec import NO_SPEC
 from engine.protocol.wire import op_of
 
@@ -74,5 +74,6 @@ _TITLES: Final[dict[type[Any], Callable[[Any], str]]] = {
     c.Rollback: lambda command: f"roll back to {command.checkpoint or 'the last good checkpoint'}",
     c.SetGuardian: lambda command: f"guardian {on_off(command.enabled)}",
     c.SetAutopilot: lambda command: f"autopilot {on_off(command.enabled)}",
+    c.SetKnob: lambda command: f"set {command.name} to {knob_text(command.value)}",
     c.ExcludeSamples: lambda command: f"exclude {len(command.sample_ids)} samples",
 }

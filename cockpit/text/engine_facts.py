@@ -8,6 +8,7 @@ from typing import Final
 from cockpit.text.event_info import AnyEventInfo, EventInfo, MarkKind, Severity
 from cockpit.text.format import duration, listed, number
 from engine.protocol import events as e
+from engine.protocol.state import Knob, knob_text
 from engine.protocol.task_spec import TaskSpec
 
 
@@ -23,6 +24,24 @@ def _started(event: e.RunStarted, spec: TaskSpec) -> str:
     samples = f"{event.num_train_samples} training and {event.num_val_samples} validation sample{plural}"
     resumed = f", resumed from {event.resumed_from}" if event.resumed_from else ""
     return f"training on {event.device}{resumed}: {size} parameters, {samples}, {event.total_steps} steps"
+
+
+def _described(event: e.TaskDescribed, spec: TaskSpec) -> str:
+    """Return the loss terms and the metrics of the spec in `event`, and the number of commands that it rules out."""
+    described = event.spec
+    metrics = [_metric(metric.name, described) for metric in described.metrics]
+    without = len(described.unsupported)
+    parts = [
+        f"loss terms {', '.join(described.term_names)}" if described.terms else "no loss term",
+        f"metrics {', '.join(metrics)}" if metrics else "no metric",
+        *([f"{without} command{'' if without == 1 else 's'} not supported"] if without else []),
+    ]
+    return f"task {described.name or 'without a name'}: {'; '.join(parts)}"
+
+
+def _knob_declared(event: e.KnobDeclared, spec: TaskSpec) -> str:
+    knob = Knob(event.value, event.low, event.high, event.choices)
+    return f"knob {event.name} is {knob_text(event.value)}, takes {knob.expected}"
 
 
 def _inherited(event: e.WeightsInherited, spec: TaskSpec) -> str:
@@ -91,6 +110,8 @@ ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
         lambda event, spec: f"{event.key}: {event.before} -> {event.after}",
         severity=Severity.RESULT,
     ),
+    EventInfo(e.TaskDescribed, _described, severity=Severity.PROGRESS),
+    EventInfo(e.KnobDeclared, _knob_declared, severity=Severity.PROGRESS),
     EventInfo(e.WeightsInherited, _inherited, severity=Severity.RESULT),
     EventInfo(
         e.ActivityChanged,

@@ -15,6 +15,9 @@ E = TypeVar("E")
 COMPONENTS: Final = "components"
 """Placeholder for the config section that switches components: its name differs by task."""
 
+KNOBS: Final = "knobs"
+"""The section of the settings that the training's own code declared; no config has it."""
+
 LOSS_WEIGHTS: Final = "loss.weights"
 """The section of the config with a weight for each loss term."""
 

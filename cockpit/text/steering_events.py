@@ -7,6 +7,7 @@ from typing import Final
 
 from cockpit.text.event_info import (
     COMPONENTS,
+    KNOBS,
     LOSS_WEIGHTS,
     AnyEventInfo,
     EventInfo,
@@ -18,6 +19,7 @@ from cockpit.text.event_info import (
 from cockpit.text.format import listed, number, on_off, rate
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.state import knob_text
 
 _NOT_REVERSED: Final = "what was done last is not taken back"
 
@@ -200,6 +202,14 @@ STEERING_EVENTS: Final[tuple[AnyEventInfo, ...]] = (
         mark=MarkKind.INTERVENTION,
         changes=lambda event: (SettingChange("", "excluded samples", event.before, event.after),),
         undo=lambda event: "no command takes excluded samples in again",
+    ),
+    EventInfo(
+        e.KnobSet,
+        lambda event, spec: f"{event.name} {knob_text(event.before)} -> {knob_text(event.after)}",
+        request=lambda event: f"set {event.name} to {knob_text(event.after)}",
+        mark=MarkKind.INTERVENTION,
+        changes=lambda event: (SettingChange(KNOBS, event.name, event.before, event.after, knob_text),),
+        undo=lambda event: Inverse(c.SetKnob(event.name, event.before)),
     ),
     EventInfo(
         e.StopRequested,

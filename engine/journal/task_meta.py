@@ -1,4 +1,4 @@
-"""The spec of a run's task in the journal's metadata, written once, so that any reader can show any run."""
+"""The spec of a run's task in the journal's metadata, so that any reader can show any run."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _read(hint: Any, value: Json, where: str) -> object:
         return value
     origin, inner = get_origin(hint), get_args(hint)
     if origin is types.UnionType:
-        return None if value is None else _read(next(arm for arm in inner if arm is not types.NoneType), value, where)
+        return _read_union(inner, value, where)
     if origin in (tuple, frozenset) and isinstance(value, list):
         return origin(_read(inner[0], item, where) for item in value)
     if origin is Mapping and isinstance(value, dict):
@@ -105,6 +105,21 @@ def _read(hint: Any, value: Json, where: str) -> object:
     if reader is None:
         raise WireError(f"{where} cannot be {value!r}")
     return reader(value, where)
+
+
+def _read_union(arms: tuple[Any, ...], value: Json, where: str) -> object:
+    """Return `value` as one of `arms`: `None` or another type, or several types that JSON tells apart.
+
+    Text stays text, also 'NaN': no field that may be a text is a number that is not finite.
+    """
+    several = [arm for arm in arms if arm is not types.NoneType]
+    if value is None and len(several) < len(arms):
+        return None
+    if len(several) == 1:
+        return _read(several[0], value, where)
+    if type(value) in several:
+        return value
+    raise WireError(f"{where} cannot be {value!r}")
 
 
 def _read_float(value: Json, where: str) -> float:

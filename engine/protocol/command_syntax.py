@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import MappingProxyType
@@ -11,7 +13,7 @@ from typing import Final
 
 from engine.errors import UserError, did_you_mean
 from engine.protocol import commands as c
-from engine.protocol.commands import Command
+from engine.protocol.commands import Command, KnobValue
 
 INSTALLED_COMMAND: Final = "training-cockpit"
 
@@ -141,6 +143,22 @@ def _exclude(arguments: list[str]) -> Command:
     return c.ExcludeSamples(tuple(arguments))
 
 
+def _knob(arguments: list[str]) -> Command:
+    return c.SetKnob(arguments[0], _knob_value(" ".join([arguments[1], *arguments[2:]])))
+
+
+def _knob_value(text: str) -> KnobValue:
+    """Return the finite number or the truth value that `text` spells, else the text."""
+    if text in ("true", "false", "on", "off"):
+        return text in ("true", "on")
+    for kind in (int, float):
+        with suppress(ValueError, OverflowError):
+            value = kind(text)
+            if math.isfinite(value):
+                return value
+    return text
+
+
 def _stop(arguments: list[str]) -> Command:
     return c.Stop(" ".join(arguments)) if arguments else c.Stop()
 
@@ -171,6 +189,7 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
             "SWITCH", "on: the autopilot promotes by the gates; off: it does not", _switch(c.SetAutopilot)
         ),
         "exclude": Word("SAMPLE ...", "exclude these samples from training", _exclude),
+        "set-knob": Word("NAME VALUE", "set a knob of the training's own code: a number, on, off or a choice", _knob),
         "stop": Word("[REASON]", "finish the step, write a checkpoint, end the run", _stop),
     }
 )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+KnobValue = float | int | bool | str
+"""The value of a knob: a number, a whole number, on or off, or a choice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -190,6 +193,16 @@ class ExcludeSamples:
 
 
 @dataclass(frozen=True, slots=True)
+class SetKnob:
+    """Set the knob `name`, a setting that the training's own code declared, to `value`."""
+
+    op: ClassVar[str] = "set-knob"
+
+    name: str
+    value: KnobValue
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the step, write a checkpoint, end the run."""
 
@@ -220,6 +233,7 @@ Command = (
     | SetGuardian
     | SetAutopilot
     | ExcludeSamples
+    | SetKnob
     | Stop
 )
 

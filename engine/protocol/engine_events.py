@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.protocol.commands import KnobValue
+from engine.protocol.task_spec import TaskSpec
+
 
 class Activity(StrEnum):
     """The engine's activity, as `status` reports it."""
@@ -53,6 +56,28 @@ class ConfigChanged:
     key: str
     before: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDescribed:
+    """The task's terms, metrics or abilities became known or changed; `spec` replaces the former one."""
+
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class KnobDeclared:
+    """The training's own code declared the knob `name` with its value and its range.
+
+    `name` is one word. `low` and `high` bound a number, `None` is no bound; `choices` are those of a text. The value is
+    the one in effect: after a resume the one that was set, as long as it fits (`Knob.accepts`).
+    """
+
+    name: str
+    value: KnobValue
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from engine.protocol.commands import KnobValue
 from engine.protocol.engine_events import (
     Activity,
     ActivityChanged,
@@ -18,6 +19,7 @@ from engine.protocol.engine_events import (
     ConfigChanged,
     EpochCompleted,
     FaultNamed,
+    KnobDeclared,
     ProbationEnded,
     ProbationStarted,
     RolledBack,
@@ -27,6 +29,7 @@ from engine.protocol.engine_events import (
     SampleRejected,
     SpikeDetected,
     StepSkipped,
+    TaskDescribed,
     ValidationCompleted,
     WeightsInherited,
 )
@@ -204,6 +207,15 @@ class SamplesExcluded:
 
 
 @dataclass(frozen=True, slots=True)
+class KnobSet:
+    """The knob `name` has a new value."""
+
+    name: str
+    before: KnobValue
+    after: KnobValue
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The run ends after this step, with a checkpoint."""
 
@@ -242,6 +254,7 @@ SteeringEvent = (
     | GuardianSet
     | AutopilotSet
     | SamplesExcluded
+    | KnobSet
     | StopRequested
 )
 
@@ -260,6 +273,7 @@ LASTING_EVENTS: Final = (
     GuardianSet,
     AutopilotSet,
     SamplesExcluded,
+    KnobSet,
 )
 """Steering events with a lasting effect. Their values are absolute: applying one twice has no further effect."""
 
@@ -267,6 +281,8 @@ Fact = (
     CommandRefused
     | RunStarted
     | ConfigChanged
+    | TaskDescribed
+    | KnobDeclared
     | WeightsInherited
     | ActivityChanged
     | EpochCompleted

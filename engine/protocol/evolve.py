@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN
 from engine.protocol.events import Activity, Event
-from engine.protocol.state import LrPin, Probation, RunState, with_decided, with_measured
+from engine.protocol.state import Knob, LrPin, Probation, RunState, with_decided, with_measured
 
 
 def evolve(state: RunState, event: Event, step: int, *, actor: str = "") -> RunState:
@@ -173,6 +174,35 @@ def _samples_excluded(state: RunState, event: e.SamplesExcluded, step: int) -> R
     return with_decided(state, excluded_samples=state.excluded_samples | set(event.sample_ids))
 
 
+def _task_described(state: RunState, event: e.TaskDescribed, step: int) -> RunState:
+    """Return the state with another spec; new terms have their default weight, another score has no best value yet."""
+    spec = event.spec
+    fresh = {term.name: term.weight for term in spec.terms}
+    described = with_decided(
+        state,
+        spec=spec,
+        loss_weights=MappingProxyType({**fresh, **state.loss_weights}),
+        phase=spec.phase_of(state.refinements),
+    )
+    if (spec.score, spec.lower_is_better) == (state.spec.score, state.spec.lower_is_better):
+        return described
+    return with_decided(described, score=None, best_score=None)
+
+
+def _knob_declared(state: RunState, event: e.KnobDeclared, step: int) -> RunState:
+    return _with_knob(state, event.name, Knob(event.value, event.low, event.high, event.choices))
+
+
+def _knob_set(state: RunState, event: e.KnobSet, step: int) -> RunState:
+    """Return the state with another value of a knob; without a change if no such knob is declared."""
+    knob = state.knobs.get(event.name)
+    return state if knob is None else _with_knob(state, event.name, replace(knob, value=event.after))
+
+
+def _with_knob(state: RunState, name: str, knob: Knob) -> RunState:
+    return with_decided(state, knobs=MappingProxyType({**state.knobs, name: knob}))
+
+
 def _finished(state: RunState, event: e.RunFinished, step: int) -> RunState:
     return with_decided(state, activity=Activity.FINISHED)
 
@@ -212,6 +242,9 @@ _CHANGES: Mapping[type[Event], Callable[[RunState, Any, int], RunState]] = {
     e.GuardianSet: _guardian_set,
     e.AutopilotSet: _autopilot_set,
     e.SamplesExcluded: _samples_excluded,
+    e.TaskDescribed: _task_described,
+    e.KnobDeclared: _knob_declared,
+    e.KnobSet: _knob_set,
     e.RunFinished: _finished,
     e.RunFailed: _failed,
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from engine.errors import did_you_mean
 from engine.protocol.task_spec import TaskSpec
+from engine.protocol.wire import OPS
 
 
 def spec_mistake(spec: TaskSpec) -> str:
@@ -31,6 +32,17 @@ def _mistakes(spec: TaskSpec) -> Iterator[str]:
     for component in spec.components:
         yield from _unknown(spec, f"the component {component.name!r} excludes", component.excludes)
     yield from _phases(spec)
+    yield from _unsupported(spec)
+
+
+def _unsupported(spec: TaskSpec) -> Iterator[str]:
+    for op, count in Counter(known.op for known in spec.unsupported).items():
+        if op not in OPS:
+            yield f"the unsupported command {op!r} does not exist: {did_you_mean(op, OPS)}"
+        if count > 1:
+            yield f"{count} reasons say why {op!r} is unsupported; give one"
+        if not spec.why_unsupported(op).strip():
+            yield f"the unsupported command {op!r} has no reason; say what to use instead"
 
 
 def _odd_names(kind: str, names: tuple[str, ...]) -> Iterator[str]:

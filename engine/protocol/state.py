@@ -5,11 +5,13 @@ Each field is in a dataclass, for readers, and in a TypedDict, by which a type c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypedDict, Unpack
 
+from engine.protocol.commands import KnobValue
 from engine.protocol.events import Activity
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -77,12 +79,58 @@ class Probation:
 
 
 @dataclass(frozen=True, slots=True)
+class Knob:
+    """A setting that the training's own code declared, with its value and its range.
+
+    The type of `value` is the knob's: a number, a whole number, on or off, or one of `choices`. `low` and `high` bound
+    a number; `None` is no bound.
+    """
+
+    value: KnobValue
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """The values that the knob takes, in words: 'a number in 0.1..2'."""
+        if isinstance(self.value, bool):
+            return "on or off"
+        if isinstance(self.value, str):
+            return f"one of {', '.join(self.choices)}"
+        kind = "a whole number" if isinstance(self.value, int) else "a number"
+        if self.low is not None and self.high is not None:
+            return f"{kind} in {self.low:g}..{self.high:g}"
+        if self.low is not None:
+            return f"{kind} of at least {self.low:g}"
+        return kind if self.high is None else f"{kind} of at most {self.high:g}"
+
+    def accepts(self, value: KnobValue) -> bool:
+        """Return whether `value` has the knob's type and lies in its range."""
+        if type(value) is not type(self.value):
+            return False
+        if isinstance(value, bool):
+            return True
+        if isinstance(value, str):
+            return value in self.choices
+        is_above = self.low is None or value >= self.low
+        return math.isfinite(value) and is_above and (self.high is None or value <= self.high)
+
+
+def knob_text(value: KnobValue) -> str:
+    """Return the value of a knob as a user writes it: 0.7, on, off or the choice."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """The part of a state that the run's events determine: `evolve` computes it from them.
 
     `enabled_at` is the step at which a refinement was enabled, unless it was on from the start. `fault` is the newest
-    diagnosed fault in words. `rollbacks` counts those of the guardian. `limits` and `spec` are constant. The spec is
-    stored once in the journal's meta, not in each state.
+    diagnosed fault in words. `rollbacks` counts those of the guardian. `limits` is constant. The spec is stored in the
+    journal's meta, not in each state.
     """
 
     run: str
@@ -111,6 +159,7 @@ class Decided:
     fault: str = ""
     probation: Probation | None = None
     excluded_samples: frozenset[str] = frozenset()
+    knobs: Mapping[str, Knob] = field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()
     spec: TaskSpec = NO_SPEC
 
@@ -144,7 +193,7 @@ class RunState(Decided):
 
 
 class Decisions(TypedDict, total=False):
-    """New values of decided fields; `run` and `spec` never change."""
+    """New values of decided fields; `run` never changes."""
 
     activity: Activity
     lr_scale: float
@@ -171,7 +220,9 @@ class Decisions(TypedDict, total=False):
     fault: str
     probation: Probation | None
     excluded_samples: frozenset[str]
+    knobs: Mapping[str, Knob]
     limits: Limits
+    spec: TaskSpec
 
 
 class Measurements(TypedDict, total=False):

@@ -57,6 +57,14 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A command, by its `op`, that runs of the task cannot carry out; the `reason` says what to use instead."""
+
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """All properties of a task for generic code. `score` is the metric of best checkpoint, gate and header.
 
@@ -73,6 +81,11 @@ class TaskSpec:
     classes: tuple[tuple[str, str], ...] = ()
     component_noun: str = "component"
     sample_noun: str = "sample"
+    unsupported: tuple[Unsupported, ...] = ()
+
+    def why_unsupported(self, op: str) -> str:
+        """Return why runs of the task cannot carry out the command `op`; an empty string if they can."""
+        return next((known.reason for known in self.unsupported if known.op == op), "")
 
     @property
     def term_names(self) -> tuple[str, ...]:

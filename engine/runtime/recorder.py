@@ -9,12 +9,14 @@ from typing import Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.journal.task_meta import TASK
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.decide import Outcome
-from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event
+from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, TaskDescribed
 from engine.protocol.evolve import evolve
 from engine.protocol.state import Measurements, RunState, with_measured
+from engine.protocol.wire import spec_to_json
 
 VANISHED: Final = "vanished"
 """The kind of alerts about files of the run that were deleted during training."""
@@ -59,8 +61,10 @@ class RunRecorder:
             self._tensorboard = begin()
 
     def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
-        """Record an event that does not answer a command."""
+        """Record an event that does not answer a command; with another spec, also the journal's copy of it."""
         self._evolve(event, actor)
+        if isinstance(event, TaskDescribed):  # before the event: its readers find the spec
+            self.journal.set_meta(TASK, spec_to_json(event.spec))
         self.journal.record_event(self.state.step, event, actor=actor, reason=reason)
 
     def record_outcome(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:

@@ -10,7 +10,7 @@ from engine.protocol import events as e
 from engine.protocol.decide import decide
 from engine.protocol.events import Status
 from engine.protocol.evolve import evolve
-from engine.protocol.state import Limits
+from engine.protocol.state import Knob, Limits
 from tests.dialogs.entries import Ledger
 from tests.person_state import person_state
 
@@ -27,6 +27,8 @@ UNDONE = [
     (c.SetAccumulation(4), c.SetAccumulation(1)),
     (c.SetBatchSize(8), c.SetBatchSize(2)),
     (c.SetOptimizer("adam"), c.SetOptimizer("adamw")),
+    (c.SetKnob("tau", 0.9), c.SetKnob("tau", 0.7)),
+    (c.SetKnob("mixup", True), c.SetKnob("mixup", False)),
     (c.SetGuardian(False), c.SetGuardian(True)),
     (c.SetAutopilot(True), c.SetAutopilot(False)),
 ]
@@ -38,6 +40,7 @@ START = evolve(
         lr=3e-3,
         total_steps=100,
         loss_weights={"dice": 0.5},
+        knobs={"tau": Knob(0.7, 0.1, 2.0), "mixup": Knob(False)},
         limits=Limits(lr_configured=3e-3),
     ),
     e.PhasePromoted(0, 1, ("boundary_refinement", "boundary_aware_loss")),

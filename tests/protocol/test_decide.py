@@ -11,9 +11,10 @@ import pytest
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
-from engine.protocol.decide import decide
+from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import GateCheck, Limits, RunState
+from engine.protocol.state import GateCheck, Knob, Limits, RunState
+from engine.protocol.task_spec import Unsupported
 from engine.tasks.person.spec import refinements_of
 from tests.person_state import person_state
 
@@ -30,6 +31,12 @@ RUNNING = person_state(
     loss_weights={"dice": 0.5},
     checkpoints=CHECKPOINTS,
     good_checkpoint="step-00000200.pt",
+    knobs={
+        "tau": Knob(0.7, 0.1, 2.0),
+        "top_k": Knob(3, 0.5, 8.5),
+        "mixup": Knob(False),
+        "mode": Knob("soft", choices=("soft", "hard", "1e3", "off")),
+    },
 )
 PAUSED = replace(RUNNING, activity=Activity.PAUSED)
 LAST = replace(RUNNING, phase=4, refinements=refinements_of(4))
@@ -104,6 +111,16 @@ APPLIED = [
         c.ExcludeSamples(("a#0", "b#1")),
         e.SamplesExcluded(("b#1",), 1, 2),
     ),
+    case(RUNNING, c.SetKnob("tau", 0.5), e.KnobSet("tau", 0.7, 0.5)),
+    case(RUNNING, c.SetKnob("tau", 1), e.KnobSet("tau", 0.7, 1.0)),
+    case(RUNNING, c.SetKnob("tau", "0.9"), e.KnobSet("tau", 0.7, 0.9)),
+    case(RUNNING, c.SetKnob("top_k", 5), e.KnobSet("top_k", 3, 5)),
+    case(RUNNING, c.SetKnob("top_k", 5.0), e.KnobSet("top_k", 3, 5)),
+    case(RUNNING, c.SetKnob("mixup", True), e.KnobSet("mixup", False, True)),
+    case(RUNNING, c.SetKnob("mixup", "On"), e.KnobSet("mixup", False, True)),
+    case(RUNNING, c.SetKnob("mode", "hard"), e.KnobSet("mode", "soft", "hard")),
+    case(RUNNING, c.SetKnob("mode", 1000.0), e.KnobSet("mode", "soft", "1e3")),
+    case(RUNNING, c.SetKnob("mode", False), e.KnobSet("mode", "soft", "off")),
     case(RUNNING, c.Stop(), e.StopRequested("asked to stop", before="running")),
     case(PAUSED, c.Stop("enough"), e.StopRequested("enough", before="paused")),
 ]
@@ -118,6 +135,10 @@ CLAMPED = [
     case(RUNNING, c.SetLossWeight("dice", 1e3), e.LossWeightSet("dice", 0.5, 100.0), "upper bound is 100"),
     case(RUNNING, c.SetGradientClip(1e9), e.GradientClipSet(1.0, 1000.0), "upper bound is 1000"),
     case(RUNNING, c.SetAccumulation(5000), e.AccumulationSet(1, 1024), "upper bound is 1024"),
+    case(RUNNING, c.SetKnob("tau", 3), e.KnobSet("tau", 0.7, 2.0), "tau's upper bound is 2"),
+    case(RUNNING, c.SetKnob("tau", -1.0), e.KnobSet("tau", 0.7, 0.1), "tau's lower bound is 0.1"),
+    case(RUNNING, c.SetKnob("top_k", 10**20), e.KnobSet("top_k", 3, 8), "top_k's upper bound is 8.5"),
+    case(RUNNING, c.SetKnob("top_k", 0), e.KnobSet("top_k", 3, 1), "top_k's lower bound is 0.5"),
     case(RUNNING, c.SetBatchSize(5000), e.BatchSizeSet(2, 1024), "upper bound is 1024"),
 ]
 
@@ -167,6 +188,23 @@ REFUSED = [
     (replace(RUNNING, guardian=False), c.SetGuardian(False), "off already"),
     (RUNNING, c.SetAutopilot(False), "off already"),
     (replace(RUNNING, autopilot=True), c.SetAutopilot(True), "on already"),
+    (RUNNING, c.SetKnob("ta", 1.0), "no knob is called 'ta'; did you mean 'tau'?"),
+    (RUNNING, c.SetKnob("zzz", 1.0), "no knob is called 'zzz'; there are mixup, mode, tau, top_k"),
+    (replace(RUNNING, knobs={}), c.SetKnob("tau", 1.0), "no knob is called 'tau'; this run has none"),
+    (RUNNING, c.SetKnob("tau", math.nan), "tau takes a number in 0.1..2, not nan"),
+    (RUNNING, c.SetKnob("tau", math.inf), "tau takes a number in 0.1..2, not inf"),
+    (RUNNING, c.SetKnob("tau", "nan"), "tau takes a number in 0.1..2, not nan"),
+    (RUNNING, c.SetKnob("tau", True), "tau takes a number in 0.1..2, not on"),
+    (RUNNING, c.SetKnob("tau", "warm"), "tau takes a number in 0.1..2, not warm"),
+    (RUNNING, c.SetKnob("tau", 10**400), "tau takes a number in 0.1..2, not 1000"),
+    (RUNNING, c.SetKnob("top_k", 2.5), "top_k takes a whole number in 0.5..8.5, not 2.5"),
+    (RUNNING, c.SetKnob("mixup", 1), "mixup takes on or off, not 1"),
+    (RUNNING, c.SetKnob("mode", "firm"), "mode takes one of soft, hard, 1e3, off, not firm"),
+    (RUNNING, c.SetKnob("mode", True), "mode takes one of soft, hard, 1e3, off, not on"),
+    (RUNNING, c.SetKnob("tau", 0.7), "tau is 0.7 already"),
+    (RUNNING, c.SetKnob("mixup", "off"), "mixup is off already"),
+    (RUNNING, c.SetKnob("mode", "soft"), "mode is soft already"),
+    (replace(RUNNING, knobs={"tau": Knob(2.0, 0.1, 2.0)}), c.SetKnob("tau", 3.0), "tau's upper bound is 2"),
     (RUNNING, c.ExcludeSamples(()), "no sample is named"),
     (replace(RUNNING, excluded_samples=frozenset({"a#0"})), c.ExcludeSamples(("a#0",)), "excluded already"),
 ]
@@ -192,6 +230,7 @@ ONE_OF_EACH: list[Command] = [
     c.SetGuardian(False),
     c.SetAutopilot(True),
     c.ExcludeSamples(("a#0",)),
+    c.SetKnob("tau", 0.5),
     c.Stop(),
 ]
 
@@ -225,6 +264,20 @@ def test_a_command_that_makes_no_sense_is_refused_with_the_reason(
 def test_a_run_that_ends_takes_no_command(activity: Activity, command: Command) -> None:
     outcome = decide(replace(RUNNING, activity=activity), command)
     assert (outcome.status, outcome.reason) == (Status.REFUSED, f"the run is {activity.value}")
+
+
+@pytest.mark.parametrize("command", [*ONE_OF_EACH, c.AddNote("x")], ids=lambda command: type(command).__name__)
+def test_a_command_that_the_task_does_not_support_is_refused_with_its_reason(command: Command) -> None:
+    others = tuple(Unsupported(other.op, "another") for other in ONE_OF_EACH if other.op != command.op)
+    spec = replace(RUNNING.spec, unsupported=(*others, Unsupported(command.op, "not here; use the loop")))
+    assert decide(replace(RUNNING, spec=spec), command) == Outcome(Status.REFUSED, None, "not here; use the loop")
+    without = replace(spec, unsupported=others)
+    assert decide(replace(RUNNING, spec=without), command).status is Status.APPLIED or isinstance(command, c.Resume)
+
+
+def test_a_run_that_ends_says_so_before_anything_else() -> None:
+    spec = replace(RUNNING.spec, unsupported=(Unsupported("pause", "no"),))
+    assert decide(replace(RUNNING, spec=spec, activity=Activity.FAILED), c.Pause()).reason == "the run is failed"
 
 
 def test_a_run_that_ends_still_takes_notes() -> None:

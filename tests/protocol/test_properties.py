@@ -19,11 +19,11 @@ from engine.protocol import events as e
 from engine.protocol import wire
 from engine.protocol.codec import WireError, from_json, from_text, to_json, to_text
 from engine.protocol.command_syntax import COMMAND_WORDS, parse_command
-from engine.protocol.commands import Command
+from engine.protocol.commands import Command, KnobValue
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status, SteeringEvent
 from engine.protocol.evolve import evolve
-from engine.protocol.state import RunState
+from engine.protocol.state import Knob, RunState
 from tests.protocol.test_codec import PLAIN, Everything, Point
 from tests.protocol.test_decide import ONE_OF_EACH
 
@@ -38,7 +38,22 @@ JSON_VALUES = st.recursive(
 EVENTS = {kind: st.from_type(kind) for kind in get_args(Event)} | {
     e.CommandRefused: st.builds(e.CommandRefused, args=st.dictionaries(st.text(), JSON_VALUES)),
 }
-COMMANDS = st.one_of([st.from_type(kind) for kind in get_args(Command)])
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+KNOBS: dict[str, Knob] = {
+    "tau": Knob(0.7, 0.1, 2.0),
+    "k": Knob(3, 0.5, 8.5),
+    "free": Knob(1.0),
+    "mix": Knob(False),
+    "by": Knob("soft", choices=("soft", "hard", "on", "1e3")),
+}
+KNOB_VALUES = FINITE | st.floats(-1.0, 3.0) | st.integers() | st.integers(-2, 10) | st.booleans() | st.text(max_size=5)
+SET_KNOB = st.builds(
+    c.SetKnob,
+    st.sampled_from((*KNOBS, "unknown")),
+    KNOB_VALUES | st.sampled_from(("on", "FALSE", "hard", "1e3", "nan", "-inf", "2.5")),
+)
+COMMANDS = st.one_of([SET_KNOB if kind is c.SetKnob else st.from_type(kind) for kind in get_args(Command)])
+ENABLED = RunState("r", activity=Activity.RUNNING, knobs=KNOBS)
 RUNNING = st.builds(
     lambda state, lr, scale, sizes: replace(state, lr=lr, lr_scale=scale, batch_size=sizes[0], accumulation=sizes[1]),
     st.builds(
@@ -52,6 +67,7 @@ RUNNING = st.builds(
         guardian=st.booleans(),
         autopilot=st.booleans(),
         steps_until_pause=st.none() | st.integers(1, 5),
+        knobs=st.just(KNOBS),
     ),
     st.floats(1e-9, 1e-2),
     st.floats(1e-3, 1.0),
@@ -176,6 +192,28 @@ def test_what_a_command_sets_lies_within_the_limits(state: RunState, command: Co
     assert 1 <= after.accumulation <= 1024
     assert 0 < after.gradient_clip <= 1000
     assert all(0 <= weight <= 100 for weight in after.loss_weights.values())
+
+
+@settings(PROPERTY, max_examples=600)
+@given(RUNNING, SET_KNOB | st.builds(c.SetKnob, st.sampled_from(sorted(KNOBS)), st.floats()))
+def test_a_knob_keeps_its_type_and_its_range_and_can_be_set_back(state: RunState, command: c.SetKnob) -> None:
+    event = decide(state, command).event
+    if event is None:
+        return
+    assert isinstance(event, e.KnobSet) and event.before == KNOBS[event.name].value != event.after
+    after = evolve(state, event, 7)
+    assert after.knobs[event.name].accepts(event.after)
+    back = decide(after, c.SetKnob(event.name, event.before))
+    assert back.status is Status.APPLIED and back.event is not None
+    assert evolve(after, back.event, 8).knobs == KNOBS
+
+
+@PROPERTY
+@given(st.sampled_from(sorted(KNOBS)), KNOB_VALUES)
+def test_a_knob_typed_as_it_is_shown_takes_the_value(name: str, value: KnobValue) -> None:
+    if KNOBS[name].accepts(value):
+        typed = parse_command(["set-knob", name, value if isinstance(value, str) else to_text(value)])
+        assert decide(ENABLED, typed) == decide(ENABLED, c.SetKnob(name, value))
 
 
 @pytest.mark.parametrize("kind", get_args(SteeringEvent), ids=lambda kind: kind.__name__)

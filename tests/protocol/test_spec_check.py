@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.protocol.spec_check import spec_mistake
-from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
+from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term, Unsupported
 from engine.tasks.person.spec import SPEC
 
 SCORED = {"metrics": (Metric("m"),), "score": "m"}
@@ -33,6 +33,19 @@ SCORED = {"metrics": (Metric("m"),), "score": "m"}
             TaskSpec(terms=(Term("a"),), components=(Component("b", excludes=("d",)),), **SCORED),
             "the component 'b' excludes the component 'd', which the spec lacks: there are b",
         ),
+        (
+            TaskSpec(terms=(Term("a"),), unsupported=(Unsupported("validat", "no data"),), **SCORED),
+            "the unsupported command 'validat' does not exist: did you mean 'validate'?",
+        ),
+        (
+            TaskSpec(terms=(Term("a"),), unsupported=(Unsupported("step", "x"), Unsupported("step", "y")), **SCORED),
+            "2 reasons say why 'step' is unsupported; give one",
+        ),
+        (
+            TaskSpec(terms=(Term("a"),), unsupported=(Unsupported("step", " "),), **SCORED),
+            "the unsupported command 'step' has no reason; say what to use instead",
+        ),
+        (TaskSpec(terms=(Term("a"),), unsupported=(Unsupported("step", "no"),), **SCORED), ""),
         (TaskSpec(terms=(Term("a"),), **SCORED), ""),
         (SPEC, ""),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from dataclasses import FrozenInstanceError, replace
 from typing import Any, get_args
@@ -9,12 +10,15 @@ from typing import Any, get_args
 import pytest
 
 from engine.protocol import events as e
+from engine.protocol.commands import KnobValue
 from engine.protocol.events import Activity, Event
 from engine.protocol.evolve import evolve
-from engine.protocol.state import Decided, Decisions, LrPin, Measurements, Probation, RunState
+from engine.protocol.state import Decided, Decisions, Knob, LrPin, Measurements, Probation, RunState
+from engine.protocol.task_spec import TaskSpec, Term, Unsupported
 from engine.tasks.person.spec import refinements_of
 from tests.person_state import person_state
 
+NO_STEP = Unsupported("step", "it runs freely; use pause")
 BEFORE = person_state(
     run="r",
     activity=Activity.RUNNING,
@@ -30,8 +34,10 @@ BEFORE = person_state(
     good_checkpoint="a.pt",
     probation=Probation("old.pt", 0, 80),
     excluded_samples=frozenset({"b#1"}),
+    knobs={"tau": Knob(0.7, 0.1, 2.0)},
 )
 STEP = 40
+DESCRIBED = TaskSpec("other", terms=(Term("dice"), Term("new", weight=0.25)), score="miou", unsupported=(NO_STEP,))
 
 CHANGES: list[tuple[Event, dict[str, Any]]] = [
     (e.Paused("running"), {"activity": Activity.PAUSED, "steps_until_pause": None}),
@@ -95,6 +101,13 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     (e.GuardianSet(before=True, after=False), {"guardian": False}),
     (e.AutopilotSet(before=False, after=True), {"autopilot": True}),
     (e.SamplesExcluded(("a#0",), 1, 2), {"excluded_samples": frozenset({"a#0", "b#1"})}),
+    (
+        e.TaskDescribed(DESCRIBED),
+        {"spec": DESCRIBED, "loss_weights": {"dice": 0.5, "new": 0.25}, "phase": 0},
+    ),
+    (e.KnobDeclared("mix", True), {"knobs": {"tau": Knob(0.7, 0.1, 2.0), "mix": Knob(True)}}),
+    (e.KnobDeclared("tau", 0.5, 0.0, 1.0), {"knobs": {"tau": Knob(0.5, 0.0, 1.0)}}),
+    (e.KnobSet("tau", 0.7, 0.9), {"knobs": {"tau": Knob(0.9, 0.1, 2.0)}}),
     (e.RunFinished("all epochs", 3.0), {"activity": Activity.FINISHED}),
     (e.RunFailed("boom"), {"activity": Activity.FAILED}),
 ]
@@ -112,6 +125,7 @@ WITHOUT_EFFECT: list[Event] = [
     e.CheckpointFailed("a.pt", "full"),
     e.CheckpointDamaged("a.pt", "checksum"),
     e.AutopilotDecided("waits", "steps in phase is 12, must be at least 100"),
+    e.KnobSet("unknown", 1, 2),
 ]
 
 
@@ -129,9 +143,37 @@ def test_every_event_stands_in_these_tables() -> None:
     assert {type(event) for event, _ in CHANGES} | {type(event) for event in WITHOUT_EFFECT} == set(get_args(Event))
 
 
-def test_every_field_but_run_and_spec_is_decided_or_measured_in_its_type() -> None:
+def test_another_score_has_no_best_value_yet() -> None:
+    scored = evolve(BEFORE, e.ValidationCompleted(1.0, {"miou": 0.5}, 1.0), 1)
+    for spec in (replace(DESCRIBED, score="loss"), replace(DESCRIBED, lower_is_better=True)):
+        described = evolve(scored, e.TaskDescribed(spec), 2)
+        assert (described.score, described.best_score) == (None, None)
+    assert evolve(scored, e.TaskDescribed(DESCRIBED), 2).best_score == 0.5
+
+
+@pytest.mark.parametrize(
+    ("knob", "expected", "accepted", "rejected"),
+    [
+        (Knob(0.7, 0.1, 2.0), "a number in 0.1..2", (0.1, 2.0), (0.0, 2.5, math.nan, math.inf, 1, True, "0.7")),
+        (Knob(0.7, low=0.1), "a number of at least 0.1", (0.1, 1e9), (0.0,)),
+        (Knob(0.7, high=2.0), "a number of at most 2", (-1e9, 2.0), (2.5,)),
+        (Knob(3, 1, 8), "a whole number in 1..8", (1, 8), (0, 9, 2.0, True)),
+        (Knob(3), "a whole number", (-1, 0), (2.0,)),
+        (Knob(False), "on or off", (True, False), (1, 0.0, "on")),
+        (Knob("soft", choices=("soft", "hard")), "one of soft, hard", ("soft", "hard"), ("firm", "", 1)),
+    ],
+)
+def test_a_knob_says_what_it_takes(
+    knob: Knob, expected: str, accepted: tuple[KnobValue, ...], rejected: tuple[KnobValue, ...]
+) -> None:
+    assert knob.expected == expected
+    assert all(knob.accepts(value) for value in accepted)
+    assert not any(knob.accepts(value) for value in rejected)
+
+
+def test_every_field_but_run_is_decided_or_measured_in_its_type() -> None:
     decided, whole = typing.get_type_hints(Decided), typing.get_type_hints(RunState)
-    constant = {"run": decided["run"], "spec": decided["spec"]}
+    constant = {"run": decided["run"]}
     assert typing.get_type_hints(Decisions) | constant == decided
     assert typing.get_type_hints(Measurements) | decided == whole
 

@@ -15,7 +15,8 @@ from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Event
-from engine.protocol.state import GateCheck, Limits, LrPin
+from engine.protocol.state import GateCheck, Knob, Limits, LrPin
+from engine.protocol.task_spec import Unsupported
 from engine.tasks.person.spec import SPEC
 from tests.person_state import person_state
 from tests.protocol.test_state import CHANGES, WITHOUT_EFFECT
@@ -34,6 +35,7 @@ STATE = person_state(
     score=0.25,
     checkpoints=("a.pt",),
     limits=Limits(lr_max=1e-3),
+    knobs={"tau": Knob(0.7, 0.1, 2.0), "k": Knob(3, 1, 8), "mix": Knob(True), "by": Knob("b", choices=("a", "b"))},
 )
 
 
@@ -49,8 +51,15 @@ def test_a_state_survives_the_wire() -> None:
 
 def test_a_state_of_an_older_program_reads_with_defaults() -> None:
     fields = wire.state_to_json(STATE)
-    del fields["limits"], fields["samples_per_second"]
-    assert wire.state_from_json(fields, SPEC) == replace(STATE, limits=Limits())
+    del fields["limits"], fields["samples_per_second"], fields["knobs"]
+    assert wire.state_from_json(fields, SPEC) == replace(STATE, limits=Limits(), knobs={})
+
+
+def test_a_knob_keeps_the_type_of_its_value() -> None:
+    read = wire.state_from_text(wire.state_to_text(STATE), SPEC).knobs
+    assert {name: type(knob.value) for name, knob in read.items()} == {"tau": float, "k": int, "mix": bool, "by": str}
+    with pytest.raises(WireError, match=r"Knob.value cannot be None"):
+        wire.state_from_json({**wire.state_to_json(STATE), "knobs": {"tau": {"value": None}}}, SPEC)
 
 
 def test_a_nan_in_a_state_is_valid_json() -> None:
@@ -96,7 +105,14 @@ def test_a_refusal_tells_what_was_asked() -> None:
 
 
 def test_a_spec_survives_the_journal() -> None:
-    assert wire.spec_from_json(json.loads(json.dumps(wire.spec_to_json(SPEC)))) == SPEC
+    spec = replace(SPEC, unsupported=(Unsupported("validate", "your loop validates; call cockpit.validated"),))
+    assert wire.spec_from_json(json.loads(json.dumps(wire.spec_to_json(spec)))) == spec
+
+
+def test_a_spec_of_an_older_journal_supports_every_command() -> None:
+    fields = wire.spec_to_json(SPEC)
+    del fields["unsupported"]
+    assert wire.spec_from_json(fields) == SPEC and not any(SPEC.why_unsupported(op) for op in wire.OPS)
 
 
 def test_events_of_earlier_versions_are_read_with_present_names() -> None:

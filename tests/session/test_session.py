@@ -15,9 +15,12 @@ import pytest
 from cockpit.session.run_summary import Best
 from cockpit.session.session import EVENTS_PER_LOOK, FULL_UPDATE, Session, SessionUpdate
 from engine.journal.store import JOURNAL_FILE
+from engine.journal.task_meta import TASK
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
+from engine.protocol.task_spec import Metric, TaskSpec, Term
+from engine.protocol.wire import spec_to_json
 from tests.console.scripted import FakeClock
 from tests.decisions import send
 from tests.recorded import first_line, start_program
@@ -72,6 +75,24 @@ def test_a_recorded_run_is_known_whole_after_one_look(tmp_path: Path, watch: Wat
     assert session.best == Best(pytest.approx(0.58927, abs=1e-5), 400)
     assert [entry.id for entry in session.entries] == sorted({entry.id for entry in session.entries})
     assert session.pulse == "finished" and session.remaining is None and session.heartbeat_age is None
+
+
+def test_a_task_that_is_described_later_is_taken_over(run: RecordedRun, watch: Watch) -> None:
+    session = watch(run.directory)
+    run.begin()
+    session.poll()
+    former = session.spec
+    spec = TaskSpec("loop", terms=(Term("ce"),), metrics=(Metric("acc"),), score="acc")
+    run.journal.set_meta(TASK, spec_to_json(spec))
+    run.note(e.TaskDescribed(spec))
+    update = session.poll()
+
+    assert former.name != "loop" and update.state and session.state is not None
+    assert session.spec == session.state.spec == spec and session.state.loss_weights["ce"] == 1.0
+    assert not session.poll() and session.spec is session.state.spec
+    run.note(e.NoteAdded("later"))
+    session.poll()
+    assert session.state.spec == spec
 
 
 def test_each_look_brings_what_is_new_and_nothing_twice(run: RecordedRun, watch: Watch) -> None:

@@ -19,7 +19,7 @@ from tests.person_state import person_state
 
 def decoder() -> StateDecoder:
     reader = StateDecoder()
-    reader.spec = SPEC
+    reader.describe(SPEC)
     return reader
 
 
@@ -45,6 +45,17 @@ def test_the_same_text_is_no_new_state() -> None:
     text = wire.state_to_text(STATES[2])
 
     assert reader.decode(text) == STATES[2] and reader.decode(text) is None
+
+
+def test_another_spec_makes_another_state_of_the_same_text() -> None:
+    reader = decoder()
+    text = wire.state_to_text(STATES[2])
+    reader.decode(text)
+
+    reader.describe(replace(SPEC, name="other"))
+    assert reader.decode(text) == replace(STATES[2], spec=replace(SPEC, name="other"))
+    reader.describe(replace(SPEC, name="other"))
+    assert reader.decode(text) is None
 
 
 def test_fields_that_went_away_take_their_defaults() -> None:

@@ -42,6 +42,8 @@ COMMANDS = {
     c.SetGuardian(True): "guardian on",
     c.SetAutopilot(False): "autopilot off",
     c.ExcludeSamples(("a", "b")): "exclude 2 samples",
+    c.SetKnob("tau", 0.5): "set tau to 0.5",
+    c.SetKnob("mixup", True): "set mixup to on",
     c.Stop(): "stop",
 }
 

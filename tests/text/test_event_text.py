@@ -12,7 +12,7 @@ from cockpit.text.event_text import REGISTRY, info_of, sentence, severity
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
+from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec, Term, Unsupported
 from engine.tasks.person.spec import SPEC
 
 ESCAPE = "\x1b[2J[red]\n"
@@ -38,10 +38,13 @@ EXAMPLES: list[Event] = [
     e.GuardianSet(before=True, after=False),
     e.AutopilotSet(before=False, after=True),
     e.SamplesExcluded((ESCAPE, "b#1"), 0, 2),
+    e.KnobSet(ESCAPE, "a", ESCAPE),
     e.StopRequested(ESCAPE, "running"),
     e.CommandRefused("set_lr", {"value": ESCAPE}),
     e.RunStarted("cpu", 21_600_000, 400, 1, 1000, resumed_from="step 120"),
     e.ConfigChanged("data.path", '""', f'"{ESCAPE}"'),
+    e.TaskDescribed(TaskSpec(ESCAPE, terms=(Term("ce"),))),
+    e.KnobDeclared(ESCAPE, ESCAPE, choices=(ESCAPE,)),
     e.WeightsInherited(ESCAPE, 120, ("a.weight",), ()),
     e.ActivityChanged(Activity.RUNNING, Activity.PAUSED),
     e.EpochCompleted(0, 12.0, math.nan),
@@ -107,6 +110,21 @@ def test_every_text_of_an_entry_is_made_of_its_event(event: Event) -> None:
         (e.PhasePromoted(1, 2, ("active_contour_loss",), forced=True), "phase 1 -> 2, on: active_contour_loss, forced"),
         (e.EpochCompleted(0, 12.0, math.nan), "epoch 1 done in 12 s, mean loss NaN"),
         (e.AlertRaised("plateau", "flat", "lower the rate"), "plateau: flat; remedy: lower the rate"),
+        (e.KnobSet("tau", 0.7, 1.0), "tau 0.7 -> 1"),
+        (e.KnobSet("mixup", False, True), "mixup off -> on"),
+        (e.KnobDeclared("tau", 0.7, 0.1, 2.0), "knob tau is 0.7, takes a number in 0.1..2"),
+        (
+            e.TaskDescribed(
+                TaskSpec(
+                    "loop",
+                    (Term("ce"), Term("kl")),
+                    (Metric("acc", "accuracy"),),
+                    unsupported=(Unsupported("step", "no"),),
+                )
+            ),
+            "task loop: loss terms ce, kl; metrics accuracy; 1 command not supported",
+        ),
+        (e.TaskDescribed(NO_SPEC), "task without a name: no loss term; no metric"),
         (e.StepsGranted(0, 1), "1 more step, then pause"),
         (
             e.FaultNamed(9, "vanished on replay", "", "", "", "", "", (), "forensics/x", 0.2),

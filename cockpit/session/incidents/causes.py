@@ -12,6 +12,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.engine_events import Departure
+from engine.protocol.state import knob_text
 
 RECENT_STEPS: Final = 300
 """So long a change that a run gets used to is held to be the cause of what follows."""
@@ -122,6 +123,8 @@ def _changes(event: e.Event) -> Iterator[tuple[str, Command]]:
             yield f"accumulation {after} instead of {before}", c.SetAccumulation(before)
         case e.OptimizerSet(before=former, after=name):
             yield f"optimizer {escape_control(name)} instead of {escape_control(former)}", c.SetOptimizer(former)
+        case e.KnobSet(name=name, before=before, after=after):
+            yield escape_control(f"{name} {knob_text(after)} instead of {knob_text(before)}"), c.SetKnob(name, before)
         case e.PhasePromoted(after=after, enabled=enabled):
             yield (
                 f"promotion to phase {after}, {escape_control(', '.join(enabled)) or 'nothing new'} on",

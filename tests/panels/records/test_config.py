@@ -153,6 +153,7 @@ LASTING: dict[type, Event] = {
     e.GradientClipSet: e.GradientClipSet(1.0, 0.5),
     e.AccumulationSet: e.AccumulationSet(1, 2),
     e.BatchSizeSet: e.BatchSizeSet(2, 4),
+    e.KnobSet: e.KnobSet("tau", 0.7, 0.9),
     e.OptimizerSet: e.OptimizerSet("adamw", "adam"),
     e.GuardianSet: e.GuardianSet(True, False),
     e.AutopilotSet: e.AutopilotSet(False, True),

@@ -74,6 +74,7 @@ def test_a_rate_steered_far_above_the_configured_one_is_the_cause_until_it_is_lo
     [
         (e.PhasePromoted(1, 2, ("active_contour_loss",)), "promotion to phase 2, active_contour_loss on"),
         (e.RefinementEnabled("contour_detection"), "contour_detection switched on"),
+        (e.KnobSet("tau", 0.5, 5.0), "tau 5 instead of 0.5"),
         (e.OptimizerSet("adamw", "adam"), "optimizer adam instead of adamw"),
         (e.BatchSizeSet(8, 1), "batch size 1 instead of 8"),
         (e.AccumulationSet(4, 1), "accumulation 1 instead of 4"),
