@@ -36,13 +36,12 @@ from engine.adapters.run.attached_state import (
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.run.knobs import KnobHandle, KnobValue
-from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
 from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import NoValidation, attached_config, run_directory
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
-from engine.protocol import events as e
 from engine.protocol.state import Limits, RunState
 from engine.protocol.task_spec import Phase, TaskSpec
 from engine.protocol.wire import state_from_text
@@ -295,13 +294,13 @@ class Cockpit:
         self._last_end = time.perf_counter()
         return True
 
-    def _reading(self, update: Any) -> StepReading:
+    def _reading(self, update: Update) -> StepReading:
         now = time.perf_counter()
         losses: dict[str, float | Tensor] = {
             name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in self._losses.items()
         }
-        if not losses and (seen := patches.take_backward()):
-            losses = {"": sum(seen[1:], seen[0])}
+        if not losses and update.losses:
+            losses = {"": sum(update.losses[1:], update.losses[0])}
         reading = StepReading(
             update,
             {name: _on_host(value) for name, value in losses.items()},
@@ -312,7 +311,6 @@ class Cockpit:
             weight_norms=self._norms_of_weights(now),
             terms=self._run.recorder.state.loss_weights,
         )
-        patches.take_backward()
         self._losses, self._logged = {}, {}
         self._wait, self._samples = 0.0, 0
         return reading
@@ -329,8 +327,7 @@ class Cockpit:
         try:
             done = position.epoch
             self._live.position = LoaderPosition(done + 1, length=position.length)
-            mean = self._run.recorder.state.loss
-            self._run.record(e.EpochCompleted(done, seconds, math.nan if mean is None else mean))
+            self._run.end_epoch(done, seconds)
             if self.step > first_step:
                 self._run.checkpoint("epoch")
         except Exception as error:
@@ -406,7 +403,7 @@ class Cockpit:
             numbers = {name: float(value) for name, value in metrics.items()}
             if not numbers and measured is not None:
                 numbers = {"loss": measured}
-            is_best = self._run.validated(numbers, measured, 0.0)
+            is_best = self._run.validated(numbers, measured, time.perf_counter() - self._last_end)
             if is_best:
                 self._run.checkpoint("best", best=True)
         except Exception as error:
@@ -452,7 +449,6 @@ class Cockpit:
         self._stopped = True
         patches.remove(self._hooks)
         self._hooks.remove()
-        self._replay.close()
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:

@@ -10,13 +10,15 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from engine.adapters.hooks.device_undo import DeviceUndo
 from engine.adapters.hooks.gradient_reader import GradientReader, Norms, ParameterNames
+
+_MOST_LOSSES: Final = 64
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 
@@ -50,7 +52,8 @@ class LearningRate:
 class Update:
     """What the hooks saw at the updates of one step.
 
-    `lr` is the rate in force, `bad` are parameters with non-finite gradients. `finite` is the verdict while it is still
+    `lr` is the rate in force, `bad` are parameters with non-finite gradients. `losses` are the scalars
+    on which `backward` was called, detached. `finite` is the verdict while it is still
     on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`.
     """
 
@@ -58,13 +61,15 @@ class Update:
     lr: float = 0.0
     norms: list[Norms] = field(default_factory=lambda: [])
     bad: tuple[str, ...] = ()
+    losses: list[Tensor] = field(default_factory=lambda: [])
+    is_loss_bad: bool = False
     finite: Tensor | None = None
     scaler_skipped: float | None = None
 
     @property
     def is_skipped(self) -> bool:
         """Whether an update was suppressed, as far as the host knows."""
-        return bool(self.bad) or self.scaler_skipped is not None
+        return bool(self.bad) or self.is_loss_bad or self.scaler_skipped is not None
 
     @property
     def grad_norm(self) -> float:
@@ -88,6 +93,7 @@ class OptimizerHooks:
         self.update = Update()
         self.in_step = False
         self.num_calls = 0
+        self._unjudged: list[Tensor] = []
         self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[], None] | None = None
         self._names = names
@@ -129,6 +135,12 @@ class OptimizerHooks:
                     found[part] = math.hypot(found.get(part, 0.0), norm)
         return found
 
+    def note_loss(self, loss: Tensor) -> None:
+        """Keep a scalar on which `backward` is called, for the next update."""
+        if len(self.update.losses) < _MOST_LOSSES:
+            self.update.losses.append(loss)
+            self._unjudged.append(loss)
+
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""
         if self.rehearse is not None:
@@ -152,6 +164,7 @@ class OptimizerHooks:
         try:
             watched.reader.refresh()
             self.update.count += 1
+            self._unjudged = []
             self.update.lr = self.learning_rate.at(watched.scheduled())
             self.update.bad += watched.reader.bad_names(watched.reader.parameters)
             self.update.scaler_skipped = scale
@@ -254,8 +267,11 @@ class OptimizerHooks:
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
         self.update.norms.append(norms)
-        if norms.bad:
+        losses, self._unjudged = self._unjudged, []
+        is_loss_bad = not all(math.isfinite(loss) for loss in losses)
+        if norms.bad or is_loss_bad:
             self.update.bad += clip.bad or norms.bad
+            self.update.is_loss_bad |= is_loss_bad
             watched.hide_gradients()
         elif norms.total > self.clip:
             watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
@@ -265,7 +281,8 @@ class OptimizerHooks:
         norms, watched.clip = watched.clip.norms or watched.reader.read_on_device(), Clip()
         assert isinstance(norms.squares, Tensor)
         total = norms.squares.sum().sqrt()
-        finite = torch.isfinite(total)
+        losses, self._unjudged = self._unjudged, []
+        finite = torch.isfinite(torch.stack([total, *(loss.float() for loss in losses)])).all()
         self.update.norms.append(norms)
         self.update.finite = finite if self.update.finite is None else self.update.finite & finite
         scale = torch.clamp(total / self.clip, min=1.0) if math.isfinite(self.clip) else None

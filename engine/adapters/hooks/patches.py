@@ -5,7 +5,6 @@ Each is looked up by torch at call time, so names that a program imported before
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -15,9 +14,7 @@ from torch.nn.utils import clip_grad
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 
-_MOST: Final = 64
 _watching: Final[list[OptimizerHooks]] = []
-_seen: Final[deque[Tensor]] = deque(maxlen=_MOST)
 _originals: Final[dict[str, Any]] = {}
 
 # `Any`: arguments are passed through to torch, whatever its version takes.
@@ -36,12 +33,6 @@ def remove(hooks: OptimizerHooks) -> None:
         _watching.remove(hooks)
         if not _watching:
             _restore()
-            _seen.clear()
-
-
-def take_backward() -> list[Tensor]:
-    """Return the scalars on which `backward` was called since the last call, detached, at most 64."""
-    return [_seen.popleft() for _ in range(len(_seen))]
 
 
 def _patch() -> None:
@@ -65,7 +56,8 @@ def _restore() -> None:
 
 def _backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(tensors, Tensor) and not tensors.ndim:
-        _seen.append(tensors.detach())
+        loss = tensors.detach()
+        _inform(lambda hooks: hooks.note_loss(loss))
     return _originals["backward"](tensors, *args, **kwargs)
 
 

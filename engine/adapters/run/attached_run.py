@@ -99,6 +99,8 @@ class AttachedRun:
         self._started = time.perf_counter()
         self._step = 0
         self._left: int | None = None
+        self._epoch_sum = 0.0
+        self._epoch_count = 0
         self._replays: list[RunningReplay] = []
         self._files = ExitStack()
         self._thread: threading.Thread | None = None
@@ -276,6 +278,13 @@ class AttachedRun:
             for event in events:
                 self.recorder.record_event(event)
 
+    def end_epoch(self, epoch: int, seconds: float) -> None:
+        """Record that `epoch` (from 0) is complete."""
+        self.settle()
+        mean = self._epoch_sum / self._epoch_count if self._epoch_count else math.nan
+        self._epoch_sum, self._epoch_count = 0.0, 0
+        self.record(e.EpochCompleted(epoch, seconds, mean))
+
     def checkpoint(self, kind: str, *, best: bool = False) -> None:
         """Copy the state of the training and queue it for writing."""
         self.settle()
@@ -447,12 +456,15 @@ class AttachedRun:
             if name.startswith("loss_raw/") and not math.isfinite(value)
         )
         if is_finite:
+            self._epoch_sum += values["loss/total"]
+            self._epoch_count += 1
             memory.clean_steps += 1
             memory.skipped_in_a_row = 0
         else:
             memory.clean_steps = 0
             memory.skipped_in_a_row += 1
-            said = [f"loss {', '.join(terms)}"] if terms else []
+            is_loss_bad = bool(terms) or not math.isfinite(values["loss/total"])
+            said = [f"loss {', '.join(terms)}".strip()] if is_loss_bad else []
             said += [f"gradient of {listed(bad)}"] if bad else []
             reason = (" and ".join(said) or "the gradient norm") + " not finite; nothing was updated"
             if reading.update.scaler_skipped is not None:

@@ -78,7 +78,7 @@ class AttachedState:
     @property
     def epoch(self) -> int:
         """The epoch (from 0) of the last step."""
-        return self.position.epoch
+        return max(self.position.epoch - (self.position.batches == 0), 0)
 
     def total_steps(self, state: RunState) -> int:
         """Return the expected length of the run in steps; 0 if it is unknown."""
