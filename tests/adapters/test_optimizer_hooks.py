@@ -133,6 +133,29 @@ def test_a_non_finite_step_changes_no_weight_moment_or_counter(
     assert_equal(all_state(model, optimizer), all_state(twin, untouched))
 
 
+@pytest.mark.parametrize("on_device", [False, True], ids=["read on the host", "decided on the device"])
+def test_running_statistics_stay_those_before_a_non_finite_step(
+    on_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch with a NaN would make the network useless in evaluation for ever."""
+    if on_device:
+        monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hooks_on(model, optimizer)
+    for step, poison in enumerate((0.0, math.nan, 0.0)):
+        before = copy.deepcopy(model.state_dict())
+        torch.manual_seed(step)
+        model(torch.randn(5, 4) + poison).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if poison:
+            assert_equal(dict(model.state_dict()), dict(before))
+        else:
+            assert not torch.equal(model.state_dict()["1.running_mean"], before["1.running_mean"])
+    assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
+
+
 def test_a_hidden_gradient_is_back_after_the_step() -> None:
     """A program may look at its gradients after the update."""
     model = network()

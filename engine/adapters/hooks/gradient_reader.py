@@ -28,6 +28,7 @@ class ParameterNames:
     """
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
+        self.models = models
         self._names: dict[int, str] = {}
         self._part_of: dict[int, str] = {}
         parts: dict[str, nn.Module] = {}

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from engine.adapters.hooks.buffer_guard import BufferGuard
 from engine.adapters.hooks.device_undo import DeviceUndo
 from engine.adapters.hooks.gradient_reader import GradientReader, Norms, ParameterNames
 
@@ -96,6 +97,7 @@ class OptimizerHooks:
         self._unjudged: list[Tensor] = []
         self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[], None] | None = None
+        self.buffers = BufferGuard(names.models)
         self._names = names
         self._on_fault = on_fault
         self._judges_closures = judges_closures
@@ -168,6 +170,7 @@ class OptimizerHooks:
             self.update.lr = self.learning_rate.at(watched.scheduled())
             self.update.bad += watched.reader.bad_names(watched.reader.parameters)
             self.update.scaler_skipped = scale
+            self.buffers.undo()
         except Exception as error:
             self._give_up(error)
 
@@ -202,12 +205,22 @@ class OptimizerHooks:
             watched.restore()
             return
         try:
+            is_skipped = watched.is_hidden
             watched.restore()
+            self._settle_buffers(is_skipped=is_skipped)
             self.update.count += 1
             if self.on_update is not None:
                 self.on_update()
         except Exception as error:
             self._give_up(error)
+
+    def _settle_buffers(self, *, is_skipped: bool) -> None:
+        if self.update.finite is not None:
+            self.buffers.select(self.update.finite)
+        elif is_skipped:
+            self.buffers.undo()
+        else:
+            self.buffers.keep()
 
     def _give_up(self, error: Exception) -> None:
         self.remove()
@@ -317,6 +330,11 @@ class _Watched:
         self._groups: list[dict[str, Any]] = []
         self._backup: tuple[list[Tensor], Mapping[str, Any]] | None = None
         self._undo = DeviceUndo(optimizer)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the gradients are hidden, so that the update does nothing."""
+        return self._hidden is not None
 
     def scheduled(self) -> float:
         """Return the learning rate of the first group."""

@@ -124,7 +124,7 @@ class StepReplay:
 def fault_of(origin: Origin | None, terms: tuple[str, ...]) -> Fault:
     """Return the fault with this origin; `terms` are the loss terms that are not finite."""
     if origin is None:
-        return Fault(VANISHED, detail="the step was finite when it was repeated with the same batches")
+        return Fault(VANISHED, detail="the step was finite when it was repeated with the same batches, weights and random numbers")
     place = origin.place
     term = terms[0] if len(terms) == 1 else ""
     detail = ""

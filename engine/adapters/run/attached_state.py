@@ -164,6 +164,7 @@ class AttachedState:
             begin = f"{prefix}." if prefix else ""
             own = {name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)}
             model.load_state_dict(own, strict=False)
+        self.hooks.buffers.keep()
         for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
             optimizer.load_state_dict(copy_to_host(held))
             optimizer.zero_grad(set_to_none=True)

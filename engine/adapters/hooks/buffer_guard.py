@@ -1,0 +1,37 @@
+"""Keep the running statistics of normalization layers out of a non-finite step: one bad batch would make them NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
+
+
+class BufferGuard:
+    """Copies of the running statistics of `models`, which each forward pass in training mode changes."""
+
+    def __init__(self, models: Mapping[str, nn.Module]) -> None:
+        layers = [layer for model in models.values() for layer in model.modules() if isinstance(layer, _NormBase)]
+        self._live: list[Tensor] = [buffer for layer in layers for buffer in layer.buffers()]
+        self._kept: list[Tensor] = [buffer.detach().clone() for buffer in self._live]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Copy the statistics: they belong to an update that counts."""
+        if self._live:
+            torch._foreach_copy_(self._kept, self._live)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Restore the statistics as they were at the last `keep`."""
+        if self._live:
+            torch._foreach_copy_(self._live, self._kept)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+
+    @torch.no_grad()
+    def select(self, finite: Tensor) -> None:
+        """Restore the statistics unless `finite`, which stays on its device, and copy the result."""
+        for live, kept in zip(self._live, self._kept, strict=True):
+            live.copy_(torch.where(finite, live, kept))
+        self.keep()

@@ -1,0 +1,166 @@
+"""Name the operation behind a non-finite step by repeating the network alone, with its kept inputs and gradients.
+
+For trainings whose loop cannot be repeated: no line, trainers, and accelerators. The loss outside the network is not
+repeated: if what reaches the network's outputs is not finite, the fault is named as the loss's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from engine.adapters.hooks.gradient_reader import unwrapped
+from engine.adapters.replays.fork_replay import fault_of, tensors_in
+from engine.forensics.capture import RandomState, kept_random_state, random_state, set_random_state
+from engine.forensics.nan_tracer import Tracer, is_finite, stats_of
+from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, Fault
+
+_MOST_CALLS: Final = 64
+
+
+@dataclass(slots=True)
+class _Call:
+    """One forward pass: its arguments, the generators before it, and the gradients that reached its outputs."""
+
+    model: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    random: RandomState
+    grads: dict[int, Tensor] = field(default_factory=lambda: {})
+
+
+class ModelReplay:
+    """Keeps the forward passes of `models` since the last settled step, by reference, and repeats them on demand."""
+
+    def __init__(self, models: Mapping[str, nn.Module]) -> None:
+        self._models = {name: unwrapped(model) for name, model in models.items()}
+        self._calls: list[_Call] = []
+        self._handles: list[Any] = []
+        self._is_repeating = False
+
+    def watch(self) -> None:
+        """Put the hooks on the networks."""
+        for model in self._models.values():
+            self._handles.append(model.register_forward_pre_hook(self._before, with_kwargs=True))
+            self._handles.append(model.register_forward_hook(self._after))
+
+    def remove(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the forward passes: their step is settled."""
+        self._calls.clear()
+
+    def name_fault(self) -> tuple[Fault, float]:
+        """Repeat the kept passes, traced. Return the fault and the seconds it took; all else is restored."""
+        started = time.perf_counter()
+        try:
+            fault = self._repeated()
+        except Exception as error:  # out of memory, for example: a diagnosis must not end a foreign training
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            fault = Fault(NOT_REPLAYED, detail=f"the repetition failed: {line}")
+        return fault, time.perf_counter() - started
+
+    def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._is_repeating or not torch.is_grad_enabled() or len(self._calls) >= _MOST_CALLS:
+            return
+        with suppress(Exception):  # a kept pass is a help, not a need
+            first = next(model.parameters(), None)
+            device = first.device if first is not None else torch.device("cpu")
+            self._calls.append(_Call(model, args, kwargs, random_state(device)))
+
+    def _after(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._is_repeating or not self._calls or self._calls[-1].model is not model:
+            return
+        with suppress(Exception):
+            call = self._calls[-1]
+            for number, (_, tensor) in enumerate(tensors_in(output, "")):
+                if tensor.requires_grad:
+                    tensor.register_hook(_keep(call.grads, number))
+
+    def _repeated(self) -> Fault:
+        for call in self._calls:
+            fault = self._repeat(call)
+            if fault is not None:
+                return fault
+        if not self._calls:
+            return Fault(NOT_REPLAYED, detail="the network was not called with gradients in this step")
+        for call in self._calls:
+            for grad in call.grads.values():
+                if not is_finite(grad):
+                    return Fault(
+                        REPRODUCED,
+                        "backward",
+                        "the loss",
+                        "gradient of the network's output",
+                        detail="the network is finite; the loss computed from its output is not, or its gradient",
+                        inputs=(stats_of("gradient", grad),),
+                    )
+        return Fault(
+            REPRODUCED,
+            "forward",
+            "the loss",
+            "computation outside the network",
+            detail="network and gradients are finite when they are repeated: the loss computed from them was not",
+        )
+
+    def _repeat(self, call: _Call) -> Fault | None:
+        """Repeat one pass; return its fault, or `None` if network and gradients are finite."""
+        model, tracer = call.model, Tracer(call.model)
+        self._is_repeating = True
+        try:
+            with _untouched(model, call.random), torch.compiler.set_stance("force_eager"), tracer.watching():
+                for name, tensor in (*tensors_in(call.args, "input"), *tensors_in(call.kwargs, "")):
+                    tracer.root(tensor, "input", "", name)
+                for name, parameter in model.named_parameters():
+                    module, _, own = name.rpartition(".")
+                    tracer.root(parameter.detach(), "weight", module, own)
+                outputs = [tensor for _, tensor in tensors_in(model(*call.args, **call.kwargs), "")]
+                bad = [tensor.detach() for tensor in outputs if not is_finite(tensor.detach())]
+                origin = tracer.origin_of(bad)
+                if origin is None:
+                    roots = [(outputs[number], grad) for number, grad in call.grads.items() if number < len(outputs)]
+                    if all(is_finite(grad) for _, grad in roots) and roots:
+                        torch.autograd.backward([root for root, _ in roots], [grad for _, grad in roots])
+                        origin = tracer.origin_of(p.grad for p in model.parameters() if p.grad is not None)
+                return fault_of(origin, ()) if origin is not None else None
+        finally:
+            self._is_repeating = False
+
+
+def _keep(grads: dict[int, Tensor], number: int) -> Callable[[Tensor], None]:
+    def keep(grad: Tensor) -> None:
+        grads[number] = grad.detach()
+
+    return keep
+
+
+@contextmanager
+def _untouched(model: nn.Module, random: RandomState) -> Generator[None]:
+    """Restore gradients, buffers and generators after the block, which begins without gradients."""
+    parameters = list(model.parameters())
+    grads = [parameter.grad for parameter in parameters]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    first = parameters[0].device if parameters else torch.device("cpu")
+    with kept_random_state(first), torch.enable_grad():
+        set_random_state(random, first)
+        for parameter in parameters:
+            parameter.grad = None
+        try:
+            yield
+        finally:
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
