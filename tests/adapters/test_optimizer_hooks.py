@@ -142,13 +142,14 @@ def test_running_statistics_stay_those_before_a_non_finite_step(
         monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    hooks_on(model, optimizer)
+    hooks = hooks_on(model, optimizer)
     for step, poison in enumerate((0.0, math.nan, 0.0)):
         before = copy.deepcopy(model.state_dict())
         torch.manual_seed(step)
         model(torch.randn(5, 4) + poison).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
+        hooks.take()
         if poison:
             assert_equal(dict(model.state_dict()), dict(before))
         else:
