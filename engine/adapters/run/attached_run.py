@@ -133,6 +133,7 @@ class AttachedRun:
     def _take_up(self, payload: Mapping[str, Any], state: RunState) -> None:
         self.recorder.open_branch(state.step)
         self.live.restore(payload, state)
+        self.live.take_up_position(payload)
         self.checkpointer.take_up(payload)
         self._step = state.step
 
@@ -236,7 +237,8 @@ class AttachedRun:
                 self._attention = False
                 self.recorder.update(step=self._step)
                 self.checkpointer.note_written()
-                self.commands.process_pending()
+                if self.commands.is_waiting():
+                    self.commands.process_pending()
                 state = self.recorder.state
                 self._step, self._left = state.step, state.steps_until_pause
                 self.live.adopt(state)

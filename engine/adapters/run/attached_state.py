@@ -59,7 +59,6 @@ class AttachedState:
     stateful: Mapping[str, Stateful] = field(default_factory=lambda: dict[str, Stateful]())
     position: LoaderPosition = field(default_factory=LoaderPosition)
     total: int = 0
-    is_rewound: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +158,7 @@ class AttachedState:
         return ""
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
-        """Restore the result of `snapshot`: weights, optimizers, schedule, generators, and the position as far as known."""
+        """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
         for prefix, model in self.models.items():
             begin = f"{prefix}." if prefix else ""
             own = {name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)}
@@ -173,12 +172,12 @@ class AttachedState:
                 part.load_state_dict(copy_to_host(payload["stateful"][name]))
         set_random_states(payload["rng"])
         self.hooks.learning_rate.reference = float(payload["lr_reference"])
-        position = payload["position"]
-        self.position = LoaderPosition(
-            int(position["epoch"]), int(position["batches"]), self.position.length, position["random"], position["state"]
-        )
-        self.is_rewound = True
         self.adopt(state)
+
+    def take_up_position(self, payload: Mapping[str, Any]) -> None:
+        """Go on reading where the checkpoint was written. A rollback does not: its batches go on from where they are."""
+        held = payload["position"]
+        self.position = LoaderPosition(int(held["epoch"]), int(held["batches"]), 0, held["random"], held["state"])
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
