@@ -20,6 +20,8 @@ from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, load_checkpoint
+from engine.training.checkpoint.live_state import LiveState
+from engine.training.device import describe
 
 
 @runtime_checkable
@@ -32,6 +34,41 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state."""
+        ...
+
+
+class Attachable(LiveState, Protocol):
+    """The live state of a foreign training, in this process or in another one."""
+
+    total: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known yet what trains."""
+        ...
+
+    def describe_device(self) -> str:
+        """Return the device in words."""
+        ...
+
+    def num_parameters(self) -> int:
+        """Return the number of parameters."""
+        ...
+
+    def learning_rate(self) -> float:
+        """Return the learning rate in force, of the first group."""
+        ...
+
+    def adopt(self, state: RunState) -> None:
+        """Bring the decided learning rate and clip into force."""
+        ...
+
+    def take_up_position(self, payload: Mapping[str, Any]) -> None:
+        """Go on reading where the checkpoint was written."""
+        ...
+
+    def let_go(self) -> None:
+        """Remove every hook from the training."""
         ...
 
 
@@ -66,6 +103,27 @@ class AttachedState:
         parameters = (p for model in self.models.values() for p in model.parameters())
         first = next(parameters, None)
         return first.device if first is not None else torch.device("cpu")
+
+    @property
+    def is_known(self) -> bool:
+        """True: networks and optimizers are given."""
+        return True
+
+    def describe_device(self) -> str:
+        """Return the device in words."""
+        return describe(self.device)
+
+    def num_parameters(self) -> int:
+        """Return the number of parameters of all networks."""
+        return sum(p.numel() for model in self.models.values() for p in model.parameters())
+
+    def learning_rate(self) -> float:
+        """Return the learning rate in force, of the first group."""
+        return self.hooks.learning_rate.at(self.hooks.scheduled_lr())
+
+    def let_go(self) -> None:
+        """Remove the hooks from the optimizers."""
+        self.hooks.remove()
 
     @property
     def progress(self) -> float:
