@@ -28,6 +28,7 @@ from cockpit.cli.options import TrainOptions, data_named, overrides, train_optio
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
+from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
@@ -41,6 +42,7 @@ from engine.journal.disk.run_dir import (
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
+    from engine.adapters.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
@@ -62,6 +64,9 @@ def main(words: Sequence[str] | None = None) -> int:
             return diagnose(arguments)
         if arguments.command == "redrive":
             return redrive(arguments)
+        if arguments.command == "run":
+            with _enough_memory():
+                return run_program(arguments)
         if arguments.command:
             return run_subcommand(arguments)
         with _enough_memory():
@@ -138,7 +143,6 @@ def _train_on_screen(options: TrainOptions) -> int:
     gc.disable()  # objects made by imports stay alive: scanning them repeatedly takes a third of the import time
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
     from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
-    from engine.host.background import BackgroundRun  # noqa: PLC0415
     from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
     gc.freeze()
@@ -173,6 +177,62 @@ def _train_on_screen(options: TrainOptions) -> int:
     if ending.code == 1:
         _complain_of_failure(directory)
     return ending.code or interrupt.exit_code()
+
+
+def run_program(arguments: Namespace) -> int:
+    """Run an untouched program, and watch and steer the training in it, on a screen or with reports on the console.
+
+    Raises UserError if there is no such program.
+    """
+    from engine.adapters.command import Program, command_of  # noqa: PLC0415
+
+    command = command_of(arguments.program)
+    reason = "" if arguments.no_ui else why_no_screen()
+    if reason:
+        complain(f"{reason}: continuing as with --no-ui")
+    interrupt = Interrupt()
+    with signals_to(interrupt, keep_running=arguments.keep_running):
+        directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
+        training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
+        try:
+            ending = _watch_program(training, directory, arguments, headless=bool(arguments.no_ui or reason))
+        except UserError:
+            discard_run(directory)
+            raise
+    if ending.code == 2:
+        discard_run(directory)
+        raise UserError(ending.error)
+    if ending.code == 1:
+        _complain_of_failure(directory)
+    return ending.code or interrupt.exit_code()
+
+
+def _run_program(program: Program, interrupt: Interrupt) -> int:
+    from engine.adapters.program import run_program as supervise  # noqa: PLC0415
+
+    return supervise(program, interrupt)
+
+
+def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, *, headless: bool) -> Ended:
+    """Show a program's run until its end, and print its summary."""
+    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+
+    if headless:
+        reporter = ConsoleReporter(directory, quiet=arguments.quiet)
+        reporter.start()
+        training.start()
+        while (ending := training.wait(0.5)) is None:
+            pass
+        reporter.stop(final=ending.code != 2)
+        return ending
+    from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
+
+    settings = load_settings(settings_file())
+    shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
+    if shown.code != 2:
+        _sum_up(directory)
+    return Ended(shown.code, shown.error)
 
 
 def _complain_of_failure(directory: Path) -> None:

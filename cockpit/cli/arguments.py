@@ -31,6 +31,16 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
+_RUN_VALUES: Final = ("--run", "--runs-dir")
+"""Options of `run` that are followed by a value."""
+
+_RUN_EXAMPLES: Final = """
+what the program prints goes to console.log in the run's directory. Its own options follow its name:
+  main.py run train.py --lr 3e-4
+  main.py run --no-ui --run first -m package.module
+  main.py run -- torchrun --nproc-per-node 2 train.py
+"""
+
 _SEND_EXAMPLES: Final = """
 exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong command, or the run is not running; 3 no outcome in time
 examples:
@@ -54,16 +64,44 @@ def build_parser() -> Parser:
     _add_send(commands)
     _add_configs_and_data(commands)
     _add_docs(commands)
+    _add_run(commands)
     return parser
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Parse the words after `main.py`; print one sentence for a mistake and exit with code 2."""
     parser = build_parser()
-    arguments = parser.parse_args(words)
+    own, program = split_run(words)
+    arguments = parser.parse_args(own)
+    arguments.program = program
     if arguments.command and first_word(words) != arguments.command:
         parser.error(f"the command {arguments.command!r} comes first, before its options")
     return arguments
+
+
+def split_run(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words of `run` that are the cockpit's own, and the program with its arguments; all words otherwise."""
+    if first_word(words) != "run":
+        return list(words), []
+    at = 1
+    while at < len(words) and words[at].startswith("-") and words[at] not in ("-m", "--"):
+        at += 2 if words[at] in _RUN_VALUES else 1
+    return list(words[:at]), list(words[at:])
+
+
+def _add_run(commands: Any) -> None:
+    run: Parser = commands.add_parser(
+        "run",
+        help="run any PyTorch program, untouched, and watch and steer its training",
+        usage=f"{program_name()} run [OPTIONS] (SCRIPT | -m MODULE | -- COMMAND) [ARGUMENT ...]",
+        description="Run any PyTorch program, untouched, and watch and steer its training.",
+        epilog=_examples(_RUN_EXAMPLES),
+    )
+    run.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (program and time)")
+    run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
+    run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
+    run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_runs_dir(run, argparse.SUPPRESS)
 
 
 def _examples(text: str) -> str:

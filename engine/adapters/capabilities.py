@@ -53,6 +53,13 @@ _TRAINERS: Final = "the trainer writes its own checkpoints: stop, and resume fro
 _RETURN: Final = "the guardian returns to checkpoints, which this adapter cannot load: set the rate, clip or stop by hand"
 _TERMS: Final = "the loss is computed inside the trainer: use a knob in the model or in compute_loss"
 
+_RANKS: Final = "the program runs in several processes: stop it, and change its own options"
+SEVERAL_RANKS: Final = tuple(
+    Unsupported(op, _RANKS)
+    for op in (c.Pause.op, c.Resume.op, c.RunSteps.op, c.ScaleLr.op, c.SetLr.op, c.SetGradientClip.op)
+)
+"""Commands that would reach only one of several processes."""
+
 LOOP: Final = Adapter(
     "loop",
     "own loop",

@@ -177,11 +177,12 @@ class Cockpit:
 
     def epochs(self, num_epochs: int) -> Iterator[int]:
         """Yield the epochs that are left of `num_epochs`: all of them, or after a resume the rest."""
-        while self.epoch < num_epochs and not self._run.is_over:
-            before = self.epoch
-            yield before
-            if self.epoch == before:  # an epoch without steps()
-                self._live.position = LoaderPosition(before + 1)
+        for epoch in range(self.epoch, num_epochs):
+            if self._stopped:
+                return
+            yield epoch
+            if self.epoch == epoch:  # an epoch without steps()
+                self._live.position = LoaderPosition(epoch + 1)
 
     def steps(self, loader: Iterable[Batch]) -> Generator[Batch]:
         """Yield the batches of one epoch. Commands are carried out between two steps.
@@ -216,7 +217,7 @@ class Cockpit:
                 self._is_replay_due = False
                 if (running := self._replay.begin(self.step)) is None:
                     self._rehearse()
-                    yield from self._replay.batches(sys._getframe(1))
+                    yield from self._replay.batches(sys._getframe(1), self._hooks.update.losses)
                 else:
                     self._run.await_replay(running)
             self._forget_step()
@@ -456,7 +457,7 @@ class Cockpit:
         self._close()
 
     def _detach(self, error: Exception) -> None:
-        if os.environ.get("COCKPIT_RAISE"):
+        if os.environ.get("TRAINING_COCKPIT_RAISE"):
             raise error
         patches.remove(self._hooks)
         self._run.detach(error)

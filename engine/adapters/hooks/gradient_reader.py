@@ -28,9 +28,14 @@ class ParameterNames:
     """
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
-        self.models = models
+        self.models = dict(models)
         self._names: dict[int, str] = {}
         self._part_of: dict[int, str] = {}
+        self.add(models)
+
+    def add(self, models: Mapping[str, nn.Module]) -> None:
+        """Name the parameters of further networks."""
+        self.models |= models
         parts: dict[str, nn.Module] = {}
         for prefix, wrapped in models.items():
             model = unwrapped(wrapped)

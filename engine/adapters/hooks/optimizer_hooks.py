@@ -15,9 +15,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from engine.adapters.hooks.buffer_guard import BufferGuard
-from engine.adapters.hooks.device_undo import DeviceUndo
-from engine.adapters.hooks.gradient_reader import GradientReader, Norms, ParameterNames
+from .buffer_guard import BufferGuard
+from .device_undo import DeviceUndo
+from .gradient_reader import GradientReader, Norms, ParameterNames
 
 _MOST_LOSSES: Final = 64
 
@@ -96,7 +96,7 @@ class OptimizerHooks:
         self.num_calls = 0
         self._unjudged: list[Tensor] = []
         self.rehearse: Callable[[], None] | None = None
-        self.on_update: Callable[[], None] | None = None
+        self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
         self.buffers = BufferGuard(names.models)
         self._names = names
         self._on_fault = on_fault
@@ -116,6 +116,10 @@ class OptimizerHooks:
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
         )
+
+    def watch_buffers(self) -> None:
+        """Keep the running statistics of networks that were named later."""
+        self.buffers = BufferGuard(self._names.models)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -171,6 +175,8 @@ class OptimizerHooks:
             self.update.bad += watched.reader.bad_names(watched.reader.parameters)
             self.update.scaler_skipped = scale
             self.buffers.undo()
+            if self.on_update is not None:
+                self.on_update(optimizer)
         except Exception as error:
             self._give_up(error)
 
@@ -210,7 +216,7 @@ class OptimizerHooks:
             self._settle_buffers(is_skipped=is_skipped)
             self.update.count += 1
             if self.on_update is not None:
-                self.on_update()
+                self.on_update(optimizer)
         except Exception as error:
             self._give_up(error)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad
 
-from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from .optimizer_hooks import OptimizerHooks
 
 _watching: Final[list[OptimizerHooks]] = []
 _originals: Final[dict[str, Any]] = {}

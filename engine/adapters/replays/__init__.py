@@ -1,0 +1,1 @@
+"""Repetition of a non-finite step of a foreign training."""

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
@@ -69,11 +69,13 @@ class StepReplay:
         self._out = writer
         return None
 
-    def batches(self, frame: FrameType | None) -> Generator[Any]:
+    def batches(self, frame: FrameType | None, losses: Sequence[Tensor]) -> Generator[Any]:
         """Yield the kept batches to the loop's body, in the copy of the process, which ends with this generator.
 
-        `frame` is the loop's: an exception in it ends the copy too, before any handler runs.
+        `frame` is the loop's: an exception in it ends the copy too, before any handler runs. `losses` is where the scalars
+        on which `backward` is called appear.
         """
+        self._losses = losses
         try:
             _leave_terminal()
             _end_at_exceptions(frame, self._report)
@@ -117,7 +119,7 @@ class StepReplay:
     def _found(self) -> Fault:
         grads = [p.grad for p in self._model.parameters() if p.grad is not None]
         terms = tuple(name for name, value in self._terms.items() if not is_finite(value))
-        origin = self._tracer.origin_of([*self._terms.values(), *grads])
+        origin = self._tracer.origin_of([*self._terms.values(), *self._losses, *grads])
         return fault_of(origin, terms)
 
 

@@ -1,0 +1,1 @@
+"""Runs of foreign trainings: state, files, commands, and records."""

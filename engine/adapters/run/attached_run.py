@@ -22,20 +22,20 @@ from typing import Any, Final
 from torch import Tensor
 
 from engine.adapters.replays.fork_replay import RunningReplay
-from engine.adapters.run.attached_state import AttachedState
+from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.findings import record_of
 from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.gradient_reader import listed
 from engine.adapters.run.mailbox import WatchedInbox
 from engine.adapters.hooks.optimizer_hooks import Update
-from engine.adapters.run.run_files import OpenFiles, open_files
+from engine.adapters.run.run_files import open_files
 from engine.config.tree import RunConfig
 from engine.forensics.investigate import APART, MOST_KINDS
 from engine.host.interrupt import Interrupt
 from engine.outputs.fault_report import Fault
 from engine.protocol import events as e
 from engine.protocol.events import Activity, AlertRaised, Event, SpikeDetected, StepSkipped
-from engine.protocol.state import RunState
+from engine.protocol.state import Limits, RunState, with_decided
 from engine.protocol.task_spec import Metric, TaskSpec, Term
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor, HandedOver, RequestQueue
@@ -44,7 +44,6 @@ from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.runtime.validator import Validates
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import RunMemory
-from engine.training.device import describe
 
 _POLL_SECONDS: Final = 0.02
 _UPKEEP_SECONDS: Final = 0.5
@@ -75,7 +74,6 @@ class StepReading:
     terms: Mapping[str, float] = field(default_factory=lambda: dict[str, float]())
     number: int = 0
     progress: float = 0.0
-    arrived: Any = None
 
 
 class AttachedRun:
@@ -86,7 +84,7 @@ class AttachedRun:
     """
 
     def __init__(
-        self, directory: Path, adapter: Adapter, config: RunConfig, live: AttachedState, validator: Validates
+        self, directory: Path, adapter: Adapter, config: RunConfig, live: Attachable, validator: Validates
     ) -> None:
         self.directory = directory
         self.live = live
@@ -94,6 +92,7 @@ class AttachedRun:
         self.is_over = False
         self.hands_over = False
         self.handed_over: list[HandedOver] = []
+        self.on_attention: Callable[[], None] | None = None
         self._adapter = adapter
         self._config = config
         self._validator = validator
@@ -145,39 +144,37 @@ class AttachedRun:
         self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer, hand_over)
         self.commands.refuse_stale()
         self._supervisor = Supervisor(self._config, self.live, self.recorder, self.memory, self.commands)
-        self._announce(payload)
-        self._begin(opened)
+        self.log = opened.log
+        if self.live.is_known:
+            self.announce("" if payload is None else state.last_checkpoint)
+        self._thread = threading.Thread(target=self._work, name="cockpit", daemon=True)
+        self._thread.start()
 
     def _take_up(self, payload: Mapping[str, Any], state: RunState) -> None:
         self.recorder.open_branch(state.step)
         self.live.restore(payload, state)
+        self.live.take_up_position(payload)
         self.checkpointer.take_up(payload)
         self._step = state.step
 
-    def _announce(self, payload: Mapping[str, Any] | None) -> None:
+    def announce(self, resumed_from: str = "") -> None:
+        """Record what trains, once it is known."""
         recorder, live = self.recorder, self.live
-        count = sum(p.numel() for model in live.models.values() for p in model.parameters())
-        rate = live.hooks.learning_rate.at(live.hooks.scheduled_lr())
-        recorder.update(device=describe(live.device), total_steps=live.total, lr=rate, doing="")
-        name = "" if payload is None else recorder.state.last_checkpoint
-        recorder.record_event(
-            e.RunStarted(
-                device=describe(live.device),
-                num_parameters=count,
-                num_train_samples=0,
-                num_val_samples=0,
-                total_steps=live.total,
-                resumed_from=name,
-                learning_rate=rate,
+        with self._lock:
+            recorder.update(device=live.describe_device(), total_steps=live.total, lr=live.learning_rate(), doing="")
+            recorder.record_event(
+                e.RunStarted(
+                    device=live.describe_device(),
+                    num_parameters=live.num_parameters(),
+                    num_train_samples=0,
+                    num_val_samples=0,
+                    total_steps=live.total,
+                    resumed_from=resumed_from,
+                    learning_rate=live.learning_rate(),
+                )
             )
-        )
-        recorder.set_activity(Activity.RUNNING)
-        live.adopt(recorder.state)
-
-    def _begin(self, opened: OpenFiles) -> None:
-        self.log = opened.log
-        self._thread = threading.Thread(target=self._work, name="cockpit", daemon=True)
-        self._thread.start()
+            recorder.set_activity(Activity.RUNNING)
+            live.adopt(recorder.state)
 
     def end(self, reason: str, *, checkpoint: bool = True) -> None:
         """Write the last checkpoint if the adapter writes any, and record the end. A second call does nothing."""
@@ -206,6 +203,16 @@ class AttachedRun:
             self.recorder.record_event(e.RunFailed(f"{type(error).__name__}: {error}"))
         self._close()
 
+    def fail_with(self, sentence: str) -> None:
+        """Record that the foreign training failed, in one sentence."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self.settle()
+        with self._lock:
+            self.recorder.record_event(e.RunFailed(sentence))
+        self._close()
+
     def _close(self) -> None:
         self._closing.set()
         if self._thread is not None:
@@ -220,7 +227,7 @@ class AttachedRun:
         self.is_over = True
         text = "".join(traceback.format_exception(error))
         with suppress(Exception):
-            self.live.hooks.remove()
+            self.live.let_go()
         with suppress(Exception):
             self.log.error("the cockpit has a fault and detaches itself; the training goes on\n%s", text)
             sentence = f"the cockpit detached itself after a fault of its own ({type(error).__name__}: {error})"
@@ -254,7 +261,8 @@ class AttachedRun:
                 self._attention = False
                 self.recorder.update(step=self._step)
                 self.checkpointer.note_written()
-                self.commands.process_pending()
+                if self.commands.is_waiting():
+                    self.commands.process_pending()
                 state = self.recorder.state
                 self._step, self._left = state.step, state.steps_until_pause
                 self.live.adopt(state)
@@ -393,6 +401,11 @@ class AttachedRun:
         """The description of the training so far."""
         return self.recorder.state.spec
 
+    def set_limits(self, limits: Limits) -> None:
+        """Set the bounds of commands, which were not known when the run was opened."""
+        with self._lock, suppress(RuntimeError):  # a command that came before has used the former ones
+            self.recorder.start_from(with_decided(self.recorder.state, limits=limits))
+
     def describe_terms(self, terms: Sequence[str]) -> None:
         """Add loss terms to the description, where they are new."""
         fresh = tuple(Term(name) for name in terms if name not in self.spec.term_names)
@@ -423,6 +436,8 @@ class AttachedRun:
                 if self._inbox.fetch() or self.commands.is_proposed:
                     self._attention = True
                     self._asked.set()
+                    if self.on_attention is not None:
+                        self.on_attention()
                 if time.monotonic() >= due:
                     due = time.monotonic() + _UPKEEP_SECONDS
                     self._upkeep()
@@ -529,8 +544,6 @@ class AttachedRun:
 
 def _values(reading: StepReading) -> dict[str, float]:
     """Return the losses and logged numbers of a step on the host."""
-    if reading.arrived is not None:
-        reading.arrived.synchronize()
     raw = {name: _number(value) for name, value in reading.losses.items()}
     weights = reading.terms
     total = raw.pop("", None)

@@ -20,6 +20,8 @@ from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, load_checkpoint
+from engine.training.checkpoint.live_state import LiveState
+from engine.training.device import describe
 
 
 @runtime_checkable
@@ -32,6 +34,41 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state."""
+        ...
+
+
+class Attachable(LiveState, Protocol):
+    """The live state of a foreign training, in this process or in another one."""
+
+    total: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known yet what trains."""
+        ...
+
+    def describe_device(self) -> str:
+        """Return the device in words."""
+        ...
+
+    def num_parameters(self) -> int:
+        """Return the number of parameters."""
+        ...
+
+    def learning_rate(self) -> float:
+        """Return the learning rate in force, of the first group."""
+        ...
+
+    def adopt(self, state: RunState) -> None:
+        """Bring the decided learning rate and clip into force."""
+        ...
+
+    def take_up_position(self, payload: Mapping[str, Any]) -> None:
+        """Go on reading where the checkpoint was written."""
+        ...
+
+    def let_go(self) -> None:
+        """Remove every hook from the training."""
         ...
 
 
@@ -59,7 +96,6 @@ class AttachedState:
     stateful: Mapping[str, Stateful] = field(default_factory=lambda: dict[str, Stateful]())
     position: LoaderPosition = field(default_factory=LoaderPosition)
     total: int = 0
-    is_rewound: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -67,6 +103,27 @@ class AttachedState:
         parameters = (p for model in self.models.values() for p in model.parameters())
         first = next(parameters, None)
         return first.device if first is not None else torch.device("cpu")
+
+    @property
+    def is_known(self) -> bool:
+        """True: networks and optimizers are given."""
+        return True
+
+    def describe_device(self) -> str:
+        """Return the device in words."""
+        return describe(self.device)
+
+    def num_parameters(self) -> int:
+        """Return the number of parameters of all networks."""
+        return sum(p.numel() for model in self.models.values() for p in model.parameters())
+
+    def learning_rate(self) -> float:
+        """Return the learning rate in force, of the first group."""
+        return self.hooks.learning_rate.at(self.hooks.scheduled_lr())
+
+    def let_go(self) -> None:
+        """Remove the hooks from the optimizers."""
+        self.hooks.remove()
 
     @property
     def progress(self) -> float:
@@ -159,7 +216,7 @@ class AttachedState:
         return ""
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
-        """Restore the result of `snapshot`: weights, optimizers, schedule, generators, and the position as far as known."""
+        """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
         for prefix, model in self.models.items():
             begin = f"{prefix}." if prefix else ""
             own = {name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)}
@@ -173,12 +230,12 @@ class AttachedState:
                 part.load_state_dict(copy_to_host(payload["stateful"][name]))
         set_random_states(payload["rng"])
         self.hooks.learning_rate.reference = float(payload["lr_reference"])
-        position = payload["position"]
-        self.position = LoaderPosition(
-            int(position["epoch"]), int(position["batches"]), self.position.length, position["random"], position["state"]
-        )
-        self.is_rewound = True
         self.adopt(state)
+
+    def take_up_position(self, payload: Mapping[str, Any]) -> None:
+        """Go on reading where the checkpoint was written. A rollback does not: its batches go on from where they are."""
+        held = payload["position"]
+        self.position = LoaderPosition(int(held["epoch"]), int(held["batches"]), 0, held["random"], held["state"])
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -72,6 +72,7 @@ class TrainerRun:
         self.options = options
         self._adapter = adapter
         self._run: AttachedRun | None = None
+        self._live: AttachedState | None = None
         self._replay: ModelReplay | None = None
         self._logged: dict[str, float | Tensor] = {}
         self._earlier_error: BaseException | None = None
@@ -109,7 +110,7 @@ class TrainerRun:
         )
         for optimizer in training.optimizers:
             hooks.watch(optimizer)
-        live = AttachedState(training.models, hooks, total=training.total)
+        self._live = live = AttachedState(training.models, hooks, total=training.total)
         directory, is_resumed = self.options.directory()
         run = AttachedRun(directory, self._adapter, attached_config(), live, NoValidation())
         run.hands_over = True
@@ -167,7 +168,7 @@ class TrainerRun:
 
     def detach(self, error: Exception) -> None:
         """Remove everything from the training after a fault of the cockpit, and say so."""
-        if os.environ.get("COCKPIT_RAISE"):
+        if os.environ.get("TRAINING_COCKPIT_RAISE"):
             raise error
         if self._run is None:
             with suppress(Exception):
@@ -198,10 +199,10 @@ class TrainerRun:
 
         `logged` are numbers of this step. Numbers that `log` got since the last one are recorded with it too.
         """
-        if self.hooks is None or not self.hooks.update.count:
+        if self.hooks is None or self._live is None or not self.hooks.update.count:
             return
         run, update = self.run, self.hooks.take()
-        run.live.position = _position(epoch)
+        self._live.position = _position(epoch)
         reading = StepReading(
             update,
             _losses(update),

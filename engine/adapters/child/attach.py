@@ -1,0 +1,182 @@
+"""Watch every optimizer of an untouched program, and send what is seen to the cockpit's process."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from ..hooks import patches
+from ..hooks.gradient_reader import ParameterNames, unwrapped
+from ..hooks.optimizer_hooks import OptimizerHooks, Update
+from .link import Link
+
+
+def attach(address: str) -> None:
+    """Watch all optimizers from their first step on, and report to the socket at `address`."""
+    attachment = _Attachment(address)
+    register_optimizer_step_pre_hook(attachment.before_step)
+    attachment.watch_losses()
+
+
+class _Attachment:
+    """What is known of a program: its optimizers, the networks that they train, and the connection."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._link: Link | None = None
+        self._process = os.getpid()
+        self._is_off = False
+        self._names = ParameterNames({})
+        self._hooks = OptimizerHooks(self._names, self._give_up)
+        self._hooks.on_update = self._after_update
+        self._known: set[int] = set()
+        self._main: torch.optim.Optimizer | None = None
+        self._step = 0
+        self._left: int | None = None
+        self._last_end = time.perf_counter()
+        self._weights_due = 0.0
+        self._weight_norms: dict[str, float] = {}
+
+    def watch_losses(self) -> None:
+        """Note the losses on which `backward` is called, from the first one on."""
+        patches.install(self._hooks)
+
+    def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Take up an optimizer at its first step."""
+        if self._is_off or id(optimizer) in self._known:
+            return
+        if os.getpid() != self._process:  # a worker that was forked after the first step
+            self._is_off = True
+            return
+        try:
+            self._take_up(optimizer)
+        except Exception as error:  # the user's program must run as without the cockpit
+            self._give_up(error)
+
+    def _take_up(self, optimizer: torch.optim.Optimizer) -> None:
+        self._known.add(id(optimizer))
+        self._names.add(_networks_of(optimizer))
+        self._hooks.watch(optimizer)
+        self._hooks.watch_buffers()
+        if self._main is None:
+            self._main = optimizer
+            self._link = Link(self._address, self._hello(optimizer))
+            self._adopt(self._link.control)
+            atexit.register(self._end)
+
+    def _hello(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        first: Tensor = optimizer.param_groups[0]["params"][0]
+        rates = [float(group.get("initial_lr", group.get("lr", 0.0))) for group in optimizer.param_groups]
+        return {
+            "process": os.getpid(),
+            "rank": int(os.environ.get("RANK", "0")),
+            "world": int(os.environ.get("WORLD_SIZE", "1")),
+            "device": str(first.device),
+            "threads": torch.get_num_threads(),
+            "parameters": sum(p.numel() for group in optimizer.param_groups for p in group["params"]),
+            "optimizer": type(optimizer).__name__,
+            "rates": rates,
+            "program": sys.argv[0],
+        }
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def _after_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Report a step of the main optimizer, with those of the others since, and do what was asked."""
+        if optimizer is not self._main or self._link is None:
+            return
+        update = self._hooks.take()
+        now = time.perf_counter()
+        self._step += 1
+        self._link.add(self._row(update, now))
+        if self._left is not None:
+            self._left -= 1
+        if self._link.is_asked or self._left == 0:
+            self._attend()
+        if self._link.is_lost:
+            self._let_go()
+        self._last_end = time.perf_counter()
+
+    def _row(self, update: Update, now: float) -> dict[str, Any]:
+        losses = update.losses
+        host = update.finite is None
+        if now >= self._weights_due:
+            self._weight_norms = self._hooks.weight_norms()
+            self._weights_due = time.perf_counter() + 200 * (time.perf_counter() - now)
+        return {
+            "step": self._step,
+            "seconds": now - self._last_end,
+            "loss": [float(loss) for loss in losses] if host else _on_device(losses),
+            "lr": update.lr,
+            "norms": update.norms,
+            "finite": None if host else _on_device([update.finite.float()]),  # pyright: ignore[reportOptionalMemberAccess]
+            "bad": update.bad,
+            "is_loss_bad": update.is_loss_bad,
+            "scaler": update.scaler_skipped,
+            "weight_norms": self._weight_norms,
+        }
+
+    def _attend(self) -> None:
+        """Let the cockpit carry out its commands, between two steps; wait while it pauses the training."""
+        assert self._link is not None
+        control = self._link.at_boundary(self._step)
+        if control is None:
+            return
+        self._adopt(control)
+        if control["activity"] == "stopping":
+            self._end()
+            raise SystemExit(0)
+
+    def _adopt(self, control: dict[str, Any]) -> None:
+        rate = self._hooks.learning_rate
+        rate.scale = control["lr_scale"]
+        if control["lr_pin"] != rate.pin:
+            rate.pin = control["lr_pin"]
+            rate.reference = self._hooks.scheduled_lr()
+        self._hooks.clip = control["clip"]
+        self._left = control["left"]
+
+    # --- end ------------------------------------------------------------------------------
+
+    def _give_up(self, error: Exception) -> None:
+        """Leave the program alone after a fault of the cockpit, and say so in both logs."""
+        sys.stderr.write(f"cockpit: detached after a fault of its own, the program goes on: {error!r}\n")
+        if self._link is not None:
+            self._link.say({"detached": repr(error)})
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._is_off = True
+        patches.remove(self._hooks)
+        self._hooks.remove()
+
+    def _end(self) -> None:
+        atexit.unregister(self._end)
+        if self._link is not None and os.getpid() == self._process:
+            self._link.close()
+        self._let_go()
+
+
+def _on_device(values: list[Tensor]) -> Tensor | None:
+    """Return scalars as one tensor, for the sending thread to read: the training does not wait for the device."""
+    return torch.stack([value.float() for value in values]) if values else None
+
+
+def _networks_of(optimizer: torch.optim.Optimizer) -> dict[str, nn.Module]:
+    """Return the outermost networks that hold parameters of `optimizer`, by name: among all living objects."""
+    wanted = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    modules = [candidate for candidate in gc.get_objects() if issubclass(type(candidate), nn.Module)]
+    inner = {id(child) for module in modules for child in module.children()}
+    roots = [module for module in modules if id(module) not in inner and any(id(p) in wanted for p in module.parameters())]
+    roots = list({id(unwrapped(root)): root for root in roots}.values())
+    if len(roots) == 1:
+        return {"": roots[0]}
+    return {f"{type(unwrapped(root)).__name__}{number or ''}": root for number, root in enumerate(roots)}

@@ -1,0 +1,122 @@
+"""The connection of a program to the cockpit's process: one JSON object a line, in both directions."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any, Final
+
+_SEND_SECONDS: Final = 0.02
+_MOST_ROWS: Final = 100_000
+"""Rows that wait for a cockpit that does not read; later ones are dropped."""
+
+
+class Link:
+    """Sends rows from a thread of its own. `is_asked` is set while the cockpit wants the training to hold.
+
+    Raises OSError if the cockpit does not listen.
+    """
+
+    def __init__(self, address: str, hello: dict[str, Any]) -> None:
+        self.is_asked = False
+        self.is_lost = False
+        self._rows: deque[dict[str, Any]] = deque(maxlen=_MOST_ROWS)
+        self._lock = threading.Lock()
+        self._answer: dict[str, Any] | None = None
+        self._answered = threading.Event()
+        self._closing = threading.Event()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(address)
+        self._lines = self._socket.makefile("r", encoding="utf-8")
+        self.say({"hello": hello})
+        self.control: dict[str, Any] = json.loads(self._lines.readline())["go"]
+        self._reader = threading.Thread(target=self._read, name="cockpit-reader", daemon=True)
+        self._sender = threading.Thread(target=self._send, name="cockpit-sender", daemon=True)
+        self._reader.start()
+        self._sender.start()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Queue the row of a step."""
+        self._rows.append(row)
+
+    def at_boundary(self, step: int) -> dict[str, Any] | None:
+        """Say that the training holds after `step`, and wait for what is in force now; `None` if the cockpit is gone."""
+        self.is_asked = False
+        self._answered.clear()
+        self._flush()
+        self.say({"at": step})
+        while not self.is_lost:
+            if self._answered.wait(0.2):
+                self.is_asked = False
+                return self._answer
+        return None
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send one message. A cockpit that is gone is not an error."""
+        try:
+            with self._lock:
+                self._socket.sendall((json.dumps(message) + "\n").encode())
+        except OSError:
+            self.is_lost = True
+
+    def close(self) -> None:
+        """Send the rest and close the connection."""
+        self._closing.set()
+        self._sender.join(2)
+        self._flush()
+        self.say({"bye": True})
+        with_reader = self._socket
+        try:
+            with_reader.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            self.is_lost = True
+        with_reader.close()
+
+    def _send(self) -> None:
+        while not (self._closing.wait(_SEND_SECONDS) or self.is_lost):
+            self._flush()
+
+    def _flush(self) -> None:
+        with_rows = []
+        while self._rows:
+            try:
+                with_rows.append(_plain(self._rows.popleft()))
+            except IndexError:
+                break
+        if with_rows:
+            self.say({"rows": with_rows})
+
+    def _read(self) -> None:
+        try:
+            for line in self._lines:
+                message = json.loads(line)
+                if "attend" in message:
+                    self.is_asked = True
+                if "go" in message:
+                    self._answer = message["go"]
+                    self._answered.set()
+        except (OSError, ValueError):
+            time.sleep(0)
+        self.is_lost = not self._closing.is_set()
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of numbers. Those still on their way from a device have arrived by now, or are waited for here."""
+    parts: dict[str, float] = {}
+    squares = 0.0
+    for norms in row["norms"]:
+        for part, norm in norms.by_part().items():
+            parts[part] = (parts.get(part, 0.0) ** 2 + norm**2) ** 0.5
+            squares += norm**2
+    loss, finite = row["loss"], row["finite"]
+    return {
+        **row,
+        "norms": parts,
+        "grad_norm": squares**0.5,
+        "loss": loss if isinstance(loss, list) or loss is None else loss.tolist(),
+        "finite": None if finite is None else bool(finite[0]),
+        "bad": list(row["bad"]),
+    }

@@ -1,0 +1,62 @@
+"""Attach the cockpit in a program that `training-cockpit run` starts. Python imports this module before the program."""
+
+import importlib.util
+import os
+import sys
+from importlib.abc import MetaPathFinder
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LINK = "TRAINING_COCKPIT_LINK"
+PACKAGE = "training_cockpit_adapters"
+
+
+class AfterTorch(MetaPathFinder):
+    """Waits for the import of torch, and attaches the cockpit after it."""
+
+    def find_spec(self, fullname, path=None, target=None):  # noqa: ANN001, ANN201
+        """Return torch's own spec, with a loader that attaches the cockpit after loading."""
+        if fullname != "torch" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        loader = spec.loader if spec is not None else None
+        if loader is not None:
+            load = loader.exec_module
+
+            def load_and_attach(module):  # noqa: ANN001, ANN202
+                load(module)
+                attach()
+
+            loader.exec_module = load_and_attach
+        return spec
+
+
+def attach():  # noqa: ANN201
+    """Load the adapters under a name that no program uses, and attach them. A failure only says so."""
+    try:
+        root = os.path.dirname(HERE)
+        spec = importlib.util.spec_from_file_location(
+            PACKAGE, os.path.join(root, "__init__.py"), submodule_search_locations=[root]
+        )
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[PACKAGE] = package
+        spec.loader.exec_module(package)
+        importlib.import_module(f"{PACKAGE}.child.attach").attach(os.environ[LINK])
+    except Exception as error:  # the user's program must run as without the cockpit
+        sys.stderr.write(f"cockpit: not attached: {error!r}\n")
+
+
+def import_the_next():  # noqa: ANN201
+    """Import the program's own `sitecustomize`, which this one hides."""
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != HERE]
+    own = sys.modules.pop("sitecustomize", None)
+    try:
+        import sitecustomize  # noqa: F401, PLC0415
+    except ImportError:
+        if own is not None:
+            sys.modules["sitecustomize"] = own
+
+
+import_the_next()
+if os.environ.get(LINK):
+    sys.meta_path.insert(0, AfterTorch())

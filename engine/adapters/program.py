@@ -1,0 +1,235 @@
+"""Run an untouched program as a child process, and record and steer the training in it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
+from engine.adapters.command import Program
+from engine.adapters.hooks.gradient_reader import Norms
+from engine.adapters.hooks.optimizer_hooks import Update
+from engine.adapters.run.attached_run import AttachedRun, StepReading, TrainingStopped
+from engine.adapters.run.connection import Connection, Listener
+from engine.adapters.run.remote_state import RemoteState
+from engine.adapters.run.settings import RUN_DIRECTORY, NoValidation, attached_config
+from engine.errors import UserError
+from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import CONSOLE_LOG
+from engine.protocol import events as e
+from engine.protocol.state import Limits, RunState
+from engine.protocol.task_spec import Phase, TaskSpec
+
+LINK: Final = "TRAINING_COCKPIT_LINK"
+"""Environment variable with the address of the cockpit, for `engine/adapters/child/sitecustomize.py`."""
+_POLL_SECONDS: Final = 0.05
+_GRACE_SECONDS: Final = 10.0
+"""Seconds from a request to stop until a program that does not reach a step boundary is terminated."""
+
+
+def run_program(program: Program, interrupt: Interrupt) -> int:
+    """Run the program to its end and return the exit code: 0, its own failure as 1, or 128 + n after signal n."""
+    return _Supervised(program, interrupt).run()
+
+
+class _Supervised:
+    """One program, its connection, and the run that records it."""
+
+    def __init__(self, program: Program, interrupt: Interrupt) -> None:
+        self._program = program
+        self._interrupt = interrupt
+        self._live = RemoteState()
+        self._run = AttachedRun(program.directory, NO_LINE, attached_config(), self._live, NoValidation())
+        self._run.on_attention = self._ask
+        self._connections: list[Connection] = []
+        self._first: Connection | None = None
+        self._is_stopped = False
+        self._lock = threading.Lock()
+        self._had_step = False
+
+    def run(self) -> int:
+        """Run the program. Raises UserError if the run's directory cannot be used."""
+        name = Path(self._program.command.name)
+        state = RunState(
+            run=self._program.directory.name,
+            spec=TaskSpec(name=name.stem, phases=(Phase("training"),), unsupported=NO_LINE.unsupported()),
+            gradient_clip=math.inf,
+            optimizer="",
+            guardian=False,
+            doing=f"starting {name.name}",
+            limits=Limits(lr_max=1.0, max_gradient_clip=math.inf),
+        )
+        described = {"adapter": NO_LINE.name, "program": name.name, "config": {"command": list(self._program.command.words)}}
+        self._run.open(state, described)
+        with tempfile.TemporaryDirectory(prefix="cockpit-") as folder:
+            listener = Listener(Path(folder) / "link", self._connected)
+            try:
+                return self._supervise(listener)
+            except BaseException as error:
+                self._run.fail(error)
+                raise
+            finally:
+                listener.close()
+
+    def _supervise(self, listener: Listener) -> int:
+        child = self._start(listener.address)
+        asked_at = 0.0
+        try:
+            while child.poll() is None:
+                time.sleep(_POLL_SECONDS)
+                if self._interrupt.is_set() and not asked_at:
+                    asked_at = time.monotonic()
+                    self._run.interrupt.ask(self._interrupt.signal)
+                    self._ask()
+                if self._is_stopped and not asked_at:
+                    asked_at = time.monotonic()
+                if asked_at and time.monotonic() - asked_at > _GRACE_SECONDS:
+                    _end(child, signal.SIGTERM)
+                    asked_at = math.inf
+        finally:
+            if child.poll() is None:
+                _end(child, signal.SIGKILL)
+        listener.drain()
+        return self._ended(child.returncode)
+
+    def _start(self, address: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, LINK: address, "PYTHONUNBUFFERED": "1"}
+        environment.pop(RUN_DIRECTORY, None)
+        hook = str(Path(__file__).parent / "child")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (hook, os.environ.get("PYTHONPATH", ""))))
+        with (self._program.directory / CONSOLE_LOG).open("ab") as log:
+            try:
+                return subprocess.Popen(
+                    self._program.command.words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,  # a Ctrl-C in the terminal is the cockpit's, which ends the step first
+                )
+            except OSError as error:
+                raise UserError(f"cannot start {self._program.command.words[0]!r}: {error.strerror}") from error
+
+    def _ended(self, code: int) -> int:
+        if self._is_stopped or (self._interrupt.is_set() and code <= 0):
+            self._run.end("stopped", checkpoint=False)
+            return self._interrupt.exit_code()
+        if code == 0:
+            reason = "complete" if self._had_step else "ended without an optimizer step: nothing was recorded"
+            self._run.end(reason, checkpoint=False)
+            return 0
+        how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        last = _last_line(self._program.directory / CONSOLE_LOG)
+        self._run.fail_with(f"the program {how}{f': {last}' if last else ''}")
+        return 1
+
+    # --- connection -----------------------------------------------------------------------
+
+    def _connected(self, connection: Connection) -> None:
+        """Serve one process of the program until it ends, in a thread of its own."""
+        for message in connection.messages():
+            try:
+                self._take(connection, message)
+            except TrainingStopped:
+                self._is_stopped = True
+                self._live.control["activity"] = "stopping"
+                connection.say({"go": self._live.control})
+
+    def _take(self, connection: Connection, message: Mapping[str, Any]) -> None:
+        if "hello" in message:
+            self._greet(connection, message["hello"])
+        elif "detached" in message:
+            sentence = f"the cockpit detached itself from the program after a fault of its own: {message['detached']}"
+            self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
+        elif connection is self._first:
+            for row in message.get("rows", ()):
+                self._had_step = True
+                self._run.add(reading_of(row))
+            if "at" in message:
+                self._run.boundary()
+                self._live.adopt(self._run.recorder.state)
+                connection.say({"go": self._live.control})
+
+    def _greet(self, connection: Connection, hello: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._connections.append(connection)
+            if self._first is None and hello["rank"] == 0:
+                self._first = connection
+                self._live.hello = hello
+                self._describe(hello)
+                self._run.announce()
+        self._live.adopt(self._run.recorder.state)
+        connection.say({"go": self._live.control})
+
+    def _describe(self, hello: Mapping[str, Any]) -> None:
+        """Add what the program said of itself: the bounds of its rate, and whether it has several ranks."""
+        rate = max((value for value in hello["rates"] if math.isfinite(value)), default=0.0)
+        self._run.set_limits(Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf))
+        if hello["world"] > 1:
+            spec = self._run.spec
+            known = {one.op for one in spec.unsupported}
+            more = tuple(one for one in SEVERAL_RANKS if one.op not in known)
+            described = TaskSpec(
+                name=spec.name, phases=spec.phases, metrics=spec.metrics, unsupported=(*spec.unsupported, *more)
+            )
+            self._run.record(e.TaskDescribed(described))
+
+    def _ask(self) -> None:
+        """Ask the program to hold at its next step boundary."""
+        if self._first is not None:
+            self._first.say({"attend": True})
+
+
+def reading_of(row: Mapping[str, Any]) -> StepReading:
+    """Return the numbers of a step as they came from the program."""
+    losses: list[float] = row["loss"] or []
+    norms = Norms((), [value**2 for value in row["norms"].values()], row["grad_norm"], (), list(row["norms"]))
+    bad = tuple(row["bad"])
+    if row["finite"] is False and not bad:
+        bad = tuple(part for part, value in row["norms"].items() if not math.isfinite(value))
+    update = Update(
+        count=1,
+        lr=row["lr"],
+        norms=[norms],
+        bad=bad,
+        is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
+        scaler_skipped=row["scaler"],
+    )
+    return StepReading(
+        update,
+        {"": sum(losses)} if losses else {},
+        seconds=max(row["seconds"], 1e-9),
+        weight_norms=row["weight_norms"],
+    )
+
+
+def _end(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """End the program and its own children."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+    if number is signal.SIGKILL:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(5)
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line that the program printed, at most 200 characters."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        logging.getLogger(__name__).warning("%s cannot be read: %s", log, error)
+        return ""
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
