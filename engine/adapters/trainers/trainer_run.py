@@ -42,7 +42,9 @@ CarryOut = Callable[[HandedOver], str]
 _PARTS_OF_EPOCH: Final = 1_000_000
 _WEIGHTS_COST: Final = 200
 """Norms of the weights are read again after this many times the seconds that reading them takes."""
-_PASSED: Final = "the trainer does this after a step, and has done it once in this pause: use `step 1` or `resume` first"
+_PASSED: Final = (
+    "the trainer does this after a step, and has done it once in this pause: use `step 1` or `resume` first"
+)
 
 
 def guarded(method: Callable[Concatenate[TrainerRun, P], None]) -> Callable[Concatenate[TrainerRun, P], None]:
@@ -128,7 +130,9 @@ class TrainerRun:
         self.is_stopping = False
         self._earlier_error = _newest_error()
         atexit.register(self.at_exit)
-        sys.stderr.write(f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n")
+        sys.stderr.write(
+            f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n"
+        )
         self.clock.restart()
 
     def saved(self) -> dict[str, Any]:

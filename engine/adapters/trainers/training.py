@@ -63,8 +63,8 @@ class TrainerTraining:
     config: Mapping[str, Any]
     total: int = 0
     step: int = 0
-    saved: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
-    replayed: Mapping[str, nn.Module] = field(default_factory=lambda: dict[str, nn.Module]())
+    saved: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    replayed: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     lacks: tuple[Unsupported, ...] = ()
     judges_closures: bool = True
 
