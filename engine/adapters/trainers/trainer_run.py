@@ -33,7 +33,6 @@ from engine.adapters.trainers.step_clock import StepClock
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, new_state, resumed_state
 from engine.errors import UserError
 from engine.protocol import events as e
-from engine.protocol.state import with_measured
 from engine.protocol.wire import state_to_text
 from engine.runtime.command_processor import HandedOver
 
@@ -140,8 +139,11 @@ class TrainerRun:
         if self._run is None or self.hooks is None or self._run.is_over:
             return {}
         self._run.settle()
-        state = with_measured(self._run.recorder.state, step=self._run.step)
-        return {"state": state_to_text(state), "lr_reference": self.hooks.learning_rate.reference}
+        return {
+            "state": state_to_text(self._run.recorder.state),
+            "step": self._run.step,
+            "lr_reference": self.hooks.learning_rate.reference,
+        }
 
     def end(self, reason: str) -> None:
         """End the run; a second call does nothing."""
