@@ -50,7 +50,9 @@ _ALWAYS: Final = {
 _ON_ITS_OWN: Final = "the loop validates by itself, and reports with cockpit.validated(...)"
 _NO_LINE: Final = "the program was started without a line of the cockpit: add the five lines of page own-loop"
 _TRAINERS: Final = "the trainer writes its own checkpoints: stop, and resume from one of them"
-_RETURN: Final = "the guardian returns to checkpoints, which this adapter cannot load: set the rate, clip or stop by hand"
+_RETURN: Final = (
+    "the guardian returns to checkpoints, which this adapter cannot load: set the rate, clip or stop by hand"
+)
 _TERMS: Final = "the loss is computed inside the trainer: use a knob in the model or in compute_loss"
 
 _RANKS: Final = "the program runs in several processes: stop it, and change its own options"

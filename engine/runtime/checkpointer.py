@@ -76,7 +76,7 @@ class Checkpointer:
 
     def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
         state = self.recorder.state
-        good = self._is_good(state.step)
+        good = self.is_good(state.step)
         payload: dict[str, Any] = {
             "step": state.step,
             "state": state_to_text(state),
@@ -96,7 +96,7 @@ class Checkpointer:
             best=best,
         )
 
-    def _is_good(self, step: int) -> bool:
+    def is_good(self, step: int) -> bool:
         """Return whether the last window of steps was clean and every weight and moment is finite."""
         return self.memory.clean_steps >= min(step, self.config.gate.window_steps) and self.train_state.is_finite()
 

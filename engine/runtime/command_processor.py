@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine.host.interrupt import Interrupt
@@ -65,16 +65,34 @@ class RequestQueue:
         return self.interrupt.is_set() or any(isinstance(request.command, c.Stop) for request in self._waiting)
 
 
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A checkpoint or a validation that a foreign trainer carries out by itself. Call `done` or `refuse` once."""
+
+    event: e.CheckpointRequested | e.ValidationRequested
+    done: Callable[[Event], None]
+    refuse: Callable[[str], None]
+
+
 class CommandProcessor:
-    """Give every command exactly one outcome, at a step boundary."""
+    """Give every command exactly one outcome, at a step boundary.
+
+    With `hand_over`, checkpoints and validations are left to its caller, who answers them later.
+    """
 
     def __init__(
-        self, requests: RequestQueue, recorder: RunRecorder, train_state: LiveState, checkpointer: Checkpointer
+        self,
+        requests: RequestQueue,
+        recorder: RunRecorder,
+        train_state: LiveState,
+        checkpointer: Checkpointer,
+        hand_over: Callable[[HandedOver], None] | None = None,
     ):
         self._requests = requests
         self._recorder = recorder
         self._train_state = train_state
         self._checkpointer = checkpointer
+        self._hand_over = hand_over
         self._interrupt = requests.interrupt
         self._script: deque[ScriptedCommand] = deque()
         self._proposed: deque[Request] = deque()
@@ -138,6 +156,8 @@ class CommandProcessor:
             self._refuse(request, outcome)
             return
         match outcome.event:
+            case e.CheckpointRequested() | e.ValidationRequested() as event if self._hand_over is not None:
+                self._hand_over(self._handed(request, outcome, event))
             case e.CheckpointRequested():
                 self._save(request, outcome)
             case e.ValidationRequested():
@@ -146,6 +166,15 @@ class CommandProcessor:
                 self._roll_back(request, outcome, name)
             case event:
                 apply_event(self._checkpointer, event, lambda done: self._answer(request, outcome, done))
+
+    def _handed(
+        self, request: Request, outcome: Outcome, event: e.CheckpointRequested | e.ValidationRequested
+    ) -> HandedOver:
+        return HandedOver(
+            event,
+            lambda done: self._answer(request, outcome, done),
+            lambda reason: self._refuse(request, refused(reason)),
+        )
 
     def _save(self, request: Request, outcome: Outcome) -> None:
         done = self._checkpointer.checkpoint_now("asked")

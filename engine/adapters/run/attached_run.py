@@ -38,7 +38,7 @@ from engine.protocol.events import Activity, AlertRaised, Event, SpikeDetected, 
 from engine.protocol.state import Limits, RunState, with_decided
 from engine.protocol.task_spec import Metric, TaskSpec, Term
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import CommandProcessor, RequestQueue
+from engine.runtime.command_processor import CommandProcessor, HandedOver, RequestQueue
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.runtime.validator import Validates
@@ -77,7 +77,11 @@ class StepReading:
 
 
 class AttachedRun:
-    """One run of `adapter` in `directory`, which must exist. Call `open` first, and `end` or `fail` last."""
+    """One run of `adapter` in `directory`, which must exist. Call `open` first, and `end` or `fail` last.
+
+    `handed_over` collects checkpoints and validations for the adapter if it carries them out itself (`hands_over`);
+    `boundary` returns after them also while the run is paused.
+    """
 
     def __init__(
         self, directory: Path, adapter: Adapter, config: RunConfig, live: Attachable, validator: Validates
@@ -86,6 +90,8 @@ class AttachedRun:
         self.live = live
         self.interrupt = Interrupt()
         self.is_over = False
+        self.hands_over = False
+        self.handed_over: list[HandedOver] = []
         self.on_attention: Callable[[], None] | None = None
         self._adapter = adapter
         self._config = config
@@ -106,13 +112,21 @@ class AttachedRun:
 
     # --- start and end --------------------------------------------------------------------
 
-    def open(self, state: RunState, described: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> None:
+    def open(
+        self,
+        state: RunState,
+        described: Mapping[str, Any],
+        payload: Mapping[str, Any] | None = None,
+        *,
+        is_resumed: bool = False,
+    ) -> None:
         """Start the journal, with `state`, or go on from the checkpoint `payload`.
 
-        `described` is what the user says of the run: program and configuration. Raises UserError if the directory is
+        With `is_resumed` and no payload, the training restores itself, and the journal goes on after the step of
+        `state`. `described` is what the user says of the run: program and configuration. Raises UserError if the directory is
         in use or cannot be written.
         """
-        opened = open_files(self.directory, state, described, is_resumed=payload is not None)
+        opened = open_files(self.directory, state, described, is_resumed=is_resumed or payload is not None)
         self._files.callback(opened.close)
         self.recorder = opened.recorder
         self.memory = RunMemory(self._config, state.spec)
@@ -123,7 +137,11 @@ class AttachedRun:
         )
         if payload is not None:
             self._take_up(payload, state)
-        self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer)
+        elif is_resumed:
+            self.recorder.open_branch(state.step)
+            self._step = state.step
+        hand_over = self.handed_over.append if self.hands_over else None
+        self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer, hand_over)
         self.commands.refuse_stale()
         self._supervisor = Supervisor(self._config, self.live, self.recorder, self.memory, self.commands)
         self.log = opened.log
@@ -250,6 +268,9 @@ class AttachedRun:
                 self.live.adopt(state)
             if state.activity is Activity.STOPPING:
                 raise TrainingStopped
+            if self.handed_over:
+                self._attention = True
+                return
             if state.activity is not Activity.PAUSED:
                 return
             while not (self._asked.wait(_POLL_SECONDS) or self.interrupt.is_set()):
@@ -286,6 +307,18 @@ class AttachedRun:
             for event in events:
                 self.recorder.record_event(event)
 
+    def answer(self, handed: HandedOver, event: Event) -> None:
+        """Record that a handed-over command is carried out, with `event`."""
+        self.settle()
+        with self._lock:
+            self.recorder.update(step=self._step)
+            handed.done(event)
+
+    def decline(self, handed: HandedOver, reason: str) -> None:
+        """Record that a handed-over command cannot be carried out."""
+        with self._lock:
+            handed.refuse(reason)
+
     def end_epoch(self, epoch: int, seconds: float) -> None:
         """Record that `epoch` (from 0) is complete."""
         self.settle()
@@ -300,8 +333,14 @@ class AttachedRun:
             self.recorder.update(step=self._step)
             self.checkpointer.checkpoint(kind, best=best)
 
-    def validated(self, metrics: Mapping[str, float], loss: float | None, seconds: float) -> bool:
-        """Record a validation. Return whether its score is the best so far."""
+    def validated(
+        self,
+        metrics: Mapping[str, float],
+        loss: float | None,
+        seconds: float,
+        record: Callable[[Event], None] | None = None,
+    ) -> bool:
+        """Record a validation, with `record` if it answers a command. Return whether its score is the best so far."""
         self.settle()
         with self._lock:
             self._describe_metrics(tuple(metrics))
@@ -311,7 +350,7 @@ class AttachedRun:
             row = {f"val/{name}": value for name, value in names.items()}
             self.recorder.record_validation(self.live.progress, tuple(row), tuple(row.values()))
             summary = e.ValidationCompleted(math.nan if loss is None else loss, dict(metrics), seconds)
-            self.recorder.record_event(summary)
+            (record or self.recorder.record_event)(summary)
             self.memory.note_validation(summary, self.recorder.state.spec.score)
             return self.recorder.state.best_score != before
 

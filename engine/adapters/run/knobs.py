@@ -12,16 +12,21 @@ KnobValue = float | int | bool | str
 
 
 class KnobHandle:
-    """A live value of `run`; call it to read it. Reading costs a fraction of a microsecond."""
+    """A live value of `run`; call it to read it. Reading costs a fraction of a microsecond.
 
-    def __init__(self, name: str, value: KnobValue, run: AttachedRun) -> None:
+    `run` is `None` until a trainer begins; the value is then the declared one.
+    """
+
+    def __init__(self, name: str, value: KnobValue, run: AttachedRun | None) -> None:
         self.name = name
         self._value = value
-        self._run = run
+        self.run = run
 
     def __call__(self) -> KnobValue:
         """Return the value in force."""
-        knob = self._run.recorder.state.knobs.get(self.name)
+        if self.run is None:
+            return self._value
+        knob = self.run.recorder.state.knobs.get(self.name)
         return self._value if knob is None else knob.value
 
     def declare(self, low: float | None, high: float | None, choices: tuple[str, ...]) -> None:
@@ -31,12 +36,14 @@ class KnobHandle:
         """
         if reason := _mistake(self._value, low, high, choices):
             raise UserError(f"the knob {self.name!r}: {reason}")
-        known = self._run.recorder.state.knobs.get(self.name)
+        if self.run is None:
+            return
+        known = self.run.recorder.state.knobs.get(self.name)
         value = self._value
         if known is not None and type(known.value) is type(value) and not _mistake(known.value, low, high, choices):
             value = known.value
-        if not self._run.is_over:
-            self._run.record(e.KnobDeclared(self.name, value, low, high, choices))
+        if not self.run.is_over:
+            self.run.record(e.KnobDeclared(self.name, value, low, high, choices))
 
 
 def _mistake(value: KnobValue, low: float | None, high: float | None, choices: tuple[str, ...]) -> str:

@@ -1,0 +1,234 @@
+"""The cockpit in a Hugging Face trainer: one entry in its list of callbacks.
+
+    trainer = Trainer(..., callbacks=[CockpitCallback("my-run")])
+
+Stop, save and evaluate go through the trainer's own flags, and its checkpoints and loggers stay its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers.trainer_callback import ExportableState, TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from engine.adapters.capabilities import HUGGINGFACE
+from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.trainers.decline import say_why_not
+from engine.adapters.trainers.trainer_run import TrainerRun
+from engine.adapters.trainers.training import RunOptions, TrainerTraining
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.task_spec import Unsupported
+from engine.runtime.command_processor import HandedOver
+
+_OURS: Final = ("loss", "grad_norm", "learning_rate", "epoch", "step", "total_flos")
+"""Numbers of the trainer's log that the cockpit measures itself, at each step and without a filter."""
+_SPEEDS: Final = ("runtime", "samples_per_second", "steps_per_second", "jit_compilation_time", "model_preparation_time")
+_EVAL: Final = "eval_"
+_NO_EVALUATION: Final = "this trainer was built without evaluation: set eval_strategy and eval_dataset"
+
+# `Any`: the arguments of callbacks are objects of transformers, whose types are partial.
+
+
+class HuggingFaceCallback(TrainerCallback, ExportableState):
+    """Records and steers the training of one trainer.
+
+    `run` is the name of the run, made from the program and the time if empty. `config` is recorded in place of the
+    training arguments. With `resume` a run of this name goes on, at the step of the checkpoint that the trainer
+    resumed from. `score` names the metric of the best score: metric_for_best_model, or else the first one.
+    """
+
+    def __init__(
+        self,
+        run: str = "",
+        *,
+        config: Mapping[str, Any] | None = None,
+        runs_dir: str | Path = "",
+        resume: bool = False,
+        score: str = "",
+    ) -> None:
+        self._options = RunOptions(run, config, runs_dir, resume, score)
+        self._cockpit = TrainerRun(HUGGINGFACE, self._options)
+        self._epoch_began = 0.0
+        self._batch_size = 0
+        self._evaluation_began = 0.0
+
+    def knob(
+        self,
+        name: str,
+        value: KnobValue,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        choices: Sequence[str] = (),
+    ) -> KnobHandle:
+        """Return a live value: call it to read it. It can be set from the screen, within `low`..`high` or `choices`.
+
+        A bool makes a toggle. Raises UserError for bounds that exclude `value`.
+        """
+        return self._cockpit.knobs.make(name, value, low, high, choices)
+
+    @property
+    def directory(self) -> Path:
+        """The directory of the run. Raises UserError before the training begins."""
+        return self._cockpit.run.directory
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the run now, as failed with `error`: for a program that goes on after an exception of the trainer."""
+        if error is None:
+            self._cockpit.end("closed")
+        else:
+            self._cockpit.fail(error)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the trainer's checkpoints keep of the cockpit: the decisions in force at its step."""
+        options = self._options
+        args = {"run": options.run, "runs_dir": str(options.runs_dir), "resume": options.resume, "score": options.score}
+        return {"args": args, "attributes": {"saved": self._cockpit.saved()}}
+
+    # --- start and end --------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin the run."""
+        if args.world_size > 1:
+            say_why_not("a training of several processes has to be stopped and steered in all of them together")
+            return
+        optimizer = _unwrapped(kwargs["optimizer"])
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            say_why_not(f"a {type(optimizer).__name__} is not an optimizer of torch")
+            return
+        score, lower = self._options.score, False
+        if not score and args.metric_for_best_model:
+            score, lower = args.metric_for_best_model.removeprefix(_EVAL), not args.greater_is_better
+        self._cockpit.options = dataclasses.replace(self._options, score=score, lower_is_better=lower)
+        self._batch_size = int(args.train_batch_size)
+        lacks = (Unsupported(c.Validate.op, _NO_EVALUATION),) if args.eval_strategy == "no" else ()
+        self._cockpit.open(
+            TrainerTraining(
+                models={"": kwargs["model"]},
+                optimizers=[optimizer],
+                config=_changed_arguments(args) if self._options.config is None else self._options.config,
+                total=max(int(state.max_steps), 0),
+                step=int(state.global_step),
+                saved=_saved_in(state, type(self).__name__),
+                lacks=lacks,
+            )
+        )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End the run."""
+        self._cockpit.end("stopped" if self._cockpit.is_stopping else "complete")
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note the beginning of an epoch."""
+        self._epoch_began = time.perf_counter()
+        self._cockpit.clock.mark()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note that the batches of a step have arrived."""
+        self._cockpit.clock.begin_batch()
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count a batch whose gradients are accumulated."""
+        self._cockpit.clock.end_batch(self._batch_size)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Record the step, and carry out commands."""
+        self._cockpit.clock.end_batch(self._batch_size)
+        self._cockpit.end_step(float(state.epoch or 0.0))
+
+        def hand_over(handed: HandedOver) -> str:
+            if isinstance(handed.event, e.CheckpointRequested):
+                control.should_save = True
+            else:
+                control.should_evaluate = True
+                self._evaluation_began = time.perf_counter()
+            self._cockpit.handed.add(handed)
+            return ""
+
+        self._cockpit.boundary(hand_over)
+        return self._stopped(control)
+
+    def _stopped(self, control: Any) -> Any:
+        if self._cockpit.is_stopping:
+            control.should_training_stop = True
+        return control
+
+    def _wait_on(self, control: Any) -> Any:
+        """Go on with a pause that was left for the trainer to save or evaluate."""
+        if not self._cockpit.handed and not self._cockpit.is_stopping:
+            self._cockpit.boundary()
+        self._cockpit.clock.mark()
+        return self._stopped(control)
+
+    # --- what the trainer does -------------------------------------------------------------
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Record the end of an epoch, unless it was broken off."""
+        epoch = float(state.epoch or 0.0)
+        if abs(epoch - round(epoch)) < 1e-6 and epoch > 0:
+            self._cockpit.end_epoch(round(epoch) - 1, time.perf_counter() - self._epoch_began)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> Any:
+        """Record an evaluation."""
+        numbers = {
+            name.removeprefix(_EVAL): float(value)
+            for name, value in (metrics or {}).items()
+            if name != "epoch" and not name.endswith(_SPEEDS) and isinstance(value, int | float)
+        }
+        seconds = next((float(value) for name, value in (metrics or {}).items() if name.endswith("_runtime")), 0.0)
+        loss = numbers.pop("loss", None)
+        self._cockpit.validated(numbers, loss, seconds)
+        return self._wait_on(control)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Record a checkpoint of the trainer."""
+        path = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        self._cockpit.checkpointed(path, "step")
+        return self._wait_on(control)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Keep the trainer's numbers for the next step, except those that the cockpit measures itself."""
+        self._cockpit.log(
+            {
+                name: float(value)
+                for name, value in (logs or {}).items()
+                if name not in _OURS and not name.startswith((_EVAL, "train_")) and isinstance(value, int | float)
+            }
+        )
+        self._cockpit.clock.mark()
+
+
+def _unwrapped(optimizer: Any) -> Any:
+    """Return the optimizer inside the wrappers of accelerate."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = inner
+    return optimizer
+
+
+def _saved_in(state: Any, name: str) -> Mapping[str, Any]:
+    """Return the cockpit's part of the checkpoint that the trainer resumed from; empty for none."""
+    if not state.global_step:
+        return {}
+    held = state.stateful_callbacks.get(name, {})
+    held = held[-1] if isinstance(held, list) and held else held
+    return held.get("attributes", {}).get("saved", {}) if isinstance(held, Mapping) else {}
+
+
+def _changed_arguments(args: Any) -> dict[str, Any]:
+    """Return the training arguments that are not the defaults, without access tokens."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(args):
+        value = getattr(args, field.name, None)
+        is_default = value == field.default or field.name.endswith("token")
+        if field.init and not is_default and isinstance(value, bool | int | float | str):
+            changed[field.name] = value
+    return changed

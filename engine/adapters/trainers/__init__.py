@@ -1,0 +1,1 @@
+"""Trainings that a trainer drives: the common part of the callbacks."""

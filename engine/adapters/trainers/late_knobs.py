@@ -1,0 +1,32 @@
+"""Knobs of a callback, which are named before its run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.adapters.run.attached_run import AttachedRun
+from engine.adapters.run.knobs import KnobHandle, KnobValue
+
+
+class LateKnobs:
+    """The knobs of one callback, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._run: AttachedRun | None = None
+        self._made: list[tuple[KnobHandle, float | None, float | None, tuple[str, ...]]] = []
+
+    def make(
+        self, name: str, value: KnobValue, low: float | None, high: float | None, choices: Sequence[str]
+    ) -> KnobHandle:
+        """Return a live value. Raises UserError for bounds that exclude it."""
+        handle = KnobHandle(name, value, self._run)
+        handle.declare(low, high, tuple(choices))
+        self._made.append((handle, low, high, tuple(choices)))
+        return handle
+
+    def declare_in(self, run: AttachedRun) -> None:
+        """Declare all knobs in `run`, which has begun."""
+        self._run = run
+        for handle, low, high, choices in self._made:
+            handle.run = run
+            handle.declare(low, high, choices)

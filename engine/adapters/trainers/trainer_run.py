@@ -1,0 +1,315 @@
+"""A training that is driven by a trainer (Hugging Face, Lightning): what the callbacks of both do at the same moments.
+
+Nothing here ends the foreign training: a fault of the cockpit removes its hooks, and the training goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec
+
+from torch import Tensor
+
+from engine.adapters.capabilities import Adapter
+from engine.adapters.hooks import patches
+from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.replays.model_replay import ModelReplay
+from engine.adapters.run.attached_run import AttachedRun, StepReading, TrainingStopped
+from engine.adapters.run.attached_state import AttachedState, LoaderPosition
+from engine.adapters.run.run_files import program_of
+from engine.adapters.run.settings import NoValidation, attached_config
+from engine.adapters.trainers.handed_queue import HandedQueue
+from engine.adapters.trainers.late_knobs import LateKnobs
+from engine.adapters.trainers.step_clock import StepClock
+from engine.adapters.trainers.training import RunOptions, TrainerTraining, new_state, resumed_state
+from engine.errors import UserError
+from engine.protocol import events as e
+from engine.protocol.state import with_measured
+from engine.protocol.wire import state_to_text
+from engine.runtime.command_processor import HandedOver
+
+P = ParamSpec("P")
+CarryOut = Callable[[HandedOver], str]
+_PARTS_OF_EPOCH: Final = 1_000_000
+_WEIGHTS_COST: Final = 200
+"""Norms of the weights are read again after this many times the seconds that reading them takes."""
+_PASSED: Final = (
+    "the trainer does this after a step, and has done it once in this pause: use `step 1` or `resume` first"
+)
+
+
+def guarded(method: Callable[Concatenate[TrainerRun, P], None]) -> Callable[Concatenate[TrainerRun, P], None]:
+    """Return `method` so that it does nothing without an open run, and detaches the cockpit at a fault of its own."""
+
+    @functools.wraps(method)
+    def call(self: TrainerRun, *args: P.args, **kwargs: P.kwargs) -> None:
+        if not self.is_open:
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # a fault of the cockpit must not end a foreign training
+            self.detach(error)
+
+    return call
+
+
+class TrainerRun:
+    """One run of a trainer at a time: opened with the training, read after each step, ended with the training."""
+
+    def __init__(self, adapter: Adapter, options: RunOptions) -> None:
+        self.hooks: OptimizerHooks | None = None
+        self.is_stopping = False
+        self.knobs = LateKnobs()
+        self.handed = HandedQueue()
+        self.clock = StepClock()
+        self.options = options
+        self._adapter = adapter
+        self._run: AttachedRun | None = None
+        self._live: AttachedState | None = None
+        self._replay: ModelReplay | None = None
+        self._logged: dict[str, float | Tensor] = {}
+        self._earlier_error: BaseException | None = None
+        self._weight_norms: dict[str, float] = {}
+        self._weights_due = 0.0
+
+    # --- start and end --------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run is being recorded."""
+        return self._run is not None and not self._run.is_over
+
+    @property
+    def run(self) -> AttachedRun:
+        """The current run, or the last one. Raises UserError before the first."""
+        if self._run is None:
+            raise UserError("the run begins with the training")
+        return self._run
+
+    def open(self, training: TrainerTraining) -> None:
+        """Begin to record `training`. Raises UserError if its run exists and is not resumed, or cannot be written."""
+        self.end("another training began")
+        try:
+            self._open(training)
+        except UserError:
+            self._unhook()
+            raise
+        except Exception as error:  # a fault of the cockpit must not end a foreign training
+            self.detach(error)
+
+    def _open(self, training: TrainerTraining) -> None:
+        self.hooks = hooks = OptimizerHooks(
+            ParameterNames(training.models), self.detach, judges_closures=training.judges_closures
+        )
+        for optimizer in training.optimizers:
+            hooks.watch(optimizer)
+        self._live = live = AttachedState(training.models, hooks, total=training.total)
+        directory, is_resumed = self.options.directory()
+        run = AttachedRun(directory, self._adapter, attached_config(), live, NoValidation())
+        run.hands_over = True
+        state = new_state(directory.name, self._adapter, self.options, training)
+        if is_resumed:
+            state = resumed_state(directory, state, training, hooks.learning_rate)
+            live.adopt(state)
+        described = {"adapter": self._adapter.name, "program": program_of(), "config": training.config}
+        run.open(state, described, is_resumed=is_resumed)
+        self._run = run
+        patches.install(hooks)
+        self._replay = ModelReplay(training.replayed or training.models)
+        self._replay.watch()
+        self.knobs.declare_in(run)
+        self.is_stopping = False
+        self._earlier_error = _newest_error()
+        atexit.register(self.at_exit)
+        sys.stderr.write(
+            f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n"
+        )
+        self.clock.restart()
+
+    def saved(self) -> dict[str, Any]:
+        """Return what the trainer's checkpoint has to hold, so that a resume knows the decisions at its step."""
+        if self._run is None or self.hooks is None or self._run.is_over:
+            return {}
+        self._run.settle()
+        state = with_measured(self._run.recorder.state, step=self._run.step)
+        return {"state": state_to_text(state), "lr_reference": self.hooks.learning_rate.reference}
+
+    def end(self, reason: str) -> None:
+        """End the run; a second call does nothing."""
+        self._end(lambda run: run.end(reason, checkpoint=False))
+
+    def fail(self, error: BaseException) -> None:
+        """End the run because the training raised `error`; a second call does nothing."""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.end("interrupted")
+        else:
+            self._end(lambda run: run.fail(error))
+
+    def _end(self, how: Callable[[AttachedRun], None]) -> None:
+        if self._run is not None and not self._run.is_over:
+            with suppress(Exception):
+                self.handed.decline_all(self._run, "the training ended before the trainer did it")
+            with suppress(Exception):
+                how(self._run)
+        self._unhook()
+
+    def at_exit(self) -> None:
+        """End the run with the program: as failed if an exception ended it."""
+        error = _newest_error()
+        if error is not None and error is not self._earlier_error:
+            self.fail(error)
+        else:
+            self.end("ended with the program")
+
+    def detach(self, error: Exception) -> None:
+        """Remove everything from the training after a fault of the cockpit, and say so."""
+        if os.environ.get("TRAINING_COCKPIT_RAISE"):
+            raise error
+        if self._run is None:
+            with suppress(Exception):
+                sys.stderr.write(f"cockpit: not attached, because of a fault of its own: {error!r}\n")
+        elif not self._run.is_over:
+            with suppress(Exception):
+                self.handed.decline_all(self._run, f"the cockpit detached itself: {error!r}")
+            self._run.detach(error)
+        self._unhook()
+
+    def _unhook(self) -> None:
+        atexit.unregister(self.at_exit)
+        hooks, self.hooks = self.hooks, None
+        replay, self._replay = self._replay, None
+        with suppress(Exception):
+            if hooks is not None:
+                patches.remove(hooks)
+                hooks.remove()
+        with suppress(Exception):
+            if replay is not None:
+                replay.remove()
+
+    # --- steps ----------------------------------------------------------------------------
+
+    @guarded
+    def end_step(self, epoch: float, logged: Mapping[str, float | Tensor] | None = None) -> None:
+        """Record the step if there was an update; `epoch` is the progress, fractional.
+
+        `logged` are numbers of this step. Numbers that `log` got since the last one are recorded with it too.
+        """
+        if self.hooks is None or self._live is None or not self.hooks.update.count:
+            return
+        run, update = self.run, self.hooks.take()
+        self._live.position = _position(epoch)
+        reading = StepReading(
+            update,
+            _losses(update),
+            seconds=self.clock.seconds,
+            wait=self.clock.wait,
+            samples=self.clock.samples,
+            logged={**self._logged, **(logged or {})},
+            weight_norms=self._norms_of_weights(self.hooks),
+        )
+        self._logged = {}
+        if run.add(reading) and self._replay is not None and run.wants_replay(update):
+            fault, seconds = self._replay.name_fault()
+            run.name_fault(fault, run.step, seconds)
+        if self._replay is not None:
+            self._replay.forget()
+        self.clock.restart()
+
+    def log(self, numbers: Mapping[str, float]) -> None:
+        """Keep numbers that the trainer logged between two steps, for the next step's row: `log/NAME`."""
+        self._logged.update(numbers)
+
+    def _norms_of_weights(self, hooks: OptimizerHooks) -> dict[str, float]:
+        """Return the norms of the weights by part: the last ones, unless new ones cost little at this rate of steps."""
+        now = time.perf_counter()
+        if now >= self._weights_due:
+            self._weight_norms = hooks.weight_norms()
+            done = time.perf_counter()
+            self._weights_due = done + _WEIGHTS_COST * (done - now)
+        return self._weight_norms
+
+    @guarded
+    def boundary(self, carry_out: CarryOut | None = None) -> None:
+        """Carry out commands, and wait while the run is paused. `is_stopping` is then whether it is to end.
+
+        `carry_out` does a checkpoint or a validation, or adds it to `handed` for the trainer. It returns an empty
+        string, or why it cannot. Without it both are refused: the trainer has passed the place where it does them.
+        """
+        run = self.run
+        while True:
+            try:
+                run.boundary()
+            except TrainingStopped:
+                self.is_stopping = True
+            asked, run.handed_over[:] = run.handed_over[:], []
+            for handed in asked:
+                reason = _PASSED if carry_out is None else carry_out(handed)
+                if reason:
+                    run.decline(handed, reason)
+            if self.is_stopping or not asked or self.handed:
+                break
+        self.clock.restart()
+
+    # --- what the trainer does -------------------------------------------------------------
+
+    @guarded
+    def checkpointed(self, path: Path | str, kind: str) -> None:
+        """Record the trainer's own checkpoint at `path`, as the answer of the commands that asked for one."""
+        run, asked = self.run, self.handed.take(e.CheckpointRequested)
+        saved = checkpoint_event(run, path, "asked" if asked else kind)
+        for handed in asked:
+            run.answer(handed, saved)
+        if not asked:
+            run.record(saved)
+
+    @guarded
+    def validated(self, metrics: Mapping[str, float], loss: float | None, seconds: float) -> None:
+        """Record the trainer's own validation, as the answer of the command that asked for one."""
+        if loss is not None and (not metrics or self.run.spec.score == "loss"):
+            metrics = {"loss": loss, **metrics}
+        if not metrics:
+            return
+        run, asked = self.run, self.handed.take(e.ValidationRequested)
+        run.validated(metrics, loss, seconds, asked[0].done if asked else None)
+        for handed in asked[1:]:
+            run.decline(handed, "a validation was asked for twice: the first one answers it")
+
+    @guarded
+    def end_epoch(self, epoch: int, seconds: float) -> None:
+        """Record that `epoch` (from 0) is complete."""
+        self.run.end_epoch(epoch, seconds)
+
+
+def checkpoint_event(run: AttachedRun, path: Path | str, kind: str) -> e.CheckpointSaved:
+    """Return the event of a trainer's checkpoint of the newest step."""
+    run.settle()
+    state = run.recorder.state
+    loss = math.nan if state.loss is None else state.loss
+    return e.CheckpointSaved(str(path), kind, loss, state.score, run.checkpointer.is_good(run.step))
+
+
+def _losses(update: Update) -> dict[str, float | Tensor]:
+    """Return the step's loss: the sum over its batches, each of which the trainer has divided by their number."""
+    if not update.losses:
+        return {}
+    total = sum(update.losses[1:], update.losses[0])
+    return {"": float(total) if total.device.type == "cpu" else total}
+
+
+def _position(epoch: float) -> LoaderPosition:
+    whole = math.floor(epoch)
+    return LoaderPosition(whole, round((epoch - whole) * _PARTS_OF_EPOCH), _PARTS_OF_EPOCH)
+
+
+def _newest_error() -> BaseException | None:
+    """Return the exception that Python reported last: at exit, the one that ended the program."""
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)

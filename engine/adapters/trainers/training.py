@@ -1,0 +1,110 @@
+"""A trainer's training as the cockpit needs it, and the state with which its run begins or goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.adapters.capabilities import Adapter
+from engine.adapters.hooks.optimizer_hooks import LearningRate
+from engine.adapters.run.attached_state import highest_rate
+from engine.adapters.run.run_files import program_of
+from engine.adapters.run.settings import RUNS_DIR, run_directory
+from engine.journal.reader import JournalReader
+from engine.protocol.codec import WireError
+from engine.protocol.events import Activity
+from engine.protocol.state import Limits, RunState, with_decided, with_measured
+from engine.protocol.task_spec import Phase, TaskSpec, Unsupported
+from engine.protocol.wire import state_from_text
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the user says of the run: its name, recorded configuration, directory, and the metric of the best score.
+
+    With `resume`, a run of this name goes on if it exists.
+    """
+
+    run: str = ""
+    config: Mapping[str, Any] | None = None
+    runs_dir: str | Path = ""
+    resume: bool = False
+    score: str = ""
+    lower_is_better: bool = False
+
+    def directory(self) -> tuple[Path, bool]:
+        """Return the run's directory, and whether a run in it goes on.
+
+        Raises UserError if the run exists and is not to be resumed.
+        """
+        exists = bool(self.run) and (Path(self.runs_dir or RUNS_DIR) / self.run).is_dir()
+        is_resumed = self.resume and (exists or not self.run)
+        return run_directory(self.runs_dir, self.run, resume=is_resumed), is_resumed
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerTraining:
+    """What a trainer is about to train. `total` is its length in steps, 0 if unknown; `step` are the steps done.
+
+    `saved` is the cockpit's part of the checkpoint that the trainer resumed from, empty for none. `replayed` are the
+    networks whose passes are repeated to name a fault, `lacks` what this very trainer cannot do. `judges_closures` is
+    False if the adapter looks at the gradients itself.
+    """
+
+    models: Mapping[str, nn.Module]
+    optimizers: Sequence[torch.optim.Optimizer]
+    config: Mapping[str, Any]
+    total: int = 0
+    step: int = 0
+    saved: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    replayed: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    lacks: tuple[Unsupported, ...] = ()
+    judges_closures: bool = True
+
+
+def new_state(name: str, adapter: Adapter, options: RunOptions, training: TrainerTraining) -> RunState:
+    """Return the state of the new run `name`."""
+    rate = highest_rate(training.optimizers)
+    return RunState(
+        run=name,
+        spec=TaskSpec(
+            name=Path(program_of()).stem,
+            score=options.score,
+            lower_is_better=options.lower_is_better,
+            phases=(Phase("training"),),
+            unsupported=(*adapter.unsupported(), *training.lacks),
+        ),
+        gradient_clip=math.inf,
+        optimizer=type(training.optimizers[0]).__name__.lower(),
+        guardian=False,
+        limits=Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf),
+    )
+
+
+def resumed_state(directory: Path, fresh: RunState, training: TrainerTraining, rate: LearningRate) -> RunState:
+    """Return the run's state at the trainer's checkpoint, and set the reference of `rate`.
+
+    A checkpoint without the cockpit's part leaves the newest decisions in force.
+    """
+    reader = JournalReader(directory)
+    try:
+        known = reader.state()
+    finally:
+        reader.close()
+    if known is None:
+        return with_measured(fresh, step=training.step)
+    step = training.step
+    with suppress(WireError, KeyError):
+        known = state_from_text(training.saved["state"], known.spec)
+        rate.reference = float(training.saved["lr_reference"])
+        step = known.step
+    spec = replace(known.spec, unsupported=fresh.spec.unsupported)
+    state = with_decided(known, activity=Activity.STARTING, spec=spec, limits=fresh.limits)
+    return with_measured(state, step=step, steps_until_pause=None)
