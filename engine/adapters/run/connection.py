@@ -32,6 +32,11 @@ class Connection:
             self._socket.sendall((json.dumps(message) + "\n").encode())
 
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
 class Listener:
     """Accepts processes at a Unix socket, and calls `serve` for each in a thread of its own."""
 
@@ -62,8 +67,13 @@ class Listener:
                 connected, _ = self._socket.accept()
             except OSError:
                 return
-            thread = threading.Thread(
-                target=self._serve, args=(Connection(connected),), name="cockpit-program", daemon=True
-            )
+            connection = Connection(connected)
+            thread = threading.Thread(target=self._serve_one, args=(connection,), name="cockpit-program", daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def _serve_one(self, connection: Connection) -> None:
+        try:
+            self._serve(connection)
+        finally:
+            connection.close()
