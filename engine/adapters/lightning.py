@@ -2,7 +2,7 @@
 
     trainer = L.Trainer(..., callbacks=[CockpitCallback("my-run")])
 
-Stop, save and validate go through the trainer's own attributes and methods, and its checkpoints and loggers stay its own.
+Stop, save and validate go through the trainer's own attributes and methods; its checkpoints and loggers stay its own.
 """
 
 from __future__ import annotations
@@ -247,8 +247,9 @@ class LightningCallback:
 def _callback_classes() -> tuple[type[Any], ...]:
     """Return the class `Callback` of each imported Lightning package, or of the installed one."""
     loaded = [name for name in _PACKAGES if name.partition(".")[0] in sys.modules]
-    installed = [name for name in _PACKAGES if find_spec(name.partition(".")[0])]
-    return tuple(import_module(name).Callback for name in loaded or installed[:1])
+    if not loaded:
+        loaded = [name for name in _PACKAGES if find_spec(name.partition(".")[0])][:1]
+    return tuple(import_module(name).Callback for name in loaded)
 
 
 @functools.cache
