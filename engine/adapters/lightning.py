@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from engine.adapters.capabilities import LIGHTNING
 from engine.adapters.run.knobs import KnobHandle, KnobValue
-from engine.adapters.trainers.decline import say_why_not
 from engine.adapters.trainers.step_clock import num_samples
+from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.protocol import commands as c
@@ -61,7 +61,7 @@ class LightningCallback:
         lower_is_better: bool = False,
     ) -> None:
         self._options = RunOptions(run, config, runs_dir, resume, score, lower_is_better)
-        self._cockpit = TrainerRun(LIGHTNING, self._options)
+        self.cockpit = TrainerRun(LIGHTNING, self._options)
         self._saved: Mapping[str, Any] = {}
         self._epoch_began = self._validation_began = 0.0
         self._metrics_before: Mapping[str, Any] = {}
@@ -82,23 +82,26 @@ class LightningCallback:
 
         A bool makes a toggle. Raises UserError for bounds that exclude `value`.
         """
-        return self._cockpit.knobs.make(name, value, low, high, choices)
+        return self.cockpit.knobs.make(name, value, low, high, choices)
 
     @property
     def directory(self) -> Path:
         """The directory of the run. Raises UserError before the training begins."""
-        return self._cockpit.run.directory
+        return self.cockpit.run.directory
 
+    @survived
     def state_dict(self) -> dict[str, Any]:
         """Return what the trainer's checkpoints keep of the cockpit: the decisions in force at its step."""
-        return self._cockpit.saved()
+        return self.cockpit.saved()
 
+    @survived
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the decisions of the checkpoint that the trainer resumes from, until the training begins."""
         self._saved = state_dict
 
     # --- start and end --------------------------------------------------------------------
 
+    @survived
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin the run."""
         if trainer.world_size > 1:
@@ -109,7 +112,7 @@ class LightningCallback:
             return
         total = trainer.estimated_stepping_batches
         self._files = _checkpoint_files(trainer)
-        self._cockpit.open(
+        self.cockpit.open(
             TrainerTraining(
                 models={"": pl_module},
                 optimizers=[_unwrapped(optimizer) for optimizer in trainer.optimizers],
@@ -124,41 +127,48 @@ class LightningCallback:
         )
         self._saved = {}
 
+    @survived
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """End the run."""
         self._note_checkpoints(trainer)
-        self._cockpit.end("stopped" if self._cockpit.is_stopping else "complete")
+        self.cockpit.end("stopped" if self.cockpit.is_stopping else "complete")
 
+    @survived
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """End the run as failed, or as interrupted by the keyboard."""
-        self._cockpit.fail(exception)
+        self.cockpit.fail(exception)
 
     # --- steps ----------------------------------------------------------------------------
 
+    @survived
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Note the beginning of an epoch."""
         self._epoch_began = time.perf_counter()
-        self._cockpit.clock.mark()
+        self.cockpit.clock.mark()
 
+    @survived
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Record the end of an epoch."""
-        if not self._cockpit.is_stopping:
-            self._cockpit.end_epoch(int(trainer.current_epoch), time.perf_counter() - self._epoch_began)
+        if not self.cockpit.is_stopping:
+            self.cockpit.end_epoch(int(trainer.current_epoch), time.perf_counter() - self._epoch_began)
 
+    @survived
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Note that a batch has arrived."""
         self._note_checkpoints(trainer)
-        self._cockpit.clock.begin_batch()
+        self.cockpit.clock.begin_batch()
 
+    @survived
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Look at the gradients after backward, inside the closure; under a loss scaler the hooks do it later."""
-        hooks = self._cockpit.hooks
+        hooks = self.cockpit.hooks
         if hooks is not None and getattr(trainer.precision_plugin, "scaler", None) is None:
             hooks.judge(_unwrapped(optimizer))
 
+    @survived
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Record the step if there was an update, and carry out commands."""
-        cockpit = self._cockpit
+        cockpit = self.cockpit
         hooks = cockpit.hooks
         cockpit.clock.end_batch(num_samples(batch))
         if hooks is None or not hooks.update.count:
@@ -173,7 +183,7 @@ class LightningCallback:
 
     def _logged(self, trainer: Any) -> dict[str, Tensor]:
         """Return what the module logged in this step, at the steps at which the trainer's loggers get it."""
-        if not self._cockpit.is_open or (self._cockpit.run.step + 1) % max(trainer.log_every_n_steps, 1):
+        if not self.cockpit.is_open or (self.cockpit.run.step + 1) % max(trainer.log_every_n_steps, 1):
             return {}
         return {
             name: value.detach()
@@ -191,18 +201,18 @@ class LightningCallback:
         if self._check is None:
             self._check = (trainer.val_check_batch, trainer.check_val_every_n_epoch)
             trainer.val_check_batch, trainer.check_val_every_n_epoch = 1, 1
-        self._cockpit.handed.add(handed)
+        self.cockpit.handed.add(handed)
         return ""
 
     def _save(self, trainer: Any, handed: HandedOver) -> str:
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or Path(trainer.default_root_dir) / "checkpoints"
-        path = Path(folder) / f"cockpit-step={self._cockpit.run.step}.ckpt"
+        path = Path(folder) / f"cockpit-step={self.cockpit.run.step}.ckpt"
         try:
             trainer.save_checkpoint(path)
-        except OSError as error:
+        except Exception as error:  # their plugins may raise anything, and the training can do without this file
             return f"the checkpoint could not be written: {error}"
-        self._cockpit.handed.add(handed)
-        self._cockpit.checkpointed(path, "asked")
+        self.cockpit.handed.add(handed)
+        self.cockpit.checkpointed(path, "asked")
         return ""
 
     def _restore_check(self, trainer: Any) -> None:
@@ -217,18 +227,20 @@ class LightningCallback:
         if files != self._files:
             fresh, self._files = [path for path in files if path and path not in self._files], files
             for path in dict.fromkeys(fresh):
-                self._cockpit.checkpointed(path, "step")
+                self.cockpit.checkpointed(path, "step")
 
+    @survived
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Note the metrics before a validation."""
-        if not trainer.sanity_checking and self._cockpit.is_open:
+        if not trainer.sanity_checking and self.cockpit.is_open:
             self._restore_check(trainer)
             self._metrics_before = dict(trainer.callback_metrics)
             self._validation_began = time.perf_counter()
 
+    @survived
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Record a validation, and go on with a pause that was left for it."""
-        cockpit = self._cockpit
+        cockpit = self.cockpit
         if trainer.sanity_checking or not cockpit.is_open:
             return
         before, now = self._metrics_before, trainer.callback_metrics

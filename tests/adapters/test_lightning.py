@@ -144,7 +144,7 @@ class At(pl.Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Send the commands, which are carried out after this step."""
         if trainer.global_step == self.step:
-            notice(self.callback.directory, self.callback._cockpit.run, *self.commands)
+            notice(self.callback.directory, self.callback.cockpit.run, *self.commands)
 
 
 class WithoutStep7(pl.Callback):
@@ -328,7 +328,7 @@ def test_a_fault_of_the_cockpit_detaches_it_and_the_training_completes(
             raise RuntimeError("a fault of ours")
         return {}
 
-    monkeypatch.setattr(callback._cockpit, "_norms_of_weights", broken)
+    monkeypatch.setattr(callback.cockpit, "_norms_of_weights", broken)
     made = trainer(tmp_path, callback)
     made.fit(Module(), loader())
     assert made.global_step == 12
