@@ -58,6 +58,10 @@ def _weights(directory: Path) -> Mapping[str, torch.Tensor]:
     return load_checkpoint(list_checkpoints(directory / CHECKPOINTS)[-1])["model"]
 
 
+def _mean_losses(directory: Path) -> list[float]:
+    return [entry.event.mean_loss for entry in _events(directory, e.EpochCompleted)]  # type: ignore[union-attr]
+
+
 def _same_weights(left: Path, right: Path) -> bool:
     mine, theirs = _weights(left), _weights(right)
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -155,7 +159,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(finished: Path, tmp_pa
     assert all(entry.event.good for entry in _events(directory, e.CheckpointSaved))  # type: ignore[union-attr]
     for name in ("loss/total", "grad_norm/total", "lr", "val/loss", "val/miou"):
         assert _series(directory, name) == _series(finished, name), name
+    assert _mean_losses(directory) == _mean_losses(finished)
     assert _same_weights(directory, finished)
+
+
+def test_the_mean_loss_of_an_epoch_leaves_out_the_steps_that_were_rolled_back(tmp_path: Path) -> None:
+    directory, config = tmp_path / "run", small_config(checkpoint={"every_steps": 1, "keep_last": 9})
+    script = (ScriptedCommand(3, c.Rollback("step-00000001.pt"), 1),)
+    assert train(_request(directory, config, script=script), Interrupt()) == 0
+    assert [entry.event for entry in _events(directory, e.RolledBack)] == [e.RolledBack("step-00000001.pt", 3, 1)]
+    losses = _series(directory, "loss/total")
+    first, second = (losses[1] + losses[2]) / 2, (losses[3] + losses[4]) / 2
+    assert len(losses) == 4 and abs(first - second) > 1e-3
+    assert _mean_losses(directory) == pytest.approx([first, first, second], rel=1e-6)
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_and_named(finished: Path, tmp_path: Path) -> None:
