@@ -163,17 +163,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(finished: Path, tmp_pa
     assert _same_weights(directory, finished)
 
 
-def test_the_mean_loss_of_an_epoch_leaves_out_the_steps_that_were_rolled_back(tmp_path: Path) -> None:
-    directory, config = tmp_path / "run", small_config(checkpoint={"every_steps": 1, "keep_last": 9})
-    script = (ScriptedCommand(3, c.Rollback("step-00000001.pt"), 1),)
-    assert train(_request(directory, config, script=script), Interrupt()) == 0
-    assert [entry.event for entry in _events(directory, e.RolledBack)] == [e.RolledBack("step-00000001.pt", 3, 1)]
-    losses = _series(directory, "loss/total")
-    first, second = (losses[1] + losses[2]) / 2, (losses[3] + losses[4]) / 2
-    assert len(losses) == 4 and abs(first - second) > 1e-3
-    assert _mean_losses(directory) == pytest.approx([first, first, second], rel=1e-6)
-
-
 def test_a_damaged_newest_checkpoint_is_passed_over_and_named(finished: Path, tmp_path: Path) -> None:
     directory, config = tmp_path / "damaged", read_resolved(finished / CONFIG_FILE)
     _interrupted(directory, config, 3)
