@@ -11,6 +11,7 @@ from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
 from engine.outputs.system_load import SystemLoad
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
+from engine.protocol.task_spec import TaskSpec
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.supervision.gate import gate_checks
@@ -128,7 +129,8 @@ class StepMonitor:
         skipped = describe_skip(report, step.evidence.sample_ids)
         self._recorder.record_event(skipped)
         if memory.note_alert(_NON_FINITE):
-            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", _REMEDY))
+            remedy = _remedy(self._recorder.state.spec)
+            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", remedy))
         found = self._name_fault(step, report)
         if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
@@ -199,10 +201,13 @@ class StepMonitor:
 
 _GATE_EVERY = 10
 _NON_FINITE = "non-finite step"
-_REMEDY = (
-    "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
-    "or disable the refinement named"
-)
+
+
+def _remedy(spec: TaskSpec) -> str:
+    return (
+        "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
+        f"or disable the {spec.component_noun} named"
+    )
 
 
 def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
