@@ -26,7 +26,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.journal.task_meta import TASK, spec_of
+from engine.journal.task_meta import HAS_PREVIEWS, TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.events import RunStarted
 from engine.protocol.state import RunState
@@ -74,6 +74,7 @@ FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=Tr
 class Session(Outbox):
     """The run in `run_dir`, which need not exist yet. Poll it from one thread, up to ten times a second.
 
+    `has_previews` is false for a task without previews; an earlier journal does not say so.
     `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it. `elapsed` and `remaining` are
     seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is expected. `notice` explains
     missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with those acknowledged here.
@@ -161,6 +162,7 @@ class Session(Outbox):
         self.state, self.spec = None, NO_SPEC
         self.chance = {}
         self.gradient_bound = None
+        self.has_previews = True
         self._version = -1
         self._state_text = StateDecoder()
         self._last_event = 0
@@ -234,6 +236,7 @@ class Session(Outbox):
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
                 self.gradient_bound = gradient_bound_of(tail.meta("sessions"))
+                self.has_previews = tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)
         self._last_event = events.last_id
         self._unread = events.num_read == EVENTS_PER_LOOK
