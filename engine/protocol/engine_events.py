@@ -29,6 +29,14 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandRefused:
+    """A command was refused and changed nothing; the reason is stored with it."""
+
+    op: str
+    args: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """Training begins at this step.
 
@@ -233,3 +241,28 @@ class RunFailed:
     """The engine raised an exception; console.log has the traceback."""
 
     error: str
+
+
+Fact = (
+    CommandRefused
+    | RunStarted
+    | ConfigChanged
+    | WeightsInherited
+    | ActivityChanged
+    | EpochCompleted
+    | ValidationCompleted
+    | CheckpointSaved
+    | CheckpointFailed
+    | CheckpointDamaged
+    | RolledBack
+    | StepSkipped
+    | SampleRejected
+    | AlertRaised
+    | SpikeDetected
+    | FaultNamed
+    | ProbationStarted
+    | ProbationEnded
+    | AutopilotDecided
+    | RunFinished
+    | RunFailed
+)
