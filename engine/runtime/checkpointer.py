@@ -38,8 +38,7 @@ from engine.training.train_state import TrainState
 class Checkpointer:
     """Write the checkpoints of one run, and roll back to one of them.
 
-    `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it. `should_stop`
-    returns whether a validation must be aborted to end the run.
+    `should_stop` returns whether a validation must be aborted to end the run.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Checkpointer:
         self.recorder = recorder
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
-        self.validation_due = False
         self._previews = PreviewWriter(run_dir)
         self.validator = Validator(config, train_state, recorder, memory, self._previews, should_stop)
         self._writer = CheckpointWriter(
@@ -85,7 +83,7 @@ class Checkpointer:
             "step": state.step,
             "state": state_to_text(state),
             "config": dump_config(self.config),
-            "validation_due": self.validation_due,
+            "validation_due": self.memory.validation_due,
             "books": to_text(self.memory.state_dict()),
             "good": good,
             **self.train_state.snapshot(),
@@ -163,7 +161,7 @@ class Checkpointer:
         self.train_state.restore(payload, state)
         set_aside(self.directory, after_step=step)
         self.recorder.open_branch(step)
-        self.validation_due = bool(payload["validation_due"])
+        self.memory.validation_due = bool(payload["validation_due"])
         self.memory.rewind(from_text(payload["books"]))
         self._previews.forget_after(step)
         self.recorder.update(step=step, epoch=self.train_state.epoch)
@@ -172,7 +170,7 @@ class Checkpointer:
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
         """Resume from a checkpoint, with its pending validation and the saved memory."""
-        self.validation_due = bool(payload["validation_due"])
+        self.memory.validation_due = bool(payload["validation_due"])
         self.memory.load_state_dict(from_text(payload["books"]))
         self._previews.forget_after(int(payload["step"]))
         self._take_stock(payload)

@@ -72,7 +72,7 @@ class Loop:
             return "stopped"
         if state.activity is Activity.PAUSED:
             self._stand_still()
-        elif self._checkpointer.validation_due:
+        elif self._checkpointer.memory.validation_due:
             self._end_epoch()
         elif self._is_complete():
             return "complete"
@@ -116,7 +116,7 @@ class Loop:
         if drawn.batches:
             self._count_down()
         if drawn.ends_epoch:
-            self._checkpointer.validation_due = True
+            self._checkpointer.memory.validation_due = True
         elif drawn.batches and self._checkpoint_is_due():
             self._checkpointer.checkpoint("step")
 
@@ -187,7 +187,7 @@ class Loop:
             self._recorder.record_event(summary)
             self._step_monitor.note_validation(summary)
             best = self._recorder.state.best_score != before
-        self._checkpointer.validation_due = False
+        self._checkpointer.memory.validation_due = False
         self._recorder.record_event(EpochCompleted(done - 1, seconds, self._step_monitor.close_epoch()))
         self._epoch_start = time.perf_counter()
         self._step_monitor.measure_gate()

@@ -76,7 +76,8 @@ class RunMemory:
     of a run that has learned nothing. `alerted` holds the kinds of alert that are raised once in a run. `warned_at` is
     the step of the last warning from a guardian that is off; `None` before the first. `diagnosed_at` is the index of
     the newest step with a diagnosed fault, by kind. `is_validation_doubted` is whether the newest validation was not
-    finite. `epoch_loss` is that of the current epoch.
+    finite. `epoch_loss` is that of the current epoch. `validation_due` is whether an epoch has ended without its
+    validation; a checkpoint contains it as a field of its own.
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec, baseline: Baseline | None = None):
@@ -92,6 +93,7 @@ class RunMemory:
         self.diagnosed_at: dict[FaultKind, int] = {}
         self.is_validation_doubted = False
         self.epoch_loss = EpochLoss()
+        self.validation_due = False
         self._alerted: set[str] = set()
 
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
