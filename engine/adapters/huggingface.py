@@ -19,7 +19,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from engine.adapters.capabilities import HUGGINGFACE
 from engine.adapters.run.knobs import KnobHandle, KnobValue
-from engine.adapters.trainers.decline import say_why_not
+from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.protocol import commands as c
@@ -54,7 +54,7 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
         score: str = "",
     ) -> None:
         self._options = RunOptions(run, config, runs_dir, resume, score)
-        self._cockpit = TrainerRun(HUGGINGFACE, self._options)
+        self.cockpit = TrainerRun(HUGGINGFACE, self._options)
         self._epoch_began = 0.0
         self._batch_size = 0
         self._evaluation_began = 0.0
@@ -72,28 +72,30 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
 
         A bool makes a toggle. Raises UserError for bounds that exclude `value`.
         """
-        return self._cockpit.knobs.make(name, value, low, high, choices)
+        return self.cockpit.knobs.make(name, value, low, high, choices)
 
     @property
     def directory(self) -> Path:
         """The directory of the run. Raises UserError before the training begins."""
-        return self._cockpit.run.directory
+        return self.cockpit.run.directory
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run now, as failed with `error`: for a program that goes on after an exception of the trainer."""
         if error is None:
-            self._cockpit.end("closed")
+            self.cockpit.end("closed")
         else:
-            self._cockpit.fail(error)
+            self.cockpit.fail(error)
 
+    @survived
     def state(self) -> dict[str, Any]:
         """Return what the trainer's checkpoints keep of the cockpit: the decisions in force at its step."""
         options = self._options
         args = {"run": options.run, "runs_dir": str(options.runs_dir), "resume": options.resume, "score": options.score}
-        return {"args": args, "attributes": {"saved": self._cockpit.saved()}}
+        return {"args": args, "attributes": {"saved": self.cockpit.saved()}}
 
     # --- start and end --------------------------------------------------------------------
 
+    @survived
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the run."""
         if args.world_size > 1:
@@ -106,10 +108,10 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
         score, lower = self._options.score, False
         if not score and args.metric_for_best_model:
             score, lower = args.metric_for_best_model.removeprefix(_EVAL), not args.greater_is_better
-        self._cockpit.options = dataclasses.replace(self._options, score=score, lower_is_better=lower)
+        self.cockpit.options = dataclasses.replace(self._options, score=score, lower_is_better=lower)
         self._batch_size = int(args.train_batch_size)
         lacks = (Unsupported(c.Validate.op, _NO_EVALUATION),) if args.eval_strategy == "no" else ()
-        self._cockpit.open(
+        self.cockpit.open(
             TrainerTraining(
                 models={"": kwargs["model"]},
                 optimizers=[optimizer],
@@ -121,29 +123,34 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
             )
         )
 
+    @survived
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the run."""
-        self._cockpit.end("stopped" if self._cockpit.is_stopping else "complete")
+        self.cockpit.end("stopped" if self.cockpit.is_stopping else "complete")
 
     # --- steps ----------------------------------------------------------------------------
 
+    @survived
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the beginning of an epoch."""
         self._epoch_began = time.perf_counter()
-        self._cockpit.clock.mark()
+        self.cockpit.clock.mark()
 
+    @survived
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note that the batches of a step have arrived."""
-        self._cockpit.clock.begin_batch()
+        self.cockpit.clock.begin_batch()
 
+    @survived
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count a batch whose gradients are accumulated."""
-        self._cockpit.clock.end_batch(self._batch_size)
+        self.cockpit.clock.end_batch(self._batch_size)
 
+    @survived
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Record the step, and carry out commands."""
-        self._cockpit.clock.end_batch(self._batch_size)
-        self._cockpit.end_step(float(state.epoch or 0.0))
+        self.cockpit.clock.end_batch(self._batch_size)
+        self.cockpit.end_step(float(state.epoch or 0.0))
 
         def hand_over(handed: HandedOver) -> str:
             if isinstance(handed.event, e.CheckpointRequested):
@@ -151,32 +158,34 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
             else:
                 control.should_evaluate = True
                 self._evaluation_began = time.perf_counter()
-            self._cockpit.handed.add(handed)
+            self.cockpit.handed.add(handed)
             return ""
 
-        self._cockpit.boundary(hand_over)
+        self.cockpit.boundary(hand_over)
         return self._stopped(control)
 
     def _stopped(self, control: Any) -> Any:
-        if self._cockpit.is_stopping:
+        if self.cockpit.is_stopping:
             control.should_training_stop = True
         return control
 
     def _wait_on(self, control: Any) -> Any:
         """Go on with a pause that was left for the trainer to save or evaluate."""
-        if not self._cockpit.handed and not self._cockpit.is_stopping:
-            self._cockpit.boundary()
-        self._cockpit.clock.mark()
+        if not self.cockpit.handed and not self.cockpit.is_stopping:
+            self.cockpit.boundary()
+        self.cockpit.clock.mark()
         return self._stopped(control)
 
     # --- what the trainer does -------------------------------------------------------------
 
+    @survived
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record the end of an epoch, unless it was broken off."""
         epoch = float(state.epoch or 0.0)
         if abs(epoch - round(epoch)) < 1e-6 and epoch > 0:
-            self._cockpit.end_epoch(round(epoch) - 1, time.perf_counter() - self._epoch_began)
+            self.cockpit.end_epoch(round(epoch) - 1, time.perf_counter() - self._epoch_began)
 
+    @survived
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> Any:
         """Record an evaluation."""
         numbers = {
@@ -186,25 +195,27 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
         }
         seconds = next((float(value) for name, value in (metrics or {}).items() if name.endswith("_runtime")), 0.0)
         loss = numbers.pop("loss", None)
-        self._cockpit.validated(numbers, loss, seconds)
+        self.cockpit.validated(numbers, loss, seconds)
         return self._wait_on(control)
 
+    @survived
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Record a checkpoint of the trainer."""
         path = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        self._cockpit.checkpointed(path, "step")
+        self.cockpit.checkpointed(path, "step")
         return self._wait_on(control)
 
+    @survived
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Keep the trainer's numbers for the next step, except those that the cockpit measures itself."""
-        self._cockpit.log(
+        self.cockpit.log(
             {
                 name: float(value)
                 for name, value in (logs or {}).items()
                 if name not in _OURS and not name.startswith((_EVAL, "train_")) and isinstance(value, int | float)
             }
         )
-        self._cockpit.clock.mark()
+        self.cockpit.clock.mark()
 
 
 def _unwrapped(optimizer: Any) -> Any:

@@ -24,6 +24,7 @@ class Remote:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.is_over = threading.Event()
 
     def send(self, command: Command) -> Entry:
         """Send `command` and return its outcome."""
@@ -34,7 +35,7 @@ class Remote:
     def await_state(self, holds: Callable[[RunState], bool]) -> RunState:
         """Return the first state for which `holds` is true."""
         until = time.monotonic() + SECONDS
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self.is_over.is_set():
             try:
                 if (state := self.state()) is not None and holds(state):
                     return state
@@ -77,6 +78,7 @@ def steered(train: Callable[[], object], directory: Path, script: Callable[[Remo
     try:
         train()
     finally:
+        remote.is_over.set()
         thread.join()
     if errors:
         raise errors[0]

@@ -90,7 +90,7 @@ class At(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Send the commands, which are carried out after this step."""
         if state.global_step == self.step:
-            notice(self.callback.directory, self.callback._cockpit.run, *self.commands)
+            notice(self.callback.directory, self.callback.cockpit.run, *self.commands)
 
 
 def samples(*, poisoned: bool = False) -> list[dict[str, Any]]:
@@ -276,7 +276,7 @@ def test_a_fault_of_the_cockpit_detaches_it_and_the_training_completes(
         return {}
 
     made = trainer(tmp_path, callback)
-    monkeypatch.setattr(callback._cockpit, "_norms_of_weights", broken)
+    monkeypatch.setattr(callback.cockpit, "_norms_of_weights", broken)
     made.train()
     assert made.state.global_step == 12
     assert "detached after a fault of its own" in capsys.readouterr().err
@@ -353,7 +353,7 @@ def test_an_exception_of_the_training_ends_the_run_as_failed(tmp_path: Path, mon
         trainer(tmp_path, callback, Fails()).train()
     monkeypatch.setattr(sys, "last_value", caught.value, raising=False)
     monkeypatch.setattr(sys, "last_exc", caught.value, raising=False)
-    callback._cockpit.at_exit()
+    callback.cockpit.at_exit()
     assert state_of(tmp_path).activity is Activity.FAILED
     (failed,) = events_of(tmp_path, e.RunFailed)
     assert "their own" in failed.error

@@ -17,6 +17,7 @@ MAKERS: Final = {
     "engine/runtime/start/bootstrap.py": {"RunState"},
     "engine/runtime/start/resume.py": {"replace", "with_decided", "with_measured"},
     "engine/forensics/ablation.py": {"with_measured"},
+    "engine/adapters/trainers/training.py": {"RunState", "with_decided", "with_measured"},
     "cockpit/session/state_decoder.py": {"replace"},
     "cockpit/cli/commands/status.py": {"RunState"},
 }

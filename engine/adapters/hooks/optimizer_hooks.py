@@ -213,6 +213,7 @@ class OptimizerHooks:
         try:
             is_skipped = watched.is_hidden
             watched.restore()
+            watched.clip = Clip()  # Lightning clips after the judgement: what it says must not reach the next step
             self._settle_buffers(is_skipped=is_skipped)
             self.update.count += 1
             if self.on_update is not None:

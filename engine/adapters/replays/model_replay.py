@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from engine.adapters.hooks.gradient_reader import unwrapped
 from engine.adapters.replays.fork_replay import fault_of, tensors_in
 from engine.forensics.capture import RandomState, kept_random_state, random_state, set_random_state
-from engine.forensics.nan_tracer import Tracer, is_finite, stats_of
+from engine.forensics.nan_tracer import Origin, Tracer, is_finite, stats_of
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, Fault
 
 _MOST_CALLS: Final = 64
@@ -28,6 +28,7 @@ _MOST_CALLS: Final = 64
 class _Call:
     """One forward pass: its arguments, the generators before it, and the gradients that reached its outputs."""
 
+    name: str
     model: nn.Module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -40,6 +41,7 @@ class ModelReplay:
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
         self._models = {name: unwrapped(model) for name, model in models.items()}
+        self._names = {id(model): name for name, model in self._models.items()}
         self._calls: list[_Call] = []
         self._handles: list[Any] = []
         self._is_repeating = False
@@ -77,7 +79,7 @@ class ModelReplay:
         with suppress(Exception):  # a kept pass is a help, not a need
             first = next(model.parameters(), None)
             device = first.device if first is not None else torch.device("cpu")
-            self._calls.append(_Call(model, args, kwargs, random_state(device)))
+            self._calls.append(_Call(self._names[id(model)], model, args, kwargs, random_state(device)))
 
     def _after(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._is_repeating or not self._calls or self._calls[-1].model is not model:
@@ -133,9 +135,24 @@ class ModelReplay:
                     if all(is_finite(grad) for _, grad in roots) and roots:
                         torch.autograd.backward([root for root, _ in roots], [grad for _, grad in roots])
                         origin = tracer.origin_of(p.grad for p in model.parameters() if p.grad is not None)
-                return fault_of(origin, ()) if origin is not None else None
+                return None if origin is None else _fault_in(call.name, origin)
         finally:
             self._is_repeating = False
+
+
+def _fault_in(name: str, origin: Origin) -> Fault:
+    """Return the fault with the full name of its module, if the network `name` is one of several.
+
+    What reaches one of several networks need not be the data: it may be computed.
+    """
+    if not name:
+        return fault_of(origin, ())
+    if origin.direction == "input":
+        return Fault(
+            REPRODUCED, "forward", name, "its input, from the data or a computation before it", inputs=origin.inputs
+        )
+    module = f"{name}.{origin.place.module}".removesuffix(".")
+    return fault_of(replace(origin, place=replace(origin.place, module=module)), ())
 
 
 def _keep(grads: dict[int, Tensor], number: int) -> Callable[[Tensor], None]:

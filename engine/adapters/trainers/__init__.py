@@ -1,1 +1,0 @@
-"""Trainings that a trainer drives: the common part of the callbacks."""

@@ -1,6 +1,6 @@
 """A training that is driven by a trainer (Hugging Face, Lightning): what the callbacks of both do at the same moments.
 
-Nothing here ends the foreign training: a fault of the cockpit removes its hooks, and the training goes on.
+The callbacks' hooks are `survived`: a fault of the cockpit removes it from the training, which goes on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from engine.adapters.trainers.step_clock import StepClock
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, new_state, resumed_state
 from engine.errors import UserError
 from engine.protocol import events as e
-from engine.protocol.state import with_measured
 from engine.protocol.wire import state_to_text
 from engine.runtime.command_processor import HandedOver
 
@@ -47,17 +46,13 @@ _PASSED: Final = (
 )
 
 
-def guarded(method: Callable[Concatenate[TrainerRun, P], None]) -> Callable[Concatenate[TrainerRun, P], None]:
-    """Return `method` so that it does nothing without an open run, and detaches the cockpit at a fault of its own."""
+def while_open(method: Callable[Concatenate[TrainerRun, P], None]) -> Callable[Concatenate[TrainerRun, P], None]:
+    """Return `method` so that it does nothing without an open run."""
 
     @functools.wraps(method)
     def call(self: TrainerRun, *args: P.args, **kwargs: P.kwargs) -> None:
-        if not self.is_open:
-            return
-        try:
+        if self.is_open:
             method(self, *args, **kwargs)
-        except Exception as error:  # a fault of the cockpit must not end a foreign training
-            self.detach(error)
 
     return call
 
@@ -98,13 +93,12 @@ class TrainerRun:
     def open(self, training: TrainerTraining) -> None:
         """Begin to record `training`. Raises UserError if its run exists and is not resumed, or cannot be written."""
         self.end("another training began")
+        self._run = None
         try:
             self._open(training)
-        except UserError:
+        except BaseException:
             self._unhook()
             raise
-        except Exception as error:  # a fault of the cockpit must not end a foreign training
-            self.detach(error)
 
     def _open(self, training: TrainerTraining) -> None:
         self.hooks = hooks = OptimizerHooks(
@@ -140,8 +134,11 @@ class TrainerRun:
         if self._run is None or self.hooks is None or self._run.is_over:
             return {}
         self._run.settle()
-        state = with_measured(self._run.recorder.state, step=self._run.step)
-        return {"state": state_to_text(state), "lr_reference": self.hooks.learning_rate.reference}
+        return {
+            "state": state_to_text(self._run.recorder.state),
+            "step": self._run.step,
+            "lr_reference": self.hooks.learning_rate.reference,
+        }
 
     def end(self, reason: str) -> None:
         """End the run; a second call does nothing."""
@@ -197,7 +194,7 @@ class TrainerRun:
 
     # --- steps ----------------------------------------------------------------------------
 
-    @guarded
+    @while_open
     def end_step(self, epoch: float, logged: Mapping[str, float | Tensor] | None = None) -> None:
         """Record the step if there was an update; `epoch` is the progress, fractional.
 
@@ -237,7 +234,7 @@ class TrainerRun:
             self._weights_due = done + _WEIGHTS_COST * (done - now)
         return self._weight_norms
 
-    @guarded
+    @while_open
     def boundary(self, carry_out: CarryOut | None = None) -> None:
         """Carry out commands, and wait while the run is paused. `is_stopping` is then whether it is to end.
 
@@ -261,7 +258,7 @@ class TrainerRun:
 
     # --- what the trainer does -------------------------------------------------------------
 
-    @guarded
+    @while_open
     def checkpointed(self, path: Path | str, kind: str) -> None:
         """Record the trainer's own checkpoint at `path`, as the answer of the commands that asked for one."""
         run, asked = self.run, self.handed.take(e.CheckpointRequested)
@@ -271,7 +268,7 @@ class TrainerRun:
         if not asked:
             run.record(saved)
 
-    @guarded
+    @while_open
     def validated(self, metrics: Mapping[str, float], loss: float | None, seconds: float) -> None:
         """Record the trainer's own validation, as the answer of the command that asked for one."""
         if loss is not None and (not metrics or self.run.spec.score == "loss"):
@@ -283,7 +280,7 @@ class TrainerRun:
         for handed in asked[1:]:
             run.decline(handed, "a validation was asked for twice: the first one answers it")
 
-    @guarded
+    @while_open
     def end_epoch(self, epoch: int, seconds: float) -> None:
         """Record that `epoch` (from 0) is complete."""
         self.run.end_epoch(epoch, seconds)

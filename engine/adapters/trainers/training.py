@@ -104,7 +104,7 @@ def resumed_state(directory: Path, fresh: RunState, training: TrainerTraining, r
     with suppress(WireError, KeyError):
         known = state_from_text(training.saved["state"], known.spec)
         rate.reference = float(training.saved["lr_reference"])
-        step = known.step
+        step = int(training.saved["step"])
     spec = replace(known.spec, unsupported=fresh.spec.unsupported)
     state = with_decided(known, activity=Activity.STARTING, spec=spec, limits=fresh.limits)
     return with_measured(state, step=step, steps_until_pause=None)

@@ -1,0 +1,26 @@
+"""The cockpit in a Lightning trainer: `from cockpit.lightning import CockpitCallback`.
+
+It serves `import lightning` and `import pytorch_lightning`. Importing this module imports neither of them, nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from engine.adapters.lightning import LightningCallback as CockpitCallback
+
+__all__ = ["CockpitCallback"]
+
+_PACKAGES: Final = ("lightning", "pytorch_lightning")
+
+
+def __getattr__(name: str) -> Any:
+    """Import `CockpitCallback`, which needs torch, when it is asked for."""
+    if name != "CockpitCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not any(find_spec(package) for package in _PACKAGES):
+        raise ImportError("lightning is missing: install it with pip install 'training-cockpit[lightning]'")
+    return import_module("engine.adapters.lightning").LightningCallback
