@@ -213,10 +213,12 @@ class CockpitApp(OpenApp, inherit_bindings=False):
                 at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
                 self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
                 self.notify(f"theme {self.theme}, {(at + 1) % len(IN_TURN) + 1} of {len(IN_TURN)}", markup=False)
-            case _ if self._controller is not None:
-                self._controller.dispatch(action, argument)
-            case _:
+            case _ if self._controller is None:
                 pass
+            case _ if self._controller.steering.handles(action):
+                self._controller.steering.dispatch(action, argument)
+            case _:
+                self._controller.dispatch(action)
 
     def on_steer(self, message: Steer) -> None:
         """Send the command that a panel asks for."""

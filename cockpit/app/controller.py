@@ -1,4 +1,4 @@
-"""Controller of the main screen: polls the session, routes actions, shows notifications."""
+"""Controller of the main screen: polls the session, executes actions of the view, shows notifications."""
 
 from __future__ import annotations
 
@@ -103,13 +103,11 @@ class SessionController:
         """Return the escape sequences for the bell and the desktop notifications of `update`."""
         return escape_of(update, self._settings, self.session.run_dir.name, self.session.spec)
 
-    def dispatch(self, action: str, argument: str = "") -> None:
-        """Execute `action`, if it is one of the main screen."""
+    def dispatch(self, action: str) -> None:
+        """Execute an action of the view; those that steer are for `steering`."""
         if action in _ENDS_HINT:
             self._end_hint()
-        if self.steering.handles(action):
-            self.steering.dispatch(action, argument)
-        elif action in TABS:
+        if action in TABS:
             self.screen.show_tab(TABS[action])
         elif action in ("next_tab", "previous_tab"):
             self.screen.turn_tab(1 if action == "next_tab" else -1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cockpit.session.incidents.incidents import NOT_FINITE, Incident, Tally
+from cockpit.session.incidents.incidents import Incident, Tally
+from cockpit.text.event_info import NOT_FINITE
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
 from engine.protocol import events as e

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cockpit.charts.scale import Scale
 from cockpit.charts.ticks import value_ticks
 from cockpit.console.curves import MetricCurve, fact_lines
+from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
-from engine.protocol import events as e
 
 _PLOTEXT: Final = Lock()
 """plotext has one figure for the whole process."""
@@ -38,12 +38,12 @@ _BRAILLE: Final = _Glyphs("braille", "•", "\N{MULTIPLICATION SIGN}", "▼", {}
 _ASCII: Final = _Glyphs("*", "*", "x", "v", str.maketrans("│┤├┬┴┼─└┘┌┐", "|+++++-++++"))
 _MIN_COLUMNS: Final = 20
 _TICKS: Final = 5
-_STEERING_MARKS: Final = (*e.LASTING_EVENTS, e.RolledBack)
 
 
 def marked_steps(entries: Iterable[Entry]) -> tuple[int, ...]:
     """Return the steps at which the training was changed: the marks on every curve."""
-    return tuple(sorted({entry.step for entry in entries if isinstance(entry.event, _STEERING_MARKS)}))
+    marks = ((entry.step, info_of(entry.event).mark) for entry in entries)
+    return tuple(sorted({step for step, mark in marks if mark is not None and mark.is_change}))
 
 
 def plotext_lines(

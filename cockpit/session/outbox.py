@@ -1,10 +1,10 @@
-"""Send commands without blocking the screen, keep them pending until the engine answers, and project their effect."""
+"""Predict the outcomes of commands, send them without blocking the screen, and match the engine's answers."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -81,22 +81,29 @@ class Projection:
         return self._next[command]
 
 
-class Decisions(ABC):
-    """Outcomes of commands on the newest state of a run; each is decided once per state."""
+class Outbox(ABC):
+    """Commands of one screen to the run in `run_dir`, sent in the name of `actor`.
 
-    can_steer: bool
+    Outcomes are predicted on the newest state of the run, once per state. `pending` are the commands that have no
+    outcome yet, oldest first; `clock` gives the time at which they were sent.
+    """
+
     state: RunState | None
-    _now: Projection | None = None
+
+    def __init__(self, run_dir: Path, *, actor: str, can_steer: bool, clock: Callable[[], float]) -> None:
+        self.run_dir = run_dir
+        self.can_steer = can_steer
+        self.pending: tuple[Pending, ...] = ()
+        self._clock = clock
+        self._actor = actor
+        self._sender: Sender | None = None
+        self._last_own = 0
+        self._now: Projection | None = None
 
     @property
     @abstractmethod
     def end(self) -> End | None:
         """End of the run; `None` while it continues."""
-
-    @property
-    @abstractmethod
-    def pending(self) -> tuple[Pending, ...]:
-        """Commands that have no outcome yet, oldest first."""
 
     @property
     def now(self) -> Projection:
@@ -129,30 +136,26 @@ class Decisions(ABC):
         """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
         return refused(reason) if (reason := self.refusal) else self.now.outcome_of(command)
 
+    def send(self, command: Command, outcome: Outcome) -> Outcome:
+        """Write `command` to the journal's inbox, unless its `outcome` is a refusal. If the journal is busy, the next
+        poll tries again.
 
-class Outbox:
-    """Sends commands to the run in `run_dir` in the name of `actor`."""
-
-    def __init__(self, run_dir: Path, actor: str) -> None:
-        self.pending: tuple[Pending, ...] = ()
-        self._run_dir = run_dir
-        self._actor = actor
-        self._sender: Sender | None = None
-        self._last_own = 0
-
-    def send(self, command: Command, now: float) -> None:
-        """Write `command` to the journal's inbox, or keep it for the next try if the journal is busy.
-
-        Raises UserError if no running process would read it.
+        Return `outcome`, or a refusal if no running process would read the command.
         """
+        if outcome.status is Status.REFUSED:
+            return outcome
         waiting = any(pending.id < 0 for pending in self.pending)
-        number = None if waiting else self._try(command)
+        try:
+            number = None if waiting else self._try(command)
+        except UserError as error:
+            return refused(str(error))
         if number is None:
             self._last_own -= 1
             number = self._last_own
-        self.pending = (*self.pending, Pending(number, command, now))
+        self.pending = (*self.pending, Pending(number, command, self._clock()))
+        return outcome
 
-    def retry(self) -> tuple[CommandOutcome, ...]:
+    def _retry(self) -> tuple[CommandOutcome, ...]:
         """Send what was kept, in order; return refusals of what can never be sent."""
         answers: list[CommandOutcome] = []
         for pending in self.pending:
@@ -168,7 +171,7 @@ class Outbox:
             self._replace(pending, replace(pending, id=number))
         return tuple(answers)
 
-    def match(self, entries: Iterable[Entry]) -> tuple[CommandOutcome, ...]:
+    def _match(self, entries: Iterable[Entry]) -> tuple[CommandOutcome, ...]:
         """Return the answers among new entries."""
         open_ones = {pending.id: pending for pending in self.pending}
         answers: list[CommandOutcome] = []
@@ -180,21 +183,21 @@ class Outbox:
                 del open_ones[pending.id]
         return tuple(answers)
 
-    def abandon(self, reason: str) -> tuple[CommandOutcome, ...]:
+    def _abandon(self, reason: str) -> tuple[CommandOutcome, ...]:
         """Refuse all pending commands: no process will answer any more."""
         return tuple(self._refused(pending, reason) for pending in self.pending)
 
-    def close(self) -> None:
-        """Close the journal; a later `send` opens it again."""
+    def _close_sender(self) -> None:
+        """Close the connection that sends; a later `send` opens another."""
         if self._sender is not None:
             self._sender.close()
             self._sender = None
 
     def _try(self, command: Command) -> int | None:
         if self._sender is not None and self._sender.is_replaced():
-            self.close()
+            self._close_sender()
         if self._sender is None:
-            self._sender = Sender(self._run_dir, busy_seconds=BUSY_SECONDS)
+            self._sender = Sender(self.run_dir, busy_seconds=BUSY_SECONDS)
         return self._sender.send(command, self._actor)
 
     def _refused(self, pending: Pending, reason: str) -> CommandOutcome:

@@ -15,7 +15,7 @@ from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.loader import HistoryLoader
 from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.outbox import CommandOutcome, Decisions, Outbox, Pending
+from cockpit.session.outbox import CommandOutcome, Outbox, Pending
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.state_decoder import StateDecoder
 from cockpit.session.troubles import Troubles
@@ -26,11 +26,9 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.journal.task_meta import TASK, spec_of
+from engine.journal.task_meta import HAS_PREVIEWS, TASK, spec_of
 from engine.protocol.codec import WireError
-from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, refused
-from engine.protocol.events import RunStarted, Status, TaskDescribed
+from engine.protocol.events import RunStarted, TaskDescribed
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -73,9 +71,10 @@ FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=Tr
 """For a panel that becomes visible again: everything may have changed."""
 
 
-class Session(Decisions):
+class Session(Outbox):
     """The run in `run_dir`, which need not exist yet. Poll it from one thread, up to ten times a second.
 
+    `has_previews` is false for a task without previews; an earlier journal does not say so.
     `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it. `elapsed` and `remaining` are
     seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is expected. `notice` explains
     missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with those acknowledged here.
@@ -93,9 +92,8 @@ class Session(Decisions):
         awaits_start: bool = False,
         recent_only: bool = False,
     ) -> None:
-        self.run_dir = run_dir
+        super().__init__(run_dir, actor=actor, can_steer=can_steer, clock=clock)
         self._start = StartWatch(run_dir) if awaits_start else None
-        self.can_steer = can_steer
         self.state: RunState | None = None
         self.spec: TaskSpec = NO_SPEC
         self.history = History()
@@ -109,11 +107,9 @@ class Session(Decisions):
         self.best: Best | None = None
         self.incidents = Incidents()
         self.notice = _STARTING
-        self._clock = clock
         self._recent_only = recent_only
         self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
         self._entries: list[Entry] = []
-        self._outbox = Outbox(run_dir, actor)
         self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
         self._tail: JournalTail | None = None
@@ -142,39 +138,21 @@ class Session(Decisions):
         """End of the run; `None` while it continues."""
         return None if self.state is None else end_of(self.state, self._entries)
 
-    @property
-    def pending(self) -> tuple[Pending, ...]:
-        """Commands sent from here that are not answered yet, oldest first."""
-        return self._outbox.pending
-
     def poll(self) -> SessionUpdate:
         """Read what is new in the journal; cheap if nothing is. `notice` says why a journal cannot be read."""
         now, before = self._clock(), (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         update = self._look(now) if now >= self._retry_at else SessionUpdate()
         self._measure(now)
-        answers = (*update.answers, *self._outbox.retry())
+        answers = (*update.answers, *self._retry())
         if self._life.is_gone:
-            answers = (*answers, *self._outbox.abandon("the run's process is gone"))
+            answers = (*answers, *self._abandon("the run's process is gone"))
         later = before != (self.pulse, self.notice, _shown_age(self.heartbeat_age))
         return replace(update, answers=answers, time=later) if answers or later else update
-
-    def send(self, command: Command, outcome: Outcome) -> Outcome:
-        """Send `command` unless its outcome is a refusal; it is pending until the engine's outcome arrives.
-
-        Return `outcome`, or a refusal if no running process would read the command.
-        """
-        if outcome.status is Status.REFUSED:
-            return outcome
-        try:
-            self._outbox.send(command, self._clock())
-        except UserError as error:
-            return refused(str(error))
-        return outcome
 
     def close(self) -> None:
         """Close the journal."""
         self._feed.close()
-        self._outbox.close()
+        self._close_sender()
         if self._tail is not None:
             self._tail.close()
             self._tail = None
@@ -184,6 +162,7 @@ class Session(Decisions):
         self.state, self.spec = None, NO_SPEC
         self.chance = {}
         self.gradient_bound = None
+        self.has_previews = True
         self._version = -1
         self._state_text = StateDecoder()
         self._knows_spec = False
@@ -232,9 +211,9 @@ class Session(Decisions):
             self._version = -1
             return ()
         self._feed.close()
-        self._outbox.close()
+        self._close_sender()
         self._forget()
-        return self._outbox.abandon("the journal was replaced")
+        return self._abandon("the journal was replaced")
 
     def _news(self, now: float) -> SessionUpdate:
         assert self._tail is not None
@@ -257,12 +236,13 @@ class Session(Decisions):
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
                 self.gradient_bound = gradient_bound_of(tail.meta("sessions"))
+                self.has_previews = tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)
         self._last_event = events.last_id
         self._unread = events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)
         began = self.incidents.add(events.entries)
-        answers = self._outbox.match(events.entries)
+        answers = self._match(events.entries)
         return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)
 
     def _read_spec(self, tail: JournalTail, text: str | None, fresh: Sequence[Entry]) -> None:

@@ -5,11 +5,27 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from cockpit.text.event_info import AnyEventInfo, EventInfo, MarkKind, Severity
+from cockpit.text.event_info import NOT_FINITE, UNSTABLE, AnyEventInfo, EventInfo, MarkKind, Severity, Trouble
 from cockpit.text.format import duration, listed, number
 from engine.protocol import events as e
 from engine.protocol.state import Knob, knob_text
 from engine.protocol.task_spec import TaskSpec
+
+_DISK: Final = "disk"
+
+_ALERT_FAMILIES: Final = {
+    "exploding module": UNSTABLE,
+    "dead module": UNSTABLE,
+    "vanishing module": UNSTABLE,
+    "gradient norm": UNSTABLE,
+    "loss clamp": UNSTABLE,
+    "skipped steps": UNSTABLE,
+    "guardian is off": UNSTABLE,
+    "validation": UNSTABLE,
+    "journal": _DISK,
+    "tensorboard": _DISK,
+}
+"""Families of the kinds of alerts; of others, those about a module or a term are `UNSTABLE`."""
 
 
 def _refused(event: e.CommandRefused, spec: TaskSpec) -> str:
@@ -102,6 +118,14 @@ def _on_probation(event: e.ProbationStarted, spec: TaskSpec) -> str:
     return f"on probation until step {event.until_step}: a fault leads back to {back}"
 
 
+def _trouble_of_alert(event: e.AlertRaised) -> Trouble:
+    if event.kind == "fault" or "finite" in event.kind:
+        return Trouble(NOT_FINITE, UNSTABLE, at_step=event.at_step)
+    place = event.module or event.term
+    family = _ALERT_FAMILIES.get(event.kind, UNSTABLE if place else event.kind)
+    return Trouble(event.kind, family, place, event.at_step)
+
+
 ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
     EventInfo(e.CommandRefused, _refused),
     EventInfo(e.RunStarted, _started, severity=Severity.RESULT),
@@ -126,13 +150,13 @@ ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
         lambda event, spec: f"checkpoint {event.path} could not be written: {event.error}",
         severity=Severity.ALERT,
         mark=MarkKind.ALERT,
-        is_trouble=True,
+        trouble=lambda event: Trouble("CheckpointFailed", _DISK),
     ),
     EventInfo(
         e.CheckpointDamaged,
         lambda event, spec: f"checkpoint {event.path} is damaged: {event.error}; the one before is used",
         severity=Severity.ALERT,
-        is_trouble=True,
+        trouble=lambda event: Trouble("CheckpointDamaged", "CheckpointDamaged"),
     ),
     EventInfo(
         e.RolledBack,
@@ -140,17 +164,37 @@ ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
         severity=Severity.ALERT,
         mark=MarkKind.ROLLBACK,
         undo=lambda event: "a rollback is not taken back: the steps it gave up are gone; roll back further instead",
+        trouble=lambda event: Trouble("RolledBack", UNSTABLE, at_step=event.before),
     ),
-    EventInfo(e.StepSkipped, _skipped, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True, is_frequent=True),
+    EventInfo(
+        e.StepSkipped,
+        _skipped,
+        severity=Severity.ALERT,
+        mark=MarkKind.ALERT,
+        trouble=lambda event: Trouble(NOT_FINITE, UNSTABLE),
+        is_frequent=True,
+    ),
     EventInfo(
         e.SampleRejected,
         lambda event, spec: f"cannot use {event.file}: {event.error}",
         severity=Severity.ALERT,
         is_frequent=True,
     ),
-    EventInfo(e.AlertRaised, _alerted, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True),
-    EventInfo(e.SpikeDetected, _spiked, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True),
-    EventInfo(e.FaultNamed, _fault_named, severity=Severity.ALERT, mark=MarkKind.ALERT, is_trouble=True),
+    EventInfo(e.AlertRaised, _alerted, severity=Severity.ALERT, mark=MarkKind.ALERT, trouble=_trouble_of_alert),
+    EventInfo(
+        e.SpikeDetected,
+        _spiked,
+        severity=Severity.ALERT,
+        mark=MarkKind.ALERT,
+        trouble=lambda event: Trouble(f"spike {event.metric}", UNSTABLE, at_step=event.at_step),
+    ),
+    EventInfo(
+        e.FaultNamed,
+        _fault_named,
+        severity=Severity.ALERT,
+        mark=MarkKind.ALERT,
+        trouble=lambda event: Trouble(NOT_FINITE, UNSTABLE, at_step=event.at_step),
+    ),
     EventInfo(e.ProbationStarted, _on_probation),
     EventInfo(
         e.ProbationEnded,
@@ -172,7 +216,7 @@ ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
         lambda event, spec: f"the run failed: {event.error}",
         severity=Severity.ALERT,
         mark=MarkKind.ALERT,
-        is_trouble=True,
+        trouble=lambda event: Trouble("RunFailed", "RunFailed"),
         is_end=True,
     ),
 )

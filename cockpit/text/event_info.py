@@ -21,6 +21,12 @@ KNOBS: Final = "knobs"
 LOSS_WEIGHTS: Final = "loss.weights"
 """The section of the config with a weight for each loss term."""
 
+NOT_FINITE: Final = "not finite"
+"""The kind of trouble of every event about a non-finite step."""
+
+UNSTABLE: Final = "unstable"
+"""The family of troubles of a training that diverges."""
+
 
 class Severity(Enum):
     """How much an event matters to a reader of the run."""
@@ -41,6 +47,11 @@ class MarkKind(IntEnum):
     PHASE = 3
     ROLLBACK = 4
     ALERT = 5
+
+    @property
+    def is_change(self) -> bool:
+        """Whether the marked event changed the training."""
+        return self in (MarkKind.INTERVENTION, MarkKind.PHASE, MarkKind.ROLLBACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +87,26 @@ class Inverse:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """An event as part of an incident: its kind, and the family of kinds that share a cause.
+
+    `place` is the module or loss term that it names, empty for none. `at_step` is 0 for the step of its entry.
+    """
+
+    kind: str
+    family: str
+    place: str = ""
+    at_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EventInfo(Generic[E]):
     """The registry entry of the event class `kind`; text may contain control characters.
 
     `text` is the sentence of every list. `short` is the change alone, for keys and dialogs. `request` words the command
     that the event answered, such as 'lower LR'. Both are `None` if `text` serves. `mark` is `None` for no mark on the
     charts. `undo` returns the inverse or the reason why there is none; it is `None` for an event that changes nothing
-    in the training. An event with `is_trouble` opens an incident or joins one. Of a kind with `is_frequent` the console
+    in the training. An event with `trouble` opens an incident or joins one. Of a kind with `is_frequent` the console
     prints a sample. An event with `is_end` ends the run.
     """
 
@@ -94,7 +118,7 @@ class EventInfo(Generic[E]):
     mark: MarkKind | None = None
     changes: Callable[[E], Iterable[SettingChange]] | None = None
     undo: Callable[[E], Inverse | str] | None = None
-    is_trouble: bool = False
+    trouble: Callable[[E], Trouble] | None = None
     is_frequent: bool = False
     is_end: bool = False
 

@@ -1,4 +1,4 @@
-"""The command that `run` starts: a script, a module, or any command. Without torch, so that mistakes are found at once."""
+"""The command that `run` starts: a script, a module, or any command. It is checked before torch is imported."""
 
 from __future__ import annotations
 

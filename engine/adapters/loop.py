@@ -1,16 +1,17 @@
 """The cockpit in an existing PyTorch loop: five lines, and nothing of the user's is replaced.
 
-    with Cockpit(model, optimizer, run="my-run") as cockpit:
-        for epoch in cockpit.epochs(num_epochs):
-            for x, y in cockpit.steps(loader):
-                cockpit.loss({"ce": cross_entropy(model(x), y)}).backward()
-                optimizer.step()
-                optimizer.zero_grad()
+with Cockpit(model, optimizer, run="my-run") as cockpit:
+    for epoch in cockpit.epochs(num_epochs):
+        for x, y in cockpit.steps(loader):
+            cockpit.loss({"ce": cross_entropy(model(x), y)}).backward()
+            optimizer.step()
+            optimizer.zero_grad()
 """
 
 from __future__ import annotations
 
 import atexit
+import inspect
 import math
 import os
 import sys
@@ -21,9 +22,13 @@ from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
+from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.run.attached_run import AttachedRun, StepReading, TrainingStopped
 from engine.adapters.run.attached_state import (
     AttachedState,
@@ -33,11 +38,8 @@ from engine.adapters.run.attached_state import (
     random_states,
     set_random_states,
 )
-from engine.adapters.capabilities import LOOP
-from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.run.batches import by_name, count_samples, length_of, on_host
 from engine.adapters.run.knobs import KnobHandle, KnobValue
-from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
-from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import NoValidation, attached_config, run_directory
 from engine.errors import UserError
@@ -65,7 +67,7 @@ class Cockpit:
     Raises UserError if the run exists or cannot be resumed, and TypeError for an optimizer that is not torch's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the user's interface: all but two have a default
         self,
         model: _Parts,
         optimizer: _Parts,
@@ -82,10 +84,10 @@ class Cockpit:
         guardian: bool = False,
         max_steps: int = 0,
     ) -> None:
-        models = _by_name(model)
+        models = by_name(model)
         names = ParameterNames(models)
         self._hooks = OptimizerHooks(names, self._detach)
-        optimizers = list(_by_name(optimizer).values())
+        optimizers = list(by_name(optimizer).values())
         for one in optimizers:
             self._hooks.watch(one)
         stateful = {"scheduler": scheduler, "scaler": scaler}
@@ -121,9 +123,7 @@ class Cockpit:
             gradient_clip=math.inf,
             optimizer=type(optimizers[0]).__name__.lower(),
             guardian=guardian,
-            limits=Limits(
-                lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf
-            ),
+            limits=Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf),
         )
         self._open(state, config or {}, resume=resume)
 
@@ -203,7 +203,7 @@ class Cockpit:
                 break
             now = time.perf_counter()
             self._wait += now - asked_at
-            self._samples += _count(batch)
+            self._samples += count_samples(batch)
             self._live.position.batches += 1
             self._note_loader(loader)
             self._replay.keep(batch)
@@ -217,7 +217,8 @@ class Cockpit:
                 self._is_replay_due = False
                 if (running := self._replay.begin(self.step)) is None:
                     self._rehearse()
-                    yield from self._replay.batches(sys._getframe(1), self._hooks.update.losses)
+                    loop = inspect.currentframe()
+                    yield from self._replay.batches(loop and loop.f_back, self._hooks.update.losses)
                 else:
                     self._run.await_replay(running)
             self._forget_step()
@@ -228,7 +229,7 @@ class Cockpit:
     def _begin_epoch(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """Open the loader at the place of the current epoch."""
         position = self._live.position
-        position.length = _length(loader)
+        position.length = length_of(loader)
         skip, self._resumed_batches = self._resumed_batches, 0
         if skip and position.state is not None and isinstance(loader, Stateful):
             loader.load_state_dict(dict(position.state))
@@ -304,11 +305,11 @@ class Cockpit:
             losses = {"": sum(update.losses[1:], update.losses[0])}
         reading = StepReading(
             update,
-            {name: _on_host(value) for name, value in losses.items()},
+            {name: on_host(value) for name, value in losses.items()},
             seconds=max(now - self._last_end, 1e-9),
             wait=self._wait,
             samples=self._samples,
-            logged={name: _on_host(value) for name, value in self._logged.items()},
+            logged={name: on_host(value) for name, value in self._logged.items()},
             weight_norms=self._norms_of_weights(now),
             terms=self._run.recorder.state.loss_weights,
         )
@@ -461,39 +462,3 @@ class Cockpit:
             raise error
         patches.remove(self._hooks)
         self._run.detach(error)
-
-
-def _by_name(parts: _Parts) -> dict[str, Any]:
-    """Return networks or optimizers by name; a single one has an empty name."""
-    if isinstance(parts, Mapping):
-        named = {str(name): part for name, part in parts.items()}
-    elif isinstance(parts, list | tuple):
-        named = {str(number): part for number, part in enumerate(parts)}
-        named = named if len(named) > 1 else {"": part for part in named.values()}
-    else:
-        named = {"": parts}
-    if not named:
-        raise UserError("Cockpit(model, optimizer) needs at least one network and one optimizer")
-    return named
-
-
-def _count(batch: Any) -> int:
-    """Return the number of samples in a batch: the length of its first tensor; 0 if unknown."""
-    if isinstance(batch, Tensor):
-        return len(batch) if batch.ndim else 0
-    if isinstance(batch, Mapping):
-        return next((count for value in batch.values() if (count := _count(value))), 0)
-    if isinstance(batch, list | tuple):
-        return next((count for value in batch if (count := _count(value))), 0)
-    return 0
-
-
-def _length(loader: object) -> int:
-    try:
-        return len(loader)  # pyright: ignore[reportArgumentType]
-    except TypeError:  # an iterable dataset, or a generator
-        return 0
-
-
-def _on_host(value: float | Tensor) -> float | Tensor:
-    return float(value) if isinstance(value, Tensor) and value.device.type == "cpu" else value

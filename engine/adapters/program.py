@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -70,7 +69,11 @@ class _Supervised:
             doing=f"starting {name.name}",
             limits=Limits(lr_max=1.0, max_gradient_clip=math.inf),
         )
-        described = {"adapter": NO_LINE.name, "program": name.name, "config": {"command": list(self._program.command.words)}}
+        described = {
+            "adapter": NO_LINE.name,
+            "program": name.name,
+            "config": {"command": list(self._program.command.words)},
+        }
         self._run.open(state, described)
         with tempfile.TemporaryDirectory(prefix="cockpit-") as folder:
             listener = Listener(Path(folder) / "link", self._connected)

@@ -54,7 +54,7 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
             results[without] = bench.measured(state, without)
     control = results.pop("")
     variants = ranked(control, tuple(results.values()))
-    blamed, words = blame(control, variants)
+    blamed, words = blame(control, variants, task.spec.component_noun)
     return Ablation(name, int(payload["step"]), control, variants, blamed, words, time.perf_counter() - started)
 
 

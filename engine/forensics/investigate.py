@@ -88,6 +88,7 @@ class Forensics:
             sample_ids=evidence.sample_ids,
             batch=_batch_stats(evidence),
             weights_as_then=weights_as_then,
+            component_noun=self.train_state.task.spec.component_noun,
         )
         try:
             weights = weights_payload(model, moments, keep=fault.module if fault.direction == "moment" else "")

@@ -12,6 +12,9 @@ from engine.protocol.wire import spec_from_json
 TASK: Final = "task"
 """The key of the task's spec in the meta table."""
 
+HAS_PREVIEWS: Final = "has_previews"
+"""The key of whether the task has previews in the meta table; absent in earlier journals."""
+
 _BEFORE_TASKS: Final = "engine.tasks.person.spec"
 """The module whose SPEC describes journals without a spec, which are from a time with only one task."""
 

@@ -76,10 +76,10 @@ def ranked(control: Variant, variants: tuple[Variant, ...]) -> tuple[Variant, ..
     return tuple(sorted(variants, key=harm, reverse=True))
 
 
-def blame(control: Variant, variants: tuple[Variant, ...]) -> tuple[tuple[str, ...], str]:
-    """Return the refinements to blame, and a sentence with the reason, also if there are none."""
+def blame(control: Variant, variants: tuple[Variant, ...], noun: str) -> tuple[tuple[str, ...], str]:
+    """Return the components to blame, and a sentence with the reason, also if there are none; `noun` is the task's."""
     if not variants:
-        return (), "no refinement is on, so none is to blame"
+        return (), f"no {noun} is on, so none is to blame"
     if control.num_not_finite or control.bad_batch == NOT_FINITE:
         return _blame_for_faults(control, variants)
     best = max(variants, key=lambda variant: _calm(control, variant))
@@ -88,7 +88,7 @@ def blame(control: Variant, variants: tuple[Variant, ...]) -> tuple[tuple[str, .
             f"no step was non-finite; {best.without} is the least stable: without it the largest gradient norm is"
             f" {best.norm_max:.3g} instead of {control.norm_max:.3g}"
         )
-    return (), "none is to blame: with all on every step was finite, and no refinement doubles the gradient norm"
+    return (), f"none is to blame: with all on every step was finite, and no {noun} doubles the gradient norm"
 
 
 def _blame_for_faults(control: Variant, variants: tuple[Variant, ...]) -> tuple[tuple[str, ...], str]:

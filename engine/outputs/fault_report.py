@@ -69,7 +69,7 @@ class ForensicReport:
     """A fault and its step. `step` counts from 1; `time` is in seconds since 1970.
 
     `loss` and `grad_norm` are from the step itself. `weights_as_then` is False if the weights had changed before the
-    replay, as on devices with delayed reports.
+    replay, as on devices with delayed reports. `component_noun` is the task's; the first tasks' reports lack it.
     """
 
     step: int
@@ -88,6 +88,7 @@ class ForensicReport:
     sample_ids: tuple[str, ...]
     batch: tuple[TensorStats, ...]
     weights_as_then: bool = True
+    component_noun: str = "refinement"
 
 
 def folders_of(run_dir: Path) -> list[Path]:
@@ -158,12 +159,12 @@ def report_lines(report: ForensicReport) -> list[str]:
         "where": sentence(fault),
         "source": fault.source,
         "loss term": fault.term or (", ".join(fault.terms) if fault.terms else ""),
-        "refinement": fault.refinement or ("none: the base network" if fault.direction else ""),
+        report.component_noun: fault.refinement or ("none: the base network" if fault.direction else ""),
         "why": fault.detail if fault.direction else "",
         "remedy": report.remedy,
         "samples": _listed(fault.sample_ids),
         "step": f"loss {report.loss:.6g}, gradient norm {report.grad_norm:.6g}, LR {report.learning_rate:.2e}",
-        "active": ", ".join(sorted(report.refinements)) or "no refinement",
+        "active": ", ".join(sorted(report.refinements)) or f"no {report.component_noun}",
         "precision": report.mixed_precision or "fp32",
         "weights": "unchanged since the step"
         if report.weights_as_then
@@ -171,7 +172,7 @@ def report_lines(report: ForensicReport) -> list[str]:
         "took": f"{report.seconds:.2f} s on {report.device}",
     }
     lines = [f"step {report.step}"]
-    lines += [f"{name:<11}{plain(text)}" for name, text in facts.items() if text]
+    lines += [f"{plain(name):<10} {plain(text)}" for name, text in facts.items() if text]
     lines += _table("inputs of the operation", fault.inputs)
     return lines + _table("the batch", report.batch)
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 
-KnobValue = float | int | bool | str
+KnobValue: TypeAlias = float | int | bool | str
 """The value of a knob: a number, a whole number, on or off, or a choice."""
 
 

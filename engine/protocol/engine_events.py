@@ -32,6 +32,14 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandRefused:
+    """A command was refused and changed nothing; the reason is stored with it."""
+
+    op: str
+    args: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """Training begins at this step.
 
@@ -258,3 +266,30 @@ class RunFailed:
     """The engine raised an exception; console.log has the traceback."""
 
     error: str
+
+
+Fact = (
+    CommandRefused
+    | RunStarted
+    | ConfigChanged
+    | TaskDescribed
+    | KnobDeclared
+    | WeightsInherited
+    | ActivityChanged
+    | EpochCompleted
+    | ValidationCompleted
+    | CheckpointSaved
+    | CheckpointFailed
+    | CheckpointDamaged
+    | RolledBack
+    | StepSkipped
+    | SampleRejected
+    | AlertRaised
+    | SpikeDetected
+    | FaultNamed
+    | ProbationStarted
+    | ProbationEnded
+    | AutopilotDecided
+    | RunFinished
+    | RunFailed
+)

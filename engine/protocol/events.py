@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from engine.protocol.commands import KnobValue
-from engine.protocol.engine_events import (
-    Activity,
-    ActivityChanged,
-    AlertRaised,
-    AutopilotDecided,
-    CheckpointDamaged,
-    CheckpointFailed,
-    CheckpointSaved,
-    ConfigChanged,
-    EpochCompleted,
-    FaultNamed,
-    KnobDeclared,
-    ProbationEnded,
-    ProbationStarted,
-    RolledBack,
-    RunFailed,
-    RunFinished,
-    RunStarted,
-    SampleRejected,
-    SpikeDetected,
-    StepSkipped,
-    TaskDescribed,
-    ValidationCompleted,
-    WeightsInherited,
-)
+from engine.protocol.engine_events import *  # noqa: F403 - so that all events have one namespace
+from engine.protocol.engine_events import Activity, Fact
 
 # --- steering events, one per command ---------------------------------------------------
 
@@ -224,14 +200,6 @@ class StopRequested:
     after: str = Activity.STOPPING.value
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRefused:
-    """A command was refused and changed nothing; the reason is stored with it."""
-
-    op: str
-    args: Mapping[str, object]
-
-
 SteeringEvent = (
     Paused
     | Resumed
@@ -276,32 +244,6 @@ LASTING_EVENTS: Final = (
     KnobSet,
 )
 """Steering events with a lasting effect. Their values are absolute: applying one twice has no further effect."""
-
-Fact = (
-    CommandRefused
-    | RunStarted
-    | ConfigChanged
-    | TaskDescribed
-    | KnobDeclared
-    | WeightsInherited
-    | ActivityChanged
-    | EpochCompleted
-    | ValidationCompleted
-    | CheckpointSaved
-    | CheckpointFailed
-    | CheckpointDamaged
-    | RolledBack
-    | StepSkipped
-    | SampleRejected
-    | AlertRaised
-    | SpikeDetected
-    | FaultNamed
-    | ProbationStarted
-    | ProbationEnded
-    | AutopilotDecided
-    | RunFinished
-    | RunFailed
-)
 
 Event = SteeringEvent | Fact
 

@@ -52,7 +52,7 @@ class ReplayQueue:
         """Return whether a recorded action is due at this boundary."""
         if not self._waiting or self._waiting[0].step > self._recorder.state.step:
             return False
-        return not (self._waiting[0].settled and self._checkpointer.validation_due)
+        return not (self._waiting[0].settled and self._checkpointer.memory.validation_due)
 
     def carry_out(self) -> None:
         """Repeat the due actions. Raises CheckpointDamagedError if a rollback's checkpoint is missing."""

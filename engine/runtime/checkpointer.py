@@ -34,10 +34,7 @@ from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and roll back to one of them.
-
-    `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it.
-    """
+    """Write the checkpoints of one run, and roll back to one of them."""
 
     def __init__(
         self,
@@ -53,7 +50,6 @@ class Checkpointer:
         self.recorder = recorder
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
-        self.validation_due = False
         self.validator = validator
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
@@ -81,7 +77,7 @@ class Checkpointer:
             "step": state.step,
             "state": state_to_text(state),
             "config": dump_config(self.config),
-            "validation_due": self.validation_due,
+            "validation_due": self.memory.validation_due,
             "books": to_text(self.memory.state_dict()),
             "good": good,
             **self.train_state.snapshot(),
@@ -159,7 +155,7 @@ class Checkpointer:
         self.train_state.restore(payload, state)
         set_aside(self.directory, after_step=step)
         self.recorder.open_branch(step)
-        self.validation_due = bool(payload["validation_due"])
+        self.memory.validation_due = bool(payload["validation_due"])
         self.memory.rewind(from_text(payload["books"]))
         self.validator.forget_after(step)
         self.recorder.update(step=step, epoch=self.train_state.epoch)
@@ -168,7 +164,7 @@ class Checkpointer:
 
     def take_up(self, payload: Mapping[str, Any]) -> None:
         """Resume from a checkpoint, with its pending validation and the saved memory."""
-        self.validation_due = bool(payload["validation_due"])
+        self.memory.validation_due = bool(payload["validation_due"])
         self.memory.load_state_dict(from_text(payload["books"]))
         self.validator.forget_after(int(payload["step"]))
         self._take_stock(payload)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 
 from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
@@ -24,15 +22,6 @@ from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
 
 _PAUSE_POLL_SECONDS = 0.02
-
-
-@dataclass(slots=True)
-class _Epoch:
-    """The current epoch: its start, and the sum of its finite losses."""
-
-    started: float
-    loss_sum: float = 0.0
-    count: int = 0
 
 
 class Loop:
@@ -55,10 +44,8 @@ class Loop:
         self._step_monitor = step_monitor
         self._upkeep = Upkeep(checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
-        self._in_flight: deque[Launched] = deque()
         self._lag = 1 if train_state.device.type == "cuda" else 0
-        self._last_end = time.perf_counter()
-        self._epoch = _Epoch(self._last_end)
+        self._last_end = self._epoch_start = time.perf_counter()
 
     def train(self) -> str:
         """Train to the end and return the reason of the end. Raises TrainingDivergedError."""
@@ -78,14 +65,14 @@ class Loop:
         self._checkpointer.note_written()
         self._upkeep.observe()
         if self._commands.is_waiting():
-            self._settle(0)
+            self._step_monitor.settle()
             self._commands.process_pending()
         state = self._recorder.state
         if state.activity is Activity.STOPPING:
             return "stopped"
         if state.activity is Activity.PAUSED:
             self._stand_still()
-        elif self._checkpointer.validation_due:
+        elif self._checkpointer.memory.validation_due:
             self._end_epoch()
         elif self._is_complete():
             return "complete"
@@ -122,14 +109,14 @@ class Loop:
             evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
             pending = self._train_state.train_step.run(drawn.batches, plan)
             now = time.perf_counter()
-            self._in_flight.append(self._launched(pending, evidence, now))
+            self._step_monitor.add(self._launched(pending, evidence, now))
             self._last_end = now
             self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=plan.lr, doing="")
-        self._settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
+        self._step_monitor.settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
         if drawn.batches:
             self._count_down()
         if drawn.ends_epoch:
-            self._checkpointer.validation_due = True
+            self._checkpointer.memory.validation_due = True
         elif drawn.batches and self._checkpoint_is_due():
             self._checkpointer.checkpoint("step")
 
@@ -143,7 +130,7 @@ class Loop:
                 state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
             )
         except DataGoneError as error:
-            self._settle(0)
+            self._step_monitor.settle()
             self._supply.wait(error)
             return None
         if drawn is not None:
@@ -164,14 +151,6 @@ class Loop:
         every = self._config.checkpoint.every_steps
         return every > 0 and self._recorder.state.step % every == 0
 
-    def _settle(self, lag: int) -> None:
-        """Process the reports of all steps except the newest `lag`."""
-        while len(self._in_flight) > lag:
-            report = self._step_monitor.process(self._in_flight.popleft(), self._in_flight)
-            if report.finite and report.weights_finite:
-                self._epoch.loss_sum += report.loss
-                self._epoch.count += 1
-
     def _count_down(self) -> None:
         left = self._recorder.state.steps_until_pause
         if left is None:
@@ -179,7 +158,7 @@ class Loop:
         if left > 1:
             self._recorder.update(steps_until_pause=left - 1)
         else:
-            self._settle(0)
+            self._step_monitor.settle()
             self._recorder.record_event(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
 
     def _report_rejections(self, rejections: Iterable[Rejection]) -> None:
@@ -194,8 +173,7 @@ class Loop:
         A resume repeats it if a stop interrupted it.
         """
         done = round(self._train_state.progress)
-        seconds = time.perf_counter() - self._epoch.started
-        mean = self._epoch.loss_sum / self._epoch.count if self._epoch.count else float("nan")
+        seconds = time.perf_counter() - self._epoch_start
         best = False
         if done % self._config.validation.every_epochs == 0 or self._is_complete():
             before = self._recorder.state.best_score
@@ -209,9 +187,9 @@ class Loop:
             self._recorder.record_event(summary)
             self._step_monitor.note_validation(summary)
             best = self._recorder.state.best_score != before
-        self._checkpointer.validation_due = False
-        self._recorder.record_event(EpochCompleted(done - 1, seconds, mean))
-        self._epoch = _Epoch(time.perf_counter())
+        self._checkpointer.memory.validation_due = False
+        self._recorder.record_event(EpochCompleted(done - 1, seconds, self._step_monitor.close_epoch()))
+        self._epoch_start = time.perf_counter()
         self._step_monitor.measure_gate()
         self._recorder.update(total_steps=self._train_state.total_steps(self._recorder.state))
         self._recorder.watch_writers()

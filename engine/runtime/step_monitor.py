@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from engine.config.tree import RunConfig
@@ -10,11 +11,12 @@ from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
 from engine.outputs.system_load import SystemLoad
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
+from engine.protocol.task_spec import TaskSpec
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.supervision.gate import gate_checks
 from engine.supervision.guardian_types import StepObservation
-from engine.supervision.run_memory import RunMemory
+from engine.supervision.run_memory import EpochLoss, RunMemory
 from engine.training.device import gpu_uuid
 from engine.training.step import PendingReport, StepReport
 from engine.training.train_state import TrainState
@@ -36,7 +38,7 @@ class Launched:
 
 
 class StepMonitor:
-    """Process the reports of steps, in their order."""
+    """Hold the steps in flight, and process their reports in their order."""
 
     def __init__(
         self,
@@ -51,14 +53,26 @@ class StepMonitor:
         self._recorder = recorder
         self._memory = memory
         self._supervisor = supervisor
+        self._in_flight: deque[Launched] = deque()
         self.forensics = Forensics(recorder.journal.path.parent, config, train_state, memory)
         self.load = SystemLoad(gpu_uuid(train_state.device))
 
-    def process(self, step: Launched, later: Collection[Launched]) -> StepReport:
-        """Record and monitor the report of `step`; `later` are the steps launched since.
+    def add(self, step: Launched) -> None:
+        """Queue a step until its report is processed."""
+        self._in_flight.append(step)
 
-        Raises TrainingDivergedError.
-        """
+    def settle(self, lag: int = 0) -> None:
+        """Process the reports of all steps except the newest `lag`. Raises TrainingDivergedError."""
+        while len(self._in_flight) > lag:
+            self._process(self._in_flight.popleft())
+
+    def close_epoch(self) -> float:
+        """Return the mean of the epoch's finite losses, NaN without any, and begin the next epoch."""
+        closed, self._memory.epoch_loss = self._memory.epoch_loss, EpochLoss()
+        return closed.mean
+
+    def _process(self, step: Launched) -> None:
+        """Record and monitor the report of `step`."""
         report = step.pending.resolve()
         observed = self._record(step, report)
         for event in observed:
@@ -73,11 +87,11 @@ class StepMonitor:
         if report.finite and report.weights_finite:
             self._memory.skipped_in_a_row = 0
             self._memory.clean_steps += 1
+            self._memory.epoch_loss.add(report.loss)
         else:
-            observation = self._look_into(observation, step, report, later)
+            observation = self._look_into(observation, step, report)
         self._supervisor.on_step(observation)
         self._look_through_gate(report, step.pending.plan.weights)
-        return report
 
     def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
         """Record the step's row and the measured state. Return the events of the monitors."""
@@ -104,9 +118,7 @@ class StepMonitor:
 
     # --- non-finite steps -----------------------------------------------------------------
 
-    def _look_into(
-        self, observation: StepObservation, step: Launched, report: StepReport, later: Collection[Launched]
-    ) -> StepObservation:
+    def _look_into(self, observation: StepObservation, step: Launched, report: StepReport) -> StepObservation:
         """Report the non-finite values and their origin.
 
         Raises TrainingDivergedError if too many steps in a row were skipped.
@@ -117,8 +129,9 @@ class StepMonitor:
         skipped = describe_skip(report, step.evidence.sample_ids)
         self._recorder.record_event(skipped)
         if memory.note_alert(_NON_FINITE):
-            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", _REMEDY))
-        found = self._name_fault(step, report, later)
+            remedy = _remedy(self._recorder.state.spec)
+            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", remedy))
+        found = self._name_fault(step, report)
         if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
                 f"{memory.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
@@ -146,12 +159,12 @@ class StepMonitor:
         by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
         return by_scaling and not report.bad_terms and report.weights_finite
 
-    def _name_fault(self, step: Launched, report: StepReport, later: Collection[Launched]) -> Findings | None:
+    def _name_fault(self, step: Launched, report: StepReport) -> Findings | None:
         """Replay the step if its kind of fault is new.
 
         Return `None` if not. Steps launched since may have changed the weights.
         """
-        moved = any(other.pending.resolve().finite for other in later)
+        moved = any(other.pending.resolve().finite for other in self._in_flight)
         found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
         if found is not None:
             self._recorder.record_event(found.named)
@@ -188,10 +201,13 @@ class StepMonitor:
 
 _GATE_EVERY = 10
 _NON_FINITE = "non-finite step"
-_REMEDY = (
-    "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
-    "or disable the refinement named"
-)
+
+
+def _remedy(spec: TaskSpec) -> str:
+    return (
+        "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
+        f"or disable the {spec.component_noun} named"
+    )
 
 
 def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:

@@ -161,8 +161,9 @@ def _count(memory: GuardianState, observation: StepObservation, settings: Recove
 
 def _diagnosis(tried: str, state: RunState) -> str:
     return (
-        f"{tried}; no refinement that is on is to blame. Resume from {state.good_checkpoint or 'an earlier run'} with "
-        f"a lower learning rate or a larger batch; `{program_name()} diagnose` replays the fault"
+        f"{tried}; no {state.spec.component_noun} that is on is to blame. Resume from "
+        f"{state.good_checkpoint or 'an earlier run'} with a lower learning rate or a larger batch; "
+        f"`{program_name()} diagnose` replays the fault"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from engine.protocol.events import AlertRaised
+from engine.protocol.task_spec import TaskSpec
 from engine.supervision.gate import slope_with_error
 from engine.supervision.step_metrics import Latch, StepMetrics
 
@@ -51,7 +52,7 @@ class PlateauMonitor:
             f"the loss stays at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by {fall:.2%} "
             f"of that, give or take {least - fall:.2%}, at a learning rate of {lr:.2e}"
         )
-        return (AlertRaised("plateau", message, _REMEDY, at_step=observed.number),)
+        return (AlertRaised("plateau", message, _remedy(observed.state.spec), at_step=observed.number),)
 
     def reset(self) -> None:
         """Forget the history; see `Monitor.reset`."""
@@ -59,7 +60,8 @@ class PlateauMonitor:
         self._sum, self._count = 0.0, 0
 
 
-_REMEDY = (
-    "monitor the loss components against their chance levels; after stable training gradually enable more refinements "
-    "(promote), or raise the learning rate if it was lowered"
-)
+def _remedy(spec: TaskSpec) -> str:
+    return (
+        "monitor the loss components against their chance levels; after stable training gradually enable more "
+        f"{spec.component_noun}s (promote), or raise the learning rate if it was lowered"
+    )

@@ -114,7 +114,8 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             0.05,
             lambda observed: not observed.is_finite,
             lambda share, observed: f"{share:.0%} of the newest 100 steps were not finite and changed nothing",
-            "further reduce the learning rate (to 1e-6); check which refinement module causes the instability",
+            "further reduce the learning rate (to 1e-6); "
+            f"check which {spec.component_noun} module causes the instability",
         )
     )
     yield ShareMonitor(

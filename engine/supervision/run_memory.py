@@ -28,6 +28,24 @@ class _Diagnosed:
     index: int
 
 
+@dataclass(slots=True)
+class EpochLoss:
+    """Sum and number of the finite losses of one epoch."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, loss: float) -> None:
+        """Add a finite loss."""
+        self.total += loss
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        """Mean of the losses; NaN without any."""
+        return self.total / self.count if self.count else math.nan
+
+
 @dataclass(frozen=True, slots=True)
 class _Saved:
     """The memory in a checkpoint; a checkpoint of an earlier version lacks the later fields."""
@@ -48,6 +66,7 @@ class _Saved:
     warned_at: int | None = None
     diagnosed: tuple[_Diagnosed, ...] = ()
     is_validation_doubted: bool = False
+    epoch_loss: EpochLoss = field(default_factory=EpochLoss)
 
 
 class RunMemory:
@@ -57,7 +76,8 @@ class RunMemory:
     of a run that has learned nothing. `alerted` holds the kinds of alert that are raised once in a run. `warned_at` is
     the step of the last warning from a guardian that is off; `None` before the first. `diagnosed_at` is the index of
     the newest step with a diagnosed fault, by kind. `is_validation_doubted` is whether the newest validation was not
-    finite.
+    finite. `epoch_loss` is that of the current epoch. `validation_due` is whether an epoch has ended without its
+    validation; a checkpoint contains it as a field of its own.
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec, baseline: Baseline | None = None):
@@ -72,6 +92,8 @@ class RunMemory:
         self.warned_at: int | None = None
         self.diagnosed_at: dict[FaultKind, int] = {}
         self.is_validation_doubted = False
+        self.epoch_loss = EpochLoss()
+        self.validation_due = False
         self._alerted: set[str] = set()
 
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
@@ -104,6 +126,7 @@ class RunMemory:
             warned_at=self.warned_at,
             diagnosed=tuple(_Diagnosed(kind, index) for kind, index in self.diagnosed_at.items()),
             is_validation_doubted=self.is_validation_doubted,
+            epoch_loss=self.epoch_loss,
         )
         return cast(dict[str, Json], to_json(saved))
 
@@ -128,6 +151,7 @@ class RunMemory:
 
     def _restore_window(self, saved: _Saved) -> None:
         self.clean_steps, self.phase = saved.clean_steps, saved.phase
+        self.epoch_loss = saved.epoch_loss
         self.window.clear()
         self.window.losses.extend(saved.losses)
         self.window.grad_norms.extend(saved.grad_norms)

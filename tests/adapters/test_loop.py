@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -311,7 +312,7 @@ def test_pause_step_and_resume(runs: Path) -> None:
                 Later(0.4, lambda: send(cockpit, c.Resume())).start()
 
         training.run(cockpit, 1, each)
-    gaps = {step: after - before for (_, before), (step, after) in zip(at, at[1:], strict=False)}
+    gaps = {step: after - before for (_, before), (step, after) in itertools.pairwise(at)}
     assert max(gaps, key=lambda step: gaps[step]) == 6, "paused after the two granted steps, 4 and 5"
     assert gaps[6] > 0.2
     assert [type(event) for event in events(runs / "one", e.StepsGranted, e.Paused, e.Resumed)] == [

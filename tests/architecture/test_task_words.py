@@ -25,6 +25,12 @@ WIRE: Final = ROOT / "engine" / "protocol" / "wire.py"
 FORMER: Final = f"{WIRE.relative_to(ROOT)}: 'miou'"
 """The field of earlier journals that the wire format still reads."""
 
+FIELDS: Final = {
+    FORMER,
+    "engine/runtime/start/resume.py: 'refinements'",  # the field of the state
+    "engine/outputs/fault_report.py: 'refinement'",  # the noun of reports that lack it
+}
+
 
 def test_no_name_of_the_person_task_is_a_literal_of_generic_code() -> None:
     paths = [*_files("engine"), *_files("cockpit")]
@@ -32,8 +38,9 @@ def test_no_name_of_the_person_task_is_a_literal_of_generic_code() -> None:
     assert set(_found(NAMES, paths)) <= {FORMER}
 
 
-def test_the_cockpit_says_component_and_sample_with_the_words_of_the_spec() -> None:
+def test_generic_code_says_component_and_sample_with_the_words_of_the_spec() -> None:
     assert _found(NOUNS, _files("cockpit")) == []
+    assert set(_found(NOUNS, _files("engine"))) == FIELDS
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,10 @@ def _weights(directory: Path) -> Mapping[str, torch.Tensor]:
     return load_checkpoint(list_checkpoints(directory / CHECKPOINTS)[-1])["model"]
 
 
+def _mean_losses(directory: Path) -> list[float]:
+    return [entry.event.mean_loss for entry in _events(directory, e.EpochCompleted)]  # type: ignore[union-attr]
+
+
 def _same_weights(left: Path, right: Path) -> bool:
     mine, theirs = _weights(left), _weights(right)
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -155,6 +159,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(finished: Path, tmp_pa
     assert all(entry.event.good for entry in _events(directory, e.CheckpointSaved))  # type: ignore[union-attr]
     for name in ("loss/total", "grad_norm/total", "lr", "val/loss", "val/miou"):
         assert _series(directory, name) == _series(finished, name), name
+    assert _mean_losses(directory) == _mean_losses(finished)
     assert _same_weights(directory, finished)
 
 

@@ -108,11 +108,14 @@ def test_where_nothing_is_to_blame_it_gives_up_and_says_where_the_fault_began() 
     assert "after 2 attempts" in last.give_up
     assert "div in extractor.stage (backward), loss term dice" in last.give_up
     assert "step-00000010.pt" in last.give_up
+    assert "no refinement that is on is to blame" in last.give_up
 
 
 def test_a_refinement_that_is_off_already_is_not_to_blame() -> None:
     state = replace(STATE, refinements=refinements_of(1))
     assert wanted(_rotten(), state)[-1].give_up
+    other = replace(state, spec=replace(state.spec, component_noun="component"))
+    assert "no component that is on is to blame" in wanted(_rotten(), other)[-1].give_up
 
 
 def test_the_replay_says_who_is_to_blame_even_of_steps_that_were_not_replayed() -> None:

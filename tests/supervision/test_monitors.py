@@ -129,6 +129,17 @@ def test_a_loss_that_stands_still_is_a_plateau_unless_the_learning_rate_is_tiny(
     assert _watched(still, config=small_config(guard={"plateau_steps": 0})) == []
 
 
+@pytest.mark.parametrize("noun", ["refinement", "component"])
+def test_remedies_call_components_as_the_task_calls_them(noun: str) -> None:
+    spec = replace(SPEC, component_noun=noun)
+    rows = _rows(500, lambda n, row: {**row, "loss/total": 1.5, "skipped": float(n < 60)})
+    watch, state = MonitorSuite(CONFIG, spec), replace(STATE, spec=spec)
+    events = [event for n, row in enumerate(rows, 1) for event in watch.observe(n, row, state, seconds=0.1)]
+    remedies = {alert.kind: alert.remedy for alert in _alerts(events)}
+    assert f"check which {noun} module" in remedies["skipped steps"]
+    assert f"enable more {noun}s (promote)" in remedies["plateau"]
+
+
 def test_a_loss_of_nothing_but_zeros_is_no_plateau() -> None:
     weightless = _rows(500, lambda n, row: {**row, "loss/total": 0.0})
     assert [alert for alert in _alerts(_watched(weightless)) if alert.kind == "plateau"] == []

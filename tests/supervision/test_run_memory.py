@@ -8,7 +8,7 @@ from engine.protocol.codec import from_text, to_text
 from engine.protocol.engine_events import ValidationCompleted
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.guardian_types import BadStep, GuardianState
-from engine.supervision.run_memory import FaultKind, RunMemory
+from engine.supervision.run_memory import EpochLoss, FaultKind, RunMemory
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
 from tests.small import small_config
@@ -25,6 +25,7 @@ def filled() -> RunMemory:
     memory.phase, memory.clean_steps, memory.skipped_in_a_row = 2, 7, 3
     memory.guardian = GuardianState(bad=(BadStep(9, ("a#0",)),), spikes=(4,), attempts=2, farthest=9, refinement="x")
     memory.warned_at, memory.diagnosed_at, memory.is_validation_doubted = 40, {KIND: 8}, True
+    memory.epoch_loss = EpochLoss(0.1 + 0.2, 2)
     assert memory.note_alert("non-finite step")
     memory.autopilot = AutopilotState(failures=(2, 2), retry_at=300, said="waits phase 2", said_at=200)
     return memory
@@ -38,21 +39,24 @@ def test_books_are_opened_again_as_they_were_closed() -> None:
     assert memory.guardian == filled().guardian and memory.autopilot == filled().autopilot
     assert memory.warned_at == 40 and memory.diagnosed_at == {KIND: 8} and memory.is_validation_doubted
     assert not memory.note_alert("non-finite step") and memory.note_alert("another")
+    assert memory.epoch_loss == EpochLoss(0.1 + 0.2, 2)
 
 
 def test_the_memory_of_an_earlier_version_is_read() -> None:
-    late = ("alerted", "warned_at", "diagnosed", "is_validation_doubted")
+    late = ("alerted", "warned_at", "diagnosed", "is_validation_doubted", "epoch_loss")
     earlier = {name: value for name, value in filled().state_dict().items() if name not in late}
     memory = RunMemory(CONFIG, SPEC)
     memory.load_state_dict(earlier)
     assert memory.clean_steps == 7 and memory.guardian == filled().guardian
     assert memory.warned_at is None and not memory.diagnosed_at and memory.note_alert("non-finite step")
+    assert math.isnan(memory.epoch_loss.mean)
 
 
 def test_a_rollback_leaves_what_the_guardian_and_the_autopilot_remember() -> None:
     memory = filled()
     memory.rewind(RunMemory(CONFIG, SPEC).state_dict())
     assert memory.clean_steps == 0 and not memory.window.losses and not memory.window.mious
+    assert memory.epoch_loss == EpochLoss()
     assert memory.guardian.attempts == 2 and memory.autopilot.retry_at == 300 and memory.skipped_in_a_row == 3
     assert memory.warned_at == 40 and memory.diagnosed_at == {KIND: 8} and memory.is_validation_doubted
     assert not memory.note_alert("non-finite step")

@@ -18,6 +18,7 @@ from engine.config.load import load_config, read_resolved
 from engine.config.tree import RunConfig
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
+from engine.outputs.fault_report import REPORT_TEXT
 from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
 from engine.protocol import events as e
 from engine.protocol.command_syntax import COMMAND_WORDS, parse_command
@@ -139,6 +140,10 @@ def test_nan_in_a_term_is_named_and_rolled_back(tmp_path: Path, monkeypatch: pyt
     assert (named.term, named.refinement, named.direction) == ("redraw_error", "redraw", "forward")
     assert named.operation == "log"
     assert entries(tmp_path / "run", e.RolledBack)
+    alerts = [entry.event for entry in entries(tmp_path / "run", e.AlertRaised)]
+    assert any("disable the component named" in alert.remedy for alert in alerts)  # type: ignore[union-attr]
+    report = (tmp_path / "run" / named.folder / REPORT_TEXT).read_text(encoding="utf-8")
+    assert "\ncomponent  redraw\n" in report and "refinement" not in report
 
 
 def test_nan_in_an_input_is_named_with_its_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,13 @@ def test_every_lasting_event_is_marked_listed_as_a_change_and_taken_back_or_told
     assert [info.kind for info in lasting if info.mark is None or info.changes is None or info.undo is None] == []
 
 
+def test_what_is_marked_as_a_change_is_what_a_resume_repeats() -> None:
+    changes = {info.kind for info in REGISTRY if info.mark is not None and info.mark.is_change}
+    assert changes == {*e.LASTING_EVENTS, e.RolledBack}
+
+
 def test_an_event_that_opens_an_incident_is_an_alert() -> None:
-    assert {info.severity for info in REGISTRY if info.is_trouble} == {Severity.ALERT}
+    assert {info.severity for info in REGISTRY if info.trouble is not None} == {Severity.ALERT}
 
 
 def test_the_examples_cover_every_event() -> None:

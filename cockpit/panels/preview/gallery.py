@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from engine.errors import UserError
 from engine.outputs.preview_file import MAX_CLASSES, Preview, preview_steps, read_previews
+
+NOT_YET: Final = "no pictures yet: each validation writes some"
+NO_PREVIEWS: Final = "no pictures: the task has no previews"
 
 
 class Gallery:
@@ -19,10 +23,11 @@ class Gallery:
         self.previews: tuple[Preview, ...] = ()
         self.number = 0
         """Number of the selected sample, from 0."""
-        self.notice = "no pictures yet: a task with previews writes them at each validation"
+        self.notice = NOT_YET
         """Reason for an empty selection; empty string otherwise."""
         self._run_dir: Path | None = None
         self._num_classes = MAX_CLASSES
+        self._has_previews = True
         self._follows = True
 
     @property
@@ -30,11 +35,13 @@ class Gallery:
         """Return the selected sample, or `None`."""
         return self.previews[self.number] if self.previews else None
 
-    def open(self, run_dir: Path, num_classes: int = MAX_CLASSES) -> bool:
+    def open(self, run_dir: Path, num_classes: int = MAX_CLASSES, *, has_previews: bool = True) -> bool:
         """Read the pictures of that run, of a task with `num_classes` classes; return whether the selection changed."""
-        if (run_dir, num_classes) == (self._run_dir, self._num_classes):
+        if (run_dir, num_classes, has_previews) == (self._run_dir, self._num_classes, self._has_previews):
             return self.look()
         self.__init__()
+        self._has_previews = has_previews
+        self.notice = NOT_YET if has_previews else NO_PREVIEWS
         self._num_classes = num_classes
         self._run_dir = run_dir
         self.look()

@@ -123,7 +123,8 @@ class PreviewPanel(Panel, can_focus=True):
         is_new = session.spec != self._spec
         if is_new:
             self._spec, self._palette = session.spec, palette_of(session.spec.classes)
-        if self._gallery.open(session.run_dir, len(self._spec.classes) or MAX_CLASSES) or is_new:
+        num_classes = len(self._spec.classes) or MAX_CLASSES
+        if self._gallery.open(session.run_dir, num_classes, has_previews=session.has_previews) or is_new:
             self._show()
 
     def _look(self) -> None:

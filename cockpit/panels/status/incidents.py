@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cockpit.console.incident_text import what_of
-from cockpit.session.incidents.incidents import NOT_FINITE, Incident
+from cockpit.session.incidents.incidents import Incident
+from cockpit.text.event_info import NOT_FINITE
 from cockpit.text.format import escape_control, number
 from engine.protocol import events as e
 from engine.protocol.task_spec import TaskSpec

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cockpit.session.checkpoints import step_of
-from cockpit.session.incidents.incidents import NOT_FINITE, UNSTABLE, Incident
+from cockpit.session.incidents.incidents import Incident
 from cockpit.text.command_text import changes_nothing, title
+from cockpit.text.event_info import NOT_FINITE, UNSTABLE
 from cockpit.text.format import number, rate
 from engine.protocol import commands as c
 from engine.protocol import events as e

@@ -8,27 +8,12 @@ from functools import partial
 from typing import Final
 
 from cockpit.session.incidents.causes import Cause, Causes
+from cockpit.text.event_info import NOT_FINITE, UNSTABLE, Trouble
 from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.commands import GUARDIAN
 
-NOT_FINITE: Final = "not finite"
-UNSTABLE: Final = "unstable"
-_DISK: Final = "disk"
-
-_UNSTABLE_KINDS: Final = frozenset(
-    {
-        "exploding module",
-        "dead module",
-        "vanishing module",
-        "gradient norm",
-        "loss clamp",
-        "skipped steps",
-        "guardian is off",
-        "validation",
-    }
-)
-_DISK_KINDS: Final = frozenset({"journal", "tensorboard"})
 _NEAR_STEPS: Final = 20
 """Maximum steps between an alert and a later non-finite step or spike of the same incident, without a known cause."""
 _LINGERS_STEPS: Final = 200
@@ -80,9 +65,8 @@ class Incident:
 
 def is_alert(entry: Entry) -> bool:
     """Return whether an entry belongs to an incident; a rollback does if the guardian made it."""
-    if isinstance(entry.event, e.RolledBack):
-        return entry.actor == "guardian"
-    return info_of(entry.event).is_trouble
+    is_trouble = info_of(entry.event).trouble is not None
+    return is_trouble and (entry.actor == GUARDIAN or not isinstance(entry.event, e.RolledBack))
 
 
 def incidents_of(entries: Iterable[Entry]) -> tuple[Incident, ...]:
@@ -154,17 +138,18 @@ class Incidents:
         ]
 
     def _take(self, entry: Entry) -> None:
-        step, family = _step_of(entry), _family_of(entry)
-        cause = self._causes.of(step) if family == UNSTABLE else None
+        trouble = _trouble_of(entry)
+        step = trouble.at_step
+        cause = self._causes.of(step) if trouble.family == UNSTABLE else None
         for position in range(len(self.all) - 1, max(len(self.all) - _MOST_LOOKED_AT, 0) - 1, -1):
             known = self.all[position]
-            if _belongs(entry, step, cause, known):
-                self.all[position] = _joined(known, entry, step)
+            if _belongs(entry, trouble, cause, known):
+                self.all[position] = _joined(known, entry, trouble)
                 self.numbers[entry.id] = known.number
                 return
-        tally = _tallied(None, entry, step)
+        tally = _tallied(None, entry, trouble)
         number = self.numbers[entry.id] = len(self.all) + 1
-        self.all.append(Incident(number, family, cause, step, step, step, (entry,), (tally,)))
+        self.all.append(Incident(number, trouble.family, cause, step, step, step, (entry,), (tally,)))
 
 
 def _is_of_another_branch(branch: int, incident: Incident) -> bool:
@@ -176,26 +161,26 @@ def _began_after(step: int, incident: Incident) -> bool:
     return incident.first_step > step
 
 
-def _belongs(entry: Entry, step: int, cause: Cause | None, known: Incident) -> bool:
+def _belongs(entry: Entry, trouble: Trouble, cause: Cause | None, known: Incident) -> bool:
     """Return the incident with the same cause, also of before a resume; without a cause, the recent open one."""
     if isinstance(entry.event, e.RunFailed):
         return known.family == UNSTABLE and not known.is_over and "not finite" in entry.event.error
-    if _family_of(entry) != known.family:
+    if trouble.family != known.family:
         return False
     if known.family != UNSTABLE:
         return not known.is_over
     if cause is not None:
         return known.cause is not None and known.cause.key == cause.key
-    kind = kind_of(entry)
-    reach = _NEAR_STEPS if kind == NOT_FINITE or kind.startswith("spike ") else _LINGERS_STEPS
-    return not known.is_over and known.back_to <= step <= known.last_step + reach
+    is_sudden = trouble.kind == NOT_FINITE or isinstance(entry.event, e.SpikeDetected)
+    reach = _NEAR_STEPS if is_sudden else _LINGERS_STEPS
+    return not known.is_over and known.back_to <= trouble.at_step <= known.last_step + reach
 
 
-def _joined(known: Incident, entry: Entry, step: int) -> Incident:
+def _joined(known: Incident, entry: Entry, trouble: Trouble) -> Incident:
     """Return the incident with one more entry; the newest of a kind and a place replaces the former ones."""
-    kind = kind_of(entry)
+    step = trouble.at_step
     kept = [old for old in known.entries if _mark(old) != _mark(entry)]
-    tally = known.tally(kind)
+    tally = known.tally(trouble.kind)
     others = [other for other in known.tallies if other is not tally]
     back_to = entry.event.after if isinstance(entry.event, e.RolledBack) else known.back_to
     return replace(
@@ -204,19 +189,20 @@ def _joined(known: Incident, entry: Entry, step: int) -> Incident:
         last_step=max(step, known.last_step),
         back_to=min(back_to, step, known.back_to),
         entries=(*kept, entry)[-_MOST_MEMBERS:],
-        tallies=(*others, _tallied(tally, entry, step)),
+        tallies=(*others, _tallied(tally, entry, trouble)),
         count=known.count + 1,
         is_over=False,
     )
 
 
 def _mark(entry: Entry) -> tuple[str, str, type]:
-    return kind_of(entry), _place_of(entry), type(entry.event)
+    trouble = _trouble_of(entry)
+    return trouble.kind, trouble.place, type(entry.event)
 
 
-def _tallied(tally: Tally | None, entry: Entry, step: int) -> Tally:
+def _tallied(tally: Tally | None, entry: Entry, trouble: Trouble) -> Tally:
     """Return the tally of the kind of `entry`, with it. An explanation of a counted step is not counted again."""
-    kind, place = kind_of(entry), _place_of(entry)
+    kind, place, step = trouble.kind, trouble.place, trouble.at_step
     if tally is None:
         return Tally(kind, step, step, 1, (place,) if place else ())
     explains = kind == NOT_FINITE and not isinstance(entry.event, e.StepSkipped)
@@ -230,50 +216,9 @@ def _tallied(tally: Tally | None, entry: Entry, step: int) -> Tally:
     )
 
 
-def kind_of(entry: Entry) -> str:
-    """Return the kind of an entry: `NOT_FINITE`, 'spike' and the metric, the kind of an alert, or an event."""
-    match entry.event:
-        case e.StepSkipped() | e.FaultNamed():
-            return NOT_FINITE
-        case e.AlertRaised(kind=kind):
-            return NOT_FINITE if kind == "fault" or "finite" in kind else kind
-        case e.SpikeDetected(metric=metric):
-            return f"spike {metric}"
-        case event:
-            return type(event).__name__
-
-
-def _family_of(entry: Entry) -> str:
-    """Return the family of kinds that share a cause, such as unstable training or a full disk."""
-    match entry.event:
-        case e.StepSkipped() | e.FaultNamed() | e.SpikeDetected() | e.RolledBack():
-            return UNSTABLE
-        case e.AlertRaised(kind=kind) if kind in _UNSTABLE_KINDS or kind_of(entry) == NOT_FINITE:
-            return UNSTABLE
-        case e.AlertRaised(kind=kind) if kind in _DISK_KINDS:
-            return _DISK
-        case e.AlertRaised(term=term, module=module) if term or module:
-            return UNSTABLE
-        case e.CheckpointFailed():
-            return _DISK
-        case _:
-            return kind_of(entry)
-
-
-def _place_of(entry: Entry) -> str:
-    """Return the module or loss term that an alert names; an empty string for none, and for alerts about steps."""
-    match entry.event:
-        case e.AlertRaised(module=module, term=term) if kind_of(entry) != NOT_FINITE:
-            return module or term
-        case _:
-            return ""
-
-
-def _step_of(entry: Entry) -> int:
-    match entry.event:
-        case e.AlertRaised(at_step=step) | e.FaultNamed(at_step=step) | e.SpikeDetected(at_step=step) if step:
-            return step
-        case e.RolledBack(before=before):
-            return before
-        case _:
-            return entry.step
+def _trouble_of(entry: Entry) -> Trouble:
+    """Return an alert as part of an incident, at its own step."""
+    describe = info_of(entry.event).trouble
+    assert describe is not None
+    trouble = describe(entry.event)
+    return trouble if trouble.at_step else replace(trouble, at_step=entry.step)

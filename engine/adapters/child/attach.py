@@ -175,7 +175,9 @@ def _networks_of(optimizer: torch.optim.Optimizer) -> dict[str, nn.Module]:
     wanted = {id(p) for group in optimizer.param_groups for p in group["params"]}
     modules = [candidate for candidate in gc.get_objects() if issubclass(type(candidate), nn.Module)]
     inner = {id(child) for module in modules for child in module.children()}
-    roots = [module for module in modules if id(module) not in inner and any(id(p) in wanted for p in module.parameters())]
+    roots = [
+        module for module in modules if id(module) not in inner and any(id(p) in wanted for p in module.parameters())
+    ]
     roots = list({id(unwrapped(root)): root for root in roots}.values())
     if len(roots) == 1:
         return {"": roots[0]}

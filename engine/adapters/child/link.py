@@ -43,7 +43,7 @@ class Link:
         self._rows.append(row)
 
     def at_boundary(self, step: int) -> dict[str, Any] | None:
-        """Say that the training holds after `step`, and wait for what is in force now; `None` if the cockpit is gone."""
+        """Say that the training holds after `step`, and return what is in force now; `None` without a cockpit."""
         self.is_asked = False
         self._answered.clear()
         self._flush()

@@ -31,9 +31,9 @@ class _Late:
 class DeviceUndo:
     """Lets an update of `optimizer` count only if a flag on the device is true.
 
-    A fused kernel reads the flag itself, but the state that it creates at its first step is not valid then (SGD's momentum
-    is uninitialized memory), and is dropped. For all others, weights and state are copied before the update and selected
-    after it; counters on the host are corrected before the next update, when the flag has arrived.
+    A fused kernel reads the flag itself, but state that it creates in such a step is not valid (SGD's momentum is
+    uninitialized memory) and is dropped. For all others, weights and state are copied before the update and selected
+    after it. Counters on the host are corrected before the next update, when the flag has arrived.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:

@@ -82,8 +82,8 @@ class OptimizerHooks:
     """Hooks on the optimizers of one training, until `remove`.
 
     `on_fault` receives an exception of these hooks; they then do nothing more. `judges_closures` is False for a trainer
-    that calls `judge` itself, inside the closure. `on_update` is called after each update. `rehearse` is called instead of
-    all else in a copy of the process that only repeats a step.
+    that calls `judge` itself, inside the closure. `on_update` is called after each update. In a copy of the
+    process that only repeats a step, `rehearse` is called instead of all else.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class OptimizerHooks:
 
     def watch(self, optimizer: torch.optim.Optimizer) -> None:
         """Put the hooks on `optimizer`. Raises TypeError unless it is a torch optimizer."""
-        if not isinstance(optimizer, torch.optim.Optimizer):
+        if not isinstance(optimizer, torch.optim.Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a {type(optimizer).__name__} is no torch.optim.Optimizer")
         if id(optimizer) in self._watched:
             return
@@ -284,6 +284,7 @@ class OptimizerHooks:
         if clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
             divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
         if divisor != 1.0:
+            assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
         self.update.norms.append(norms)

@@ -44,7 +44,7 @@ def _patch() -> None:
     torch.autograd.backward = _backward
     if _originals["clip"] is not None:
         clip_grad._clip_grads_with_norm_ = _clip  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
-    torch.amp.GradScaler.step = _scaled_step
+    torch.amp.GradScaler.step = _scaled_step  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _restore() -> None:

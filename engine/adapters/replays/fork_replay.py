@@ -72,8 +72,8 @@ class StepReplay:
     def batches(self, frame: FrameType | None, losses: Sequence[Tensor]) -> Generator[Any]:
         """Yield the kept batches to the loop's body, in the copy of the process, which ends with this generator.
 
-        `frame` is the loop's: an exception in it ends the copy too, before any handler runs. `losses` is where the scalars
-        on which `backward` is called appear.
+        `frame` is the loop's: an exception in it ends the copy too, before any handler runs. `losses` gets the
+        scalars on which `backward` is called.
         """
         self._losses = losses
         try:
@@ -126,7 +126,10 @@ class StepReplay:
 def fault_of(origin: Origin | None, terms: tuple[str, ...]) -> Fault:
     """Return the fault with this origin; `terms` are the loss terms that are not finite."""
     if origin is None:
-        return Fault(VANISHED, detail="the step was finite when it was repeated with the same batches, weights and random numbers")
+        return Fault(
+            VANISHED,
+            detail="the step was finite when it was repeated with the same batches, weights and random numbers",
+        )
     place = origin.place
     term = terms[0] if len(terms) == 1 else ""
     detail = ""
@@ -206,7 +209,11 @@ def _end_at_exceptions(frame: FrameType | None, end: Any) -> None:
     if frame is not None:
         frame.f_trace = trace
         frame.f_trace_lines = False
-        sys.settrace(lambda *_: None)
+        sys.settrace(_trace_nothing)
+
+
+def _trace_nothing(frame: FrameType, event: str, argument: Any) -> None:
+    """Trace no new frame: a global trace function must exist for the one of the loop to be called."""
 
 
 class _Together(nn.Module):

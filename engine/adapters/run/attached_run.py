@@ -6,7 +6,6 @@ monitors and reads the inbox. Commands are carried out by the training's thread,
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import threading
@@ -21,13 +20,13 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from engine.adapters.capabilities import Adapter
+from engine.adapters.hooks.gradient_reader import listed
+from engine.adapters.hooks.optimizer_hooks import Update
 from engine.adapters.replays.fork_replay import RunningReplay
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.findings import record_of
-from engine.adapters.capabilities import Adapter
-from engine.adapters.hooks.gradient_reader import listed
 from engine.adapters.run.mailbox import WatchedInbox
-from engine.adapters.hooks.optimizer_hooks import Update
 from engine.adapters.run.run_files import open_files
 from engine.config.tree import RunConfig
 from engine.forensics.investigate import APART, MOST_KINDS
@@ -39,7 +38,6 @@ from engine.protocol.state import Limits, RunState, with_decided
 from engine.protocol.task_spec import Metric, TaskSpec, Term
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor, HandedOver, RequestQueue
-from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.runtime.validator import Validates
 from engine.supervision.guardian_types import StepObservation
@@ -69,9 +67,9 @@ class StepReading:
     seconds: float
     wait: float = 0.0
     samples: int = 0
-    logged: Mapping[str, float | Tensor] = field(default_factory=lambda: dict[str, float | Tensor]())
-    weight_norms: Mapping[str, float] = field(default_factory=lambda: dict[str, float]())
-    terms: Mapping[str, float] = field(default_factory=lambda: dict[str, float]())
+    logged: Mapping[str, float | Tensor] = field(default_factory=dict[str, float | Tensor])
+    weight_norms: Mapping[str, float] = field(default_factory=dict[str, float])
+    terms: Mapping[str, float] = field(default_factory=dict[str, float])
     number: int = 0
     progress: float = 0.0
 
@@ -123,8 +121,8 @@ class AttachedRun:
         """Start the journal, with `state`, or go on from the checkpoint `payload`.
 
         With `is_resumed` and no payload, the training restores itself, and the journal goes on after the step of
-        `state`. `described` is what the user says of the run: program and configuration. Raises UserError if the directory is
-        in use or cannot be written.
+        `state`. `described` is the program and the user's configuration. Raises UserError if the directory is in use or
+        cannot be written.
         """
         opened = open_files(self.directory, state, described, is_resumed=is_resumed or payload is not None)
         self._files.callback(opened.close)
@@ -357,7 +355,7 @@ class AttachedRun:
     # --- faults -----------------------------------------------------------------------------
 
     def wants_replay(self, update: Update) -> bool:
-        """Return whether the fault of a skipped step is of a kind that was not diagnosed lately, and note that it is."""
+        """Return whether the fault of a skipped step was not diagnosed lately, and note that it is diagnosed now."""
         kind = (update.bad, (), (), ())
         last = self.memory.diagnosed_at.get(kind)
         if last is not None and 0 <= self._step - last < APART:

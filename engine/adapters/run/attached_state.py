@@ -93,7 +93,7 @@ class AttachedState:
 
     models: Mapping[str, nn.Module]
     hooks: OptimizerHooks
-    stateful: Mapping[str, Stateful] = field(default_factory=lambda: dict[str, Stateful]())
+    stateful: Mapping[str, Stateful] = field(default_factory=dict[str, Stateful])
     position: LoaderPosition = field(default_factory=LoaderPosition)
     total: int = 0
 
@@ -219,7 +219,9 @@ class AttachedState:
         """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
         for prefix, model in self.models.items():
             begin = f"{prefix}." if prefix else ""
-            own = {name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)}
+            own = {
+                name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)
+            }
             model.load_state_dict(own, strict=False)
         self.hooks.buffers.keep()
         for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
@@ -233,7 +235,7 @@ class AttachedState:
         self.adopt(state)
 
     def take_up_position(self, payload: Mapping[str, Any]) -> None:
-        """Go on reading where the checkpoint was written. A rollback does not: its batches go on from where they are."""
+        """Go on reading where the checkpoint was written. A rollback does not: it goes on with the next batch."""
         held = payload["position"]
         self.position = LoaderPosition(int(held["epoch"]), int(held["batches"]), 0, held["random"], held["state"])
 

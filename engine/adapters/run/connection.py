@@ -31,7 +31,6 @@ class Connection:
         with suppress(OSError), self._lock:
             self._socket.sendall((json.dumps(message) + "\n").encode())
 
-
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()

@@ -24,7 +24,9 @@ from engine.protocol.state import RunState
 _MOST_REPORTS: Final = 20
 
 
-def record_of(fault: Fault, step: int, seconds: float, run_dir: Path, state: RunState) -> tuple[FaultNamed, AlertRaised]:
+def record_of(
+    fault: Fault, step: int, seconds: float, run_dir: Path, state: RunState
+) -> tuple[FaultNamed, AlertRaised]:
     """Return the event and the alert for `fault` at `step`, and write its report into the run's directory."""
     report = ForensicReport(
         step=step,

@@ -16,8 +16,8 @@ from engine.protocol.state import RunState
 class RemoteState:
     """What the program said of itself in `hello`, and what is in force in it."""
 
-    hello: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
-    control: dict[str, Any] = field(default_factory=lambda: dict[str, Any]())
+    hello: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    control: dict[str, Any] = field(default_factory=dict[str, Any])
     total: int = 0
 
     @property

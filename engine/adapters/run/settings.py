@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from engine.config.tree import AutopilotConfig, CheckpointConfig, GateConfig, GuardConfig, RunConfig
 from engine.adapters.run.run_files import program_of
+from engine.config.tree import AutopilotConfig, CheckpointConfig, GateConfig, GuardConfig, RunConfig
 from engine.journal.disk.run_dir import create_run, find_run
 from engine.protocol.events import ValidationCompleted
 

@@ -24,7 +24,7 @@ from engine.journal.disk.run_dir import (
     start_over,
 )
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import TASK
+from engine.journal.task_meta import HAS_PREVIEWS, TASK
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.engine_events import Departure
@@ -33,7 +33,7 @@ from engine.protocol.state import Limits, RunState
 from engine.protocol.wire import spec_to_json
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
-from engine.task import load_task
+from engine.task import HasPreviews, load_task
 
 IMPORTING: Final = "importing torch"
 INIT_FROM: Final = "init_from"
@@ -116,6 +116,7 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
             if not request.resume:
                 recorder.begin()
                 journal.set_meta(INIT_FROM, request.init_from)
+                journal.set_meta(HAS_PREVIEWS, isinstance(load_task(request.config.task), HasPreviews))
                 journal.set_meta(TASK, spec_to_json(recorder.state.spec))
                 recorder.update(doing=IMPORTING)
             yield recorder

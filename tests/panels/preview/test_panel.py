@@ -27,6 +27,7 @@ from cockpit.panels.preview.layers import (
 )
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
+from engine.journal.task_meta import HAS_PREVIEWS
 from engine.outputs.preview_file import Preview as Region
 from engine.outputs.preview_file import preview_path
 from engine.outputs.preview_writer import write_previews
@@ -146,7 +147,17 @@ async def test_before_the_first_validation_it_says_so(run: RecordedRun, open_ses
         stage.panel.focus()
         await pilot.press("left", "up", "down", "enter", "end")
         await pilot.pause()
-        assert "no pictures yet" in stage.shown
+        assert "no pictures yet: each validation writes some" in stage.shown
+
+
+async def test_a_task_without_previews_is_told_from_one_before_its_first_validation(
+    run: RecordedRun, open_session: Open
+) -> None:
+    run.journal.set_meta(HAS_PREVIEWS, False)
+    run.begin()
+    stage = Stage(PreviewPanel(), open_session())
+    async with stage.run_test(size=(80, 10)):
+        assert "no pictures: the task has no previews" in stage.shown and "yet" not in stage.shown
 
 
 async def test_a_damaged_file_is_told_of_and_the_others_stay(pictured: RecordedRun, open_session: Open) -> None:

@@ -1,0 +1,47 @@
+"""Small questions about what users hand over: networks by name, batches, loaders and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from engine.errors import UserError
+
+# `Any`: users hand over one object, several, or several by name, and batches of any structure.
+
+
+def by_name(parts: Any) -> dict[str, Any]:
+    """Return networks or optimizers by name; a single one has an empty name."""
+    if isinstance(parts, Mapping):
+        named = {str(name): part for name, part in parts.items()}
+    elif isinstance(parts, list | tuple):
+        named = {str(number) if len(parts) > 1 else "": part for number, part in enumerate(parts)}
+    else:
+        named = {"": parts}
+    if not named:
+        raise UserError("Cockpit(model, optimizer) needs at least one network and one optimizer")
+    return named
+
+
+def count_samples(batch: Any) -> int:
+    """Return the number of samples in a batch: the length of its first tensor; 0 if unknown."""
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.ndim else 0
+    if isinstance(batch, Mapping):
+        return next((count for value in batch.values() if (count := count_samples(value))), 0)
+    if isinstance(batch, list | tuple):
+        return next((count for value in batch if (count := count_samples(value))), 0)
+    return 0
+
+
+def length_of(loader: object) -> int:
+    try:
+        return len(loader)  # pyright: ignore[reportArgumentType]
+    except TypeError:  # an iterable dataset, or a generator
+        return 0
+
+
+def on_host(value: float | Tensor) -> float | Tensor:
+    return float(value) if isinstance(value, Tensor) and value.device.type == "cpu" else value
