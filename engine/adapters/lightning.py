@@ -176,20 +176,10 @@ class LightningCallback:
             return
         length = trainer.num_training_batches
         part = (batch_idx + 1) / length if math.isfinite(length) and length else 0.0
-        cockpit.end_step(trainer.current_epoch + min(part, 1.0), self._logged(trainer))
+        cockpit.end_step(trainer.current_epoch + min(part, 1.0), _logged(trainer, cockpit, self._validation_names))
         cockpit.boundary(functools.partial(self._carry_out, trainer))
         if cockpit.is_stopping:
             trainer.should_stop = True
-
-    def _logged(self, trainer: Any) -> dict[str, Tensor]:
-        """Return what the module logged in this step, at the steps at which the trainer's loggers get it."""
-        if not self.cockpit.is_open or (self.cockpit.run.step + 1) % max(trainer.log_every_n_steps, 1):
-            return {}
-        return {
-            name: value.detach()
-            for name, value in trainer.logged_metrics.items()
-            if name not in self._validation_names and isinstance(value, Tensor) and value.numel() == 1
-        }
 
     # --- what the trainer does -------------------------------------------------------------
 
@@ -269,6 +259,17 @@ def _with_bases(cls: type[LightningCallback], bases: tuple[type[Any], ...]) -> t
     """Return `cls` as a subclass of `bases` too."""
     missing = tuple(base for base in bases if not issubclass(cls, base))
     return type(cls.__name__, (cls, *missing), {"__module__": cls.__module__}) if missing else cls
+
+
+def _logged(trainer: Any, cockpit: TrainerRun, of_validation: frozenset[str]) -> dict[str, Tensor]:
+    """Return what the module logged in this step, at the steps at which the trainer's loggers get it."""
+    if not cockpit.is_open or (cockpit.run.step + 1) % max(trainer.log_every_n_steps, 1):
+        return {}
+    return {
+        name: value.detach()
+        for name, value in trainer.logged_metrics.items()
+        if name not in of_validation and isinstance(value, Tensor) and value.numel() == 1
+    }
 
 
 def _unwrapped(optimizer: Any) -> Any:

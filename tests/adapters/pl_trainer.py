@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -88,6 +89,15 @@ class Module(pl.LightningModule):
         self.scheduled.append(self.trainer.optimizers[0].param_groups[0]["lr"])
 
 
+class ComputesBefore(Module):
+    """A module whose training step computes the NaN outside of its network."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss."""
+        x, y = batch
+        return nn.functional.cross_entropy(self.net(torch.sqrt(100.0 - x.clamp(min=-10))), y)
+
+
 class TwoOptimizers(Module):
     """A module that optimizes by hand, with one optimizer for each part."""
 
@@ -157,6 +167,11 @@ def trainer(tmp_path: Path, *callbacks: Any, **options: Any) -> Any:
         **options,
     }
     return pl.Trainer(callbacks=list(callbacks), **given)
+
+
+def scaled_precision() -> Any:
+    """Return mixed precision with a loss scaler, on the CPU."""
+    return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))
 
 
 def cockpit(tmp_path: Path, **options: Any) -> Any:

@@ -59,6 +59,25 @@ def test_a_nan_at_step_7_changes_no_bit_and_is_named_although_the_trainer_clips(
     assert pl.state_of(tmp_path).activity is Activity.FINISHED
 
 
+def test_under_a_loss_scaler_a_nan_changes_no_bit_and_the_unscaled_loss_is_recorded(pl: Any, tmp_path: Path) -> None:
+    module = pl.Module()
+    made = pl.trainer(tmp_path, pl.cockpit(tmp_path), plugins=[pl.scaled_precision()], log_every_n_steps=1)
+    made.fit(module, pl.loader(poisoned=True))
+    assert all(torch.isfinite(value).all() for value in pl.weights_and_moments(made).values())
+    series = pl.journal(tmp_path).series(["loss/total", "log/train_loss", "skipped"])
+    assert list(series.steps[series.values["skipped"] > 0]) == [7]
+    losses, logged = series.values["loss/total"], series.values["log/train_loss"]
+    assert list(losses[:6]) == list(logged[:6]) and list(losses[7:]) == list(logged[7:])
+    (skipped,) = pl.events_of(tmp_path, e.StepSkipped)
+    assert "loss scaler" in skipped.reason
+
+
+def test_what_reaches_a_network_is_not_called_the_data(pl: Any, tmp_path: Path) -> None:
+    pl.trainer(tmp_path, pl.cockpit(tmp_path)).fit(pl.ComputesBefore(), pl.loader(poisoned=True))
+    (named,) = pl.events_of(tmp_path, e.FaultNamed)
+    assert named.at_step == 7 and named.direction == "forward" and named.module == "what precedes net"
+
+
 def test_the_norm_before_the_trainers_clip_is_recorded(pl: Any, tmp_path: Path) -> None:
     pl.trainer(tmp_path, pl.cockpit(tmp_path)).fit(pl.Module(), pl.loader())
     unclipped = float(pl.journal(tmp_path).series(["grad_norm/total"]).values["grad_norm/total"][0])

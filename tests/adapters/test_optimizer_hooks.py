@@ -332,6 +332,15 @@ def test_a_step_skipped_by_the_loss_scaler_is_counted_and_named(patched: Callabl
             assert not seen.is_skipped and seen.grad_norm > 0
 
 
+def test_the_loss_under_a_loss_scaler_is_noted_unscaled(patched: Callable[..., None]) -> None:
+    model = network()
+    hooks = hooks_on(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    patched(hooks)
+    loss = model(torch.randn(5, 4)).square().mean()
+    torch.amp.GradScaler("cpu", init_scale=2.0**16).scale(loss).backward()
+    assert [float(noted) for noted in hooks.update.losses] == [float(loss)]
+
+
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
 @pytest.mark.parametrize("bad_call", [1, 3])
 def test_lbfgs_is_undone_wherever_in_its_search_the_value_is_not_finite(search: str | None, bad_call: int) -> None:

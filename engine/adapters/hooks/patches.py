@@ -16,6 +16,8 @@ from .optimizer_hooks import OptimizerHooks
 
 _watching: Final[list[OptimizerHooks]] = []
 _originals: Final[dict[str, Any]] = {}
+_UNSCALED: Final = "_cockpit_unscaled"
+"""Attribute of a scaled loss: the loss itself."""
 
 # `Any`: arguments are passed through to torch, whatever its version takes.
 
@@ -39,11 +41,13 @@ def _patch() -> None:
     _originals.update(
         backward=torch.autograd.backward,
         clip=getattr(clip_grad, "_clip_grads_with_norm_", None),
+        scale=torch.amp.GradScaler.scale,
         step=torch.amp.GradScaler.step,
     )
     torch.autograd.backward = _backward
     if _originals["clip"] is not None:
         clip_grad._clip_grads_with_norm_ = _clip  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    torch.amp.GradScaler.scale = _scaled  # pyright: ignore[reportAttributeAccessIssue]
     torch.amp.GradScaler.step = _scaled_step  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -51,14 +55,22 @@ def _restore() -> None:
     torch.autograd.backward = _originals["backward"]
     if _originals["clip"] is not None:
         clip_grad._clip_grads_with_norm_ = _originals["clip"]  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    torch.amp.GradScaler.scale = _originals["scale"]
     torch.amp.GradScaler.step = _originals["step"]
 
 
 def _backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(tensors, Tensor) and not tensors.ndim:
-        loss = tensors.detach()
+        loss = getattr(tensors, _UNSCALED, tensors).detach()
         _inform(lambda hooks: hooks.note_loss(loss))
     return _originals["backward"](tensors, *args, **kwargs)
+
+
+def _scaled(scaler: Any, outputs: Any) -> Any:
+    scaled = _originals["scale"](scaler, outputs)
+    if isinstance(outputs, Tensor) and scaled is not outputs:
+        setattr(scaled, _UNSCALED, outputs)
+    return scaled
 
 
 def _clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:

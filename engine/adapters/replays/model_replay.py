@@ -148,9 +148,8 @@ def _fault_in(name: str, origin: Origin) -> Fault:
     if not name:
         return fault_of(origin, ())
     if origin.direction == "input":
-        return Fault(
-            REPRODUCED, "forward", name, "its input, from the data or a computation before it", inputs=origin.inputs
-        )
+        operation = "computation outside the networks (or the data)"
+        return Fault(REPRODUCED, "forward", f"what precedes {name}", operation, inputs=origin.inputs)
     module = f"{name}.{origin.place.module}".removesuffix(".")
     return fault_of(replace(origin, place=replace(origin.place, module=module)), ())
 
