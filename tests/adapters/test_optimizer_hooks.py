@@ -338,7 +338,7 @@ def test_the_loss_under_a_loss_scaler_is_noted_unscaled(patched: Callable[..., N
     patched(hooks)
     loss = model(torch.randn(5, 4)).square().mean()
     torch.amp.GradScaler("cpu", init_scale=2.0**16).scale(loss).backward()
-    assert [float(noted) for noted in hooks.update.losses] == [float(loss)]
+    assert [float(noted) for noted in hooks.update.losses] == [float(loss.detach())]
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
