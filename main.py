@@ -42,7 +42,7 @@ from engine.journal.disk.run_dir import (
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
-    from engine.adapters.command import Program
+    from engine.adapters.programs.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
@@ -184,7 +184,7 @@ def run_program(arguments: Namespace) -> int:
 
     Raises UserError if there is no such program.
     """
-    from engine.adapters.command import Program, command_of  # noqa: PLC0415
+    from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
 
     command = command_of(arguments.program)
     reason = "" if arguments.no_ui else why_no_screen()
@@ -208,7 +208,7 @@ def run_program(arguments: Namespace) -> int:
 
 
 def _run_program(program: Program, interrupt: Interrupt) -> int:
-    from engine.adapters.program import run_program as supervise  # noqa: PLC0415
+    from engine.adapters.programs.program import run_program as supervise  # noqa: PLC0415
 
     return supervise(program, interrupt)
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.adapters.huggingface import HuggingFaceCallback as CockpitCallback
+    from engine.adapters.trainers.huggingface import HuggingFaceCallback as CockpitCallback
 
 __all__ = ["CockpitCallback"]
 
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name != "CockpitCallback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return import_module("engine.adapters.huggingface").HuggingFaceCallback
+        return import_module("engine.adapters.trainers.huggingface").HuggingFaceCallback
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from engine.adapters.lightning import LightningCallback as CockpitCallback
+    from engine.adapters.trainers.lightning import LightningCallback as CockpitCallback
 
 __all__ = ["CockpitCallback"]
 
@@ -23,4 +23,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if not any(find_spec(package) for package in _PACKAGES):
         raise ImportError("lightning is missing: install it with pip install 'training-cockpit[lightning]'")
-    return import_module("engine.adapters.lightning").LightningCallback
+    return import_module("engine.adapters.trainers.lightning").LightningCallback

@@ -1,1 +1,0 @@
-"""Trainings that are not the engine's own: an existing loop, a trainer's callback, or an untouched program."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +16,9 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TRAINING_COCKPIT_RAISE", "1")
     monkeypatch.delenv(settings.RUN_DIRECTORY, raising=False)
     yield
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Return a directory of runs, which does not exist yet."""
+    return tmp_path / "runs"

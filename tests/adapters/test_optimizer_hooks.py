@@ -15,6 +15,7 @@ from torch.optim import lr_scheduler as schedules
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import GradientReader, ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from tests.adapters.own_loop import assert_equal
 
 Build = Callable[[Any], torch.optim.Optimizer]
 
@@ -80,23 +81,6 @@ def backward(model: nn.Module, step: int, *, poisoned: bool = False) -> None:
 def all_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     """Return a copy of everything that an update may change."""
     return copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    """Compare nested states bit for bit."""
-    assert type(left) is type(right)
-    if isinstance(left, Tensor):
-        assert left.dtype == right.dtype and torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_equal(one, other)
-    else:
-        assert left == right
 
 
 @pytest.mark.parametrize("on_device", [False, True], ids=["read on the host", "decided on the device"])

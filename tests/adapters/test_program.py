@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.command import Program, command_of
-from engine.adapters.program import run_program
+from engine.adapters.programs.command import Program, command_of
+from engine.adapters.programs.program import run_program
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
@@ -23,7 +23,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Status
-from tests.adapters.test_loop import entries, events, rows, state_of
+from tests.adapters.own_loop import entries, events, rows, state_of
 
 TRAIN = """
 import sys, time, torch
@@ -200,8 +200,8 @@ def test_a_program_outlives_a_cockpit_that_was_killed(tmp_path: Path) -> None:
 _KILLED = """
 import sys
 from pathlib import Path
-from engine.adapters.command import Program, command_of
-from engine.adapters.program import run_program
+from engine.adapters.programs.command import Program, command_of
+from engine.adapters.programs.program import run_program
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
 directory = create_run(Path(sys.argv[2]) / "runs", "one")

@@ -110,4 +110,5 @@ def test_a_circle_is_noticed_also_through_a_deferred_import():
 def test_package_roots_are_empty():
     roots = [path for part in ("engine", "cockpit") for path in (ROOT / part).rglob("__init__.py")]
     assert roots
-    assert [path for path in roots if path.stat().st_size] == []
+    door = ROOT / "cockpit" / "__init__.py"  # `from cockpit import Cockpit` imports it when it is asked for
+    assert [path for path in roots if path.stat().st_size] == [door]

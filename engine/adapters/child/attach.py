@@ -65,7 +65,6 @@ class _Attachment:
         self._known.add(id(optimizer))
         self._names.add(_networks_of(optimizer))
         self._hooks.watch(optimizer)
-        self._hooks.watch_buffers()
         if self._main is None:
             self._main = optimizer
             self._link = Link(self._address, self._hello(optimizer))

@@ -40,7 +40,7 @@ class AfterTorch(MetaPathFinder):
 
 
 def attach() -> None:
-    """Load the adapters under a name that no program uses, and attach them. A failure only says so."""
+    """Load the adapters under a name that no program uses, and attach them. A failure is only reported."""
     try:
         root = os.path.dirname(HERE)
         file = os.path.join(root, "__init__.py")

@@ -31,8 +31,8 @@ class _Late:
 class DeviceUndo:
     """Lets an update of `optimizer` count only if a flag on the device is true.
 
-    A fused kernel reads the flag itself, but state that it creates in such a step is not valid (SGD's momentum is
-    uninitialized memory) and is dropped. For all others, weights and state are copied before the update and selected
+    A fused kernel reads the flag itself. State that it creates in such a step is dropped: SGD's momentum is then
+    uninitialized memory. For all others, weights and state are copied before the update and selected
     after it. Counters on the host are corrected before the next update, when the flag has arrived.
     """
 

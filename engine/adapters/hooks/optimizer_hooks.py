@@ -98,6 +98,7 @@ class OptimizerHooks:
         self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
         self.buffers = BufferGuard(names.models)
+        self._num_models = len(names.models)
         self._names = names
         self._on_fault = on_fault
         self._judges_closures = judges_closures
@@ -112,14 +113,13 @@ class OptimizerHooks:
             return
         watched = _Watched(optimizer, GradientReader(optimizer, self._names))
         self._watched[id(optimizer)] = watched
+        if len(self._names.models) != self._num_models:
+            self._num_models = len(self._names.models)
+            self.buffers = BufferGuard(self._names.models)
         watched.handles = (
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
         )
-
-    def watch_buffers(self) -> None:
-        """Keep the running statistics of networks that were named later."""
-        self.buffers = BufferGuard(self._names.models)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:

@@ -1,1 +1,0 @@
-"""Repetition of a non-finite step of a foreign training."""

@@ -1,7 +1,7 @@
 """Name the operation behind a non-finite step of a foreign training, without side effects on it.
 
-In an own loop on the CPU a copy of the process (`fork`) gets the same batches again and runs the loop's body once more,
-traced; nothing that it does reaches the training. Elsewhere the network alone is repeated with its kept inputs and the
+In an own loop on the CPU a copy of the process (`fork`) gets the same batches again. It runs the loop's body once more,
+traced, and nothing that it does reaches the training. Elsewhere the network alone is repeated with its kept inputs and the
 gradients that reached its outputs.
 """
 

@@ -1,1 +1,0 @@
-"""Runs of foreign trainings: state, files, commands, and records."""

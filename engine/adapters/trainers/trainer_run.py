@@ -23,10 +23,11 @@ from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
 from engine.adapters.replays.model_replay import ModelReplay
-from engine.adapters.run.attached_run import AttachedRun, StepReading, TrainingStopped
+from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import NoValidation, attached_config
+from engine.adapters.run.step_reading import StepReading
 from engine.adapters.trainers.handed_queue import HandedQueue
 from engine.adapters.trainers.late_knobs import LateKnobs
 from engine.adapters.trainers.step_clock import StepClock
@@ -214,7 +215,7 @@ class TrainerRun:
             weight_norms=self._norms_of_weights(self.hooks),
         )
         self._logged = {}
-        if run.add(reading) and self._replay is not None and run.wants_replay(update):
+        if run.add(reading) and self._replay is not None and run.replays.is_due(update, run.step):
             fault, seconds = self._replay.name_fault()
             run.name_fault(fault, run.step, seconds)
         if self._replay is not None:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
-from engine.adapters.command import Program
 from engine.adapters.hooks.gradient_reader import Norms
 from engine.adapters.hooks.optimizer_hooks import Update
-from engine.adapters.run.attached_run import AttachedRun, StepReading, TrainingStopped
-from engine.adapters.run.connection import Connection, Listener
-from engine.adapters.run.remote_state import RemoteState
+from engine.adapters.programs.command import Program
+from engine.adapters.programs.connection import Connection, Listener
+from engine.adapters.programs.remote_state import RemoteState
+from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import RUN_DIRECTORY, NoValidation, attached_config
+from engine.adapters.run.step_reading import StepReading
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONSOLE_LOG
@@ -109,7 +110,7 @@ class _Supervised:
     def _start(self, address: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, LINK: address, "PYTHONUNBUFFERED": "1"}
         environment.pop(RUN_DIRECTORY, None)
-        hook = str(Path(__file__).parent / "child")
+        hook = str(Path(__file__).parents[1] / "child")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (hook, os.environ.get("PYTHONPATH", ""))))
         with (self._program.directory / CONSOLE_LOG).open("ab") as log:
             try:

@@ -205,12 +205,6 @@ class LightningCallback:
         self.cockpit.checkpointed(path, "asked")
         return ""
 
-    def _restore_check(self, trainer: Any) -> None:
-        """Restore when the trainer validates, after a validation that was asked for."""
-        if self._check is not None:
-            trainer.val_check_batch, trainer.check_val_every_n_epoch = self._check
-            self._check = None
-
     def _note_checkpoints(self, trainer: Any) -> None:
         """Record the checkpoints that the trainer's own callbacks wrote since the last call."""
         files = _checkpoint_files(trainer)
@@ -223,7 +217,9 @@ class LightningCallback:
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Note the metrics before a validation."""
         if not trainer.sanity_checking and self.cockpit.is_open:
-            self._restore_check(trainer)
+            if self._check is not None:  # it was asked for: the trainer goes back to its own times
+                trainer.val_check_batch, trainer.check_val_every_n_epoch = self._check
+                self._check = None
             self._metrics_before = dict(trainer.callback_metrics)
             self._validation_began = time.perf_counter()
 

@@ -1,0 +1,121 @@
+"""The batches of an own loop, and the numbers of its steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
+from engine.adapters.run.batches import count_samples, length_of, on_host
+from engine.adapters.run.step_reading import StepReading
+
+Batch = TypeVar("Batch")
+_WEIGHTS_COST: Final = 200
+"""Norms of the weights are read again after this many times the seconds that reading them takes."""
+
+
+class LoopNumbers:
+    """Collects the numbers of a step while the loop runs it: losses, logged values, waiting time and samples."""
+
+    def __init__(self, hooks: OptimizerHooks) -> None:
+        self.losses: dict[str, list[Tensor]] = {}
+        self.logged: dict[str, float | Tensor] = {}
+        self.wait = 0.0
+        self.samples = 0
+        self._hooks = hooks
+        self._began = time.perf_counter()
+        self._weight_norms: dict[str, float] = {}
+        self._weights_due = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the last step ended."""
+        return max(time.perf_counter() - self._began, 1e-9)
+
+    def restart(self) -> None:
+        """Begin the next step now: a pause or a checkpoint is no part of it."""
+        self._began = time.perf_counter()
+
+    def reading(self, update: Update, weights: Mapping[str, float]) -> StepReading:
+        """Return the numbers of the step with this update; `weights` are those of the loss terms in it."""
+        seconds = self.seconds
+        losses: dict[str, float | Tensor] = {
+            name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in self.losses.items()
+        }
+        if not losses and update.losses:
+            losses = {"": sum(update.losses[1:], update.losses[0])}
+        reading = StepReading(
+            update,
+            {name: on_host(value) for name, value in losses.items()},
+            seconds=seconds,
+            wait=self.wait,
+            samples=self.samples,
+            logged={name: on_host(value) for name, value in self.logged.items()},
+            weight_norms=self._norms_of_weights(),
+            terms=weights,
+        )
+        self.losses, self.logged = {}, {}
+        self.wait, self.samples = 0.0, 0
+        return reading
+
+    def _norms_of_weights(self) -> dict[str, float]:
+        """Return the norms of the weights by part: the last ones, unless new ones cost little at this rate of steps."""
+        now = time.perf_counter()
+        if now >= self._weights_due:
+            self._weight_norms = self._hooks.weight_norms()
+            done = time.perf_counter()
+            self._weights_due = done + _WEIGHTS_COST * (done - now)
+        return self._weight_norms
+
+
+class LoopBatches:
+    """Reads a loader, and keeps the position of the training in it."""
+
+    def __init__(self, live: AttachedState) -> None:
+        self._live = live
+        self._skip = 0
+
+    def resume(self) -> None:
+        """Bring the next loader to the place in the epoch that a checkpoint holds."""
+        self._skip = self._live.position.batches
+
+    def epoch(self, loader: Iterable[Batch], numbers: LoopNumbers) -> Generator[Batch]:
+        """Yield the batches of the current epoch that are left."""
+        batches = self._open(loader)
+        while True:
+            asked_at = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            numbers.wait += time.perf_counter() - asked_at
+            numbers.samples += count_samples(batch)
+            self._live.position.batches += 1
+            if isinstance(loader, Stateful):
+                self._live.position.state = loader.state_dict()
+            yield batch
+
+    def _open(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+        """Return an iterator at the place of the current epoch."""
+        position = self._live.position
+        position.length = length_of(loader)
+        skip, self._skip = self._skip, 0
+        if skip and position.state is not None and isinstance(loader, Stateful):
+            loader.load_state_dict(dict(position.state))
+            return iter(loader)
+        if skip and position.random is not None:
+            now = random_states()
+            set_random_states(position.random)
+            batches = iter(loader)
+            for _ in range(skip):
+                next(batches, None)
+            set_random_states(now)
+            return batches
+        position.batches = 0
+        position.random = random_states()
+        return iter(loader)

@@ -1,0 +1,81 @@
+"""Options of `Cockpit`, and the state in which its run begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+
+from engine.adapters.capabilities import LOOP
+from engine.adapters.run.attached_state import Stateful, highest_rate
+from engine.adapters.run.run_files import program_of
+from engine.protocol.state import Limits, RunState
+from engine.protocol.task_spec import Phase, TaskSpec
+
+
+class OptionWords(TypedDict, total=False):
+    """The keywords of `Cockpit`; `LoopOptions` has their meaning and defaults."""
+
+    run: str
+    config: Mapping[str, Any] | None
+    scheduler: Stateful | None
+    scaler: Stateful | None
+    runs_dir: str | Path
+    resume: bool
+    score: str
+    lower_is_better: bool
+    checkpoint_every: int
+    guardian: bool
+    max_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """Options of `Cockpit`.
+
+    `run` is the name of the run, made from the program and the time if empty; `config` is recorded and shown.
+    `scheduler` and `scaler` are saved and restored with the weights. With `resume` the run goes on from its newest
+    checkpoint. `score` names the metric of `validated` by which the best checkpoint is chosen; the first one if empty.
+    `checkpoint_every` is the number of steps between checkpoints, 0 for one per epoch. With `guardian`, repeated
+    non-finite steps return the run to its last good checkpoint with a lower learning rate. `max_steps` is the expected
+    length, for the time that is left; 0 if unknown.
+    """
+
+    run: str = ""
+    config: Mapping[str, Any] | None = None
+    scheduler: Stateful | None = None
+    scaler: Stateful | None = None
+    runs_dir: str | Path = ""
+    resume: bool = False
+    score: str = ""
+    lower_is_better: bool = False
+    checkpoint_every: int = 0
+    guardian: bool = False
+    max_steps: int = 0
+
+    def stateful(self) -> dict[str, Stateful]:
+        """Return the parts that are saved with the weights, by name."""
+        given = {"scheduler": self.scheduler, "scaler": self.scaler}
+        return {name: part for name, part in given.items() if part is not None}
+
+    def first_state(self, run: str, optimizers: Sequence[torch.optim.Optimizer]) -> RunState:
+        """Return the state in which the run named `run` begins."""
+        rate = highest_rate(optimizers)
+        return RunState(
+            run=run,
+            spec=TaskSpec(
+                name=Path(program_of()).stem,
+                score=self.score,
+                lower_is_better=self.lower_is_better,
+                phases=(Phase("training"),),
+                unsupported=LOOP.unsupported(),
+            ),
+            gradient_clip=math.inf,
+            optimizer=type(optimizers[0]).__name__.lower(),
+            guardian=self.guardian,
+            limits=Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf),
+        )

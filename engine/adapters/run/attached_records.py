@@ -1,0 +1,131 @@
+"""The records of an attached run: events, validations, checkpoints and steps, from any thread."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from engine.adapters.run.attached_state import Attachable
+from engine.adapters.run.description import with_metrics, with_terms
+from engine.adapters.run.findings import record_of
+from engine.adapters.run.step_reading import StepReading
+from engine.adapters.run.step_records import StepRecords
+from engine.outputs.fault_report import Fault
+from engine.protocol import events as e
+from engine.protocol.events import Event
+from engine.protocol.state import Limits, with_decided
+from engine.protocol.task_spec import TaskSpec
+from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.command_processor import HandedOver
+from engine.runtime.recorder import RunRecorder
+from engine.supervision.run_memory import RunMemory
+
+
+class AttachedRecords:
+    """Records what happens in the run in `directory`. Everything is recorded after the steps so far."""
+
+    recorder: RunRecorder
+    memory: RunMemory
+    checkpointer: Checkpointer
+    _records: StepRecords
+
+    def __init__(self, directory: Path, live: Attachable) -> None:
+        self.directory = directory
+        self.live = live
+        self._lock = threading.RLock()
+        self._rows: deque[StepReading] = deque()
+        self._step = 0
+
+    @property
+    def step(self) -> int:
+        """The number of steps done."""
+        return self._step
+
+    def record(self, *events: Event) -> None:
+        """Record events that happened now, after the steps so far."""
+        self.settle()
+        with self._lock:
+            self.recorder.update(step=self._step)
+            for event in events:
+                self.recorder.record_event(event)
+
+    def answer(self, handed: HandedOver, event: Event) -> None:
+        """Record that a handed-over command is carried out, with `event`."""
+        self.settle()
+        with self._lock:
+            self.recorder.update(step=self._step)
+            handed.done(event)
+
+    def decline(self, handed: HandedOver, reason: str) -> None:
+        """Record that a handed-over command cannot be carried out."""
+        with self._lock:
+            handed.refuse(reason)
+
+    def end_epoch(self, epoch: int, seconds: float) -> None:
+        """Record that `epoch` (from 0) is complete."""
+        self.settle()
+        self.record(e.EpochCompleted(epoch, seconds, self._records.take_mean()))
+
+    def checkpoint(self, kind: str, *, best: bool = False) -> None:
+        """Copy the state of the training and queue it for writing."""
+        self.settle()
+        with self._lock:
+            self.recorder.update(step=self._step)
+            self.checkpointer.checkpoint(kind, best=best)
+
+    def validated(
+        self,
+        metrics: Mapping[str, float],
+        loss: float | None,
+        seconds: float,
+        record: Callable[[Event], None] | None = None,
+    ) -> bool:
+        """Record a validation, with `record` if it answers a command. Return whether its score is the best so far."""
+        self.settle()
+        with self._lock:
+            described = with_metrics(self.spec, tuple(metrics))
+            if described is not self.spec:
+                self.recorder.record_event(e.TaskDescribed(described))
+            before = self.recorder.state.best_score
+            self.recorder.update(step=self._step)
+            names = {**({} if loss is None else {"loss": loss}), **metrics}
+            row = {f"val/{name}": value for name, value in names.items()}
+            self.recorder.record_validation(self.live.progress, tuple(row), tuple(row.values()))
+            summary = e.ValidationCompleted(math.nan if loss is None else loss, dict(metrics), seconds)
+            (record or self.recorder.record_event)(summary)
+            self.memory.note_validation(summary, self.recorder.state.spec.score)
+            return self.recorder.state.best_score != before
+
+    def name_fault(self, fault: Fault, step: int, seconds: float) -> None:
+        """Record `fault` as the origin of the non-finite values of `step`."""
+        with self._lock:
+            for event in record_of(fault, step, seconds, self.directory, self.recorder.state):
+                self.recorder.record_event(event)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The description of the training so far."""
+        return self.recorder.state.spec
+
+    def set_limits(self, limits: Limits) -> None:
+        """Set the bounds of commands, which were not known when the run was opened."""
+        with self._lock, suppress(RuntimeError):  # a command that came before has used the former ones
+            self.recorder.start_from(with_decided(self.recorder.state, limits=limits))
+
+    def describe_terms(self, terms: Sequence[str]) -> None:
+        """Add loss terms to the description, where they are new."""
+        described = with_terms(self.spec, terms)
+        if described is not self.spec:
+            self.record(e.TaskDescribed(described))
+
+    def settle(self) -> None:
+        """Record all steps so far, with the findings of the monitors."""
+        while self._rows:
+            with self._lock:
+                if not self._rows:
+                    return
+                self._records.record(self._rows.popleft())

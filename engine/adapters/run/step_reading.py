@@ -1,0 +1,82 @@
+"""The numbers of one step of a foreign training, and what they say: losses, verdict, norms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from engine.adapters.hooks.optimizer_hooks import Update
+
+
+@dataclass(slots=True)
+class StepReading:
+    """The numbers of one step, on the host or still on the device. `samples` is 0 if unknown."""
+
+    update: Update
+    losses: Mapping[str, float | Tensor]
+    seconds: float
+    wait: float = 0.0
+    samples: int = 0
+    logged: Mapping[str, float | Tensor] = field(default_factory=dict[str, float | Tensor])
+    weight_norms: Mapping[str, float] = field(default_factory=dict[str, float])
+    terms: Mapping[str, float] = field(default_factory=dict[str, float])
+    number: int = 0
+    progress: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a step counted, what in it was not finite, and its gradient norm, NaN if it did not count."""
+
+    is_finite: bool
+    bad: tuple[str, ...]
+    grad_norm: float
+
+
+def values_of(reading: StepReading) -> dict[str, float]:
+    """Return the losses and logged numbers of a step on the host."""
+    raw = {name: _number(value) for name, value in reading.losses.items()}
+    weights = reading.terms
+    total = raw.pop("", None)
+    if total is None:
+        total = sum(value * weights.get(name, 1.0) for name, value in raw.items()) if raw else math.nan
+    return {
+        "loss/total": total,
+        **{f"loss/{name}": value * weights.get(name, 1.0) for name, value in raw.items()},
+        **{f"loss_raw/{name}": value for name, value in raw.items()},
+        **{f"log/{name}": _number(value) for name, value in reading.logged.items()},
+    }
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value.detach()) if isinstance(value, Tensor) else float(value)
+
+
+def verdict_of(reading: StepReading) -> Verdict:
+    """Return the verdict on a step. Waits for the device if it is still there."""
+    update = reading.update
+    if update.finite is None:
+        return Verdict(not update.is_skipped, update.bad, math.nan if update.is_skipped else update.grad_norm)
+    squares = [norms.squares.tolist() for norms in update.norms if isinstance(norms.squares, Tensor)]
+    total = math.sqrt(sum(sum(part) for part in squares)) if squares else math.nan
+    if math.isfinite(total):
+        return Verdict(True, (), total)
+    bad = [
+        part
+        for norms, values in zip(update.norms, squares, strict=True)
+        for part, square in zip(norms.part_of, values, strict=True)
+        if not math.isfinite(square)
+    ]
+    return Verdict(False, tuple(dict.fromkeys(bad)), total)
+
+
+def part_norms(reading: StepReading) -> dict[str, float]:
+    """Return the gradient norm of each part of the network."""
+    found: dict[str, float] = {}
+    for norms in reading.update.norms:
+        for part, norm in norms.by_part().items():
+            found[part] = math.hypot(found.get(part, 0.0), norm)
+    return found

@@ -1,0 +1,122 @@
+"""Record the steps of a foreign training, and run monitors and guardian on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from engine.adapters.hooks.gradient_reader import listed
+from engine.adapters.run.attached_state import Attachable
+from engine.adapters.run.step_reading import StepReading, Verdict, part_norms, values_of, verdict_of
+from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.supervisor import Supervisor, TrainingDivergedError
+from engine.supervision.guardian_types import StepObservation
+from engine.supervision.run_memory import RunMemory
+
+_RAW: Final = "loss_raw/"
+_NON_FINITE: Final = "non-finite step"
+_REMEDY: Final = "lower the learning rate (to 1e-6), clip the gradient norm, or accumulate gradients"
+
+
+class StepRecords:
+    """Records steps in their order. The caller holds the lock of the run."""
+
+    def __init__(self, recorder: RunRecorder, memory: RunMemory, live: Attachable, supervisor: Supervisor) -> None:
+        self._recorder = recorder
+        self._memory = memory
+        self._live = live
+        self._supervisor = supervisor
+        self._sum = 0.0
+        self._count = 0
+
+    def record(self, reading: StepReading) -> None:
+        """Record a step, run the monitors and the guardian on it."""
+        values = values_of(reading)
+        verdict = verdict_of(reading)
+        metrics: dict[str, float] = {
+            **values,
+            "grad_norm/total": verdict.grad_norm,
+            **{f"grad_norm/{part}": norm for part, norm in part_norms(reading).items()},
+            **{f"weight_norm/{part}": norm for part, norm in reading.weight_norms.items()},
+            "lr": reading.update.lr,
+            "samples_per_second": reading.samples / reading.seconds,
+            "data_wait": reading.wait,
+            "skipped": float(not verdict.is_finite),
+        }
+        if not reading.samples:
+            del metrics["samples_per_second"]
+        recorder, before = self._recorder, self._recorder.state
+        recorder.record_step(reading.number, reading.progress, tuple(metrics), tuple(metrics.values()))
+        observed = self._memory.watch.observe(reading.number, metrics, before, seconds=reading.seconds)
+        rate = reading.samples / reading.seconds
+        recorder.update(
+            step=reading.number,
+            epoch=self._live.epoch,
+            lr=reading.update.lr,
+            loss=values["loss/total"],
+            grad_norm=verdict.grad_norm,
+            samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
+            clip_rate=self._memory.watch.clip_rate,
+        )
+        for event in observed:
+            recorder.record_event(event)
+        self._judge(reading, values, verdict, observed)
+
+    def _judge(
+        self, reading: StepReading, values: Mapping[str, float], verdict: Verdict, observed: Sequence[Event]
+    ) -> None:
+        terms = tuple(
+            name.removeprefix(_RAW)
+            for name, value in values.items()
+            if name.startswith(_RAW) and not math.isfinite(value)
+        )
+        reason = ""
+        if verdict.is_finite:
+            self._sum += values["loss/total"]
+            self._count += 1
+            self._memory.clean_steps += 1
+            self._memory.skipped_in_a_row = 0
+        else:
+            self._memory.clean_steps = 0
+            self._memory.skipped_in_a_row += 1
+            reason = _reason(reading, values, verdict, terms)
+            self._note_skip(reading.number, terms, verdict.bad, reason)
+        observation = StepObservation(
+            number=reading.number,
+            finite=verdict.is_finite,
+            excused=reading.update.scaler_skipped is not None,
+            terms=terms,
+            modules=verdict.bad,
+            reason=reason,
+            spiked=any(isinstance(event, SpikeDetected) for event in observed),
+        )
+        try:
+            self._supervisor.on_step(observation)
+        except TrainingDivergedError as error:
+            self._alert_once("guardian gives up", str(error), "stop the run")
+
+    def _note_skip(self, number: int, terms: tuple[str, ...], bad: tuple[str, ...], reason: str) -> None:
+        self._recorder.record_event(StepSkipped(terms, bad, (), reason))
+        self._alert_once(_NON_FINITE, f"step {number}: {reason}", _REMEDY)
+
+    def _alert_once(self, kind: str, message: str, remedy: str) -> None:
+        if self._memory.note_alert(kind):
+            self._recorder.record_event(AlertRaised(kind, message, remedy))
+
+    def take_mean(self) -> float:
+        """Return the mean loss of the finite steps since the last call; NaN for none."""
+        mean = self._sum / self._count if self._count else math.nan
+        self._sum, self._count = 0.0, 0
+        return mean
+
+
+def _reason(reading: StepReading, values: Mapping[str, float], verdict: Verdict, terms: tuple[str, ...]) -> str:
+    """Return what was not finite in a skipped step, as a sentence."""
+    is_loss_bad = bool(terms) or not math.isfinite(values["loss/total"])
+    said = [f"loss {', '.join(terms)}".strip()] if is_loss_bad else []
+    said += [f"gradient of {listed(verdict.bad)}"] if verdict.bad else []
+    reason = (" and ".join(said) or "the gradient norm") + " not finite; nothing was updated"
+    scale = reading.update.scaler_skipped
+    return reason if scale is None else f"{reason} (skipped by the loss scaler, whose scale is {scale:g} now)"

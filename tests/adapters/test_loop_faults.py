@@ -1,0 +1,119 @@
+"""Non-finite steps of an own loop: they change nothing, and the operation is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cockpit import Cockpit
+from engine.protocol import events as e
+from tests.adapters.own_loop import Training, assert_same, events, rows, state_of, weights
+
+Body = Callable[[Training, Any, Any], Tensor]
+
+
+def test_a_poisoned_batch_changes_nothing_and_is_named(runs: Path) -> None:
+    """Weights after it are those of a training that never drew it; the fault is the input's."""
+    ours = Training(poison=(50,), shuffle=False, dropout=0.0)
+    with ours.cockpit(runs, scheduler=None) as cockpit:
+        ours.run(cockpit, 1)
+    bare = Training(poison=(50,), shuffle=False, dropout=0.0)
+    for number, (x, y) in enumerate(bare.loader):
+        if number != 6:
+            bare.ce(x, y).backward()
+            bare.optimizer.step()
+            bare.optimizer.zero_grad()
+        bare.scheduler.step()
+    assert_same(weights(ours.model), weights(bare.model))
+    (skipped,) = events(runs / "one", e.StepSkipped)
+    assert skipped.terms == ("ce",) and set(skipped.modules) == {"0.weight", "0.bias", "3.weight", "3.bias"}
+    (named,) = events(runs / "one", e.FaultNamed)
+    assert (named.at_step, named.verdict, named.direction, named.operation) == (7, "reproduced", "input", "input[0]")
+    assert rows(runs / "one")[7]["skipped"] == 1.0
+    assert (runs / "one" / named.folder / "report.txt").is_file()
+
+
+def faulty_log(training: Training, x: Tensor, y: Tensor) -> Tensor:
+    """Return a loss whose logarithm is of a negative number in the seventh batch."""
+    return torch.log(training.model(x).square().mean() * 0 + (1 if not bool((x == 9).any()) else -1))
+
+
+def faulty_root(training: Training, x: Tensor, y: Tensor) -> Tensor:
+    """Return a finite loss whose gradient divides by zero in the seventh batch."""
+    factor = 0.0 if bool((x == 9).any()) else 1.0
+    return (training.model(x) * factor).abs().sqrt().mean()
+
+
+@pytest.mark.parametrize(
+    ("body", "operation", "direction"),
+    [(faulty_log, "log", "forward"), (faulty_root, "sqrt", "backward")],
+    ids=["in the loss", "in its gradient"],
+)
+def test_the_operation_in_the_loop_is_named_with_its_line(
+    runs: Path, body: Body, operation: str, direction: str
+) -> None:
+    """The same batches are run through the loop's body again, in a copy of the process."""
+    training = Training(shuffle=False)
+    training.loader.dataset.tensors[0][50] = 9.0  # pyright: ignore[reportAttributeAccessIssue]
+    outside: list[int] = []
+    with training.cockpit(runs) as cockpit:
+        for x, y in cockpit.steps(training.loader):
+            outside.append(cockpit.step)
+            body(training, x, y).backward()
+            nn.utils.clip_grad_norm_(training.model.parameters(), 1.0)
+            training.optimizer.step()
+            training.optimizer.zero_grad()
+    assert outside == list(range(12)), "the repetition reached the training"
+    (named,) = events(runs / "one", e.FaultNamed)
+    assert (named.at_step, named.verdict, named.operation, named.direction) == (7, "reproduced", operation, direction)
+    report = (runs / "one" / named.folder / "report.txt").read_text()
+    assert f"test_loop.py:{body.__code__.co_firstlineno + 2}" in report or "test_loop.py" in report
+
+
+def test_an_exception_in_the_repeated_body_ends_the_copy_only(runs: Path, tmp_path: Path) -> None:
+    """A loop that checks its loss raises again in the copy: its handlers must not run twice."""
+    training = Training(poison=(50,), shuffle=False)
+    handled = tmp_path / "handled"
+    with training.cockpit(runs) as cockpit:
+        try:
+            for x, y in cockpit.steps(training.loader):
+                loss = training.ce(x, y)
+                if cockpit.step >= 7 and not math.isfinite(loss.item()):
+                    raise FloatingPointError("seen again")
+                loss.backward()
+                training.optimizer.step()
+                training.optimizer.zero_grad()
+        except FloatingPointError:
+            handled.write_text("twice")
+    assert not handled.exists()
+    assert state_of(runs / "one").step == 12
+
+
+def test_a_fault_of_the_cockpit_does_not_end_the_training(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It detaches itself, says so, and the weights are those of a bare training."""
+    monkeypatch.delenv("TRAINING_COCKPIT_RAISE")
+    ours, bare = Training(), Training()
+    torch.manual_seed(1)
+    with ours.cockpit(runs) as cockpit:
+
+        def each(cockpit: Cockpit, step: int) -> None:
+            if step == 4:
+                monkeypatch.setattr(cockpit, "_reading", lambda update: 1 / 0)
+
+        ours.run(cockpit, 2, each)
+    torch.manual_seed(1)
+    for _ in range(2):
+        for x, y in bare.loader:
+            bare.ce(x, y).backward()
+            bare.optimizer.step()
+            bare.scheduler.step()
+            bare.optimizer.zero_grad()
+    assert_same(weights(ours.model), weights(bare.model))
+    assert "ZeroDivisionError" in (runs / "one" / "console.log").read_text()
+    assert events(runs / "one", e.RunFinished)[-1].reason == "detached"
