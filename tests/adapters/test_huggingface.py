@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,12 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from tests.adapters.remote import Remote, steered
+
+
+class Divided(Enum):
+    """A way of training in several processes."""
+
+    FSDP = "FSDP"
 
 
 @pytest.fixture(scope="module")
@@ -236,13 +244,11 @@ def test_an_exception_of_the_training_ends_the_run_as_failed(
     assert "their own" in failed.error
 
 
-def test_several_processes_are_left_alone(hf: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    callback = hf.cockpit(tmp_path)
-
-    class TwoProcesses:
-        world_size = 2
-
-    callback.on_train_begin(TwoProcesses(), None, None)
+def test_processes_that_divide_the_network_are_left_alone(
+    hf: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    divided = SimpleNamespace(world_size=2, distributed_state=SimpleNamespace(distributed_type=Divided.FSDP))
+    hf.cockpit(tmp_path).on_train_begin(divided, None, None)
     assert "not attached" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 

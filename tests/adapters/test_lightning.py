@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -302,11 +303,10 @@ def test_the_callback_is_one_of_both_packages_if_both_are_imported(pl: Any, monk
     assert made.state_key == pl.CockpitCallback("other").state_key
 
 
-def test_several_processes_are_left_alone(pl: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    class TwoProcesses:
-        world_size = 2
-
-    pl.cockpit(tmp_path).on_train_start(TwoProcesses(), None)
+def test_processes_that_divide_the_network_are_left_alone(
+    pl: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pl.cockpit(tmp_path).on_train_start(SimpleNamespace(world_size=2, strategy="FSDP"), None)
     assert "not attached" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 

@@ -82,8 +82,9 @@ class OptimizerHooks:
     """Hooks on the optimizers of one training, until `remove`.
 
     `on_fault` receives an exception of these hooks; they then do nothing more. `judges_closures` is False for a trainer
-    that calls `judge` itself, inside the closure. `on_update` is called after each update. In a copy of the
-    process that only repeats a step, `rehearse` is called instead of all else.
+    that calls `judge` itself, inside the closure. `judges_losses` is False where each of several processes has its own
+    loss and all have the same gradients. `on_update` is called after each update. `rehearse` is called instead of all
+    else in a copy of the process that only repeats a step.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class OptimizerHooks:
         self.update = Update()
         self.in_step = False
         self.num_calls = 0
+        self.judges_losses = True
         self._unjudged: list[Tensor] = []
         self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
@@ -145,7 +147,8 @@ class OptimizerHooks:
         """Keep a scalar on which `backward` is called, for the next update."""
         if len(self.update.losses) < _MOST_LOSSES:
             self.update.losses.append(loss)
-            self._unjudged.append(loss)
+            if self.judges_losses:
+                self._unjudged.append(loss)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""

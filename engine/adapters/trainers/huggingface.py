@@ -31,6 +31,8 @@ _OURS: Final = ("loss", "grad_norm", "learning_rate", "epoch", "step", "total_fl
 """Numbers of the trainer's log that the cockpit measures itself, at each step and without a filter."""
 _SPEEDS: Final = ("runtime", "samples_per_second", "steps_per_second", "jit_compilation_time", "model_preparation_time")
 _EVAL: Final = "eval_"
+_SAME_GRADIENTS: Final = ("MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU")
+"""Ways of training in several processes in which all have the whole network and the same gradients."""
 _NO_EVALUATION: Final = "this trainer was built without evaluation: set eval_strategy and eval_dataset"
 
 # `Any`: the arguments of callbacks are objects of transformers, whose types are partial.
@@ -98,8 +100,8 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
     @survived
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the run."""
-        if args.world_size > 1:
-            say_why_not("a training of several processes has to be stopped and steered in all of them together")
+        if args.world_size > 1 and args.distributed_state.distributed_type.value not in _SAME_GRADIENTS:
+            say_why_not("its processes divide the network, so none of them sees all gradients")
             return
         optimizer = _unwrapped(kwargs["optimizer"])
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -120,6 +122,8 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
                 step=int(state.global_step),
                 saved=_saved_in(state, type(self).__name__),
                 lacks=lacks,
+                rank=int(args.process_index),
+                num_ranks=int(args.world_size),
             )
         )
 

@@ -104,8 +104,8 @@ class LightningCallback:
     @survived
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin the run."""
-        if trainer.world_size > 1:
-            say_why_not("a training of several processes has to be stopped and steered in all of them together")
+        if trainer.world_size > 1 and type(trainer.strategy).__name__ != "DDPStrategy":
+            say_why_not("its processes divide the network, so none of them sees all gradients")
             return
         if not trainer.optimizers:
             say_why_not("configure_optimizers returned none")
@@ -123,6 +123,8 @@ class LightningCallback:
                 replayed=_networks(pl_module),
                 lacks=() if trainer.enable_validation else (Unsupported(c.Validate.op, _NO_VALIDATION),),
                 judges_closures=False,
+                rank=int(trainer.global_rank),
+                num_ranks=int(trainer.world_size),
             )
         )
         self._saved = {}

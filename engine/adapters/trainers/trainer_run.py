@@ -105,8 +105,12 @@ class TrainerRun:
         self.hooks = hooks = OptimizerHooks(
             ParameterNames(training.models), self.detach, judges_closures=training.judges_closures
         )
+        hooks.judges_losses = training.num_ranks == 1
         for optimizer in training.optimizers:
             hooks.watch(optimizer)
+        patches.install(hooks)
+        if training.rank:  # it leaves out the same updates as rank 0: all have the same gradients
+            return
         self._live = live = AttachedState(training.models, hooks, total=training.total)
         directory, is_resumed = self.options.directory()
         run = AttachedRun(directory, self._adapter, attached_config(), live, NoValidation())
@@ -118,9 +122,9 @@ class TrainerRun:
         described = {"adapter": self._adapter.name, "program": program_of(), "config": training.config}
         run.open(state, described, is_resumed=is_resumed)
         self._run = run
-        patches.install(hooks)
-        self._replay = ModelReplay(training.replayed or training.models)
-        self._replay.watch()
+        if training.num_ranks == 1:  # one of several cannot repeat a pass alone: layers may wait for the others
+            self._replay = ModelReplay(training.replayed or training.models)
+            self._replay.watch()
         self.knobs.declare_in(run)
         self.is_stopping = False
         self._earlier_error = _newest_error()
@@ -195,15 +199,17 @@ class TrainerRun:
 
     # --- steps ----------------------------------------------------------------------------
 
-    @while_open
     def end_step(self, epoch: float, logged: Mapping[str, float | Tensor] | None = None) -> None:
         """Record the step if there was an update; `epoch` is the progress, fractional.
 
         `logged` are numbers of this step. Numbers that `log` got since the last one are recorded with it too.
         """
-        if self.hooks is None or self._live is None or not self.hooks.update.count:
+        if self.hooks is None or not self.hooks.update.count:
             return
-        run, update = self.run, self.hooks.take()
+        update = self.hooks.take()
+        if self._live is None or not self.is_open:
+            return
+        run = self.run
         self._live.position = _position(epoch)
         reading = StepReading(
             update,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.adapters.capabilities import Adapter
+from engine.adapters.capabilities import TRAINER_RANKS, Adapter
 from engine.adapters.hooks.optimizer_hooks import LearningRate
 from engine.adapters.run.attached_state import highest_rate
 from engine.adapters.run.run_files import program_of
@@ -55,7 +55,7 @@ class TrainerTraining:
 
     `saved` is the cockpit's part of the checkpoint that the trainer resumed from, empty for none. `replayed` are the
     networks whose passes are repeated to name a fault, `lacks` what this very trainer cannot do. `judges_closures` is
-    False if the adapter looks at the gradients itself.
+    False if the adapter looks at the gradients itself. `rank` of `num_ranks` is this process; only rank 0 records.
     """
 
     models: Mapping[str, nn.Module]
@@ -67,6 +67,15 @@ class TrainerTraining:
     replayed: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     lacks: tuple[Unsupported, ...] = ()
     judges_closures: bool = True
+    rank: int = 0
+    num_ranks: int = 1
+
+    @property
+    def refused(self) -> tuple[Unsupported, ...]:
+        """The commands that this training refuses besides those of its adapter."""
+        ranks = TRAINER_RANKS if self.num_ranks > 1 else ()
+        known = {one.op for one in ranks}
+        return (*ranks, *(one for one in self.lacks if one.op not in known))
 
 
 def new_state(name: str, adapter: Adapter, options: RunOptions, training: TrainerTraining) -> RunState:
@@ -79,7 +88,7 @@ def new_state(name: str, adapter: Adapter, options: RunOptions, training: Traine
             score=options.score,
             lower_is_better=options.lower_is_better,
             phases=(Phase("training"),),
-            unsupported=(*adapter.unsupported(), *training.lacks),
+            unsupported=(*adapter.unsupported(), *training.refused),
         ),
         gradient_clip=math.inf,
         optimizer=type(training.optimizers[0]).__name__.lower(),
