@@ -271,6 +271,7 @@ class Session(Decisions):
         if text is not None and (is_replaced or not self._knows_spec):
             self._knows_spec = True
             self.spec = spec_of(tail.meta(TASK))
+            self._history_version = -1  # the best score is another, too
             self._state_text.describe(self.spec)
 
     def _read_rows(self, tail: JournalTail) -> bool:
