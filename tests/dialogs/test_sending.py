@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from textual.widgets import Input
 
+from cockpit.dialogs.action_table import ACTIONS
 from cockpit.preferences.keymap import lookup
+from engine.journal.task_meta import TASK
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
+from engine.protocol.task_spec import Unsupported
+from engine.protocol.wire import OPS, spec_to_json
+from engine.tasks.person.spec import SPEC
 from tests.dialogs.conftest import RED
 from tests.dialogs.screen import SIZE, STEERING
 
@@ -125,6 +130,25 @@ async def test_a_run_that_is_over_is_the_reason_for_every_key(run, open_screen):
             assert screen.answer() == [], action
             assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: the run is finished"), action
             assert screen.steering.effect(action).text == "the run is finished", action
+
+
+async def test_a_task_that_supports_no_command_says_why_for_every_key(run, open_screen):
+    prepare_all(run)
+    reasons = {op: f"no {op} here; use the loop" for op in OPS}
+    spec = replace(SPEC, unsupported=tuple(Unsupported(op, reason) for op, reason in reasons.items()))
+    run.journal.set_meta(TASK, spec_to_json(spec))
+    run.note(e.TaskDescribed(spec))
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        for action in PRESSED:
+            screen.toasts.clear()
+            await press(pilot, action)
+            assert len(screen.screen_stack) == 1, action
+            assert screen.answer() == [], action
+            assert not screen.steering.effect(action).enabled, action
+            ops = ACTIONS[action].ops
+            said = "; ".join(reasons[op] for op in ops) if ops else ""
+            assert len(screen.toasts) == 1 and screen.toasts[0].startswith("✗ ") and said in screen.toasts[0], action
 
 
 async def test_escape_leaves_a_dialog_without_a_command(run, open_screen):

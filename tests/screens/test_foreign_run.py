@@ -16,12 +16,14 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.events import run_events
 from cockpit.console.summary import fact_lines, read_outcome
 from cockpit.dialogs.action_table import ACTIONS, unsupported
+from cockpit.panels.status.remedies import remedies_of
 from cockpit.preferences.keymap import KEYS, lookup
 from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
 from cockpit.text.event_info import MarkKind
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
+from engine.protocol import events as e
 from engine.protocol.wire import OPS
 from tests.foreign_run import DESCRIBED, UNKNOWN, UNSUPPORTED, ForeignRun
 from tests.panels.stage import text_of
@@ -176,6 +178,22 @@ def test_every_command_can_be_unsupported_and_its_action_is_then_refused(op: str
 def test_an_action_is_supported_as_long_as_one_of_its_commands_is() -> None:
     assert set(unsupported(DESCRIBED)) == {*WITHOUT, "toggle", *(f"toggle_{number}" for number in range(1, 10))}
     assert unsupported(DESCRIBED)["validate"] == UNSUPPORTED["validate"]
+
+
+def test_remedies_leave_out_what_the_run_cannot_do(run: ForeignRun) -> None:
+    run.train(40)
+    run.recorder.record_event(e.KnobSet("temperature", 0.7, 0.1), actor="cockpit")
+    run.train(60)
+    run.recorder.record_event(e.AlertRaised("non_finite", "step 60: ce is NaN", term="ce", at_step=60))
+    run.recorder.record_event(e.AlertRaised("validation", "accuracy falls", at_step=60))
+    run.flush()
+    with closing(Session(run.directory)) as session:
+        session.poll()
+        (incident,) = session.incidents.open
+        found = remedies_of(incident, session.now.state, session.now.outcome_of)
+    commands = [remedy.command for remedy in found]
+    assert commands[0] == c.SetKnob("temperature", 0.7) and c.ScaleLr(0.5) in commands
+    assert not {command.op for command in commands} & set(UNSUPPORTED)
 
 
 def test_the_console_knows_the_run_without_its_code(run: ForeignRun, capsys: pytest.CaptureFixture[str]) -> None:
