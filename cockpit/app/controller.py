@@ -13,6 +13,7 @@ from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
+from cockpit.dialogs.action_table import unsupported
 from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
@@ -201,12 +202,12 @@ class SessionController:
         )
 
     def _open(self, action: str) -> None:
-        keys = keys_for(self._settings.keys, self.session.spec)
+        keys, without = keys_for(self._settings.keys, self.session.spec), unsupported(self.session.spec)
         match action:
             case "help":
-                self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys))
+                self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys, without))
             case "key_map":
-                self.screen.app.push_screen(KeyMapScreen(keys))
+                self.screen.app.push_screen(KeyMapScreen(keys, without))
             case _:
                 actions = partial(
                     ActionProvider,

@@ -90,7 +90,8 @@ def phase_title(state: RunState) -> str:
 def _identity(view: RunView) -> Iterable[LineSegment]:
     state = view.state
     yield LineSegment("", escape_control(state.run))
-    yield LineSegment("phase", phase_title(state))
+    if len(state.spec.phases) > 1:
+        yield LineSegment("phase", phase_title(state))
     yield LineSegment("epoch", str(state.epoch + 1))
     yield LineSegment("on", escape_control(state.device) or "-", "")
     yield LineSegment("", view.pulse, "bold" if view.pulse.startswith("running") else "bold yellow")
@@ -126,7 +127,8 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
         yield LineSegment("chance level", number(chance), "")
     yield LineSegment("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
     yield LineSegment("lr", rate(state.lr) if state.lr else "-")
-    yield LineSegment(state.spec.score_title, "-" if state.score is None else f"{state.score:.4f}")
+    if state.spec.score:
+        yield LineSegment(state.spec.score_title, "-" if state.score is None else f"{state.score:.4f}")
     if view.best is not None:
         yield LineSegment("best", f"{view.best.score:.4f} at step {view.best.step}")
     if speed:

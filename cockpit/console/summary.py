@@ -20,7 +20,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.protocol.events import Activity, Status
-from engine.protocol.state import RunState
+from engine.protocol.state import RunState, knob_text
 
 _MAX_LISTED = 20
 
@@ -69,6 +69,7 @@ def fact_lines(outcome: RunSummary) -> list[Text]:
         Text(f"  {_where(outcome.state)}"),
         Text(f"  {_reached(outcome)}"),
         *_terms(outcome),
+        *_knobs(outcome.state),
         *_troubles(outcome),
         *_listed("interventions", [entry_line(entry, spec) for entry in outcome.entries if is_intervention(entry)]),
         *_listed("alerts", [_incident(incident) for incident in incidents_of(outcome.entries)]),
@@ -94,8 +95,9 @@ def ending(outcome: RunSummary) -> str:
 
 def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
-    phase, device = phase_title(state), escape_control(state.device) or "no device"
-    return f"{state.step}{total} steps, in epoch {state.epoch + 1}, phase {phase}, lr {rate(state.lr)}, on {device}"
+    phase = f", phase {phase_title(state)}" if len(state.spec.phases) > 1 else ""
+    device = escape_control(state.device) or "no device"
+    return f"{state.step}{total} steps, in epoch {state.epoch + 1}{phase}, lr {rate(state.lr)}, on {device}"
 
 
 def _reached(outcome: RunSummary) -> str:
@@ -118,6 +120,13 @@ def _terms(outcome: RunSummary) -> Iterator[Text]:
         line.append(f"{number(value):>10}", loss_style(value, chance))
         line.append(f"{number(chance):>10}{number(outcome.state.loss_weights.get(term)):>10}")
         yield line
+
+
+def _knobs(state: RunState) -> Iterator[Text]:
+    """Yield a line of the knobs with their values, if there are any."""
+    if state.knobs:
+        said = ", ".join(f"{name} {knob_text(knob.value)}" for name, knob in state.knobs.items())
+        yield Text(f"  {escape_control(f'knobs: {said}')}")
 
 
 def _troubles(outcome: RunSummary) -> Iterator[Text]:

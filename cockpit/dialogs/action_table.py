@@ -17,6 +17,7 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,15 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The plan of a key, and its predicted effect."""
+    """The plan of a key, its predicted effect, and the commands that it can send, by `op`; none if any."""
 
     plan: Callable[[Situation], Plan]
     effect: Callable[[Situation], Effect]
+    ops: tuple[str, ...] = ()
 
 
-def _sends(command_of: Callable[[RunState], Command]) -> Action:
-    """Return the action that sends one command."""
+def _sends(command_of: Callable[[RunState], Command], op: str) -> Action:
+    """Return the action that sends one command, with the name `op`."""
 
     def plan(situation: Situation) -> Plan:
         return Send(command_of(situation.state))
@@ -44,7 +46,7 @@ def _sends(command_of: Callable[[RunState], Command]) -> Action:
     def effect(situation: Situation) -> Effect:
         return _effect_of(situation, command_of(situation.state))
 
-    return Action(plan, effect)
+    return Action(plan, effect, (op,))
 
 
 def _effect_of(situation: Situation, command: Command) -> Effect:
@@ -69,6 +71,9 @@ def _pause_effect(situation: Situation) -> Effect:
 
 def _pause_or_resume(state: RunState) -> Command:
     return c.Resume() if state.activity is Activity.PAUSED else c.Pause()
+
+
+_SWITCHES: Final = (c.EnableRefinement.op, c.DisableRefinement.op)
 
 
 def _toggle(name: str, state: RunState) -> Command:
@@ -98,22 +103,22 @@ def _switches(number: int) -> Action:
         plan = _toggle_numbered(number, situation)
         return _effect_of(situation, plan.command) if isinstance(plan, Send) else Effect(False, _reason(plan))
 
-    return Action(partial(_toggle_numbered, number), effect)
+    return Action(partial(_toggle_numbered, number), effect, _SWITCHES)
 
 
-def _opens(plan: Callable[[Situation], Plan], says: Callable[[RunState], str]) -> Action:
-    """Return the action that opens a dialog; `says` returns the values that it changes."""
-    return Action(plan, lambda situation: Effect(True, says(situation.state)))
+def _opens(plan: Callable[[Situation], Plan], says: Callable[[RunState], str], *ops: str) -> Action:
+    """Return the action that opens a dialog for the commands `ops`; `says` returns the values that it changes."""
+    return Action(plan, lambda situation: Effect(True, says(situation.state)), ops)
 
 
-def _reasoned(plan: Callable[[Situation], Plan], says: Callable[[Situation], str]) -> Action:
-    """Return the action that opens a dialog or has a reason not to."""
+def _reasoned(plan: Callable[[Situation], Plan], says: Callable[[Situation], str], *ops: str) -> Action:
+    """Return the action that opens a dialog for the commands `ops` or has a reason not to."""
 
     def effect(situation: Situation) -> Effect:
         reason = _reason(plan(situation))
         return Effect(not reason, reason or says(situation))
 
-    return Action(plan, effect)
+    return Action(plan, effect, ops)
 
 
 def _reason(plan: Plan) -> str:
@@ -143,37 +148,55 @@ def _weights(state: RunState) -> str:
 
 
 def _batch(state: RunState) -> str:
-    samples = plural(state.spec.sample_noun)
-    return f"{state.accumulation} batches per update, {state.batch_size} {samples} per batch now"
+    """Return the numbers that the dialog for batches changes, without one that the run does not support."""
+    numbers = {
+        c.SetAccumulation.op: f"{state.accumulation} batches per update",
+        c.SetBatchSize.op: f"{state.batch_size} {plural(state.spec.sample_noun)} per batch",
+    }
+    return f"{', '.join(text for op, text in numbers.items() if not state.spec.why_unsupported(op))} now"
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    "pause": Action(_pause, _pause_effect),
-    "step": _sends(lambda state: c.RunSteps(1)),
-    "lower_lr": _sends(lambda state: c.ScaleLr(0.5)),
-    "raise_lr": _sends(lambda state: c.ScaleLr(2.0)),
-    "promote": Action(openers.promote, _promote_effect),
-    "demote": _sends(lambda state: c.DemotePhase()),
+    "pause": Action(_pause, _pause_effect, (c.Pause.op, c.Resume.op)),
+    "step": _sends(lambda state: c.RunSteps(1), c.RunSteps.op),
+    "lower_lr": _sends(lambda state: c.ScaleLr(0.5), c.ScaleLr.op),
+    "raise_lr": _sends(lambda state: c.ScaleLr(2.0), c.ScaleLr.op),
+    "promote": Action(openers.promote, _promote_effect, (c.PromotePhase.op,)),
+    "demote": _sends(lambda state: c.DemotePhase(), c.DemotePhase.op),
     **{f"toggle_{number}": _switches(number) for number in range(1, 10)},
-    "toggle": _reasoned(_toggle_named, lambda situation: f"switch {situation.argument}"),
-    "weight": _opens(openers.weight, _weights),
-    "checkpoint": _sends(lambda state: c.SaveCheckpoint()),
-    "rollback": _reasoned(openers.rollback, openers.rollback_says),
-    "validate": _sends(lambda state: c.Validate()),
-    "optimizer": _opens(openers.optimizer, lambda state: f"{state.optimizer} now"),
-    "batch": _opens(openers.batch, _batch),
-    "clip": _opens(openers.clip, lambda state: f"{number(state.gradient_clip)} now"),
-    "note": _opens(openers.note, lambda state: f"at step {state.step}"),
+    "toggle": _reasoned(_toggle_named, lambda situation: f"switch {situation.argument}", *_SWITCHES),
+    "weight": _opens(openers.weight, _weights, c.SetLossWeight.op),
+    "knob": _reasoned(openers.knob, openers.knobs_say, c.SetKnob.op),
+    "checkpoint": _sends(lambda state: c.SaveCheckpoint(), c.SaveCheckpoint.op),
+    "rollback": _reasoned(openers.rollback, openers.rollback_says, c.Rollback.op),
+    "validate": _sends(lambda state: c.Validate(), c.Validate.op),
+    "optimizer": _opens(openers.optimizer, lambda state: f"{state.optimizer} now", c.SetOptimizer.op),
+    "batch": _opens(openers.batch, _batch, c.SetAccumulation.op, c.SetBatchSize.op),
+    "clip": _opens(openers.clip, lambda state: f"{number(state.gradient_clip)} now", c.SetGradientClip.op),
+    "note": _opens(openers.note, lambda state: f"at step {state.step}", c.AddNote.op),
     "undo": _reasoned(openers.undo, openers.undo_says),
-    "guardian": _sends(lambda state: c.SetGuardian(not state.guardian)),
-    "autopilot": _sends(lambda state: c.SetAutopilot(not state.autopilot)),
+    "guardian": _sends(lambda state: c.SetGuardian(not state.guardian), c.SetGuardian.op),
+    "autopilot": _sends(lambda state: c.SetAutopilot(not state.autopilot), c.SetAutopilot.op),
     "remedies": _reasoned(openers.remedies, openers.remedies_says),
 }
 """Every action of the group "steer" except `acknowledge`, which changes nothing in the run; "toggle" takes a name."""
 
 
+def unsupported(spec: TaskSpec) -> dict[str, str]:
+    """Return the actions none of whose commands a run of the task can carry out, each with the reason."""
+    if not spec.unsupported:
+        return {}
+    reasons = {action: [spec.why_unsupported(op) for op in row.ops] for action, row in ACTIONS.items()}
+    return {action: "; ".join(dict.fromkeys(found)) for action, found in reasons.items() if found and all(found)}
+
+
+def refusal(action: str, session: Session) -> str:
+    """Return why `action` can do nothing at all: no command can be sent, or none of its own; else an empty string."""
+    return session.refusal or unsupported(session.spec).get(action, "")
+
+
 def effect(action: str, session: Session, situation: Situation | None = None) -> Effect:
     """Return what `action` would do now. Raises KeyError for one that does not steer."""
-    if reason := session.refusal:
+    if reason := refusal(action, session):
         return Effect(False, reason)
     return ACTIONS[action].effect(situation or Situation(session))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from cockpit.dialogs import dialog as dialogs
-from cockpit.dialogs.action_table import ACTIONS, Effect, effect
+from cockpit.dialogs.action_table import ACTIONS, Effect, effect, refusal
 from cockpit.dialogs.confirmations import asked_first
 from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog
 from cockpit.dialogs.openers import Open, Reason, Send, Situation
@@ -54,7 +54,7 @@ class ActionDispatcher:
     def dispatch(self, action: str, argument: str = "") -> None:
         """Execute `action`, or show why it does nothing. Raises KeyError for an unknown action."""
         chosen = ACTIONS[action]
-        if reason := self.session.refusal:
+        if reason := refusal(action, self.session):
             self._refuse(_named(action), reason)
             return
         match chosen.plan(self._situation(argument)):

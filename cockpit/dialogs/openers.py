@@ -10,6 +10,7 @@ from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
 from cockpit.dialogs.dialog import PASS, Dialog
 from cockpit.dialogs.gate_dialog import GateDialog
+from cockpit.dialogs.knob_dialog import KnobDialog
 from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.dialogs.value_dialog import Field, ValueDialog, real, whole_number
 from cockpit.dialogs.weight_dialog import WeightDialog
@@ -26,7 +27,7 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import OPTIMIZERS
 from engine.protocol.events import PhaseDemoted, Status
-from engine.protocol.state import RunState
+from engine.protocol.state import RunState, knob_text
 from engine.protocol.task_spec import TaskSpec
 
 
@@ -96,6 +97,18 @@ def weight(situation: Situation) -> Plan:
     return Open(lambda: WeightDialog(situation.session, situation.argument))
 
 
+def knob(situation: Situation) -> Plan:
+    """Open the dialog for knobs; the argument is the knob to begin with."""
+    if not situation.state.knobs:
+        return Reason("this run has no knobs: its code declares none")
+    return Open(lambda: KnobDialog(situation.session, situation.argument))
+
+
+def knobs_say(situation: Situation) -> str:
+    """Return the knobs with their values."""
+    return ", ".join(f"{name} {knob_text(knob.value)}" for name, knob in situation.state.knobs.items())
+
+
 def optimizer(situation: Situation) -> Plan:
     """Open the choice between Adam and AdamW."""
     session = situation.session
@@ -105,20 +118,21 @@ def optimizer(situation: Situation) -> Plan:
 
 
 def batch(situation: Situation) -> Plan:
-    """Open the inputs for batches per update and samples per batch."""
+    """Open the inputs for batches per update and samples per batch, without one that the run does not support."""
     state = situation.state
-    fields = (
-        Field(
+    offered = {
+        c.SetAccumulation.op: Field(
             "batches per update (accumulation; no more memory)",
             str(state.accumulation),
             lambda text: c.SetAccumulation(whole_number(text)),
         ),
-        Field(
+        c.SetBatchSize.op: Field(
             f"{plural(state.spec.sample_noun)} per batch (more memory)",
             str(state.batch_size),
             lambda text: c.SetBatchSize(whole_number(text)),
         ),
-    )
+    }
+    fields = tuple(field for op, field in offered.items() if not state.spec.why_unsupported(op))
     explain = "If training is still unstable, try a batch of 4, or accumulation if memory is short."
     return Open(lambda: ValueDialog(situation.session, "Batch", fields, explain=explain))
 

@@ -55,6 +55,7 @@ _STEER: Final = (
     KeyBinding("demote", ("P",), "demote", "go back to the previous phase", "steer"),
     *_TOGGLES,
     KeyBinding("weight", ("w",), "loss weight", "set the weight of a loss term", "steer"),
+    KeyBinding("knob", ("K",), "knob", "set a knob, a setting of the training's own code", "steer"),
     KeyBinding("checkpoint", ("c",), "checkpoint", "write a checkpoint now", "steer", True),
     KeyBinding(
         "rollback", ("r",), "roll back", "load a checkpoint of this run; changes by hand are kept", "steer", True

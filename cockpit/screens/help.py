@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -15,8 +16,11 @@ from textual.widgets import Static
 
 from cockpit.preferences.keymap import GROUPS, Group, KeyBinding, shown
 from cockpit.screens.tabs import PAGE_OF
+from cockpit.text.format import escape_control
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
+
+_UNSUPPORTED: Final = "$foreground 45%"
 
 _HELP_COLUMNS: Final = 56
 """Columns for a help line next to its key in the narrowest box."""
@@ -47,12 +51,21 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
 
 
 class HelpScreen(_Pages):
-    """Help for the tab `tab`: its panels by (title, text), its keys, and the manual's page."""
+    """Help for the tab `tab`: its panels by (title, text), its keys, and the manual's page.
 
-    def __init__(self, tab: str, texts: Sequence[tuple[str, str]], keys: Sequence[KeyBinding]) -> None:
+    `unsupported` are the actions that the run cannot carry out, each with the reason.
+    """
+
+    def __init__(
+        self,
+        tab: str,
+        texts: Sequence[tuple[str, str]],
+        keys: Sequence[KeyBinding],
+        unsupported: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
         about = [Content.assemble((title, "bold $text-primary"), f"  {text}\n") for title, text in texts]
-        super().__init__(f"Help: {tab}", [*about, *(table(group, keys) for group in groups)])
+        super().__init__(f"Help: {tab}", [*about, *(table(group, keys, unsupported) for group in groups)])
         self._tab = tab
 
     def on_mount(self) -> None:
@@ -71,19 +84,22 @@ class HelpScreen(_Pages):
 
 
 class KeyMapScreen(_Pages):
-    """All keys by group."""
+    """All keys by group; `unsupported` are the actions that the run cannot carry out, each with the reason."""
 
-    def __init__(self, keys: Sequence[KeyBinding]) -> None:
-        super().__init__("All keys", [table(group, keys) for group in GROUPS])
+    def __init__(self, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__("All keys", [table(group, keys, unsupported) for group in GROUPS])
 
 
-def table(group: Group, keys: Sequence[KeyBinding]) -> Content:
-    """Return a group's keys, one per line, each with its help."""
+def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> Content:
+    """Return a group's keys, one per line, each with its help; unsupported ones are grey, with the reason."""
     lines = [Content.assemble((GROUPS[group], "bold $text-primary"))]
     for key in keys:
         if key.group == group:
             where = shown(key) or "(palette)"
-            first, *rest = textwrap.wrap(key.help, _HELP_COLUMNS) or [""]
-            lines.append(Content.assemble((f"  {where:<10} ", "$text-accent"), first))
-            lines.extend(Content(f"{'':<13}{line}") for line in rest)
+            reason = unsupported.get(key.action, "")
+            said = escape_control(f"{key.help} - not in this run: {reason}") if reason else key.help
+            first, *rest = textwrap.wrap(said, _HELP_COLUMNS) or [""]
+            style = _UNSUPPORTED if reason else ""
+            lines.append(Content.assemble((f"  {where:<10} ", style or "$text-accent"), (first, style)))
+            lines.extend(Content.styled(f"{'':<13}{line}", style) for line in rest)
     return Content("\n").join([*lines, Content("")])

@@ -20,12 +20,16 @@ _PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Inputs of the key bar: the tab, and whether the run is paused, can be steered, or has an alert."""
+    """Inputs of the key bar: the tab, and whether the run is paused, can be steered, or has an alert.
+
+    `unsupported` are the actions that the run cannot carry out.
+    """
 
     tab: str = "charts"
     paused: bool = False
     steerable: bool = True
     alerted: bool = False
+    unsupported: frozenset[str] = frozenset()
 
 
 class KeyBar(Static):
@@ -77,6 +81,8 @@ def wanted(keys: Sequence[KeyBinding], present: Present) -> list[KeyBinding]:
 
 def _acts(key: KeyBinding, present: Present) -> bool:
     """Return whether `key` has an effect now. An alert can be acknowledged after the end, but not remedied."""
+    if key.action in present.unsupported:
+        return False
     if key.group == "steer":
         return present.steerable or key.action == "acknowledge"
     return key.group != "charts" or present.tab == "charts"

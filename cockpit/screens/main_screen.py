@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
+from cockpit.dialogs.action_table import unsupported
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.panels.status.alert_banner import Banner
 from cockpit.panels.status.header import Header
@@ -261,7 +262,13 @@ def _present(session: Session, tab: str, *, alerted: bool) -> Present:
     """Return the present inputs of the key bar."""
     state = session.state
     paused = state is not None and state.activity is Activity.PAUSED
-    return Present(tab=tab, paused=paused, steerable=state is None or not session.refusal, alerted=alerted)
+    return Present(
+        tab=tab,
+        paused=paused,
+        steerable=state is None or not session.refusal,
+        alerted=alerted,
+        unsupported=frozenset(unsupported(session.spec)),
+    )
 
 
 def _shows_itself(panel: Panel) -> bool:

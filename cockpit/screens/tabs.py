@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from cockpit.charts.draw.glyphs import Marker
 from cockpit.panels.status.components import ComponentsPanel
+from cockpit.panels.status.knobs import KnobsPanel
 from cockpit.panels.status.phases import PhasesPanel
 from cockpit.panels.status.safety import SafetyPanel
 from cockpit.panels.toolkit.panel import Panel
@@ -28,6 +29,7 @@ PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
 def side_panels(marker: Marker) -> Iterator[Panel]:
     """Yield the panels of the side column; safety comes first, as the others may not fit."""
     yield SafetyPanel(marker=marker)
+    yield KnobsPanel(marker=marker)
     yield PhasesPanel(marker=marker)
     yield ComponentsPanel(marker=marker)
 
@@ -36,6 +38,7 @@ def _column(marker: Marker) -> Iterator[Panel]:
     """Yield the panels of the run tab."""
     yield PhasesPanel(marker=marker)
     yield ComponentsPanel(marker=marker)
+    yield KnobsPanel(marker=marker)
     yield SafetyPanel(marker=marker)
 
 

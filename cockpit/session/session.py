@@ -248,9 +248,10 @@ class Session(Outbox):
     def _read_spec(self, tail: JournalTail, text: str | None, fresh: Sequence[Entry]) -> None:
         """Read the spec of the task with the first state, and again after an event that replaced it."""
         is_replaced = any(isinstance(entry.event, TaskDescribed) for entry in fresh)
-        if text is not None and (is_replaced or not self._knows_spec):
+        if is_replaced or (text is not None and not self._knows_spec):
             self._knows_spec = True
             self.spec = spec_of(tail.meta(TASK))
+            self._history_version = -1  # the best score is another, too
             self._state_text.describe(self.spec)
 
     def _read_rows(self, tail: JournalTail) -> bool:

@@ -11,7 +11,7 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Event, Status
-from engine.protocol.state import RunState, knob_text
+from engine.protocol.state import Knob, RunState, knob_text
 from engine.protocol.task_spec import NO_SPEC
 from engine.protocol.wire import op_of
 
@@ -56,6 +56,19 @@ def waits_for(state: RunState | None) -> str:
             return "waits for the step boundary"
         case Activity.STOPPING | Activity.FINISHED | Activity.FAILED:
             return "waits, but the run is over"
+
+
+def knob_range(knob: Knob) -> str:
+    """Return the values that a knob takes, in brief: '0.1..2', '>= 1', 'soft, hard', 'on, off', or 'any number'."""
+    if isinstance(knob.value, bool):
+        return "on, off"
+    if isinstance(knob.value, str):
+        return escape_control(", ".join(knob.choices))
+    if knob.low is not None and knob.high is not None:
+        return f"{knob.low:g}..{knob.high:g}"
+    if knob.low is not None:
+        return f">= {knob.low:g}"
+    return "any number" if knob.high is None else f"<= {knob.high:g}"
 
 
 # Each function takes the command class of its key, for which there is no common type: hence Any.

@@ -144,10 +144,10 @@ def _exclude(arguments: list[str]) -> Command:
 
 
 def _knob(arguments: list[str]) -> Command:
-    return c.SetKnob(arguments[0], _knob_value(" ".join([arguments[1], *arguments[2:]])))
+    return c.SetKnob(arguments[0], knob_value(" ".join([arguments[1], *arguments[2:]])))
 
 
-def _knob_value(text: str) -> KnobValue:
+def knob_value(text: str) -> KnobValue:
     """Return the finite number or the truth value that `text` spells, else the text."""
     if text in ("true", "false", "on", "off"):
         return text in ("true", "on")

@@ -209,7 +209,8 @@ def _disable(state: RunState, command: c.DisableRefinement) -> Outcome:
 
 def _set_weight(state: RunState, command: c.SetLossWeight) -> Outcome:
     if command.term not in state.spec.term_names:
-        return refused(f"no loss term is called {command.term!r}; there are {', '.join(state.spec.term_names)}")
+        known = f"there are {', '.join(state.spec.term_names)}" if state.spec.terms else "no term is known yet"
+        return refused(f"no loss term is called {command.term!r}; {known}")
     if not (math.isfinite(command.value) and command.value >= 0):
         return refused(f"a loss weight must be zero or more, not {command.value:g}")
     before, top = state.loss_weights.get(command.term, 0.0), state.limits.max_loss_weight

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from cockpit.session.session import Session
-from engine.protocol.state import GateCheck, Limits
+from engine.protocol.state import GateCheck, Knob, Limits
 from tests.console.scripted import FakeClock
 from tests.decisions import Decisions
 from tests.dialogs.screen import SteeredScreen
 from tests.recorded_run import RecordedRun
 
 GREEN = (GateCheck("steps in phase", "220", ">= 200", True), GateCheck("gradient norm", "0.84", "<= 10", True))
+KNOBS = {"tau": Knob(0.7, 0.1, 2.0), "mixup": Knob(False), "mode": Knob("soft", choices=("soft", "hard", "off"))}
 RED = (GREEN[0], GateCheck("non-finite steps", "2", "0", False))
 
 
@@ -32,7 +33,7 @@ def decisions(monkeypatch: pytest.MonkeyPatch) -> Decisions:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RecordedRun]:
     """A run in phase 1 at step 60 with two checkpoints, the older one good, and an open gate."""
-    run = RecordedRun(tmp_path / "runs" / "calm", lr=3e-3, gate=GREEN, limits=Limits(lr_configured=3e-3))
+    run = RecordedRun(tmp_path / "runs" / "calm", lr=3e-3, gate=GREEN, limits=Limits(lr_configured=3e-3), knobs=KNOBS)
     run.begin()
     run.train(40)
     run.validate()

@@ -42,6 +42,7 @@ CONFIRMED: dict[str, Command] = {
 TYPED: dict[str, tuple[str, list[Command], Command]] = {
     "w": ("0", [c.SetLossWeight("cross_entropy", 1.0)], c.SetLossWeight("cross_entropy", 0.0)),
     "b": ("8", [c.SetAccumulation(1), c.SetBatchSize(4)], c.SetAccumulation(8)),
+    "K": ("1", [], c.SetKnob("tau", 1)),
     "k": ("5", [c.SetGradientClip(1.0)], c.SetGradientClip(5.0)),
     "N": ("x", [], c.AddNote("x")),
 }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from textual.widgets import Input
 
+from cockpit.dialogs.action_table import ACTIONS
 from cockpit.preferences.keymap import lookup
+from engine.journal.task_meta import TASK
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
+from engine.protocol.task_spec import Unsupported
+from engine.protocol.wire import OPS, spec_to_json
+from engine.tasks.person.spec import SPEC
 from tests.dialogs.conftest import RED
 from tests.dialogs.screen import SIZE, STEERING
 
@@ -39,6 +44,7 @@ PRESSED = {
     "toggle_6": Pressed(("y",), (c.EnableRefinement("progressive_upsampling"),), "switch on progressive_upsampling"),
     "toggle_7": Pressed(("y",), (c.EnableRefinement("subpixel_conv"),), "switch on subpixel_conv"),
     "weight": Pressed(("down", "0", ".", "7", "enter"), (c.SetLossWeight("dice", 0.7),), "weight of dice: 0.5 -> 0.7"),
+    "knob": Pressed(("1", "enter"), (c.SetKnob("tau", 1),), "set tau to 1: tau 0.7 -> 1"),
     "checkpoint": Pressed((), (c.SaveCheckpoint(),), "checkpoint: written at the step boundary"),
     "rollback": Pressed(("2", "enter"), (c.Rollback("step-00000040.pt"),), "roll back to step-00000040.pt"),
     "validate": Pressed((), (c.Validate(),), "validate: runs at the step boundary"),
@@ -124,6 +130,25 @@ async def test_a_run_that_is_over_is_the_reason_for_every_key(run, open_screen):
             assert screen.answer() == [], action
             assert len(screen.toasts) == 1 and screen.toasts[0].endswith("refused: the run is finished"), action
             assert screen.steering.effect(action).text == "the run is finished", action
+
+
+async def test_a_task_that_supports_no_command_says_why_for_every_key(run, open_screen):
+    prepare_all(run)
+    reasons = {op: f"no {op} here; use the loop" for op in OPS}
+    spec = replace(SPEC, unsupported=tuple(Unsupported(op, reason) for op, reason in reasons.items()))
+    run.journal.set_meta(TASK, spec_to_json(spec))
+    run.note(e.TaskDescribed(spec))
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        for action in PRESSED:
+            screen.toasts.clear()
+            await press(pilot, action)
+            assert len(screen.screen_stack) == 1, action
+            assert screen.answer() == [], action
+            assert not screen.steering.effect(action).enabled, action
+            ops = ACTIONS[action].ops
+            said = "; ".join(reasons[op] for op in ops) if ops else ""
+            assert len(screen.toasts) == 1 and screen.toasts[0].startswith("✗ ") and said in screen.toasts[0], action
 
 
 async def test_escape_leaves_a_dialog_without_a_command(run, open_screen):
@@ -254,6 +279,7 @@ async def test_a_run_that_died_is_the_reason(run, open_screen):
         ("toggle_3", "active_contour_loss on"),
         ("rollback", "last good: back 20 steps, from 60 to 40"),
         ("optimizer", "adamw now"),
+        ("knob", "tau 0.7, mixup off, mode soft"),
         ("batch", "1 batches per update, 4 regions per batch now"),
         ("clip", "1 now"),
         ("undo", "gradient clip 1 -> 0.25 at step 60: 0.25 -> 1"),

@@ -14,7 +14,7 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.state import GateCheck, Knob, Limits, RunState
-from engine.protocol.task_spec import Unsupported
+from engine.protocol.task_spec import NO_SPEC, Unsupported
 from engine.tasks.person.spec import refinements_of
 from tests.person_state import person_state
 
@@ -171,7 +171,8 @@ REFUSED = [
     ),
     (RUNNING, c.DisableRefinement("sharpen"), "no refinement is called 'sharpen'"),
     (RUNNING, c.DisableRefinement("contour_detection"), "off already"),
-    (RUNNING, c.SetLossWeight("focal", 1.0), "no loss term is called 'focal'"),
+    (RUNNING, c.SetLossWeight("focal", 1.0), "no loss term is called 'focal'; there are cross_entropy, dice"),
+    (replace(RUNNING, spec=NO_SPEC), c.SetLossWeight("ce", 1.0), "no loss term is called 'ce'; no term is known yet"),
     (RUNNING, c.SetLossWeight("dice", -0.1), "zero or more"),
     (RUNNING, c.SetLossWeight("dice", math.nan), "zero or more"),
     (RUNNING, c.SetGradientClip(0.0), "positive"),

@@ -171,6 +171,12 @@ def test_a_knob_says_what_it_takes(
     assert not any(knob.accepts(value) for value in rejected)
 
 
+def test_a_knob_of_an_event_is_the_knob_of_the_state() -> None:
+    declared = evolve(BEFORE, e.KnobDeclared("by", "soft", choices=("soft", "hard")), 1)
+    assert declared.knobs["by"] == Knob("soft", choices=("soft", "hard"))
+    assert evolve(declared, e.KnobSet("by", "soft", "hard"), 2).knobs["by"].choices == ("soft", "hard")
+
+
 def test_every_field_but_run_is_decided_or_measured_in_its_type() -> None:
     decided, whole = typing.get_type_hints(Decided), typing.get_type_hints(RunState)
     constant = {"run": decided["run"]}

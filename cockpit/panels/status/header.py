@@ -102,7 +102,7 @@ class Header(LinePanel):
             yield part("", escape_control(session.notice), BAD)
         if soon.phase != state.phase:
             yield LinePart(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
-        else:
+        elif len(state.spec.phases) > 1:
             yield part("phase", str(state.phase), rank=1)
             yield part("", phase_title(state).partition(" ")[2], LABEL, rank=3)
         yield part("epoch", str(state.epoch + 1), rank=2)
@@ -162,7 +162,8 @@ class Header(LinePanel):
                 yield part("", "(uniform prediction)", LABEL, rank=6)
         yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
         yield self._lr(state, soon)
-        yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
+        if state.spec.score:
+            yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
         if session.best is not None:
             yield part("best", f"{session.best.score:.3f}", rank=3)
             yield part("at", str(session.best.step), LABEL, rank=5)

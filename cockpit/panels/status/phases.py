@@ -14,6 +14,7 @@ from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
+from engine.protocol.commands import PromotePhase, SetAutopilot
 from engine.protocol.events import AutopilotDecided
 from engine.protocol.state import GateCheck, RunState
 from engine.protocol.task_spec import Phase
@@ -51,6 +52,13 @@ class PhasesPanel(TitledLinePanel):
             return [Content.styled("no phase before the run has begun", LABEL)]
         state = session.state
         soon = session.soon.state
+        if len(state.spec.phases) == 1:
+            only = Content.styled("no phases to promote through", LABEL)
+            return [
+                cut(only, width),
+                *self._blending(session, state, width),
+                *self._autopilot(state, soon, width),
+            ]
         return [
             *self._ladder(state, soon, width),
             *self._gate(state, width),
@@ -91,8 +99,7 @@ class PhasesPanel(TitledLinePanel):
 
     def _gate(self, state: RunState, width: int) -> Iterable[Content]:
         if state.phase >= state.spec.last_phase:
-            only = "the task has one phase" if len(state.spec.phases) == 1 else "this is the last phase"
-            yield Content.styled(f"no gate: {only}", LABEL)
+            yield Content.styled("no gate: this is the last phase", LABEL)
             return
         red = sum(check.measured and not check.passed for check in state.gate)
         pending = sum(not check.measured for check in state.gate)
@@ -105,7 +112,9 @@ class PhasesPanel(TitledLinePanel):
             if pending
             else part("", f"{self.signs.passed} ready", f"bold {GOOD}")
         )
-        yield from flow([part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote")], width)
+        yield from flow(
+            [part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote", PromotePhase.op)], width
+        )
         yield from self._checks(state.gate, width)
 
     def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
@@ -152,9 +161,12 @@ class PhasesPanel(TitledLinePanel):
                 yield cut(Content.assemble(("blends in ", LABEL), (full, ACTIVE), (empty, FAINT), said), width)
 
     def _autopilot(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
+        """Yield the switch of the autopilot and its last decision; nothing if the run has no autopilot."""
+        if state.spec.why_unsupported(SetAutopilot.op) and not state.autopilot:
+            return
         word = "on" if state.autopilot else "off"
         style = f"bold {GOOD}" if state.autopilot else LABEL
-        pieces = [part("autopilot", word, style), *_key(state, "[T]", "autopilot")]
+        pieces = [part("autopilot", word, style), *_key(state, "[T]", "autopilot", SetAutopilot.op)]
         if soon.autopilot is not state.autopilot:
             pieces.append(part("", f"-> {'on' if soon.autopilot else 'off'} {self.signs.dots}", WAITING))
         yield from flow(pieces, width)
@@ -164,6 +176,6 @@ class PhasesPanel(TitledLinePanel):
             yield from wrapped(said, width, LABEL, most=3)
 
 
-def _key(state: RunState, text: str, action: str) -> list[LinePart]:
-    """Return the key of `action` as a link; empty list after the end of the run."""
-    return [] if state.activity in OVER else [LinePart(link(text, action))]
+def _key(state: RunState, text: str, action: str, op: str) -> list[LinePart]:
+    """Return the key of `action` as a link; empty list after the end of the run, or if its command is unsupported."""
+    return [] if state.activity in OVER or state.spec.why_unsupported(op) else [LinePart(link(text, action))]

@@ -16,6 +16,7 @@ from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import duration, escape_control, number
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.commands import Rollback, SetGuardian
 from engine.protocol.state import RunState
 
 _TWO_COLUMNS: Final = 92
@@ -79,6 +80,9 @@ class SafetyPanel(TitledLinePanel):
         yield "disk", self._disk()
 
     def _guardian(self, state: RunState, soon: RunState) -> Content:
+        is_fixed = bool(state.spec.why_unsupported(SetGuardian.op))
+        if is_fixed and not state.guardian:
+            return Content.styled("not in this run", LABEL)
         text = (
             Content.styled("on, auto-recovery", f"bold {GOOD}")
             if state.guardian
@@ -86,7 +90,7 @@ class SafetyPanel(TitledLinePanel):
         )
         if soon.guardian is not state.guardian:
             text += Content.styled(f" -> {'on' if soon.guardian else 'off'} {self.signs.dots}", WAITING)
-        return text if state.activity in OVER else text + Content(" ") + link("[G]", "guardian")
+        return text if is_fixed or state.activity in OVER else text + Content(" ") + link("[G]", "guardian")
 
     def _clipped(self, session: Session, state: RunState) -> Content:
         share = Content.styled(
@@ -98,6 +102,8 @@ class SafetyPanel(TitledLinePanel):
 
     def _checkpoint(self, session: Session, state: RunState, name: str, remembered: str) -> Content:
         """Return the file and the work since then: in steps, and in time at the present pace."""
+        if not name and state.spec.why_unsupported(Rollback.op):
+            return Content.styled("not in this run" if remembered == "good" else "none yet", LABEL)
         if not name:
             return Content.styled("none yet", WARN if remembered == "good" else LABEL)
         text = Content.styled(escape_control(name), STRONG)

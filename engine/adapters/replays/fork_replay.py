@@ -1,8 +1,8 @@
 """Name the operation behind a non-finite step of a foreign training, without side effects on it.
 
 In an own loop on the CPU a copy of the process (`fork`) gets the same batches again. It runs the loop's body once more,
-traced, and nothing that it does reaches the training. Elsewhere the network alone is repeated with its kept inputs and the
-gradients that reached its outputs.
+traced, and nothing that it does reaches the training. Elsewhere the network alone is repeated, with its kept inputs and
+the gradients that reached its outputs.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import math
 from engine.adapters.run.attached_run import AttachedRun
 from engine.errors import UserError
 from engine.protocol import events as e
+from engine.protocol.state import Knob
 
 KnobValue = float | int | bool | str
 
@@ -40,7 +41,7 @@ class KnobHandle:
             return
         known = self.run.recorder.state.knobs.get(self.name)
         value = self._value
-        if known is not None and type(known.value) is type(value) and not _mistake(known.value, low, high, choices):
+        if known is not None and Knob(value, low, high, choices).accepts(known.value):
             value = known.value
         if not self.run.is_over:
             self.run.record(e.KnobDeclared(self.name, value, low, high, choices))

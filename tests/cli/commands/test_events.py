@@ -18,7 +18,9 @@ from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.task_spec import NO_SPEC
+from engine.protocol.state import RunState
+from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec, Term
+from engine.runtime.recorder import RunRecorder
 from tests.cli.conftest import Call
 from tests.recorded import writing
 
@@ -118,6 +120,24 @@ def test_following_prints_what_happens_and_ends_with_the_run(runs_dir: Path, mor
     rest, _ = program.communicate(timeout=60)
     assert program.returncode == 0 and "last" in rest
     assert json.loads(line)["event"] == {"text": "meanwhile"} if more else line.endswith("note: meanwhile\n")
+
+
+def test_following_names_metrics_by_the_spec_that_comes_later(runs_dir: Path) -> None:
+    spec = TaskSpec("loop", terms=(Term("ce"),), metrics=(Metric("acc", "accuracy"),), score="acc")
+    with writing(create_run(runs_dir, "live")) as writer:
+        recorder = RunRecorder(RunState("live"), writer)
+        recorder.record_event(e.NoteAdded("before"))
+        writer.flush()
+        program = _follow(runs_dir)
+        assert program.stdout is not None
+        assert "before" in program.stdout.readline()
+        recorder.record_event(e.TaskDescribed(spec))
+        recorder.record_event(e.ValidationCompleted(1.0, {"acc": 0.5}, 0.1))
+        writer.flush()
+        assert program.stdout.readline().endswith("task loop: loss terms ce; metrics accuracy\n")
+        assert "validation: accuracy 0.5000" in program.stdout.readline()
+    program.communicate(timeout=60)
+    assert program.returncode == 0
 
 
 def test_following_a_run_that_is_over_prints_it_and_ends(call: Call, runs_dir: Path) -> None:

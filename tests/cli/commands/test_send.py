@@ -17,11 +17,11 @@ from engine.journal.disk.run_dir import create_run
 from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
-from engine.protocol.commands import Request
+from engine.protocol.commands import Request, SetKnob
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity
 from engine.protocol.evolve import evolve
-from engine.protocol.state import GateCheck
+from engine.protocol.state import GateCheck, Knob
 from engine.protocol.wire import refusal_of
 from tests.cli.commands.test_status import died
 from tests.cli.conftest import Call
@@ -36,6 +36,7 @@ STATE = person_state(
     phase=1,
     refinements=frozenset({"boundary_refinement", "boundary_aware_loss"}),
     gate=(GateCheck("steps in phase", "12", "at least 100", passed=False),),
+    knobs={"tau": Knob(0.7, 0.1, 2.0), "mixup": Knob(False)},
 )
 
 
@@ -146,11 +147,28 @@ def test_a_run_that_ends_while_somebody_waits_refuses(call: Call, steered: Journ
     [
         ("lower-lr 0.5", 0, "would be applied at step 120: learning rate 1.00e-03 -> 5.00e-04 (before 0.001, after"),
         ("set-batch-size 9999", 0, "would be clamped at step 120: batch size 2 -> 1024 (before 2, after 1024): "),
+        ("set-knob tau 1.5", 0, "would be applied at step 120: tau 0.7 -> 1.5"),
+        ("set-knob ta 1.5", 1, "would be refused at step 120: no knob is called 'ta'; did you mean 'tau'?"),
         ("resume", 1, "would be refused at step 120: not paused"),
         ("enable sharpen", 1, "would be refused at step 120: no refinement is called 'sharpen'"),
         ("promote --force", 0, "would be applied at step 120: phase 1 -> 2"),
     ],
 )
+def test_knobs_are_set_by_name(call: Call, steered: JournalWriter) -> None:
+    with engine(steered) as arrived:
+        assert call("send", "live", "set-knob", "tau", "9", "--wait")[1].startswith(
+            "clamped at step 120: tau 0.7 -> 2 (before 0.7, after 2.0): tau's upper bound is 2"
+        )
+        assert call("send", "live", "set-knob", "mixup", "on", "--wait")[0] == 0
+        code, printed = call("send", "live", "set-knob", "mixup", "on", "--wait")
+    assert (code, printed) == (1, "refused at step 120: mixup is on already\n")
+    assert [request.command for request in arrived] == [
+        SetKnob("tau", 9),
+        SetKnob("mixup", True),
+        SetKnob("mixup", True),
+    ]
+
+
 def test_a_dry_run_foretells_and_sends_nothing(
     call: Call, steered: JournalWriter, words: str, code: int, said: str
 ) -> None:
