@@ -52,6 +52,7 @@ class Checkpointer:
         should_stop: Callable[[], bool],
     ):
         self.config = config
+        self._config_text = dump_config(config)
         self.train_state = train_state
         self.recorder = recorder
         self.memory = memory
@@ -84,7 +85,7 @@ class Checkpointer:
         payload: dict[str, Any] = {
             "step": state.step,
             "state": state_to_text(state),
-            "config": dump_config(self.config),
+            "config": self._config_text,
             "validation_due": self.validation_due,
             "books": to_text(self.memory.state_dict()),
             "good": good,
