@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COCO_PERSON = ROOT.parent / "shared" / "data" / "coco_person"
-LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py")
+LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py", "tests/test_main.py")
 """Files that last longest; they start many programs."""
 
 # Modules are compiled once, and not again by each worker and by each program that a test starts.
