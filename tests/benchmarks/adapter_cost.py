@@ -1,9 +1,9 @@
 """Cost of the cockpit in an existing loop: `python -m tests.benchmarks.adapter_cost`.
 
-Two equal trainings in one process take turns: a bare loop, and the same loop with the five lines of the cockpit (batches
-through `steps`, the loss through `loss`). A turn of the cockpit ends when all its steps are recorded. Steps take about 1,
-10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds that a step
-of the cockpit takes longer, and that as a share. The bounds are 1 % of a step of 10 ms, and 50 microseconds.
+Two equal trainings in one process take turns: a bare loop, and the same loop with the five lines of the cockpit, its
+batches through `steps` and its loss through `loss`. A turn of the cockpit ends when all its steps are recorded. Steps
+take about 1, 10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds
+that a step of the cockpit takes longer, and that as a share. The bounds are 1 % of a step of 10 ms, and 50 microseconds.
 
 `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the cockpit, if they are
 installed.
