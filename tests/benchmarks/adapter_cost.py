@@ -3,7 +3,7 @@
 Two equal trainings in one process take turns: a bare loop, and the same loop with the five lines of the cockpit, its
 batches through `steps` and its loss through `loss`. A turn of the cockpit ends when all its steps are recorded. Steps
 take about 1, 10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds
-that a step of the cockpit takes longer, and that as a share. The bounds are 1 % of a step of 10 ms, and 50 microseconds.
+that a step of the cockpit takes longer, and that as a share. The bounds: 1 % of a step of 10 ms, and 50 microseconds.
 
 `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the cockpit, if they are
 installed.
@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -78,7 +78,7 @@ def bare(one: Training) -> Turn:
 
 
 @contextlib.contextmanager
-def with_cockpit(one: Training) -> Iterator[Turn]:
+def with_cockpit(one: Training) -> Generator[Turn]:
     """Yield turns of the loop with the cockpit."""
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stderr(io.StringIO()):
         cockpit = Cockpit(one.model, one.optimizer, run="cost", runs_dir=runs)
@@ -95,7 +95,7 @@ def with_cockpit(one: Training) -> Iterator[Turn]:
 
 
 @contextlib.contextmanager
-def with_traceml(one: Training) -> Iterator[Turn]:
+def with_traceml(one: Training) -> Generator[Turn]:
     """Yield turns of the loop with TraceML's context manager around each step."""
     traceml: Any = import_module("traceml")
     traceml.init(mode="auto")
@@ -109,7 +109,7 @@ def with_traceml(one: Training) -> Iterator[Turn]:
 
 
 @contextlib.contextmanager
-def with_hotcb(one: Training) -> Iterator[Turn]:
+def with_hotcb(one: Training) -> Generator[Turn]:
     """Yield turns of the loop with hotcb's kernel, which gets the names at each step."""
     kernel_class: Any = import_module("hotcb").HotKernel
     with tempfile.TemporaryDirectory() as folder:
