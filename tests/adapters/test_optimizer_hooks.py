@@ -438,3 +438,18 @@ def test_parts_divide_the_largest_module_first() -> None:
     parts = {names.part_of(parameter) for parameter in model.parameters()}
     assert {"embed", "head", "layers.0", "layers.11"} <= parts
     assert len(parts) <= 16
+
+
+def test_an_optimizer_that_is_known_after_the_first_clip_still_shows_the_norm_before_it(
+    patched: Callable[..., None],
+) -> None:
+    """An untouched program's optimizer is seen at its first step only."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hooks = hooks_on(model)
+    patched(hooks)
+    backward(model, 0)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1e-3).item()
+    hooks.watch(optimizer)
+    optimizer.step()
+    assert hooks.take().grad_norm == pytest.approx(norm, rel=1e-5)

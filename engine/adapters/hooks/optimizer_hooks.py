@@ -97,6 +97,7 @@ class OptimizerHooks:
         self.num_calls = 0
         self.judges_losses = True
         self._unjudged: list[Tensor] = []
+        self._early_clip: tuple[set[int], Tensor | None] = (set(), None)
         self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
         self.buffers = BufferGuard(names.models)
@@ -115,6 +116,7 @@ class OptimizerHooks:
             return
         watched = _Watched(optimizer, GradientReader(optimizer, self._names))
         self._watched[id(optimizer)] = watched
+        self._note_early_clip(watched)
         if len(self._names.models) != self._num_models:
             self._num_models = len(self._names.models)
             self.buffers = BufferGuard(self._names.models)
@@ -156,12 +158,19 @@ class OptimizerHooks:
             self.rehearse()
         try:
             clipped = set(map(id, parameters))
+            self._early_clip = (clipped, total_norm)
             for watched in self._watched.values():
-                watched.reader.refresh()
-                if any(id(parameter) in clipped for parameter in watched.reader.parameters[:1]):
-                    watched.note_clip(total_norm)
+                self._note_early_clip(watched)
         except Exception as error:
             self._give_up(error)
+
+    def _note_early_clip(self, watched: _Watched) -> None:
+        """Give the newest clip to the optimizer of its parameters, which may be watched only after it."""
+        clipped, total_norm = self._early_clip
+        watched.reader.refresh()
+        if total_norm is not None and any(id(parameter) in clipped for parameter in watched.reader.parameters[:1]):
+            watched.note_clip(total_norm)
+            self._early_clip = (set(), None)
 
     def note_scaler_skip(self, optimizer: torch.optim.Optimizer, scale: float) -> None:
         """Count an update that a GradScaler skipped because gradients had overflowed."""
