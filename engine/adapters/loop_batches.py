@@ -87,6 +87,7 @@ class LoopBatches:
     def epoch(self, loader: Iterable[Batch], numbers: LoopNumbers) -> Generator[Batch]:
         """Yield the batches of the current epoch that are left."""
         batches = self._open(loader)
+        stateful = loader if isinstance(loader, Stateful) else None
         while True:
             asked_at = time.perf_counter()
             try:
@@ -96,8 +97,8 @@ class LoopBatches:
             numbers.wait += time.perf_counter() - asked_at
             numbers.samples += count_samples(batch)
             self._live.position.batches += 1
-            if isinstance(loader, Stateful):
-                self._live.position.state = loader.state_dict()
+            if stateful is not None:
+                self._live.position.state = stateful.state_dict()
             yield batch
 
     def _open(self, loader: Iterable[Batch]) -> Iterator[Batch]:
