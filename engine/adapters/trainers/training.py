@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.adapters.capabilities import TRAINER_RANKS, Adapter
+from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.optimizer_hooks import LearningRate
 from engine.adapters.run.attached_state import highest_rate
 from engine.adapters.run.run_files import program_of
@@ -70,13 +70,6 @@ class TrainerTraining:
     rank: int = 0
     num_ranks: int = 1
 
-    @property
-    def refused(self) -> tuple[Unsupported, ...]:
-        """The commands that this training refuses besides those of its adapter."""
-        ranks = TRAINER_RANKS if self.num_ranks > 1 else ()
-        known = {one.op for one in ranks}
-        return (*ranks, *(one for one in self.lacks if one.op not in known))
-
 
 def new_state(name: str, adapter: Adapter, options: RunOptions, training: TrainerTraining) -> RunState:
     """Return the state of the new run `name`."""
@@ -88,7 +81,7 @@ def new_state(name: str, adapter: Adapter, options: RunOptions, training: Traine
             score=options.score,
             lower_is_better=options.lower_is_better,
             phases=(Phase("training"),),
-            unsupported=(*adapter.unsupported(), *training.refused),
+            unsupported=(*adapter.unsupported(), *training.lacks),
         ),
         gradient_clip=math.inf,
         optimizer=type(training.optimizers[0]).__name__.lower(),
