@@ -10,7 +10,6 @@ import functools
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
@@ -42,8 +42,6 @@ from engine.runtime.command_processor import HandedOver
 P = ParamSpec("P")
 CarryOut = Callable[[HandedOver], str]
 _PARTS_OF_EPOCH: Final = 1_000_000
-_WEIGHTS_COST: Final = 200
-"""Norms of the weights are read again after this many times the seconds that reading them takes."""
 _TOGETHER: Final = "several processes are paused together: use `resume` first"
 _PASSED: Final = (
     "the trainer does this after a step, and has done it once in this pause: use `step 1` or `resume` first"
@@ -79,8 +77,7 @@ class TrainerRun:
         self._replay: ModelReplay | None = None
         self._ranks: RankWords | None = None
         self._earlier_error: BaseException | None = None
-        self._weight_norms: dict[str, float] = {}
-        self._weights_due = 0.0
+        self._weight_norms = WeightNorms()
 
     # --- start and end --------------------------------------------------------------------
 
@@ -233,7 +230,7 @@ class TrainerRun:
             wait=self.clock.wait,
             samples=self.clock.samples,
             logged={**self.logged, **(logged or {})},
-            weight_norms=self._norms_of_weights(self.hooks),
+            weight_norms=self._weight_norms.read(self.hooks),
         )
         self.logged = {}
         if run.add(reading) and self._replay is not None and run.replays.is_due(update, run.step):
@@ -242,15 +239,6 @@ class TrainerRun:
         if self._replay is not None:
             self._replay.forget()
         self.clock.restart()
-
-    def _norms_of_weights(self, hooks: OptimizerHooks) -> dict[str, float]:
-        """Return the norms of the weights by part: the last ones, unless new ones cost little at this rate of steps."""
-        now = time.perf_counter()
-        if now >= self._weights_due:
-            self._weight_norms = hooks.weight_norms()
-            done = time.perf_counter()
-            self._weights_due = done + _WEIGHTS_COST * (done - now)
-        return self._weight_norms
 
     def boundary(self, carry_out: CarryOut | None = None) -> None:
         """Carry out commands, and wait while the run is paused. `is_stopping` is then whether it is to end.
