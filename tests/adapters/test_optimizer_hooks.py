@@ -19,6 +19,13 @@ from tests.adapters.small_network import all_state, backward, hooks_on, network
 
 Build = Callable[[Any], torch.optim.Optimizer]
 
+
+def eight_bit(parameters: Any) -> torch.optim.Optimizer:
+    """Return an optimizer with 8-bit moments; skip where its package is not installed."""
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    return bitsandbytes.optim.AdamW8bit(parameters, lr=0.01, min_8bit_size=1)
+
+
 OPTIMIZERS: dict[str, Build] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
     "sgd momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
@@ -35,6 +42,7 @@ OPTIMIZERS: dict[str, Build] = {
     "adadelta": lambda p: torch.optim.Adadelta(p, lr=0.1),
     "rprop": lambda p: torch.optim.Rprop(p, lr=0.01),
     "asgd": lambda p: torch.optim.ASGD(p, lr=0.01),
+    "adamw 8 bit": eight_bit,
 }
 
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ def with_cockpit(one: Training) -> Generator[Turn]:
 @contextlib.contextmanager
 def with_traceml(one: Training) -> Generator[Turn]:
     """Yield turns of the loop with TraceML's context manager around each step."""
-    traceml: Any = import_module("traceml")
+    traceml: Any = import_module("traceml_ai")
     traceml.init(mode="auto")
 
     def turn(num_steps: int) -> None:
@@ -110,10 +111,12 @@ def with_traceml(one: Training) -> Generator[Turn]:
 
 @contextlib.contextmanager
 def with_hotcb(one: Training) -> Generator[Turn]:
-    """Yield turns of the loop with hotcb's kernel, which gets the names at each step."""
-    kernel_class: Any = import_module("hotcb").HotKernel
+    """Yield turns of the loop with hotcb's controller, which gets the names at each step."""
+    controller_class: Any = import_module("hotcb").HotController
     with tempfile.TemporaryDirectory() as folder:
-        kernel = kernel_class(run_dir=folder, debounce_steps=1)
+        config = Path(folder) / "hotcb.yaml"
+        config.write_text("callbacks: {}\n")
+        controller = controller_class(config_path=str(config), commands_path=str(config.with_suffix(".jsonl")))
         step = 0
 
         def turn(num_steps: int) -> None:
@@ -122,19 +125,10 @@ def with_hotcb(one: Training) -> Generator[Turn]:
                 loss = one.loss()
                 one.finish(loss)
                 step += 1
-                environment = {
-                    "framework": "torch",
-                    "phase": "train",
-                    "step": step,
-                    "epoch": 0,
-                    "model": one.model,
-                    "optimizer": one.optimizer,
-                    "loss": loss,
-                }
-                kernel.apply(env=environment, events=["train_step_end"])
+                environment = {"step": step, "epoch": 0, "model": one.model, "optimizer": one.optimizer, "loss": loss}
+                controller.apply(environment, ["train_batch_end"])
 
         yield turn
-        kernel.close(None)
 
 
 PEERS = {"cockpit": with_cockpit, "traceml": with_traceml, "hotcb": with_hotcb}
