@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
+
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+
+_WEIGHTS_COST: Final = 200
+"""Norms of the weights are read again after this many times the seconds that reading them takes."""
 
 
 class StepClock:
@@ -44,6 +49,23 @@ class StepClock:
         self.samples = 0
         self.wait = self._computing = 0.0
         self._mark = self._began = time.perf_counter()
+
+
+class WeightNorms:
+    """The norms of the weights by part, read again when that costs little at the rate of the steps."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, float] = {}
+        self._due = 0.0
+
+    def norms(self, hooks: OptimizerHooks) -> dict[str, float]:
+        """Return the norms, the last ones unless new ones are due."""
+        now = time.perf_counter()
+        if now >= self._due:
+            self._newest = hooks.weight_norms()
+            done = time.perf_counter()
+            self._due = done + _WEIGHTS_COST * (done - now)
+        return self._newest
 
 
 # `Any`: a batch is whatever the user's loader yields.
