@@ -20,8 +20,8 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from engine.adapters.capabilities import LIGHTNING
+from engine.adapters.run.batches import count_samples
 from engine.adapters.run.knobs import KnobHandle, KnobValue
-from engine.adapters.trainers.step_clock import num_samples
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
@@ -173,7 +173,7 @@ class LightningCallback:
         """Record the step if there was an update, and carry out commands."""
         cockpit = self.cockpit
         hooks = cockpit.hooks
-        cockpit.clock.end_batch(num_samples(batch))
+        cockpit.clock.end_batch(count_samples(batch))
         if hooks is None or not hooks.update.count:
             cockpit.clock.mark()
             return

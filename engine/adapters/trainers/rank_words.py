@@ -15,6 +15,8 @@ from typing import Any, Final
 from torch.distributed import distributed_c10d
 
 from engine.adapters.run.knobs import KnobValue
+from engine.protocol import events as e
+from engine.protocol.events import Event
 
 _LONG: Final = timedelta(days=365)
 """Time limit of a wait: a pause lasts as long as the user wants."""
@@ -37,6 +39,12 @@ class RankWord:
     save: bool = False
     evaluate: bool = False
     is_gone: bool = False
+
+    @property
+    def todo(self) -> frozenset[type[Event]]:
+        """What the trainer is to do."""
+        asked = {e.CheckpointRequested: self.save, e.ValidationRequested: self.evaluate}
+        return frozenset(kind for kind, is_asked in asked.items() if is_asked)
 
 
 class RankWords:

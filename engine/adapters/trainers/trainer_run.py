@@ -25,18 +25,15 @@ from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
-from engine.adapters.run.run_files import program_of
-from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.run.step_reading import StepReading
 from engine.adapters.trainers.handed_queue import HandedQueue
 from engine.adapters.trainers.late_knobs import LateKnobs
 from engine.adapters.trainers.rank_words import RankWord, RankWords
 from engine.adapters.trainers.step_clock import StepClock
-from engine.adapters.trainers.training import RunOptions, TrainerTraining, new_state, resumed_state
+from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run, saved_decisions
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.protocol.wire import state_to_text
 from engine.runtime.command_processor import HandedOver
 
 P = ParamSpec("P")
@@ -70,6 +67,7 @@ class TrainerRun:
         self.knobs = LateKnobs()
         self.handed = HandedQueue()
         self.clock = StepClock()
+        self.weights = WeightNorms()
         self.options = options
         self._adapter = adapter
         self._run: AttachedRun | None = None
@@ -77,7 +75,6 @@ class TrainerRun:
         self._replay: ModelReplay | None = None
         self._ranks: RankWords | None = None
         self._earlier_error: BaseException | None = None
-        self._weight_norms = WeightNorms()
 
     # --- start and end --------------------------------------------------------------------
 
@@ -121,37 +118,22 @@ class TrainerRun:
         if training.rank:  # it leaves out the same updates as rank 0: all have the same gradients
             return
         self._live = live = AttachedState(training.models, hooks, total=training.total)
-        directory, is_resumed = self.options.directory()
-        run = AttachedRun(directory, self._adapter, attached_config(), live, NoValidation())
-        run.hands_over = True
-        state = new_state(directory.name, self._adapter, self.options, training)
-        if is_resumed:
-            state = resumed_state(directory, state, training, hooks.learning_rate)
-            live.adopt(state)
-        described = {"adapter": self._adapter.name, "program": program_of(), "config": training.config}
-        run.open(state, described, is_resumed=is_resumed)
-        self._run = run
+        self._run = run = opened_run(self._adapter, self.options, training, live)
         if training.num_ranks == 1:  # one of several cannot repeat a pass alone: layers may wait for the others
             self._replay = ModelReplay(training.replayed or training.models)
             self._replay.watch()
         self.knobs.declare_in(run)
         self._earlier_error = _newest_error()
         atexit.register(self.at_exit)
-        sys.stderr.write(
-            f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n"
-        )
+        where = run.directory
+        sys.stderr.write(f"cockpit: recording {where}; from another terminal: training-cockpit status {where}\n")
         self.clock.restart()
 
     def saved(self) -> dict[str, Any]:
         """Return what the trainer's checkpoint has to hold, so that a resume knows the decisions at its step."""
         if self._run is None or self.hooks is None or self._run.is_over:
             return {}
-        self._run.settle()
-        return {
-            "state": state_to_text(self._run.recorder.state),
-            "step": self._run.step,
-            "lr_reference": self.hooks.learning_rate.reference,
-        }
+        return saved_decisions(self._run, self.hooks.learning_rate)
 
     def end(self, reason: str) -> None:
         """End the run; a second call does nothing."""
@@ -230,7 +212,7 @@ class TrainerRun:
             wait=self.clock.wait,
             samples=self.clock.samples,
             logged={**self.logged, **(logged or {})},
-            weight_norms=self._weight_norms.read(self.hooks),
+            weight_norms=self.weights.read(self.hooks),
         )
         self.logged = {}
         if run.add(reading) and self._replay is not None and run.replays.is_due(update, run.step):
@@ -292,8 +274,7 @@ class TrainerRun:
         self.hooks.clip = word.clip
         self.knobs.adopt(word.knobs)
         self.is_stopping = word.stop
-        asked = {e.CheckpointRequested: word.save, e.ValidationRequested: word.evaluate}
-        self.todo = frozenset(kind for kind, is_asked in asked.items() if is_asked)
+        self.todo = word.todo
 
     # --- what the trainer does -------------------------------------------------------------
 
