@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch._dynamo  # noqa: F401  # a resume that compares checkpoint and network imports it
 
 import cockpit.cli.commands.plot  # noqa: F401  # imported before the tests become another user
 import engine.runtime.train  # noqa: F401
