@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
-from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, num_processes
 from engine.adapters.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.replays.fork_replay import StepReplay
@@ -37,6 +37,11 @@ class LoopRun:
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
         chosen = LoopOptions(**options)
+        if (processes := max(num_processes(), int(os.environ.get("WORLD_SIZE", "1")))) > 1:
+            raise UserError(
+                f"Cockpit() records a training in one process, and this one has {processes}: start it with "
+                "`training-cockpit run -- torchrun ...`, or use the callback for Hugging Face or Lightning"
+            )
         models, optimizers = by_name(model), list(by_name(optimizer).values())
         self._hooks = OptimizerHooks(ParameterNames(models), self._detach)
         for one in optimizers:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cockpit import Cockpit
+from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from tests.adapters.own_loop import Training, assert_same, events, rows, state_of, weights
@@ -130,6 +131,13 @@ def test_a_plain_loop_without_terms_shows_the_loss_of_backward(runs: Path) -> No
             training.optimizer.step()
             training.optimizer.zero_grad()
     assert [row["loss/total"] for row in rows(runs / "one").values()] == pytest.approx(losses)
+
+
+def test_several_processes_are_refused_with_what_to_use(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steering one of them only would let them wait for each other for ever."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"this one has 2: start it with `training-cockpit run -- torchrun"):
+        Training().cockpit(runs)
 
 
 def test_importing_the_cockpit_imports_no_torch() -> None:

@@ -17,17 +17,15 @@ class BufferGuard:
         self._live: list[Tensor] = [buffer for layer in layers for buffer in layer.buffers()]
         self._kept: list[Tensor] = [buffer.detach().clone() for buffer in self._live]
 
-    @torch.no_grad()
     def keep(self) -> None:
         """Copy the statistics: they belong to an update that counts."""
         if self._live:
-            torch._foreach_copy_(self._kept, self._live)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+            _copy(self._live, self._kept)
 
-    @torch.no_grad()
     def undo(self) -> None:
         """Restore the statistics as they were at the last `keep`."""
         if self._live:
-            torch._foreach_copy_(self._live, self._kept)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+            _copy(self._kept, self._live)
 
     @torch.no_grad()
     def select(self, finite: Tensor) -> None:
@@ -35,3 +33,8 @@ class BufferGuard:
         for live, kept in zip(self._live, self._kept, strict=True):
             live.copy_(torch.where(finite, live, kept))
         self.keep()
+
+
+@torch.no_grad()
+def _copy(values: list[Tensor], into: list[Tensor]) -> None:
+    torch._foreach_copy_(into, values)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]

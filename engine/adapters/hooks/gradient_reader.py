@@ -129,7 +129,9 @@ class GradientReader:
 
     def refresh(self) -> None:
         """Read the parameter groups again if parameters were added."""
-        count = sum(len(group["params"]) for group in self._optimizer.param_groups)
+        count = 0
+        for group in self._optimizer.param_groups:
+            count += len(group["params"])
         if count != self._count:
             self._count = count
             self.parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -138,7 +140,7 @@ class GradientReader:
     @property
     def is_on_host(self) -> bool:
         """Whether all parameters are in host memory, where reading a number costs no synchronization."""
-        return all(p.device.type == "cpu" for p in self.parameters[:1])
+        return not self.parameters or self.parameters[0].device.type == "cpu"
 
     def read(self) -> Norms:
         """Return the norms of the gradients in host memory, and the names of the non-finite ones."""

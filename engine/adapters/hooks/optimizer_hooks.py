@@ -258,7 +258,7 @@ class OptimizerHooks:
         reader.refresh()
         if not reader.is_on_host:
             losses, self._unjudged = self._unjudged, []
-            norms, finite = watched.judge_on_device(losses, self.clip)
+            norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
             self.update.norms.append(norms)
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
@@ -273,7 +273,7 @@ class OptimizerHooks:
             norms.total /= divisor
         self.update.norms.append(norms)
         losses, self._unjudged = self._unjudged, []
-        is_loss_bad = not all(math.isfinite(loss) for loss in losses)
+        is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
         if norms.bad or is_loss_bad:
             self.update.bad += clip.bad or norms.bad
             self.update.is_loss_bad |= is_loss_bad
@@ -286,3 +286,12 @@ class OptimizerHooks:
             self.update.lr = self.learning_rate.at(watched.scheduled())
         if not self.learning_rate.is_neutral:
             watched.set_rates(self.learning_rate)
+
+
+def num_processes() -> int:
+    """Return the number of processes that average their gradients.
+
+    With more than one, the gradients alone decide about an update: they are equal everywhere, a loss is not.
+    """
+    group = torch.distributed
+    return group.get_world_size() if group.is_available() and group.is_initialized() else 1

@@ -128,4 +128,5 @@ class AttachedRecords:
             with self._lock:
                 if not self._rows:
                     return
-                self._records.record(self._rows.popleft())
+                reading = self._rows.popleft()
+                self._records.record(reading, is_newest=not self._rows)

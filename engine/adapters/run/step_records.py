@@ -30,9 +30,13 @@ class StepRecords:
         self._supervisor = supervisor
         self._sum = 0.0
         self._count = 0
+        self._rate = recorder.state.samples_per_second
 
-    def record(self, reading: StepReading) -> None:
-        """Record a step, run the monitors and the guardian on it."""
+    def record(self, reading: StepReading, *, is_newest: bool = True) -> None:
+        """Record a step, run the monitors and the guardian on it.
+
+        The measured state is that of the newest step; the steps before it change it only if something happened.
+        """
         values = values_of(reading)
         verdict = verdict_of(reading)
         metrics: dict[str, float] = {
@@ -47,19 +51,21 @@ class StepRecords:
         }
         if not reading.samples:
             del metrics["samples_per_second"]
-        recorder, before = self._recorder, self._recorder.state
+        recorder, watch = self._recorder, self._memory.watch
         recorder.record_step(reading.number, reading.progress, tuple(metrics), tuple(metrics.values()))
-        observed = self._memory.watch.observe(reading.number, metrics, before, seconds=reading.seconds)
+        observed = watch.observe(reading.number, metrics, recorder.state, seconds=reading.seconds)
         rate = reading.samples / reading.seconds
-        recorder.update(
-            step=reading.number,
-            epoch=self._live.epoch,
-            lr=reading.update.lr,
-            loss=values["loss/total"],
-            grad_norm=verdict.grad_norm,
-            samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
-            clip_rate=self._memory.watch.clip_rate,
-        )
+        self._rate = 0.9 * (self._rate or rate) + 0.1 * rate
+        if is_newest or observed or not verdict.is_finite:
+            recorder.update(
+                step=reading.number,
+                epoch=self._live.epoch,
+                lr=reading.update.lr,
+                loss=values["loss/total"],
+                grad_norm=verdict.grad_norm,
+                samples_per_second=self._rate,
+                clip_rate=watch.clip_rate,
+            )
         for event in observed:
             recorder.record_event(event)
         self._judge(reading, values, verdict, observed)
