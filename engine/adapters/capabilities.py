@@ -83,7 +83,7 @@ LOOP: Final = Adapter(
     lacks={**_ALWAYS, c.Validate.op: _ON_ITS_OWN},
     offers={
         "loss terms named, weights set": "yes, with cockpit.loss(terms)",
-        "operation behind a NaN named": "yes: the step is repeated with its batches",
+        "operation behind a NaN named": "on the CPU: the step is repeated with its batches",
         "exact resume": "yes; the loader by its own state, or by reading to the same place",
     },
 )
@@ -101,7 +101,7 @@ NO_LINE: Final = Adapter(
     },
     offers={
         "loss terms named, weights set": "no: only the loss on which backward() is called",
-        "operation behind a NaN named": "inside the network",
+        "operation behind a NaN named": "no: the parameters",
         "exact resume": "no",
     },
 )
@@ -111,7 +111,7 @@ HUGGINGFACE: Final = Adapter(
     lacks={**_ALWAYS, c.SetLossWeight.op: _TERMS, c.Rollback.op: _TRAINERS, c.SetGuardian.op: _RETURN},
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "inside the network",
+        "operation behind a NaN named": "on the CPU: inside the network",
         "exact resume": "as the trainer does it: resume_from_checkpoint",
     },
 )
@@ -126,7 +126,7 @@ LIGHTNING: Final = Adapter(
     },
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "inside the network",
+        "operation behind a NaN named": "on the CPU: inside the network",
         "exact resume": "as the trainer does it: ckpt_path",
     },
 )
