@@ -73,7 +73,8 @@ def _epoch_completed(event: e.EpochCompleted, spec: TaskSpec) -> str:
 
 def _validated(event: e.ValidationCompleted, spec: TaskSpec) -> str:
     parts = [f"{_metric(name, spec)} {_score(value)}" for name, value in event.metrics.items()]
-    return f"validation: {', '.join([*parts, f'loss {number(event.loss)}'])} ({duration(event.seconds)})"
+    loss = [] if event.loss is None or "loss" in event.metrics else [f"loss {number(event.loss)}"]
+    return f"validation: {', '.join([*parts, *loss])} ({duration(event.seconds)})"
 
 
 def _metric(name: str, spec: TaskSpec) -> str:
