@@ -18,13 +18,14 @@ class Adapter:
     """One way of connecting a foreign training: its name, title, and what it cannot do.
 
     `lacks` maps the op of a command to the reason, with what to use instead. `offers` maps an ability without a command
-    to 'yes' or to how far it goes.
+    to 'yes' or to how far it goes. `resume` is how a run goes on; empty if it cannot.
     """
 
     name: str
     title: str
     lacks: Mapping[str, str]
     offers: Mapping[str, str]
+    resume: str = ""
 
     def unsupported(self) -> tuple[Unsupported, ...]:
         """Return the commands that a run of this adapter refuses."""
@@ -86,6 +87,7 @@ LOOP: Final = Adapter(
         "operation behind a NaN named": "on the CPU: the step is repeated with its batches",
         "exact resume": "yes; the loader by its own state, or by reading to the same place",
     },
+    resume="Cockpit(..., resume=True)",
 )
 NO_LINE: Final = Adapter(
     "run",
@@ -114,6 +116,7 @@ HUGGINGFACE: Final = Adapter(
         "operation behind a NaN named": "on the CPU: inside the network",
         "exact resume": "as the trainer does it: resume_from_checkpoint",
     },
+    resume="trainer.train(resume_from_checkpoint=...) and CockpitCallback(..., resume=True)",
 )
 LIGHTNING: Final = Adapter(
     "lightning",
@@ -129,6 +132,13 @@ LIGHTNING: Final = Adapter(
         "operation behind a NaN named": "on the CPU: inside the network",
         "exact resume": "as the trainer does it: ckpt_path",
     },
+    resume="trainer.fit(..., ckpt_path=...) and CockpitCallback(..., resume=True)",
 )
 ADAPTERS: Final = (NO_LINE, LOOP, HUGGINGFACE, LIGHTNING)
 """All adapters, in the order of the documentation's table."""
+
+
+def resume_of(adapter: str, program: str) -> str:
+    """Return how a run of `program` under the adapter named `adapter` goes on; an empty string if it cannot."""
+    words = next((known.resume for known in ADAPTERS if known.name == adapter), "")
+    return f"start {program} again with {words}" if words else ""

@@ -111,7 +111,7 @@ async def test_every_tab_shows_the_task_and_no_other(run: RecordedRun, spec: Tas
                     named = (
                         ("1 ○ rare_words", "next_token")
                         if spec.components
-                        else ("the task has no components to switch",)
+                        else ("no components to switch",)
                     )
                     assert named[0] in said
                     assert ("no phases to promote through" in said) is (spec is PLAIN) and "autopilot off" in said
