@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import random
@@ -14,13 +15,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COCO_PERSON = ROOT.parent / "shared" / "data" / "coco_person"
-LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py")
+LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py", "tests/test_main.py")
 """Files that last longest; they start many programs."""
+
+# Modules are compiled once, and not again by each worker and by each program that a test starts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure() -> None:
-    """One thread for torch, in this process and in those that tests start."""
+    """One thread for torch, in this process and in those that tests start. No garbage is collected during imports.
+
+    Where a test has two threads, the idle one sleeps: by default it computes while it waits, on a core of others.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, except among modules and tests: they stay until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -61,7 +61,7 @@ def _wait_for_step(directory: Path, step: int, process: subprocess.Popen[str]) -
             state = reader.state()
             if state is not None and state.step >= step:
                 return
-        time.sleep(0.01)
+        time.sleep(0.03)
     raise AssertionError(f"step {step} was not reached in time")
 
 
@@ -71,6 +71,8 @@ def _series(directory: Path, names: Sequence[str]) -> dict[str, list[float]]:
     return {"step": series.steps.tolist(), **{name: series.values[name].tolist() for name in names}}
 
 
+TINY = ("--config", "tiny")
+"""A configuration that is named needs no torch: without one, torch is asked for a GPU."""
 KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
 
 
@@ -78,7 +80,7 @@ KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a configuration and its undisturbed run 'whole'."""
     directory = tmp_path_factory.mktemp("main")
-    config = _config(directory, epochs=8)
+    config = _config(directory, epochs=5)
     code, _, err = _finished("--no-ui", "--config", config, "--run", "whole", cwd=directory)
     assert code == 0, err
     return directory
@@ -154,14 +156,14 @@ def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path:
     ("words", "said"),
     [
         (("--config", "tinny"), "did you mean 'tiny'"),
-        (("--set", "training.learning_rat=1"), "learning_rate"),
-        (("--set", "training.learning_rate=-1"), "must be a number above 0"),
+        ((*TINY, "--set", "training.learning_rat=1"), "learning_rate"),
+        ((*TINY, "--set", "training.learning_rate=-1"), "must be a number above 0"),
         (("--data", "nowhere"), "nowhere"),
         (("--resume", "nothing"), "nothing"),
-        (("--init-from", "nothing.pt"), "nothing.pt"),
+        ((*TINY, "--init-from", "nothing.pt"), "nothing.pt"),
         (("--script", "nothing.txt"), "nothing.txt"),
         (("--device", "tpu"), "tpu"),
-        (("--epochs", "0"), "epochs"),
+        ((*TINY, "--epochs", "0"), "epochs"),
         (("--run", "../up"), "up"),
     ],
 )

@@ -63,21 +63,6 @@ SEVERAL_RANKS: Final = tuple(
 )
 """Commands that would reach only one of several processes."""
 
-_ONE_OF_RANKS: Final = (
-    "several processes train, and this would reach one of them: end the program, and change its options"
-)
-TRAINER_RANKS: Final = tuple(
-    Unsupported(op, _ONE_OF_RANKS)
-    for op in (
-        *(one.op for one in SEVERAL_RANKS),
-        c.Stop.op,
-        c.SaveCheckpoint.op,
-        c.Validate.op,
-        c.SetKnob.op,
-    )
-)
-"""Commands that would reach only one of several processes of a trainer."""
-
 LOOP: Final = Adapter(
     "loop",
     "own loop",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, length_of, on_host
 from engine.adapters.run.step_reading import StepReading
 
 Batch = TypeVar("Batch")
-_WEIGHTS_COST: Final = 200
-"""Norms of the weights are read again after this many times the seconds that reading them takes."""
 
 
 class LoopNumbers:
@@ -29,8 +28,7 @@ class LoopNumbers:
         self.samples = 0
         self._hooks = hooks
         self._began = time.perf_counter()
-        self._weight_norms: dict[str, float] = {}
-        self._weights_due = 0.0
+        self._weight_norms = WeightNorms()
 
     @property
     def seconds(self) -> float:
@@ -56,21 +54,12 @@ class LoopNumbers:
             wait=self.wait,
             samples=self.samples,
             logged={name: on_host(value) for name, value in self.logged.items()},
-            weight_norms=self._norms_of_weights(),
+            weight_norms=self._weight_norms.read(self._hooks),
             terms=weights,
         )
         self.losses, self.logged = {}, {}
         self.wait, self.samples = 0.0, 0
         return reading
-
-    def _norms_of_weights(self) -> dict[str, float]:
-        """Return the norms of the weights by part: the last ones, unless new ones cost little at this rate of steps."""
-        now = time.perf_counter()
-        if now >= self._weights_due:
-            self._weight_norms = self._hooks.weight_norms()
-            done = time.perf_counter()
-            self._weights_due = done + _WEIGHTS_COST * (done - now)
-        return self._weight_norms
 
 
 class LoopBatches:
@@ -87,6 +76,7 @@ class LoopBatches:
     def epoch(self, loader: Iterable[Batch], numbers: LoopNumbers) -> Generator[Batch]:
         """Yield the batches of the current epoch that are left."""
         batches = self._open(loader)
+        stateful = loader if isinstance(loader, Stateful) else None
         while True:
             asked_at = time.perf_counter()
             try:
@@ -96,8 +86,8 @@ class LoopBatches:
             numbers.wait += time.perf_counter() - asked_at
             numbers.samples += count_samples(batch)
             self._live.position.batches += 1
-            if isinstance(loader, Stateful):
-                self._live.position.state = loader.state_dict()
+            if stateful is not None:
+                self._live.position.state = stateful.state_dict()
             yield batch
 
     def _open(self, loader: Iterable[Batch]) -> Iterator[Batch]:

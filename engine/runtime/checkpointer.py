@@ -46,6 +46,7 @@ class Checkpointer:
         validator: Validates,
     ):
         self.config = config
+        self._config_text = dump_config(config)
         self.train_state = train_state
         self.recorder = recorder
         self.memory = memory
@@ -76,7 +77,7 @@ class Checkpointer:
         payload: dict[str, Any] = {
             "step": state.step,
             "state": state_to_text(state),
-            "config": dump_config(self.config),
+            "config": self._config_text,
             "validation_due": self.memory.validation_due,
             "books": to_text(self.memory.state_dict()),
             "good": good,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
+from inspect import unwrap
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,29 @@ from engine.training.step_plan import StepPlan
 Moments = dict[str, dict[str, Tensor]]
 """Optimizer state by parameter name: `step`, `exp_avg` and `exp_avg_sq`."""
 
-_CLASSES: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+class EagerAdam(torch.optim.Adam):
+    """Run Adam without `torch._dynamo`, whose import takes a second.
+
+    Torch decorates these methods for callers that are compiled. Here none is: only a network's forward pass may be.
+    """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        unwrap(torch.optim.Adam.add_param_group)(self, param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        return unwrap(torch.optim.Adam.step)(self, closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        unwrap(torch.optim.Adam.zero_grad)(self, set_to_none)
+
+
+class EagerAdamW(EagerAdam, torch.optim.AdamW):
+    """Run AdamW without `torch._dynamo`."""
+
+
+_CLASSES: dict[str, type[EagerAdam]] = {"adam": EagerAdam, "adamw": EagerAdamW}
 
 
 def build_optimizer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,12 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler as schedules
 
-from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import GradientReader, ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from tests.adapters.own_loop import assert_equal
+from tests.adapters.small_network import all_state, backward, hooks_on, network
 
 Build = Callable[[Any], torch.optim.Optimizer]
+
+
+def eight_bit(parameters: Any) -> torch.optim.Optimizer:
+    """Return an optimizer with 8-bit moments; skip where its package is not installed."""
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    return bitsandbytes.optim.AdamW8bit(parameters, lr=0.01, min_8bit_size=1)
+
 
 OPTIMIZERS: dict[str, Build] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
@@ -35,6 +42,7 @@ OPTIMIZERS: dict[str, Build] = {
     "adadelta": lambda p: torch.optim.Adadelta(p, lr=0.1),
     "rprop": lambda p: torch.optim.Rprop(p, lr=0.01),
     "asgd": lambda p: torch.optim.ASGD(p, lr=0.01),
+    "adamw 8 bit": eight_bit,
 }
 
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
@@ -47,40 +55,6 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
     ),
     "plateau": lambda o: schedules.ReduceLROnPlateau(o, patience=1),
 }
-
-
-def network() -> nn.Sequential:
-    """Return a small network with fixed weights."""
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-
-
-def fail(error: Exception) -> None:
-    """Let a fault of the hooks fail the test."""
-    raise error
-
-
-def hooks_on(model: nn.Module, *optimizers: torch.optim.Optimizer) -> OptimizerHooks:
-    """Return hooks on the optimizers of a network."""
-    hooks = OptimizerHooks(ParameterNames({"": model}), fail)
-    for optimizer in optimizers:
-        hooks.watch(optimizer)
-    return hooks
-
-
-def backward(model: nn.Module, step: int, *, poisoned: bool = False) -> None:
-    """Compute gradients of a step's own batch; a poisoned one has one NaN."""
-    torch.manual_seed(step)
-    model(torch.randn(5, 4)).square().mean().backward()
-    if poisoned:
-        grad = model.get_parameter("2.bias").grad
-        assert grad is not None
-        grad[1] = math.nan
-
-
-def all_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    """Return a copy of everything that an update may change."""
-    return copy.deepcopy((model.state_dict(), optimizer.state_dict()))
 
 
 @pytest.mark.parametrize("on_device", [False, True], ids=["read on the host", "decided on the device"])
@@ -237,47 +211,6 @@ def test_each_of_two_optimizers_is_judged_by_its_own_gradients() -> None:
     assert hooks.take().count == 2
 
 
-@pytest.fixture
-def patched() -> Iterator[Callable[[OptimizerHooks], None]]:
-    """Install the process-wide hooks for the test only."""
-    installed: list[OptimizerHooks] = []
-
-    def install(hooks: OptimizerHooks) -> None:
-        patches.install(hooks)
-        installed.append(hooks)
-
-    yield install
-    for hooks in installed:
-        patches.remove(hooks)
-
-
-def test_the_parameter_is_named_although_the_users_clip_spreads_the_nan(patched: Callable[..., None]) -> None:
-    """One NaN makes every clipped gradient NaN: names are taken before."""
-    model = network()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    hooks = hooks_on(model, optimizer)
-    patched(hooks)
-    backward(model, 0, poisoned=True)
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    assert hooks.take().bad == ("2.bias",)
-
-
-def test_the_norm_shown_is_that_before_the_users_clip(patched: Callable[..., None]) -> None:
-    """A clipped norm would be constant."""
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    hooks = hooks_on(model, optimizer)
-    patched(hooks)
-    backward(model, 0)
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1e-3))
-    optimizer.step()
-    seen = hooks.take()
-    assert seen.grad_norm == pytest.approx(norm, rel=1e-5)
-    assert seen.norms[0].by_part() != {}
-    assert math.hypot(*seen.norms[0].by_part().values()) == pytest.approx(norm, rel=1e-5)
-
-
 def test_a_clip_from_the_screen_bounds_the_update() -> None:
     """With plain SGD the change of the weights is the rate times the clipped gradient."""
     model = network()
@@ -289,40 +222,6 @@ def test_a_clip_from_the_screen_bounds_the_update() -> None:
     optimizer.step()
     moved = nn.utils.parameters_to_vector(model.parameters()).detach() - before
     assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-3)
-
-
-def test_a_step_skipped_by_the_loss_scaler_is_counted_and_named(patched: Callable[..., None]) -> None:
-    """A GradScaler does not call the optimizer at all, so its hooks alone would see nothing."""
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    hooks = hooks_on(model, optimizer)
-    patched(hooks)
-    before = copy.deepcopy(model.state_dict())
-    for step, poisoned in enumerate((True, False)):
-        torch.manual_seed(step)
-        scaler.scale(model(torch.randn(5, 4)).square().mean()).backward()
-        if poisoned:
-            model[2].bias.grad.fill_(math.inf)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-        seen = hooks.take()
-        assert seen.count == 1
-        if poisoned:
-            assert seen.bad == ("2.bias",) and seen.scaler_skipped is not None
-            assert_equal(dict(model.state_dict()), dict(before))
-        else:
-            assert not seen.is_skipped and seen.grad_norm > 0
-
-
-def test_the_loss_under_a_loss_scaler_is_noted_unscaled(patched: Callable[..., None]) -> None:
-    model = network()
-    hooks = hooks_on(model, torch.optim.SGD(model.parameters(), lr=0.1))
-    patched(hooks)
-    loss = model(torch.randn(5, 4)).square().mean()
-    torch.amp.GradScaler("cpu", init_scale=2.0**16).scale(loss).backward()
-    assert [float(noted) for noted in hooks.update.losses] == [float(loss.detach())]
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])

@@ -6,6 +6,7 @@ import ast
 import inspect
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +40,13 @@ def module_names(package: str) -> list[str]:
     return [name.removesuffix(".__init__") for name in names]
 
 
-def functions(source: str) -> Iterator[tuple[str, int, int]]:
+@cache
+def functions(source: str) -> tuple[tuple[str, int, int], ...]:
     """Return each function's name, its code lines, and its number of parameters without self and cls."""
+    return tuple(_measured(source))
+
+
+def _measured(source: str) -> Iterator[tuple[str, int, int]]:
     tree, lines = ast.parse(source), source.splitlines()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -57,7 +63,7 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, line
         if (
             isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
             and body
-            and ast.get_docstring(inner)
+            and ast.get_docstring(inner, clean=False)
         ):
             documented |= set(range(body[0].lineno, (body[0].end_lineno or 0) + 1))
     own = range(node.lineno, (node.end_lineno or node.lineno) + 1)

@@ -16,7 +16,6 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
-import torch._dynamo  # an optimizer imports it when it is first made, which takes seconds
 
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt

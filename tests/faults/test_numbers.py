@@ -25,7 +25,8 @@ def _config(**training: object) -> PersonConfig:
     """Forty steps with every refinement on that goes with the others."""
     sections = {"refinements": EVERYTHING}
     more = {"epochs": 60, "max_steps": 40, "warmup_epochs": 0.5, **training}
-    return recovery(small_config(model=sections, training=more), enabled=False)
+    rarely = {"validation": {"every_epochs": 5}, "checkpoint": {"every_epochs": 0}}  # an epoch has two steps
+    return recovery(small_config(model=sections, training=more, **rarely), enabled=False)
 
 
 def _all_finite(directory: Path) -> bool:

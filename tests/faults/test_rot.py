@@ -47,7 +47,7 @@ def test_a_validation_that_is_not_finite_is_an_alert_is_never_the_best_and_close
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _spoil_validation(monkeypatch)
-    assert run(tmp_path / "run", long_config(training={"epochs": 4})) == 0
+    assert run(tmp_path / "run", long_config(training={"epochs": 4}, validation={"every_epochs": 1})) == 0
     (alert,) = _validations(tmp_path / "run")
     assert "the validation at step 2 is not finite in dice" in alert.message and "synthetic/val/" in alert.message
     state = state_of(tmp_path / "run")
@@ -67,7 +67,8 @@ def test_weights_that_the_last_update_spoilt_are_no_good_end(tmp_path: Path, mon
 
 
 def _steps(count: int) -> PersonConfig:
-    return long_config(training={"epochs": 20, "warmup_epochs": 0.5, "max_steps": count})
+    training = {"epochs": 20, "warmup_epochs": 0.5, "max_steps": count}
+    return long_config(training=training, checkpoint={"every_epochs": 1})
 
 
 def test_a_run_whose_samples_are_all_excluded_does_not_end_well(tmp_path: Path) -> None:

@@ -46,7 +46,11 @@ def deleting(act: Callable[[], None]) -> Plant:
 
 def config() -> PersonConfig:
     """Checkpoints so rare that none is written while they are deleted."""
-    return long_config(training={"epochs": 100, "max_steps": LAST}, checkpoint={"every_steps": 100, "every_epochs": 0})
+    return long_config(
+        training={"epochs": 100, "max_steps": LAST},
+        validation={"every_epochs": 1},
+        checkpoint={"every_steps": 100, "every_epochs": 0},
+    )
 
 
 def alerts(directory: Path) -> list[str]:

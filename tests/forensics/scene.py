@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -75,6 +77,20 @@ class Scene:
 
 def build_scene(*, refinements: frozenset[str] = ALL, amp: torch.dtype | None = None, seed: int = 0) -> Scene:
     """A scene of three steps, dropout on, that depends on `seed` alone."""
+    if amp is not None:  # the scale of the loss is not copied
+        return _built(refinements, amp, seed)
+    scene, random_state = _kept(refinements, seed)
+    torch.set_rng_state(random_state)
+    return deepcopy(scene)
+
+
+@cache
+def _kept(refinements: frozenset[str], seed: int) -> tuple[Scene, Tensor]:
+    """A scene, of which tests get copies, and torch's random state after its steps."""
+    return _built(refinements, None, seed), torch.get_rng_state()
+
+
+def _built(refinements: frozenset[str], amp: torch.dtype | None, seed: int) -> Scene:
     config = small_config(model={"dropout": 0.2}, training={"seed": seed})
     torch.manual_seed(seed)
     model = HierarchicalUNet(config.model)

@@ -72,7 +72,7 @@ def test_weights_that_are_not_finite_are_taken_back_at_once(tmp_path: Path, monk
         return real(train_step, batches, plan)
 
     monkeypatch.setattr(TrainStep, "run", broken)
-    assert run(tmp_path / "run", long_config()) == 0
+    assert run(tmp_path / "run", long_config(checkpoint={"every_epochs": 1})) == 0
     (back,) = entries(tmp_path / "run", e.RolledBack)
     assert back.event == e.RolledBack("step-00000014.pt", 15, 14)
     assert "weights or moments are not finite" in back.reason

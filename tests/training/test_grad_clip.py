@@ -129,7 +129,12 @@ def test_a_non_finite_step_moves_nothing_under_adaptive_clipping(kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["zclip", "agc"])
 def test_a_run_that_was_stopped_clips_on_as_if_it_had_not_been(tmp_path: Path, kind: str) -> None:
-    config = small_config(guard={"adaptive_clip": kind}, training={"epochs": 20, "learning_rate": 1e-2})
+    config = small_config(
+        guard={"adaptive_clip": kind},
+        training={"epochs": 20, "learning_rate": 1e-2},
+        validation={"every_epochs": 5},
+        checkpoint={"every_epochs": 0},
+    )
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     whole.mkdir()
     parted.mkdir()

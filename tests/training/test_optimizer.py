@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 import torch
 from torch import nn
 
@@ -44,7 +47,8 @@ def test_a_switch_of_optimizer_keeps_the_moments() -> None:
     net, optimizer = _stepped("adamw")
     switched = build_optimizer("adam", dict(net.named_children()), 0.1, REFINEMENTS)
     load_moments(switched, net, moments_of(optimizer, net))
-    assert type(switched) is torch.optim.Adam
+    assert isinstance(switched, torch.optim.Adam) and not isinstance(switched, torch.optim.AdamW)
+    assert isinstance(optimizer, torch.optim.AdamW)
     for parameter in net.parameters():
         assert torch.equal(switched.state[parameter]["exp_avg"], optimizer.state[parameter]["exp_avg"])
         assert switched.state[parameter]["step"] == 1
@@ -74,3 +78,28 @@ def test_learning_rates_follow_the_plan_and_ramp_only_the_fresh_part() -> None:
     rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
     assert rates["core"] == plan.lr
     assert 0 < rates["contour_detection"] < plan.lr
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_step_does_not_wait_for_the_import_of_the_compiler(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # an import raises
+    net, optimizer = _stepped(name)
+    optimizer.zero_grad(set_to_none=True)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(("name", "original"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_a_step_is_that_of_torch_to_the_bit(name: str, original: type[torch.optim.Adam]) -> None:
+    net, optimizer = _stepped(name)
+    torch.manual_seed(0)
+    twin = _Net()
+    matrices = [p for p in twin.parameters() if p.ndim > 1]
+    others = [p for p in twin.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    torchs = original(groups, lr=0.01, fused=True)
+    for parameter in twin.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torchs.step()
+    for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert all(torch.equal(value, torchs.state[theirs][key]) for key, value in optimizer.state[ours].items())

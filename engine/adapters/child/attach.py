@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ..hooks import patches
 from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks, Update
+from ..hooks.weight_norms import WeightNorms
 from .link import Link
 
 
@@ -42,8 +43,7 @@ class _Attachment:
         self._step = 0
         self._left: int | None = None
         self._last_end = time.perf_counter()
-        self._weights_due = 0.0
-        self._weight_norms: dict[str, float] = {}
+        self._weight_norms = WeightNorms()
 
     def watch_losses(self) -> None:
         """Note the losses on which `backward` is called, from the first one on."""
@@ -107,9 +107,6 @@ class _Attachment:
     def _row(self, update: Update, now: float) -> dict[str, Any]:
         losses = update.losses
         host = update.finite is None
-        if now >= self._weights_due:
-            self._weight_norms = self._hooks.weight_norms()
-            self._weights_due = time.perf_counter() + 200 * (time.perf_counter() - now)
         return {
             "step": self._step,
             "seconds": now - self._last_end,
@@ -120,7 +117,7 @@ class _Attachment:
             "bad": update.bad,
             "is_loss_bad": update.is_loss_bad,
             "scaler": update.scaler_skipped,
-            "weight_norms": self._weight_norms,
+            "weight_norms": self._weight_norms.read(self._hooks),
         }
 
     def _attend(self) -> None:

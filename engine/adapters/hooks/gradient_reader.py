@@ -142,19 +142,15 @@ class GradientReader:
 
     def read(self) -> Norms:
         """Return the norms of the gradients in host memory, and the names of the non-finite ones."""
-        squares: list[float] = []
-        parts = self._parts
-        held = self.parameters
+        held, parts = self.parameters, self._parts
         grads = [p.grad for p in held]
-        if None in grads:
+        if any(grad is None for grad in grads):
             present = [number for number, grad in enumerate(grads) if grad is not None]
             held, parts = [held[n] for n in present], [parts[n] for n in present]
             grads = [grads[n] for n in present]
-        with np.errstate(over="ignore", invalid="ignore"):
-            for grad in grads:
-                assert grad is not None
-                squares.append(_square(grad))
-        total = math.sqrt(sum(squares)) if not squares or math.isfinite(sum(squares)) else math.nan
+        squares = _squares(grads)
+        summed = sum(squares)
+        total = math.sqrt(summed) if math.isfinite(summed) else math.nan
         bad: tuple[str, ...] = ()
         if not math.isfinite(total):
             bad = self.bad_names(held)
@@ -184,6 +180,18 @@ class GradientReader:
         return tuple(
             self._names.name_of(p) for p in parameters if p.grad is not None and not bool(_is_finite(_dense(p.grad)))
         )
+
+
+def _squares(grads: Sequence[Tensor | None]) -> list[float]:
+    """Return the sum of squares of each gradient in host memory: about a microsecond for each."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            flat = [grad.numpy().ravel() for grad in grads]  # pyright: ignore[reportOptionalMemberAccess]
+        except (RuntimeError, TypeError):  # sparse, bfloat16, or part of a graph
+            return [_square(grad) for grad in grads if grad is not None]
+        if all(values.dtype == np.float32 for values in flat):
+            return [float(values.dot(values)) for values in flat]
+        return [_square(grad) for grad in grads if grad is not None]
 
 
 def _square(grad: Tensor) -> float:

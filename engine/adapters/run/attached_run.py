@@ -209,6 +209,11 @@ class AttachedRun(AttachedRecords):
         if self._attention or self.interrupt.is_set():
             self._attend()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the next boundary has something to do: a command waits, or the last granted step follows."""
+        return self._attention or self._left == 1 or self.interrupt.is_set()
+
     def _attend(self) -> None:
         while True:
             self.settle()

@@ -15,32 +15,32 @@ KnobValue = float | int | bool | str
 class KnobHandle:
     """A live value of `run`; call it to read it. Reading costs a fraction of a microsecond.
 
-    `run` is `None` until a trainer begins; the value is then the declared one.
+    `run` is `None` until a trainer begins, and in its other processes; `value` is then in force.
     """
 
     def __init__(self, name: str, value: KnobValue, run: AttachedRun | None) -> None:
         self.name = name
-        self._value = value
+        self.value = value
         self.run = run
 
     def __call__(self) -> KnobValue:
         """Return the value in force."""
         if self.run is None:
-            return self._value
+            return self.value
         knob = self.run.recorder.state.knobs.get(self.name)
-        return self._value if knob is None else knob.value
+        return self.value if knob is None else knob.value
 
     def declare(self, low: float | None, high: float | None, choices: tuple[str, ...]) -> None:
         """Record the knob with its bounds. A resumed run keeps its value if the bounds allow it.
 
         Raises UserError if the bounds contradict each other or the value.
         """
-        if reason := _mistake(self._value, low, high, choices):
+        if reason := _mistake(self.value, low, high, choices):
             raise UserError(f"the knob {self.name!r}: {reason}")
         if self.run is None:
             return
         known = self.run.recorder.state.knobs.get(self.name)
-        value = self._value
+        value = self.value
         if known is not None and Knob(value, low, high, choices).accepts(known.value):
             value = known.value
         if not self.run.is_over:

@@ -24,6 +24,7 @@ from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.events import Event
 from engine.protocol.task_spec import Unsupported
 from engine.runtime.command_processor import HandedOver
 
@@ -59,7 +60,6 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
         self.cockpit = TrainerRun(HUGGINGFACE, self._options)
         self._epoch_began = 0.0
         self._batch_size = 0
-        self._evaluation_began = 0.0
 
     def knob(
         self,
@@ -157,16 +157,21 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
         self.cockpit.end_step(float(state.epoch or 0.0))
 
         def hand_over(handed: HandedOver) -> str:
-            if isinstance(handed.event, e.CheckpointRequested):
-                control.should_save = True
-            else:
-                control.should_evaluate = True
-                self._evaluation_began = time.perf_counter()
+            self._order(control, type(handed.event))
             self.cockpit.handed.add(handed)
             return ""
 
         self.cockpit.boundary(hand_over)
+        for kind in self.cockpit.todo:
+            self._order(control, kind)
         return self._stopped(control)
+
+    def _order(self, control: Any, kind: type[Event]) -> None:
+        """Let the trainer save or evaluate after this step."""
+        if kind is e.CheckpointRequested:
+            control.should_save = True
+        else:
+            control.should_evaluate = True
 
     def _stopped(self, control: Any) -> Any:
         if self.cockpit.is_stopping:
@@ -212,7 +217,7 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
     @survived
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Keep the trainer's numbers for the next step, except those that the cockpit measures itself."""
-        self.cockpit.log(
+        self.cockpit.logged.update(
             {
                 name: float(value)
                 for name, value in (logs or {}).items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.adapters.run.attached_run import AttachedRun
 from engine.adapters.run.knobs import KnobHandle, KnobValue
@@ -23,6 +23,12 @@ class LateKnobs:
         handle.declare(low, high, tuple(choices))
         self._made.append((handle, low, high, tuple(choices)))
         return handle
+
+    def adopt(self, values: Mapping[str, KnobValue]) -> None:
+        """Adopt the values of rank 0 in another process, which has no run of its own."""
+        for handle, *_ in self._made:
+            if handle.name in values:
+                handle.value = values[handle.name]
 
     def declare_in(self, run: AttachedRun) -> None:
         """Declare all knobs in `run`, which has begun."""

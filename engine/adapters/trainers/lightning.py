@@ -20,13 +20,14 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from engine.adapters.capabilities import LIGHTNING
+from engine.adapters.run.batches import count_samples
 from engine.adapters.run.knobs import KnobHandle, KnobValue
-from engine.adapters.trainers.step_clock import num_samples
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.events import Event
 from engine.protocol.task_spec import Unsupported
 from engine.runtime.command_processor import HandedOver
 
@@ -172,7 +173,7 @@ class LightningCallback:
         """Record the step if there was an update, and carry out commands."""
         cockpit = self.cockpit
         hooks = cockpit.hooks
-        cockpit.clock.end_batch(num_samples(batch))
+        cockpit.clock.end_batch(count_samples(batch))
         if hooks is None or not hooks.update.count:
             cockpit.clock.mark()
             return
@@ -180,32 +181,41 @@ class LightningCallback:
         part = (batch_idx + 1) / length if math.isfinite(length) and length else 0.0
         cockpit.end_step(trainer.current_epoch + min(part, 1.0), _logged(trainer, cockpit, self._validation_names))
         cockpit.boundary(functools.partial(self._carry_out, trainer))
+        if trainer.world_size > 1:
+            self._do(trainer, *cockpit.todo)
         if cockpit.is_stopping:
             trainer.should_stop = True
 
     # --- what the trainer does -------------------------------------------------------------
 
     def _carry_out(self, trainer: Any, handed: HandedOver) -> str:
-        if isinstance(handed.event, e.CheckpointRequested):
-            return self._save(trainer, handed)
-        if getattr(trainer, "_val_check_time_interval", None) is not None:
+        is_save = isinstance(handed.event, e.CheckpointRequested)
+        if not is_save and getattr(trainer, "_val_check_time_interval", None) is not None:
             return _BY_TIME
-        if self._check is None:
-            self._check = (trainer.val_check_batch, trainer.check_val_every_n_epoch)
-            trainer.val_check_batch, trainer.check_val_every_n_epoch = 1, 1
         self.cockpit.handed.add(handed)
+        if trainer.world_size == 1:
+            self._do(trainer, type(handed.event))
         return ""
 
-    def _save(self, trainer: Any, handed: HandedOver) -> str:
+    def _do(self, trainer: Any, *kinds: type[Event]) -> None:
+        """Save a checkpoint now, and let the trainer validate after this step."""
+        if e.CheckpointRequested in kinds:
+            self._save(trainer)
+        if e.ValidationRequested in kinds and self._check is None:
+            self._check = (trainer.val_check_batch, trainer.check_val_every_n_epoch)
+            trainer.val_check_batch, trainer.check_val_every_n_epoch = 1, 1
+
+    def _save(self, trainer: Any) -> None:
+        cockpit = self.cockpit
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or Path(trainer.default_root_dir) / "checkpoints"
-        path = Path(folder) / f"cockpit-step={self.cockpit.run.step}.ckpt"
+        path = Path(folder) / f"cockpit-step={trainer.global_step}.ckpt"
         try:
             trainer.save_checkpoint(path)
         except Exception as error:  # their plugins may raise anything, and the training can do without this file
-            return f"the checkpoint could not be written: {error}"
-        self.cockpit.handed.add(handed)
-        self.cockpit.checkpointed(path, "asked")
-        return ""
+            if cockpit.is_open:
+                cockpit.handed.decline(cockpit.run, e.CheckpointRequested, f"it cannot be written: {error}")
+            return
+        cockpit.checkpointed(path, "asked")
 
     def _note_checkpoints(self, trainer: Any) -> None:
         """Record the checkpoints that the trainer's own callbacks wrote since the last call."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
 
 
 class StepClock:
@@ -44,15 +40,3 @@ class StepClock:
         self.samples = 0
         self.wait = self._computing = 0.0
         self._mark = self._began = time.perf_counter()
-
-
-# `Any`: a batch is whatever the user's loader yields.
-def num_samples(batch: Any) -> int:
-    """Return the number of samples in a batch: the length of its first tensor; 0 if unknown."""
-    if isinstance(batch, Tensor):
-        return len(batch) if batch.ndim else 0
-    if isinstance(batch, Mapping):
-        return next((count for value in batch.values() if (count := num_samples(value))), 0)
-    if isinstance(batch, list | tuple):
-        return next((count for value in batch if (count := num_samples(value))), 0)
-    return 0

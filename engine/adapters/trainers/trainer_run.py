@@ -10,7 +10,6 @@ import functools
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,26 +21,25 @@ from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
-from engine.adapters.run.run_files import program_of
-from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.run.step_reading import StepReading
 from engine.adapters.trainers.handed_queue import HandedQueue
 from engine.adapters.trainers.late_knobs import LateKnobs
+from engine.adapters.trainers.rank_words import RankWord, RankWords
 from engine.adapters.trainers.step_clock import StepClock
-from engine.adapters.trainers.training import RunOptions, TrainerTraining, new_state, resumed_state
+from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run, saved_decisions
 from engine.errors import UserError
 from engine.protocol import events as e
-from engine.protocol.wire import state_to_text
+from engine.protocol.events import Activity, Event
 from engine.runtime.command_processor import HandedOver
 
 P = ParamSpec("P")
 CarryOut = Callable[[HandedOver], str]
 _PARTS_OF_EPOCH: Final = 1_000_000
-_WEIGHTS_COST: Final = 200
-"""Norms of the weights are read again after this many times the seconds that reading them takes."""
+_TOGETHER: Final = "several processes are paused together: use `resume` first"
 _PASSED: Final = (
     "the trainer does this after a step, and has done it once in this pause: use `step 1` or `resume` first"
 )
@@ -64,18 +62,19 @@ class TrainerRun:
     def __init__(self, adapter: Adapter, options: RunOptions) -> None:
         self.hooks: OptimizerHooks | None = None
         self.is_stopping = False
+        self.todo: frozenset[type[Event]] = frozenset()
+        self.logged: dict[str, float | Tensor] = {}
         self.knobs = LateKnobs()
         self.handed = HandedQueue()
         self.clock = StepClock()
+        self.weights = WeightNorms()
         self.options = options
         self._adapter = adapter
         self._run: AttachedRun | None = None
         self._live: AttachedState | None = None
         self._replay: ModelReplay | None = None
-        self._logged: dict[str, float | Tensor] = {}
+        self._ranks: RankWords | None = None
         self._earlier_error: BaseException | None = None
-        self._weight_norms: dict[str, float] = {}
-        self._weights_due = 0.0
 
     # --- start and end --------------------------------------------------------------------
 
@@ -95,11 +94,17 @@ class TrainerRun:
         """Begin to record `training`. Raises UserError if its run exists and is not resumed, or cannot be written."""
         self.end("another training began")
         self._run = None
+        self._ranks = RankWords(training.rank) if training.num_ranks > 1 else None
         try:
             self._open(training)
         except BaseException:
             self._unhook()
             raise
+        if self._ranks is not None and self.hooks is not None:
+            if training.rank:
+                self._obey(self._ranks.hear())
+            else:
+                self._ranks.say(_word(self.run, self.hooks))
 
     def _open(self, training: TrainerTraining) -> None:
         self.hooks = hooks = OptimizerHooks(
@@ -109,41 +114,26 @@ class TrainerRun:
         for optimizer in training.optimizers:
             hooks.watch(optimizer)
         patches.install(hooks)
+        self.is_stopping = False
         if training.rank:  # it leaves out the same updates as rank 0: all have the same gradients
             return
         self._live = live = AttachedState(training.models, hooks, total=training.total)
-        directory, is_resumed = self.options.directory()
-        run = AttachedRun(directory, self._adapter, attached_config(), live, NoValidation())
-        run.hands_over = True
-        state = new_state(directory.name, self._adapter, self.options, training)
-        if is_resumed:
-            state = resumed_state(directory, state, training, hooks.learning_rate)
-            live.adopt(state)
-        described = {"adapter": self._adapter.name, "program": program_of(), "config": training.config}
-        run.open(state, described, is_resumed=is_resumed)
-        self._run = run
+        self._run = run = opened_run(self._adapter, self.options, training, live)
         if training.num_ranks == 1:  # one of several cannot repeat a pass alone: layers may wait for the others
             self._replay = ModelReplay(training.replayed or training.models)
             self._replay.watch()
         self.knobs.declare_in(run)
-        self.is_stopping = False
         self._earlier_error = _newest_error()
         atexit.register(self.at_exit)
-        sys.stderr.write(
-            f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n"
-        )
+        where = run.directory
+        sys.stderr.write(f"cockpit: recording {where}; from another terminal: training-cockpit status {where}\n")
         self.clock.restart()
 
     def saved(self) -> dict[str, Any]:
         """Return what the trainer's checkpoint has to hold, so that a resume knows the decisions at its step."""
         if self._run is None or self.hooks is None or self._run.is_over:
             return {}
-        self._run.settle()
-        return {
-            "state": state_to_text(self._run.recorder.state),
-            "step": self._run.step,
-            "lr_reference": self.hooks.learning_rate.reference,
-        }
+        return saved_decisions(self._run, self.hooks.learning_rate)
 
     def end(self, reason: str) -> None:
         """End the run; a second call does nothing."""
@@ -188,6 +178,10 @@ class TrainerRun:
     def _unhook(self) -> None:
         atexit.unregister(self.at_exit)
         hooks, self.hooks = self.hooks, None
+        ranks, self._ranks = self._ranks, None
+        if ranks is not None and ranks.is_first:
+            with suppress(Exception):
+                ranks.leave()
         replay, self._replay = self._replay, None
         with suppress(Exception):
             if hooks is not None:
@@ -202,7 +196,7 @@ class TrainerRun:
     def end_step(self, epoch: float, logged: Mapping[str, float | Tensor] | None = None) -> None:
         """Record the step if there was an update; `epoch` is the progress, fractional.
 
-        `logged` are numbers of this step. Numbers that `log` got since the last one are recorded with it too.
+        `logged` are numbers of this step; those in `self.logged` are recorded with it too.
         """
         if self.hooks is None or not self.hooks.update.count:
             return
@@ -217,10 +211,10 @@ class TrainerRun:
             seconds=self.clock.seconds,
             wait=self.clock.wait,
             samples=self.clock.samples,
-            logged={**self._logged, **(logged or {})},
-            weight_norms=self._norms_of_weights(self.hooks),
+            logged={**self.logged, **(logged or {})},
+            weight_norms=self.weights.read(self.hooks),
         )
-        self._logged = {}
+        self.logged = {}
         if run.add(reading) and self._replay is not None and run.replays.is_due(update, run.step):
             fault, seconds = self._replay.name_fault()
             run.name_fault(fault, run.step, seconds)
@@ -228,26 +222,32 @@ class TrainerRun:
             self._replay.forget()
         self.clock.restart()
 
-    def log(self, numbers: Mapping[str, float]) -> None:
-        """Keep numbers that the trainer logged between two steps, for the next step's row: `log/NAME`."""
-        self._logged.update(numbers)
-
-    def _norms_of_weights(self, hooks: OptimizerHooks) -> dict[str, float]:
-        """Return the norms of the weights by part: the last ones, unless new ones cost little at this rate of steps."""
-        now = time.perf_counter()
-        if now >= self._weights_due:
-            self._weight_norms = hooks.weight_norms()
-            done = time.perf_counter()
-            self._weights_due = done + _WEIGHTS_COST * (done - now)
-        return self._weight_norms
-
-    @while_open
     def boundary(self, carry_out: CarryOut | None = None) -> None:
         """Carry out commands, and wait while the run is paused. `is_stopping` is then whether it is to end.
 
         `carry_out` does a checkpoint or a validation, or adds it to `handed` for the trainer. It returns an empty
         string, or why it cannot. Without it both are refused: the trainer has passed the place where it does them.
+        Where several processes train, all call this after each step; `todo` is then what the trainer is to do.
         """
+        self.todo = frozenset()
+        ranks, hooks = self._ranks, self.hooks
+        if hooks is None or (ranks is not None and carry_out is None):
+            return
+        if ranks is None:
+            self._carry_out_all(carry_out)
+        elif not ranks.is_first:
+            if ranks.open_next():
+                self._obey(ranks.hear())
+        else:
+            if ranks.open_next():
+                self._carry_out_all(carry_out)
+                self.todo = frozenset(type(handed.event) for handed in self.handed.waiting)
+                ranks.say(_word(self.run, hooks, self.todo, stop=self.is_stopping))
+            if self.run.is_due:
+                ranks.hold_next()
+
+    @while_open
+    def _carry_out_all(self, carry_out: CarryOut | None) -> None:
         run = self.run
         while True:
             try:
@@ -255,13 +255,26 @@ class TrainerRun:
             except TrainingStopped:
                 self.is_stopping = True
             asked, run.handed_over[:] = run.handed_over[:], []
+            is_together = self._ranks is not None and run.recorder.state.activity is Activity.PAUSED
             for handed in asked:
-                reason = _PASSED if carry_out is None else carry_out(handed)
+                reason = _TOGETHER if is_together else _PASSED if carry_out is None else carry_out(handed)
                 if reason:
                     run.decline(handed, reason)
             if self.is_stopping or not asked or self.handed:
                 break
         self.clock.restart()
+
+    def _obey(self, word: RankWord) -> None:
+        """Bring into force what rank 0 has decided."""
+        if self.hooks is None or word.is_gone:
+            self._unhook()
+            return
+        rate = self.hooks.learning_rate
+        rate.scale, rate.pin, rate.reference = word.lr_scale, word.lr_pin, word.lr_reference
+        self.hooks.clip = word.clip
+        self.knobs.adopt(word.knobs)
+        self.is_stopping = word.stop
+        self.todo = word.todo
 
     # --- what the trainer does -------------------------------------------------------------
 
@@ -299,6 +312,22 @@ def checkpoint_event(run: AttachedRun, path: Path | str, kind: str) -> e.Checkpo
     state = run.recorder.state
     loss = math.nan if state.loss is None else state.loss
     return e.CheckpointSaved(str(path), kind, loss, state.score, run.checkpointer.is_good(run.step))
+
+
+def _word(
+    run: AttachedRun, hooks: OptimizerHooks, todo: frozenset[type[Event]] = frozenset(), *, stop: bool = False
+) -> RankWord:
+    """Return what is in force in `run`, for the other processes, and what was handed to the trainer."""
+    return RankWord(
+        lr_scale=hooks.learning_rate.scale,
+        lr_pin=hooks.learning_rate.pin,
+        lr_reference=hooks.learning_rate.reference,
+        clip=hooks.clip,
+        knobs={name: knob.value for name, knob in run.recorder.state.knobs.items()},
+        stop=stop,
+        save=e.CheckpointRequested in todo,
+        evaluate=e.ValidationRequested in todo,
+    )
 
 
 def _losses(update: Update) -> dict[str, float | Tensor]:

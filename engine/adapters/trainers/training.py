@@ -12,17 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.adapters.capabilities import TRAINER_RANKS, Adapter
+from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.optimizer_hooks import LearningRate
-from engine.adapters.run.attached_state import highest_rate
+from engine.adapters.run.attached_run import AttachedRun
+from engine.adapters.run.attached_state import AttachedState, highest_rate
 from engine.adapters.run.run_files import program_of
-from engine.adapters.run.settings import RUNS_DIR, run_directory
+from engine.adapters.run.settings import RUNS_DIR, NoValidation, attached_config, run_directory
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
 from engine.protocol.state import Limits, RunState, with_decided, with_measured
 from engine.protocol.task_spec import Phase, TaskSpec, Unsupported
-from engine.protocol.wire import state_from_text
+from engine.protocol.wire import state_from_text, state_to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,6 @@ class TrainerTraining:
     rank: int = 0
     num_ranks: int = 1
 
-    @property
-    def refused(self) -> tuple[Unsupported, ...]:
-        """The commands that this training refuses besides those of its adapter."""
-        ranks = TRAINER_RANKS if self.num_ranks > 1 else ()
-        known = {one.op for one in ranks}
-        return (*ranks, *(one for one in self.lacks if one.op not in known))
-
 
 def new_state(name: str, adapter: Adapter, options: RunOptions, training: TrainerTraining) -> RunState:
     """Return the state of the new run `name`."""
@@ -88,7 +82,7 @@ def new_state(name: str, adapter: Adapter, options: RunOptions, training: Traine
             score=options.score,
             lower_is_better=options.lower_is_better,
             phases=(Phase("training"),),
-            unsupported=(*adapter.unsupported(), *training.refused),
+            unsupported=(*adapter.unsupported(), *training.lacks),
         ),
         gradient_clip=math.inf,
         optimizer=type(training.optimizers[0]).__name__.lower(),
@@ -117,3 +111,23 @@ def resumed_state(directory: Path, fresh: RunState, training: TrainerTraining, r
     spec = replace(known.spec, unsupported=fresh.spec.unsupported)
     state = with_decided(known, activity=Activity.STARTING, spec=spec, limits=fresh.limits)
     return with_measured(state, step=step, steps_until_pause=None)
+
+
+def opened_run(adapter: Adapter, options: RunOptions, training: TrainerTraining, live: AttachedState) -> AttachedRun:
+    """Return the open run of `training`. Raises UserError if it exists and is not resumed, or cannot be written."""
+    directory, is_resumed = options.directory()
+    run = AttachedRun(directory, adapter, attached_config(), live, NoValidation())
+    run.hands_over = True
+    state = new_state(directory.name, adapter, options, training)
+    if is_resumed:
+        state = resumed_state(directory, state, training, live.hooks.learning_rate)
+        live.adopt(state)
+    described = {"adapter": adapter.name, "program": program_of(), "config": training.config}
+    run.open(state, described, is_resumed=is_resumed)
+    return run
+
+
+def saved_decisions(run: AttachedRun, rate: LearningRate) -> dict[str, Any]:
+    """Return what a trainer's checkpoint keeps: the state of `run`, its step, and the reference of `rate`."""
+    run.settle()
+    return {"state": state_to_text(run.recorder.state), "step": run.step, "lr_reference": rate.reference}

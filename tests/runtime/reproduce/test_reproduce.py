@@ -55,7 +55,8 @@ def assert_identical(report: ReproductionReport, *, redone: int) -> None:
 
 
 def test_a_steered_run_is_driven_again_to_the_last_bit(tmp_path: Path) -> None:
-    assert run(tmp_path / "run", long_config(**SHORT), script=STEERED) == 0
+    config = long_config(**SHORT, validation={"every_epochs": 1}, checkpoint={"every_epochs": 1})
+    assert run(tmp_path / "run", config, script=STEERED) == 0
     assert_identical(drive(tmp_path / "run"), redone=10)
     mine = [entry.event for entry in entries(tmp_path / "run", e.RolledBack, e.PhasePromoted, e.LrSet)]
     assert [entry.event for entry in entries(tmp_path / "again", e.RolledBack, e.PhasePromoted, e.LrSet)] == mine

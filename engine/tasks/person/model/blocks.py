@@ -50,7 +50,8 @@ def small_(convolution: Convolution) -> Convolution:
 
     They are not zero, so that the layers below learn from the first step.
     """
-    nn.init.normal_(convolution.weight, std=0.05 / convolution.in_channels**0.5)
+    if not convolution.weight.is_meta:  # it has no values, but torch would import its compiler to draw them
+        nn.init.normal_(convolution.weight, std=0.05 / convolution.in_channels**0.5)
     return _unbiased(convolution)
 
 

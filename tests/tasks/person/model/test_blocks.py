@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
+from torch import nn
 
-from engine.tasks.person.model.blocks import ChannelNorm, ResidualBlock, SampleNorm, rescaling, resized
+from engine.tasks.person.model.blocks import ChannelNorm, ResidualBlock, SampleNorm, rescaling, resized, small_
 
 
 def normalised(x_NCHW: torch.Tensor, dims: tuple[int, ...], eps: float) -> torch.Tensor:
@@ -54,3 +57,12 @@ def test_shrinking_averages_and_growing_interpolates():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
     torch.testing.assert_close(resized(x, 2).flatten(), torch.tensor([2.5, 4.5, 10.5, 12.5]))
     assert resized(torch.full((1, 1, 4, 4), 0.3), 12).sub(0.3).abs().max() < 1e-6
+
+
+def test_a_network_without_values_is_built_without_the_compiler_of_torch(monkeypatch):
+    """A resume builds one to compare it with its checkpoint."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # an import raises
+    with torch.device("meta"):
+        convolution = small_(nn.Conv2d(3, 4, 3))
+    assert convolution.weight.is_meta and convolution.weight.shape == (4, 3, 3, 3)
+    assert small_(nn.Conv2d(3, 4, 3)).weight.abs().sum() > 0

@@ -1,0 +1,163 @@
+"""One foreign optimizer: what is changed before its update, and restored after it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .device_undo import DeviceUndo
+from .gradient_reader import GradientReader, Norms
+
+# `Any`: values of parameter groups have no common type.
+
+
+@dataclass(slots=True)
+class LearningRate:
+    """The learning rate in force: the schedule's times `scale`, or from `pin` on in proportion to the schedule.
+
+    `pin` is the rate set by hand, `reference` the schedule's rate at that moment.
+    """
+
+    scale: float = 1.0
+    pin: float | None = None
+    reference: float = 0.0
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether the schedule's rate is in force."""
+        return self.scale == 1.0 and self.pin is None
+
+    def at(self, scheduled: float) -> float:
+        """Return the rate in force where the schedule says `scheduled`."""
+        if self.pin is None:
+            return scheduled * self.scale
+        if not self.reference:
+            return self.pin * self.scale
+        return self.pin * (scheduled / self.reference) * self.scale
+
+
+@dataclass(slots=True)
+class Clip:
+    """What was seen at the user's own clip: the norm before it, non-finite gradients, or norms still on the device."""
+
+    norm: float | None = None
+    bad: tuple[str, ...] = ()
+    norms: Norms | None = None
+
+
+class WatchedOptimizer:
+    """One optimizer, and what its pre-hook changed and its post-hook restores."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, reader: GradientReader) -> None:
+        self.optimizer = optimizer
+        self.reader = reader
+        self.handles: Sequence[Any] = ()
+        self.clip = Clip()
+        self._rates: list[Any] | None = None
+        self._hidden: list[tuple[Tensor, Tensor | None]] | None = None
+        self._groups: list[dict[str, Any]] = []
+        self._backup: tuple[list[Tensor], Mapping[str, Any]] | None = None
+        self._undo = DeviceUndo(optimizer)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the gradients are hidden, so that the update does nothing."""
+        return self._hidden is not None
+
+    def scheduled(self) -> float:
+        """Return the learning rate of the first group."""
+        return float(self.optimizer.param_groups[0].get("lr", 0.0))
+
+    def loss_scale(self) -> float:
+        """Return the factor of the gradients under a GradScaler that leaves them to the fused kernel."""
+        scale = getattr(self.optimizer, "grad_scale", None)
+        return float(scale) if scale is not None else 1.0
+
+    def note_clip(self, total_norm: Tensor) -> None:
+        """Keep what the user's own clip would hide."""
+        if not self.reader.is_on_host:
+            self.clip = Clip(norms=self.reader.read_on_device())
+            return
+        norm = float(total_norm)
+        self.clip = Clip(norm, () if math.isfinite(norm) else self.reader.bad_names(self.reader.parameters))
+
+    def set_rates(self, rate: LearningRate) -> None:
+        """Set each group's learning rate to the one in force."""
+        self._rates = [group.get("lr") for group in self.optimizer.param_groups]
+        for group in self.optimizer.param_groups:
+            scheduled = group.get("lr")
+            if isinstance(scheduled, Tensor):
+                group["lr"] = torch.full_like(scheduled, rate.at(float(scheduled)))
+            elif scheduled is not None:
+                group["lr"] = rate.at(scheduled)
+
+    def hide_gradients(self) -> None:
+        """Make the next update do nothing: no optimizer touches a parameter without a gradient."""
+        if self._hidden is None:
+            self._hidden = [(p, p.grad) for p in self.reader.parameters]
+            self._groups = [_without_parameters(group) for group in self.optimizer.param_groups]
+        for parameter in self.reader.parameters:
+            parameter.grad = None
+
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply all gradients by `factor`."""
+        grads = [p.grad for p in self.reader.parameters if p.grad is not None]
+        with torch.no_grad():
+            torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+
+    def back_up_if_it_searches(self) -> None:
+        """Keep weights and state of an optimizer that evaluates its closure several times, such as LBFGS."""
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            self.reader.refresh()
+            self._backup = (
+                [p.detach().clone() for p in self.reader.parameters],
+                copy.deepcopy(self.optimizer.state_dict()),
+            )
+
+    def judge_on_device(self, losses: Sequence[Tensor], clip: float) -> tuple[Norms, Tensor]:
+        """Let the update count only if losses and gradients are finite; return the norms and the flag on the device.
+
+        Gradients whose norm is above `clip` are scaled down to it.
+        """
+        norms, self.clip = self.clip.norms or self.reader.read_on_device(), Clip()
+        assert isinstance(norms.squares, Tensor)
+        total = norms.squares.sum().sqrt()
+        finite = torch.isfinite(torch.stack([total, *(loss.float() for loss in losses)])).all()
+        scale = torch.clamp(total / clip, min=1.0) if math.isfinite(clip) else None
+        self._undo.guard(self.reader.parameters, finite, scale)
+        return norms, finite
+
+    def restore(self) -> None:
+        """Restore learning rates, gradients and, after a suppressed update, everything else that it changed."""
+        if self._rates is not None:
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=False):
+                if rate is not None:
+                    group["lr"] = rate
+            self._rates = None
+        if self._hidden is not None:
+            self._restore_hidden()
+        self._backup = None
+        self._undo.finish()
+
+    def _restore_hidden(self) -> None:
+        hidden, self._hidden = self._hidden or [], None
+        for parameter, grad in hidden:
+            parameter.grad = grad
+        for group, before in zip(self.optimizer.param_groups, self._groups, strict=False):
+            group.update(before)
+        if self._backup is not None:
+            weights, state = self._backup
+            with torch.no_grad():
+                for parameter, weight in zip(self.reader.parameters, weights, strict=True):
+                    parameter.copy_(weight)
+            self.optimizer.load_state_dict(dict(state))
+
+
+def _without_parameters(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params" and not isinstance(value, Tensor)}

@@ -1,0 +1,35 @@
+"""Norms of the weights by part, read as often as it costs little."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final
+
+from .optimizer_hooks import OptimizerHooks
+
+_COST: Final = 200
+"""The norms are read again after this many times the seconds that reading them took."""
+
+
+class WeightNorms:
+    """Reads the norms of the weights of watched optimizers, where these are in host memory."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, float] = {}
+        self._due = 0.0
+
+    def read(self, hooks: OptimizerHooks) -> dict[str, float]:
+        """Return the L2 norm of the weights of each part: the last ones, unless new ones cost little now."""
+        now = time.perf_counter()
+        if now < self._due:
+            return self._newest
+        found: dict[str, float] = {}
+        for reader in hooks.readers:
+            reader.refresh()
+            if reader.is_on_host:
+                for part, norm in reader.weight_norms().items():
+                    found[part] = math.hypot(found.get(part, 0.0), norm)
+        done = time.perf_counter()
+        self._newest, self._due = found, done + _COST * (done - now)
+        return found

@@ -1,0 +1,172 @@
+"""Cost of the cockpit in an existing loop: `python -m tests.benchmarks.adapter_cost`.
+
+Two equal trainings in one process take turns: a bare loop, and the same loop with the five lines of the cockpit, its
+batches through `steps` and its loss through `loss`. A turn of the cockpit ends when all its steps are recorded. Steps
+take about 1, 10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds
+that a step of the cockpit takes longer, and that as a share. The bounds: 1 % of a step of 10 ms, and 50 microseconds.
+
+`--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the cockpit, if they are
+installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cockpit import Cockpit
+
+SIZES = {1: (64, 48), 10: (192, 512), 100: (384, 2048)}
+"""Width and batch size of steps that take about as many milliseconds on two cores."""
+TURN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network, its optimizer and one batch, used in every step."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    x: Tensor
+    y: Tensor
+
+    def loss(self) -> Tensor:
+        """Return the loss of the batch."""
+        return nn.functional.cross_entropy(self.model(self.x), self.y)
+
+    def finish(self, loss: Tensor) -> None:
+        """Do the rest of a step."""
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def training(milliseconds: int) -> Training:
+    """Return a training whose steps take about as many milliseconds."""
+    width, batch = SIZES[milliseconds]
+    torch.manual_seed(0)
+    layers = [part for _ in range(4) for part in (nn.Linear(width, width), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(width, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    return Training(model, optimizer, torch.randn(batch, width), torch.randint(10, (batch,)))
+
+
+Turn = Callable[[int], None]
+"""Takes as many steps."""
+
+
+def bare(one: Training) -> Turn:
+    """Return turns of the loop alone."""
+
+    def turn(num_steps: int) -> None:
+        for _ in range(num_steps):
+            one.finish(one.loss())
+
+    return turn
+
+
+@contextlib.contextmanager
+def with_cockpit(one: Training) -> Generator[Turn]:
+    """Yield turns of the loop with the cockpit."""
+    with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stderr(io.StringIO()):
+        cockpit = Cockpit(one.model, one.optimizer, run="cost", runs_dir=runs)
+        records = cockpit._run  # pyright: ignore[reportPrivateUsage] - a turn ends when its steps are recorded
+
+        def turn(num_steps: int) -> None:
+            batches = [(one.x, one.y)] * num_steps
+            for _ in cockpit.steps(batches):
+                one.finish(cockpit.loss({"ce": one.loss()}))
+            records.settle()
+
+        with contextlib.closing(cockpit):
+            yield turn
+
+
+@contextlib.contextmanager
+def with_traceml(one: Training) -> Generator[Turn]:
+    """Yield turns of the loop with TraceML's context manager around each step."""
+    traceml: Any = import_module("traceml_ai")
+    traceml.init(mode="auto")
+
+    def turn(num_steps: int) -> None:
+        for _ in range(num_steps):
+            with traceml.trace_step(one.model):
+                one.finish(one.loss())
+
+    yield turn
+
+
+@contextlib.contextmanager
+def with_hotcb(one: Training) -> Generator[Turn]:
+    """Yield turns of the loop with hotcb's controller, which gets the names at each step."""
+    controller_class: Any = import_module("hotcb").HotController
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "hotcb.yaml"
+        config.write_text("callbacks: {}\n")
+        controller = controller_class(config_path=str(config), commands_path=str(config.with_suffix(".jsonl")))
+        step = 0
+
+        def turn(num_steps: int) -> None:
+            nonlocal step
+            for _ in range(num_steps):
+                loss = one.loss()
+                one.finish(loss)
+                step += 1
+                environment = {"step": step, "epoch": 0, "model": one.model, "optimizer": one.optimizer, "loss": loss}
+                controller.apply(environment, ["train_batch_end"])
+
+        yield turn
+
+
+PEERS = {"cockpit": with_cockpit, "traceml": with_traceml, "hotcb": with_hotcb}
+
+
+def measure(milliseconds: int, num_pairs: int, peer: str) -> tuple[float, float]:
+    """Return the medians over pairs: seconds of a bare step, and seconds that a step of the peer takes longer."""
+    plain = bare(training(milliseconds))
+    num_steps = max(5, round(TURN_SECONDS * 1000 / milliseconds))
+    steps: list[float] = []
+    extras: list[float] = []
+    with PEERS[peer](training(milliseconds)) as watched:
+        for turn in (plain, watched):
+            turn(num_steps)
+        for number in range(num_pairs):
+            seconds: dict[str, float] = {}
+            order = (("bare", plain), ("watched", watched))
+            for name, turn in order if number % 2 else reversed(order):
+                began = time.perf_counter()
+                turn(num_steps)
+                seconds[name] = (time.perf_counter() - began) / num_steps
+            steps.append(seconds["bare"])
+            extras.append(seconds["watched"] - seconds["bare"])
+    return statistics.median(steps), statistics.median(extras)
+
+
+def main() -> None:
+    """Print the cost at each length of a step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=30, help="pairs of turns")
+    parser.add_argument("--peer", choices=list(PEERS), default="cockpit")
+    options = parser.parse_args()
+    print(f"{options.peer}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.pairs} pairs")
+    for milliseconds in SIZES:
+        step, extra = measure(milliseconds, options.pairs, options.peer)
+        print(f"step {step * 1e3:7.2f} ms   longer by {extra * 1e6:7.1f} us   {extra / step:7.2%}")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
