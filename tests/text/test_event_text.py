@@ -135,6 +135,9 @@ def test_every_text_of_an_entry_is_made_of_its_event(event: Event) -> None:
             e.FaultNamed(9, "vanished on replay", "", "", "", "", "", (), "forensics/x", 0.2),
             "step 9: vanished on replay; see forensics/x",
         ),
+        (e.RunStarted("cpu", 930, 0, 0, 0), "training on cpu: 930 parameters"),
+        (e.RunStarted("cpu", 930, 0, 0, 9), "training on cpu: 930 parameters, 9 steps"),
+        (e.GradientClipSet(math.inf, 0.5), "gradient clip off -> 0.5"),
         (e.RunStarted("cpu", 930, 5, 1, 9), "930 parameters, 5 training and 1 validation sample, 9 steps"),
     ],
 )
