@@ -49,7 +49,6 @@ class StepRecords:
             "data_wait": reading.wait,
             "skipped": float(not verdict.is_finite),
         }
-        recorder, before = self._recorder, self._recorder.state
         if not reading.samples:
             del metrics["samples_per_second"]
         recorder, watch = self._recorder, self._memory.watch
