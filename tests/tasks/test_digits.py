@@ -102,7 +102,9 @@ def test_it_learns_and_its_score_is_the_accuracy(whole: Path) -> None:
 
 def test_every_command_is_obeyed_and_done_again_to_the_bit(tmp_path: Path) -> None:
     script = script_of(EVERY_WORD)
-    assert {line.split(": ")[1].split()[0] for line in EVERY_WORD.split("\n") if line} == set(COMMAND_WORDS)
+    assert {line.split(": ")[1].split()[0] for line in EVERY_WORD.split("\n") if line} == set(COMMAND_WORDS) - {
+        "set-knob"
+    }
     assert {op_of(scripted.command) for scripted in script} == set(OPS) - {SetKnob.op}, "the task declares no knob"
     directory = tmp_path / "run"
     assert run(directory, config_of("training.epochs=12"), script=script) == 0
