@@ -5,8 +5,9 @@ batches through `steps` and its loss through `loss`. A turn of the cockpit ends 
 take about 1, 10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds
 that a step of the cockpit takes longer, and that as a share. The bounds: 1 % of a step of 10 ms, and 50 microseconds.
 
-`--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the cockpit, if they are
-installed.
+`--cpu` measures processor time on a busy machine: that of the training's thread, and that of the whole process with the
+cockpit's own threads. `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the
+cockpit, if they are installed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import statistics
 import sys
 import tempfile
@@ -85,9 +87,10 @@ def with_cockpit(one: Training) -> Generator[Turn]:
         cockpit = Cockpit(one.model, one.optimizer, run="cost", runs_dir=runs)
         records = cockpit._run  # pyright: ignore[reportPrivateUsage] - a turn ends when its steps are recorded
 
+        batches = cockpit.steps(itertools.repeat((one.x, one.y)))  # one epoch: its checkpoint is no cost of a step
+
         def turn(num_steps: int) -> None:
-            batches = [(one.x, one.y)] * num_steps
-            for _ in cockpit.steps(batches):
+            for _ in itertools.islice(batches, num_steps):
                 one.finish(cockpit.loss({"ce": one.loss()}))
             records.settle()
 
@@ -134,7 +137,9 @@ def with_hotcb(one: Training) -> Generator[Turn]:
 PEERS = {"cockpit": with_cockpit, "traceml": with_traceml, "hotcb": with_hotcb}
 
 
-def measure(milliseconds: int, num_pairs: int, peer: str) -> tuple[float, float]:
+def measure(
+    milliseconds: int, num_pairs: int, peer: str, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float]:
     """Return the medians over pairs: seconds of a bare step, and seconds that a step of the peer takes longer."""
     plain = bare(training(milliseconds))
     num_steps = max(5, round(TURN_SECONDS * 1000 / milliseconds))
@@ -147,9 +152,9 @@ def measure(milliseconds: int, num_pairs: int, peer: str) -> tuple[float, float]
             seconds: dict[str, float] = {}
             order = (("bare", plain), ("watched", watched))
             for name, turn in order if number % 2 else reversed(order):
-                began = time.perf_counter()
+                began = clock()
                 turn(num_steps)
-                seconds[name] = (time.perf_counter() - began) / num_steps
+                seconds[name] = (clock() - began) / num_steps
             steps.append(seconds["bare"])
             extras.append(seconds["watched"] - seconds["bare"])
     return statistics.median(steps), statistics.median(extras)
@@ -160,12 +165,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30, help="pairs of turns")
     parser.add_argument("--peer", choices=list(PEERS), default="cockpit")
+    parser.add_argument("--cpu", action="store_true", help="measure processor time")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    clocks = {"thread": time.thread_time, "process": time.process_time} if options.cpu else {"wall": time.perf_counter}
     print(f"{options.peer}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.pairs} pairs")
     for milliseconds in SIZES:
-        step, extra = measure(milliseconds, options.pairs, options.peer)
-        print(f"step {step * 1e3:7.2f} ms   longer by {extra * 1e6:7.1f} us   {extra / step:7.2%}")
-        sys.stdout.flush()
+        for name, clock in clocks.items():
+            step, extra = measure(milliseconds, options.pairs, options.peer, clock)
+            print(f"{name:8}step {step * 1e3:7.2f} ms   longer by {extra * 1e6:7.1f} us   {extra / step:7.2%}")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ MOST_PARTS = 16
 """Maximum number of modules whose norms are shown."""
 _DIVIDED = 8
 """A part is divided further if it holds more than this share of all parameters: one in eight."""
+_SMALL = 8192
+"""Number of values up to which NumPy's BLAS uses no further thread; larger gradients are read by torch's threads."""
 _MOST_NAMED = 8
 """Maximum number of parameters that a sentence names."""
 
@@ -172,9 +174,9 @@ class GradientReader:
     def weight_norms(self) -> dict[str, float]:
         """Return the L2 norm of the weights of each part."""
         sums: dict[str, float] = {}
-        with np.errstate(over="ignore", invalid="ignore"):
-            for parameter, part in zip(self.parameters, self._parts, strict=True):
-                sums[part] = sums.get(part, 0.0) + _square(parameter.detach())
+        squares = _squares([parameter.detach() for parameter in self.parameters])
+        for square, part in zip(squares, self._parts, strict=True):
+            sums[part] = sums.get(part, 0.0) + square
         return {part: math.sqrt(square) if square >= 0 else math.nan for part, square in sums.items()}
 
     def bad_names(self, parameters: Iterable[Tensor]) -> tuple[str, ...]:
@@ -185,22 +187,30 @@ class GradientReader:
 
 
 def _squares(grads: Sequence[Tensor | None]) -> list[float]:
-    """Return the sum of squares of each gradient in host memory: about a microsecond for each."""
+    """Return the sum of squares of each gradient in host memory: about a microsecond for each small one.
+
+    Threads of NumPy's BLAS are never started: they would go on spinning next to torch's.
+    """
+    present = [grad for grad in grads if grad is not None]
+    large = [grad for grad in present if grad.numel() > _SMALL]
+    norms = iter(_norms(large)) if large else iter(())
     with np.errstate(over="ignore", invalid="ignore"):
-        try:
-            flat = [grad.numpy().ravel() for grad in grads]  # pyright: ignore[reportOptionalMemberAccess]
-        except (RuntimeError, TypeError):  # sparse, bfloat16, or part of a graph
-            return [_square(grad) for grad in grads if grad is not None]
-        if all(values.dtype == np.float32 for values in flat):
-            return [float(values.dot(values)) for values in flat]
-        return [_square(grad) for grad in grads if grad is not None]
+        return [next(norms) ** 2 if grad.numel() > _SMALL else _square(grad) for grad in present]
+
+
+def _norms(grads: list[Tensor]) -> list[float]:
+    try:
+        norms = torch._foreach_norm(grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+        return torch.stack([norm.float() for norm in norms]).tolist()
+    except (RuntimeError, NotImplementedError):  # sparse
+        return [float(_dense(grad.detach()).float().norm()) for grad in grads]
 
 
 def _square(grad: Tensor) -> float:
     """Return the sum of squares of a gradient in host memory."""
     if grad.dtype is torch.float32 and grad.layout is torch.strided and not grad.requires_grad:
         flat = grad.numpy().ravel()
-        return float(np.dot(flat, flat))
+        return float(flat.dot(flat))
     return float(_dense(grad.detach()).float().square().sum())
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from .optimizer_hooks import OptimizerHooks
 
-_COST: Final = 200
+_COST: Final = 1000
 """The norms are read again after this many times the seconds that reading them took."""
 
 
