@@ -247,6 +247,7 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="with promote: despite a failed check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
     parser.add_argument("--actor", default="", metavar="NAME", help="the sender's name in the journal (cli:USER)")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, recorded with the outcome in the journal")
     _add_runs_dir(parser, argparse.SUPPRESS)
 
 

@@ -245,7 +245,7 @@ AUTOPILOT: Final = "autopilot"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command in transit: its row number in the journal (0 for none), its sender, and the reason."""
+    """A command in transit: its row number in the journal (0 for none), its sender, and the sender's reason."""
 
     id: int
     actor: str

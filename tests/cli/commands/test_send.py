@@ -17,7 +17,7 @@ from engine.journal.disk.run_dir import create_run
 from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
-from engine.protocol.commands import Request, SetKnob
+from engine.protocol.commands import Request, SetKnob, Stop
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity
 from engine.protocol.evolve import evolve
@@ -124,6 +124,33 @@ def test_an_outcome_can_be_had_as_json(call: Call, steered: JournalWriter) -> No
     assert outcome["event"] == {"before": 1e-3, "after": 5e-4, "scale": 0.5}
 
 
+def test_a_reason_travels_with_the_command(call: Call, steered: JournalWriter) -> None:
+    with engine(steered) as arrived:
+        call(
+            "send",
+            "live",
+            "stop",
+            "enough",
+            "--wait",
+            "--reason",
+            " the score has not moved\x1b ",
+            "--actor",
+            "agent-7",
+        )
+    assert [(request.actor, request.command, request.reason) for request in arrived] == [
+        ("agent-7", Stop("enough"), "the score has not moved\x1b")
+    ]
+
+
+def test_a_command_that_the_run_did_not_read_keeps_its_reason(call: Call, steered: JournalWriter) -> None:
+    call("send", "live", "pause", "--reason", "lunch", "--actor", "agent-7")
+    steered.close()
+    (entry,) = json.loads(call("events", "live", "--json")[1])
+    assert (entry["actor"], entry["status"]) == ("agent-7", "refused")
+    assert entry["reason"] == "lunch; the run ended before it read this"
+    assert "(lunch; the run ended before it read this) [agent-7]" in call("events", "live")[1]
+
+
 def test_without_waiting_the_number_is_printed(call: Call, steered: JournalWriter) -> None:
     assert call("send", "live", "pause") == (0, "sent as command 1\n")
     assert call("send", "live", "pause", "--json") == (0, '{"command_id": 2}\n')
@@ -142,18 +169,6 @@ def test_a_run_that_ends_while_somebody_waits_refuses(call: Call, steered: Journ
     assert (code, printed) == (1, "refused at step 120: the run ended before it read this\n")
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ("lower-lr 0.5", 0, "would be applied at step 120: learning rate 1.00e-03 -> 5.00e-04 (before 0.001, after"),
-        ("set-batch-size 9999", 0, "would be clamped at step 120: batch size 2 -> 1024 (before 2, after 1024): "),
-        ("set-knob tau 1.5", 0, "would be applied at step 120: tau 0.7 -> 1.5"),
-        ("set-knob ta 1.5", 1, "would be refused at step 120: no knob is called 'ta'; did you mean 'tau'?"),
-        ("resume", 1, "would be refused at step 120: not paused"),
-        ("enable sharpen", 1, "would be refused at step 120: no refinement is called 'sharpen'"),
-        ("promote --force", 0, "would be applied at step 120: phase 1 -> 2"),
-    ],
-)
 def test_knobs_are_set_by_name(call: Call, steered: JournalWriter) -> None:
     with engine(steered) as arrived:
         assert call("send", "live", "set-knob", "tau", "9", "--wait")[1].startswith(
@@ -169,6 +184,18 @@ def test_knobs_are_set_by_name(call: Call, steered: JournalWriter) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("lower-lr 0.5", 0, "would be applied at step 120: learning rate 1.00e-03 -> 5.00e-04 (before 0.001, after"),
+        ("set-batch-size 9999", 0, "would be clamped at step 120: batch size 2 -> 1024 (before 2, after 1024): "),
+        ("set-knob tau 1.5", 0, "would be applied at step 120: tau 0.7 -> 1.5"),
+        ("set-knob ta 1.5", 1, "would be refused at step 120: no knob is called 'ta'; did you mean 'tau'?"),
+        ("resume", 1, "would be refused at step 120: not paused"),
+        ("enable sharpen", 1, "would be refused at step 120: no refinement is called 'sharpen'"),
+        ("promote --force", 0, "would be applied at step 120: phase 1 -> 2"),
+    ],
+)
 def test_a_dry_run_foretells_and_sends_nothing(
     call: Call, steered: JournalWriter, words: str, code: int, said: str
 ) -> None:
