@@ -117,7 +117,7 @@ def test_the_part_that_holds_is_named_with_its_values(text: str, held: str) -> N
         ("1<2", "1<2 compares two numbers"),
         ("2x>phase", "'2' is not understood"),
         ("phse>=2", "there is no 'phse': did you mean 'phase'?"),
-        ("activity==runnin", "there is no activity 'runnin': did you mean 'running'?"),
+        ("activity==rning", "there is no activity 'rning': did you mean 'running'?"),
         ("activity>running", "activity is compared by == or !=, not >"),
         ("__import__('os')>1", "is compared with nothing"),
         ("(" * 60 + "phase>1" + ")" * 60, "more than 50 parts are nested"),
