@@ -240,7 +240,8 @@ Command = (
 
 GUARDIAN: Final = "guardian"
 AUTOPILOT: Final = "autopilot"
-"""The names of the policies as senders of requests, in the journal too."""
+RULE: Final = "rule"
+"""The names of the policies and of alert rules as senders of requests, in the journal too."""
 
 
 @dataclass(frozen=True, slots=True)
