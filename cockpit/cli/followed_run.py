@@ -79,8 +79,8 @@ def _check_pipe() -> None:
     """Raise BrokenPipeError if the output is a pipe that was closed, which a quiet run would not find by printing."""
     try:
         number = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return  # not a file, such as a test's buffer
+    except (AttributeError, OSError, ValueError):
+        return  # none, or not a file
     poll = select.poll()
     poll.register(number, 0)
     if any(event & select.POLLERR for _, event in poll.poll(0)):

@@ -95,7 +95,7 @@ class AlertRules:
     def note_validation(self, summary: ValidationCompleted) -> None:
         """Keep the metrics of a validation for the next steps."""
         named = {f"val/{name}": value for name, value in summary.metrics.items()}
-        self._validation = {"val/loss": summary.loss, **named}
+        self._validation = named if summary.loss is None else {"val/loss": summary.loss, **named}
 
     def memory(self) -> RulesMemory:
         """Return the memory for a checkpoint."""

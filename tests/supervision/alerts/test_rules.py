@@ -75,8 +75,10 @@ def test_the_newest_validation_counts_until_the_next() -> None:
     assert rules.observe(1, {}, STATE) == []
     rules.note_validation(ValidationCompleted(2.0, {"acc": 0.5}, 0.1))
     assert [fired.alert.message for fired in rules.observe(2, {}, STATE)] == ["val/loss > 1 (val/loss 2)"]
+    rules.note_validation(ValidationCompleted(None, {"acc": 0.05}, 0.1))
+    assert [fired.alert.message for fired in rules.observe(3, {}, STATE)] == ["val/acc < 0.1 (val/acc 0.05)"]
     rules.note_validation(ValidationCompleted(0.5, {"acc": 0.5}, 0.1))
-    assert rules.observe(3, {}, STATE) == []
+    assert rules.observe(4, {}, STATE) == []
 
 
 def test_the_memory_survives_a_checkpoint() -> None:
