@@ -49,6 +49,15 @@ examples:
   main.py send my-run note the second phase looks calm
 """
 
+_WAIT_EXAMPLES: Final = """
+names: step, epoch, phase, loss, grad_norm, lr, score, best, nan (skipped steps), alerts, spikes, activity, and every
+recorded metric, such as val/loss or "any name". An unrecorded value makes its comparison neither true nor false.
+exit codes: 0 it holds; 1 the run ended without it; 2 wrong words; 3 timed out
+examples:
+  main.py wait latest --until 'phase>=2 or nan>0 or score>.5' --timeout 3600
+  main.py wait my-run --until 'activity==paused' --json
+"""
+
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
@@ -62,6 +71,7 @@ def build_parser() -> Parser:
     _add_diagnose(commands)
     _add_redrive(commands)
     _add_send(commands)
+    _add_wait(commands)
     _add_configs_and_data(commands)
     _add_docs(commands)
     _add_run(commands)
@@ -187,13 +197,21 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
     metrics.add_argument("--around", type=_count, metavar="STEP", help="only the steps around STEP")
     metrics.add_argument("--window", type=_count, default=10, metavar="N", help="N steps on each side of STEP (10)")
+    metrics.add_argument("--follow", action="store_true", help="print each new step and validation until the run ends")
+    metrics.add_argument("--tail", type=_count, metavar="N", help="with --follow: begin with the newest N steps (all)")
+    _add_idle_timeout(metrics)
     form = metrics.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help='{"step": [...], "<key>": [...]}, null for an absent value')
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help='{"step": [...], "<key>": [...]}, null for an absent value; with --follow one object per line',
+    )
     form.add_argument("--csv", action="store_true", help="one row per step, an absent value is empty")
     events = _reader(commands, "events", "print a run's interventions, validations, checkpoints and alerts")
     events.add_argument("--kind", type=_keys, metavar="A,B", help="these kinds only, such as alert_raised,lr_scaled")
     events.add_argument("--tail", type=_some, metavar="N", help="only the newest N")
     events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
+    _add_idle_timeout(events)
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
@@ -201,6 +219,23 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     runs = _parser(commands, "runs", "list every run, the latest first")
     runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
     _add_runs_dir(runs, argparse.SUPPRESS)
+
+
+def _add_idle_timeout(parser: Parser) -> None:
+    about = "with --follow: end after so many seconds without news, with exit code 3"
+    parser.add_argument("--idle-timeout", type=_number, metavar="SECONDS", help=about)
+
+
+def _add_wait(commands: Any) -> None:
+    about = "wait until a condition on a run holds, such as 'phase>=2 or nan>0'"
+    parser: Parser = commands.add_parser(
+        "wait", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_WAIT_EXAMPLES)
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
+    parser.add_argument("--until", required=True, metavar="CONDITION", help="comparisons, and, or, not, parentheses")
+    parser.add_argument("--timeout", type=_number, metavar="SECONDS", help="how long to wait (until the run ends)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    _add_runs_dir(parser, argparse.SUPPRESS)
 
 
 def _parser(commands: Any, name: str, summary: str) -> Parser:
@@ -247,6 +282,7 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="with promote: despite a failed check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
     parser.add_argument("--actor", default="", metavar="NAME", help="the sender's name in the journal (cli:USER)")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, recorded with the outcome in the journal")
     _add_runs_dir(parser, argparse.SUPPRESS)
 
 

@@ -14,6 +14,7 @@ _HANDLERS: Final = {
     "events": "run_events",
     "runs": "run_runs",
     "send": "run_send",
+    "wait": "run_wait",
     "plot": "run_plot",
     "configs": "run_configs",
     "data": "run_data",

@@ -13,7 +13,7 @@ from typing import Final
 from cockpit.session.activity_text import OVER, ActivityText
 from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
-from cockpit.session.history.loader import HistoryLoader
+from cockpit.session.history.loader import HistoryLoader, RowLoader
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.outbox import CommandOutcome, Outbox, Pending
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
@@ -175,7 +175,11 @@ class Session(Outbox):
         self._entries = []
         self.incidents = Incidents()
         self._watch = ActivityText(self.run_dir / CHECKPOINTS)
-        self._feed = HistoryLoader(self.history, self._open, recent_only=self._recent_only)
+        self._feed = self._new_loader()
+
+    def _new_loader(self) -> RowLoader:
+        """Return a reader of the journal's rows, from their first on."""
+        return HistoryLoader(self.history, self._open, recent_only=self._recent_only)
 
     def _look(self, now: float) -> SessionUpdate:
         self._troubles.found.clear()

@@ -105,7 +105,8 @@ def _skipped(event: e.StepSkipped, spec: TaskSpec) -> str:
 
 def _alerted(event: e.AlertRaised, spec: TaskSpec) -> str:
     remedy = f"; remedy: {event.remedy}" if event.remedy else ""
-    return f"{event.kind}: {event.message}{remedy}"
+    kind = f"{event.kind}, {event.severity}" if event.severity else event.kind
+    return f"{kind}: {event.message}{remedy}"
 
 
 def _spiked(event: e.SpikeDetected, spec: TaskSpec) -> str:
@@ -126,6 +127,8 @@ def _on_probation(event: e.ProbationStarted, spec: TaskSpec) -> str:
 
 
 def _trouble_of_alert(event: e.AlertRaised) -> Trouble:
+    if event.severity:  # of a rule, whose name may be any word
+        return Trouble(event.kind, event.kind, at_step=event.at_step)
     if event.kind == "fault" or "finite" in event.kind:
         return Trouble(NOT_FINITE, UNSTABLE, at_step=event.at_step)
     place = event.module or event.term

@@ -11,7 +11,7 @@ from cockpit.text.event_info import AnyEventInfo, Severity
 from cockpit.text.format import escape_control
 from cockpit.text.steering_events import STEERING_EVENTS
 from engine.journal.reader import Entry
-from engine.protocol.events import Event, Status
+from engine.protocol.events import AlertRaised, Event, Status
 from engine.protocol.task_spec import TaskSpec
 
 REGISTRY: Final[tuple[AnyEventInfo, ...]] = (*STEERING_EVENTS, *ENGINE_FACTS)
@@ -30,8 +30,13 @@ def sentence(event: Event, spec: TaskSpec) -> str:
     return escape_control(info_of(event).text(event, spec))
 
 
+def is_information(event: Event) -> bool:
+    """Return whether `event` is the alert of a rule that asks for no attention."""
+    return isinstance(event, AlertRaised) and event.severity == "info"
+
+
 def severity(entry: Entry) -> Severity:
     """Return how much `entry` matters: the answer to a command at least as much as an intervention."""
-    of_kind = info_of(entry.event).severity
+    of_kind = Severity.RESULT if is_information(entry.event) else info_of(entry.event).severity
     is_answer = entry.status is not Status.NOTED
     return Severity.INTERVENTION if is_answer and of_kind in (Severity.PROGRESS, Severity.SILENT) else of_kind

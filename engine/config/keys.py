@@ -51,6 +51,11 @@ def config_sections(kind: type[RunConfig]) -> Mapping[str, tuple[str, ...]]:
     return {section: tuple(names) for section, names in sections.items()}
 
 
+def section_keys(section: type[BaseModel]) -> Mapping[str, ConfigKey]:
+    """Return the keys of one section by their names, such as those of a rule in a list of rules."""
+    return {key.name: key for key in _keys(section, "", None)}
+
+
 def shown(value: object) -> str:
     """Return a value for error messages: short, on one line, without control characters."""
     if value is None:
@@ -107,6 +112,8 @@ def _expected(field: FieldInfo) -> str:
     if get_origin(kind) is tuple:
         inner = FieldInfo.from_annotation(get_args(kind)[0])
         inner_kind: Any = inner.annotation
+        if inner_kind not in _NOUNS:
+            return "a list of rules"
         plural = _NOUNS[inner_kind][1]
         shortest, longest = bounds["min_length"], bounds["max_length"]
         length = f"{shortest} to {longest}" if longest > shortest else str(shortest)

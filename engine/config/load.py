@@ -12,10 +12,10 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.config.keys import config_keys, config_sections, shown
+from engine.config.keys import config_keys, config_sections, section_keys, shown
 from engine.config.task_class import config_class
 from engine.config.task_path import absolute_task
-from engine.config.tree import DataConfig, RunConfig, Section
+from engine.config.tree import AlertRule, DataConfig, RunConfig, Section
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
@@ -30,6 +30,7 @@ _EXTENDS: Final = ("extends",)
 _MOST: Final = 2**53
 """Maximum integer in a configuration: larger ones are not exact as floats."""
 _TASK: Final = ("task",)
+_ALERTS: Final = ("alerts",)
 
 Settings = dict[KeyPath, Setting]
 Kind = type[RunConfig]
@@ -348,6 +349,8 @@ def _defaults(kind: Kind) -> dict[str, Any]:
 
 def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
     """Return one sentence for a pydantic error, with the location of the value."""
+    if error["loc"][:1] == _ALERTS and (len(error["loc"]) > 1 or error["type"] == "value_error"):
+        return _complaint_of_rule(error, settings)
     path = tuple(part for part in error["loc"] if isinstance(part, str))
     key = config_keys(kind).get(".".join(path))
     if key is not None and path in settings:
@@ -355,6 +358,26 @@ def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
         return f"{setting.where}: {key.name} must be {key.expected}, not {shown(setting.value)}"
     message = str(error.get("ctx", {}).get("error", error["msg"]))
     return f"{_place_of(message, path, settings)}{message}"
+
+
+def _complaint_of_rule(error: ErrorDetails, settings: Settings) -> str:
+    """Return one sentence for a mistake in the list of alert rules, with the number of the rule, from 1."""
+    where = f"{settings[_ALERTS].where}: alerts" if _ALERTS in settings else "alerts"
+    message = str(error.get("ctx", {}).get("error", error["msg"]))
+    if len(error["loc"]) == 1:
+        return f"{where}: {message}"
+    where, name = f"{where}, rule {int(error['loc'][1]) + 1}", str(error["loc"][-1])
+    keys = section_keys(AlertRule)
+    if len(error["loc"]) == 2:
+        return f"{where} must be a mapping with name and when, not {shown(error['input'])}"
+    if error["type"] == "missing":
+        return f"{where} has no {name}"
+    if name not in keys:
+        return f"{where}: there is no key {name!r}; {did_you_mean(name, keys)}"
+    if error["type"] == "value_error":
+        return f"{where}: {name}: {message}"
+    expected = "one word of letters, digits, - and _" if name == "name" else keys[name].expected
+    return f"{where}: {name} must be {expected}, not {shown(error['input'])}"
 
 
 def _place_of(message: str, section: KeyPath, settings: Settings) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from engine.protocol.command_syntax import parse_command
+from engine.protocol.conditions.syntax import parse_condition
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -228,6 +231,38 @@ class TensorboardConfig(Section, frozen=True):
     """Steps between the points written to TensorBoard."""
 
 
+class AlertRule(Section, frozen=True):
+    """One alert rule: a condition on each step, and what happens when it holds."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]
+    """Name of the rule, one word; its alerts are of the kind `rule NAME`."""
+    when: str
+    """Condition, as `wait` takes it: `loss>5 or nan>0`."""
+    for_steps: Count = 1
+    """Consecutive steps for which the condition must hold."""
+    severity: Literal["info", "warning", "error"] = "warning"
+    """Severity of the alert; one of severity info is listed without asking for attention."""
+    command: str = ""
+    """Command to send, such as `lower-lr 0.5`, within the limits of all commands; empty for none."""
+    again_after_steps: Count = 200
+    """Steps after which the rule fires again if its condition holds."""
+    once: bool = False
+    """Fire only once in a run."""
+
+    @field_validator("when")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        parse_condition(text)
+        return text
+
+    @field_validator("command")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        if text.strip():
+            parse_command(text.split())
+        return text.strip()
+
+
 class RunConfig(Section, frozen=True):
     """The resolved configuration of one run, as in `config.yaml` in its directory."""
 
@@ -244,11 +279,22 @@ class RunConfig(Section, frozen=True):
     autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()
+    alerts: Annotated[tuple[AlertRule, ...], Field(strict=False)] = ()
+    """Alert rules of your own; the page guardian has their keys."""
 
     FORMER: ClassVar[Mapping[str, str]] = {}
     """Values of keys that are missing in the configuration of an older run."""
     SWITCHES: ClassVar[str] = "components"
     """The section with the switches of components."""
+
+    @field_validator("alerts")
+    @classmethod
+    def _named_once(cls, rules: tuple[AlertRule, ...]) -> tuple[AlertRule, ...]:
+        names = [rule.name for rule in rules]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two rules are called {twice!r}")
+        return rules
 
     @classmethod
     def switches(cls, tree: Mapping[str, Any]) -> dict[str, bool]:

@@ -80,7 +80,7 @@ class Inbox:
         requests: list[Request] = []
         for number, actor, body in rows:
             try:
-                requests.append(Request(number, actor, wire.command_from_text(body)))
+                requests.append(Request(number, actor, wire.command_from_text(body), wire.reason_from_text(body)))
             except WireError as error:
                 refuse(self._connection, [(number, actor, body)], str(error))
         return requests

@@ -30,13 +30,13 @@ class Sender:
         """Return whether another file has replaced the journal, so that commands sent here are not read."""
         return identity_of(journal_file(self._path)) != self._identity
 
-    def send(self, command: Command, actor: str) -> int | None:
-        """Put `command` into the inbox and return its id; `None` if the journal was busy.
+    def send(self, command: Command, actor: str, reason: str = "") -> int | None:
+        """Put `command` with its sender's reason into the inbox and return its id; `None` if the journal was busy.
 
         Raises UserError if no living run would read it, or the journal cannot be written.
         """
         try:
-            return _insert(self._connection, self._path, actor, wire.command_to_text(command))
+            return _insert(self._connection, self._path, actor, wire.command_to_text(command, reason))
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 return None
@@ -50,13 +50,13 @@ class Sender:
         self._connection.close()
 
 
-def send(path: Path, command: Command, actor: str) -> int:
-    """Send `command` to the run at `path` and return its id.
+def send(path: Path, command: Command, actor: str, reason: str = "") -> int:
+    """Send `command`, with the sender's reason, to the run at `path` and return its id.
 
     Raises UserError if no living run would read it.
     """
     with closing(Sender(path)) as sender:
-        number = sender.send(command, actor)
+        number = sender.send(command, actor, reason)
     if number is None:
         raise UserError(f"cannot write to {journal_file(path)}: database is locked")
     return number

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.journal.store import storable
 from engine.journal.transaction import insert_events, newest_branch
 from engine.protocol import wire
 from engine.protocol.codec import WireError
@@ -86,13 +87,14 @@ def end_session(connection: sqlite3.Connection, session: int) -> None:
 
 
 def refuse(connection: sqlite3.Connection, commands: Sequence[CommandRow], reason: str) -> None:
-    """Refuse `commands` at the newest step of the newest branch."""
+    """Refuse `commands` at the newest step of the newest branch; each sender's own reason comes before `reason`."""
     row = connection.execute("SELECT coalesce(json_extract(body, '$.step'), 0) FROM state").fetchone()
     step, branch, now = (row[0] if row else 0), newest_branch(connection), time.time()
     rows: list[tuple[object, ...]] = []
     for number, actor, body in commands:
         event = _refusal(body)
-        answer = (Status.REFUSED.value, reason, wire.kind_of(event), wire.event_to_text(event))
+        said = "; ".join(part for part in (storable(wire.reason_from_text(body)), reason) if part)
+        answer = (Status.REFUSED.value, said, wire.kind_of(event), wire.event_to_text(event))
         rows.append((now, branch, step, actor, number, *answer))
     insert_events(connection, rows)
 

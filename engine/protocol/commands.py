@@ -240,12 +240,13 @@ Command = (
 
 GUARDIAN: Final = "guardian"
 AUTOPILOT: Final = "autopilot"
-"""The names of the policies as senders of requests, in the journal too."""
+RULE: Final = "rule"
+"""The names of the policies and of alert rules as senders of requests, in the journal too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command in transit: its row number in the journal (0 for none), its sender, and the reason."""
+    """A command in transit: its row number in the journal (0 for none), its sender, and the sender's reason."""
 
     id: int
     actor: str

@@ -188,7 +188,8 @@ class SampleRejected:
 class AlertRaised:
     """A problem for the user: kind, evidence, and a remedy or an empty string.
 
-    `term`, `module` and `operation` give the location as far as known; `at_step` is the step, 0 for none.
+    `term`, `module` and `operation` give the location as far as known; `at_step` is the step, 0 for none. `severity` is
+    that of an alert rule: info, warning or error; an empty string for the engine's own alerts.
     """
 
     kind: str
@@ -198,6 +199,7 @@ class AlertRaised:
     module: str = ""
     operation: str = ""
     at_step: int = 0
+    severity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ EVENT_KINDS: Final[Mapping[str, type[Event]]] = MappingProxyType(
 _KIND_OF: Final = {kind: word for word, kind in EVENT_KINDS.items()}
 
 
+_WHY: Final = "why"
+"""The key of a sender's reason in a command's text. Programs that do not know it ignore it."""
+
 _STATE: Final = {"val_miou": "score", "best_miou": "best_score"}
 _CHECKPOINT: Final = {"miou": "score"}
 _NO_METRIC: Final = ("loss", "seconds", "metrics")
@@ -66,14 +69,24 @@ def command_from_json(value: Json) -> Command:
     return from_json(kind, value)
 
 
-def command_to_text(command: Command) -> str:
-    """Return `command` as one line of JSON."""
-    return to_text(command_to_json(command))
+def command_to_text(command: Command, reason: str = "") -> str:
+    """Return `command` as one line of JSON, with the sender's reason unless that is an empty string."""
+    return to_text({**command_to_json(command), **({_WHY: reason} if reason else {})})
 
 
 def command_from_text(text: str) -> Command:
     """Return the command in a line of JSON. Raises WireError."""
     return command_from_json(from_text(text))
+
+
+def reason_from_text(text: str) -> str:
+    """Return the sender's reason in a line of JSON; an empty string if there is none."""
+    try:
+        value = from_text(text)
+    except WireError:
+        return ""
+    reason = value.get(_WHY) if isinstance(value, dict) else None
+    return reason if isinstance(reason, str) else ""
 
 
 def event_to_text(event: Event) -> str:

@@ -74,7 +74,7 @@ class StepMonitor:
     def _process(self, step: Launched) -> None:
         """Record and monitor the report of `step`."""
         report = step.pending.resolve()
-        observed = self._record(step, report)
+        metrics, observed = self._record(step, report)
         for event in observed:
             self._recorder.record_event(event)
         observation = StepObservation(
@@ -91,10 +91,11 @@ class StepMonitor:
         else:
             observation = self._look_into(observation, step, report)
         self._supervisor.on_step(observation)
+        self._supervisor.on_rules(self._memory.watch.rules.observe(report.index + 1, metrics, self._recorder.state))
         self._look_through_gate(report, step.pending.plan.weights)
 
-    def _record(self, step: Launched, report: StepReport) -> tuple[Event, ...]:
-        """Record the step's row and the measured state. Return the events of the monitors."""
+    def _record(self, step: Launched, report: StepReport) -> tuple[Mapping[str, float], tuple[Event, ...]]:
+        """Record the step's row and the measured state. Return the row and the events of the monitors."""
         rate = step.num_samples / step.seconds
         extra = {
             "lr": step.pending.plan.lr,
@@ -114,7 +115,7 @@ class StepMonitor:
             samples_per_second=0.9 * (before.samples_per_second or rate) + 0.1 * rate,
             clip_rate=self._memory.watch.clip_rate,
         )
-        return observed
+        return metrics, observed
 
     # --- non-finite steps -----------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
+from engine.supervision.alerts.rules import RuleFired
 from engine.supervision.autopilot import choose, note_failure, take_note
 from engine.supervision.guardian import consider
 from engine.supervision.guardian_types import Decision, StepObservation
@@ -81,6 +82,13 @@ class Supervisor:
             self._recorder.record_event(
                 AlertRaised("guardian is off", message, "switch it on with `guardian on`, or roll back")
             )
+
+    def on_rules(self, fired: Iterable[RuleFired]) -> None:
+        """Raise the alerts of rules, and propose their commands after those of the guardian."""
+        for rule in fired:
+            self._recorder.record_event(rule.alert)
+            if rule.request is not None and not self._commands.is_driven:
+                self._commands.propose([rule.request])
 
     def on_gate(self) -> None:
         """Pass the checked gate to the autopilot, unless a command is pending."""

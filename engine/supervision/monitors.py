@@ -11,9 +11,10 @@ from engine.protocol.codec import to_text
 from engine.protocol.events import Event, SpikeDetected
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
+from engine.supervision.alerts.plateau import PlateauMonitor
+from engine.supervision.alerts.rate_alerts import RollingRate, share_monitors
+from engine.supervision.alerts.rules import AlertRules, RulesMemory
 from engine.supervision.module_health import ModuleMonitor, PartMemory
-from engine.supervision.plateau import PlateauMonitor
-from engine.supervision.rate_alerts import RollingRate, share_monitors
 from engine.supervision.spikes import MedianRule, RuleMemory, SpikeDetector, Tolerance
 from engine.supervision.step_metrics import Monitor, StepMetrics
 
@@ -27,7 +28,7 @@ class MonitorMemory:
 
     `steering` is the state of interventions, as JSON. `over` is whether each of the newest steps had a norm over the
     bound. `over_since` is the step of the last such alert, and `is_over` whether it is still open. The gate uses the
-    `parts` of the network.
+    `parts` of the network. `rules` is the memory of the configuration's alert rules.
     """
 
     last: int
@@ -40,12 +41,14 @@ class MonitorMemory:
     over_since: int | None
     is_over: bool
     parts: Mapping[str, PartMemory] = field(default_factory=lambda: MappingProxyType({}))
+    rules: RulesMemory = field(default_factory=RulesMemory)
 
 
 class MonitorSuite:
     """Detects spikes and alerts, and counts clipped steps: tens of microseconds per step on the host.
 
-    It does not change the training; the guardian reacts to its events. Other alerts restart after a resume.
+    It does not change the training; the guardian reacts to its events. Other alerts restart after a resume. `rules` are
+    those of the configuration, to be asked once all events of a step are recorded.
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec):
@@ -62,6 +65,7 @@ class MonitorSuite:
         if guard.plateau_steps:
             self._monitors.append(PlateauMonitor(guard.plateau_steps))
         self._clipped = RollingRate(_CLIP_WINDOW)
+        self.rules = AlertRules(config.alerts)
         self._last = 0
         self._steering: tuple[object, ...] = ()
         self._recalled = ""
@@ -117,6 +121,7 @@ class MonitorSuite:
             over_since=self._over.latch.rose_at,
             is_over=self._over.latch.is_up,
             parts=self._modules.memory(),
+            rules=self.rules.memory(),
         )
 
     def recall(self, memory: MonitorMemory) -> None:
@@ -130,6 +135,7 @@ class MonitorSuite:
             self._over.window.add(held=held)
         self._over.latch.rose_at, self._over.latch.is_up = memory.over_since, memory.is_over
         self._modules.recall(memory.parts)
+        self.rules.recall(memory.rules)
 
     def _disturb(self) -> None:
         self._spikes.reset()

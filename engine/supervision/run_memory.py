@@ -97,10 +97,11 @@ class RunMemory:
         self._alerted: set[str] = set()
 
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
-        """Add a validation's metric `score` for the gate; NaN if the loss was not finite."""
+        """Add a validation's metric `score` for the gate, NaN if the loss was not finite, and all of them for rules."""
         value = summary.metrics.get(score, math.nan)
         is_sound = summary.loss is None or math.isfinite(summary.loss)
         self.window.mious.append(value if is_sound else math.nan)
+        self.watch.rules.note_validation(summary)
 
     def note_alert(self, kind: str) -> bool:
         """Add an alert of that kind. Return whether it is the run's first one."""

@@ -42,6 +42,8 @@ ANSWERED_AT_ONCE = [
     ("diagnose latest", 2),
     ("diagnose latest --ablate", 2),
     ("send latest pause", 2),
+    ("wait latest --until step>1", 2),
+    ("metrics latest --follow --json", 2),
     ("data inspect no_such_folder", 2),
     ("--no-ui --config tini", 2),
     ("--no-ui --config tiny --set training.epoch=1", 2),

@@ -15,7 +15,8 @@ from typing import Final
 
 from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
 from engine.adapters.capabilities import ADAPTERS
-from engine.config.keys import ConfigKey, config_keys
+from engine.config.keys import ConfigKey, config_keys, section_keys
+from engine.config.tree import AlertRule
 from engine.config.yaml_source import read_settings
 from engine.protocol import commands as c
 from engine.protocol.command_syntax import COMMAND_WORDS, usage
@@ -44,6 +45,11 @@ def config_row(key: ConfigKey) -> str:
     return f"| `{key.name}` | {key.meaning} | {key.expected} | `{number}` |"
 
 
+def rule_row(key: ConfigKey) -> str:
+    """Return the row of a rule's key; a key without a default is required."""
+    return config_row(key).replace("`None`", "required")
+
+
 def key_row(key: KeyBinding) -> str:
     """Return a key's row: the keys, the action's name in a settings file, the group, what it does."""
     pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
@@ -52,6 +58,10 @@ def key_row(key: KeyBinding) -> str:
 
 def _config_rows() -> list[str]:
     return [config_row(key) for key in config_keys(PersonConfig).values()]
+
+
+def _rule_keys() -> list[ConfigKey]:
+    return list(section_keys(AlertRule).values())
 
 
 def _command_rows() -> list[str]:
@@ -91,6 +101,7 @@ def ops_of_words() -> dict[str, str]:
 
 TABLES: Final[Mapping[tuple[str, str], Callable[[], list[str]]]] = {
     ("configuration", "| key | meaning | value | default |"): _config_rows,
+    ("guardian", "| key of a rule | meaning | value | default |"): lambda: list(map(rule_row, _rule_keys())),
     ("keys", "| key | action | group | what it does |"): lambda: list(map(key_row, KEYS)),
     ("commands", "| send command | what it does |"): _command_rows,
     ("own-loop", "| | no line | own loop | Hugging Face | Lightning |"): _ability_rows,

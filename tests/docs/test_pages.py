@@ -18,6 +18,7 @@ from cockpit.screens.tabs import PAGE_OF
 from cockpit.text.pages import page_names, read_page, section
 from engine.errors import UserError
 from engine.protocol.command_syntax import parse_command
+from engine.protocol.conditions.condition import STATE_NAMES
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from tests.conftest import ROOT
 from tests.docs.generate import BASE_CONFIG, DOCS, TABLES, base_config, generated, generated_pages
@@ -176,3 +177,9 @@ def test_a_section_ends_where_the_next_one_of_its_level_begins():
     assert "## Alerts" not in section(page, "The promotion gate")
     with pytest.raises(UserError, match="no section 'Nothing'"):
         section(page, "Nothing")
+
+
+def test_every_name_of_a_condition_is_explained():
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    rows = text.split("| name | value |")[1].split("\n\n")[0]
+    assert [name for name in STATE_NAMES if f"`{name}`" not in rows] == []

@@ -93,6 +93,19 @@ def test_a_command_that_makes_no_sense_is_named(value: Any, complaint: str) -> N
         wire.command_from_json(value)
 
 
+def test_a_reason_is_a_part_of_the_text_that_earlier_programs_ignore() -> None:
+    command = c.Stop("enough")
+    text = wire.command_to_text(command, "the score has not moved")
+    assert wire.command_from_text(text) == command
+    assert wire.reason_from_text(text) == "the score has not moved"
+    assert wire.command_to_text(command, "") == wire.command_to_text(command)
+
+
+@pytest.mark.parametrize("text", ['{"op":"pause"}', '{"op":"pause","why":3}', '["pause"]', "pause", ""])
+def test_a_command_without_a_readable_reason_has_none(text: str) -> None:
+    assert wire.reason_from_text(text) == ""
+
+
 def test_an_unknown_event_is_named() -> None:
     with pytest.raises(WireError, match="no event is called 'exploded'"):
         wire.event_from_text("exploded", "{}")

@@ -115,6 +115,7 @@ def test_every_text_of_an_entry_is_made_of_its_event(event: Event) -> None:
         (e.PhasePromoted(1, 2, ("active_contour_loss",), forced=True), "phase 1 -> 2, on: active_contour_loss, forced"),
         (e.EpochCompleted(0, 12.0, math.nan), "epoch 1 done in 12 s, mean loss NaN"),
         (e.AlertRaised("plateau", "flat", "lower the rate"), "plateau: flat; remedy: lower the rate"),
+        (e.AlertRaised("rule cool", "loss > 2 (loss 3)", severity="error"), "rule cool, error: loss > 2 (loss 3)"),
         (e.KnobSet("tau", 0.7, 1.0), "tau 0.7 -> 1"),
         (e.KnobSet("mixup", False, True), "mixup off -> on"),
         (e.KnobDeclared("tau", 0.7, 0.1, 2.0), "knob tau is 0.7, takes a number in 0.1..2"),

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.session.incidents.incidents import Incidents
@@ -22,14 +21,12 @@ from engine.protocol.events import Status
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import EVENT_KINDS, kind_of
 
-if TYPE_CHECKING:
-    from cockpit.session.session import Session
-
-_SECONDS_BETWEEN_LOOKS: Final = 0.25
-
 
 def run_events(arguments: argparse.Namespace) -> int:
-    """Print the events of one run, with --follow until its process has ended. Raises UserError."""
+    """Print the events of one run, with --follow until its process has ended. Raises UserError.
+
+    The exit code is 3 if --idle-timeout ended it.
+    """
     kinds = _checked(arguments.kind)
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
@@ -45,32 +42,24 @@ def run_events(arguments: argparse.Namespace) -> int:
         return 0
     _print(wanted, incidents, spec, as_json=arguments.json)
     if not is_over:
-        _follow(path, kinds, after=entries[-1].id if entries else 0, as_json=arguments.json)
+        return _follow(path, kinds, after=entries[-1].id if entries else 0, arguments=arguments)
     return 0
 
 
-def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, as_json: bool) -> None:
+def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, arguments: argparse.Namespace) -> int:
     """Print the events numbered above `after`, and those that follow, until the writer's process has ended."""
-    from cockpit.session.session import Session  # noqa: PLC0415 - only --follow needs it
+    # Only --follow needs the session.
+    from cockpit.cli.followed_run import TIMED_OUT, FollowTimeout, follow, poll_entries  # noqa: PLC0415
+    from cockpit.session.session import Session  # noqa: PLC0415
 
     with closing(Session(path, can_steer=False, recent_only=True)) as session:
-        fresh = [entry for entry in _poll(session) if entry.id > after]
-        is_over = False
-        while True:
-            _print(_of(fresh, kinds), session.incidents, session.spec, as_json=as_json)
-            if is_over:
-                return
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            is_over = session.writer_has_left  # before the look, so that the last events are printed
-            fresh = _poll(session)
-
-
-def _poll(session: Session) -> list[Entry]:
-    """Return every event since the last look; one look reads a bounded number of them."""
-    entries: list[Entry] = []
-    while found := session.poll().entries:
-        entries += found
-    return entries
+        try:
+            for news in follow(session, lambda: poll_entries(session), arguments.idle_timeout):
+                fresh = [entry for entry in news if entry.id > after]
+                _print(_of(fresh, kinds), session.incidents, session.spec, as_json=arguments.json)
+        except FollowTimeout:
+            return TIMED_OUT
+    return 0
 
 
 def _checked(kinds: Sequence[str] | None) -> frozenset[str] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +18,24 @@ from numpy.typing import NDArray
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import float_texts, float_values, print_json, print_lines, table
 from cockpit.text.format import escape_control, number
+from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
 from engine.protocol.codec import Json
+from engine.protocol.conditions.syntax import metrics_of
+
+if TYPE_CHECKING:
+    from cockpit.session.history.row_feed import MetricRow
 
 
 def run_metrics(arguments: argparse.Namespace) -> int:
-    """Print metrics of one run. Raises UserError."""
+    """Print metrics of one run, with --follow those of each new step. Raises UserError.
+
+    The exit code is 3 if --idle-timeout ended it.
+    """
+    if arguments.follow:
+        return _follow(find_run(arguments.runs_dir, arguments.run), arguments)
     series = _read(find_run(arguments.runs_dir, arguments.run), arguments)
     if arguments.json:
         columns: dict[str, Json] = {key: float_values(series.values[key], series.present[key]) for key in series.values}
@@ -35,6 +47,53 @@ def run_metrics(arguments: argparse.Namespace) -> int:
     else:
         print_lines(_overview(series))
     return 0
+
+
+def _follow(path: Path, arguments: argparse.Namespace) -> int:
+    """Print one line per row of metrics, recorded ones first, until the writer's process has ended."""
+    # Only --follow needs the session.
+    from cockpit.cli.followed_run import TIMED_OUT, FollowedRun, FollowTimeout, follow  # noqa: PLC0415
+
+    keys = _followed_keys(path, arguments)
+    with closing(FollowedRun(path, newest=arguments.tail)) as session:
+        try:
+            for rows in follow(session, session.take_rows, arguments.idle_timeout):
+                for row in rows:
+                    _print_row(row, keys, as_json=arguments.json)
+                sys.stdout.flush()
+        except FollowTimeout:
+            return TIMED_OUT
+    return 0
+
+
+def _followed_keys(path: Path, arguments: argparse.Namespace) -> frozenset[str] | None:
+    """Return the requested metrics, `None` for all. Raises UserError for one that the run will not record.
+
+    Before the first step any name may be one.
+    """
+    if arguments.csv or arguments.around is not None:
+        raise UserError("--follow prints lines as they come: leave out --csv and --around")
+    if arguments.keys is None:
+        return None
+    with closing(JournalReader(path)) as reader:
+        known = reader.metric_names()
+        to_come = metrics_of(reader.spec())
+    return frozenset(known_keys(arguments.keys, (*known, *to_come) if known else arguments.keys, path.name))
+
+
+def _print_row(row: MetricRow, keys: frozenset[str] | None, *, as_json: bool) -> None:
+    """Print the metrics `keys` of one row; nothing if it has none of them."""
+    at = [place for place, name in enumerate(row.names) if keys is None or name in keys]
+    names, values = [row.names[place] for place in at], row.values_K[at]
+    if keys is not None and not at:
+        return
+    kind = "step" if row.kind == "steps" else "validation"
+    if as_json:
+        numbers = float_values(values, np.ones(values.size, np.bool_))
+        print_json({"kind": kind, "step": row.step, **dict(zip(names, numbers, strict=True))})
+    else:
+        pairs = (f"{escape_control(name)} {text}" for name, text in zip(names, float_texts(values), strict=True))
+        print_lines([f"{kind} {row.step}  {'  '.join(pairs)}"])
 
 
 def _read(path: Path, arguments: argparse.Namespace) -> Series:

@@ -33,7 +33,7 @@ def run_send(arguments: argparse.Namespace) -> int:
     path = find_run(arguments.runs_dir, arguments.run, to_write=not arguments.dry_run)
     if arguments.dry_run:
         return _foretell(path, command, arguments)
-    number = send(path, command, arguments.actor or f"cli:{_user()}")
+    number = send(path, command, arguments.actor or f"cli:{_user()}", arguments.reason.strip())
     if not arguments.wait:
         _say(arguments, {"command_id": number}, f"sent as command {number}")
         return 0

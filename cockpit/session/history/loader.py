@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cockpit.session.history.backfill import Backfill, PendingRows
 from cockpit.session.history.history import History
@@ -29,6 +29,28 @@ class _Position:
     mark: Mark | None
     branch: int
     behind: bool = False
+
+
+class RowLoader(Protocol):
+    """Reads the journal's rows of metrics."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last look left rows unread, so that another is due without a change of the journal."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Reason for missing old rows; an empty string if none are missing."""
+        ...
+
+    def look(self, tail: JournalTail) -> bool:
+        """Read new rows inside a snapshot of `tail`; return whether rows that were read are superseded now."""
+        ...
+
+    def close(self) -> None:
+        """Stop reading."""
+        ...
 
 
 class HistoryLoader:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cockpit.session.incidents.causes import Cause, Causes
 from cockpit.text.event_info import NOT_FINITE, UNSTABLE, Trouble
-from cockpit.text.event_text import info_of
+from cockpit.text.event_text import info_of, is_information
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN
@@ -65,7 +65,7 @@ class Incident:
 
 def is_alert(entry: Entry) -> bool:
     """Return whether an entry belongs to an incident; a rollback does if the guardian made it."""
-    is_trouble = info_of(entry.event).trouble is not None
+    is_trouble = info_of(entry.event).trouble is not None and not is_information(entry.event)
     return is_trouble and (entry.actor == GUARDIAN or not isinstance(entry.event, e.RolledBack))
 
 

@@ -37,6 +37,7 @@ from engine.runtime.start.resume import (
 from engine.runtime.step_monitor import StepMonitor
 from engine.runtime.supervisor import Supervisor
 from engine.runtime.validator import Validator
+from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
@@ -135,6 +136,7 @@ def _build(
     init_from = "" if start else request.init_from or first_weights(request)
     said = (_inherit(model, Path(init_from)),) if init_from else ()
     check_task(task, config, model, loaded.splits)
+    check_rules(config.alerts, task.spec)
     interrupt.check()
     return _Built(loaded.splits, TrainState(task, config, model, loaded.splits, recorder.state), init_from, said)
 

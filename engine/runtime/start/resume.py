@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
+from engine.protocol.commands import RULE
 from engine.protocol.engine_events import Departure
 from engine.protocol.events import Activity
 from engine.protocol.state import Decisions, RunState, with_decided, with_measured
@@ -76,7 +77,8 @@ def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState
 def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
     """Return the interventions acknowledged at `from_step` or later, which a crash must not lose.
 
-    A rollback keeps interventions. After it, they count as made at the step of the rollback's checkpoint.
+    A rollback keeps interventions. After it, they count as made at the step of the rollback's checkpoint. Alert rules
+    act again by themselves, except for the command that was pending when the checkpoint was written.
     """
     lasting: list[RecordedAction] = []
     for entry in _entries(journal):
@@ -84,7 +86,8 @@ def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
             lasting = [replace(done, step=min(done.step, entry.event.after)) for done in lasting]
         elif isinstance(entry.event, e.LASTING_EVENTS):
             lasting.append(RecordedAction(entry.step, entry.actor, entry.event, _AGAIN))
-    return sorted((done for done in lasting if done.step >= from_step), key=lambda done: done.step)
+    due = (x for x in lasting if x.step == from_step or (x.step > from_step and x.actor != RULE))
+    return sorted(due, key=lambda done: done.step)
 
 
 def still_unusual(journal: Path, config: RunConfig) -> tuple[Departure, ...]:

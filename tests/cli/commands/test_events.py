@@ -177,3 +177,10 @@ def test_following_goes_on_in_a_journal_that_its_writer_put_back(runs_dir: Path)
         assert "after" in program.stdout.readline()
     rest, _ = program.communicate(timeout=60)
     assert program.returncode == 0 and rest == ""
+
+
+def test_following_ends_after_a_time_without_news(call: Call, live: JournalWriter) -> None:
+    live.record_event(1, e.NoteAdded("before"))
+    live.flush()
+    code, printed = call("events", "live", "--follow", "--json", "--idle-timeout", "0.1")
+    assert (code, json.loads(printed)["event"]) == (3, {"text": "before"})

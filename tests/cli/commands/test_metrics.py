@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import math
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,73 @@ def test_a_finished_run_reads_the_same(call: Call, runs_dir: Path, recorded: Jou
     before = call("metrics", "--json")
     recorded.close()
     assert call("metrics", "--json") == before
+
+
+def _lines(printed: str) -> list[dict[str, object]]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in printed.splitlines()]
+
+
+def test_following_a_run_that_is_over_prints_every_row_and_ends(call: Call, recorded: JournalWriter) -> None:
+    recorded.close()
+    code, printed = call("metrics", "live", "--follow", "--json")
+    rows = _lines(printed)
+    assert code == 0
+    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 21))
+    assert rows[6] == {"kind": "step", "step": 7, "loss/total": "NaN", "lr": 5e-6}
+    assert rows[8] == {"kind": "step", "step": 9, "lr": 5e-6}
+    assert rows[10] == {"kind": "validation", "step": 10, "val/miou": 0.25}
+
+
+def test_following_prints_only_what_is_asked(call: Call, recorded: JournalWriter) -> None:
+    recorded.close()
+    _, printed = call("metrics", "live", "--follow", "--json", "--keys", "loss/total,val/miou", "--tail", "12")
+    rows = _lines(printed)
+    assert [row["step"] for row in rows] == [10, 10, *range(11, 21)]  # step 9 has none of them
+    assert rows[:2] == [
+        {"kind": "step", "step": 10, "loss/total": 0.1},
+        {"kind": "validation", "step": 10, "val/miou": 0.25},
+    ]
+    assert call("metrics", "live", "--follow", "--tail", "1") == (0, "step 20  loss/total 0.05  lr 5e-06\n")
+
+
+def test_following_refuses_what_it_cannot_print(call: Call, recorded: JournalWriter) -> None:
+    with pytest.raises(UserError, match="no metric 'loss/totl': did you mean 'loss/total'"):
+        call("metrics", "live", "--follow", "--keys", "loss/totl")
+    for words in (("--csv",), ("--around", "3")):
+        with pytest.raises(UserError, match="leave out --csv and --around"):
+            call("metrics", "live", "--follow", *words)
+
+
+def test_following_ends_after_a_time_without_news(call: Call, recorded: JournalWriter) -> None:
+    code, printed = call("metrics", "live", "--follow", "--json", "--tail", "1", "--idle-timeout", "0.1")
+    assert (code, _lines(printed)) == (3, [{"kind": "step", "step": 20, "loss/total": 0.05, "lr": 5e-6}])
+
+
+def test_following_goes_on_with_a_run_that_goes_back(call: Call, recorded: JournalWriter) -> None:
+    def train() -> None:
+        recorded.open_branch(18)
+        for step in (19, 20, 21):
+            recorded.record_step(step, step / 10, ("loss/total",), (2.0,))
+        recorded.close()
+
+    threading.Timer(0.4, train).start()
+    _, printed = call("metrics", "live", "--follow", "--json", "--tail", "1", "--keys", "loss/total")
+    assert [(row["step"], row["loss/total"]) for row in _lines(printed)] == [
+        (20, 0.05),
+        (19, 2.0),
+        (20, 2.0),
+        (21, 2.0),
+    ]
+
+
+def test_a_closed_pipe_ends_the_following_quietly(runs_dir: Path, recorded: JournalWriter) -> None:
+    source = "import sys; from main import main; sys.exit(main(sys.argv[1:]))"
+    words = ["metrics", "live", "--runs-dir", str(runs_dir), "--follow", "--json", "--tail", "1"]
+    with subprocess.Popen(
+        [sys.executable, "-c", source, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None and program.stderr is not None
+        assert json.loads(program.stdout.readline())["step"] == 20
+        program.stdout.close()  # no new step comes: the program finds out by itself
+        assert program.stderr.read() == ""
+        assert program.wait(timeout=60) == 0

@@ -17,7 +17,7 @@ from engine.journal.disk.run_dir import create_run
 from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
-from engine.protocol.commands import Request, SetKnob
+from engine.protocol.commands import Request, SetKnob, Stop
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity
 from engine.protocol.evolve import evolve
@@ -122,6 +122,33 @@ def test_an_outcome_can_be_had_as_json(call: Call, steered: JournalWriter) -> No
     assert code == 0
     assert (outcome["status"], outcome["actor"], outcome["step"]) == ("applied", "agent-7", 120)
     assert outcome["event"] == {"before": 1e-3, "after": 5e-4, "scale": 0.5}
+
+
+def test_a_reason_travels_with_the_command(call: Call, steered: JournalWriter) -> None:
+    with engine(steered) as arrived:
+        call(
+            "send",
+            "live",
+            "stop",
+            "enough",
+            "--wait",
+            "--reason",
+            " the score has not moved\x1b ",
+            "--actor",
+            "agent-7",
+        )
+    assert [(request.actor, request.command, request.reason) for request in arrived] == [
+        ("agent-7", Stop("enough"), "the score has not moved\x1b")
+    ]
+
+
+def test_a_command_that_the_run_did_not_read_keeps_its_reason(call: Call, steered: JournalWriter) -> None:
+    call("send", "live", "pause", "--reason", "lunch", "--actor", "agent-7")
+    steered.close()
+    (entry,) = json.loads(call("events", "live", "--json")[1])
+    assert (entry["actor"], entry["status"]) == ("agent-7", "refused")
+    assert entry["reason"] == "lunch; the run ended before it read this"
+    assert "(lunch; the run ended before it read this) [agent-7]" in call("events", "live")[1]
 
 
 def test_without_waiting_the_number_is_printed(call: Call, steered: JournalWriter) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from cockpit.console.incident_text import incident_line
 from cockpit.session.incidents.incidents import Incidents, incidents_of, num_incidents
+from cockpit.text.event_info import Severity
+from cockpit.text.event_text import severity
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.engine_events import Departure
@@ -185,3 +187,15 @@ def test_ten_thousand_bad_steps_are_one_incident_that_keeps_little() -> None:
     (incident,) = incidents_of(journal(*(skipped(step) for step in range(1, 10_001))))
     assert incident.count == 10_000 and len(incident.entries) == 1
     assert incident_line(incident) == "steps 1-10000 were not finite"
+
+
+def test_an_alert_of_a_rule_is_an_incident_of_its_own_unless_it_is_information() -> None:
+    alerts = [
+        (step, e.AlertRaised(f"rule {name}", "loss > 2 (loss 3)", at_step=step, severity=grade))
+        for step, name, grade in ((5, "finite", "warning"), (6, "late", "info"), (7, "finite", "warning"))
+    ]
+    entries = journal((0, started()), *alerts, skipped(8))
+    rule, fault = incidents_of(entries)
+    assert rule.kinds == {"rule finite"} and rule.count == 2
+    assert fault.first_step == 8
+    assert [severity(entry) for entry in entries[1:3]] == [Severity.ALERT, Severity.RESULT]

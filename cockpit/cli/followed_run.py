@@ -1,0 +1,87 @@
+"""Follow a run from a program: every new event or row once, until the run ends, time is up or the pipe is closed."""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cockpit.session.history.loader import RowLoader
+from cockpit.session.history.row_feed import MetricRow, RowFeed
+from cockpit.session.session import Session
+from engine.journal.reader import Entry
+
+T = TypeVar("T")
+
+TIMED_OUT: Final = 3
+"""Exit code of a command that ended before the run, because of its timeout."""
+
+_SECONDS_BETWEEN_LOOKS: Final = 0.25
+
+
+class FollowTimeout(Exception):
+    """Raised after so many seconds without news."""
+
+
+class FollowedRun(Session):
+    """A run whose rows of metrics are handed out once, from the newest `newest` steps on; all for `None`."""
+
+    def __init__(self, run_dir: Path, *, newest: int | None = None) -> None:
+        self._newest = newest
+        super().__init__(run_dir, can_steer=False, recent_only=True)
+
+    def _new_loader(self) -> RowLoader:
+        self._rows = RowFeed(self._newest)
+        return self._rows
+
+    def take_rows(self) -> list[MetricRow]:
+        """Return every row since the last call."""
+        rows: list[MetricRow] = []
+        is_more = True
+        while is_more:
+            is_more = bool(self.poll().entries) or self._rows.behind
+            rows += self._rows.take()
+        return rows
+
+
+def poll_entries(session: Session) -> list[Entry]:
+    """Return every event since the last look; one look reads a bounded number of them."""
+    entries: list[Entry] = []
+    while found := session.poll().entries:
+        entries += found
+    return entries
+
+
+def follow(session: Session, take: Callable[[], list[T]], idle_timeout: float | None = None) -> Iterator[list[T]]:
+    """Yield what `take` returns at every look, an empty list too, until the writer's process has ended.
+
+    Raises FollowTimeout after `idle_timeout` seconds without news, BrokenPipeError if nothing reads the output.
+    """
+    heard = time.monotonic()
+    is_over = False
+    while True:
+        news = take()
+        heard = time.monotonic() if news else heard
+        yield news
+        if is_over:
+            return
+        if idle_timeout is not None and time.monotonic() - heard >= idle_timeout:
+            raise FollowTimeout
+        _check_pipe()
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        is_over = session.writer_has_left  # before the look, so that the last news are among it
+
+
+def _check_pipe() -> None:
+    """Raise BrokenPipeError if the output is a pipe that was closed, which a quiet run would not find by printing."""
+    try:
+        number = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        return  # none, or not a file
+    poll = select.poll()
+    poll.register(number, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        raise BrokenPipeError
