@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
-from cockpit.dialogs.action_table import unsupported
+from cockpit.dialogs.action_table import ACTIONS, unsupported
 from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
@@ -45,6 +45,10 @@ _MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "curso
 
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
+OTHER_RUN_ACTIONS: Final = ("previous_run", "next_run")
+
+_NO_OTHER_RUN: Final = "not on this screen: it belongs to its training; `attach` opens another one"
+
 
 class SessionController:
     """Connects a session with its main screen.
@@ -52,8 +56,16 @@ class SessionController:
     `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app.
     """
 
+    LOG_NAME: ClassVar[str] = "console.log"
+    """Name of the file with the tracebacks of the screen's faults."""
+
     def __init__(
-        self, session: Session, settings: Settings, *, opener: Opener, dispatch: Callable[[str], None]
+        self,
+        session: Session,
+        settings: Settings,
+        *,
+        opener: Opener,
+        dispatch: Callable[[str], None],
     ) -> None:
         self.session = session
         self.steering = ActionDispatcher(session, opener)
@@ -118,6 +130,8 @@ class SessionController:
             self._screenshot()
         elif action == "acknowledge":
             self._acknowledge()
+        elif action in OTHER_RUN_ACTIONS:
+            self.screen.notify(_NO_OTHER_RUN, severity="warning", markup=False)
         elif action in _CHART_ACTIONS:
             self._on_charts(action)
 
@@ -195,14 +209,14 @@ class SessionController:
         if part is not None:
             self.screen.switch_off(part, told(error))
         self.screen.notify(
-            f"{escape_control(told(error))}; console.log has the traceback. The training goes on.",
+            f"{escape_control(told(error))}; {self.LOG_NAME} has the traceback. The training goes on.",
             title=f"! A fault in the screen: {part.TITLE if part else 'noted'}",
             severity="error",
             markup=False,
         )
 
     def _open(self, action: str) -> None:
-        keys, without = keys_for(self._settings.keys, self.session.spec), unsupported(self.session.spec)
+        keys, without = keys_for(self._settings.keys, self.session.spec), self._without_effect()
         match action:
             case "help":
                 self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys, without))
@@ -216,6 +230,16 @@ class SessionController:
                     dispatch=self._dispatch,
                 )
                 self.screen.app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
+
+    def _without_effect(self) -> dict[str, str]:
+        """Return the actions that have no effect at present, each with the reason."""
+        never = {action: f"not in this run: {reason}" for action, reason in unsupported(self.session.spec).items()}
+        now = f"not now: {refusal}" if (refusal := self.session.refusal) else ""
+        return {
+            **dict.fromkeys(OTHER_RUN_ACTIONS, _NO_OTHER_RUN),
+            **dict.fromkeys(ACTIONS if now and self.session.state is not None else (), now),
+            **never,
+        }
 
     def _acknowledge(self) -> None:
         if self.screen.banner.acknowledge() is None:
