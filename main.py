@@ -268,7 +268,13 @@ def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
 
 
 def _resumed(options: TrainOptions) -> Path | None:
-    return find_run(options.runs_dir, options.resume, to_write=True) if options.resume else None
+    if not options.resume:
+        return None
+    from cockpit.cli.attached_runs import refuse_resume  # noqa: PLC0415 - not in the first frame of a new run
+
+    directory = find_run(options.runs_dir, options.resume, to_write=True)
+    refuse_resume(directory)
+    return directory
 
 
 def _config_name(options: TrainOptions, resumed: Path | None) -> str:

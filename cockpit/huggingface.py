@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cockpit import check_engine
+
 if TYPE_CHECKING:
     from engine.adapters.trainers.huggingface import HuggingFaceCallback as CockpitCallback
 
@@ -20,6 +22,7 @@ def __getattr__(name: str) -> Any:
     """Import `CockpitCallback`, which needs transformers, when it is asked for."""
     if name != "CockpitCallback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    check_engine()
     try:
         return import_module("engine.adapters.trainers.huggingface").HuggingFaceCallback
     except ModuleNotFoundError as error:

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from cockpit import check_engine
+
 if TYPE_CHECKING:
     from engine.adapters.trainers.lightning import LightningCallback as CockpitCallback
 
@@ -21,6 +23,7 @@ def __getattr__(name: str) -> Any:
     """Import `CockpitCallback`, which needs torch, when it is asked for."""
     if name != "CockpitCallback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    check_engine()
     if not any(find_spec(package) for package in _PACKAGES):
         raise ImportError("lightning is missing: install it with pip install 'training-cockpit[lightning]'")
     return import_module("engine.adapters.trainers.lightning").LightningCallback

@@ -142,7 +142,8 @@ def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path:
         _wait_for_step(tmp_path / "runs" / "live", 5, process)
         code, out, _ = _finished("status", "latest", "--json", cwd=tmp_path)
         status = json.loads(out)
-        assert code == 0 and status["run"] == "live" and status["state"] == "running" and status["step"] >= 5
+        assert code == 0 and status["run"] == "live" and status["step"] >= 5
+        assert status["state"] in ("running", "validating")
         code, out, err = _finished("send", "live", "lower-lr", "0.5", "--wait", cwd=tmp_path)
         assert code == 0 and "applied" in out, err
         code, out, _ = _finished("send", "live", "resume", "--wait", cwd=tmp_path)

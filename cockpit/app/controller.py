@@ -27,8 +27,8 @@ from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
-from cockpit.text.next_steps import End, next_steps
-from engine.protocol.commands import Stop
+from cockpit.text.next_steps import End, next_steps, next_steps_attached
+from engine.protocol.commands import SaveCheckpoint, Stop
 from engine.protocol.events import Status
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class SessionController:
         """Ask whether to stop the training; `answered` receives the answer."""
         from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
 
-        self.screen.app.push_screen(QuitScreen(), answered)
+        self.screen.app.push_screen(QuitScreen(saves=self._saves), answered)
 
     def confirm_quit(self) -> bool:
         """Answer the question of `ask_to_quit` with yes; return False if it is not open."""
@@ -168,7 +168,13 @@ class SessionController:
 
     def say_stopping(self) -> None:
         """Show that the screen closes when the run has stopped."""
-        self.screen.say_ended(["stopping: the checkpoint is written, then the screen closes"])
+        does = "the checkpoint is written" if self._saves else "the step is finished"
+        self.screen.say_ended([f"stopping: {does}, then the screen closes"])
+
+    @property
+    def _saves(self) -> bool:
+        """Whether a stop writes a checkpoint."""
+        return not self.session.spec.why_unsupported(SaveCheckpoint.op)
 
     def say_ended(self, ending: RunResult) -> None:
         """Show how the training ended by itself and keep the last screen; after a failure, show the log."""
@@ -196,7 +202,11 @@ class SessionController:
         ]
         run_dir = self.session.run_dir
         max_steps = int(ConfigValues().number(run_dir, "training.max_steps") or 0)
-        ways = [f"  {what}: {command}" for what, command in next_steps(run_dir, state, end, max_steps=max_steps)]
+        if (attached := self.session.attached) is not None:
+            steps = next_steps_attached(run_dir, attached)
+        else:
+            steps = next_steps(run_dir, state, end, max_steps=max_steps)
+        ways = [f"  {what}: {command}" for what, command in steps]
         self.screen.say_ended(["; ".join(parts), *ways], failed=failed)
 
     def note_fault(self, error: Exception, panel: Panel | None) -> None:

@@ -48,9 +48,10 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
     terms = spec.term_names
     scores, others = _scores(spec)
     known = spec != NO_SPEC
+    has_terms = bool(terms) or not known
     return (
         Spec("loss", "Loss", metrics=("loss/total", "val/loss"), smoothing=0.8, lasting=True),
-        Spec("terms", "Loss terms, raw", metrics=_named("loss_raw", terms), smoothing=0.8, lasting=True),
+        Spec("terms", "Loss terms, raw", metrics=_named("loss_raw", terms), smoothing=0.8, lasting=has_terms),
         Spec("norm", "Gradient norm", metrics=("grad_norm/total", "clip/threshold"), log=True, lasting=True),
         Spec(
             "validation",
@@ -60,10 +61,16 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             lasting=bool(scores) or not known,
         ),
         Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
-        Spec("share", "Loss share per term", kind="stack", metrics=_named("loss", terms), lasting=len(terms) != 1),
+        Spec(
+            "share",
+            "Loss share per term",
+            kind="stack",
+            metrics=_named("loss", terms),
+            lasting=has_terms and len(terms) != 1,
+        ),
         Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
         Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
-        Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=True),
+        Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=spec.knows_data),
         Spec("components", f"Gradient share per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
         Spec("wait", "Data wait, s", metrics=("data_wait",)),
         Spec("load", "Load, %", metrics=("system/cpu", "system/gpu")),

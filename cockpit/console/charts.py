@@ -26,6 +26,7 @@ from cockpit.session.run_summary import chance_levels, gradient_bound_of
 from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.series import RowBlock, Rows
+from engine.journal.task_meta import ATTACHED, attached_of
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -70,7 +71,7 @@ class PrintedCurves:
 
 def read_printed(reader: JournalReader, keys: Sequence[str], entries: Sequence[Entry]) -> PrintedCurves:
     """Return the metrics `keys` of a journal whose events are `entries`. Raises UserError."""
-    bound = gradient_bound_of(reader.meta("sessions")) or GRADIENT_BOUND
+    bound = gradient_bound_of(reader.meta("sessions"), attached_of(reader.meta(ATTACHED))) or GRADIENT_BOUND
     return PrintedCurves(
         read_curves(reader, keys), entries, reader.spec(), reader.state(), chance_levels(reader), bound
     )

@@ -48,11 +48,11 @@ def progress_line(view: RunView) -> str:
     if state.activity is Activity.STARTING:
         return view.pulse
     parts = [
-        f"step {state.step}/{state.total_steps} ({_percent(state)})",
-        f"epoch {state.epoch + 1}",
+        f"step {_steps(state)}" + (f" ({_percent(state)})" if state.total_steps else ""),
+        *([f"epoch {state.epoch + 1}"] if state.spec.knows_data else []),
         *(f"{part.label} {part.value}".strip() for part in _measures(view) if part.value != "-"),
     ]
-    if state.activity not in OVER:
+    if state.activity not in OVER and not _is_endless(state):
         parts.append(f"ETA {duration(view.remaining)}")
     if view.pulse != "running":
         parts.append(view.pulse)
@@ -92,9 +92,20 @@ def _identity(view: RunView) -> Iterable[LineSegment]:
     yield LineSegment("", escape_control(state.run))
     if len(state.spec.phases) > 1:
         yield LineSegment("phase", phase_title(state))
-    yield LineSegment("epoch", str(state.epoch + 1))
+    if state.spec.knows_data:
+        yield LineSegment("epoch", str(state.epoch + 1))
     yield LineSegment("on", escape_control(state.device) or "-", "")
     yield LineSegment("", view.pulse, "bold" if view.pulse.startswith("running") else "bold yellow")
+
+
+def _steps(state: RunState) -> str:
+    """Return the steps done, of all steps if their number is known."""
+    return f"{state.step}/{state.total_steps}" if state.total_steps else str(state.step)
+
+
+def _is_endless(state: RunState) -> bool:
+    """Return whether the run has begun without a known number of steps."""
+    return bool(state.step) and not state.total_steps
 
 
 def _percent(state: RunState) -> str:
@@ -104,8 +115,8 @@ def _percent(state: RunState) -> str:
 def _progress(view: RunView, width: int, ascii_only: bool) -> Text:
     """Return the progress bar with its figures; a narrow terminal shortens the bar first."""
     state = view.state
-    said = f" {state.step}/{state.total_steps} {_percent(state)}"
-    times = f"  {duration(view.elapsed)} gone  ETA {duration(view.remaining)}"
+    said = f" {_steps(state)}" + (f" {_percent(state)}" if state.total_steps else "")
+    times = f"  {duration(view.elapsed)} gone" + ("" if _is_endless(state) else f"  ETA {duration(view.remaining)}")
     room = width - cell_len(said)
     if room - len(times) >= _MIN_BAR:
         said, room = said + times, room - len(times)

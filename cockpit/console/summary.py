@@ -17,6 +17,7 @@ from cockpit.text.format import duration, escape_control, number, rate
 from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
+from engine.journal.task_meta import ATTACHED, Attached, attached_of
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.protocol.events import Activity, Status
@@ -35,6 +36,7 @@ class RunSummary:
     terms: dict[str, float]
     chance: dict[str, float]
     best: Best | None
+    attached: Attached | None = None
 
 
 def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
@@ -49,6 +51,7 @@ def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
         terms=last_terms(reader, first=reader.newest_ids().step),
         chance=chance_levels(reader),
         best=best_validation(reader),
+        attached=attached_of(reader.meta(ATTACHED)),
     )
 
 
@@ -97,14 +100,15 @@ def _where(state: RunState) -> str:
     total = f" of {state.total_steps}" if state.total_steps else ""
     phase = f", phase {phase_title(state)}" if len(state.spec.phases) > 1 else ""
     device = escape_control(state.device) or "no device"
-    return f"{state.step}{total} steps, in epoch {state.epoch + 1}{phase}, lr {rate(state.lr)}, on {device}"
+    epoch = f", in epoch {state.epoch + 1}" if state.spec.knows_data else ""
+    return f"{state.step}{total} steps{epoch}{phase}, lr {rate(state.lr)}, on {device}"
 
 
 def _reached(outcome: RunSummary) -> str:
     state, best = outcome.state, outcome.best
     parts = [f"last loss {number(state.loss)}", f"gradient norm {number(state.grad_norm)}"]
     if best is None:
-        parts.append("never validated")
+        parts += [] if outcome.attached and not state.spec.score else ["never validated"]
     else:
         parts += [f"{state.spec.score_title} {number(state.score)}", f"best {best.score:.4f} at step {best.step}"]
     return ", ".join(parts)
@@ -160,9 +164,17 @@ def _incident(incident: Incident) -> Text:
 
 def way_on(outcome: RunSummary) -> Iterable[str]:
     """Return the last checkpoint and the command that continues from it."""
-    state, run_dir = outcome.state, outcome.run_dir
+    state, run_dir, attached = outcome.state, outcome.run_dir, outcome.attached
     if not state.last_checkpoint:
-        yield "no checkpoint was written: the run cannot be resumed"
+        if attached is None or attached.resume:
+            yield "no checkpoint was written: the run cannot be resumed"
+        return
+    if attached is not None:
+        is_own = "/" not in state.last_checkpoint  # a trainer's checkpoint is a path, in the trainer's directory
+        path = str(run_dir / CHECKPOINTS / state.last_checkpoint) if is_own else state.last_checkpoint
+        yield f"last checkpoint: {escape_control(path)}"
+        if attached.resume:
+            yield f"to go on: {escape_control(attached.resume)}"
         return
     yield f"last checkpoint: {escape_control(str(run_dir / CHECKPOINTS / state.last_checkpoint))}"
     more = " (give more --epochs or --max-steps)" if 0 < state.total_steps <= state.step else ""

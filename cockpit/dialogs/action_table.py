@@ -11,7 +11,7 @@ from cockpit.dialogs import openers
 from cockpit.dialogs.openers import Plan, Reason, Send, Situation
 from cockpit.session.session import Session
 from cockpit.text.command_text import describe_outcome, title
-from cockpit.text.format import listed, number, plural
+from cockpit.text.format import clip_text, listed, number, plural
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
@@ -172,7 +172,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "validate": _sends(lambda state: c.Validate(), c.Validate.op),
     "optimizer": _opens(openers.optimizer, lambda state: f"{state.optimizer} now", c.SetOptimizer.op),
     "batch": _opens(openers.batch, _batch, c.SetAccumulation.op, c.SetBatchSize.op),
-    "clip": _opens(openers.clip, lambda state: f"{number(state.gradient_clip)} now", c.SetGradientClip.op),
+    "clip": _opens(openers.clip, lambda state: f"{clip_text(state.gradient_clip)} now", c.SetGradientClip.op),
     "note": _opens(openers.note, lambda state: f"at step {state.step}", c.AddNote.op),
     "undo": _reasoned(openers.undo, openers.undo_says),
     "guardian": _sends(lambda state: c.SetGuardian(not state.guardian), c.SetGuardian.op),

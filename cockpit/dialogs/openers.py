@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -142,7 +143,9 @@ def clip(situation: Situation) -> Plan:
     state, newest = situation.state, situation.session.state
     norm = number(newest.grad_norm) if newest else "-"
     clipped = f"The newest norm is {norm}; {100 * state.clip_rate:.0f} % of the newest steps were clipped."
-    field = Field("gradient norm at most", f"{state.gradient_clip:g}", lambda text: c.SetGradientClip(real(text)))
+    value = "off" if state.gradient_clip == math.inf else f"{state.gradient_clip:g}"
+    name = "gradient norm at most" if state.limits.max_gradient_clip < math.inf else "gradient norm at most, or off"
+    field = Field(name, value, lambda text: c.SetGradientClip(math.inf if text.strip() == "off" else real(text)))
     return Open(lambda: ValueDialog(situation.session, "Gradient clip", (field,), explain=clipped))
 
 

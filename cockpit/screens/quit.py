@@ -10,13 +10,15 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+_SAVES: Final = "write a checkpoint and end the run"
+_SAVES_NOT: Final = "end the program after this step; only the program saves"
 _TEXT: Final = """\
-enter, y     write a checkpoint and end the run
+enter, y     {ending}
 escape, n    cancel: nothing changes"""
 
 
 class QuitScreen(ModalScreen[bool], inherit_bindings=False):
-    """Closes with `True` to stop the run with a checkpoint, with `False` to cancel."""
+    """Closes with `True` to stop the run, with `False` to cancel. `saves` is whether a stop writes a checkpoint."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y,ctrl+c", "answer(True)", show=False),
@@ -37,11 +39,15 @@ class QuitScreen(ModalScreen[bool], inherit_bindings=False):
     }
     """
 
+    def __init__(self, *, saves: bool = True) -> None:
+        super().__init__()
+        self._ending = _SAVES if saves else _SAVES_NOT
+
     def compose(self) -> ComposeResult:
         """Yield the two choices with their keys."""
         with Vertical(id="box") as box:
             box.border_title = "! Stop the training?"
-            yield Static(_TEXT, markup=False)
+            yield Static(_TEXT.format(ending=self._ending), markup=False)
 
     def action_answer(self, stop: bool) -> None:
         """Close with the answer."""

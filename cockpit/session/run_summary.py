@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
+from engine.journal.task_meta import Attached
 from engine.protocol.codec import Json
 from engine.protocol.events import RunFailed
 
@@ -64,8 +65,13 @@ def levels_of(levels: Json) -> dict[str, float]:
     return {term: float(value) for term, value in levels.items() if isinstance(value, int | float)}
 
 
-def gradient_bound_of(sessions: Json) -> float | None:
-    """Return `gate.max_grad_norm` of the newest configuration in a journal's `sessions`; `None` without one."""
+def gradient_bound_of(sessions: Json, attached: Attached | None = None) -> float | None:
+    """Return `gate.max_grad_norm` of the newest configuration in a journal's `sessions`; `None` without one.
+
+    An attached run has no gate: its configuration is the program's own, and the bound is infinite.
+    """
+    if attached is not None:
+        return math.inf
     newest = sessions[-1] if isinstance(sessions, list) and sessions else None
     text = newest.get("config") if isinstance(newest, dict) else None
     found = _GRADIENT_BOUND.search(text) if isinstance(text, str) else None

@@ -26,7 +26,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.journal.task_meta import HAS_PREVIEWS, TASK, spec_of
+from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, TASK, Attached, attached_of, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.events import RunStarted, TaskDescribed
 from engine.protocol.state import RunState
@@ -75,7 +75,8 @@ class Session(Outbox):
     """The run in `run_dir`, which need not exist yet. Poll it from one thread, up to ten times a second.
 
     `has_previews` is false for a task without previews; an earlier journal does not say so.
-    `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it. `elapsed` and `remaining` are
+    `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it, infinite for an attached run.
+    `attached` names the program of an attached run, None for a task. `elapsed` and `remaining` are
     seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is expected. `notice` explains
     missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with those acknowledged here.
     With `awaits_start` the journal is not read until a process continues the run: it describes the time before.
@@ -99,6 +100,7 @@ class Session(Outbox):
         self.history = History()
         self.chance: Mapping[str, float] = {}
         self.gradient_bound: float | None = None
+        self.attached: Attached | None = None
         self.pulse = _STARTING
         self.steps_per_second: float | None = None
         self.remaining: float | None = None
@@ -174,6 +176,7 @@ class Session(Outbox):
         self.state, self.spec = None, NO_SPEC
         self.chance = {}
         self.gradient_bound = None
+        self.attached = None
         self.has_previews = True
         self._version = -1
         self._state_text = StateDecoder()
@@ -253,7 +256,8 @@ class Session(Outbox):
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
-                self.gradient_bound = gradient_bound_of(tail.meta("sessions"))
+                self.attached = attached_of(tail.meta(ATTACHED))
+                self.gradient_bound = gradient_bound_of(tail.meta("sessions"), self.attached)
                 self.has_previews = tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)
         self._last_event = events.last_id

@@ -34,12 +34,18 @@ def _refused(event: e.CommandRefused, spec: TaskSpec) -> str:
 
 
 def _started(event: e.RunStarted, spec: TaskSpec) -> str:
+    """Return what trains; numbers of 0 are unknown in an attached run, and left out."""
     is_large = event.num_parameters >= 1e5
     size = f"{event.num_parameters / 1e6:.1f} M" if is_large else f"{event.num_parameters}"
     plural = "" if event.num_val_samples == 1 else "s"
     samples = f"{event.num_train_samples} training and {event.num_val_samples} validation sample{plural}"
+    known = [
+        f"{size} parameters",
+        *([samples] if event.num_train_samples or event.num_val_samples else []),
+        *([f"{event.total_steps} steps"] if event.total_steps else []),
+    ]
     resumed = f", resumed from {event.resumed_from}" if event.resumed_from else ""
-    return f"training on {event.device}{resumed}: {size} parameters, {samples}, {event.total_steps} steps"
+    return f"training on {event.device}{resumed}: {', '.join(known)}"
 
 
 def _described(event: e.TaskDescribed, spec: TaskSpec) -> str:
@@ -73,7 +79,8 @@ def _epoch_completed(event: e.EpochCompleted, spec: TaskSpec) -> str:
 
 def _validated(event: e.ValidationCompleted, spec: TaskSpec) -> str:
     parts = [f"{_metric(name, spec)} {_score(value)}" for name, value in event.metrics.items()]
-    return f"validation: {', '.join([*parts, f'loss {number(event.loss)}'])} ({duration(event.seconds)})"
+    loss = [] if event.loss is None or "loss" in event.metrics else [f"loss {number(event.loss)}"]
+    return f"validation: {', '.join([*parts, *loss])} ({duration(event.seconds)})"
 
 
 def _metric(name: str, spec: TaskSpec) -> str:

@@ -29,6 +29,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def clip_text(value: float) -> str:
+    """Return the bound of the gradient clip, 'off' for an infinite one."""
+    return "off" if value == math.inf else number(value)
+
+
 def rate(value: float) -> str:
     """Return a learning rate in scientific notation with two decimals: 5.00e-06."""
     return f"{value:.2e}"

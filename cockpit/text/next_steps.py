@@ -10,6 +10,7 @@ from pathlib import Path
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import FORENSICS
 from engine.journal.reader import Entry
+from engine.journal.task_meta import Attached
 from engine.protocol import events as e
 from engine.protocol.command_syntax import INSTALLED_COMMAND, program_name
 from engine.protocol.events import Activity
@@ -74,6 +75,14 @@ def command_for(run_dir: Path, word: str, *rest: str) -> str:
     name = program_name()
     words = [*(() if name == INSTALLED_COMMAND else ("python",)), name, word, run_dir.name, *rest]
     return shlex.join(words if run_dir.parent == Path("runs") else [*words, "--runs-dir", str(run_dir.parent)])
+
+
+def next_steps_attached(run_dir: Path, attached: Attached) -> Iterator[tuple[str, str]]:
+    """Yield the next steps after the end of a foreign training, which only its own program can continue."""
+    if attached.resume:
+        yield "go on", escape_control(attached.resume)
+    yield "its curves", command_for(run_dir, "plot")
+    yield "what happened", command_for(run_dir, "events")
 
 
 def next_steps(run_dir: Path, state: RunState, end: End, *, max_steps: int = 0) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from cockpit.text.event_info import (
     SettingChange,
     Severity,
 )
-from cockpit.text.format import listed, number, on_off, rate
+from cockpit.text.format import clip_text, listed, number, on_off, rate
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.state import knob_text
@@ -126,10 +126,10 @@ STEERING_EVENTS: Final[tuple[AnyEventInfo, ...]] = (
     ),
     EventInfo(
         e.GradientClipSet,
-        lambda event, spec: f"gradient clip {number(event.before)} -> {number(event.after)}",
-        short=lambda event: f"{number(event.before)} -> {number(event.after)}",
+        lambda event, spec: f"gradient clip {clip_text(event.before)} -> {clip_text(event.after)}",
+        short=lambda event: f"{clip_text(event.before)} -> {clip_text(event.after)}",
         mark=MarkKind.INTERVENTION,
-        changes=lambda event: (SettingChange("training", "gradient_clip", event.before, event.after, number),),
+        changes=lambda event: (SettingChange("training", "gradient_clip", event.before, event.after, clip_text),),
         undo=lambda event: Inverse(c.SetGradientClip(event.before)),
     ),
     EventInfo(

@@ -18,13 +18,14 @@ class Adapter:
     """One way of connecting a foreign training: its name, title, and what it cannot do.
 
     `lacks` maps the op of a command to the reason, with what to use instead. `offers` maps an ability without a command
-    to 'yes' or to how far it goes.
+    to 'yes' or to how far it goes. `resume` is how a run goes on; empty if it cannot.
     """
 
     name: str
     title: str
     lacks: Mapping[str, str]
     offers: Mapping[str, str]
+    resume: str = ""
 
     def unsupported(self) -> tuple[Unsupported, ...]:
         """Return the commands that a run of this adapter refuses."""
@@ -68,9 +69,10 @@ LOOP: Final = Adapter(
     lacks={**_ALWAYS, c.Validate.op: _ON_ITS_OWN},
     offers={
         "loss terms named, weights set": "yes, with cockpit.loss(terms)",
-        "operation behind a NaN named": "yes: the step is repeated with its batches",
+        "operation behind a NaN named": "on the CPU: the step is repeated with its batches",
         "exact resume": "yes; the loader by its own state, or by reading to the same place",
     },
+    resume="Cockpit(..., resume=True)",
 )
 NO_LINE: Final = Adapter(
     "run",
@@ -86,7 +88,7 @@ NO_LINE: Final = Adapter(
     },
     offers={
         "loss terms named, weights set": "no: only the loss on which backward() is called",
-        "operation behind a NaN named": "inside the network",
+        "operation behind a NaN named": "no: the parameters",
         "exact resume": "no",
     },
 )
@@ -96,9 +98,10 @@ HUGGINGFACE: Final = Adapter(
     lacks={**_ALWAYS, c.SetLossWeight.op: _TERMS, c.Rollback.op: _TRAINERS, c.SetGuardian.op: _RETURN},
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "inside the network",
+        "operation behind a NaN named": "on the CPU: inside the network",
         "exact resume": "as the trainer does it: resume_from_checkpoint",
     },
+    resume="trainer.train(resume_from_checkpoint=...) and CockpitCallback(..., resume=True)",
 )
 LIGHTNING: Final = Adapter(
     "lightning",
@@ -111,9 +114,16 @@ LIGHTNING: Final = Adapter(
     },
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "inside the network",
+        "operation behind a NaN named": "on the CPU: inside the network",
         "exact resume": "as the trainer does it: ckpt_path",
     },
+    resume="trainer.fit(..., ckpt_path=...) and CockpitCallback(..., resume=True)",
 )
 ADAPTERS: Final = (NO_LINE, LOOP, HUGGINGFACE, LIGHTNING)
 """All adapters, in the order of the documentation's table."""
+
+
+def resume_of(adapter: str, program: str) -> str:
+    """Return how a run of `program` under the adapter named `adapter` goes on; an empty string if it cannot."""
+    words = next((known.resume for known in ADAPTERS if known.name == adapter), "")
+    return f"start {program} again with {words}" if words else ""

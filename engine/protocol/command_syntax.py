@@ -108,6 +108,10 @@ def _raise_lr(arguments: list[str]) -> Command:
     return c.ScaleLr(factor)
 
 
+def _clip(arguments: list[str]) -> Command:
+    return _number(c.SetGradientClip)(["inf"] if arguments == ["off"] else arguments)
+
+
 def _promote(arguments: list[str]) -> Command:
     if arguments not in ([], ["--force"]):
         raise UserError(f"{arguments[0]!r} is not --force")
@@ -176,7 +180,9 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "enable": Word("COMPONENT", "switch a component of the task on", _component(c.EnableRefinement)),
         "disable": Word("COMPONENT", "switch a component of the task off", _component(c.DisableRefinement)),
         "set-weight": Word("TERM VALUE", "give a loss term another weight", _weight),
-        "set-clip": Word("VALUE", "clip the global gradient norm at VALUE", _number(c.SetGradientClip)),
+        "set-clip": Word(
+            "VALUE", "clip the global gradient norm at VALUE; off in a training of your own ends it", _clip
+        ),
         "set-accumulation": Word("N", "accumulate gradients over N batches per update", _count(c.SetAccumulation)),
         "set-batch-size": Word("N", "draw N samples per batch", _count(c.SetBatchSize)),
         "set-optimizer": Word("NAME", "switch to adam or adamw; the moments are kept", _one(c.SetOptimizer)),

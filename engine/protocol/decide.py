@@ -220,9 +220,10 @@ def _set_weight(state: RunState, command: c.SetLossWeight) -> Outcome:
 
 
 def _set_clip(state: RunState, command: c.SetGradientClip) -> Outcome:
-    if not (math.isfinite(command.value) and command.value > 0):
-        return refused(f"the gradient clip must be a positive number, not {command.value:g}")
     top = state.limits.max_gradient_clip
+    is_off = command.value == top == math.inf
+    if not (command.value > 0 and (math.isfinite(command.value) or is_off)):
+        return refused(f"the gradient clip must be a positive number, not {command.value:g}")
     if command.value > top:
         return clamped(e.GradientClipSet(state.gradient_clip, top), f"the gradient clip's upper bound is {top:g}")
     return applied(e.GradientClipSet(state.gradient_clip, command.value))

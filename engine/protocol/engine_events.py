@@ -117,9 +117,12 @@ class EpochCompleted:
 
 @dataclass(frozen=True, slots=True)
 class ValidationCompleted:
-    """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value."""
+    """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value.
 
-    loss: float
+    `loss` is `None` if it was not measured: a training that validates by itself may report metrics only.
+    """
+
+    loss: float | None
     metrics: Mapping[str, float]
     seconds: float
 

@@ -110,9 +110,9 @@ def _activity_changed(state: RunState, event: e.ActivityChanged, step: int) -> R
 
 
 def _validated(state: RunState, event: e.ValidationCompleted, step: int) -> RunState:
-    """Return the state with the score. A non-finite loss or score is never the best."""
+    """Return the state with the score. A score that is not finite, or has a non-finite loss, is never the best."""
     score = event.metrics.get(state.spec.score, math.nan)
-    if not (math.isfinite(event.loss) and math.isfinite(score)):
+    if not (math.isfinite(score) and (event.loss is None or math.isfinite(event.loss))):
         return with_decided(state, score=score)
     return with_decided(state, score=score, best_score=state.spec.better(state.best_score, score))
 

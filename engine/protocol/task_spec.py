@@ -68,7 +68,8 @@ class Unsupported:
 class TaskSpec:
     """All properties of a task for generic code. `score` is the metric of best checkpoint, gate and header.
 
-    `lower_is_better` is whether a smaller score is better, as for a perplexity.
+    `lower_is_better` is whether a smaller score is better, as for a perplexity. `knows_data` is whether epochs, samples
+    and waiting for data are counted.
     """
 
     name: str = ""
@@ -82,6 +83,7 @@ class TaskSpec:
     component_noun: str = "component"
     sample_noun: str = "sample"
     unsupported: tuple[Unsupported, ...] = ()
+    knows_data: bool = True
 
     def why_unsupported(self, op: str) -> str:
         """Return why runs of the task cannot carry out the command `op`; an empty string if they can."""

@@ -109,7 +109,7 @@ class Validator:
     def _record(self, done: Validation) -> None:
         summary = done.summary
         metrics = {
-            "val/loss": summary.loss,
+            "val/loss": done.loss,
             **{f"val/loss/{term}": value for term, value in done.terms.items()},
             **{f"val/{name}": value for name, value in self._measured(summary)},
         }

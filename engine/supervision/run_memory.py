@@ -99,7 +99,8 @@ class RunMemory:
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
         """Add a validation's metric `score` for the gate; NaN if the loss was not finite."""
         value = summary.metrics.get(score, math.nan)
-        self.window.mious.append(value if math.isfinite(summary.loss) else math.nan)
+        is_sound = summary.loss is None or math.isfinite(summary.loss)
+        self.window.mious.append(value if is_sound else math.nan)
 
     def note_alert(self, kind: str) -> bool:
         """Add an alert of that kind. Return whether it is the run's first one."""

@@ -23,8 +23,9 @@ _MOST_NAMED = 6
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The scores, the mean of every raw loss term, a few previews, and the samples of non-finite batches."""
+    """The loss, the scores, the mean of every raw loss term, a few previews, and the samples of non-finite batches."""
 
+    loss: float
     summary: ValidationCompleted
     terms: Mapping[str, float]
     previews: tuple[Preview, ...]
@@ -32,7 +33,7 @@ class Validation:
 
     def doubt(self, step: int) -> AlertRaised | None:
         """Return an alert if the validation at `step` was not finite, else `None`."""
-        if math.isfinite(self.summary.loss):
+        if math.isfinite(self.loss):
             return None
         terms = ", ".join(term for term, value in self.terms.items() if not math.isfinite(value)) or "the loss"
         more = len(self.bad_samples) - _MOST_NAMED
@@ -126,9 +127,6 @@ def _previews(objective: Objective, outputs: Any, batch: Batch, most: int) -> li
 
 def _summarise(sums: _Sums, objective: Objective, plan: ValidationPlan, seconds: float) -> Validation:
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
-    summary = ValidationCompleted(
-        loss=sum(plan.weights[term] * mean for term, mean in means.items()),
-        metrics=objective.task.metrics(sums.scores, sums.count),
-        seconds=seconds,
-    )
-    return Validation(summary, means, tuple(sums.previews), tuple(sums.bad_samples))
+    loss = sum(plan.weights[term] * mean for term, mean in means.items())
+    summary = ValidationCompleted(loss, objective.task.metrics(sums.scores, sums.count), seconds)
+    return Validation(loss, summary, means, tuple(sums.previews), tuple(sums.bad_samples))

@@ -159,7 +159,7 @@ def test_a_fault_of_the_cockpit_detaches_it_and_the_training_completes(
         return {}
 
     made = hf.trainer(tmp_path, callback)
-    monkeypatch.setattr(callback.cockpit.weights, "norms", broken)
+    monkeypatch.setattr(callback.cockpit.weights, "read", broken)
     made.train()
     assert made.state.global_step == 12
     assert "detached after a fault of its own" in capsys.readouterr().err

@@ -184,7 +184,7 @@ def test_a_fault_of_the_cockpit_detaches_it_and_the_training_completes(
             raise RuntimeError("a fault of ours")
         return {}
 
-    monkeypatch.setattr(callback.cockpit.weights, "norms", broken)
+    monkeypatch.setattr(callback.cockpit.weights, "read", broken)
     made = pl.trainer(tmp_path, callback)
     made.fit(pl.Module(), pl.loader())
     assert made.global_step == 12

@@ -70,16 +70,18 @@ def test_an_error_of_the_program_is_recorded_and_raised(runs: Path) -> None:
     assert "in each" in (runs / "one" / "console.log").read_text()
 
 
-def test_a_validation_makes_the_best_checkpoint(runs: Path) -> None:
+@pytest.mark.parametrize("has_loss", [True, False])
+def test_a_validation_makes_the_best_checkpoint(runs: Path, has_loss: bool) -> None:
     """The first metric is the score unless another is named."""
     training = Training()
     with training.cockpit(runs) as cockpit:
         for accuracy in (0.5, 0.8, 0.6):
             training.run(cockpit, cockpit.epoch + 1)
-            cockpit.validated(loss=1.0 - accuracy, accuracy=accuracy, recall=0.1)
+            cockpit.validated(loss=1.0 - accuracy if has_loss else None, accuracy=accuracy, recall=0.1)
     state = state_of(runs / "one")
     assert (state.best_score, state.score, state.spec.score) == (0.8, 0.6, "accuracy")
     assert [metric.name for metric in state.spec.metrics] == ["accuracy", "recall"]
+    assert [event.loss is not None for event in events(runs / "one", e.ValidationCompleted)] == [has_loss] * 3
     best = torch.load(runs / "one" / "checkpoints" / "best.pt", weights_only=True)
     assert best["step"] == 24
 

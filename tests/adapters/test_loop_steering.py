@@ -262,18 +262,18 @@ def test_a_checkpoint_of_another_network_is_refused(runs: Path) -> None:
 def test_the_guardian_returns_to_the_last_good_checkpoint(runs: Path) -> None:
     """After five non-finite steps of twenty the weights are the checkpoint's, and the rate is halved."""
     training = Training()
-    state: dict[str, Any] = {}
+    poisoned: list[int] = []
 
     def each(cockpit: Cockpit, step: int) -> None:
-        if 15 <= step < 20 and "poisoned" not in state:
+        if step == 15 and not poisoned:
+            poisoned.append(step)
             with torch.no_grad():
                 training.model[3].bias.add_(math.nan)
-        if step >= 20:
-            state["poisoned"] = True
 
     with training.cockpit(runs, guardian=True) as cockpit:
         training.run(cockpit, 3, each)
-    assert events(runs / "one", e.RolledBack)
+    (back,) = events(runs / "one", e.RolledBack)
+    assert (back.before, back.after) == (20, 12), "at the fifth non-finite step"
     assert state_of(runs / "one").lr_scale == 0.5
     assert all(bool(torch.isfinite(p).all()) for p in training.model.parameters())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.task_spec import NO_SPEC
+from engine.protocol.task_spec import NO_SPEC, TaskSpec, Term
 from engine.tasks.person.spec import SPEC, refinements_of
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import feed_of, picture
@@ -178,6 +179,31 @@ def test_the_gradient_norm_is_held_against_the_configured_bound_and_the_clip() -
     adaptive = levels_of(spec, ("grad_norm/total", "clip/threshold"), past, {}, 3.0)
     assert [(level.value, level.text) for level in fixed] == [(3.0, "bound 3"), (0.5, "clip 0.5")]
     assert [level.value for level in adaptive] == [3.0]
+
+
+def test_a_run_without_a_bound_or_a_clip_has_no_line_for_it() -> None:
+    spec = next(spec for spec in CHARTS if spec.id == "norm")
+    off = InForce.of(replace(STATE, gradient_clip=math.inf))
+    assert levels_of(spec, ("grad_norm/total",), (off,), {}, math.inf) == ()
+    clipped = replace(off, step=40, gradient_clip=0.5)
+    (clip,) = levels_of(spec, ("grad_norm/total",), (off, clipped), {}, math.inf)
+    assert (clip.text, clip.pieces) == ("clip 0.5", ((40, 0.5),))
+    assert levels_of(spec, ("grad_norm/total",), (off, clipped, replace(off, step=60)), {}, math.inf) == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "lasting"),
+    [
+        (TaskSpec(), {"terms", "share", "speed"}),
+        (TaskSpec("a", terms=(Term("x"), Term("y"))), {"terms", "share", "speed"}),
+        (TaskSpec("a", terms=(Term("x"),)), {"terms", "speed"}),
+        (TaskSpec("a"), {"speed"}),
+        (TaskSpec("a", knows_data=False), set[str]()),
+    ],
+)
+def test_charts_that_a_run_can_never_fill_are_not_shown_empty(spec: TaskSpec, lasting: set[str]) -> None:
+    shown = {chart.id for chart in charts_for(spec) if chart.lasting}
+    assert shown & {"terms", "share", "speed"} == lasting
 
 
 def test_no_sign_of_the_ascii_set_names_a_curve_or_is_drawn_by_one() -> None:

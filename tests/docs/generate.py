@@ -14,16 +14,27 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
+from engine.adapters.capabilities import ADAPTERS
 from engine.config.keys import ConfigKey, config_keys
 from engine.config.yaml_source import read_settings
+from engine.protocol import commands as c
 from engine.protocol.command_syntax import COMMAND_WORDS, usage
 from engine.tasks.person.config import PersonConfig
 from tests.conftest import ROOT
 from tests.faults.table import rows
 
 DOCS: Final = ROOT / "cockpit" / "docs"
+EXAMPLES: Final = DOCS / "examples"
 BASE_CONFIG: Final = ROOT / "configs" / "rgb_hierarchical_unet_v2_attention_r64m64.yaml"
 _FENCE: Final = "```"
+_PYTHON: Final = "```python"
+_OP_OF: Final = {
+    "lower-lr": c.ScaleLr.op,
+    "raise-lr": c.ScaleLr.op,
+    "guardian": c.SetGuardian.op,
+    "autopilot": c.SetAutopilot.op,
+}
+"""The `op` of command words that differ from it."""
 
 
 def config_row(key: ConfigKey) -> str:
@@ -47,16 +58,55 @@ def _command_rows() -> list[str]:
     return [f"| `{usage(name)}` | {word.summary} |" for name, word in COMMAND_WORDS.items()]
 
 
+def _ability_rows() -> list[str]:
+    """Return the rows of what each adapter can do: commands that the same adapters have share a row."""
+    by_answers: dict[tuple[str, ...], list[str]] = {}
+    for word, op in ops_of_words().items():
+        answers = tuple("-" if op in adapter.lacks else "yes" for adapter in ADAPTERS)
+        by_answers.setdefault(answers, []).append(f"`{word}`")
+    abilities = {", ".join(words): answers for answers, words in by_answers.items() if "yes" in answers}
+    for ability in ADAPTERS[0].offers:
+        abilities[ability] = tuple(adapter.offers[ability] for adapter in ADAPTERS)
+    return [f"| {ability} | {' | '.join(answers)} |" for ability, answers in abilities.items()]
+
+
+def _reason_rows() -> list[str]:
+    """Return the rows of the commands that adapters refuse: those with the same reason share a row."""
+    words: dict[tuple[str, str], list[str]] = {}
+    for word, op in ops_of_words().items():
+        reasons: dict[str, list[str]] = {}
+        for adapter in ADAPTERS:
+            if op in adapter.lacks:
+                reasons.setdefault(adapter.lacks[op], []).append(adapter.title)
+        for reason, titles in reasons.items():
+            where = "all" if len(titles) == len(ADAPTERS) else ", ".join(titles)
+            words.setdefault((reason, where), []).append(f"`{word}`")
+    return [f"| {', '.join(names)} | {where} | {reason} |" for (reason, where), names in words.items()]
+
+
+def ops_of_words() -> dict[str, str]:
+    """Return the `op` of each command word."""
+    return {word: _OP_OF.get(word, word) for word in COMMAND_WORDS}
+
+
 TABLES: Final[Mapping[tuple[str, str], Callable[[], list[str]]]] = {
     ("configuration", "| key | meaning | value | default |"): _config_rows,
     ("keys", "| key | action | group | what it does |"): lambda: list(map(key_row, KEYS)),
     ("commands", "| send command | what it does |"): _command_rows,
+    ("own-loop", "| | no line | own loop | Hugging Face | Lightning |"): _ability_rows,
+    ("own-loop", "| command | refused in | reason, and what to use instead |"): _reason_rows,
     ("reliability", "| fault | what happens |"): lambda: list(rows()),
 }
 """The rows of each generated table by page and header line."""
 
-FILES: Final = {("your-own-model", "```python"): DOCS / "examples" / "digits.py"}
-"""The file that the first code block after a line shows, by page and that line."""
+FILES: Final = {
+    ("your-own-model", "## A complete example"): EXAMPLES / "digits.py",
+    ("own-loop", "### An untouched program"): EXAMPLES / "untouched_program.py",
+    ("own-loop", "### A loop"): EXAMPLES / "own_loop.py",
+    ("own-loop", "### A Hugging Face trainer"): EXAMPLES / "huggingface_trainer.py",
+    ("own-loop", "### A Lightning trainer"): EXAMPLES / "lightning_trainer.py",
+}
+"""The file that the first Python block after a heading shows, by page and heading."""
 
 
 def generated(page: str) -> str:
@@ -69,7 +119,7 @@ def generated(page: str) -> str:
             lines[start:end] = make()
     for (name, opening), file in FILES.items():
         if name == page:
-            start = lines.index(opening) + 1
+            start = lines.index(_PYTHON, lines.index(opening)) + 1
             lines[start : lines.index(_FENCE, start)] = file.read_text(encoding="utf-8").splitlines()
     return "\n".join(lines) + "\n"
 

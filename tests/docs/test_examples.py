@@ -15,8 +15,12 @@ from tests.conftest import ROOT
 
 
 def readme_code() -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = (code for code in python_blocks(ROOT / "README.md") if "class Spirals" in code)
     return code
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def shown_command(path: Path, word: str) -> list[str]:

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.docs.generate import BASE_CONFIG, DOCS, TABLES, base_config, generated, generated_pages
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted(DOCS.glob("*.md"))]
+PAGES = [README, ROOT / ".github" / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 MADE_BY_A_RUN = (
     *("runs/", "checkpoints/", "previews/", "forensics/", "tensorboard/", "system/", "loss/", "~/", "/"),

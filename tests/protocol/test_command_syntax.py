@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 import pytest
@@ -30,6 +31,7 @@ SPELLINGS: list[tuple[str, Command]] = [
     ("disable subpixel_conv", c.DisableRefinement("subpixel_conv")),
     ("set-weight cross-entropy 2", c.SetLossWeight("cross_entropy", 2.0)),
     ("set-clip 0.5", c.SetGradientClip(0.5)),
+    ("set-clip off", c.SetGradientClip(math.inf)),
     ("set-accumulation 4", c.SetAccumulation(4)),
     ("set-batch-size 8", c.SetBatchSize(8)),
     ("set-optimizer adam", c.SetOptimizer("adam")),

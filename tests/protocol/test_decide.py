@@ -39,6 +39,8 @@ RUNNING = person_state(
     },
 )
 PAUSED = replace(RUNNING, activity=Activity.PAUSED)
+UNCLIPPED = replace(RUNNING, gradient_clip=0.5, limits=replace(RUNNING.limits, max_gradient_clip=math.inf))
+"""A run whose clip may be off."""
 LAST = replace(RUNNING, phase=4, refinements=refinements_of(4))
 FIRST = replace(RUNNING, phase=0, refinements=frozenset())
 
@@ -91,6 +93,7 @@ APPLIED = [
     case(RUNNING, c.SetLossWeight("dice", 0.7), e.LossWeightSet("dice", 0.5, 0.7)),
     case(RUNNING, c.SetLossWeight("contour", 0.0), e.LossWeightSet("contour", 0.0, 0.0)),
     case(RUNNING, c.SetGradientClip(0.5), e.GradientClipSet(1.0, 0.5)),
+    case(UNCLIPPED, c.SetGradientClip(math.inf), e.GradientClipSet(0.5, math.inf)),
     case(RUNNING, c.SetAccumulation(4), e.AccumulationSet(1, 4)),
     case(RUNNING, c.SetBatchSize(8), e.BatchSizeSet(2, 8)),
     case(RUNNING, c.SetOptimizer("adam"), e.OptimizerSet("adamw", "adam")),
@@ -177,6 +180,7 @@ REFUSED = [
     (RUNNING, c.SetLossWeight("dice", math.nan), "zero or more"),
     (RUNNING, c.SetGradientClip(0.0), "positive"),
     (RUNNING, c.SetGradientClip(math.inf), "positive"),
+    (UNCLIPPED, c.SetGradientClip(math.nan), "positive"),
     (RUNNING, c.SetAccumulation(0), "at least 1"),
     (RUNNING, c.SetBatchSize(0), "at least 1"),
     (RUNNING, c.SetOptimizer("sgd"), "no optimizer is called 'sgd'"),

@@ -200,6 +200,14 @@ def test_the_best_score_survives_a_worse_validation() -> None:
     assert (worse.score, worse.best_score) == (0.3, 0.5)
 
 
+@pytest.mark.parametrize(("loss", "best"), [(None, 0.5), (0.7, 0.5), (math.nan, None), (math.inf, None)])
+def test_a_score_without_a_loss_may_be_the_best_and_one_with_a_bad_loss_not(
+    loss: float | None, best: float | None
+) -> None:
+    scored = evolve(BEFORE, e.ValidationCompleted(loss, {"miou": 0.5}, 1.0), 1)
+    assert (scored.score, scored.best_score) == (0.5, best)
+
+
 def test_a_toggle_outside_the_phases_does_not_restart_the_phase() -> None:
     assert evolve(BEFORE, e.RefinementEnabled("subpixel_conv"), STEP).phase_started_at == 7
 

@@ -120,6 +120,8 @@ def test_events_of_earlier_versions_are_read_with_present_names() -> None:
         "validation_completed", '{"loss": 1.5, "miou": 0.4, "iou_target": 0.6, "seconds": 2.0}'
     )
     assert validated == e.ValidationCompleted(1.5, {"miou": 0.4, "iou_target": 0.6}, 2.0)
+    doubted = wire.event_from_text("validation_completed", '{"loss": "NaN", "metrics": {}, "seconds": 2.0}')
+    assert isinstance(doubted, e.ValidationCompleted) and doubted.loss is not None and math.isnan(doubted.loss)
     saved = '{"path": "step-00000010.pt", "kind": "best", "loss": 1.5, "miou": 0.4, "good": true}'
     assert wire.event_from_text("checkpoint_saved", saved) == e.CheckpointSaved(
         "step-00000010.pt", "best", 1.5, 0.4, True

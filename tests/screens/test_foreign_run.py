@@ -114,7 +114,7 @@ async def test_the_run_tab_shows_knobs_and_no_phases(run: ForeignRun, size: tupl
                 "mixup on (on, off)",
                 "schedule soft (soft, hard)",
                 "no phases to promote through",
-                "the task has no components to switch",
+                "no components to switch",
             )
             assert "autopilot" not in said and "[G]" not in said
             assert "guardian           not in this run" in said and "last good          not in this run" in said

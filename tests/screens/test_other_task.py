@@ -108,11 +108,7 @@ async def test_every_tab_shows_the_task_and_no_other(run: RecordedRun, spec: Tas
                 assert f"{spec.score_title} 20.000" in said and f"best {best:.3f}" in said
                 assert f"{spec.sample_noun}s/s" in said
                 if tab == "f3":
-                    named = (
-                        ("1 ○ rare_words", "next_token")
-                        if spec.components
-                        else ("the task has no components to switch",)
-                    )
+                    named = ("1 ○ rare_words", "next_token") if spec.components else ("no components to switch",)
                     assert named[0] in said
                     assert ("no phases to promote through" in said) is (spec is PLAIN) and "autopilot off" in said
                 if tab == "f4":

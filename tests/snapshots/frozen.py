@@ -36,7 +36,7 @@ class FrozenSession(Session):
         """Pending for ever."""
         if outcome.status is not Status.REFUSED:
             number = len(self.pending) + 1
-            self._outbox.pending = (*self.pending, Pending(number, command, 1000.0))
+            self.pending = (*self.pending, Pending(number, command, 1000.0))
         return outcome
 
 

@@ -72,8 +72,8 @@ def test_a_loss_that_is_not_finite_can_be_kept() -> None:
 
 def test_a_validation_is_kept_for_the_gate_and_one_that_is_not_finite_as_nan() -> None:
     memory = RunMemory(CONFIG, SPEC)
-    for loss in (1.5, math.nan):
+    for loss in (None, 1.5, math.nan):
         memory.note_validation(ValidationCompleted(loss, {SPEC.score: 0.4}, 1.0), SPEC.score)
     memory.note_validation(ValidationCompleted(1.5, {}, 1.0), SPEC.score)
-    first, *others = memory.window.mious
-    assert first == 0.4 and all(math.isnan(value) for value in others) and len(others) == 2
+    first, second, *others = memory.window.mious
+    assert first == second == 0.4 and all(math.isnan(value) for value in others) and len(others) == 2

@@ -135,6 +135,9 @@ def test_every_text_of_an_entry_is_made_of_its_event(event: Event) -> None:
             e.FaultNamed(9, "vanished on replay", "", "", "", "", "", (), "forensics/x", 0.2),
             "step 9: vanished on replay; see forensics/x",
         ),
+        (e.RunStarted("cpu", 930, 0, 0, 0), "training on cpu: 930 parameters"),
+        (e.RunStarted("cpu", 930, 0, 0, 9), "training on cpu: 930 parameters, 9 steps"),
+        (e.GradientClipSet(math.inf, 0.5), "gradient clip off -> 0.5"),
         (e.RunStarted("cpu", 930, 5, 1, 9), "930 parameters, 5 training and 1 validation sample, 9 steps"),
     ],
 )
@@ -146,6 +149,10 @@ def test_a_validation_has_the_titles_that_the_task_gives_its_metrics() -> None:
     event = e.ValidationCompleted(1.2, {"miou": 0.4321, "iou_target": math.nan, "odd_one": 0.5}, 2.0)
     titles = "validation: mIoU 0.4321, IoU target absent, odd one 0.5000, loss 1.2 (2 s)"
     assert sentence(event, SPEC) == titles
+    unmeasured = e.ValidationCompleted(None, {"miou": 0.4321}, 2.0)
+    assert sentence(unmeasured, SPEC) == "validation: mIoU 0.4321 (2 s)"
+    as_metric = e.ValidationCompleted(0.5, {"loss": 0.5}, 2.0)
+    assert sentence(as_metric, SPEC) == "validation: loss 0.5000 (2 s)"
     other = TaskSpec(metrics=(Metric("odd_one", "accuracy, top 1"),))
     assert "miou 0.4321, iou target absent, accuracy, top 1 0.5000" in sentence(event, other)
 

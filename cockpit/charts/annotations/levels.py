@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 
 from cockpit.charts.annotations.past import InForce, Past
 from cockpit.charts.chart_specs import Spec
@@ -25,10 +26,16 @@ def levels_of(
         return tuple(replace(level, short=f"chance {compact(level.value, 3)}") for level in levels)
     if "grad_norm/total" not in metrics or spec.kind != "lines":
         return ()
-    held = Level(bound, f"bound {compact(bound)}", Ink.BOUND)
+    held = (Level(bound, f"bound {compact(bound)}", Ink.BOUND),) if bound < math.inf else ()
     if "clip/threshold" in metrics:
-        return (held,)
-    return (held, *_level(past, "clip", Ink.CLIP, lambda then: then.gradient_clip))
+        return held
+    clips = _level(past, "clip", Ink.CLIP, lambda then: then.gradient_clip)
+    return (*held, *(_without_off(level) for level in clips if level.value < math.inf))
+
+
+def _without_off(clip: Level) -> Level:
+    """Return the level of the clip from the first step on at which there was a bound."""
+    return replace(clip, pieces=tuple(dropwhile(lambda piece: piece[1] == math.inf, clip.pieces)))
 
 
 def placed(level: Level, window: ColumnWindow, width: int) -> Level | None:

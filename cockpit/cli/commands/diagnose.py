@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cockpit.cli.attached_runs import refuse_diagnose
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control, number
@@ -33,9 +34,10 @@ class Instruments:
 def run_diagnose(arguments: argparse.Namespace, instruments: Instruments) -> int:
     """Print the diagnosis; return 0 if the replay agrees with the record, and after an ablation, else 1.
 
-    Raises UserError if the run, its evidence or the checkpoint is missing or unreadable.
+    Raises UserError if the run, its evidence or the checkpoint is missing or unreadable, or the run is attached.
     """
     run_dir = find_run(arguments.runs_dir, arguments.run)
+    refuse_diagnose(run_dir)
     return (_ablate if arguments.ablate else _replay)(run_dir, arguments, instruments)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from cockpit.cli.attached_runs import refuse_redrive
 from cockpit.cli.output import print_json, print_lines
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control
@@ -19,9 +20,10 @@ from engine.protocol.codec import to_json
 def run_redrive(arguments: argparse.Namespace, redrive: Callable[[ReproductionRequest], ReproductionReport]) -> int:
     """Print the comparison; return 0 if trace and weights are bit-identical, else 1.
 
-    Raises UserError if the run does not exist, has not ended, or its journal lacks what a reproduction needs.
+    Raises UserError if the run does not exist, is attached, has not ended, or its journal lacks what is needed.
     """
     run_dir = find_run(arguments.runs_dir, arguments.run)
+    refuse_redrive(run_dir)
     complain(escape_control(f"driving {run_dir.name} again ..."))
     report = redrive(ReproductionRequest(run_dir, arguments.runs_dir, arguments.run_name))
     if arguments.json:

@@ -56,7 +56,9 @@ def _row(path: Path, status: dict[str, Json]) -> list[str]:
     return [
         escape_control(path.name),
         str(status["state"]),
-        *(str(status.get(key, "-")) for key in ("step", "total_steps", "phase")),
+        str(status.get("step", "-")),
+        str(status.get("total_steps") or "-"),
+        "-" if status.get("attached") else str(status.get("phase", "-")),
         number(best) if isinstance(best, float) else "-",
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if (started := started_at(path)) else "-",
     ]

@@ -18,8 +18,9 @@ from cockpit.text.next_steps import command_for
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.sessions import WriterSession
-from engine.outputs.fault_report import folders_of
-from engine.protocol.codec import Json
+from engine.journal.task_meta import ATTACHED, attached_of
+from engine.outputs.fault_report import REPORT_TEXT, folders_of
+from engine.protocol.codec import Json, to_json
 from engine.protocol.events import Activity, RunFailed, RunFinished
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_to_json
@@ -51,6 +52,7 @@ def read_status(path: Path) -> dict[str, Json]:
         if activity in _OVER and not reason:
             reason = _ending(reader)
         alerts = num_incidents(reader.events())
+        attached = attached_of(reader.meta(ATTACHED))
     head: dict[str, Json] = {
         "run": path.name,
         "state": activity.value,
@@ -59,6 +61,7 @@ def read_status(path: Path) -> dict[str, Json]:
         "pid": None if session is None else session.pid,
         "heartbeat_age": None if session is None else round(session.age, 3),
         "started": None if session is None else session.started,
+        "attached": None if attached is None else to_json(attached),
     }
     rest = state_to_json(state)
     del rest["activity"]
@@ -128,8 +131,9 @@ def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> It
     else:
         yield from way_on(outcome) if outcome is not None else ()
         yield f"what happened: {command_for(path, 'events', '--tail', '20')}"
-    if folders_of(path):
-        yield f"what broke: {command_for(path, 'diagnose')}"
+    if folders := folders_of(path):
+        is_attached = outcome is not None and outcome.attached is not None
+        yield f"what broke: {folders[-1] / REPORT_TEXT if is_attached else command_for(path, 'diagnose')}"
 
 
 def _wrapped(line: str) -> list[str]:

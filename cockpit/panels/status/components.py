@@ -81,7 +81,7 @@ class ComponentsPanel(TitledLinePanel):
             return [Content.styled("nothing to switch before the run has begun", LABEL)]
         spec = session.state.spec
         if not spec.components:
-            return [Content.styled(f"the task has no {plural(spec.component_noun)} to switch", LABEL)]
+            return [Content.styled(f"no {plural(spec.component_noun)} to switch", LABEL)]
         used = _KEY + _NAME + sum(size for _, size in _HEADINGS)
         spark = min(_SPARK, max(width - used, 0)) if width >= _WIDE else min(width - 4, 12)
         rows = self._rows(session, session.state, spark)

@@ -107,7 +107,8 @@ class Header(LinePanel):
         elif len(state.spec.phases) > 1:
             yield part("phase", str(state.phase), rank=1)
             yield part("", phase_title(state).partition(" ")[2], LABEL, rank=3)
-        yield part("epoch", str(state.epoch + 1), rank=2)
+        if state.spec.knows_data:
+            yield part("epoch", str(state.epoch + 1), rank=2)
         yield part("on", escape_control(state.device) or "-", LABEL, rank=4)
         for word, now, then in (
             ("guardian", state.guardian, soon.guardian),

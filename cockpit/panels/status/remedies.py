@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,9 @@ from engine.protocol.task_spec import TaskSpec
 
 VERY_LOW_LR: Final = 1e-6
 """The learning rate for a run that is still unstable."""
+
+_FIRST_CLIP: Final = 1.0
+"""The first bound on the gradient norm of a run without a clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +193,8 @@ def _adam() -> Sequence[Remedy]:
 
 
 def _tighter_clip(state: RunState) -> Sequence[Remedy]:
-    half = state.gradient_clip / 2
-    return (Remedy(f"clip the gradient at {number(half, 3)}", c.SetGradientClip(half)),)
+    bound = state.gradient_clip / 2 if state.gradient_clip < math.inf else _FIRST_CLIP
+    return (Remedy(f"clip the gradient at {number(bound, 3)}", c.SetGradientClip(bound)),)
 
 
 def _back(state: RunState) -> Sequence[Remedy]:

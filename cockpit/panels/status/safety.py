@@ -16,7 +16,7 @@ from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import duration, escape_control, number
 from engine.journal.reader import Entry
 from engine.protocol import events as e
-from engine.protocol.commands import Rollback, SetGuardian
+from engine.protocol.commands import ExcludeSamples, Rollback, SetGuardian
 from engine.protocol.state import RunState
 
 _TWO_COLUMNS: Final = 92
@@ -70,13 +70,16 @@ class SafetyPanel(TitledLinePanel):
         yield "spikes", _count(state.spikes, WARN) + self._last("spike")
         yield "clipped", self._clipped(session, state)
         yield "loss clamps", _count(state.clamp_hits, WARN)
-        yield "guardian rollbacks", _count(state.rollbacks, WARN) + self._last("rollback")
+        if not state.spec.why_unsupported(Rollback.op) or state.rollbacks:
+            yield "guardian rollbacks", _count(state.rollbacks, WARN) + self._last("rollback")
         yield "last good", self._checkpoint(session, state, state.good_checkpoint, "good")
         yield "last checkpoint", self._checkpoint(session, state, state.last_checkpoint, "saved")
         yield "last fault", self._fault(state)
-        yield "excluded samples", _count(len(state.excluded_samples), WARN)
-        yield "unusable files", _count(state.rejected_samples, WARN)
-        yield "data wait", _data_wait(session)
+        if not state.spec.why_unsupported(ExcludeSamples.op):
+            yield "excluded samples", _count(len(state.excluded_samples), WARN)
+            yield "unusable files", _count(state.rejected_samples, WARN)
+        if state.spec.knows_data:
+            yield "data wait", _data_wait(session)
         yield "disk", self._disk()
 
     def _guardian(self, state: RunState, soon: RunState) -> Content:
@@ -98,7 +101,7 @@ class SafetyPanel(TitledLinePanel):
         )
         threshold = session.history.newest("clip/threshold")
         bound = min(state.gradient_clip, threshold) if threshold is not None else state.gradient_clip
-        return share + Content.styled(f", at {number(bound, 3)}", LABEL)
+        return share + Content.styled(", the clip is off" if bound == math.inf else f", at {number(bound, 3)}", LABEL)
 
     def _checkpoint(self, session: Session, state: RunState, name: str, remembered: str) -> Content:
         """Return the file and the work since then: in steps, and in time at the present pace."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,9 @@ class _Supervised:
         name = Path(self._program.command.name)
         state = RunState(
             run=self._program.directory.name,
-            spec=TaskSpec(name=name.stem, phases=(Phase("training"),), unsupported=NO_LINE.unsupported()),
+            spec=TaskSpec(
+                name=name.stem, phases=(Phase("training"),), unsupported=NO_LINE.unsupported(), knows_data=False
+            ),
             gradient_clip=math.inf,
             optimizer="",
             guardian=False,
@@ -184,10 +187,7 @@ class _Supervised:
             spec = self._run.spec
             known = {one.op for one in spec.unsupported}
             more = tuple(one for one in SEVERAL_RANKS if one.op not in known)
-            described = TaskSpec(
-                name=spec.name, phases=spec.phases, metrics=spec.metrics, unsupported=(*spec.unsupported, *more)
-            )
-            self._run.record(e.TaskDescribed(described))
+            self._run.record(e.TaskDescribed(replace(spec, unsupported=(*spec.unsupported, *more))))
 
     def _ask(self) -> None:
         """Ask the program to hold at its next step boundary."""

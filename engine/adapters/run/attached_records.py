@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +94,7 @@ class AttachedRecords:
             names = {**({} if loss is None else {"loss": loss}), **metrics}
             row = {f"val/{name}": value for name, value in names.items()}
             self.recorder.record_validation(self.live.progress, tuple(row), tuple(row.values()))
-            summary = e.ValidationCompleted(math.nan if loss is None else loss, dict(metrics), seconds)
+            summary = e.ValidationCompleted(loss, dict(metrics), seconds)
             (record or self.recorder.record_event)(summary)
             self.memory.note_validation(summary, self.recorder.state.spec.score)
             return self.recorder.state.best_score != before

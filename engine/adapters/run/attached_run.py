@@ -245,6 +245,7 @@ class AttachedRun(AttachedRecords):
         is_skipped = reading.update.is_skipped
         if is_skipped or self._left is not None:
             self.settle()
+            self._attention |= self.commands.is_proposed
         if self._left is not None:
             self._count_down()
         return is_skipped

@@ -46,4 +46,7 @@ def length_of(loader: object) -> int:
 
 
 def on_host(value: float | Tensor) -> float | Tensor:
-    return float(value) if isinstance(value, Tensor) and value.device.type == "cpu" else value
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach()  # a logged number may have a graph, which must not live on
+    return float(value) if value.device.type == "cpu" else value

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from engine.forensics.remedies import remedy_of
 from engine.journal.disk.run_dir import FORENSICS
 from engine.outputs.fault_report import (
+    NOT_REPLAYED,
     REPORT_JSON,
     REPORT_TEXT,
+    VANISHED,
     Fault,
     ForensicReport,
     folder_name,
@@ -18,10 +19,12 @@ from engine.outputs.fault_report import (
     report_text,
     sentence,
 )
+from engine.protocol.commands import Rollback
 from engine.protocol.events import AlertRaised, FaultNamed
 from engine.protocol.state import RunState
 
 _MOST_REPORTS: Final = 20
+_GENTLER: Final = "lower the learning rate, or clip the gradient norm"
 
 
 def record_of(
@@ -33,7 +36,7 @@ def record_of(
         time=time.time(),
         seconds=seconds,
         fault=fault,
-        remedy=remedy_of(fault, state.spec),
+        remedy=_remedy(fault, state),
         loss=float("nan") if state.loss is None else state.loss,
         grad_norm=float("nan") if state.grad_norm is None else state.grad_norm,
         learning_rate=state.lr,
@@ -69,6 +72,21 @@ def record_of(
         at_step=step,
     )
     return named, alert
+
+
+def _remedy(fault: Fault, state: RunState) -> str:
+    """Return what to do about the fault, as far as a foreign training can do it."""
+    if fault.verdict == VANISHED:
+        return (
+            "look for what differs in a repetition: counters and files of the loop, or an operation that is not exact"
+        )
+    if fault.verdict == NOT_REPLAYED:
+        return _GENTLER
+    if fault.direction == "input":
+        return "look at this batch: the loader returned it so; leave such samples out, or make them finite"
+    if fault.direction in ("weight", "moment") and not state.spec.why_unsupported(Rollback.op):
+        return "roll back to the last good checkpoint"
+    return _GENTLER
 
 
 def _written(run_dir: Path, report: ForensicReport) -> str:

@@ -9,20 +9,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
+from engine.adapters.capabilities import resume_of
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hold_run, start_over
-from engine.journal.task_meta import TASK
+from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, TASK, Attached
 from engine.journal.writer import JournalWriter
+from engine.protocol.codec import to_json
 from engine.protocol.state import RunState
 from engine.protocol.wire import spec_to_json
 from engine.runtime.recorder import RunRecorder
-
-ATTACHED: Final = "attached"
-"""The journal's key for the adapter and the program of an attached run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,9 @@ def open_files(directory: Path, state: RunState, described: Mapping[str, Any], *
         files.callback(recorder.close)
         recorder.start_from(state)
         journal.set_meta(TASK, spec_to_json(state.spec))
-        journal.set_meta(ATTACHED, {"adapter": described["adapter"], "program": described["program"]})
+        journal.set_meta(HAS_PREVIEWS, False)
+        adapter, program = described["adapter"], described["program"]
+        journal.set_meta(ATTACHED, to_json(Attached(adapter, program, resume_of(adapter, program))))
         _save_config(directory, described)
         return OpenFiles(recorder, log, files.pop_all())
 
@@ -107,4 +108,5 @@ def plain(value: Any) -> Any:
 
 def program_of() -> str:
     """Return the name of the running program, such as 'train.py'."""
-    return Path(sys.argv[0]).name or "an interactive session"
+    name = Path(sys.argv[0]).name
+    return name if name not in ("", "-c") else "an interactive session"

@@ -17,7 +17,7 @@ from engine.supervision.run_memory import RunMemory
 
 _RAW: Final = "loss_raw/"
 _NON_FINITE: Final = "non-finite step"
-_REMEDY: Final = "lower the learning rate (to 1e-6), clip the gradient norm, or accumulate gradients"
+_REMEDY: Final = "lower the learning rate, or clip the gradient norm"
 
 
 class StepRecords:
@@ -52,6 +52,8 @@ class StepRecords:
         if not reading.samples:
             del metrics["samples_per_second"]
         recorder, watch = self._recorder, self._memory.watch
+        if not recorder.state.spec.knows_data:
+            del metrics["data_wait"]
         recorder.record_step(reading.number, reading.progress, tuple(metrics), tuple(metrics.values()))
         observed = watch.observe(reading.number, metrics, recorder.state, seconds=reading.seconds)
         rate = reading.samples / reading.seconds

@@ -142,18 +142,6 @@ def test_a_run_that_ends_while_somebody_waits_refuses(call: Call, steered: Journ
     assert (code, printed) == (1, "refused at step 120: the run ended before it read this\n")
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ("lower-lr 0.5", 0, "would be applied at step 120: learning rate 1.00e-03 -> 5.00e-04 (before 0.001, after"),
-        ("set-batch-size 9999", 0, "would be clamped at step 120: batch size 2 -> 1024 (before 2, after 1024): "),
-        ("set-knob tau 1.5", 0, "would be applied at step 120: tau 0.7 -> 1.5"),
-        ("set-knob ta 1.5", 1, "would be refused at step 120: no knob is called 'ta'; did you mean 'tau'?"),
-        ("resume", 1, "would be refused at step 120: not paused"),
-        ("enable sharpen", 1, "would be refused at step 120: no refinement is called 'sharpen'"),
-        ("promote --force", 0, "would be applied at step 120: phase 1 -> 2"),
-    ],
-)
 def test_knobs_are_set_by_name(call: Call, steered: JournalWriter) -> None:
     with engine(steered) as arrived:
         assert call("send", "live", "set-knob", "tau", "9", "--wait")[1].startswith(
@@ -169,6 +157,18 @@ def test_knobs_are_set_by_name(call: Call, steered: JournalWriter) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("lower-lr 0.5", 0, "would be applied at step 120: learning rate 1.00e-03 -> 5.00e-04 (before 0.001, after"),
+        ("set-batch-size 9999", 0, "would be clamped at step 120: batch size 2 -> 1024 (before 2, after 1024): "),
+        ("set-knob tau 1.5", 0, "would be applied at step 120: tau 0.7 -> 1.5"),
+        ("set-knob ta 1.5", 1, "would be refused at step 120: no knob is called 'ta'; did you mean 'tau'?"),
+        ("resume", 1, "would be refused at step 120: not paused"),
+        ("enable sharpen", 1, "would be refused at step 120: no refinement is called 'sharpen'"),
+        ("promote --force", 0, "would be applied at step 120: phase 1 -> 2"),
+    ],
+)
 def test_a_dry_run_foretells_and_sends_nothing(
     call: Call, steered: JournalWriter, words: str, code: int, said: str
 ) -> None:

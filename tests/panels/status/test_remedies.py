@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -145,3 +146,13 @@ def test_halving_the_rate_is_always_among_them_and_none_is_impossible(kind):
 
 def test_a_run_that_is_over_has_no_remedies():
     assert commands(alert("exploding module"), state=replace(STATE, activity=Activity.FAILED)) == []
+
+
+def test_a_run_without_a_clip_is_given_one():
+    state = replace(STATE, gradient_clip=math.inf)
+    clips = [
+        one
+        for one in commands(alert("exploding module", module="unet"), state=state)
+        if isinstance(one, c.SetGradientClip)
+    ]
+    assert clips == [c.SetGradientClip(1.0)]

@@ -1,0 +1,49 @@
+"""Refuse what only a run of a task can do, for an attached run: its code is a program that the engine cannot call."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from cockpit.text.next_steps import command_for
+from engine.errors import UserError
+from engine.journal.disk.run_dir import has_journal
+from engine.journal.reader import JournalReader
+from engine.journal.task_meta import ATTACHED, Attached, attached_of
+from engine.protocol.command_syntax import program_name
+
+
+def refuse_resume(run_dir: Path) -> None:
+    """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
+    if (attached := _attached(run_dir)) is not None:
+        again = attached.resume or f"begin a new run: {program_name()} run {attached.program}"
+        raise UserError(f"--resume cannot start {attached.program}, which trained {run_dir.name}: {again}")
+
+
+def refuse_redrive(run_dir: Path) -> None:
+    """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
+    if (attached := _attached(run_dir)) is not None:
+        raise UserError(
+            f"redrive reproduces tasks, and {run_dir.name} was trained by {attached.program}: start the program again "
+            "under another name, and compare the two with metrics"
+        )
+
+
+def refuse_diagnose(run_dir: Path) -> None:
+    """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
+    if (attached := _attached(run_dir)) is not None:
+        raise UserError(
+            f"diagnose repeats steps of tasks, and {run_dir.name} was trained by {attached.program}: what was found "
+            f"while it trained is listed by {command_for(run_dir, 'events')}"
+        )
+
+
+def _attached(run_dir: Path) -> Attached | None:
+    """Return the program of an attached run; `None` for a run of a task, or without a journal that can be read."""
+    if not has_journal(run_dir):
+        return None
+    try:
+        with closing(JournalReader(run_dir)) as reader:
+            return attached_of(reader.meta(ATTACHED))
+    except UserError:
+        return None
