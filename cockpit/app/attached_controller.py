@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-from cockpit.app.controller import OTHER_RUN_ACTIONS, SessionController
+from cockpit.app.controller import SessionController
 from cockpit.preferences.settings import ATTACH_LOG
 from cockpit.session.session import SessionUpdate
 
@@ -20,6 +21,7 @@ class AttachedController(SessionController):
     """Shows the end of the run that the journal tells, and hides it when the run goes on."""
 
     LOG_NAME: ClassVar[str] = ATTACH_LOG
+    NOT_HERE: ClassVar[Mapping[str, str]] = {}
 
     def poll(self) -> SessionUpdate:
         """Read the journal and update the screen."""
@@ -41,7 +43,3 @@ class AttachedController(SessionController):
     def _settle(self) -> None:
         """Leave collections as they are: there is no training to delay, and the screens of other runs are garbage."""
         self._is_settled = True
-
-    def _without_effect(self) -> dict[str, str]:
-        found = super()._without_effect()
-        return {action: reason for action, reason in found.items() if action not in OTHER_RUN_ACTIONS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
-from cockpit.dialogs.action_table import ACTIONS, unsupported
+from cockpit.dialogs.action_table import without_effect
 from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
@@ -45,8 +45,6 @@ _MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "curso
 
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
-OTHER_RUN_ACTIONS: Final = ("previous_run", "next_run")
-
 _NO_OTHER_RUN: Final = "not on this screen: it belongs to its training; `attach` opens another one"
 
 
@@ -58,6 +56,8 @@ class SessionController:
 
     LOG_NAME: ClassVar[str] = "console.log"
     """Name of the file with the tracebacks of the screen's faults."""
+    NOT_HERE: ClassVar[Mapping[str, str]] = dict.fromkeys(("previous_run", "next_run"), _NO_OTHER_RUN)
+    """Actions that such a screen does not have, each with the reason."""
 
     def __init__(
         self,
@@ -130,8 +130,8 @@ class SessionController:
             self._screenshot()
         elif action == "acknowledge":
             self._acknowledge()
-        elif action in OTHER_RUN_ACTIONS:
-            self.screen.notify(_NO_OTHER_RUN, severity="warning", markup=False)
+        elif action in self.NOT_HERE:
+            self.screen.notify(self.NOT_HERE[action], severity="warning", markup=False)
         elif action in _CHART_ACTIONS:
             self._on_charts(action)
 
@@ -226,7 +226,8 @@ class SessionController:
         )
 
     def _open(self, action: str) -> None:
-        keys, without = keys_for(self._settings.keys, self.session.spec), self._without_effect()
+        keys = keys_for(self._settings.keys, self.session.spec)
+        without = {**self.NOT_HERE, **without_effect(self.session)}
         match action:
             case "help":
                 self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys, without))
@@ -240,16 +241,6 @@ class SessionController:
                     dispatch=self._dispatch,
                 )
                 self.screen.app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
-
-    def _without_effect(self) -> dict[str, str]:
-        """Return the actions that have no effect at present, each with the reason."""
-        never = {action: f"not in this run: {reason}" for action, reason in unsupported(self.session.spec).items()}
-        now = f"not now: {refusal}" if (refusal := self.session.refusal) else ""
-        return {
-            **dict.fromkeys(OTHER_RUN_ACTIONS, _NO_OTHER_RUN),
-            **dict.fromkeys(ACTIONS if now and self.session.state is not None else (), now),
-            **never,
-        }
 
     def _acknowledge(self) -> None:
         if self.screen.banner.acknowledge() is None:
