@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cockpit.text.next_steps import command_for
 from engine.errors import UserError
-from engine.journal.disk.run_dir import has_journal
+from engine.journal.disk.run_dir import has_journal, recorded_config
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import ATTACHED, Attached, attached_of
+from engine.journal.task_meta import ATTACHED, RECORDED_FROM, Attached, attached_of
 from engine.protocol.command_syntax import program_name
 
 
@@ -39,11 +39,15 @@ def refuse_diagnose(run_dir: Path) -> None:
 
 
 def _attached(run_dir: Path) -> Attached | None:
-    """Return the program of an attached run; `None` for a run of a task, or without a journal that can be read."""
-    if not has_journal(run_dir):
-        return None
+    """Return the program of an attached run; `None` for a run of a task, or without a journal that can be read.
+
+    The configuration is looked at first: opening a journal may write to its files, and a refusal leaves a run as it is.
+    """
     try:
+        text = recorded_config(run_dir).read_text(encoding="utf-8", errors="replace")
+        if not text.startswith(RECORDED_FROM) or not has_journal(run_dir):
+            return None
         with closing(JournalReader(run_dir)) as reader:
             return attached_of(reader.meta(ATTACHED))
-    except UserError:
+    except (OSError, UserError):
         return None

@@ -27,6 +27,10 @@ ATTACHED: Final = "attached"
 """The key of `Attached` in the meta table; absent for a run of a task."""
 
 
+RECORDED_FROM: Final = "# Recorded from "
+"""The first words of an attached run's configuration file, which is the program's and not a task's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attached:
     """The adapter and the program of an attached run. `resume` is how the run goes on; empty if it cannot."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -12,7 +14,9 @@ import torch
 from torch import nn
 
 import main
+from cockpit import Cockpit
 from engine.adapters.capabilities import ADAPTERS
+from engine.adapters.loop_options import LoopOptions
 from engine.adapters.run import settings
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
@@ -84,6 +88,14 @@ def test_the_five_lines_of_the_readme_are_those_of_the_page_and_train() -> None:
     exec(compile(code, "README.md", "exec"), names)
     state = state_of("my-run")
     assert state.step == 30 and state.spec.term_names == ("cross_entropy",)
+
+
+def test_every_member_and_option_of_the_cockpit_is_explained() -> None:
+    text = (ROOT / "cockpit/docs/own-loop.md").read_text(encoding="utf-8")
+    members = {name for name in dir(Cockpit) if not name.startswith("_")}
+    options = {field.name for field in dataclasses.fields(LoopOptions)}
+    assert "validated" in members and "scaler" in options
+    assert [name for name in members | options if not re.search(rf"`{name}\b", text)] == []
 
 
 def test_the_table_of_abilities_knows_the_op_of_each_word() -> None:

@@ -16,7 +16,7 @@ import yaml
 from engine.adapters.capabilities import resume_of
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hold_run, start_over
-from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, TASK, Attached
+from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, RECORDED_FROM, TASK, Attached
 from engine.journal.writer import JournalWriter
 from engine.protocol.codec import to_json
 from engine.protocol.state import RunState
@@ -82,7 +82,7 @@ def _log_to(path: Path, files: ExitStack) -> logging.Logger:
 
 def _save_config(directory: Path, described: Mapping[str, Any]) -> None:
     """Write the user's configuration as plain YAML. Raises UserError if writing fails."""
-    head = f"# Recorded from {described['program']}, which trained this run.\n"
+    head = f"{RECORDED_FROM}{described['program']}, which trained this run.\n"
     text = yaml.safe_dump(plain(described["config"]), sort_keys=False, allow_unicode=True)
     try:
         (directory / CONFIG_FILE).write_text(head + text, encoding="utf-8")
