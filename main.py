@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
-from cockpit.terminal.terminal import why_no_screen
+from cockpit.terminal.terminal import Terminal, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
@@ -37,8 +37,10 @@ from engine.journal.disk.run_dir import (
     create_run,
     discard_run,
     find_run,
+    has_journal,
     recorded_config,
 )
+from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
@@ -60,10 +62,9 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
         if arguments.command in ("diagnose", "redrive"):
             unwind_on_signals()
-        if arguments.command == "diagnose":
-            return diagnose(arguments)
-        if arguments.command == "redrive":
-            return redrive(arguments)
+            return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
+        if arguments.command == "attach":
+            return attach(arguments)
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
@@ -343,6 +344,29 @@ def _sum_up(directory: Path) -> None:
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     ConsoleReporter(directory, quiet=True).stop()
+
+
+def attach(arguments: Namespace) -> int:
+    """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
+    directory = find_run(arguments.runs_dir, arguments.run)
+    if reason := why_no_screen():
+        instead = f"{program_name()} events {directory.name} --follow"
+        raise UserError(f"{reason}: without a screen `{instead}` follows a run")
+    if not has_journal(directory):
+        raise UserError(
+            f"the journal of {directory.name!r} is gone: --resume {directory.name} continues from its checkpoints"
+        )
+    with _imports_only():
+        from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
+        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
+
+    settings, can_steer = load_settings(settings_file()), not arguments.read_only
+
+    def open_app(terminal: Terminal) -> AttachedApp:
+        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer)
+
+    return run_attached(open_app, attach_log())
 
 
 def redrive(arguments: Namespace) -> int:

@@ -131,21 +131,21 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         gc.enable()
 
     def _open(self) -> None:
-        if isinstance(self._source, Path):
-            # Importing numpy takes longer than the whole first frame.
-            from cockpit.session.session import Session  # noqa: PLC0415
-
-            session = Session(self._source, awaits_start=self._quit_handling.awaits_start)
-            self.push_screen(self._furnish(session).screen)
+        if self._controller is None:
+            self.push_screen(self._furnish(self._source).screen)
         if self._controller is not None:
             self._quit_handling.begin(self._controller)
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
         self._quit_handling.answer()
         self._poll()  # so that the main screen's first picture has charts in it
 
-    def _furnish(self, session: Session) -> SessionController:
-        from cockpit.app.controller import SessionController  # noqa: PLC0415 - as above
+    def _furnish(self, source: Session | Path) -> SessionController:
+        # Importing numpy takes longer than the whole first frame.
+        from cockpit.app.controller import SessionController  # noqa: PLC0415
+        from cockpit.session.session import Session  # noqa: PLC0415
 
+        awaits_start = self._quit_handling.awaits_start
+        session = Session(source, awaits_start=awaits_start) if isinstance(source, Path) else source
         self._controller = SessionController(session, self.settings, opener=self, dispatch=self.action_dispatch)
         return self._controller
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
-from cockpit.dialogs.action_table import unsupported
+from cockpit.dialogs.action_table import without_effect
 from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
 from cockpit.preferences.first_run import is_first_time, remember
@@ -45,6 +45,8 @@ _MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "curso
 
 _ENDS_HINT: Final = ("help", "key_map", "palette")
 
+_NO_OTHER_RUN: Final = "not on this screen: it belongs to its training; `attach` opens another one"
+
 
 class SessionController:
     """Connects a session with its main screen.
@@ -52,8 +54,18 @@ class SessionController:
     `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app.
     """
 
+    LOG_NAME: ClassVar[str] = "console.log"
+    """Name of the file with the tracebacks of the screen's faults."""
+    NOT_HERE: ClassVar[Mapping[str, str]] = dict.fromkeys(("previous_run", "next_run"), _NO_OTHER_RUN)
+    """Actions that such a screen does not have, each with the reason."""
+
     def __init__(
-        self, session: Session, settings: Settings, *, opener: Opener, dispatch: Callable[[str], None]
+        self,
+        session: Session,
+        settings: Settings,
+        *,
+        opener: Opener,
+        dispatch: Callable[[str], None],
     ) -> None:
         self.session = session
         self.steering = ActionDispatcher(session, opener)
@@ -118,6 +130,8 @@ class SessionController:
             self._screenshot()
         elif action == "acknowledge":
             self._acknowledge()
+        elif action in self.NOT_HERE:
+            self.screen.notify(self.NOT_HERE[action], severity="warning", markup=False)
         elif action in _CHART_ACTIONS:
             self._on_charts(action)
 
@@ -205,14 +219,15 @@ class SessionController:
         if part is not None:
             self.screen.switch_off(part, told(error))
         self.screen.notify(
-            f"{escape_control(told(error))}; console.log has the traceback. The training goes on.",
+            f"{escape_control(told(error))}; {self.LOG_NAME} has the traceback. The training goes on.",
             title=f"! A fault in the screen: {part.TITLE if part else 'noted'}",
             severity="error",
             markup=False,
         )
 
     def _open(self, action: str) -> None:
-        keys, without = keys_for(self._settings.keys, self.session.spec), unsupported(self.session.spec)
+        keys = keys_for(self._settings.keys, self.session.spec)
+        without = {**self.NOT_HERE, **without_effect(self.session)}
         match action:
             case "help":
                 self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys, without))

@@ -1,4 +1,4 @@
-"""Run the app over a training: signals, fallback to the console, and the exit code."""
+"""Run the app over a training or on another run: signals, fallback to the console, and the exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -48,6 +48,28 @@ def run_on_screen(directory: Path, training: TrainingHandle, settings: Settings,
                 return _follow_on_console(directory, training)
             training.start()  # one that is to go on without a screen may not have begun
             return _wait(training)
+
+
+def run_attached(open_app: Callable[[Terminal], CockpitApp], log: Path) -> int:
+    """Run the app that `open_app` opens on a run of another process until it is left; return the exit code.
+
+    Signals end the screen and do not reach the run. Output of this process goes to the file `log`.
+    """
+    terminal = Terminal(log)
+    signals = _Signals(None, terminal, keep_running=True)
+    with signals, terminal:
+        app = signals.app = open_app(terminal)
+        faulthandler.enable(2)
+        with _polite_switching():
+            _run(app)
+        if signals.hung_up:
+            terminal.leave_to_log()
+        else:
+            terminal.release()
+    if app.gave_up and not signals.hung_up:
+        complain(f"the screen failed (see {log}); the run is not affected")
+        return 1
+    return 0
 
 
 @contextmanager
@@ -95,10 +117,11 @@ def _wait(training: TrainingHandle) -> RunResult:
 class _Signals:
     """Handles SIGINT, SIGTERM and SIGHUP from before there is a screen until after it. For the main thread.
 
-    What was ignored when the process started stays ignored, but that a closed terminal ends the screen.
+    What was ignored when the process started stays ignored, but that a closed terminal ends the screen. `training` is
+    stopped; it is None for a screen on a run of another process.
     """
 
-    def __init__(self, training: TrainingHandle, terminal: Terminal, *, keep_running: bool) -> None:
+    def __init__(self, training: TrainingHandle | None, terminal: Terminal, *, keep_running: bool) -> None:
         self.hung_up = False
         self.app: CockpitApp | None = None
         self._training = training
@@ -122,7 +145,8 @@ class _Signals:
             self.hung_up = True
         if number == signal.SIGINT:
             self._count_interrupt()
-        if number != signal.SIGHUP or not (self._keep_running or self._ignores_hang_up):
+        goes_on = number == signal.SIGHUP and (self._keep_running or self._ignores_hang_up)
+        if self._training is not None and not goes_on:
             self._training.stop(number)
         if self.app is not None:
             self.app.signalled(number)

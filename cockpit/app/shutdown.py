@@ -23,6 +23,7 @@ class Shutdown:
         self._is_leaving = False
         self._heard: deque[int] = deque()
         self._was_asked = False
+        self._was_interrupted = False
 
     @property
     def awaits_start(self) -> bool:
@@ -66,7 +67,15 @@ class Shutdown:
             self._wait()
 
     def interrupt(self) -> None:
-        """Handle Ctrl+C: the first asks, the second confirms, the third ends the process."""
+        """Handle Ctrl+C: the first asks, the second confirms, the third ends the process.
+
+        If no training would end, the second leaves.
+        """
+        if self._training is None and self._controller is not None and not self._was_interrupted:
+            self._was_interrupted = True
+            said = "ctrl+c again leaves the screen; the run is not affected"
+            self._controller.screen.notify(said, markup=False)
+            return
         if self._is_leaving and self._ending is None:
             for _ in range(2):  # the first one alone would only ask for the checkpoint again
                 signal.raise_signal(signal.SIGINT)

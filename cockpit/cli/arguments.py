@@ -26,6 +26,7 @@ without a command, train:
   main.py --no-ui --resume latest                  continue the run that was started last
 
 watch and steer from another terminal:
+  main.py attach latest                            open the screen on the run; q leaves it, the run goes on
   main.py status latest --json
   main.py metrics latest --keys loss/total,val/loss --csv
   main.py send latest lower-lr 0.5 --wait
@@ -191,6 +192,8 @@ def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None: 
 
 
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
+    attach = _reader(commands, "attach", "open the screen on a run of any process, live or ended")
+    attach.add_argument("--read-only", action="store_true", help="only watch: the screen sends no command")
     status = _reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")
     metrics = _reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")

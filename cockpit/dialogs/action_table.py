@@ -195,6 +195,14 @@ def refusal(action: str, session: Session) -> str:
     return session.refusal or unsupported(session.spec).get(action, "")
 
 
+def without_effect(session: Session) -> dict[str, str]:
+    """Return the actions that can do nothing at present, each with the reason and whether it is one for ever."""
+    never = {action: f"not in this run: {reason}" for action, reason in unsupported(session.spec).items()}
+    if session.state is None or not (reason := session.refusal):
+        return never
+    return {**dict.fromkeys(ACTIONS, f"not now: {reason}"), **never}
+
+
 def effect(action: str, session: Session, situation: Situation | None = None) -> Effect:
     """Return what `action` would do now. Raises KeyError for one that does not steer."""
     if reason := refusal(action, session):

@@ -112,6 +112,8 @@ _APP: Final = (
     KeyBinding("palette", ("ctrl+p", ":"), "palette", "find an action by its name", "app"),
     KeyBinding("theme", ("t",), "theme", "switch to the next theme: dark, light and others", "app"),
     KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG in the run directory", "app"),
+    KeyBinding("previous_run", ("<",), "previous run", "go to the run above this one in the list of runs", "app"),
+    KeyBinding("next_run", (">",), "next run", "go to the run below this one in the list of runs", "app"),
     KeyBinding("quit", ("q",), "quit", "stop the run with a checkpoint, or cancel", "app", True),
 )
 
@@ -138,6 +140,14 @@ _SHORT_NAMES: Final = {
     "plus_sign": "plus",
     "low_line": "underscore",
 }
+
+
+def attached_keys(keys: Iterable[KeyBinding]) -> tuple[KeyBinding, ...]:
+    """Return the table for a screen that is attached to a run: to quit is to leave."""
+    return tuple(
+        replace(key, label="leave", help="leave the screen; the run goes on") if key.action == "quit" else key
+        for key in keys
+    )
 
 
 def keys_for(keys: Iterable[KeyBinding], spec: TaskSpec) -> tuple[KeyBinding, ...]:

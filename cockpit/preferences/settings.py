@@ -17,6 +17,7 @@ Notifications = Literal["off", "osc9", "osc777"]
 
 FOLDER: Final = "training-cockpit"
 SETTINGS_FILE: Final = "cockpit.yaml"
+ATTACH_LOG: Final = "attach.log"
 MAX_POLL_RATE: Final = 10.0
 
 
@@ -36,6 +37,19 @@ class Settings:
 def settings_file() -> Path:
     """Return the path of the settings: training-cockpit/cockpit.yaml in XDG_CONFIG_HOME, else in ~/.config."""
     return _xdg("XDG_CONFIG_HOME", ".config") / SETTINGS_FILE
+
+
+def attach_log() -> Path:
+    """Return the file for the output of attached screens, in the folder of the cockpit's state, which is created.
+
+    Return the null device if the folder cannot be written.
+    """
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(os.devnull)
+    return folder / ATTACH_LOG if os.access(folder, os.W_OK) else Path(os.devnull)
 
 
 def state_folder() -> Path:

@@ -53,7 +53,7 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
 class HelpScreen(_Pages):
     """Help for the tab `tab`: its panels by (title, text), its keys, and the manual's page.
 
-    `unsupported` are the actions that the run cannot carry out, each with the reason.
+    `unsupported` are the actions without an effect at present, each with the reason.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class HelpScreen(_Pages):
 
 
 class KeyMapScreen(_Pages):
-    """All keys by group; `unsupported` are the actions that the run cannot carry out, each with the reason."""
+    """All keys by group; `unsupported` are the actions without an effect at present, each with the reason."""
 
     def __init__(self, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__("All keys", [table(group, keys, unsupported) for group in GROUPS])
@@ -97,7 +97,7 @@ def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, st
         if key.group == group:
             where = shown(key) or "(palette)"
             reason = unsupported.get(key.action, "")
-            said = escape_control(f"{key.help} - not in this run: {reason}") if reason else key.help
+            said = escape_control(f"{key.help} - {reason}") if reason else key.help
             first, *rest = textwrap.wrap(said, _HELP_COLUMNS) or [""]
             style = _UNSUPPORTED if reason else ""
             lines.append(Content.assemble((f"  {where:<10} ", style or "$text-accent"), (first, style)))

@@ -81,6 +81,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
+        self._ending = Static(id="ending", markup=False)
         self._body = ContentSwitcher(self.charts, initial="charts", id="body")
         self.tab = "charts"
         """Name of the tab that is shown or requested."""
@@ -101,7 +102,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
                 yield VerticalScroll(*side_panels(marker), id="side", can_focus=False)
             yield self._pending
             yield self.answers
-            yield Static(id="ending", markup=False)
+            yield self._ending
             yield Static(HINT, id="hint", markup=False)
             yield self._key_bar
         yield Static(id="too-small", markup=False)
@@ -231,11 +232,13 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._off.add(panel)
 
     def say_ended(self, lines: Sequence[str], *, failed: bool = False) -> None:
-        """Show some lines about the end of the run; a low terminal gets the first ones only."""
-        ending = self.query_one("#ending", Static)
-        ending.update("\n".join(lines if self.size.height >= _ROOMY_HEIGHT else lines[:_FEW_LINES]))
-        ending.set_class(failed, "failed")
-        self.add_class("-ended")
+        """Show some lines about the end of the run, or hide them if there are none.
+
+        A low terminal gets the first ones only.
+        """
+        self._ending.update("\n".join(lines if self.app.size.height >= _ROOMY_HEIGHT else lines[:_FEW_LINES]))
+        self._ending.set_class(failed, "failed")
+        self.set_class(bool(lines), "-ended")
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""

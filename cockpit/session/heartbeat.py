@@ -10,6 +10,9 @@ from engine.journal.sessions import STALE_SECONDS, WriterSession
 
 _CHECK_SECONDS: Final = 1.0
 
+_LEFT: Final = "its process left without finishing the run"
+_GONE: Final = "its process is gone without a word"
+
 
 class Heartbeat:
     """Watches the newest session of a journal; `now` is the time of the caller's clock, in seconds."""
@@ -53,6 +56,14 @@ class Heartbeat:
         """Return whether the writer's process has ended; `False` for a silent one, which may continue."""
         return self._session is not None and (self._session.ended is not None or not self._session.process_exists())
 
+    def abandonment(self) -> str:
+        """Return how the writer's process left; empty string if it exists, or before the first one."""
+        if self._session is None:
+            return ""
+        if self._session.ended is not None:
+            return _LEFT
+        return "" if self._session.process_exists() else _GONE
+
     def age(self) -> float | None:
         """Return the seconds since the last heartbeat; `None` if none is expected."""
         return None if self._session is None or self._session.ended is not None else self._session.age
@@ -62,11 +73,11 @@ class Heartbeat:
         if self._session is None:
             return ""
         if self._session.ended is not None:
-            return "its process left without finishing the run"
+            return _LEFT
         if now - self._checked_at >= _CHECK_SECONDS:
             self._checked_at, self.is_gone = now, not self._session.process_exists()
         if self.is_gone:
-            return "its process is gone without a word"
+            return _GONE
         if self._session.age >= STALE_SECONDS:
             return f"its process has been silent for {duration(self._session.age)}"
         return ""

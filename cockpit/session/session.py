@@ -116,6 +116,7 @@ class Session(Outbox):
         self._journal = journal_file(run_dir)
         self._tail: JournalTail | None = None
         self._inode = 0
+        self._is_lost = False  # whether there was no file in the journal's place at the last look
         self._opened_at = self._retry_at = clock()
         self._troubles = Troubles()
         self._forget()
@@ -129,6 +130,17 @@ class Session(Outbox):
     def writer_has_left(self) -> bool:
         """Return whether the process that wrote the journal has ended; `False` for a silent one, and before any."""
         return self._life.has_left()
+
+    @property
+    def abandonment(self) -> str:
+        """Return how the process left that wrote an unfinished run; empty string if it may go on, or has finished."""
+        return self._life.abandonment() if self.state is not None and self.state.activity not in OVER else ""
+
+    @property
+    def refusal(self) -> str:
+        """Reason why no command can be sent, also if the process is gone that would read it; empty string if none."""
+        gone = f"the run {self.run_dir.name!r} is not running, so no process would read the command"
+        return super().refusal or (gone if self.abandonment else "")
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -207,8 +219,14 @@ class Session(Outbox):
 
         Return refusals of the commands in a file that is gone.
         """
-        if self._tail is not None and (not self._life.due(now) or _inode_of(self._journal) == self._inode):
-            return ()
+        if self._tail is not None:
+            if not (self._life.due(now) or self._is_lost):
+                return ()
+            self._is_lost = True
+            is_same_file = _inode_of(self._journal) == self._inode
+            self._is_lost = False
+            if is_same_file:
+                return ()
         former, self._tail, self._inode = self._tail, self._open(), _inode_of(self._journal)
         if former is not None:
             former.close()
@@ -315,4 +333,6 @@ def _inode_of(journal: Path) -> int:
     try:
         return os.stat(journal).st_ino
     except OSError as error:
+        if not journal.parent.exists():
+            raise UserError("cannot read the run: its directory is gone") from None
         raise UserError(f"cannot read {journal}: {error.strerror}") from None

@@ -35,6 +35,7 @@ ANSWERED_AT_ONCE = [
     ("configs", 0),
     ("configs --show tiny", 0),
     ("runs", 0),
+    ("attach latest", 2),
     ("status latest", 2),
     ("metrics latest", 2),
     ("events latest", 2),

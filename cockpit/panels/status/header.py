@@ -95,11 +95,13 @@ class Header(LinePanel):
     def _identity(self, session: Session, state: RunState, soon: RunState) -> Iterable[LinePart]:
         name = escape_control(state.run)
         yield part("", name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + self.signs.dots[:1])
-        if state.activity not in OVER:
+        if state.activity not in OVER and not session.abandonment:
             yield self._heart(session)
         yield self._activity(session, state, soon)
         if session.notice:
             yield part("", escape_control(session.notice), BAD)
+        if not session.can_steer:
+            yield part("", "read-only", LABEL, rank=3)
         if soon.phase != state.phase:
             yield LinePart(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
         elif len(state.spec.phases) > 1:
@@ -120,6 +122,8 @@ class Header(LinePanel):
         end = session.end
         if end is not None and end.word == "stopped":
             return part("", f"{self.signs.activities[Activity.STOPPING]} {end.word}", _STYLES[Activity.STOPPING])
+        if session.abandonment:
+            return part("", f"{self.signs.activities[Activity.FAILED]} {session.abandonment}", BAD)
         word = state.activity.value
         style = _STYLES[state.activity]
         text = Content.styled(f"{self.signs.activities[state.activity]} {word}", style)

@@ -14,6 +14,9 @@ from engine.journal.series import Rows
 from engine.journal.tail import JournalTail, Lineage, PointTable, StepRange
 
 ROWS_PER_CHUNK: Final = 10_000
+_HEAD_START: Final = 0.2
+"""Seconds that the newest rows are ahead: the first picture is drawn from them, and needs the processor meanwhile."""
+
 _MOST_ROOM: Final = 20_000_000
 """Slots set aside without counting the rows first; memory that is never filled costs nothing."""
 
@@ -89,6 +92,8 @@ class Backfill:
         self._thread.join()
 
     def _work(self) -> None:
+        if self._stopped.wait(_HEAD_START):
+            return
         try:
             tail = self._open_tail()
             try:

@@ -1,0 +1,44 @@
+"""`attach` without a screen: each reason not to open one is a sentence and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import main
+from engine.journal.disk.run_dir import create_run
+from tests.recorded_run import record_run
+
+
+def attach(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Attach in vain, and return the one line that is printed."""
+    assert main.main(["attach", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    return said.err
+
+
+def test_without_a_terminal_other_commands_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record_run(tmp_path / "runs" / "one", steps=20)
+    said = attach(capsys, "--runs-dir", str(tmp_path / "runs"))
+    assert "is not a terminal: without a screen `main.py events one --follow` follows a run" in said
+
+
+def test_a_run_that_does_not_exist_is_named_with_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_run(tmp_path / "runs" / "first", steps=20)
+    said = attach(capsys, "frist", "--runs-dir", str(tmp_path / "runs"))
+    assert "there is no run 'frist' in" in said and "did you mean 'first'" in said
+
+
+def test_a_run_without_a_journal_says_how_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("main.why_no_screen", lambda: "")
+    checkpoints = create_run(tmp_path / "runs", "lost") / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "step-00000010.pt").touch()
+    said = attach(capsys, "lost", "--runs-dir", str(tmp_path / "runs"))
+    assert "the journal of 'lost' is gone: --resume lost continues from its checkpoints" in said
