@@ -174,9 +174,7 @@ class Session(Outbox):
     def _forget(self) -> None:
         """Reset everything that was read: the journal is another file, or was never read."""
         self.state, self.spec = None, NO_SPEC
-        self.chance = {}
-        self.gradient_bound = None
-        self.attached = None
+        self.chance, self.gradient_bound, self.attached = {}, None, None
         self.has_previews = True
         self._version = -1
         self._state_text = StateDecoder()
