@@ -102,9 +102,7 @@ async def test_a_run_that_did_not_finish_says_how_it_ended(
         run.note(end)
     run.close()
     async with attached(run.directory) as (_, pilot):
-        text = await seen(
-            pilot, *said, "one  ", "? keys  q leave", "20/1000"
-        )
+        text = await seen(pilot, *said, "one  ", "? keys  q leave", "20/1000")
         assert "steps/s" not in text and "LR lower" not in text
 
 
