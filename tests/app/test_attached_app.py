@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @asynccontextmanager
-async def attached(run_dir: Path, *, can_steer: bool = True) -> AsyncIterator[tuple[AttachedApp, Pilot[None]]]:
+async def attached(run_dir: Path, *, can_steer: bool = True) -> AsyncGenerator[tuple[AttachedApp, Pilot[None]]]:
     app = AttachedApp(run_dir, settings=Settings(reduced_motion=True), can_steer=can_steer)
     async with app.run_test(size=(120, 40)) as pilot:
         yield app, pilot
