@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @asynccontextmanager
-async def attached(run_dir: Path, *, can_steer: bool = True) -> AsyncIterator[tuple[AttachedApp, Pilot[None]]]:
+async def attached(run_dir: Path, *, can_steer: bool = True) -> AsyncGenerator[tuple[AttachedApp, Pilot[None]]]:
     app = AttachedApp(run_dir, settings=Settings(reduced_motion=True), can_steer=can_steer)
     async with app.run_test(size=(120, 40)) as pilot:
         yield app, pilot
@@ -67,7 +67,7 @@ async def test_a_finished_run_is_read_on_every_tab_and_not_steered(tmp_path: Pat
     (run_dir / "console.log").write_text("what the program said\n", encoding="utf-8")
     (run_dir / "config.yaml").write_text("training:\n  learning_rate: 0.25\n", encoding="utf-8")
     async with attached(run_dir) as (app, pilot):
-        text = await seen(pilot, "done", "finished", "q leaves", "? keys  q leave", "redrive done")
+        text = await seen(pilot, "120/1000", "finished", "q leaves", "? keys  q leave", "redrive done")
         assert "LR lower" not in text and "checkpoint  " not in text.splitlines()[-1]
         words = {"log": "what the program said", "config": "learning_rate", "events": "finished"}
         for number, name in enumerate(TABS.values(), start=2):
@@ -102,7 +102,7 @@ async def test_a_run_that_did_not_finish_says_how_it_ended(
         run.note(end)
     run.close()
     async with attached(run.directory) as (_, pilot):
-        text = await seen(pilot, *said)
+        text = await seen(pilot, *said, "one  ", "? keys  q leave", "20/1000")
         assert "steps/s" not in text and "LR lower" not in text
 
 
