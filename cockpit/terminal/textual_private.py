@@ -79,9 +79,11 @@ class MeasuresAgain:
     own base and has no base itself: Textual takes a widget's style from its first base alone.
     """
 
-    def on_layout(self, message: Layout) -> None:
-        """Invalidate the size that was measured of the widget."""
-        message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
+    def post_message(self, message: Message) -> bool:
+        """Invalidate the measured size of a widget when it asks for a layout: later requests may replace this one."""
+        if isinstance(message, Layout):
+            message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
+        return super().post_message(message)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 
 class OpenCompositor(Compositor):
