@@ -12,7 +12,8 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain
@@ -158,3 +159,79 @@ def told(outcome: Outcome, *, brief: bool = False) -> Content:
             return Content.assemble((f"{CARE} ", "$text-warning"), describe_outcome(outcome))
         case _:
             return Content.assemble((f"{PASS} ", "$text-success"), describe_outcome(outcome))
+
+
+class RowsDialog(Dialog):
+    """A list of named rows with an input for the value of one of them.
+
+    A subclass sets `_names` and `_at`, the row to begin with, and puts an `OptionList` and an `Input` into its body.
+    """
+
+    AUTO_FOCUS = "Input"
+    _names: tuple[str, ...]
+    _at: int
+    _rows: tuple[str, ...] = ()
+
+    def buttons(self) -> Iterable[Button]:
+        """Return the Send and Cancel buttons."""
+        return button("Send", "submit", "enter"), button("Cancel", "cancel", "escape")
+
+    def on_mount(self) -> None:
+        """Put the value of the first row into the input."""
+        self.renew()
+        self._show()
+
+    def renew(self) -> None:
+        """Show the rows of the newest state, and the outcome of what is typed."""
+        rows = tuple(map(self._row, self._names))
+        if rows != self._rows:
+            self._rows = rows
+            options = self.query_one(OptionList)
+            with self.prevent(OptionList.OptionHighlighted):
+                options.set_options(Option(Content(row)) for row in rows)
+                options.highlighted = self._at
+        self._judge()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Put the value of the row that the cursor is on now into the input."""
+        event.stop()
+        if event.option_index != self._at:
+            self._at = event.option_index
+            self._show()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Go to the input on a click or enter on a row."""
+        event.stop()
+        self._at = event.option_index
+        self._show()
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show the outcome of what is typed."""
+        event.stop()
+        self._judge()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Send on enter in the input."""
+        event.stop()
+        self.action_submit()
+
+    def action_move(self, by: int) -> None:
+        """Go to the row above or below."""
+        self.query_one(OptionList).highlighted = (self._at + by) % len(self._names)
+
+    def action_submit(self) -> None:
+        """Close with the command for what is typed, if it can be sent."""
+        raise NotImplementedError
+
+    def _row(self, name: str) -> str:
+        """Return the row of `name` as text."""
+        raise NotImplementedError
+
+    def _show(self) -> None:
+        """Put the value of the row at `_at` into the input."""
+        raise NotImplementedError
+
+    def _judge(self) -> None:
+        """Show the outcome of what is typed."""
+        raise NotImplementedError

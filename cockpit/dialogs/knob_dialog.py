@@ -9,10 +9,9 @@ from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Button, Input, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input, OptionList
 
-from cockpit.dialogs.dialog import FAIL, DecidedCommand, Dialog, button, field, is_open_to, line, told
+from cockpit.dialogs.dialog import FAIL, DecidedCommand, RowsDialog, field, is_open_to, line, told
 from cockpit.session.session import Session
 from cockpit.text.command_text import knob_range
 from cockpit.text.format import escape_control
@@ -23,13 +22,12 @@ from engine.protocol.state import Knob, knob_text
 _NAME, _VALUE = 20, 14
 
 
-class KnobDialog(Dialog):
+class KnobDialog(RowsDialog):
     """Up and down choose the knob, also while a value is typed; left and right choose among the values of a switch.
 
     `name` is the knob to begin with.
     """
 
-    AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "knob above", show=False),
         Binding("down", "move(1)", "knob below", show=False),
@@ -43,7 +41,6 @@ class KnobDialog(Dialog):
         super().__init__(session, "Knob", keys=keys)
         self._names = tuple(self._knobs)
         self._at = self._names.index(name) if name in self._names else 0
-        self._rows: tuple[str, ...] = ()
 
     def body(self) -> Iterable[Widget]:
         """Return the knobs, the input and a line for the outcome."""
@@ -51,54 +48,10 @@ class KnobDialog(Dialog):
         columns.update(Content(f" {'knob':{_NAME}}{'value':{_VALUE}}takes"))
         return columns, OptionList(id="knobs", markup=False), field("value"), line("effect")
 
-    def buttons(self) -> Iterable[Button]:
-        """Return the Send and Cancel buttons."""
-        return button("Send", "submit", "enter"), button("Cancel", "cancel", "escape")
-
-    def on_mount(self) -> None:
-        """Put the value of the first knob into the input."""
-        self.renew()
-        self._show_knob()
-
     def renew(self) -> None:
         """Show the knobs of the newest state, and the outcome of what is typed."""
         self._names = (*self._names, *(name for name in self._knobs if name not in self._names))
-        rows = tuple(map(self._row, self._names))
-        if rows != self._rows:
-            self._rows = rows
-            knobs = self.query_one(OptionList)
-            with self.prevent(OptionList.OptionHighlighted):
-                knobs.set_options(Option(Content(row)) for row in rows)
-                knobs.highlighted = self._at
-        self._judge()
-
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Put the value of the knob that the cursor is on now into the input."""
-        event.stop()
-        if event.option_index != self._at:
-            self._at = event.option_index
-            self._show_knob()
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Go to the input on a click or enter on a knob."""
-        event.stop()
-        self._at = event.option_index
-        self._show_knob()
-        self.query_one(Input).focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Show the outcome of what is typed."""
-        event.stop()
-        self._judge()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Send on enter in the input."""
-        event.stop()
-        self.action_submit()
-
-    def action_move(self, by: int) -> None:
-        """Go to the knob above or below."""
-        self.query_one(OptionList).highlighted = (self._at + by) % len(self._names)
+        super().renew()
 
     def action_turn(self, by: int) -> None:
         """Put the next value of a switch or a choice into the input. Raises SkipAction for a number: the key edits."""
@@ -134,7 +87,7 @@ class KnobDialog(Dialog):
         else:
             self.say("effect", told(self.session.decide(command)))
 
-    def _show_knob(self) -> None:
+    def _show(self) -> None:
         """Put the present value into the input; of a switch or a choice the next one, so that enter sends it."""
         now, values = self._present(), self._values()
         typed = self.query_one(Input)
