@@ -50,7 +50,7 @@ class LoopRun:
         self._checkpoint_every = chosen.checkpoint_every
         directory = run_directory(chosen.runs_dir, chosen.run, resume=chosen.resume)
         settings = attached_config(chosen.checkpoint_every)
-        self._run = AttachedRun(directory, LOOP, settings, self._live, NoValidation())
+        self._run = AttachedRun(directory, settings, self._live, NoValidation())
         self._replay = StepReplay(models)
         self._batches = LoopBatches(self._live)
         self._numbers = LoopNumbers(self._hooks)

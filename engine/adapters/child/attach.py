@@ -75,15 +75,12 @@ class _Attachment:
         first: Tensor = optimizer.param_groups[0]["params"][0]
         rates = [float(group.get("initial_lr", group.get("lr", 0.0))) for group in optimizer.param_groups]
         return {
-            "process": os.getpid(),
             "rank": int(os.environ.get("RANK", "0")),
             "world": int(os.environ.get("WORLD_SIZE", "1")),
             "device": str(first.device),
             "threads": torch.get_num_threads(),
             "parameters": sum(p.numel() for group in optimizer.param_groups for p in group["params"]),
-            "optimizer": type(optimizer).__name__,
             "rates": rates,
-            "program": sys.argv[0],
         }
 
     # --- steps ----------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
-import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
+
+from ..hooks.gradient_reader import part_norms
 
 _SEND_SECONDS: Final = 0.02
 _MOST_ROWS: Final = 100_000
@@ -68,29 +71,24 @@ class Link:
         self._sender.join(2)
         self._flush()
         self.say({"bye": True})
-        with_reader = self._socket
-        try:
-            with_reader.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            self.is_lost = True
-        with_reader.close()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
 
     def _send(self) -> None:
         while not (self._closing.wait(_SEND_SECONDS) or self.is_lost):
             self._flush()
 
     def _flush(self) -> None:
-        with_rows = []
-        while self._rows:
-            try:
-                with_rows.append(_plain(self._rows.popleft()))
-            except IndexError:
-                break
-        if with_rows:
-            self.say({"rows": with_rows})
+        rows: list[dict[str, Any]] = []
+        with suppress(IndexError):  # the other thread may take the last one
+            while self._rows:
+                rows.append(_plain(self._rows.popleft()))
+        if rows:
+            self.say({"rows": rows})
 
     def _read(self) -> None:
-        try:
+        with suppress(OSError, ValueError):
             for line in self._lines:
                 message = json.loads(line)
                 if "attend" in message:
@@ -98,24 +96,17 @@ class Link:
                 if "go" in message:
                     self._answer = message["go"]
                     self._answered.set()
-        except (OSError, ValueError):
-            time.sleep(0)
         self.is_lost = not self._closing.is_set()
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of numbers. Those still on their way from a device have arrived by now, or are waited for here."""
-    parts: dict[str, float] = {}
-    squares = 0.0
-    for norms in row["norms"]:
-        for part, norm in norms.by_part().items():
-            parts[part] = (parts.get(part, 0.0) ** 2 + norm**2) ** 0.5
-            squares += norm**2
+    parts = part_norms(row["norms"])
     loss, finite = row["loss"], row["finite"]
     return {
         **row,
         "norms": parts,
-        "grad_norm": squares**0.5,
+        "grad_norm": math.hypot(*parts.values()),
         "loss": loss if isinstance(loss, list) or loss is None else loss.tolist(),
         "finite": None if finite is None else bool(finite[0]),
         "bad": list(row["bad"]),

@@ -119,6 +119,15 @@ class Norms:
         return {part: math.sqrt(square) if square >= 0 else math.nan for part, square in sums.items()}
 
 
+def part_norms(updates: Iterable[Norms]) -> dict[str, float]:
+    """Return the gradient norm of each part over the updates of a step. Waits for the device."""
+    found: dict[str, float] = {}
+    for norms in updates:
+        for part, norm in norms.by_part().items():
+            found[part] = math.hypot(found.get(part, 0.0), norm)
+    return found
+
+
 class GradientReader:
     """Reads the gradients of one optimizer's parameters."""
 

@@ -5,7 +5,7 @@ Each is looked up by torch at call time, so names that a program imported before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -89,9 +89,5 @@ def _scaled_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _inform(tell: Callable[[OptimizerHooks], None]) -> None:
-    for hooks in _each():
+    for hooks in tuple(_watching):
         tell(hooks)
-
-
-def _each() -> Iterable[OptimizerHooks]:
-    return tuple(_watching)

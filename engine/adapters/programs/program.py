@@ -51,7 +51,7 @@ class _Supervised:
         self._program = program
         self._interrupt = interrupt
         self._live = RemoteState()
-        self._run = AttachedRun(program.directory, NO_LINE, attached_config(), self._live, NoValidation())
+        self._run = AttachedRun(program.directory, attached_config(), self._live, NoValidation())
         self._run.on_attention = self._ask
         self._connections: list[Connection] = []
         self._first: Connection | None = None

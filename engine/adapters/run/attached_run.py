@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from engine.adapters.capabilities import Adapter
 from engine.adapters.replays.pending_replays import PendingReplays
 from engine.adapters.run.attached_records import AttachedRecords
 from engine.adapters.run.attached_state import Attachable
@@ -46,22 +45,19 @@ class TrainingStopped(BaseException):
 
 
 class AttachedRun(AttachedRecords):
-    """One run of `adapter` in `directory`, which must exist. Call `open` first, and `end` or `fail` last.
+    """One run in `directory`, which must exist. Call `open` first, and `end` or `fail` last.
 
     `handed_over` collects checkpoints and validations for the adapter if it carries them out itself (`hands_over`);
     `boundary` returns after them also while the run is paused.
     """
 
-    def __init__(
-        self, directory: Path, adapter: Adapter, config: RunConfig, live: Attachable, validator: Validates
-    ) -> None:
+    def __init__(self, directory: Path, config: RunConfig, live: Attachable, validator: Validates) -> None:
         super().__init__(directory, live)
         self.interrupt = Interrupt()
         self.is_over = False
         self.hands_over = False
         self.handed_over: list[HandedOver] = []
         self.on_attention: Callable[[], None] | None = None
-        self._adapter = adapter
         self._config = config
         self._validator = validator
         self._attention = False

@@ -71,12 +71,3 @@ def verdict_of(reading: StepReading) -> Verdict:
         if not math.isfinite(square)
     ]
     return Verdict(False, tuple(dict.fromkeys(bad)), total)
-
-
-def part_norms(reading: StepReading) -> dict[str, float]:
-    """Return the gradient norm of each part of the network."""
-    found: dict[str, float] = {}
-    for norms in reading.update.norms:
-        for part, norm in norms.by_part().items():
-            found[part] = math.hypot(found.get(part, 0.0), norm)
-    return found

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.adapters.hooks.gradient_reader import listed
+from engine.adapters.hooks.gradient_reader import listed, part_norms
 from engine.adapters.run.attached_state import Attachable
-from engine.adapters.run.step_reading import StepReading, Verdict, part_norms, values_of, verdict_of
+from engine.adapters.run.step_reading import StepReading, Verdict, values_of, verdict_of
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
@@ -42,7 +42,7 @@ class StepRecords:
         metrics: dict[str, float] = {
             **values,
             "grad_norm/total": verdict.grad_norm,
-            **{f"grad_norm/{part}": norm for part, norm in part_norms(reading).items()},
+            **{f"grad_norm/{part}": norm for part, norm in part_norms(reading.update.norms).items()},
             **{f"weight_norm/{part}": norm for part, norm in reading.weight_norms.items()},
             "lr": reading.update.lr,
             "samples_per_second": reading.samples / reading.seconds,

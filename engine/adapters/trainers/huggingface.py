@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from engine.adapters.capabilities import HUGGINGFACE
-from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
@@ -39,7 +39,7 @@ _NO_EVALUATION: Final = "this trainer was built without evaluation: set eval_str
 # `Any`: the arguments of callbacks are objects of transformers, whose types are partial.
 
 
-class HuggingFaceCallback(TrainerCallback, ExportableState):
+class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
     """Records and steers the training of one trainer.
 
     `run` is the name of the run, made from the program and the time if empty. `config` is recorded in place of the
@@ -60,26 +60,6 @@ class HuggingFaceCallback(TrainerCallback, ExportableState):
         self.cockpit = TrainerRun(HUGGINGFACE, self._options)
         self._epoch_began = 0.0
         self._batch_size = 0
-
-    def knob(
-        self,
-        name: str,
-        value: KnobValue,
-        low: float | None = None,
-        high: float | None = None,
-        *,
-        choices: Sequence[str] = (),
-    ) -> KnobHandle:
-        """Return a live value: call it to read it. It can be set from the screen, within `low`..`high` or `choices`.
-
-        A bool makes a toggle. Raises UserError for bounds that exclude `value`.
-        """
-        return self.cockpit.knobs.make(name, value, low, high, choices)
-
-    @property
-    def directory(self) -> Path:
-        """The directory of the run. Raises UserError before the training begins."""
-        return self.cockpit.run.directory
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run now, as failed with `error`: for a program that goes on after an exception of the trainer."""

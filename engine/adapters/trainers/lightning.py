@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from engine.adapters.capabilities import LIGHTNING
 from engine.adapters.run.batches import count_samples
-from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
@@ -39,7 +39,7 @@ _BY_TIME: Final = "this trainer validates by the clock: give val_check_interval 
 # `Any`: trainer and module are Lightning's, of one of two packages.
 
 
-class LightningCallback:
+class LightningCallback(CallbackMembers):
     """Records and steers the training of one trainer.
 
     `run` is the name of the run, made from the program and the time if empty. `config` is recorded in place of the
@@ -69,26 +69,6 @@ class LightningCallback:
         self._validation_names: frozenset[str] = frozenset()
         self._check: tuple[Any, Any] | None = None
         self._files: tuple[str, ...] = ()
-
-    def knob(
-        self,
-        name: str,
-        value: KnobValue,
-        low: float | None = None,
-        high: float | None = None,
-        *,
-        choices: Sequence[str] = (),
-    ) -> KnobHandle:
-        """Return a live value: call it to read it. It can be set from the screen, within `low`..`high` or `choices`.
-
-        A bool makes a toggle. Raises UserError for bounds that exclude `value`.
-        """
-        return self.cockpit.knobs.make(name, value, low, high, choices)
-
-    @property
-    def directory(self) -> Path:
-        """The directory of the run. Raises UserError before the training begins."""
-        return self.cockpit.run.directory
 
     @survived
     def state_dict(self) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def resumed_state(directory: Path, fresh: RunState, training: TrainerTraining, r
 def opened_run(adapter: Adapter, options: RunOptions, training: TrainerTraining, live: AttachedState) -> AttachedRun:
     """Return the open run of `training`. Raises UserError if it exists and is not resumed, or cannot be written."""
     directory, is_resumed = options.directory()
-    run = AttachedRun(directory, adapter, attached_config(), live, NoValidation())
+    run = AttachedRun(directory, attached_config(), live, NoValidation())
     run.hands_over = True
     state = new_state(directory.name, adapter, options, training)
     if is_resumed:
