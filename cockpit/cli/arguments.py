@@ -59,6 +59,11 @@ examples:
   main.py wait my-run --until 'activity==paused' --json
 """
 
+_MCP_EXAMPLES: Final = """
+an MCP client starts it by itself; in its configuration:
+  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
+"""
+
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
@@ -76,6 +81,7 @@ def build_parser() -> Parser:
     _add_configs_and_data(commands)
     _add_docs(commands)
     _add_run(commands)
+    _add_servers(commands)
     return parser
 
 
@@ -307,6 +313,15 @@ def _add_configs_and_data(commands: Any) -> None:
 def _add_docs(commands: Any) -> None:
     docs = _parser(commands, "docs", "list the pages of the manual, or show one")
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
+
+
+def _add_servers(commands: Any) -> None:
+    about = "serve runs to agents by the Model Context Protocol on standard input and output"
+    mcp: Parser = commands.add_parser(
+        "mcp", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_MCP_EXAMPLES)
+    )
+    mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+    _add_runs_dir(mcp, argparse.SUPPRESS)
 
 
 def _count(text: str) -> int:
