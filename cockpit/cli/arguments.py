@@ -32,7 +32,7 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
-_RUN_VALUES: Final = ("--run", "--runs-dir")
+_RUN_VALUES: Final = ("--run", "--runs-dir", "--notify")
 """Options of `run` that are followed by a value."""
 
 _RUN_EXAMPLES: Final = """
@@ -118,6 +118,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_notify(run)
     _add_runs_dir(run, argparse.SUPPRESS)
 
 
@@ -190,7 +191,13 @@ def _add_where_to_train(parser: Parser) -> None:
         metavar="FILE",
         help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
+    _add_notify(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
+
+
+def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "send the end, alerts and promotions to an apprise address, such as ntfy://my-topic; may be repeated"
+    parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
 
 
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
