@@ -15,6 +15,7 @@ import pytest
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity
+from main import main
 from tests.e2e.signalled_run import Started, end_by
 from tests.e2e.terminal_session import TerminalSession, program
 
@@ -143,10 +144,23 @@ def goes_on_after_a_hang_up(command: list[str], folder: Path) -> bool:
 
 
 def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_running(folder: Path) -> None:
-    command = ["env", "--ignore-signal=HUP", *program(*WORDS, "--max-steps", "200")]
+    command = ["env", "--ignore-signal=HUP", *program(*WORDS)]
     with TerminalSession(command, folder) as terminal:
+        started = Started(terminal.process, folder / "runs/one")
         terminal.wait_for("▶ running")
         os.kill(terminal.process.pid, HANG_UP)
-        terminal.wait_for("▶ running")
+        step = step_of(started)
+        until(lambda: step_of(started) > step + 2, started, every=0.05)
         terminal.hang_up()
-        assert terminal.process.wait(180) == 0
+        step = step_of(started)
+        until(lambda: step_of(started) > step + 2, started, every=0.05)
+        assert main(["send", "one", "stop", "--runs-dir", str(folder / "runs")]) == 0
+        assert terminal.process.wait(120) == 0
+
+
+def step_of(started: Started) -> int:
+    """The newest step in the journal."""
+    with closing(JournalReader(started.directory)) as reader:
+        state = reader.state()
+    assert state is not None
+    return state.step
