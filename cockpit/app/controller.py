@@ -148,8 +148,7 @@ class SessionController:
 
     def stop(self) -> bool:
         """Ask the run to stop with a checkpoint; return False if it takes no command."""
-        command = Stop("quit in the cockpit")
-        return self.session.send(command, self.session.decide(command)).status is not Status.REFUSED
+        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
 
     def ask_to_quit(self, answered: Callable[[bool | None], None]) -> None:
         """Ask whether to stop the training; `answered` receives the answer."""
