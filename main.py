@@ -44,6 +44,7 @@ from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
+    from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
@@ -124,8 +125,11 @@ def _enough_memory() -> Generator[None]:
 
 def _train_headless(options: TrainOptions) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
     name = _config_name(options, resumed) or ("" if options.task else _default_config())
@@ -133,8 +137,10 @@ def _train_headless(options: TrainOptions) -> int:
     check_data(config.data.path)
     check_weights(options.init_from)
     interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=options.keep_running):
+    heeded = signals_to(interrupt, keep_running=options.keep_running)
+    with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
@@ -159,6 +165,7 @@ def _train_on_screen(options: TrainOptions) -> int:
     """
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+        from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
         from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
@@ -177,8 +184,9 @@ def _train_on_screen(options: TrainOptions) -> int:
         return _request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
-    with signals_to(interrupt):
+    with signals_to(interrupt), notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         try:
             ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
         except UserError:
@@ -199,18 +207,23 @@ def run_program(arguments: Namespace) -> int:
 
     Raises UserError if there is no such program.
     """
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     command = command_of(arguments.program)
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
     interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=arguments.keep_running):
+    heeded = signals_to(interrupt, keep_running=arguments.keep_running)
+    with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
+        tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, headless=bool(arguments.no_ui or reason))
+            ending = _watch_program(training, directory, arguments, None if arguments.no_ui or reason else settings)
         except UserError:
             discard_run(directory)
             raise
@@ -228,11 +241,11 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, *, headless: bool) -> Ended:
-    """Show a program's run until its end, and print its summary."""
+def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, settings: Settings | None) -> Ended:
+    """Show a program's run until its end, on the console without `settings`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if headless:
+    if settings is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -241,9 +254,7 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         reporter.stop(final=ending.code != 2)
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
-    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
-    settings = load_settings(settings_file())
     shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)

@@ -32,7 +32,7 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
-_RUN_VALUES: Final = ("--run", "--runs-dir")
+_RUN_VALUES: Final = ("--run", "--runs-dir", "--notify")
 """Options of `run` that are followed by a value."""
 
 _RUN_EXAMPLES: Final = """
@@ -59,6 +59,11 @@ examples:
   main.py wait my-run --until 'activity==paused' --json
 """
 
+_MCP_EXAMPLES: Final = """
+an MCP client starts it by itself; in its configuration:
+  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
+"""
+
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
@@ -76,6 +81,7 @@ def build_parser() -> Parser:
     _add_configs_and_data(commands)
     _add_docs(commands)
     _add_run(commands)
+    _add_servers(commands)
     return parser
 
 
@@ -112,6 +118,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_notify(run)
     _add_runs_dir(run, argparse.SUPPRESS)
 
 
@@ -184,7 +191,13 @@ def _add_where_to_train(parser: Parser) -> None:
         metavar="FILE",
         help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
+    _add_notify(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
+
+
+def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "send the end, alerts and promotions to an apprise address, such as ntfy://my-topic; may be repeated"
+    parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
 
 
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
@@ -307,6 +320,15 @@ def _add_configs_and_data(commands: Any) -> None:
 def _add_docs(commands: Any) -> None:
     docs = _parser(commands, "docs", "list the pages of the manual, or show one")
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
+
+
+def _add_servers(commands: Any) -> None:
+    about = "serve runs to agents by the Model Context Protocol on standard input and output"
+    mcp: Parser = commands.add_parser(
+        "mcp", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_MCP_EXAMPLES)
+    )
+    mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+    _add_runs_dir(mcp, argparse.SUPPRESS)
 
 
 def _count(text: str) -> int:

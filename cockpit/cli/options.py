@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config.task_path import absolute_task
@@ -32,6 +32,7 @@ class TrainOptions:
     quiet: bool
     script: str
     autopilot: bool = False
+    notify: tuple[str, ...] = field(default=(), repr=False)
 
 
 def train_options(arguments: argparse.Namespace) -> TrainOptions:
@@ -55,6 +56,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         quiet=arguments.quiet,
         script=arguments.script,
         autopilot=arguments.autopilot,
+        notify=tuple(arguments.notify),
     )
 
 
