@@ -231,6 +231,7 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
+    plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
     plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
     runs = _parser(commands, "runs", "list every run, the latest first")
     runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
