@@ -168,7 +168,7 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 def private_runs(runs_dir: Path) -> dict[str, str]:
     """Return the unreadable directories in `runs_dir` that may hold runs, each with a sentence about it."""
-    return {path.name: _no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
+    return {path.name: no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
 
 
 def _entries(runs_dir: Path) -> list[Path]:
@@ -212,7 +212,8 @@ def _may(run: Path, access: int) -> bool:
     return os.access(journal if journal.exists() else run, access, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _no_permission(path: Path) -> str:
+def no_permission(path: Path) -> str:
+    """Return the sentence about a run that this user may not read."""
     try:
         owner = path.owner()
     except (OSError, KeyError):  # a user without a name
@@ -262,10 +263,10 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     for candidate in (runs_dir / name, path):
         if name and _holds_run(candidate):
             if (candidate / JOURNAL_FILE).exists() and not _may(candidate, os.R_OK):
-                raise UserError(_no_permission(candidate))
+                raise UserError(no_permission(candidate))
             return candidate if candidate.name else candidate.absolute()
         if name and _is_private(candidate):
-            raise UserError(_no_permission(candidate))
+            raise UserError(no_permission(candidate))
     if name and _is_dead(runs_dir / name):
         raise UserError(_cut_off(name))
     renamed = [run for run in runs if name in read_labels(run).formerly]
