@@ -32,6 +32,7 @@ class TrainOptions:
     quiet: bool
     script: str
     autopilot: bool = False
+    time_limit: str = ""
 
 
 def train_options(arguments: argparse.Namespace) -> TrainOptions:
@@ -55,6 +56,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         quiet=arguments.quiet,
         script=arguments.script,
         autopilot=arguments.autopilot,
+        time_limit=arguments.time_limit,
     )
 
 

@@ -34,7 +34,7 @@ from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and roll back to one of them."""
+    """Write the checkpoints of one run, and roll back to one of them. `slowest_write` is in seconds."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Checkpointer:
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
         self.validator = validator
+        self.slowest_write = 0.0
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -108,6 +109,7 @@ class Checkpointer:
             self.recorder.record_event(self._outcome(written))
 
     def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
+        self.slowest_write = max(self.slowest_write, written.seconds)
         if written.error:
             return CheckpointFailed(written.name, written.error)
         self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))

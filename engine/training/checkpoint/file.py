@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,10 +48,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Result of a snapshot: its file name, and the error or an empty string."""
+    """Result of a snapshot: its file name, the seconds of writing it, and the error or an empty string."""
 
     snapshot: Snapshot
     name: str
+    seconds: float
     error: str = ""
 
 
@@ -333,11 +335,11 @@ class CheckpointWriter:
 
         The order ensures that a checkpoint is never ahead of the journal.
         """
-        name = checkpoint_name(snapshot.step)
+        name, began = checkpoint_name(snapshot.step), time.monotonic()
         self._before()
         try:
             save_checkpoint(self.directory, snapshot)
             prune(self.directory, self._keep_last)
         except OSError as error:
-            return Written(snapshot, name, str(error))
-        return Written(snapshot, name)
+            return Written(snapshot, name, time.monotonic() - began, str(error))
+        return Written(snapshot, name, time.monotonic() - began)
