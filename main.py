@@ -30,6 +30,7 @@ from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
-    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n.
+    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n, and 85, or what the
+    configuration says, if a scheduler's signal or the time limit ended an incomplete run.
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
@@ -136,7 +138,7 @@ def _train_headless(options: TrainOptions) -> int:
     config = _load(options, resumed, name)
     check_data(config.data.path)
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
     heeded = signals_to(interrupt, keep_running=options.keep_running)
     with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
@@ -176,7 +178,7 @@ def _train_on_screen(options: TrainOptions) -> int:
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
         config = _load(options, resumed, name)
@@ -216,7 +218,7 @@ def run_program(arguments: Namespace) -> int:
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
     heeded = signals_to(interrupt, keep_running=arguments.keep_running)
     with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
@@ -333,6 +335,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
+    interrupt.react_as(request.config.preemption.reactions())
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_recorder(request) as recorder:

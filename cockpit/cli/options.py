@@ -33,6 +33,7 @@ class TrainOptions:
     script: str
     autopilot: bool = False
     notify: tuple[str, ...] = field(default=(), repr=False)
+    time_limit: str = ""
 
 
 def train_options(arguments: argparse.Namespace) -> TrainOptions:
@@ -57,6 +58,7 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         script=arguments.script,
         autopilot=arguments.autopilot,
         notify=tuple(arguments.notify),
+        time_limit=arguments.time_limit,
     )
 
 

@@ -35,7 +35,7 @@ from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and roll back to one of them."""
+    """Write the checkpoints of one run, and roll back to one of them. `slowest_write` is in seconds."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Checkpointer:
         self.directory = run_dir / CHECKPOINTS
         self.inventory = Inventory(config.checkpoint.keep_last)
         self.validator = validator
+        self.slowest_write = 0.0
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -111,6 +112,7 @@ class Checkpointer:
 
     def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
         self.inventory.note(written)
+        self.slowest_write = max(self.slowest_write, written.seconds)
         if written.error:
             return CheckpointFailed(written.name, written.error)
         self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))

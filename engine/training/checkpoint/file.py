@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Result of a snapshot: its file name, and the error or an empty string.
+    """Result of a snapshot: its file name, the seconds of writing it, and the error or an empty string.
 
     `left` names the step checkpoints that existed afterwards. `made_directory`: the directory did not exist before, so
     that every earlier checkpoint is gone.
@@ -55,6 +56,7 @@ class Written:
 
     snapshot: Snapshot
     name: str
+    seconds: float
     error: str = ""
     left: tuple[str, ...] = ()
     made_directory: bool = False
@@ -354,7 +356,7 @@ class CheckpointWriter:
 
         The order ensures that a checkpoint is never ahead of the journal.
         """
-        name = checkpoint_name(snapshot.step)
+        name, began = checkpoint_name(snapshot.step), time.monotonic()
         self._before()
         error, made_directory = "", False
         try:
@@ -364,4 +366,4 @@ class CheckpointWriter:
         except OSError as refusal:
             error = str(refusal)
         left = tuple(path.name for path in list_checkpoints(self.directory))
-        return Written(snapshot, name, error, left, made_directory)
+        return Written(snapshot, name, time.monotonic() - began, error, left, made_directory)
