@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,35 @@ class ForkedProcess:
 
     def __del__(self) -> None:
         os.close(self._told)
+
+
+class CapturedProcess(ForkedProcess):
+    """A process whose standard output and error are kept; it has no input."""
+
+    def __init__(self, forked: Forked, folder: Path, environment: Mapping[str, str]) -> None:
+        self._outputs = _unnamed_file(), _unnamed_file()
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        try:
+            super().__init__(forked, folder, environment, (nowhere, *self._outputs))
+        finally:
+            os.close(nowhere)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end, and return the output and the errors."""
+        self.wait(timeout)
+        out, err = (os.pread(output, os.fstat(output).st_size, 0).decode() for output in self._outputs)
+        return out, err
+
+    def __del__(self) -> None:
+        super().__del__()
+        for output in self._outputs:
+            os.close(output)
+
+
+def _unnamed_file() -> int:
+    descriptor, name = tempfile.mkstemp()
+    os.unlink(name)
+    return descriptor
 
 
 @functools.cache
