@@ -132,8 +132,11 @@ def main() -> None:
     if request is not None:
         script: str = request["script"]
         sys.argv = [script, *request["words"]]
-        sys.path[0] = str(Path(script).parent)
-        runpy.run_path(script, run_name="__main__")
+        if Path(script).is_file():
+            sys.path[0] = str(Path(script).parent)
+            runpy.run_path(script, run_name="__main__")
+        else:
+            runpy.run_module(script, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Forked:
-    """A script and its arguments, for a process forked from one that has imported the program's modules.
+    """A script or a module and its arguments, for a process forked from one that has imported the program's modules.
 
     Tests of the start, of imports and of the first frame need a new process instead.
     """
 
     words: Sequence[str]
-    script: Path = ROOT / "main.py"
+    script: Path | str = ROOT / "main.py"
     ignored: Sequence[signal.Signals] = ()
 
 
