@@ -31,6 +31,7 @@ from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -45,6 +46,7 @@ from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
 
 if TYPE_CHECKING:
+    from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
@@ -57,7 +59,8 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
-    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n.
+    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n, and 85, or what the
+    configuration says, if a scheduler's signal or the time limit ended an incomplete run.
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
@@ -66,16 +69,13 @@ def main(words: Sequence[str] | None = None) -> int:
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
         if arguments.command == "attach":
             return attach(arguments)
-        if arguments.command == "branch":
-            with _enough_memory():
-                return branch(arguments)
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
-        if arguments.command:
+        if arguments.command and arguments.command != "branch":
             return run_subcommand(arguments)
         with _enough_memory():
-            return train(train_options(arguments))
+            return train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2
@@ -98,14 +98,13 @@ def train(options: TrainOptions) -> int:
     return _train_headless(options) if options.no_ui or reason else _train_on_screen(options, baseline)
 
 
-def branch(arguments: Namespace) -> int:
-    """Train a new run that begins with a checkpoint of another. Raises UserError if it cannot begin."""
-    from cockpit.cli.commands.comparing.branch import announcement, branch_point  # noqa: PLC0415
+def _options(arguments: Namespace) -> TrainOptions:
+    """Return the options of a training, or of a branch, whose beginning is announced. Raises UserError."""
+    if arguments.command != "branch":
+        return train_options(arguments)
+    from cockpit.cli.commands.comparing.branch import branch_options  # noqa: PLC0415 - a branch alone needs numpy
 
-    point = branch_point(arguments)
-    if not arguments.quiet:
-        print(announcement(point, arguments.origin), flush=True)
-    return train(train_options(arguments, point))
+    return branch_options(arguments)
 
 
 @contextmanager
@@ -139,8 +138,11 @@ def _enough_memory() -> Generator[None]:
 
 def _train_headless(options: TrainOptions) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
     basis = options.branch.run_dir if options.branch else resumed
@@ -148,9 +150,11 @@ def _train_headless(options: TrainOptions) -> int:
     config = _load(options, basis, name)
     check_data(config.data.path)
     check_weights(options.init_from)
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=options.keep_running):
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
+    heeded = signals_to(interrupt, keep_running=options.keep_running)
+    with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
@@ -175,6 +179,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     """
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+        from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
         from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
@@ -186,7 +191,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
         config = _load(options, basis, name)
@@ -194,8 +199,9 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
         return _request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
-    with signals_to(interrupt):
+    with signals_to(interrupt), notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         try:
             keep = options.keep_running
             ending = run_on_screen(directory, training, settings, keep_running=keep, baseline=baseline)
@@ -217,18 +223,23 @@ def run_program(arguments: Namespace) -> int:
 
     Raises UserError if there is no such program.
     """
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     command = command_of(arguments.program)
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=arguments.keep_running):
+    interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
+    heeded = signals_to(interrupt, keep_running=arguments.keep_running)
+    with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
+        tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, headless=bool(arguments.no_ui or reason))
+            ending = _watch_program(training, directory, arguments, None if arguments.no_ui or reason else settings)
         except UserError:
             discard_run(directory)
             raise
@@ -246,11 +257,11 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, *, headless: bool) -> Ended:
-    """Show a program's run until its end, and print its summary."""
+def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, settings: Settings | None) -> Ended:
+    """Show a program's run until its end, on the console without `settings`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if headless:
+    if settings is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -259,9 +270,7 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         reporter.stop(final=ending.code != 2)
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
-    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
-    settings = load_settings(settings_file())
     shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
@@ -348,6 +357,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
+    interrupt.react_as(request.config.preemption.reactions())
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_recorder(request) as recorder:

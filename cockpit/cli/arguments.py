@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cockpit.cli.parser import Parser, first_word
+from engine.host.time_limit import parse_seconds
 from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
@@ -40,7 +41,7 @@ examples:
   main.py branch my-run --from best.pt --run gentle --set training.gradient_clip=0.5 --no-ui
 """
 
-_RUN_VALUES: Final = ("--run", "--runs-dir")
+_RUN_VALUES: Final = ("--run", "--runs-dir", "--notify", "--time-limit")
 """Options of `run` that are followed by a value."""
 
 _RUN_EXAMPLES: Final = """
@@ -67,6 +68,11 @@ examples:
   main.py wait my-run --until 'activity==paused' --json
 """
 
+_MCP_EXAMPLES: Final = """
+an MCP client starts it by itself; in its configuration:
+  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
+"""
+
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
@@ -86,6 +92,7 @@ def build_parser() -> Parser:
     _add_docs(commands)
     _add_run(commands)
     _add_branch(commands)
+    _add_servers(commands)
     return parser
 
 
@@ -122,6 +129,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_notify(run)
+    _add_time_limit(run)
     _add_runs_dir(run, argparse.SUPPRESS)
 
 
@@ -193,6 +202,8 @@ def _add_where_to_train(parser: Parser) -> None:
         metavar="FILE",
         help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
+    _add_notify(group)
+    _add_time_limit(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
 
 
@@ -224,8 +235,18 @@ def _add_branch(commands: Any) -> None:
     _add_where_to_train(branch)
 
 
+def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "send the end, alerts and promotions to an apprise address, such as ntfy://my-topic; may be repeated"
+    parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
+
+
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
     parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
+
+
+def _add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
+    parser.add_argument("--time-limit", type=_time, default="", metavar="TIME", help=about)
 
 
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
@@ -348,6 +369,15 @@ def _add_docs(commands: Any) -> None:
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
 
+def _add_servers(commands: Any) -> None:
+    about = "serve runs to agents by the Model Context Protocol on standard input and output"
+    mcp: Parser = commands.add_parser(
+        "mcp", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_MCP_EXAMPLES)
+    )
+    mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+    _add_runs_dir(mcp, argparse.SUPPRESS)
+
+
 def _count(text: str) -> int:
     try:
         count = int(text)
@@ -373,6 +403,15 @@ def _setting(text: str) -> str:
 
 def _keys(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+
+
+def _time(text: str) -> str:
+    if text and text.strip().lower() != "none":  # argparse converts the default as well
+        try:
+            parse_seconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _number(text: str) -> float:

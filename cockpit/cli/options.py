@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config.task_path import absolute_task
@@ -34,6 +34,8 @@ class TrainOptions:
     autopilot: bool = False
     branch: BranchPoint | None = None
     baseline: str = ""
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    time_limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ def train_options(arguments: argparse.Namespace, branch: BranchPoint | None = No
         autopilot=arguments.autopilot,
         branch=branch,
         baseline=arguments.baseline,
+        notify=tuple(arguments.notify),
+        time_limit=arguments.time_limit,
     )
 
 

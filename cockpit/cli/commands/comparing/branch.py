@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Final
 
 from cockpit.cli.attached_runs import refuse_branch
-from cockpit.cli.options import BranchPoint
+from cockpit.cli.options import BranchPoint, TrainOptions, train_options
+from cockpit.cli.output import print_lines
 from cockpit.text.format import escape_control
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.run_dir import CHECKPOINTS, find_run
 
 _LISTED: Final = 12
 """Most steps that a message names, the newest ones."""
+
+
+def branch_options(arguments: argparse.Namespace) -> TrainOptions:
+    """Return the options of a branch, and print at which step it begins. Raises UserError if it cannot begin."""
+    point = branch_point(arguments)
+    if not arguments.quiet:
+        print_lines([announcement(point, arguments.origin)])
+        sys.stdout.flush()
+    return train_options(arguments, point)
 
 
 def branch_point(arguments: argparse.Namespace) -> BranchPoint:
