@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
 from cockpit.terminal.terminal import Terminal, why_no_screen
@@ -71,10 +72,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
-        if arguments.command:
+        if arguments.command and arguments.command != "branch":
             return run_subcommand(arguments)
         with _enough_memory():
-            return train(train_options(arguments))
+            return train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2
@@ -90,10 +91,20 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    baseline = baseline_of(options.runs_dir, options.baseline)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
+    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options, baseline)
+
+
+def _options(arguments: Namespace) -> TrainOptions:
+    """Return the options of a training, or of a branch, whose beginning is announced. Raises UserError."""
+    if arguments.command != "branch":
+        return train_options(arguments)
+    from cockpit.cli.commands.comparing.branch import branch_options  # noqa: PLC0415 - a branch alone needs numpy
+
+    return branch_options(arguments)
 
 
 @contextmanager
@@ -134,8 +145,9 @@ def _train_headless(options: TrainOptions) -> int:
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    name = _config_name(options, resumed) or ("" if options.task else _default_config())
-    config = _load(options, resumed, name)
+    basis = options.branch.run_dir if options.branch else resumed
+    name = _config_name(options, basis) or ("" if options.task else _default_config())
+    config = _load(options, basis, name)
     check_data(config.data.path)
     check_weights(options.init_from)
     interrupt = Interrupt(limit=time_limit(options.time_limit))
@@ -160,7 +172,7 @@ def _train_headless(options: TrainOptions) -> int:
     return code or interrupt.exit_code()
 
 
-def _train_on_screen(options: TrainOptions) -> int:
+def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     """Train with the screen open.
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
@@ -174,14 +186,15 @@ def _train_on_screen(options: TrainOptions) -> int:
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    named = _config_name(options, resumed)
+    basis = options.branch.run_dir if options.branch else resumed
+    named = _config_name(options, basis)
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
     interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
-        config = _load(options, resumed, name)
+        config = _load(options, basis, name)
         check_data(config.data.path)
         return _request(options, directory, config, script, name)
 
@@ -190,7 +203,8 @@ def _train_on_screen(options: TrainOptions) -> int:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
         tell(directory, bool(resumed))
         try:
-            ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+            keep = options.keep_running
+            ending = run_on_screen(directory, training, settings, keep_running=keep, baseline=baseline)
         except UserError:
             discard_run(directory)
             raise
@@ -290,22 +304,27 @@ def _resumed(options: TrainOptions) -> Path | None:
     return directory
 
 
-def _config_name(options: TrainOptions, resumed: Path | None) -> str:
-    """Return the configuration named by an option or by the resumed run; an empty string for none."""
-    return options.config or (str(recorded_config(resumed)) if resumed else "")
+def _config_name(options: TrainOptions, basis: Path | None) -> str:
+    """Return the configuration named by an option or by the resumed or branched run; an empty string for none."""
+    return options.config or (str(recorded_config(basis)) if basis else "")
 
 
 def _stem(options: TrainOptions, name: str) -> str:
-    """Return the base of a generated run name: the configuration's name, or else the task's."""
+    """Return the base of a generated run name: a branch's origin, the configuration's name, or else the task's."""
+    if options.branch is not None:
+        return f"{options.branch.run_dir.name}-from-{options.branch.step}"
     return Path(name or options.task.rpartition(":")[0]).stem
 
 
-def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
-    """Return the resolved configuration. A resumed run keeps its data if only another configuration is named."""
+def _load(options: TrainOptions, basis: Path | None, name: str) -> RunConfig:
+    """Return the resolved configuration.
+
+    A resumed or branched run, the `basis`, keeps its data if only another configuration is named.
+    """
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
-    if resumed and options.config:
-        return load_for_resume(name, overrides(options), resumed / CONFIG_FILE)
+    if basis and options.config:
+        return load_for_resume(name, overrides(options), basis / CONFIG_FILE)
     return load_config(name, overrides(options))
 
 
@@ -314,8 +333,10 @@ def _request(
 ) -> RunRequest:
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
+    from engine.journal.task_meta import Parent  # noqa: PLC0415
     from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
 
+    point = options.branch
     return RunRequest(
         directory=directory,
         config=config,
@@ -324,6 +345,7 @@ def _request(
         init_from=options.init_from,
         script=script,
         unusual=() if options.resume else departures(config, usual_config(name, config)),
+        parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
     )
 
 
@@ -363,6 +385,7 @@ def _sum_up(directory: Path) -> None:
 def attach(arguments: Namespace) -> int:
     """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
     directory = find_run(arguments.runs_dir, arguments.run)
+    baseline = baseline_of(arguments.runs_dir, arguments.baseline)
     if reason := why_no_screen():
         instead = f"{program_name()} events {directory.name} --follow"
         raise UserError(f"{reason}: without a screen `{instead}` follows a run")
@@ -378,7 +401,7 @@ def attach(arguments: Namespace) -> int:
     settings, can_steer = load_settings(settings_file()), not arguments.read_only
 
     def open_app(terminal: Terminal) -> AttachedApp:
-        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer)
+        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer, baseline=baseline)
 
     return run_attached(open_app, attach_log())
 

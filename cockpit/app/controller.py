@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.command import CommandPalette
@@ -51,7 +52,8 @@ _NO_OTHER_RUN: Final = "not on this screen: it belongs to its training; `attach`
 class SessionController:
     """Connects a session with its main screen.
 
-    `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app.
+    `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app. The curves of the
+    run in the directory `baseline` are drawn below the session's.
     """
 
     LOG_NAME: ClassVar[str] = "console.log"
@@ -66,12 +68,13 @@ class SessionController:
         *,
         opener: Opener,
         dispatch: Callable[[str], None],
+        baseline: Path | None = None,
     ) -> None:
         self.session = session
         self.steering = ActionDispatcher(session, opener)
         self._dispatch = dispatch
         self._pace = PollBudget()
-        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time())
+        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time(), baseline=baseline)
         self._settings = settings
         self._faults = Faults()
         # Each change of a screen behind a dialog makes Textual render the whole screen again, dimmed.

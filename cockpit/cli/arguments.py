@@ -33,6 +33,14 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
+_BRANCH_EXAMPLES: Final = """
+the branch goes on exactly as a resume would, but for what you set; the run itself is not changed. It is named after the
+run and the step unless --run names it.
+examples:
+  main.py branch latest --from 1200 --set training.learning_rate=3e-4
+  main.py branch my-run --from best.pt --run gentle --set training.gradient_clip=0.5 --no-ui
+"""
+
 _RUN_VALUES: Final = ("--run", "--runs-dir", "--notify", "--time-limit")
 """Options of `run` that are followed by a value."""
 
@@ -73,6 +81,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     _add_what_to_train(parser)
     _add_where_to_train(parser)
+    _add_origin(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_readers(commands)
     _add_diagnose(commands)
@@ -82,6 +91,7 @@ def build_parser() -> Parser:
     _add_configs_and_data(commands)
     _add_docs(commands)
     _add_run(commands)
+    _add_branch(commands)
     _add_servers(commands)
     return parser
 
@@ -175,18 +185,17 @@ def _add_what_to_train(parser: Parser) -> None:
         "--set", dest="settings", action="append", default=[], type=_setting, metavar="KEY=VALUE",
         help="set any key of the config; may be repeated, overrides all other options",
     )  # fmt: skip
-    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start with the weights of another run")
 
 
 def _add_where_to_train(parser: Parser) -> None:
     group = parser.add_argument_group("where and how")
     group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     group.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (config and time)")
-    group.add_argument("--resume", default="", metavar="RUN", help="continue a run: its name, a path, or latest")
     group.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     group.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     group.add_argument("--autopilot", action="store_true", help="promote to the next phase whenever its gate is ready")
     group.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_baseline(group)
     group.add_argument(
         "--script",
         default="",
@@ -196,6 +205,34 @@ def _add_where_to_train(parser: Parser) -> None:
     _add_notify(group)
     _add_time_limit(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
+
+
+def _add_baseline(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "draw the curves of that run below those on the screen"
+    parser.add_argument("--baseline", default="", metavar="RUN", help=about)
+
+
+def _add_origin(parser: Parser) -> None:
+    group = parser.add_argument_group("from another run")
+    group.add_argument("--resume", default="", metavar="RUN", help="continue a run: its name, a path, or latest")
+    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start with the weights of another run")
+
+
+def _add_branch(commands: Any) -> None:
+    about = "begin a new run with the state of a run's checkpoint, and with other settings"
+    branch: Parser = commands.add_parser(
+        "branch", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_BRANCH_EXAMPLES)
+    )
+    branch.add_argument("parent", metavar="RUN", help="the run to branch: its name, a path, or latest")
+    branch.add_argument(
+        "--from",
+        dest="origin",
+        default="",
+        metavar="CHECKPOINT",
+        help="a step, at or before which the newest checkpoint is taken, or a checkpoint file of the run (the newest)",
+    )
+    _add_what_to_train(branch)
+    _add_where_to_train(branch)
 
 
 def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
@@ -214,6 +251,7 @@ def _add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ign
 
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
     attach = _reader(commands, "attach", "open the screen on a run of any process, live or ended")
+    _add_baseline(attach)
     attach.add_argument("--read-only", action="store_true", help="only watch: the screen sends no command")
     status = _reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")

@@ -91,6 +91,7 @@ _CHARTS: Final = (
     KeyBinding("maximise", ("m",), "maximise", "maximise one chart, or restore it", "charts", True),
     KeyBinding("recent", ("x",), "recent steps", "show the recent steps in a second pane, in full", "charts"),
     KeyBinding("x_axis", ("X",), "x axis", "go by step, epoch or running time", "charts"),
+    KeyBinding("baseline", ("B",), "baseline", "show or hide the curves of the baseline and of the parent", "charts"),
     KeyBinding("lock_range", ("y",), "lock y", "keep the range of one chart's values, or let it follow", "charts"),
     KeyBinding("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
     KeyBinding("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),

@@ -24,9 +24,10 @@ from engine.journal.disk.run_dir import (
     start_over,
 )
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import HAS_PREVIEWS, TASK
+from engine.journal.task_meta import HAS_PREVIEWS, PARENT, TASK, Parent
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
+from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Limits, RunState
@@ -45,7 +46,7 @@ class RunRequest:
     """A run to train: an existing directory, a resolved configuration, and the source of the weights.
 
     `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
-    exactly these actions are applied, and current commands are not.
+    exactly these actions are applied, and current commands are not. A branch of a run begins with its `parent`'s state.
     """
 
     directory: Path
@@ -56,6 +57,7 @@ class RunRequest:
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
+    parent: Parent | None = None
 
 
 def initial_state(run: str, config: RunConfig) -> RunState:
@@ -118,6 +120,8 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
                 journal.set_meta(INIT_FROM, request.init_from)
                 journal.set_meta(HAS_PREVIEWS, isinstance(load_task(request.config.task), HasPreviews))
                 journal.set_meta(TASK, spec_to_json(recorder.state.spec))
+                if request.parent is not None:
+                    journal.set_meta(PARENT, to_json(request.parent))
                 recorder.update(doing=IMPORTING)
             yield recorder
         finally:
