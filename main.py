@@ -26,7 +26,7 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
-from cockpit.terminal.terminal import Terminal, why_no_screen
+from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
@@ -386,7 +386,8 @@ def attach(arguments: Namespace) -> int:
     """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
     directory = find_run(arguments.runs_dir, arguments.run)
     baseline = baseline_of(arguments.runs_dir, arguments.baseline)
-    if reason := why_no_screen():
+    is_served = is_in_browser()
+    if not is_served and (reason := why_no_screen()):
         instead = f"{program_name()} events {directory.name} --follow"
         raise UserError(f"{reason}: without a screen `{instead}` follows a run")
     if not has_journal(directory):
@@ -395,15 +396,15 @@ def attach(arguments: Namespace) -> int:
         )
     with _imports_only():
         from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
-        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.app.runner import run_attached, run_served  # noqa: PLC0415
         from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
 
     settings, can_steer = load_settings(settings_file()), not arguments.read_only
 
-    def open_app(terminal: Terminal) -> AttachedApp:
+    def open_app(terminal: Terminal | None) -> AttachedApp:
         return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer, baseline=baseline)
 
-    return run_attached(open_app, attach_log())
+    return (run_served if is_served else run_attached)(open_app, attach_log())
 
 
 def redrive(arguments: Namespace) -> int:

@@ -80,6 +80,20 @@ def run_attached(open_app: Callable[[Terminal], CockpitApp], log: Path) -> int:
     return 0
 
 
+def run_served(open_app: Callable[[None], CockpitApp], log: Path) -> int:
+    """Run the app that `open_app` opens in the browser that Textual's driver serves; return the exit code.
+
+    Output of this process goes to the file `log`. The driver handles signals.
+    """
+    # Only a screen in a browser needs it.
+    from cockpit.terminal.web_driver import packets_on_output  # noqa: PLC0415
+
+    with packets_on_output(log):
+        app = open_app(None)
+        _run(app)
+    return int(app.gave_up)
+
+
 @contextmanager
 def _polite_switching() -> Generator[None]:
     """Let threads take turns every millisecond: by Python's own five a training waits for whole pictures."""

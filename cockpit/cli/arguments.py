@@ -73,6 +73,14 @@ an MCP client starts it by itself; in its configuration:
   {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
 """
 
+_SERVE_EXAMPLES: Final = """
+the printed address has a token that works once; nothing else can open the page:
+  main.py serve latest
+  main.py serve my-run --steer --port 9000
+from another machine:
+  ssh -L 8123:127.0.0.1:8123 USER@HOST             then open the address there
+"""
+
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
@@ -376,6 +384,12 @@ def _add_servers(commands: Any) -> None:
     )
     mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
     _add_runs_dir(mcp, argparse.SUPPRESS)
+    serve = _reader(commands, "serve", "show the screen on a run in a browser of this machine")
+    serve.epilog = _examples(_SERVE_EXAMPLES)
+    serve.add_argument("--steer", action="store_true", help="let the browser send commands (it only watches)")
+    serve.add_argument("--port", type=_port, default=8123, metavar="N", help="the port (8123); 0 for any that is free")
+    serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="127.0.0.1, localhost or ::1 (127.0.0.1)")
+    serve.add_argument("--json", action="store_true", help="print the address as a JSON object")
 
 
 def _count(text: str) -> int:
@@ -393,6 +407,13 @@ def _some(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
     return count
+
+
+def _port(text: str) -> int:
+    port = _count(text)
+    if not 0 <= port < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+    return port
 
 
 def _setting(text: str) -> str:

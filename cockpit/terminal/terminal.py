@@ -29,6 +29,17 @@ GIVE_BACK: Final = "".join(
 """Sequences that end every mode of the screen, whatever the terminal's state."""
 
 
+DRIVER_VARIABLE: Final = "TEXTUAL_DRIVER"
+"""Environment variable in which Textual finds the class of its driver."""
+
+BROWSER_DRIVER: Final = "cockpit.terminal.web_driver:BrowserDriver"
+
+
+def is_in_browser() -> bool:
+    """Return whether a server started this process to draw in a browser."""
+    return os.environ.get(DRIVER_VARIABLE) == BROWSER_DRIVER
+
+
 def why_no_screen() -> str:
     """Return why no screen can be opened; empty string if one can."""
     if not os.isatty(0) or not os.isatty(1):
