@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,16 @@ class RunsApp(AttachedApp):
     """The list of the runs in `runs_dir`, which `watcher` reads, and the screens that it opens."""
 
     def __init__(
-        self, runs_dir: Path, watcher: RunWatcher, *, settings: Settings, terminal: Terminal | None = None
+        self,
+        runs_dir: Path,
+        watcher: RunWatcher,
+        *,
+        settings: Settings,
+        terminal: Terminal | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(runs_dir, settings=settings, terminal=terminal)
-        self._list = RunsScreen(watcher, runs_dir, settings.run_keys, marker=settings.marker)
+        self._list = RunsScreen(watcher, runs_dir, settings.run_keys, marker=settings.marker, clock=clock)
         self._was_signalled = False
         self._quit_handling = Shutdown(None, self._leave)
 

@@ -236,6 +236,15 @@ async def test_a_run_in_use_is_refused_with_the_reason(runs_dir: Path) -> None:
             await stage.seen("the run 'tiny-0000' is in use by process")
 
 
+async def test_keys_in_a_burst_act_on_the_run_under_the_cursor(runs_dir: Path) -> None:
+    async with opened(runs_dir) as stage:
+        table = stage.app.query_one(RunTable)
+        table.action_move(1)
+        assert isinstance(stage.app.screen, RunsScreen)
+        stage.app.screen.dispatch("run_delete")  # before the message of the table is handled
+        await stage.seen("Type its name to confirm: tiny-0001")
+
+
 async def test_runs_that_cannot_be_opened_say_why(runs_dir: Path) -> None:
     (runs_dir / "tiny-0002" / JOURNAL_FILE).write_bytes(b"not a journal")
     async with opened(runs_dir) as stage:
