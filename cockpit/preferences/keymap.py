@@ -10,13 +10,14 @@ from typing import Final, Literal
 from engine.errors import UserError, did_you_mean
 from engine.protocol.task_spec import TaskSpec
 
-Group = Literal["steer", "charts", "look", "app"]
+Group = Literal["steer", "charts", "look", "app", "runs"]
 
 GROUPS: Final[Mapping[Group, str]] = {
     "steer": "Steering",
     "charts": "Charts",
     "look": "View",
     "app": "Program",
+    "runs": "List of runs",
 }
 """Titles of the groups, in the order of help."""
 
