@@ -303,9 +303,9 @@ def _request(
 ) -> RunRequest:
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
-    from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
 
-    return RunRequest(
+    request = RunRequest(
         directory=directory,
         config=config,
         device=options.device,
@@ -314,6 +314,7 @@ def _request(
         script=script,
         unusual=() if options.resume else departures(config, usual_config(name, config)),
     )
+    return with_threads(request)
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
