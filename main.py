@@ -336,10 +336,10 @@ def _request(
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
     from engine.journal.task_meta import Parent  # noqa: PLC0415
-    from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
 
     point = options.branch
-    return RunRequest(
+    request = RunRequest(
         directory=directory,
         config=config,
         device=options.device,
@@ -349,6 +349,7 @@ def _request(
         unusual=() if options.resume else departures(config, usual_config(name, config)),
         parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
     )
+    return with_threads(request)
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:

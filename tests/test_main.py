@@ -184,6 +184,7 @@ def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path:
         (("--script", "nothing.txt"), "nothing.txt"),
         (("--device", "tpu"), "tpu"),
         ((*TINY, "--epochs", "0"), "epochs"),
+        ((*TINY, "--set", "training.threads=some"), "must be a whole number from 0 to 1024, or auto"),
         ((*TINY, "--time-limit", "90"), "write 3h55m, 90m, 45s"),
         (("--run", "../up"), "up"),
     ],

@@ -13,10 +13,11 @@ from engine.protocol import events as e
 from engine.protocol.state import with_measured
 from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder
+from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder, with_threads
 from engine.runtime.start.open_run import OpenRun, open_run
 from engine.runtime.start.resume import Start, find_start
 from engine.runtime.supervisor import TrainingDivergedError
+from engine.training.device import thread_count
 
 
 class RunNotSavedError(RuntimeError):
@@ -29,6 +30,7 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
     0 for complete or stopped by command, 1 for failed, 128 + n after signal n, `preemption.requeue_exit_code` after the
     scheduler's signal or the time limit. Raises UserError before the first step.
     """
+    request = with_threads(request)
     with open_recorder(request) as recorder:
         return train_with(recorder, request, interrupt)
 
@@ -41,7 +43,8 @@ def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt)
         interrupt.check()
         fresh = initial_state(request.directory.name, request.config)
         recorder.start_from(with_measured(fresh, doing=recorder.state.doing))
-        return _train(request, find_start(request), recorder, interrupt)
+        with thread_count(request.config.training.threads):
+            return _train(request, find_start(request), recorder, interrupt)
     except StoppedEarlyError:
         recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))
         return interrupt.exit_code()

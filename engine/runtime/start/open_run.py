@@ -166,7 +166,7 @@ def _announce(
         recorder.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
-    for event in said:
+    for event in (*map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
