@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
 from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
@@ -30,6 +31,7 @@ from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -57,7 +59,8 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
-    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n.
+    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n, and 85, or what the
+    configuration says, if a scheduler's signal or the time limit ended an incomplete run.
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
@@ -66,13 +69,15 @@ def main(words: Sequence[str] | None = None) -> int:
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
         if arguments.command == "attach":
             return attach(arguments)
+        if arguments.command == "runs" and wants_screen(arguments):
+            return list_on_screen(arguments)
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
-        if arguments.command:
+        if arguments.command and arguments.command != "branch":
             return run_subcommand(arguments)
         with _enough_memory():
-            return train(train_options(arguments))
+            return train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2
@@ -88,10 +93,20 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    baseline = baseline_of(options.runs_dir, options.baseline)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
+    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options, baseline)
+
+
+def _options(arguments: Namespace) -> TrainOptions:
+    """Return the options of a training, or of a branch, whose beginning is announced. Raises UserError."""
+    if arguments.command != "branch":
+        return train_options(arguments)
+    from cockpit.cli.commands.comparing.branch import branch_options  # noqa: PLC0415 - a branch alone needs numpy
+
+    return branch_options(arguments)
 
 
 @contextmanager
@@ -132,11 +147,12 @@ def _train_headless(options: TrainOptions) -> int:
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    name = _config_name(options, resumed) or ("" if options.task else _default_config())
-    config = _load(options, resumed, name)
+    basis = options.branch.run_dir if options.branch else resumed
+    name = _config_name(options, basis) or ("" if options.task else _default_config())
+    config = _load(options, basis, name)
     check_data(config.data.path)
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
     heeded = signals_to(interrupt, keep_running=options.keep_running)
     with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
@@ -158,7 +174,7 @@ def _train_headless(options: TrainOptions) -> int:
     return code or interrupt.exit_code()
 
 
-def _train_on_screen(options: TrainOptions) -> int:
+def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     """Train with the screen open.
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
@@ -172,14 +188,15 @@ def _train_on_screen(options: TrainOptions) -> int:
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    named = _config_name(options, resumed)
+    basis = options.branch.run_dir if options.branch else resumed
+    named = _config_name(options, basis)
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
-        config = _load(options, resumed, name)
+        config = _load(options, basis, name)
         check_data(config.data.path)
         return _request(options, directory, config, script, name)
 
@@ -188,7 +205,8 @@ def _train_on_screen(options: TrainOptions) -> int:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
         tell(directory, bool(resumed))
         try:
-            ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+            keep = options.keep_running
+            ending = run_on_screen(directory, training, settings, keep_running=keep, baseline=baseline)
         except UserError:
             discard_run(directory)
             raise
@@ -216,7 +234,7 @@ def run_program(arguments: Namespace) -> int:
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
     heeded = signals_to(interrupt, keep_running=arguments.keep_running)
     with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
@@ -288,22 +306,27 @@ def _resumed(options: TrainOptions) -> Path | None:
     return directory
 
 
-def _config_name(options: TrainOptions, resumed: Path | None) -> str:
-    """Return the configuration named by an option or by the resumed run; an empty string for none."""
-    return options.config or (str(recorded_config(resumed)) if resumed else "")
+def _config_name(options: TrainOptions, basis: Path | None) -> str:
+    """Return the configuration named by an option or by the resumed or branched run; an empty string for none."""
+    return options.config or (str(recorded_config(basis)) if basis else "")
 
 
 def _stem(options: TrainOptions, name: str) -> str:
-    """Return the base of a generated run name: the configuration's name, or else the task's."""
+    """Return the base of a generated run name: a branch's origin, the configuration's name, or else the task's."""
+    if options.branch is not None:
+        return f"{options.branch.run_dir.name}-from-{options.branch.step}"
     return Path(name or options.task.rpartition(":")[0]).stem
 
 
-def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
-    """Return the resolved configuration. A resumed run keeps its data if only another configuration is named."""
+def _load(options: TrainOptions, basis: Path | None, name: str) -> RunConfig:
+    """Return the resolved configuration.
+
+    A resumed or branched run, the `basis`, keeps its data if only another configuration is named.
+    """
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
-    if resumed and options.config:
-        return load_for_resume(name, overrides(options), resumed / CONFIG_FILE)
+    if basis and options.config:
+        return load_for_resume(name, overrides(options), basis / CONFIG_FILE)
     return load_config(name, overrides(options))
 
 
@@ -312,9 +335,11 @@ def _request(
 ) -> RunRequest:
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
-    from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
+    from engine.journal.task_meta import Parent  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
 
-    return RunRequest(
+    point = options.branch
+    request = RunRequest(
         directory=directory,
         config=config,
         device=options.device,
@@ -322,7 +347,9 @@ def _request(
         init_from=options.init_from,
         script=script,
         unusual=() if options.resume else departures(config, usual_config(name, config)),
+        parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
     )
+    return with_threads(request)
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
@@ -333,6 +360,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
+    interrupt.react_as(request.config.preemption.reactions())
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_recorder(request) as recorder:
@@ -360,6 +388,7 @@ def _sum_up(directory: Path) -> None:
 def attach(arguments: Namespace) -> int:
     """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
     directory = find_run(arguments.runs_dir, arguments.run)
+    baseline = baseline_of(arguments.runs_dir, arguments.baseline)
     is_served = is_in_browser()
     if not is_served and (reason := why_no_screen()):
         instead = f"{program_name()} events {directory.name} --follow"
@@ -376,9 +405,40 @@ def attach(arguments: Namespace) -> int:
     settings, can_steer = load_settings(settings_file()), not arguments.read_only
 
     def open_app(terminal: Terminal | None) -> AttachedApp:
-        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer)
+        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer, baseline=baseline)
 
     return (run_served if is_served else run_attached)(open_app, attach_log())
+
+
+def wants_screen(arguments: Namespace) -> bool:
+    """Return whether `runs` opens its screen: on a terminal, for a directory that exists, without another wish."""
+    is_plain = arguments.plain or arguments.json or arguments.action
+    return not is_plain and not why_no_screen() and bool(arguments.runs_dir.is_dir())
+
+
+def list_on_screen(arguments: Namespace) -> int:
+    """Open the list of all runs. It is read by a thread while the screen is imported."""
+    with _imports_only():
+        from cockpit.preferences.settings import attach_log, cache_folder, load_settings, settings_file  # noqa: PLC0415
+        from cockpit.session.run_list.catalogue import RunCatalogue  # noqa: PLC0415
+        from cockpit.session.run_list.index_file import index_file  # noqa: PLC0415
+        from cockpit.session.run_list.watcher import RunWatcher  # noqa: PLC0415
+
+        settings = load_settings(settings_file())
+        runs_dir: Path = arguments.runs_dir
+        watcher = RunWatcher(RunCatalogue(runs_dir, index_file(cache_folder(), runs_dir)))
+        watcher.start()
+
+        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.app.runs_app import RunsApp  # noqa: PLC0415
+
+    def open_app(terminal: Terminal) -> RunsApp:
+        return RunsApp(runs_dir, watcher, settings=settings, terminal=terminal)
+
+    try:
+        return run_attached(open_app, attach_log())
+    finally:
+        watcher.close()
 
 
 def redrive(arguments: Namespace) -> int:

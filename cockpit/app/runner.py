@@ -25,16 +25,24 @@ _AT_ONCE: Final = 2
 """The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
 
 
-def run_on_screen(directory: Path, training: TrainingHandle, settings: Settings, *, keep_running: bool) -> RunResult:
+def run_on_screen(
+    directory: Path,
+    training: TrainingHandle,
+    settings: Settings,
+    *,
+    keep_running: bool,
+    baseline: Path | None = None,
+) -> RunResult:
     """Open the screen on the run in `directory` and stay until the training has ended; says how.
 
     A closed terminal stops the training with a checkpoint, unless `keep_running`. A screen that fails is replaced by
-    the console reporter. A signal that comes before the screen opens ends the training before it begins.
+    the console reporter. A signal that comes before the screen opens ends the training before it begins. The curves of
+    the run in the directory `baseline` are drawn below those of this one.
     """
     terminal = Terminal(directory / CONSOLE_LOG)
     signals = _Signals(training, terminal, keep_running=keep_running)
     with signals, terminal:
-        app = CockpitApp(directory, settings=settings, training=training, terminal=terminal)
+        app = CockpitApp(directory, settings=settings, training=training, terminal=terminal, baseline=baseline)
         signals.app = app
         faulthandler.enable(2)
         with _polite_switching():

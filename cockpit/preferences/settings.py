@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from cockpit.preferences.keymap import KEYS, KeyBinding, remap
+from cockpit.preferences.run_keys import RUN_KEYS
 from cockpit.terminal.encoding import shows_unicode
 from engine.errors import UserError, did_you_mean
+
+_RUN_ACTIONS: Final = frozenset(key.action for key in RUN_KEYS)
 
 Marker = Literal["braille", "block", "ascii"]
 Notifications = Literal["off", "osc9", "osc777"]
@@ -26,6 +29,7 @@ class Settings:
     """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10."""
 
     keys: tuple[KeyBinding, ...] = KEYS
+    run_keys: tuple[KeyBinding, ...] = RUN_KEYS
     theme: str = "cockpit-dark"
     marker: Marker = "braille"
     bell: bool = False
@@ -57,6 +61,11 @@ def attach_log() -> Path:
 def state_folder() -> Path:
     """Return the folder of the cockpit's state: training-cockpit in XDG_STATE_HOME, else in ~/.local/state."""
     return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be computed again: training-cockpit in XDG_CACHE_HOME, else in ~/.cache."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -93,7 +102,9 @@ def load_settings(path: Path) -> Settings:
         else:
             changes[name] = _checked(name, below, setting.value, setting.where)
     try:
-        return replace(Settings(**changes), keys=remap(keys))
+        of_runs = {action: wanted for action, wanted in keys.items() if action in _RUN_ACTIONS}
+        of_screen = {action: wanted for action, wanted in keys.items() if action not in of_runs}
+        return replace(Settings(**changes), keys=remap(of_screen), run_keys=remap(of_runs, RUN_KEYS))
     except UserError as error:
         raise UserError(f"{where_keys}: {error}") from None
 

@@ -13,10 +13,11 @@ from engine.protocol import events as e
 from engine.protocol.state import with_measured
 from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder
+from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder, with_threads
 from engine.runtime.start.open_run import OpenRun, open_run
 from engine.runtime.start.resume import Start, find_start
 from engine.runtime.supervisor import TrainingDivergedError
+from engine.training.device import thread_count
 
 
 class RunNotSavedError(RuntimeError):
@@ -26,8 +27,10 @@ class RunNotSavedError(RuntimeError):
 def train(request: RunRequest, interrupt: Interrupt) -> int:
     """Train until completion, a stop or a failure, and return the exit code.
 
-    0 for complete or stopped by command, 1 for failed, 128 + n after signal n. Raises UserError before the first step.
+    0 for complete or stopped by command, 1 for failed, 128 + n after signal n, `preemption.requeue_exit_code` after the
+    scheduler's signal or the time limit. Raises UserError before the first step.
     """
+    request = with_threads(request)
     with open_recorder(request) as recorder:
         return train_with(recorder, request, interrupt)
 
@@ -35,11 +38,13 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt) -> int:
     """Train like `train`, with an open recorder that may have the state of another configuration."""
     started = time.perf_counter()
+    interrupt.react_as(request.config.preemption.reactions())
     try:
         interrupt.check()
         fresh = initial_state(request.directory.name, request.config)
         recorder.start_from(with_measured(fresh, doing=recorder.state.doing))
-        return _train(request, find_start(request), recorder, interrupt)
+        with thread_count(request.config.training.threads):
+            return _train(request, find_start(request), recorder, interrupt)
     except StoppedEarlyError:
         recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))
         return interrupt.exit_code()
@@ -52,6 +57,7 @@ def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, inte
         opened.append(open_run(request, start, recorder, interrupt))
         run = opened[0]
         reason = run.loop.train()
+        interrupt.is_complete = reason == "complete"
         _finish(run, recorder, reason, started)
         return interrupt.exit_code()
     except StoppedEarlyError:
