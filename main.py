@@ -15,10 +15,12 @@ if __name__ == "__main__":  # before the slow imports
     open_closed_streams()
 
 import gc
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.launch import Launch, torchrun_launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -42,6 +45,7 @@ from engine.journal.disk.run_dir import (
 )
 from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
+from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
     from engine.adapters.programs.command import Program
@@ -87,10 +91,39 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    launch = torchrun_launch()
+    if launch is not None and launch.world > 1:
+        return _train_together(options, launch)
+    if resumed := run_of_job(options.runs_dir, launch):
+        options = _resuming(options, resumed)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
+    return _train_headless(options, launch) if options.no_ui or reason else _train_on_screen(options)
+
+
+def _train_together(options: TrainOptions, launch: Launch) -> int:
+    """Train as one of several ranks: rank 0 has the run's directory and the console, the others have neither."""
+    if not options.no_ui:
+        raise UserError(
+            f"a training on {launch.world} ranks has no screen: add --no-ui, and open `{program_name()} attach RUN`"
+        )
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each lost connection is a page of frames
+    if launch.rank == 0:
+        resumed = run_of_job(options.runs_dir, launch)
+        return _train_headless(_resuming(options, resumed) if resumed else options, launch)
+    interrupt = Interrupt()
+    with signals_to(interrupt, keep_running=options.keep_running):
+        with _imports_only():
+            from engine.runtime.ranks.follower import follow  # noqa: PLC0415
+
+        return follow(launch, interrupt)
+
+
+def _resuming(options: TrainOptions, directory: Path) -> TrainOptions:
+    """Return the options that resume a run that an earlier attempt has begun with `options`."""
+    complain(f"started again: resuming {directory.name}")
+    return replace(options, resume=directory.name, run="", init_from="")
 
 
 @contextmanager
@@ -122,7 +155,7 @@ def _enough_memory() -> Generator[None]:
         ) from error
 
 
-def _train_headless(options: TrainOptions) -> int:
+def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
@@ -139,7 +172,8 @@ def _train_headless(options: TrainOptions) -> int:
         is_final = False
         try:
             reporter.start()
-            code = _run(lambda _: _request(options, directory, config, script, name), name, interrupt)
+            request = replace(_request(options, directory, config, script, name), launch=launch)
+            code = _run(lambda _: request, name, interrupt)
             is_final = True
         except UserError:
             discard_run(directory)

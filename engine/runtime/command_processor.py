@@ -118,6 +118,11 @@ class CommandProcessor:
         self._proposed.extend(requests)
 
     @property
+    def interrupt(self) -> Interrupt:
+        """The requests of signals."""
+        return self._interrupt
+
+    @property
     def is_proposed(self) -> bool:
         """Whether a request of the guardian or autopilot is pending."""
         return bool(self._proposed)

@@ -14,6 +14,7 @@ from typing import Final
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.host.launch import Launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -45,7 +46,8 @@ class RunRequest:
     """A run to train: an existing directory, a resolved configuration, and the source of the weights.
 
     `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
-    exactly these actions are applied, and current commands are not.
+    exactly these actions are applied, and current commands are not. `launch` is how `torchrun` started this process,
+    `None` if it did not.
     """
 
     directory: Path
@@ -56,6 +58,7 @@ class RunRequest:
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
+    launch: Launch | None = None
 
 
 def initial_state(run: str, config: RunConfig) -> RunState:
