@@ -46,7 +46,7 @@ class RankGroup:
     def __init__(self, launch: Launch) -> None:
         self.rank, self.world = launch.rank, launch.world
         store, _, _ = next(rendezvous("env://"))
-        self._store: Any = store
+        self._store: Any = _within(f"attempt {launch.restarts}", store)  # the agent's store outlives an attempt
         self.pulse = Pulse(self._store, self.rank, self.world, f"process {os.getpid()} on {socket.gethostname()}")
         self._sums: Any = None
         self._control: Any = None
@@ -69,11 +69,12 @@ class RankGroup:
         limit = timedelta(seconds=timeout_seconds)
         backend = "nccl" if device.type == "cuda" else "gloo"
         logging.getLogger("torch.distributed").setLevel(logging.ERROR)
-        store = distributed_c10d.PrefixStore("group", self._store)  # pyright: ignore[reportPrivateImportUsage]
-        dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.world, timeout=limit)
-        self._sums = dist.group.WORLD
-        self._control = self._sums if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
+        store = _within("group", self._store)
         self.pulse.start()
+        with self._together(WAITING):
+            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.world, timeout=limit)
+            self._sums = dist.group.WORLD
+            self._control = self._sums if backend == "gloo" else dist.new_group(backend="gloo", timeout=limit)
 
     def close(self) -> None:
         """Leave the group."""
@@ -175,3 +176,7 @@ class RankGroup:
             self.pulse.leave()
             raise RankLostError(sentence) from error
         self.pulse.doing = before
+
+
+def _within(prefix: str, store: Any) -> Any:
+    return distributed_c10d.PrefixStore(prefix, store)  # pyright: ignore[reportPrivateImportUsage]
