@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
-from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
+from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
 from cockpit.terminal.terminal import Terminal, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
 from engine.host.launch import Launch, torchrun_launch
+from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -48,6 +49,7 @@ from engine.runtime.start.preflight import check_data, check_weights
 from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
+    from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
@@ -60,7 +62,8 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
-    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n.
+    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n, and 85, or what the
+    configuration says, if a scheduler's signal or the time limit ended an incomplete run.
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
@@ -92,10 +95,11 @@ def main(words: Sequence[str] | None = None) -> int:
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
     launch = torchrun_launch()
+    if former := run_of_job(options.runs_dir, launch):
+        complain(f"started again: resuming {former.name}")
+        options = resuming(options, former)
     if launch is not None and launch.world > 1:
         return _train_together(options, launch)
-    if resumed := run_of_job(options.runs_dir, launch):
-        options = _resuming(options, resumed)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
@@ -105,25 +109,14 @@ def train(options: TrainOptions) -> int:
 def _train_together(options: TrainOptions, launch: Launch) -> int:
     """Train as one of several ranks: rank 0 has the run's directory and the console, the others have neither."""
     if not options.no_ui:
-        raise UserError(
-            f"a training on {launch.world} ranks has no screen: add --no-ui, and open `{program_name()} attach RUN`"
-        )
+        raise UserError(f"{launch.world} ranks have no screen: add --no-ui, and open `{program_name()} attach RUN`")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each lost connection is a page of frames
     if launch.rank == 0:
-        resumed = run_of_job(options.runs_dir, launch)
-        return _train_headless(_resuming(options, resumed) if resumed else options, launch)
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=options.keep_running):
-        with _imports_only():
-            from engine.runtime.ranks.follower import follow  # noqa: PLC0415
+        return _train_headless(options, launch)
+    with signals_to(interrupt := Interrupt(), keep_running=options.keep_running):
+        from engine.runtime.ranks.follower import follow  # noqa: PLC0415
 
         return follow(launch, interrupt)
-
-
-def _resuming(options: TrainOptions, directory: Path) -> TrainOptions:
-    """Return the options that resume a run that an earlier attempt has begun with `options`."""
-    complain(f"started again: resuming {directory.name}")
-    return replace(options, resume=directory.name, run="", init_from="")
 
 
 @contextmanager
@@ -157,17 +150,22 @@ def _enough_memory() -> Generator[None]:
 
 def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
     name = _config_name(options, resumed) or ("" if options.task else _default_config())
     config = _load(options, resumed, name)
     check_data(config.data.path)
     check_weights(options.init_from)
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=options.keep_running):
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
+    heeded = signals_to(interrupt, keep_running=options.keep_running)
+    with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
@@ -193,6 +191,7 @@ def _train_on_screen(options: TrainOptions) -> int:
     """
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+        from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
         from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
@@ -203,7 +202,7 @@ def _train_on_screen(options: TrainOptions) -> int:
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
         config = _load(options, resumed, name)
@@ -211,8 +210,9 @@ def _train_on_screen(options: TrainOptions) -> int:
         return _request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
-    with signals_to(interrupt):
+    with signals_to(interrupt), notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         try:
             ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
         except UserError:
@@ -233,18 +233,23 @@ def run_program(arguments: Namespace) -> int:
 
     Raises UserError if there is no such program.
     """
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     command = command_of(arguments.program)
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=arguments.keep_running):
+    interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
+    heeded = signals_to(interrupt, keep_running=arguments.keep_running)
+    with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
+        tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, headless=bool(arguments.no_ui or reason))
+            ending = _watch_program(training, directory, arguments, None if arguments.no_ui or reason else settings)
         except UserError:
             discard_run(directory)
             raise
@@ -262,11 +267,11 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, *, headless: bool) -> Ended:
-    """Show a program's run until its end, and print its summary."""
+def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, settings: Settings | None) -> Ended:
+    """Show a program's run until its end, on the console without `settings`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if headless:
+    if settings is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -275,9 +280,7 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         reporter.stop(final=ending.code != 2)
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
-    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
-    settings = load_settings(settings_file())
     shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
@@ -356,6 +359,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
+    interrupt.react_as(request.config.preemption.reactions())
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_recorder(request) as recorder:

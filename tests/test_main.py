@@ -136,6 +136,19 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
         assert process.wait(10) == 130
 
 
+@pytest.mark.parametrize("words", [("--time-limit", "30m"), ()])
+def test_the_time_limit_is_that_of_the_option_or_of_the_slurm_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 1800))
+    seen: list[Interrupt] = []
+    monkeypatch.setattr(main, "_run", lambda request_for, name, interrupt: seen.append(interrupt) or 0)
+    assert main.main(["--no-ui", "--quiet", "--config", "tiny", "--runs-dir", str(tmp_path), *words]) == 0
+    limit = seen[0].limit
+    assert limit is not None and 1700 < limit.left + limit.reserve <= 1800
+    assert limit.said == ("--time-limit 30m" if words else "SLURM_JOB_END_TIME")
+
+
 def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path: Path) -> None:
     config = _config(tmp_path, epochs=500)
     with _program("--no-ui", "--quiet", "--config", config, "--run", "live", cwd=tmp_path) as process:
@@ -165,6 +178,7 @@ def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path:
         (("--script", "nothing.txt"), "nothing.txt"),
         (("--device", "tpu"), "tpu"),
         ((*TINY, "--epochs", "0"), "epochs"),
+        ((*TINY, "--time-limit", "90"), "write 3h55m, 90m, 45s"),
         (("--run", "../up"), "up"),
     ],
 )

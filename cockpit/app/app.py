@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cockpit.app.training_handle import TrainingHandle
     from cockpit.dialogs.dispatcher import Severity
     from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
-    from cockpit.screens.panel_faults import PanelFailed
+    from cockpit.panels.toolkit.panel_faults import PanelFailed
     from cockpit.session.session import Session
     from cockpit.terminal.terminal import Terminal
 

@@ -16,12 +16,12 @@ from cockpit.app.notifications import escape_of
 from cockpit.dialogs.action_table import without_effect
 from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
+from cockpit.panels.toolkit.panel_faults import Faults, told
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.palette import ActionProvider
-from cockpit.screens.panel_faults import Faults, told
 from cockpit.screens.tab_bar import TABS
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
@@ -148,8 +148,7 @@ class SessionController:
 
     def stop(self) -> bool:
         """Ask the run to stop with a checkpoint; return False if it takes no command."""
-        command = Stop("quit in the cockpit")
-        return self.session.send(command, self.session.decide(command)).status is not Status.REFUSED
+        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
 
     def ask_to_quit(self, answered: Callable[[bool | None], None]) -> None:
         """Ask whether to stop the training; `answered` receives the answer."""

@@ -39,13 +39,16 @@ class Shutdown:
             self.ask()
 
     def watch(self) -> None:
-        """Check whether the training has ended: close if a quit waits for that, else show how it ended and stay."""
+        """Check whether the training has ended: close if a quit waits for that, else show how it ended and stay.
+
+        A scheduler that ended it waits for the exit code, so the screen closes then too.
+        """
         if self._training is None or self._ending is not None:
             return
         self._ending = ending = self._training.ending()
         if ending is None:
             return
-        if self._is_leaving or ending.code == 2:
+        if self._is_leaving or ending.code > 1:
             self._close()
         elif self._controller is not None:
             self._controller.say_ended(ending)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cockpit.cli.parser import Parser, first_word
+from engine.host.time_limit import parse_seconds
 from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
@@ -32,7 +33,7 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
-_RUN_VALUES: Final = ("--run", "--runs-dir")
+_RUN_VALUES: Final = ("--run", "--runs-dir", "--notify", "--time-limit")
 """Options of `run` that are followed by a value."""
 
 _RUN_EXAMPLES: Final = """
@@ -59,6 +60,11 @@ examples:
   main.py wait my-run --until 'activity==paused' --json
 """
 
+_MCP_EXAMPLES: Final = """
+an MCP client starts it by itself; in its configuration:
+  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
+"""
+
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
@@ -76,6 +82,7 @@ def build_parser() -> Parser:
     _add_configs_and_data(commands)
     _add_docs(commands)
     _add_run(commands)
+    _add_servers(commands)
     return parser
 
 
@@ -112,6 +119,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_notify(run)
+    _add_time_limit(run)
     _add_runs_dir(run, argparse.SUPPRESS)
 
 
@@ -184,11 +193,23 @@ def _add_where_to_train(parser: Parser) -> None:
         metavar="FILE",
         help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
+    _add_notify(group)
+    _add_time_limit(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
+
+
+def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "send the end, alerts and promotions to an apprise address, such as ntfy://my-topic; may be repeated"
+    parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
 
 
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
     parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
+
+
+def _add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
+    parser.add_argument("--time-limit", type=_time, default="", metavar="TIME", help=about)
 
 
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
@@ -218,6 +239,7 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
+    plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
     plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
     runs = _parser(commands, "runs", "list every run, the latest first")
     runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
@@ -309,6 +331,15 @@ def _add_docs(commands: Any) -> None:
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
 
+def _add_servers(commands: Any) -> None:
+    about = "serve runs to agents by the Model Context Protocol on standard input and output"
+    mcp: Parser = commands.add_parser(
+        "mcp", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_MCP_EXAMPLES)
+    )
+    mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+    _add_runs_dir(mcp, argparse.SUPPRESS)
+
+
 def _count(text: str) -> int:
     try:
         count = int(text)
@@ -334,6 +365,15 @@ def _setting(text: str) -> str:
 
 def _keys(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+
+
+def _time(text: str) -> str:
+    if text and text.strip().lower() != "none":  # argparse converts the default as well
+        try:
+            parse_seconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _number(text: str) -> float:

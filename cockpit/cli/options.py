@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.config.task_path import absolute_task
@@ -32,6 +32,8 @@ class TrainOptions:
     quiet: bool
     script: str
     autopilot: bool = False
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    time_limit: str = ""
 
 
 def train_options(arguments: argparse.Namespace) -> TrainOptions:
@@ -55,6 +57,8 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         quiet=arguments.quiet,
         script=arguments.script,
         autopilot=arguments.autopilot,
+        notify=tuple(arguments.notify),
+        time_limit=arguments.time_limit,
     )
 
 
@@ -80,6 +84,11 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings
+
+
+def resuming(options: TrainOptions, directory: Path) -> TrainOptions:
+    """Return the options that resume a run that an earlier attempt has begun with `options`."""
+    return replace(options, resume=str(directory), run="", init_from="")
 
 
 def data_named(options: TrainOptions) -> str:

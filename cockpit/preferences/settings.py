@@ -1,10 +1,10 @@
-"""User settings: keys, theme, marker, bell and notifications, read from one YAML file."""
+"""User settings: keys, theme, marker, bell, notifications and their addresses, read from one YAML file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -32,6 +32,8 @@ class Settings:
     notifications: Notifications = "off"
     reduced_motion: bool = False
     poll_rate: float = MAX_POLL_RATE
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """Addresses for messages about runs, which contain secrets."""
 
 
 def settings_file() -> Path:
@@ -86,6 +88,8 @@ def load_settings(path: Path) -> Settings:
         if name == "keys":
             where_keys = setting.where
             keys.update(_key(below, setting.value, setting.where))
+        elif name == "notify":
+            changes[name] = _addresses(below, setting.value, setting.where)
         else:
             changes[name] = _checked(name, below, setting.value, setting.where)
     try:
@@ -106,9 +110,19 @@ def _key(below: list[str], value: object, where: str) -> Mapping[str, tuple[str,
     return {below[0]: tuple(str(word) for word in words)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
+def _addresses(below: list[str], value: object, where: str) -> tuple[str, ...]:
+    """Return the addresses of one line or a list; a mistake is reported without them, as they contain secrets."""
+    words = [value] if isinstance(value, str) else value
+    if not below and isinstance(words, list) and all(isinstance(word, str) and word for word in words):  # pyright: ignore[reportUnknownVariableType]
+        return tuple(str(word) for word in words)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if value is None and not below:
+        return ()
+    raise UserError(f"{where}: notify must be an address such as mailto://..., or a list of addresses")
+
+
 def _checked(name: str, below: list[str], value: object, where: str) -> object:
     if name not in _CHECKS:
-        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', *_CHECKS))}")
+        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', 'notify', *_CHECKS))}")
     expected, is_allowed = _CHECKS[name]
     if below or not is_allowed(value):
         raise UserError(f"{where}: {name} must be {expected}, not {value!r}")

@@ -19,12 +19,12 @@ from cockpit.panels.status.alert_banner import Banner
 from cockpit.panels.status.header import Header
 from cockpit.panels.status.pending_commands import PendingStrip
 from cockpit.panels.toolkit.panel import Panel
+from cockpit.panels.toolkit.panel_faults import PanelFailed
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
 from cockpit.screens.compositor import hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
-from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
 from cockpit.screens.tabs import side_panels, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle

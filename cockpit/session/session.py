@@ -14,11 +14,11 @@ from cockpit.session.activity_text import OVER, ActivityText
 from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.loader import HistoryLoader, RowLoader
+from cockpit.session.history.troubles import Troubles
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.outbox import CommandOutcome, Outbox, Pending
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.state_decoder import StateDecoder
-from cockpit.session.troubles import Troubles
 from cockpit.text.format import duration
 from cockpit.text.next_steps import End, end_of
 from engine.errors import UserError

@@ -49,12 +49,14 @@ class Terminal:
         self.is_taken = False
         """Whether a screen has set modes on the terminal that it has not ended."""
         self._screen = 1
+        self._watched = 1
         self._attributes: list[Any] = []
         self._saved: tuple[int, int] | None = None
 
     def __enter__(self) -> Terminal:
         self._attributes = _attributes_of(0)
         self._screen = _copy_of(1)
+        self._watched = _copy_of(1)  # a failed write leads the screen's own descriptor to /dev/null
         self._guard = TerminalGuard(self._screen, GIVE_BACK.encode(), self._attributes)
         self.stream = open(self._screen, "w", encoding="utf-8", errors="replace", closefd=False)
         self._saved = _copy_of(1), _copy_of(2)
@@ -108,7 +110,7 @@ class Terminal:
     def is_gone(self) -> bool:
         """Return whether the terminal was closed. Takes microseconds; also valid before the context is entered."""
         poll = select.poll()
-        poll.register(self._screen, 0)
+        poll.register(self._watched, 0)
         return any(seen & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, seen in poll.poll(0))
 
     def size(self) -> tuple[int, int]:

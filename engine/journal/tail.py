@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
@@ -18,6 +18,9 @@ from engine.journal.store import journal_file, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 
 PointTable = Literal["steps", "validations"]
+
+SPREAD_ROWS: Final = 4_096
+"""Rows that `JournalTail.progress` looks up one by one in a long range."""
 
 Lineage = tuple[tuple[int, int | None], ...]
 """Branches that count, oldest first, each with its last step that counts (None: all)."""
@@ -128,6 +131,24 @@ class JournalTail:
         )
         found = self._connection.execute(query, (span.branch, span.first, span.last, limit)).fetchall()
         return unpack_rows(found[::-1] if newest else found, self._names)
+
+    def sessions(self) -> tuple[tuple[float, float], ...]:
+        """Return when each writer's session began, and when it ended or gave its last sign of life."""
+        rows = self._connection.execute("SELECT started, coalesce(ended, heartbeat) FROM sessions ORDER BY id")
+        return tuple((float(started), float(ended)) for started, ended in rows)
+
+    def progress(self, span: StepRange, *, most: int) -> list[tuple[int, float, float]]:
+        """Return step, epoch and time of the rows of `span`; of a longer one, `most` rows or fewer, evenly spread."""
+        query = f"SELECT step, epoch, time FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step"
+        found = self._connection.execute(f"{query} LIMIT ?", (span.branch, span.first, span.last, most + 1)).fetchall()
+        if len(found) <= most:
+            return found
+        newest = self._connection.execute(f"{query} DESC LIMIT 1", (span.branch, span.first, span.last)).fetchone()
+        first, last = int(found[0][0]), int(newest[0])
+        count = min(most, SPREAD_ROWS)
+        wanted = [first + (last - first) * at // count for at in range(count)]
+        spread = (self._connection.execute(f"{query} LIMIT 1", (span.branch, step, span.last)) for step in wanted)
+        return list(dict.fromkeys([*(cursor.fetchone() for cursor in spread), newest]))
 
     def _names(self, layout: int) -> tuple[str, ...]:
         """Return the column names of a layout, which never change; empty for an unknown layout."""

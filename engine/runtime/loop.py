@@ -13,6 +13,7 @@ from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
+from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor
 from engine.runtime.supervisor import TrainingDivergedError
@@ -43,6 +44,7 @@ class Loop:
         self._commands = commands
         self._step_monitor = step_monitor
         self._upkeep = Upkeep(checkpointer)
+        self._time = TimeKeeper(commands.interrupt, checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = self._epoch_start = time.perf_counter()
@@ -64,6 +66,7 @@ class Loop:
         """
         self._checkpointer.note_written()
         self._upkeep.observe()
+        self._time.observe()
         if self._commands.is_waiting():
             self._open_boundary()
             self._step_monitor.settle()

@@ -29,7 +29,8 @@ class RunNotSavedError(RuntimeError):
 def train(request: RunRequest, interrupt: Interrupt) -> int:
     """Train until completion, a stop or a failure, and return the exit code.
 
-    0 for complete or stopped by command, 1 for failed, 128 + n after signal n. Raises UserError before the first step.
+    0 for complete or stopped by command, 1 for failed, 128 + n after signal n, `preemption.requeue_exit_code` after the
+    scheduler's signal or the time limit. Raises UserError before the first step.
     """
     with open_recorder(request) as recorder:
         return train_with(recorder, request, interrupt)
@@ -38,6 +39,7 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt) -> int:
     """Train like `train`, with an open recorder that may have the state of another configuration."""
     started = time.perf_counter()
+    interrupt.react_as(request.config.preemption.reactions())
     try:
         interrupt.check()
         fresh = initial_state(request.directory.name, request.config)
@@ -61,6 +63,7 @@ def _train(
         opened.append(open_run(request, start, recorder, interrupt, leader))
         run = opened[0]
         reason = run.loop.train()
+        interrupt.is_complete = reason == "complete"
         _finish(run, recorder, reason, started)
         return interrupt.exit_code()
     except StoppedEarlyError:

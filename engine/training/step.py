@@ -11,7 +11,7 @@ norm of that weight reveals it before the next update.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -172,6 +172,7 @@ class TrainStep:
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
         self._weight_clip = WeightClip()
+        self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
@@ -226,9 +227,15 @@ class TrainStep:
             self.scaler.scale(losses.total * share).backward()
         raw_T = torch.stack(list(losses.raw.values())).detach()
         weighted_T = torch.stack(list(losses.weighted.values())).detach()
-        guarded_T = torch.tensor([term in plan.clamped for term in losses.raw], device=raw_T.device)
-        hits_T = ((raw_T > plan.clamp_max) & guarded_T).float() / share
+        hits_T = ((raw_T > plan.clamp_max) & self._guarded_terms(losses.raw, plan)).float() / share
         return torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
+
+    def _guarded_terms(self, terms: Iterable[str], plan: StepPlan) -> Tensor:
+        """Return which of the terms are clamped, T booleans. Cached: a copy to the device would wait for it."""
+        guarded = tuple(term in plan.clamped for term in terms)
+        if guarded not in self._guarded:
+            self._guarded[guarded] = torch.tensor(guarded, device=self.device)
+        return self._guarded[guarded]
 
     def _measure(self) -> _Measured:
         """Return L2 norms of every gradient and its weights, from one fused reduction."""

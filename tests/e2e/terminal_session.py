@@ -97,6 +97,15 @@ class TerminalSession:
         """Type characters, or escape sequences of keys that have no character."""
         os.write(self.master, keys.encode())
 
+    def wait_until_read(self) -> None:
+        """Wait until the program has read all that was typed."""
+        waiting = bytearray(4)
+        while self.process.poll() is None:
+            fcntl.ioctl(self.slave, termios.FIONREAD, waiting)
+            if not any(waiting):
+                return
+            time.sleep(0.02)
+
     def text(self) -> str:
         """What the terminal shows."""
         with self._lock:

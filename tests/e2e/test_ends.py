@@ -43,7 +43,7 @@ def test_a_run_that_is_to_keep_running_goes_on_without_its_terminal(folder: Path
         running(terminal)
         terminal.hang_up()
         closed_at = state_of(folder / "runs/one").step
-        until(lambda: state_of(folder / "runs/one").step > closed_at + 30)
+        until(lambda: state_of(folder / "runs/one").step > closed_at + 5, seconds=60)
         assert terminal.process.poll() is None
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.process.wait(60) == 128 + signal.SIGTERM

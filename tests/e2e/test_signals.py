@@ -15,8 +15,10 @@ import pytest
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity
+from main import main
 from tests.e2e.signalled_run import Started, end_by
 from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.test_steering import state_of
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -126,27 +128,44 @@ def test_a_key_typed_before_the_screen_is_there_is_answered_by_it(folder: Path) 
 
 
 def test_a_hang_up_that_is_ignored_at_the_start_stays_ignored(folder: Path) -> None:
-    nohup = ["env", "--ignore-signal=HUP", *program(*WORDS, "--no-ui", "--max-steps", "40")]
-    assert goes_on_after_a_hang_up(nohup, folder)
+    goes_on_after_a_hang_up(["env", "--ignore-signal=HUP", *program(*WORDS, "--no-ui")], folder)
 
 
 def test_keep_running_without_a_screen_goes_on_after_a_hang_up(folder: Path) -> None:
-    assert goes_on_after_a_hang_up(program(*WORDS, "--no-ui", "--max-steps", "40", "--keep-running"), folder)
+    goes_on_after_a_hang_up(program(*WORDS, "--no-ui", "--keep-running"), folder)
 
 
-def goes_on_after_a_hang_up(command: list[str], folder: Path) -> bool:
-    """Whether the run completes although it was sent SIGHUP while it trained."""
+def goes_on_after_a_hang_up(command: list[str], folder: Path) -> None:
+    """Assert that the run trains on after SIGHUP, until it is told to stop."""
     with TerminalSession(command, folder) as terminal:
-        is_at(Activity.RUNNING, 3)(Started(terminal.process, folder / "runs/one"))
+        started = Started(terminal.process, folder / "runs/one")
+        is_at(Activity.RUNNING, 3)(started)
         terminal.process.send_signal(HANG_UP)
-        return terminal.wait() == 0
+        takes_steps(started)
+        stop(started)
+        assert terminal.wait() == 0
 
 
 def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_running(folder: Path) -> None:
-    command = ["env", "--ignore-signal=HUP", *program(*WORDS, "--max-steps", "200")]
+    command = ["env", "--ignore-signal=HUP", *program(*WORDS)]
     with TerminalSession(command, folder) as terminal:
+        started = Started(terminal.process, folder / "runs/one")
         terminal.wait_for("▶ running")
         os.kill(terminal.process.pid, HANG_UP)
-        terminal.wait_for("▶ running")
+        takes_steps(started)
         terminal.hang_up()
-        assert terminal.process.wait(180) == 0
+        takes_steps(started)
+        stop(started)
+        assert terminal.process.wait(60) == 0
+
+
+def takes_steps(started: Started) -> None:
+    """Wait until the run has taken three more steps: it goes on."""
+    step = state_of(started.directory).step
+    until(lambda: state_of(started.directory).step > step + 2, started, every=0.05)
+
+
+def stop(started: Started) -> None:
+    """Send the command `stop`, as another terminal does."""
+    runs_dir, name = started.directory.parent, started.directory.name
+    assert main(["send", name, "stop", "--runs-dir", str(runs_dir)]) == 0

@@ -53,6 +53,18 @@ keys:
     assert lookup("theme", settings.keys).keys == ()
 
 
+def test_addresses_for_messages_are_one_or_several_and_never_shown(tmp_path):
+    one = load_settings(written(tmp_path, "notify: ntfy://secret"))
+    assert one.notify == ("ntfy://secret",)
+    assert "secret" not in repr(one)
+    assert load_settings(written(tmp_path, "notify: [ntfy://a, json://b]")).notify == ("ntfy://a", "json://b")
+    assert load_settings(written(tmp_path, "notify:")).notify == ()
+    for wrong in ("notify: 7", "notify: {url: json://secret}", "notify: [json://secret, 7]", "notify: ['']"):
+        with pytest.raises(UserError, match=r"cockpit\.yaml:1: notify must be an address") as raised:
+            load_settings(written(tmp_path, wrong))
+        assert "secret" not in str(raised.value)
+
+
 def test_off_is_a_word_and_not_a_switch(tmp_path):
     assert load_settings(written(tmp_path, "notifications: off")).notifications == "off"
 

@@ -12,20 +12,20 @@ from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
 from cockpit.console.summary import RunSummary, ending, fact_lines, read_outcome, way_on
+from cockpit.session.activity_text import OVER
 from cockpit.session.incidents.incidents import num_incidents
+from cockpit.session.run_list.facts import present_activity
 from cockpit.text.format import duration, escape_control
 from cockpit.text.next_steps import command_for
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
-from engine.journal.sessions import WriterSession
 from engine.journal.task_meta import ATTACHED, attached_of
 from engine.outputs.fault_report import REPORT_TEXT, folders_of
 from engine.protocol.codec import Json, to_json
-from engine.protocol.events import Activity, RunFailed, RunFinished
+from engine.protocol.events import RunFailed, RunFinished
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_to_json
 
-_OVER: Final = (Activity.FINISHED, Activity.FAILED)
 _WIDTH: Final = 80
 
 
@@ -48,8 +48,8 @@ def read_status(path: Path) -> dict[str, Json]:
     with closing(JournalReader(path)) as reader:
         state = reader.state() or RunState(run=path.name)
         session = reader.heartbeat()
-        activity, reason = _activity(state, session)
-        if activity in _OVER and not reason:
+        activity, reason = present_activity(state.activity, session)
+        if activity in OVER and not reason:
             reason = _ending(reader)
         alerts = num_incidents(reader.events())
         attached = attached_of(reader.meta(ATTACHED))
@@ -67,17 +67,6 @@ def read_status(path: Path) -> dict[str, Json]:
     del rest["activity"]
     rest["alerts"] = alerts  # the state counts raised alerts, the output counts incidents
     return {**head, **{key: value for key, value in rest.items() if key not in head}}
-
-
-def _activity(state: RunState, session: WriterSession | None) -> tuple[Activity, str]:
-    """Return the activity, and the reason if it differs from the recorded one, else an empty string."""
-    if state.activity in _OVER or session is None or session.is_alive():
-        return state.activity, ""
-    if session.ended is not None:
-        return Activity.FAILED, f"process {session.pid} left without finishing the run"
-    if not session.process_exists():
-        return Activity.FAILED, f"process {session.pid} is gone without a word"
-    return state.activity, f"process {session.pid} has been silent for {session.age:.0f} s"
 
 
 def _ending(reader: JournalReader) -> str:
@@ -110,7 +99,7 @@ def _head(status: dict[str, Json], outcome: RunSummary | None) -> str:
     if status["alive"]:
         doing = f" ({status['doing']})" if status.get("doing") else ""
         said += f"{doing}, process {status['pid']}, heard from {duration(_number(status['heartbeat_age']))} ago"
-    elif outcome is not None and outcome.state.activity in _OVER:
+    elif outcome is not None and outcome.state.activity in OVER:
         said = ending(outcome)
     elif reason:
         said += f": {reason}"

@@ -15,13 +15,13 @@ from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
 from cockpit.charts.build import ChartInputs, metrics_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.paging import Shape
-from cockpit.charts.smoothing import stronger
 from cockpit.charts.view import MOVES, View
 from cockpit.panels.charts.board import ChartBoard
 from cockpit.panels.charts.chart import ChartView
 from cockpit.panels.charts.metric_chooser import MetricChooser
 from cockpit.panels.charts.mouse import ChartMouse
 from cockpit.panels.charts.status_line import ChartStatus
+from cockpit.panels.charts.x_axis import XAxis
 from cockpit.panels.toolkit.panel import Panel
 from cockpit.session.session import Session, SessionUpdate
 
@@ -52,6 +52,7 @@ class ChartGrid(Panel):
         self._session: Session | None = None
         self._marks, self._num_entries = NO_MARKS, 0
         self._past: Past = ()
+        self._x_axis = XAxis()
         self._is_due = False
         self._said_at = -_STATUS_SECONDS
 
@@ -96,8 +97,10 @@ class ChartGrid(Panel):
                 self.maximise(on=not self.board.maximised)
             case "recent":
                 self.recent = not self.recent
-            case "log_scale" | "smoothing":
-                self._change(self.board.current, action)
+            case "x_axis":
+                self._turn_axis()
+            case "log_scale" | "smoothing" | "lock_range":
+                self.board.current.change(action)
             case "choose_metrics":
                 self._ask_for_metrics(self.board.current)
             case _:
@@ -136,7 +139,16 @@ class ChartGrid(Panel):
             self.recent,
             self._past,
             session.gradient_bound or GRADIENT_BOUND,
+            self._x_axis.of(session.run_dir, session.history.version),
         )
+
+    def _turn_axis(self) -> None:
+        """Go to the next horizontal axis, and show which one it is."""
+        session = self._session
+        if session is not None:
+            left_out = self._x_axis.turn(session.run_dir, session.history.version)
+            why = "; the run has no epochs" if left_out else ""
+            self.notify(f"the charts go by {self._x_axis.kind}{why}", markup=False)
 
     def _look(self, view: View) -> None:
         if view != self.view:
@@ -173,13 +185,6 @@ class ChartGrid(Panel):
         if self._status.display:
             self._status.show(feed, self._glyphs, self.board.place)
 
-    def _change(self, chart: ChartView, action: str) -> None:
-        options = chart.options
-        if action == "log_scale":
-            chart.set_options(replace(options, log=not options.log))
-        else:
-            chart.set_options(replace(options, smoothing=stronger(options.smoothing)))
-
     def _ask_for_metrics(self, chart: ChartView) -> None:
         if self._session is None:
             return
@@ -187,7 +192,7 @@ class ChartGrid(Panel):
 
         def choose(chosen: tuple[str, ...] | None) -> None:
             if chosen is not None:
-                chart.set_options(replace(chart.options, metrics=chosen or None))
+                chart.set_options(replace(chart.options, metrics=chosen or None, locked=()))
 
         self.app.push_screen(
             MetricChooser(chart.spec.title, names, metrics_of(chart.spec, chart.options, names)), choose

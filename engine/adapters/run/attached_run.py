@@ -236,7 +236,7 @@ class AttachedRun(AttachedRecords):
     def add(self, reading: StepReading) -> bool:
         """Record one step. Return whether it was skipped, as far as the host knows."""
         self._step += 1
-        reading.number, reading.progress = self._step, self.live.progress
+        reading.number, reading.progress, reading.time = self._step, self.live.progress, time.time()
         self._rows.append(reading)
         is_skipped = reading.update.is_skipped
         if is_skipped or self._left is not None:

@@ -5,26 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import Update
 
+NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
+"""No numbers."""
+
 
 @dataclass(slots=True)
 class StepReading:
-    """The numbers of one step, on the host or still on the device. `samples` is 0 if unknown."""
+    """The numbers of one step, on the host or still on the device.
+
+    `samples` is 0 if unknown. `time` is that of the end of the step, in seconds since 1970.
+    """
 
     update: Update
     losses: Mapping[str, float | Tensor]
     seconds: float
     wait: float = 0.0
     samples: int = 0
-    logged: Mapping[str, float | Tensor] = field(default_factory=dict[str, float | Tensor])
-    weight_norms: Mapping[str, float] = field(default_factory=dict[str, float])
-    terms: Mapping[str, float] = field(default_factory=dict[str, float])
+    logged: Mapping[str, float | Tensor] = field(default_factory=lambda: NOTHING)
+    weight_norms: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    terms: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     number: int = 0
     progress: float = 0.0
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,7 +335,7 @@ def _losses(update: Update) -> dict[str, float | Tensor]:
     if not update.losses:
         return {}
     total = sum(update.losses[1:], update.losses[0])
-    return {"": float(total) if total.device.type == "cpu" else total}
+    return {"": total}
 
 
 def _position(epoch: float) -> LoaderPosition:

@@ -184,6 +184,7 @@ def follow(launch: Launch, interrupt: Interrupt) -> int:
 def _follow(group: RankGroup, launch: Launch, interrupt: Interrupt) -> int:
     hello = group.await_greeting(interrupt)
     config = _config_of(hello)
+    interrupt.react_as(config.preemption.reactions())
     device = orders.device_of(hello["device"], launch)
     group.connect(device, config.distributed.timeout_seconds)
     task = load_task(config.task)

@@ -16,8 +16,8 @@ TORCHRUN: Final = "torchrun"
 
 
 def run_of_job(runs_dir: Path, launch: Launch | None) -> Path | None:
-    """Return the newest run of this job if it is not the job's first attempt; `None` if there is none."""
-    if launch is None or not launch.restarts or not launch.job:
+    """Return the newest run of this job, in its rank 0 and after its first attempt; `None` if there is none."""
+    if launch is None or launch.rank or not launch.restarts or not launch.job:
         return None
     return next((path for path in list_runs(runs_dir) if _job_of(path) == launch.job), None)
 

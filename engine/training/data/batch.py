@@ -42,8 +42,9 @@ class Batch:
         return len(self) + self.others
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors on `device`; copies from pinned memory do not block."""
+        """Return the batch with its tensors on `device`. On CUDA the host does not wait for the copies."""
         if device.type == "cpu":
             return self
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
+        held = {name: tensor.pin_memory() if device.type == "cuda" else tensor for name, tensor in self.tensors.items()}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in held.items()}
         return dataclasses.replace(self, tensors=moved)

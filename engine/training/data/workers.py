@@ -247,8 +247,12 @@ def _context() -> Any:
 
 
 def _serve(pipe: Connection, samples: Samples) -> None:
-    """Receive spans and send batches until the other end closes. Interrupts are left to the engine."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Receive spans and send batches until the other end closes. Interrupts are left to the engine.
+
+    So are the signals of schedulers, which send them to every process of a job.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     while True:
         try:
