@@ -15,22 +15,25 @@ if __name__ == "__main__":  # before the slow imports
     open_closed_streams()
 
 import gc
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
-from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
+from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
 from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.launch import Launch, torchrun_launch
 from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
@@ -44,6 +47,7 @@ from engine.journal.disk.run_dir import (
 )
 from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
+from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
     from cockpit.preferences.settings import Settings
@@ -93,11 +97,30 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    launch = torchrun_launch()
+    if former := run_of_job(options.runs_dir, launch):
+        complain(f"started again: resuming {former.name}")
+        options = resuming(options, former)
+    if launch is not None and launch.world > 1:
+        return _train_together(options, launch)
     baseline = baseline_of(options.runs_dir, options.baseline)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options, baseline)
+    return _train_headless(options, launch) if options.no_ui or reason else _train_on_screen(options, baseline)
+
+
+def _train_together(options: TrainOptions, launch: Launch) -> int:
+    """Train as one of several ranks: rank 0 has the run's directory and the console, the others have neither."""
+    if not options.no_ui:
+        raise UserError(f"{launch.world} ranks have no screen: add --no-ui, and open `{program_name()} attach RUN`")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each lost connection is a page of frames
+    if launch.rank == 0:
+        return _train_headless(options, launch)
+    with signals_to(interrupt := Interrupt(), keep_running=options.keep_running):
+        from engine.runtime.ranks.follower import follow  # noqa: PLC0415
+
+        return follow(launch, interrupt)
 
 
 def _options(arguments: Namespace) -> TrainOptions:
@@ -138,7 +161,7 @@ def _enough_memory() -> Generator[None]:
         ) from error
 
 
-def _train_headless(options: TrainOptions) -> int:
+def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
     from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
@@ -161,7 +184,8 @@ def _train_headless(options: TrainOptions) -> int:
         is_final = False
         try:
             reporter.start()
-            code = _run(lambda _: _request(options, directory, config, script, name), name, interrupt)
+            request = replace(_request(options, directory, config, script, name), launch=launch)
+            code = _run(lambda _: request, name, interrupt)
             is_final = True
         except UserError:
             discard_run(directory)

@@ -43,6 +43,11 @@ class RunRecorder:
         self._tensorboard = tensorboard
         self._begin = begin
         self._failed: set[str] = set()
+        self._listener: Callable[[Event, str, int], None] = _nobody
+
+    def listen(self, listener: Callable[[Event, str, int], None]) -> None:
+        """Call `listener` with each event from now on, its actor, and the step that it changes the state at."""
+        self._listener = listener
 
     @property
     def state(self) -> RunState:
@@ -87,7 +92,9 @@ class RunRecorder:
     def _evolve(self, event: Event, actor: str) -> None:
         """Change the state before the event is recorded, so that readers of the event find its effect."""
         self._has_events = True
-        self._set(evolve(self.state, event, self.state.step, actor=actor))
+        step = self.state.step
+        self._set(evolve(self.state, event, step, actor=actor))
+        self._listener(event, actor, step)
 
     def _set(self, state: RunState) -> None:
         self._state = state
@@ -155,3 +162,7 @@ class RunRecorder:
         self.journal.close()
         for loss in self.journal.take_losses():  # too late for an alert
             logging.getLogger(__name__).warning("%s", loss)
+
+
+def _nobody(event: Event, actor: str, step: int) -> None:
+    """Hear nothing of an event."""

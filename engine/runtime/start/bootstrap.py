@@ -14,6 +14,7 @@ from typing import Final
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.host.launch import Launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -48,7 +49,7 @@ class RunRequest:
 
     `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
     exactly these actions are applied, and current commands are not. A branch of a run begins with its `parent`'s state.
-    `notes` are journalled at the start.
+    `notes` are journalled at the start. `launch` is how `torchrun` started this process, `None` if it did not.
     """
 
     directory: Path
@@ -59,6 +60,7 @@ class RunRequest:
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
+    launch: Launch | None = None
     parent: Parent | None = None
     notes: tuple[str, ...] = ()
 

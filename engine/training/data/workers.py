@@ -115,10 +115,10 @@ class WorkerPool:
 
 def _samples_of(samples: Samples, span: Span) -> str:
     """Return the names of a batch's samples, of many the first ones and how many others there are, or its places."""
-    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in range(span.start, span.stop))
+    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in span.own)
     ids = [name for name in names if name]
     if not ids:
-        return f"the samples {span.start} to {span.stop - 1} of epoch {span.epoch}"
+        return f"the samples {span.own.start} to {span.own.stop - 1} of epoch {span.epoch}"
     return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
 
 
