@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
+from cockpit.terminal.shell_job import ShellJob, begin_job
 from cockpit.terminal.terminal import Terminal, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
@@ -157,6 +158,7 @@ def _train_on_screen(options: TrainOptions) -> int:
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
+    job = begin_job()
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
@@ -180,13 +182,13 @@ def _train_on_screen(options: TrainOptions) -> int:
     with signals_to(interrupt):
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
         try:
-            ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+            ending = run_on_screen(directory, training, settings, job, keep_running=options.keep_running)
         except UserError:
             discard_run(directory)
             raise
         _discard_unbegun(directory, interrupt)
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
@@ -205,17 +207,18 @@ def run_program(arguments: Namespace) -> int:
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
+    job = None if arguments.no_ui or reason else begin_job()
     interrupt = Interrupt()
     with signals_to(interrupt, keep_running=arguments.keep_running):
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, headless=bool(arguments.no_ui or reason))
+            ending = _watch_program(training, directory, arguments, job)
         except UserError:
             discard_run(directory)
             raise
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     if ending.code == 1:
         _complain_of_failure(directory)
@@ -228,11 +231,11 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, *, headless: bool) -> Ended:
-    """Show a program's run until its end, and print its summary."""
+def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, job: ShellJob | None) -> Ended:
+    """Show a program's run until its end, without a `job` on the console, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if headless:
+    if job is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -244,7 +247,7 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
     from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
     settings = load_settings(settings_file())
-    shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
+    shown = run_on_screen(directory, training, settings, job, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
     return Ended(shown.code, shown.error)
@@ -332,6 +335,12 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
             request = request_for(right)
             save_config(request.directory, request.config)
         return train_with(recorder, request, interrupt)
+
+
+def _discard_refused(directory: Path, job: ShellJob | None) -> None:
+    """Remove the directory of a run that cannot start; after a detach only its log has the reason."""
+    if job is None or not job.has_left:
+        discard_run(directory)
 
 
 def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:

@@ -1,4 +1,4 @@
-"""User settings: keys, theme, marker, bell and notifications, read from one YAML file."""
+"""User settings: keys, theme, marker, bell, notifications and hang-ups, read from one YAML file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engine.errors import UserError, did_you_mean
 
 Marker = Literal["braille", "block", "ascii"]
 Notifications = Literal["off", "osc9", "osc777"]
+OnHangup = Literal["checkpoint", "keep"]
 
 FOLDER: Final = "training-cockpit"
 SETTINGS_FILE: Final = "cockpit.yaml"
@@ -23,7 +24,11 @@ MAX_POLL_RATE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10."""
+    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10.
+
+    `on_hangup` is the effect of a closed terminal on the training behind its screen: it stops with a checkpoint, or is
+    detached.
+    """
 
     keys: tuple[KeyBinding, ...] = KEYS
     theme: str = "cockpit-dark"
@@ -32,6 +37,7 @@ class Settings:
     notifications: Notifications = "off"
     reduced_motion: bool = False
     poll_rate: float = MAX_POLL_RATE
+    on_hangup: OnHangup = "checkpoint"
 
 
 def settings_file() -> Path:
@@ -131,5 +137,6 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "bell": _SWITCH,
     "notifications": _one_of(*get_args(Notifications)),
     "reduced_motion": _SWITCH,
+    "on_hangup": _one_of(*get_args(OnHangup)),
     "poll_rate": (f"a number above 0 and at most {MAX_POLL_RATE:g}", _is_number),
 }
