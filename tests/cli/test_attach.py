@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import main
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.run_dir import create_run, lock_run
 from tests.recorded_run import record_run
 
 
@@ -42,3 +43,18 @@ def test_a_run_without_a_journal_says_how_it_goes_on(
     (checkpoints / "step-00000010.pt").touch()
     said = attach(capsys, "lost", "--runs-dir", str(tmp_path / "runs"))
     assert "the journal of 'lost' is gone: --resume lost continues from its checkpoints" in said
+
+
+@pytest.mark.parametrize("words", [("--no-ui",), ()], ids=["console", "screen"])
+def test_a_resume_of_a_running_run_names_its_process_and_attach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    run_dir = record_run(tmp_path / "runs" / "busy", steps=20)
+    monkeypatch.chdir(tmp_path)
+    with lock_run(run_dir):
+        assert main.main(["--resume", "busy", *words]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (
+        f"error: the run 'busy' is running (pid {os.getpid()}): python main.py attach busy opens its screen; "
+        "stop it before you resume it"
+    )
