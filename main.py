@@ -28,6 +28,7 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
+from cockpit.terminal.shell_job import ShellJob, begin_job
 from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
@@ -203,6 +204,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
+    job = begin_job()
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
         from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
@@ -230,13 +232,13 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
         tell(directory, bool(resumed))
         try:
             keep = options.keep_running
-            ending = run_on_screen(directory, training, settings, keep_running=keep, baseline=baseline)
+            ending = run_on_screen(directory, training, settings, job, keep_running=keep, baseline=baseline)
         except UserError:
             discard_run(directory)
             raise
         _discard_unbegun(directory, interrupt)
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
@@ -258,6 +260,7 @@ def run_program(arguments: Namespace) -> int:
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
+    job = None if arguments.no_ui or reason else begin_job()
     interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
     heeded = signals_to(interrupt, keep_running=arguments.keep_running)
     with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
@@ -265,12 +268,12 @@ def run_program(arguments: Namespace) -> int:
         tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, None if arguments.no_ui or reason else settings)
+            ending = _watch_program(training, directory, arguments, job and (settings, job))
         except UserError:
             discard_run(directory)
             raise
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     if ending.code == 1:
         _complain_of_failure(directory)
@@ -283,11 +286,13 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, settings: Settings | None) -> Ended:
-    """Show a program's run until its end, on the console without `settings`, and print its summary."""
+def _watch_program(
+    training: BackgroundRun, directory: Path, arguments: Namespace, screen: tuple[Settings, ShellJob] | None
+) -> Ended:
+    """Show a program's run until its end, on the console without a `screen`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if settings is None:
+    if screen is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -297,7 +302,8 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
 
-    shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
+    settings, job = screen
+    shown = run_on_screen(directory, training, settings, job, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
     return Ended(shown.code, shown.error)
@@ -395,6 +401,12 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
             request = request_for(right)
             save_config(request.directory, request.config)
         return train_with(recorder, request, interrupt)
+
+
+def _discard_refused(directory: Path, job: ShellJob | None) -> None:
+    """Remove the directory of a run that cannot start; after a detach only its log has the reason."""
+    if job is None or not job.has_left:
+        discard_run(directory)
 
 
 def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:

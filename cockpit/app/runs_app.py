@@ -38,7 +38,7 @@ class RunsApp(AttachedApp):
         super().__init__(runs_dir, settings=settings, terminal=terminal)
         self._list = RunsScreen(watcher, runs_dir, settings.run_keys, marker=settings.marker, clock=clock)
         self._was_signalled = False
-        self._quit_handling = Shutdown(None, self._leave)
+        self.shutdown = Shutdown(None, self._leave)
 
     def get_default_screen(self) -> Screen[None]:
         """Return the list."""
@@ -111,5 +111,5 @@ class RunsApp(AttachedApp):
         while self.screen is not self._list:
             await self.pop_screen()
         controller.session.close()
-        self._quit_handling = Shutdown(None, self._leave)
+        self.shutdown = Shutdown(None, self._leave)
         self._list.select(controller.session.run_dir.name)

@@ -1,4 +1,4 @@
-"""User settings: keys, theme, marker, bell, notifications and their addresses, read from one YAML file."""
+"""User settings: keys, theme, marker, bell, notifications and hang-ups, read from one YAML file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _RUN_ACTIONS: Final = frozenset(key.action for key in RUN_KEYS)
 
 Marker = Literal["braille", "block", "ascii"]
 Notifications = Literal["off", "osc9", "osc777"]
+OnHangup = Literal["checkpoint", "keep"]
 
 FOLDER: Final = "training-cockpit"
 SETTINGS_FILE: Final = "cockpit.yaml"
@@ -26,7 +27,11 @@ MAX_POLL_RATE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10."""
+    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10.
+
+    `on_hangup` is the effect of a closed terminal on the training behind its screen: it stops with a checkpoint, or is
+    detached.
+    """
 
     keys: tuple[KeyBinding, ...] = KEYS
     run_keys: tuple[KeyBinding, ...] = RUN_KEYS
@@ -36,6 +41,7 @@ class Settings:
     notifications: Notifications = "off"
     reduced_motion: bool = False
     poll_rate: float = MAX_POLL_RATE
+    on_hangup: OnHangup = "checkpoint"
     notify: tuple[str, ...] = field(default=(), repr=False)
     """Addresses for messages about runs, which contain secrets."""
 
@@ -156,5 +162,6 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "bell": _SWITCH,
     "notifications": _one_of(*get_args(Notifications)),
     "reduced_motion": _SWITCH,
+    "on_hangup": _one_of(*get_args(OnHangup)),
     "poll_rate": (f"a number above 0 and at most {MAX_POLL_RATE:g}", _is_number),
 }

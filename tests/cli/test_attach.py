@@ -11,7 +11,7 @@ import pytest
 
 import main
 from cockpit.terminal.terminal import BROWSER_DRIVER, DRIVER_VARIABLE
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.run_dir import create_run, lock_run
 from tests.recorded import ROOT
 from tests.recorded_run import record_run
 
@@ -76,3 +76,18 @@ def test_a_screen_in_a_browser_speaks_packets_and_ends_with_its_server(tmp_path:
         assert (screen.wait(60), screen.stderr.read() if screen.stderr else b"") == (0, b"")
     assert set(kinds) == {"D"}
     assert rest.endswith(b'{"type": "exit"}')
+
+
+@pytest.mark.parametrize("words", [("--no-ui",), ()], ids=["console", "screen"])
+def test_a_resume_of_a_running_run_names_its_process_and_attach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    run_dir = record_run(tmp_path / "runs" / "busy", steps=20)
+    monkeypatch.chdir(tmp_path)
+    with lock_run(run_dir):
+        assert main.main(["--resume", "busy", *words]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (
+        f"error: the run 'busy' is running (pid {os.getpid()}): python main.py attach busy opens its screen; "
+        "stop it before you resume it"
+    )

@@ -6,6 +6,7 @@ import copy
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -14,9 +15,11 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import pyte
 
 from tests.forked import Forked, ForkedProcess
@@ -66,6 +69,7 @@ class TerminalSession:
         self.started = time.monotonic()
         homes = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
         self.process = self._start(command, folder, {**clean_environment(), **homes, **(environment or {})})
+        self._woken, self._wake = os.pipe()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -156,9 +160,15 @@ class TerminalSession:
         self._reader.join(5)
         return code
 
+    def trainer(self) -> psutil.Process:
+        """Return the process that trains behind a screen: the child of the one that a shell would wait for."""
+        (child,) = psutil.Process(self.process.pid).children()
+        return child
+
     def hang_up(self) -> None:
         """Close the terminal, as a window that is closed does."""
         self._close_slave()
+        self._stop_reading()  # a thread that waits for output would keep the terminal open
         master, self.master = self.master, -1
         os.close(master)
 
@@ -171,9 +181,16 @@ class TerminalSession:
             os.close(self.slave)
             self.slave = -1
 
+    def _stop_reading(self) -> None:
+        if self._reader.is_alive():
+            os.write(self._wake, b".")
+            self._reader.join(5)
+
     def _read(self) -> None:
         while True:
             try:
+                if self._woken in select.select([self.master, self._woken], [], [])[0]:
+                    return
                 data = os.read(self.master, 65536)
             except OSError:
                 return
@@ -196,12 +213,18 @@ class TerminalSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
+            children = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
             self.process.wait(10)
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         self._close_slave()
-        self._reader.join(5)
-        if self.master >= 0:
-            os.close(self.master)
+        self._reader.join(1)
+        self._stop_reading()
+        for descriptor in (self.master, self._wake, self._woken):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def program(*words: str) -> list[str]:

@@ -41,12 +41,14 @@ def test_a_closed_terminal_ends_the_run_with_a_checkpoint(folder: Path) -> None:
 def test_a_run_that_is_to_keep_running_goes_on_without_its_terminal(folder: Path) -> None:
     with TerminalSession(forked(*WORDS, "--keep-running"), folder) as terminal:
         running(terminal)
+        trainer = terminal.trainer()
         terminal.hang_up()
+        assert terminal.process.wait(60) == 0
         closed_at = state_of(folder / "runs/one").step
         until(lambda: state_of(folder / "runs/one").step > closed_at + 5, seconds=60)
-        assert terminal.process.poll() is None
-        terminal.process.send_signal(signal.SIGTERM)
-        assert terminal.process.wait(60) == 128 + signal.SIGTERM
+        assert trainer.is_running()
+        trainer.terminate()
+        until(lambda: not trainer.is_running())
     assert state_of(folder / "runs/one").activity is Activity.FINISHED
 
 
@@ -103,8 +105,8 @@ def test_a_screen_that_fails_gives_way_to_the_console_reporter(folder: Path) -> 
 def test_the_terminal_is_given_back_even_after_sigkill(folder: Path) -> None:
     with TerminalSession(program(*WORDS), folder) as terminal:
         terminal.wait_for("one")
-        terminal.process.kill()
-        terminal.process.wait(10)
+        terminal.trainer().kill()
+        assert terminal.process.wait(10) == -signal.SIGKILL
         until(lambda: terminal.attributes() == terminal.before, seconds=10)
         until(lambda: terminal.written().rfind(b"\x1b[?1049l") > 0, seconds=5)
         assert_given_back(terminal)
@@ -141,7 +143,7 @@ def test_a_screen_that_was_suspended_comes_back(folder: Path) -> None:
 def test_a_screen_that_was_stopped_reads_its_keys_once_and_ends(folder: Path) -> None:
     with TerminalSession(forked(*WORDS), folder) as terminal:
         running(terminal)
-        tasks = Path(f"/proc/{terminal.process.pid}/task")
+        tasks = Path(f"/proc/{terminal.trainer().pid}/task")
         num_threads = len(list(tasks.iterdir()))
         for _ in range(3):
             since = len(terminal.written())

@@ -40,6 +40,7 @@ bell: true
 notifications: osc9
 reduced_motion: true
 poll_rate: 4
+on_hangup: keep
 keys:
   pause: [space, f8]
   step: "9"
@@ -49,6 +50,7 @@ keys:
     settings = load_settings(written(tmp_path, text))
     assert (settings.theme, settings.marker, settings.bell) == ("cockpit-light", "ascii", True)
     assert (settings.notifications, settings.reduced_motion, settings.poll_rate) == ("osc9", True, 4)
+    assert settings.on_hangup == "keep" and Settings().on_hangup == "checkpoint"
     assert lookup("pause", settings.keys).keys == ("space", "f8")
     assert lookup("step", settings.keys).keys == ("9",)
     assert lookup("theme", settings.keys).keys == ()
