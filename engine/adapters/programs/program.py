@@ -205,7 +205,7 @@ def reading_of(row: Mapping[str, Any]) -> StepReading:
     update = Update(
         count=1,
         lr=row["lr"],
-        norms=[norms],
+        norms=(norms,),
         bad=bad,
         is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
         scaler_skipped=row["scaler"],

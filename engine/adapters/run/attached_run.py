@@ -204,10 +204,15 @@ class AttachedRun(AttachedRecords):
 
     # --- between two steps ----------------------------------------------------------------
 
-    def boundary(self) -> None:
-        """Carry out what was asked, and wait while the run is paused. Raises TrainingStopped if it is to end."""
-        if self._attention or self.interrupt.is_set():
-            self._attend()
+    def boundary(self) -> bool:
+        """Carry out what was asked, and wait while the run is paused. Return whether anything was asked.
+
+        Raises TrainingStopped if the run is to end.
+        """
+        if not (self._attention or self.interrupt.is_set()):
+            return False
+        self._attend()
+        return True
 
     @property
     def is_due(self) -> bool:
