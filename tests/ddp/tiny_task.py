@@ -12,7 +12,7 @@ from torch import nn
 
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
-from engine.task import Splits
+from engine.task import DataGoneError, Splits
 from engine.training.data.from_dataset import from_dataset
 
 NUM_TRAIN, NUM_VAL, WIDTH = 22, 11, 6
@@ -80,6 +80,25 @@ class Normed(Tiny):
         net = Net()
         net.body = nn.Sequential(nn.Linear(WIDTH, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
         return net
+
+
+class Unmounted(Tiny):
+    """Rank 1 cannot reach its samples for a while."""
+
+    def changed(self, items):
+        return Outage(items)
+
+
+class Outage(list):
+    """Items that cannot be reached at the ninth and the tenth attempt."""
+
+    count = 0
+
+    def __getitem__(self, index):
+        self.count += 1
+        if os.environ.get("RANK") == "1" and self.count in (9, 10):
+            raise DataGoneError("the disk of rank 1 is gone")
+        return super().__getitem__(index)
 
 
 class Faulty(Tiny):
