@@ -152,3 +152,14 @@ def test_without_rank_0_the_others_end_and_name_it(tmp_path: Path) -> None:
 
     ended = train_together(2, RunRequest(run, config, device="cpu"), meanwhile=meanwhile)
     assert ended.codes[1] == 2 and ended.said[1].startswith("rank 0 ")
+
+
+def test_a_slow_rank_raises_an_alert(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = tiny_config("Faulty", training={"epochs": 1000, "max_steps": 45}, validation={"every_epochs": 1000})
+    ended = train_together(2, RunRequest(run, config, device="cpu"), environment={"FAULT": "slow"})
+    assert ended.codes == (0, 0), ended.said
+    alerts = [entry.event for entry in entries(run) if isinstance(entry.event, e.AlertRaised)]
+    slow = [alert.message for alert in alerts if alert.kind == "slow rank"]
+    assert len(slow) == 1 and slow[0].startswith("rank 1 is slow")

@@ -116,7 +116,7 @@ class Faulty(Tiny):
 
 def fail(how: str, *, first: bool) -> None:
     if how == "slow":
-        time.sleep(0.02)
+        time.sleep(0.1)
     elif first and how == "hang":
         time.sleep(1000)
     elif first and how == "die":

@@ -103,7 +103,6 @@ class Follower:
         self._give_evidence()
         state, train_state = self.state, self._train_state
         self._group.pulse.step = state.step
-        self._exchange.begin()
         drawn = self._drawn()
         ends_epoch = drawn is not None and drawn.ends_epoch
         if drawn is not None and not drawn.batches:
