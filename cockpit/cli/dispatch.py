@@ -21,7 +21,7 @@ _HANDLERS: Final = {
     "docs": "run_docs",
 }
 
-_SERVERS: Final = {"mcp": "run_mcp"}
+_SERVERS: Final = {"mcp": "run_mcp", "serve": "run_serve"}
 """Subcommands that serve until they are ended, in a folder of their own."""
 
 

@@ -81,6 +81,8 @@ class TrainingConfig(Section, frozen=True):
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
     """Number format of mixed precision; fp16 uses loss scaling."""
+    threads: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = 0
+    """Threads of the processor; 0 for torch's number. auto leaves cores that others use; chosen once, then recorded."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of weights, sample order, augmentation and dropout. The synthetic dataset does not depend on it."""
 

@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
 from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import journal_file, open_readable
+from engine.journal.store import journal_file, open_at_rest, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 
 PointTable = Literal["steps", "validations"]
@@ -51,12 +51,13 @@ class EventPage:
 class JournalTail:
     """A read-only view for many queries a second. Raises UserError if the journal is missing or damaged.
 
-    Call every query except `version` inside `snapshot`, so that they see the same moment.
+    Call every query except `version` inside `snapshot`, so that they see the same moment. With `at_rest` no process
+    writes the journal, and reading leaves no trace in the directory.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, at_rest: bool = False) -> None:
         self.path = journal_file(path)
-        self._connection = open_readable(path, busy_seconds=busy_seconds)
+        self._connection = open_at_rest(path) if at_rest else open_readable(path, busy_seconds=busy_seconds)
         self._layouts: dict[int, tuple[str, ...]] = {}
 
     def close(self) -> None:

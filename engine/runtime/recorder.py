@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.journal.task_meta import TASK
+from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.decide import Outcome
@@ -109,6 +110,13 @@ class RunRecorder:
         self.journal.record_step(step, epoch, names, values)
         if self._tensorboard:
             self._tensorboard.record_step(step, names, values)
+
+    def record_steps(self, points: StepPoints) -> None:
+        """Record rows of metrics of several steps."""
+        self.journal.record_steps(points)
+        if self._tensorboard:
+            for step, values in zip(points.steps, points.values.tolist(), strict=True):
+                self._tensorboard.record_step(step, points.names, values)
 
     def record_validation(self, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record one row of validation metrics."""

@@ -6,17 +6,21 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
-from engine.outputs.system_load import SystemLoad
+from engine.outputs.system_load import SystemLoad, usable_cores
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
 from engine.protocol.task_spec import TaskSpec
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
+from engine.supervision.alerts.busy_machine import BusyMachineMonitor
 from engine.supervision.gate import gate_checks
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import EpochLoss, RunMemory
+from engine.supervision.step_metrics import StepMetrics
 from engine.training.device import gpu_uuid
 from engine.training.step import PendingReport, StepReport
 from engine.training.train_state import TrainState
@@ -58,6 +62,8 @@ class StepMonitor:
         self._supervisor = supervisor
         self._in_flight: deque[Launched] = deque()
         self.forensics = Forensics(recorder.journal.path.parent, config, train_state, memory)
+        threads = torch.get_num_threads() if train_state.device.type == "cpu" else 0
+        self._busy = BusyMachineMonitor(threads, usable_cores())
         self.load = SystemLoad(gpu_uuid(train_state.device))
 
     def add(self, step: Launched) -> None:
@@ -113,6 +119,7 @@ class StepMonitor:
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
         self._recorder.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
         observed = self._memory.watch.observe(number, metrics, before, seconds=step.seconds)
+        observed += self._busy.observe(StepMetrics(number, metrics, before, step.seconds))
         self._recorder.update(
             loss=report.loss,
             grad_norm=report.grad_norm,

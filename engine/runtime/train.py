@@ -15,11 +15,12 @@ from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
 from engine.runtime.ranks.group import RankLostError
 from engine.runtime.ranks.leader import Leader, leading
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder
+from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder, with_threads
 from engine.runtime.start.open_run import OpenRun, open_run
 from engine.runtime.start.restart import TORCHRUN
 from engine.runtime.start.resume import Start, find_start
 from engine.runtime.supervisor import TrainingDivergedError
+from engine.training.device import thread_count
 
 
 class RunNotSavedError(RuntimeError):
@@ -32,6 +33,7 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
     0 for complete or stopped by command, 1 for failed, 128 + n after signal n, `preemption.requeue_exit_code` after the
     scheduler's signal or the time limit. Raises UserError before the first step.
     """
+    request = with_threads(request)
     with open_recorder(request) as recorder:
         return train_with(recorder, request, interrupt)
 
@@ -47,7 +49,7 @@ def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt)
         if request.launch is not None and request.launch.job:
             recorder.journal.set_meta(TORCHRUN, request.launch.job)
         start = find_start(request)
-        with leading(request, interrupt) as leader:
+        with thread_count(request.config.training.threads), leading(request, interrupt) as leader:
             return _train(request, start, recorder, interrupt, leader)
     except StoppedEarlyError:
         recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))

@@ -14,6 +14,7 @@ from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.inbox import Inbox
+from engine.journal.task_meta import Parent
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
@@ -178,7 +179,7 @@ def _announce(
         recorder.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
-    for event in said:
+    for event in (*map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
@@ -197,8 +198,9 @@ def _announce(
     commands.refuse_stale()
     _schedule(commands, request, recorder)
     remember_conditions(recorder, request, device=train_state.device.type, init_from=built.init_from)
-    recorder.record_event(_started(train_state, built.splits, recorder, request))
-    if not start:
+    parent = None if start is None else start.parent
+    recorder.record_event(_started(train_state, built.splits, recorder, request, parent))
+    if start is None or parent is not None:
         checkpointer.checkpoint("start")
     recorder.update(doing="waiting for the first batch")
     supervisor = Supervisor(config, train_state, recorder, memory, commands)
@@ -278,14 +280,17 @@ def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:
     return Baseline(blind, task.chance(some, config) if isinstance(task, HasChance) else {})
 
 
-def _started(train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest) -> e.RunStarted:
+def _started(
+    train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest, parent: Parent | None
+) -> e.RunStarted:
+    step = f"step {recorder.state.step}"
     return e.RunStarted(
         device=recorder.state.device,
         num_parameters=sum(p.numel() for p in train_state.model.parameters()),
         num_train_samples=len(splits.train),
         num_val_samples=len(splits.val),
         total_steps=recorder.state.total_steps,
-        resumed_from=f"step {recorder.state.step}" if request.resume else "",
+        resumed_from=f"{step} of {parent.run}" if parent else step if request.resume else "",
         learning_rate=request.config.training.learning_rate,
         unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
     )

@@ -31,6 +31,7 @@ class ArraySession:
     def __init__(self, history: ArrayHistory) -> None:
         self.history = history
         self.run_dir = Path("r")
+        self.parent = None
         self.entries: list[Entry] = []
         self.chance = dict.fromkeys(TERMS, 1.0)
         self.gradient_bound: float | None = None
