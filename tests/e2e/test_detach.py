@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ def test_a_training_that_is_left_watched_and_left_again_has_the_bits_of_an_undis
             first.wait_for("‖ paused")
             first.press("l")
             first.wait_for("lower LR: applied")
-            second.wait_for("[events]", "learning rate")
+            second.wait_for("[events]", f"[cockpit@{os.ttyname(first.slave).removeprefix('/dev/')}]", "learning rate")
             second.press(" ")
             first.wait_for("‖ paused", " 6/9")
             first.process.kill()
