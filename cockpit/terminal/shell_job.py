@@ -49,11 +49,9 @@ class ShellJob:
         if self._parent < 0:
             return
         self.has_left = True
-        with _blocked({signal.SIGTTOU}):
-            _pass_terminal(os.getpid(), self._group)
-            with suppress(OSError):  # the group is gone if its only process was killed
-                os.setpgid(0, self._group)
-                os.setsid()
+        with suppress(OSError):  # the group is gone if its only process was killed
+            os.setpgid(0, self._group)
+            os.setsid()
         with suppress(OSError):
             os.write(self._told, _TOLD)
         for descriptor in (self._parent, self._told):
@@ -127,6 +125,7 @@ def _wait_for(child: int, group: int, hears: int) -> NoReturn:
         ready = select.select(sources, [], [])[0]
         if hears in ready:
             if os.read(hears, 1) == _TOLD:
+                _pass_terminal(child, group)
                 os._exit(0)
             sources.remove(hears)  # the child is about to end
         numbers = set(os.read(heard, 4096)) if heard in ready else set[int]()

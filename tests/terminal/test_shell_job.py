@@ -142,6 +142,24 @@ def test_a_child_that_leaves_goes_on_without_the_terminal(tmp_path: Path) -> Non
     assert program.said() == ["True False True", "ended"]
 
 
+def test_a_script_reads_the_terminal_after_its_job_was_left(tmp_path: Path) -> None:
+    lines = (
+        "nowhere = os.open(os.devnull, os.O_RDWR)",
+        "for number in range(3): os.dup2(nowhere, number)",
+        "job.leave()",
+        "while os.path.exists('on'): time.sleep(0.01)",
+    )
+    (tmp_path / "on").touch()
+    (tmp_path / "job.py").write_text("\n".join([BEGIN, *lines]))
+    script = f"{sys.executable} job.py; echo left $?; read word; echo got $word"
+    with TerminalSession(["sh", "-c", script], tmp_path) as terminal:
+        terminal.wait_for("left 0")
+        terminal.press("something\n")
+        assert terminal.wait(20) == 0
+        assert "got something" in terminal.text()
+    (tmp_path / "on").unlink()
+
+
 def test_a_child_notices_that_the_job_was_killed(tmp_path: Path) -> None:
     lines = (
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)",  # the job leads the session here, so its end hangs up
