@@ -29,7 +29,7 @@ say = lambda *words: print(*words, file=said)
 READY = """
 print("ready", os.getpid(), "to go on", flush=True)
 """
-FOREGROUND = "say('foreground', os.tcgetpgrp(0) == os.getpgrp() == os.getpid())"
+FOREGROUND = "say('foreground', os.tcgetpgrp(0) == os.getpgrp() != os.getpgid(os.getppid()))"
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -126,6 +126,7 @@ def test_the_job_stops_and_continues_with_its_child(tmp_path: Path) -> None:
 
 def test_a_child_that_leaves_goes_on_without_the_terminal(tmp_path: Path) -> None:
     lines = (
+        "if os.fork() == 0: time.sleep(20)",  # as a data worker does, it stays in the group
         "job.leave()",
         "job.leave()",
         "say(job.has_left, job.is_abandoned(), os.getsid(0) == os.getpid())",
@@ -175,8 +176,13 @@ def test_a_child_notices_that_the_job_was_killed(tmp_path: Path) -> None:
         until(lambda: program.said() == ["abandoned True"])
 
 
-def test_a_process_that_cannot_be_divided_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_process_that_cannot_be_divided_gives_the_reason(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    forks = [os.fork] * allowed
+
     def no_more() -> int:
+        if forks:
+            return forks.pop()()
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
@@ -184,7 +190,7 @@ def test_a_process_that_cannot_be_divided_gives_the_reason(monkeypatch: pytest.M
         num_open = len(os.listdir("/proc/self/fd"))
         job = begin_job()
         assert job.why_not == "no second process could be started: Resource temporarily unavailable"
-        assert len(os.listdir("/proc/self/fd")) == num_open
+        assert len(os.listdir("/proc/self/fd")) == num_open and not psutil.Process().children()
         patched.setattr(shell_job.os, "getpid", lambda: 1)
         assert "first process of a container" in begin_job().why_not
         patched.delattr(shell_job.os, "fork")
