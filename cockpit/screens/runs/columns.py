@@ -176,7 +176,9 @@ class Layout:
 
     def line(self, row: TreeRow, context: CellContext) -> Content:
         """Return the line of a run."""
-        return self.gap.join([_fitted(column.cell(row, context, width), column, width) for column, width in self.columns])
+        return self.gap.join(
+            [_fitted(column.cell(row, context, width), column, width) for column, width in self.columns]
+        )
 
     def head(self, by: SortColumn, *, reverse: bool, signs: Symbols) -> Content:
         """Return the titles; the column that sorts has an arrow, and a click on a title sorts by it."""

@@ -1,4 +1,4 @@
-"""The rows that the list of runs shows: filtered, sorted, as a tree, with a cursor and marks that stay on their runs."""
+"""The rows of the list of runs: filtered, sorted, as a tree, with a cursor and marks that stay on their runs."""
 
 from __future__ import annotations
 

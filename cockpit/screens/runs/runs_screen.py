@@ -203,12 +203,16 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         acts before the next one, so that no letter of a fast filter is lost or taken for another action.
         """
         action, typed = self._actions.get(event.key, ""), self.query_one(Input)
+        is_typing = self.focused is typed
         if self.app.screen is not self:
             event.stop()
-        elif typed.has_focus and event.character is not None and event.is_printable:
+        elif is_typing and event.character is not None and event.is_printable:
             typed.insert_text_at_cursor(event.character)
             event.stop()
-        elif action and (not typed.has_focus or action == "run_clear"):
+        elif is_typing and event.key == "enter":
+            self.set_focus(self._table)
+            event.stop()
+        elif action and (not is_typing or action == "run_clear"):
             self.dispatch(action)
             event.stop()
 

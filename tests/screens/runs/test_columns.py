@@ -17,7 +17,9 @@ from tests.session.run_list.listing import listed
 NOW = 1_000_000.0
 ODD = "größe-\N{CJK UNIFIED IDEOGRAPH-8A13}\N{CJK UNIFIED IDEOGRAPH-7DF4}" * 9 + "\N{ROCKET}\x1b[31m"
 RUNS = [
-    listed("tiny", started=NOW - 400, best=0.51234, alerts=3, lr=1e-4, step=20, total_steps=100, curve=(3.0, None, 1.0)),
+    listed(
+        "tiny", started=NOW - 400, best=0.51234, alerts=3, lr=1e-4, step=20, total_steps=100, curve=(3.0, None, 1.0)
+    ),
     listed(ODD, note=ODD, tags="a b c", task="people", parent=("x", 3)),
     listed("own", program="train.py", best=math.nan, activity="running"),
     replace(listed("live"), state="validating", is_live=True),
