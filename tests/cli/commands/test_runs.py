@@ -104,5 +104,5 @@ def test_an_action_that_does_not_exist_is_named_with_the_nearest(
     runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main.main(["runs", "remane", "a", "b"])
+        main.main(["runs", "renme", "a", "b"])
     assert ended.value.code == 2 and "did you mean 'rename'?" in capsys.readouterr().err
