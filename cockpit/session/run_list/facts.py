@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import statistics
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -195,14 +194,14 @@ def _curve(connection: sqlite3.Connection) -> tuple[float | None, ...]:
 
 
 def points_of(values: Sequence[float], count: int) -> Iterable[float | None]:
-    """Yield at most `count` points for `values`, in four digits: the median of each of equal groups.
+    """Yield at most `count` points for `values`, in four digits: the (upper) median of each of equal groups.
 
     A group with a non-finite value gives `None`.
     """
     size = max(math.ceil(len(values) / count), 1)
     for start in range(0, len(values), size):
         group = values[start : start + size]
-        yield float(f"{statistics.median(group):.4g}") if all(map(math.isfinite, group)) else None
+        yield float(f"{sorted(group)[len(group) // 2]:.4g}") if all(map(math.isfinite, group)) else None
 
 
 def _names(text: str) -> list[str]:
