@@ -43,7 +43,7 @@ class RunsApp(AttachedApp):
         super().__init__(runs_dir, settings=settings, terminal=terminal)
         self._list = RunsScreen(watcher, runs_dir, settings.run_keys, marker=settings.marker, clock=clock)
         self._was_signalled = False
-        self._quit_handling = Shutdown(None, self._leave)
+        self.shutdown = Shutdown(None, self._leave)
 
     def get_default_screen(self) -> Screen[None]:
         """Return the list."""
@@ -81,7 +81,7 @@ class RunsApp(AttachedApp):
         if self._controller is None:
             controller = self._furnish(message.path)
             await self.push_screen(controller.screen)
-            self._quit_handling.begin(controller)
+            self.shutdown.begin(controller)
             self._poll()
 
     def on_runs_screen_compare(self, message: RunsScreen.Compare) -> None:
@@ -98,7 +98,7 @@ class RunsApp(AttachedApp):
     def _open(self) -> None:
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
         self.set_timer(_PRELOAD_AFTER, self._preload)
-        self._quit_handling.answer()
+        self.shutdown.answer()
 
     async def _preload(self) -> None:
         """Import what the screen on a run needs, in another thread, so that the first one opens quickly."""
@@ -121,5 +121,5 @@ class RunsApp(AttachedApp):
         while self.screen is not self._list:
             await self.pop_screen()
         controller.session.close()
-        self._quit_handling = Shutdown(None, self._leave)
+        self.shutdown = Shutdown(None, self._leave)
         self._list.select(controller.session.run_dir.name)

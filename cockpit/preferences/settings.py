@@ -1,10 +1,10 @@
-"""User settings: keys, theme, marker, bell and notifications, read from one YAML file."""
+"""User settings: keys, theme, marker, bell, notifications and hang-ups, read from one YAML file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -17,6 +17,7 @@ _RUN_ACTIONS: Final = frozenset(key.action for key in RUN_KEYS)
 
 Marker = Literal["braille", "block", "ascii"]
 Notifications = Literal["off", "osc9", "osc777"]
+OnHangup = Literal["checkpoint", "keep"]
 
 FOLDER: Final = "training-cockpit"
 SETTINGS_FILE: Final = "cockpit.yaml"
@@ -26,7 +27,11 @@ MAX_POLL_RATE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10."""
+    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10.
+
+    `on_hangup` is the effect of a closed terminal on the training behind its screen: it stops with a checkpoint, or is
+    detached.
+    """
 
     keys: tuple[KeyBinding, ...] = KEYS
     run_keys: tuple[KeyBinding, ...] = RUN_KEYS
@@ -36,6 +41,9 @@ class Settings:
     notifications: Notifications = "off"
     reduced_motion: bool = False
     poll_rate: float = MAX_POLL_RATE
+    on_hangup: OnHangup = "checkpoint"
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """Addresses for messages about runs, which contain secrets."""
 
 
 def settings_file() -> Path:
@@ -95,6 +103,8 @@ def load_settings(path: Path) -> Settings:
         if name == "keys":
             where_keys = setting.where
             keys.update(_key(below, setting.value, setting.where))
+        elif name == "notify":
+            changes[name] = _addresses(below, setting.value, setting.where)
         else:
             changes[name] = _checked(name, below, setting.value, setting.where)
     try:
@@ -117,9 +127,19 @@ def _key(below: list[str], value: object, where: str) -> Mapping[str, tuple[str,
     return {below[0]: tuple(str(word) for word in words)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
+def _addresses(below: list[str], value: object, where: str) -> tuple[str, ...]:
+    """Return the addresses of one line or a list; a mistake is reported without them, as they contain secrets."""
+    words = [value] if isinstance(value, str) else value
+    if not below and isinstance(words, list) and all(isinstance(word, str) and word for word in words):  # pyright: ignore[reportUnknownVariableType]
+        return tuple(str(word) for word in words)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if value is None and not below:
+        return ()
+    raise UserError(f"{where}: notify must be an address such as mailto://..., or a list of addresses")
+
+
 def _checked(name: str, below: list[str], value: object, where: str) -> object:
     if name not in _CHECKS:
-        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', *_CHECKS))}")
+        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', 'notify', *_CHECKS))}")
     expected, is_allowed = _CHECKS[name]
     if below or not is_allowed(value):
         raise UserError(f"{where}: {name} must be {expected}, not {value!r}")
@@ -142,5 +162,6 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "bell": _SWITCH,
     "notifications": _one_of(*get_args(Notifications)),
     "reduced_motion": _SWITCH,
+    "on_hangup": _one_of(*get_args(OnHangup)),
     "poll_rate": (f"a number above 0 and at most {MAX_POLL_RATE:g}", _is_number),
 }

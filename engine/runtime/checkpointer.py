@@ -18,6 +18,7 @@ from engine.protocol.events import (
     RolledBack,
 )
 from engine.protocol.wire import state_to_text
+from engine.runtime.outages.inventory import Inventory
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
@@ -34,7 +35,7 @@ from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and roll back to one of them."""
+    """Write the checkpoints of one run, and roll back to one of them. `slowest_write` is in seconds."""
 
     def __init__(
         self,
@@ -51,7 +52,9 @@ class Checkpointer:
         self.recorder = recorder
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
+        self.inventory = Inventory(config.checkpoint.keep_last)
         self.validator = validator
+        self.slowest_write = 0.0
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -108,6 +111,8 @@ class Checkpointer:
             self.recorder.record_event(self._outcome(written))
 
     def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
+        self.inventory.note(written)
+        self.slowest_write = max(self.slowest_write, written.seconds)
         if written.error:
             return CheckpointFailed(written.name, written.error)
         self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))

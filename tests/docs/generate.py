@@ -29,7 +29,7 @@ DOCS: Final = ROOT / "cockpit" / "docs"
 EXAMPLES: Final = DOCS / "examples"
 BASE_CONFIG: Final = ROOT / "configs" / "rgb_hierarchical_unet_v2_attention_r64m64.yaml"
 _FENCE: Final = "```"
-_PYTHON: Final = "```python"
+_OPENINGS: Final = ("```python", "```bash")
 _OP_OF: Final = {
     "lower-lr": c.ScaleLr.op,
     "raise-lr": c.ScaleLr.op,
@@ -124,8 +124,9 @@ FILES: Final = {
     ("own-loop", "### A loop"): EXAMPLES / "own_loop.py",
     ("own-loop", "### A Hugging Face trainer"): EXAMPLES / "huggingface_trainer.py",
     ("own-loop", "### A Lightning trainer"): EXAMPLES / "lightning_trainer.py",
+    ("recipes", "## Train under a scheduler"): EXAMPLES / "slurm_job.sh",
 }
-"""The file that the first Python block after a heading shows, by page and heading."""
+"""The file that the first block of code after a heading shows, by page and heading."""
 
 
 def generated(page: str) -> str:
@@ -138,7 +139,8 @@ def generated(page: str) -> str:
             lines[start:end] = make()
     for (name, opening), file in FILES.items():
         if name == page:
-            start = lines.index(_PYTHON, lines.index(opening)) + 1
+            begin = lines.index(opening)
+            start = next(i for i in range(begin, len(lines)) if lines[i] in _OPENINGS) + 1
             lines[start : lines.index(_FENCE, start)] = file.read_text(encoding="utf-8").splitlines()
     return "\n".join(lines) + "\n"
 

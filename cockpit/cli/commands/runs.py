@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from cockpit.cli.commands.status import read_status
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.session.run_list.facts import PARENT
 from cockpit.text.format import escape_control, number, rate
+from cockpit.text.next_steps import command_for
 from engine.errors import UserError
 from engine.journal.disk.labels import read_labels
 from engine.journal.disk.run_dir import has_journal, list_runs, private_runs, started_at
@@ -52,10 +54,15 @@ def run_runs(arguments: argparse.Namespace) -> int:
             "note",
         ]
         rows = table([head, *(_row(arguments.runs_dir / str(status["run"]), status) for status in statuses)])
-        print_lines(
-            [*rows, *(escape_control(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED)]
-        )
+        explained = [escape_control(str(status["reason"])) for status in statuses if status["state"] in _EXPLAINED]
+        print_lines([*rows, *explained, *_screens(arguments.runs_dir, statuses)])
     return 0
+
+
+def _screens(runs_dir: Path, statuses: Sequence[dict[str, Json]]) -> list[str]:
+    """Return a line with the command that opens the screen of the newest run that is alive; none if none is."""
+    alive = [runs_dir / str(status["run"]) for status in statuses if status.get("alive")]
+    return [f"open the screen of a running one: {escape_control(command_for(alive[0], 'attach'))}"] if alive else []
 
 
 def _status(path: Path) -> dict[str, Json]:

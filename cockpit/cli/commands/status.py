@@ -19,7 +19,7 @@ from cockpit.text.format import duration, escape_control
 from cockpit.text.next_steps import command_for
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import ATTACHED, attached_of
+from engine.journal.task_meta import ATTACHED, PARENT, attached_of, parent_of
 from engine.outputs.fault_report import REPORT_TEXT, folders_of
 from engine.protocol.codec import Json, to_json
 from engine.protocol.events import RunFailed, RunFinished
@@ -52,7 +52,7 @@ def read_status(path: Path) -> dict[str, Json]:
         if activity in OVER and not reason:
             reason = _ending(reader)
         alerts = num_incidents(reader.events())
-        attached = attached_of(reader.meta(ATTACHED))
+        attached, parent = attached_of(reader.meta(ATTACHED)), parent_of(reader.meta(PARENT))
     head: dict[str, Json] = {
         "run": path.name,
         "state": activity.value,
@@ -62,6 +62,7 @@ def read_status(path: Path) -> dict[str, Json]:
         "heartbeat_age": None if session is None else round(session.age, 3),
         "started": None if session is None else session.started,
         "attached": None if attached is None else to_json(attached),
+        "parent": None if parent is None else to_json(parent),
     }
     rest = state_to_json(state)
     del rest["activity"]
@@ -84,8 +85,10 @@ def _print_status(path: Path) -> None:
     """Print the summary that is printed at a run's end, and the next commands, within 80 columns."""
     status = read_status(path)
     with closing(JournalReader(path)) as reader:
-        outcome = read_outcome(reader, path)
+        outcome, parent = read_outcome(reader, path), parent_of(reader.meta(PARENT))
     lines = [_head(status, outcome)]
+    if parent is not None:
+        lines.append(f"  {escape_control(parent.said)}")
     if outcome is not None:
         lines += [line.plain for line in fact_lines(outcome)]
     wrapped = [piece for line in lines for piece in _wrapped(line)]
@@ -115,6 +118,7 @@ def _number(value: Json) -> float | None:
 def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> Iterator[str]:
     """Yield the commands that make sense next."""
     if status["alive"]:
+        yield f"open its screen: {command_for(path, 'attach')}"
         yield f"steer it: {command_for(path, 'send', 'pause')}"
         yield f"watch it: {command_for(path, 'events', '--follow')}"
     else:

@@ -24,7 +24,7 @@ from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import RUN_DIRECTORY, NoValidation, attached_config
-from engine.adapters.run.step_reading import StepReading
+from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONSOLE_LOG
@@ -53,6 +53,7 @@ class _Supervised:
         self._live = RemoteState()
         self._run = AttachedRun(program.directory, attached_config(), self._live, NoValidation())
         self._run.on_attention = self._ask
+        self._run.interrupt = interrupt
         self._connections: list[Connection] = []
         self._first: Connection | None = None
         self._is_stopped = False
@@ -97,7 +98,6 @@ class _Supervised:
                 time.sleep(_POLL_SECONDS)
                 if self._interrupt.is_set() and not asked_at:
                     asked_at = time.monotonic()
-                    self._run.interrupt.ask(self._interrupt.signal)
                     self._ask()
                 if self._is_stopped and not asked_at:
                     asked_at = time.monotonic()
@@ -133,6 +133,7 @@ class _Supervised:
             self._run.end("stopped", checkpoint=False)
             return self._interrupt.exit_code()
         if code == 0:
+            self._interrupt.is_complete = True
             reason = "complete" if self._had_step else "ended without an optimizer step: nothing was recorded"
             self._run.end(reason, checkpoint=False)
             return 0
