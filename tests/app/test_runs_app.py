@@ -8,9 +8,6 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from cockpit.screens.runs.prompt import TextPrompt
-from cockpit.screens.runs.run_table import RunTable
-from cockpit.screens.runs.runs_screen import RunsScreen
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -19,6 +16,9 @@ from cockpit.app.runs_app import RunsApp
 from cockpit.preferences.settings import Settings
 from cockpit.screens.help import RunKeysScreen
 from cockpit.screens.main_screen import MainScreen
+from cockpit.screens.runs.prompt import TextPrompt
+from cockpit.screens.runs.run_table import RunTable
+from cockpit.screens.runs.runs_screen import RunsScreen
 from cockpit.session.run_list.catalogue import RunCatalogue
 from cockpit.session.run_list.watcher import RunWatcher
 from engine.journal.disk.labels import read_labels, set_note

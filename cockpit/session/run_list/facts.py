@@ -16,11 +16,8 @@ from cockpit.session.activity_text import OVER
 from engine.errors import UserError
 from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_at_rest, open_readable
-from engine.journal.task_meta import ATTACHED, TASK
+from engine.journal.task_meta import ATTACHED, PARENT, TASK
 from engine.protocol.events import Activity
-
-PARENT: Final = "parent"
-"""The key in the journal's meta table of the run and the step that a run continues."""
 
 _LOSS: Final = "loss/total"
 _CURVE_ROWS: Final = 160
