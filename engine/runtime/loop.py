@@ -15,9 +15,10 @@ from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.step_monitor import Launched, StepMonitor
+from engine.runtime.step_monitor import Launched, StepMonitor, StepTimes
 from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
+from engine.training.device import PartTimer
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -48,6 +49,7 @@ class Loop:
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = self._epoch_start = time.perf_counter()
+        self._times = StepTimes(checkpointer)
 
     def train(self) -> str:
         """Train to the end and return the reason of the end. Raises TrainingDivergedError."""
@@ -70,6 +72,7 @@ class Loop:
         if self._commands.is_waiting():
             self._step_monitor.settle()
             self._commands.process_pending()
+            self._times.skip()
         state = self._recorder.state
         if state.activity is Activity.STOPPING:
             return "stopped"
@@ -86,6 +89,7 @@ class Loop:
     def _stand_still(self) -> None:
         time.sleep(_PAUSE_POLL_SECONDS)
         self._last_end = time.perf_counter()
+        self._times.skip()
 
     def _is_complete(self) -> bool:
         training, state = self._config.training, self._recorder.state
@@ -112,7 +116,7 @@ class Loop:
             evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
             pending = self._train_state.train_step.run(drawn.batches, plan)
             now = time.perf_counter()
-            self._step_monitor.add(self._launched(pending, evidence, now))
+            self._step_monitor.add(self._launched(pending, evidence, now, drawn.transfer))
             self._last_end = now
             self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=plan.lr, doing="")
         self._step_monitor.settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
@@ -140,7 +144,7 @@ class Loop:
             self._supply.has_come()
         return drawn
 
-    def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> Launched:
+    def _launched(self, pending: PendingReport, evidence: Evidence, now: float, transfer: PartTimer | None) -> Launched:
         return Launched(
             pending=pending,
             evidence=evidence,
@@ -148,6 +152,7 @@ class Loop:
             num_samples=sum(map(len, evidence.batches)),
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
+            times=self._times.take(now, transfer),
         )
 
     def _checkpoint_is_due(self) -> bool:
@@ -189,6 +194,7 @@ class Loop:
             self._supply.has_come()
             self._recorder.record_event(summary)
             self._step_monitor.note_validation(summary)
+            self._times.validation += summary.seconds
             best = self._recorder.state.best_score != before
         self._checkpointer.memory.validation_due = False
         self._recorder.record_event(EpochCompleted(done - 1, seconds, self._step_monitor.close_epoch()))
