@@ -15,21 +15,26 @@ if __name__ == "__main__":  # before the slow imports
     open_closed_streams()
 
 import gc
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
-from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
-from cockpit.terminal.terminal import Terminal, why_no_screen
+from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
+from cockpit.terminal.shell_job import ShellJob, begin_job
+from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.launch import Launch, torchrun_launch
 from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
@@ -43,8 +48,10 @@ from engine.journal.disk.run_dir import (
 )
 from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
+from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
+    from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
@@ -67,13 +74,15 @@ def main(words: Sequence[str] | None = None) -> int:
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
         if arguments.command == "attach":
             return attach(arguments)
+        if arguments.command == "runs" and wants_screen(arguments):
+            return list_on_screen(arguments)
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
-        if arguments.command:
+        if arguments.command and arguments.command != "branch":
             return run_subcommand(arguments)
         with _enough_memory():
-            return train(train_options(arguments))
+            return train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2
@@ -89,10 +98,39 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    launch = torchrun_launch()
+    if former := run_of_job(options.runs_dir, launch):
+        complain(f"started again: resuming {former.name}")
+        options = resuming(options, former)
+    if launch is not None and launch.world > 1:
+        return _train_together(options, launch)
+    baseline = baseline_of(options.runs_dir, options.baseline)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
+    return _train_headless(options, launch) if options.no_ui or reason else _train_on_screen(options, baseline)
+
+
+def _train_together(options: TrainOptions, launch: Launch) -> int:
+    """Train as one of several ranks: rank 0 has the run's directory and the console, the others have neither."""
+    if not options.no_ui:
+        raise UserError(f"{launch.world} ranks have no screen: add --no-ui, and open `{program_name()} attach RUN`")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each lost connection is a page of frames
+    if launch.rank == 0:
+        return _train_headless(options, launch)
+    with signals_to(interrupt := Interrupt(), keep_running=options.keep_running):
+        from engine.runtime.ranks.follower import follow  # noqa: PLC0415
+
+        return follow(launch, interrupt)
+
+
+def _options(arguments: Namespace) -> TrainOptions:
+    """Return the options of a training, or of a branch, whose beginning is announced. Raises UserError."""
+    if arguments.command != "branch":
+        return train_options(arguments)
+    from cockpit.cli.commands.comparing.branch import branch_options  # noqa: PLC0415 - a branch alone needs numpy
+
+    return branch_options(arguments)
 
 
 @contextmanager
@@ -124,24 +162,31 @@ def _enough_memory() -> Generator[None]:
         ) from error
 
 
-def _train_headless(options: TrainOptions) -> int:
+def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    name = _config_name(options, resumed) or ("" if options.task else _default_config())
-    config = _load(options, resumed, name)
+    basis = options.branch.run_dir if options.branch else resumed
+    name = _config_name(options, basis) or ("" if options.task else _default_config())
+    config = _load(options, basis, name)
     check_data(config.data.path)
     check_weights(options.init_from)
     interrupt = Interrupt(limit=time_limit(options.time_limit))
-    with signals_to(interrupt, keep_running=options.keep_running):
+    heeded = signals_to(interrupt, keep_running=options.keep_running)
+    with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
             reporter.start()
-            code = _run(lambda _: _request(options, directory, config, script, name), name, interrupt)
+            request = replace(_request(options, directory, config, script, name), launch=launch)
+            code = _run(lambda _: request, name, interrupt)
             is_final = True
         except UserError:
             discard_run(directory)
@@ -154,41 +199,46 @@ def _train_headless(options: TrainOptions) -> int:
     return code or interrupt.exit_code()
 
 
-def _train_on_screen(options: TrainOptions) -> int:
+def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     """Train with the screen open.
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
+    job = begin_job()
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+        from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
         from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    named = _config_name(options, resumed)
+    basis = options.branch.run_dir if options.branch else resumed
+    named = _config_name(options, basis)
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
     interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
-        config = _load(options, resumed, name)
+        config = _load(options, basis, name)
         check_data(config.data.path)
         return _request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
-    with signals_to(interrupt):
+    with signals_to(interrupt), notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         try:
-            ending = run_on_screen(directory, training, settings, keep_running=options.keep_running)
+            keep = options.keep_running
+            ending = run_on_screen(directory, training, settings, job, keep_running=keep, baseline=baseline)
         except UserError:
             discard_run(directory)
             raise
         _discard_unbegun(directory, interrupt)
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
@@ -201,23 +251,29 @@ def run_program(arguments: Namespace) -> int:
 
     Raises UserError if there is no such program.
     """
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     command = command_of(arguments.program)
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
+    job = None if arguments.no_ui or reason else begin_job()
     interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
-    with signals_to(interrupt, keep_running=arguments.keep_running):
+    heeded = signals_to(interrupt, keep_running=arguments.keep_running)
+    with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
+        tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, headless=bool(arguments.no_ui or reason))
+            ending = _watch_program(training, directory, arguments, job and (settings, job))
         except UserError:
             discard_run(directory)
             raise
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     if ending.code == 1:
         _complain_of_failure(directory)
@@ -230,11 +286,13 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, *, headless: bool) -> Ended:
-    """Show a program's run until its end, and print its summary."""
+def _watch_program(
+    training: BackgroundRun, directory: Path, arguments: Namespace, screen: tuple[Settings, ShellJob] | None
+) -> Ended:
+    """Show a program's run until its end, on the console without a `screen`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if headless:
+    if screen is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -243,10 +301,9 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         reporter.stop(final=ending.code != 2)
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
-    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
-    settings = load_settings(settings_file())
-    shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
+    settings, job = screen
+    shown = run_on_screen(directory, training, settings, job, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
     return Ended(shown.code, shown.error)
@@ -279,22 +336,27 @@ def _resumed(options: TrainOptions) -> Path | None:
     return directory
 
 
-def _config_name(options: TrainOptions, resumed: Path | None) -> str:
-    """Return the configuration named by an option or by the resumed run; an empty string for none."""
-    return options.config or (str(recorded_config(resumed)) if resumed else "")
+def _config_name(options: TrainOptions, basis: Path | None) -> str:
+    """Return the configuration named by an option or by the resumed or branched run; an empty string for none."""
+    return options.config or (str(recorded_config(basis)) if basis else "")
 
 
 def _stem(options: TrainOptions, name: str) -> str:
-    """Return the base of a generated run name: the configuration's name, or else the task's."""
+    """Return the base of a generated run name: a branch's origin, the configuration's name, or else the task's."""
+    if options.branch is not None:
+        return f"{options.branch.run_dir.name}-from-{options.branch.step}"
     return Path(name or options.task.rpartition(":")[0]).stem
 
 
-def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
-    """Return the resolved configuration. A resumed run keeps its data if only another configuration is named."""
+def _load(options: TrainOptions, basis: Path | None, name: str) -> RunConfig:
+    """Return the resolved configuration.
+
+    A resumed or branched run, the `basis`, keeps its data if only another configuration is named.
+    """
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
-    if resumed and options.config:
-        return load_for_resume(name, overrides(options), resumed / CONFIG_FILE)
+    if basis and options.config:
+        return load_for_resume(name, overrides(options), basis / CONFIG_FILE)
     return load_config(name, overrides(options))
 
 
@@ -303,8 +365,10 @@ def _request(
 ) -> RunRequest:
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
+    from engine.journal.task_meta import Parent  # noqa: PLC0415
     from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
 
+    point = options.branch
     request = RunRequest(
         directory=directory,
         config=config,
@@ -313,6 +377,7 @@ def _request(
         init_from=options.init_from,
         script=script,
         unusual=() if options.resume else departures(config, usual_config(name, config)),
+        parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
     )
     return with_threads(request)
 
@@ -338,6 +403,12 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
         return train_with(recorder, request, interrupt)
 
 
+def _discard_refused(directory: Path, job: ShellJob | None) -> None:
+    """Remove the directory of a run that cannot start; after a detach only its log has the reason."""
+    if job is None or not job.has_left:
+        discard_run(directory)
+
+
 def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
     """Remove the directory of a run that was stopped before it had a journal."""
     if interrupt.is_set() and not (directory / JOURNAL_FILE).exists():
@@ -353,7 +424,9 @@ def _sum_up(directory: Path) -> None:
 def attach(arguments: Namespace) -> int:
     """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
     directory = find_run(arguments.runs_dir, arguments.run)
-    if reason := why_no_screen():
+    baseline = baseline_of(arguments.runs_dir, arguments.baseline)
+    is_served = is_in_browser()
+    if not is_served and (reason := why_no_screen()):
         instead = f"{program_name()} events {directory.name} --follow"
         raise UserError(f"{reason}: without a screen `{instead}` follows a run")
     if not has_journal(directory):
@@ -362,15 +435,46 @@ def attach(arguments: Namespace) -> int:
         )
     with _imports_only():
         from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
-        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.app.runner import run_attached, run_served  # noqa: PLC0415
         from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
 
     settings, can_steer = load_settings(settings_file()), not arguments.read_only
 
-    def open_app(terminal: Terminal) -> AttachedApp:
-        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer)
+    def open_app(terminal: Terminal | None) -> AttachedApp:
+        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer, baseline=baseline)
 
-    return run_attached(open_app, attach_log())
+    return (run_served if is_served else run_attached)(open_app, attach_log())
+
+
+def wants_screen(arguments: Namespace) -> bool:
+    """Return whether `runs` opens its screen: on a terminal, for a directory that exists, without another wish."""
+    is_plain = arguments.plain or arguments.json or arguments.action
+    return not is_plain and not why_no_screen() and bool(arguments.runs_dir.is_dir())
+
+
+def list_on_screen(arguments: Namespace) -> int:
+    """Open the list of all runs. It is read by a thread while the screen is imported."""
+    with _imports_only():
+        from cockpit.preferences.settings import attach_log, cache_folder, load_settings, settings_file  # noqa: PLC0415
+        from cockpit.session.run_list.catalogue import RunCatalogue  # noqa: PLC0415
+        from cockpit.session.run_list.index_file import index_file  # noqa: PLC0415
+        from cockpit.session.run_list.watcher import RunWatcher  # noqa: PLC0415
+
+        settings = load_settings(settings_file())
+        runs_dir: Path = arguments.runs_dir
+        watcher = RunWatcher(RunCatalogue(runs_dir, index_file(cache_folder(), runs_dir)))
+        watcher.start()
+
+        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.app.runs_app import RunsApp  # noqa: PLC0415
+
+    def open_app(terminal: Terminal) -> RunsApp:
+        return RunsApp(runs_dir, watcher, settings=settings, terminal=terminal)
+
+    try:
+        return run_attached(open_app, attach_log())
+    finally:
+        watcher.close()
 
 
 def redrive(arguments: Namespace) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,12 +21,12 @@ from cockpit.panels.status.alert_banner import Banner
 from cockpit.panels.status.header import Header
 from cockpit.panels.status.pending_commands import PendingStrip
 from cockpit.panels.toolkit.panel import Panel
+from cockpit.panels.toolkit.panel_faults import PanelFailed
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
 from cockpit.screens.compositor import hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
-from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
 from cockpit.screens.tabs import side_panels, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle
@@ -62,7 +64,13 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
     focused = var[Widget | None](None, init=False)
 
     def __init__(
-        self, session: Session, settings: Settings, *, pace: PollBudget | None = None, hinted: bool = False
+        self,
+        session: Session,
+        settings: Settings,
+        *,
+        pace: PollBudget | None = None,
+        hinted: bool = False,
+        baseline: Path | None = None,
     ) -> None:
         super().__init__()
         self._frugal = install_compositor(self)
@@ -77,7 +85,8 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._for_charts = UpdateThrottle(_CHART_SECONDS)
         self._for_column = UpdateThrottle(_COLUMN_SECONDS)
         self._panels: tuple[Panel, ...] = ()
-        self.charts = ChartGrid(marker=settings.marker, has_time=(pace or PollBudget()).has_time, id="charts")
+        has_time = (pace or PollBudget()).has_time
+        self.charts = ChartGrid(marker=settings.marker, has_time=has_time, baseline=baseline, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
@@ -85,6 +94,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._body = ContentSwitcher(self.charts, initial="charts", id="body")
         self.tab = "charts"
         """Name of the tab that is shown or requested."""
+        self._withheld: frozenset[str] = frozenset()
         self._tab_bar = TabBar(settings.keys, id="tabs")
         self._key_bar = KeyBar(settings.keys, id="keys")
         self.set_class(hinted, "-hinted")
@@ -213,7 +223,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._told |= visible
         for panel in (self.banner, self._pending):
             self.update_panel(panel, update)
-        self._key_bar.show(_present(self._session, self.tab, alerted=bool(self.banner.num_open)))
+        self.withhold(self._withheld)
 
     def update_panel(self, panel: Panel, update: SessionUpdate) -> None:
         """Update `panel`; an exception in it is reported and does not affect the screen."""
@@ -221,6 +231,13 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             panel.apply_update(self._session, update)
         except Exception as error:
             self.app.post_message(PanelFailed(panel, error))
+
+    def withhold(self, actions: frozenset[str]) -> None:
+        """Offer keys for the run's state, without those of `actions`, which this screen does not have now."""
+        self._withheld = actions
+        if self.is_mounted:
+            present = _present(self._session, self.tab, alerted=bool(self.banner.num_open))
+            self._key_bar.show(replace(present, unsupported=present.unsupported | actions))
 
     def switch_off(self, panel: Panel, why: str) -> None:
         """Hide `panel` and show a notice in its place."""

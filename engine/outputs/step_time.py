@@ -13,6 +13,7 @@ PARTS: Final = (
     "transfer",
     "forward",
     "backward",
+    "exchange",
     "guards",
     "optimizer",
     "validation",
@@ -28,6 +29,7 @@ _MUCH: Final = 0.25
 """Share of the time of waiting for data that is the verdict."""
 _CHECKPOINTS: Final = 0.1
 _VALIDATIONS: Final = 0.3
+_EXCHANGES: Final = 0.3
 _GUARDS: Final = 0.15
 _TRANSFERS: Final = 0.15
 _OTHER: Final = 0.3
@@ -100,6 +102,8 @@ def _reasons(time: StepTime, settings: Settings) -> Iterator[str]:
         yield f"{_percent(time, 'validation')} for validations: {said}"
     if time.share("transfer") >= _TRANSFERS:
         yield f"{_percent(time, 'transfer')} for copies to the device: smaller numbers in the samples, such as uint8"
+    if time.share("exchange") >= _EXCHANGES:
+        yield f"{_percent(time, 'exchange')} for the exchange with other ranks: a larger training.batch_size"
     if time.share("guards") >= _GUARDS:
         yield f"{_percent(time, 'guards')} for guards: guard.check_weights_every and guard.share_every_steps, larger"
     if time.gpu_load is not None and time.gpu_load < _IDLE_GPU:

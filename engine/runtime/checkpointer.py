@@ -19,6 +19,7 @@ from engine.protocol.events import (
     RolledBack,
 )
 from engine.protocol.wire import state_to_text
+from engine.runtime.outages.inventory import Inventory
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
@@ -55,6 +56,7 @@ class Checkpointer:
         self.recorder = recorder
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
+        self.inventory = Inventory(config.checkpoint.keep_last)
         self.validator = validator
         self.slowest_write = self.spent = 0.0
         self._writer = CheckpointWriter(
@@ -117,6 +119,7 @@ class Checkpointer:
             self.recorder.record_event(self._outcome(written))
 
     def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
+        self.inventory.note(written)
         self.slowest_write = max(self.slowest_write, written.seconds)
         if written.error:
             return CheckpointFailed(written.name, written.error)

@@ -15,8 +15,8 @@ from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import Event
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import refusal_of
-from engine.runtime.apply_event import ReplayQueue, apply_event
 from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
@@ -158,7 +158,8 @@ class CommandProcessor:
     def _handle(self, request: Request) -> None:
         if isinstance(request.command, c.Rollback):
             self._checkpointer.wait_for_checkpoints()  # the last good one must not depend on a thread's speed
-        outcome = decide(self._recorder.state, request.command, at_epoch=self._train_state.progress)
+        before = self._recorder.state
+        outcome = decide(before, request.command, at_epoch=self._train_state.progress)
         if outcome.event is None:
             self._refuse(request, outcome)
             return
@@ -172,7 +173,9 @@ class CommandProcessor:
             case e.RollbackRequested(checkpoint=name):
                 self._roll_back(request, outcome, name)
             case event:
-                apply_event(self._checkpointer, event, lambda done: self._answer(request, outcome, done))
+                carry_out(self._checkpointer, event)
+                self._answer(request, outcome, event)
+                follow_up(self._checkpointer, event, before)
 
     def _handed(
         self, request: Request, outcome: Outcome, event: e.CheckpointRequested | e.ValidationRequested

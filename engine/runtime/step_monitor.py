@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -34,7 +34,8 @@ class Launched:
     """A step whose report may still be in transit from the device, and its data known to the host.
 
     `wait_seconds` is the time spent waiting for data, `seconds` the total time. `times` divides the time since the step
-    before, with the validation and the checkpoints between the two.
+    before, with the validation and the checkpoints between the two. `by_rank` are measurements of each rank, and
+    `evidence_of` returns the evidence of another rank, or `None`.
     """
 
     pending: PendingReport
@@ -44,6 +45,8 @@ class Launched:
     wait_seconds: float
     seconds: float
     times: BetweenSteps
+    by_rank: Mapping[str, float] = field(default_factory=dict[str, float])
+    evidence_of: Callable[[int], Evidence | None] = lambda rank: None
 
     def parts(self) -> dict[str, float]:
         """Return the seconds of each part of the time since the step before, by metric; the report must be resolved."""
@@ -123,6 +126,7 @@ class StepMonitor:
     def _process(self, step: Launched) -> None:
         """Record and monitor the report of `step`."""
         report = step.pending.resolve()
+        step = _with_evidence(step, report)
         metrics, observed = self._record(step, report)
         for event in observed:
             self._recorder.record_event(event)
@@ -153,6 +157,7 @@ class StepMonitor:
             "skipped": float(not report.finite),
             **step.parts(),
             **self.load.newest,
+            **step.by_rank,
         }
         number, before = report.index + 1, self._recorder.state
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
@@ -262,6 +267,13 @@ def _remedy(spec: TaskSpec) -> str:
     )
 
 
+def _with_evidence(step: Launched, report: StepReport) -> Launched:
+    """Return `step` with the evidence of the first rank that was not finite, if it is not this one."""
+    rank = min(report.bad_ranks, default=0)
+    found = step.evidence_of(rank) if rank else None
+    return step if found is None else replace(step, evidence=found)
+
+
 def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
     """Return an event that names the non-finite loss terms and gradients of a skipped step."""
     said: list[str] = []
@@ -275,5 +287,6 @@ def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkippe
         said.append("optimizer moments of " + ", ".join(report.bad_moments))
     if not said:
         said.append("the gradient norm overflowed")
-    reason = " and ".join(said) + " not finite; nothing was updated"
+    where = f" on rank {', '.join(map(str, report.bad_ranks))}" if report.bad_ranks else ""
+    reason = " and ".join(said) + f" not finite{where}; nothing was updated"
     return StepSkipped(report.bad_terms, report.bad_modules, sample_ids, reason)

@@ -35,6 +35,11 @@ def _time(gpu_load: float | None = None, **shares: float) -> StepTime:
             "20 % for copies to the device: smaller numbers in the samples, such as uint8",
         ),
         (
+            _time(exchange=35),
+            Settings(),
+            "35 % for the exchange with other ranks: a larger training.batch_size",
+        ),
+        (
             _time(guards=15),
             Settings(),
             "15 % for guards: guard.check_weights_every and guard.share_every_steps, larger",

@@ -17,7 +17,7 @@ from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.small import small_config
 
-ON_CPU = tuple(TIME + part for part in PARTS if part != "transfer")
+ON_CPU = tuple(TIME + part for part in PARTS if part not in ("transfer", "exchange"))
 
 
 @pytest.fixture(scope="module")

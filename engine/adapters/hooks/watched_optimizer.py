@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -42,13 +42,17 @@ class LearningRate:
         return self.pin * (scheduled / self.reference) * self.scale
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """What was seen at the user's own clip: the norm before it, non-finite gradients, or norms still on the device."""
 
     norm: float | None = None
     bad: tuple[str, ...] = ()
     norms: Norms | None = None
+
+
+NO_CLIP: Final = Clip()
+"""The user's program has not clipped."""
 
 
 class WatchedOptimizer:
@@ -58,7 +62,7 @@ class WatchedOptimizer:
         self.optimizer = optimizer
         self.reader = reader
         self.handles: Sequence[Any] = ()
-        self.clip = Clip()
+        self.clip = NO_CLIP
         self._rates: list[Any] | None = None
         self._hidden: list[tuple[Tensor, Tensor | None]] | None = None
         self._groups: list[dict[str, Any]] = []
@@ -120,15 +124,16 @@ class WatchedOptimizer:
                 copy.deepcopy(self.optimizer.state_dict()),
             )
 
-    def judge_on_device(self, losses: Sequence[Tensor], clip: float) -> tuple[Norms, Tensor]:
+    def judge_on_device(self, losses: Sequence[float | Tensor], clip: float) -> tuple[Norms, Tensor]:
         """Let the update count only if losses and gradients are finite; return the norms and the flag on the device.
 
         Gradients whose norm is above `clip` are scaled down to it.
         """
-        norms, self.clip = self.clip.norms or self.reader.read_on_device(), Clip()
+        norms, self.clip = self.clip.norms or self.reader.read_on_device(), NO_CLIP
         assert isinstance(norms.squares, Tensor)
         total = norms.squares.sum().sqrt()
-        finite = torch.isfinite(torch.stack([total, *(loss.float() for loss in losses)])).all()
+        scalars = [loss.to(total) if isinstance(loss, Tensor) else total.new_tensor(loss) for loss in losses]
+        finite = torch.isfinite(torch.stack([total, *scalars])).all()
         scale = torch.clamp(total / clip, min=1.0) if math.isfinite(clip) else None
         self._undo.guard(self.reader.parameters, finite, scale)
         return norms, finite
@@ -143,7 +148,8 @@ class WatchedOptimizer:
         if self._hidden is not None:
             self._restore_hidden()
         self._backup = None
-        self._undo.finish()
+        if self._undo.is_begun:
+            self._undo.finish()
 
     def _restore_hidden(self) -> None:
         hidden, self._hidden = self._hidden or [], None

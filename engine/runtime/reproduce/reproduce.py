@@ -22,6 +22,7 @@ from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
+from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.outputs.reproduction_report import Difference, ReproductionReport, ReproductionRequest
 from engine.outputs.step_time import TIME
 from engine.runtime.reproduce.timeline import Timeline, read_segments
@@ -45,8 +46,12 @@ def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> Reproductio
     choose_device(first.device)
     directory = create_run(request.runs_dir, request.name, stem=f"{request.run_dir.name}-redrive")
     notes = [_version_note(first.torch_version)]
+    parent = _parent(request.run_dir, directory)
     try:
-        ended_well = all(_drive(directory, segment, interrupt, resume=i > 0) == 0 for i, segment in enumerate(segments))
+        ended_well = all(
+            _drive(directory, segment, interrupt, resume=i > 0, parent=None if i else parent) == 0
+            for i, segment in enumerate(segments)
+        )
     except UserError:
         discard_run(directory)
         raise
@@ -76,7 +81,16 @@ def _version_note(recorded: str) -> str:
     return f"recorded by torch {recorded}, redriven by {torch.__version__}: this alone may change bits"
 
 
-def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: bool) -> int:
+def _parent(run_dir: Path, directory: Path) -> Parent | None:
+    """Return the parent of the recorded run as that of the new one in `directory`; `None` for a run without one."""
+    with closing(JournalReader(run_dir)) as reader:
+        parent = parent_of(reader.meta(PARENT))
+    return parent and Parent.at(parent.path(run_dir), parent.step, parent.checkpoint, child=directory)
+
+
+def _drive(
+    directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: bool, parent: Parent | None = None
+) -> int:
     conditions = segment.conditions
     (directory / CONFIG_FILE).write_text(conditions.config)
     request = RunRequest(
@@ -86,6 +100,7 @@ def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: 
         resume=resume,
         init_from="" if resume else conditions.init_from,
         past=segment.past,
+        parent=parent,
     )
     with _threads(conditions.threads):
         return train(request, interrupt)

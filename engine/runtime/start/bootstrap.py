@@ -14,6 +14,7 @@ from typing import Final
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.host.launch import Launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -24,10 +25,11 @@ from engine.journal.disk.run_dir import (
     start_over,
 )
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import HAS_PREVIEWS, TASK
+from engine.journal.task_meta import HAS_PREVIEWS, PARENT, TASK, Parent
 from engine.journal.writer import JournalWriter
 from engine.outputs.free_cores import choose_threads
 from engine.outputs.tensorboard import TensorboardWriter
+from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Limits, RunState
@@ -46,7 +48,8 @@ class RunRequest:
     """A run to train: an existing directory, a resolved configuration, and the source of the weights.
 
     `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
-    exactly these actions are applied, and current commands are not. `notes` are journalled at the start.
+    exactly these actions are applied, and current commands are not. A branch of a run begins with its `parent`'s state.
+    `notes` are journalled at the start. `launch` is how `torchrun` started this process, `None` if it did not.
     """
 
     directory: Path
@@ -57,6 +60,8 @@ class RunRequest:
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
+    launch: Launch | None = None
+    parent: Parent | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -134,6 +139,8 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
                 journal.set_meta(INIT_FROM, request.init_from)
                 journal.set_meta(HAS_PREVIEWS, isinstance(load_task(request.config.task), HasPreviews))
                 journal.set_meta(TASK, spec_to_json(recorder.state.spec))
+                if request.parent is not None:
+                    journal.set_meta(PARENT, to_json(request.parent))
                 recorder.update(doing=IMPORTING)
             yield recorder
         finally:
