@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cockpit.app.comparison import run_comparison
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
@@ -67,8 +68,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command in ("diagnose", "redrive"):
             unwind_on_signals()
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
-        if arguments.command == "attach":
-            return attach(arguments)
+        if arguments.command in ("attach", "compare"):
+            return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
