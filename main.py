@@ -15,10 +15,12 @@ if __name__ == "__main__":  # before the slow imports
     open_closed_streams()
 
 import gc
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +28,14 @@ from cockpit.app.comparison import run_comparison
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
-from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
-from cockpit.terminal.terminal import Terminal, why_no_screen
+from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
+from cockpit.terminal.shell_job import ShellJob, begin_job
+from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.launch import Launch, torchrun_launch
 from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
@@ -45,6 +49,7 @@ from engine.journal.disk.run_dir import (
 )
 from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
+from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
     from cockpit.preferences.settings import Settings
@@ -70,6 +75,8 @@ def main(words: Sequence[str] | None = None) -> int:
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
         if arguments.command in ("attach", "compare"):
             return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
+        if arguments.command == "runs" and wants_screen(arguments):
+            return list_on_screen(arguments)
         if arguments.command == "run":
             with _enough_memory():
                 return run_program(arguments)
@@ -92,11 +99,30 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    launch = torchrun_launch()
+    if former := run_of_job(options.runs_dir, launch):
+        complain(f"started again: resuming {former.name}")
+        options = resuming(options, former)
+    if launch is not None and launch.world > 1:
+        return _train_together(options, launch)
     baseline = baseline_of(options.runs_dir, options.baseline)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options, baseline)
+    return _train_headless(options, launch) if options.no_ui or reason else _train_on_screen(options, baseline)
+
+
+def _train_together(options: TrainOptions, launch: Launch) -> int:
+    """Train as one of several ranks: rank 0 has the run's directory and the console, the others have neither."""
+    if not options.no_ui:
+        raise UserError(f"{launch.world} ranks have no screen: add --no-ui, and open `{program_name()} attach RUN`")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each lost connection is a page of frames
+    if launch.rank == 0:
+        return _train_headless(options, launch)
+    with signals_to(interrupt := Interrupt(), keep_running=options.keep_running):
+        from engine.runtime.ranks.follower import follow  # noqa: PLC0415
+
+        return follow(launch, interrupt)
 
 
 def _options(arguments: Namespace) -> TrainOptions:
@@ -137,7 +163,7 @@ def _enough_memory() -> Generator[None]:
         ) from error
 
 
-def _train_headless(options: TrainOptions) -> int:
+def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
     from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
@@ -160,7 +186,8 @@ def _train_headless(options: TrainOptions) -> int:
         is_final = False
         try:
             reporter.start()
-            code = _run(lambda _: _request(options, directory, config, script, name), name, interrupt)
+            request = replace(_request(options, directory, config, script, name), launch=launch)
+            code = _run(lambda _: request, name, interrupt)
             is_final = True
         except UserError:
             discard_run(directory)
@@ -178,6 +205,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
+    job = begin_job()
     with _imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
         from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
@@ -205,13 +233,13 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
         tell(directory, bool(resumed))
         try:
             keep = options.keep_running
-            ending = run_on_screen(directory, training, settings, keep_running=keep, baseline=baseline)
+            ending = run_on_screen(directory, training, settings, job, keep_running=keep, baseline=baseline)
         except UserError:
             discard_run(directory)
             raise
         _discard_unbegun(directory, interrupt)
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     _sum_up(directory)
     if ending.code == 1:
@@ -233,6 +261,7 @@ def run_program(arguments: Namespace) -> int:
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
+    job = None if arguments.no_ui or reason else begin_job()
     interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
     heeded = signals_to(interrupt, keep_running=arguments.keep_running)
     with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
@@ -240,12 +269,12 @@ def run_program(arguments: Namespace) -> int:
         tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, None if arguments.no_ui or reason else settings)
+            ending = _watch_program(training, directory, arguments, job and (settings, job))
         except UserError:
             discard_run(directory)
             raise
     if ending.code == 2:
-        discard_run(directory)
+        _discard_refused(directory, job)
         raise UserError(ending.error)
     if ending.code == 1:
         _complain_of_failure(directory)
@@ -258,11 +287,13 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, settings: Settings | None) -> Ended:
-    """Show a program's run until its end, on the console without `settings`, and print its summary."""
+def _watch_program(
+    training: BackgroundRun, directory: Path, arguments: Namespace, screen: tuple[Settings, ShellJob] | None
+) -> Ended:
+    """Show a program's run until its end, on the console without a `screen`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if settings is None:
+    if screen is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -272,7 +303,8 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
 
-    shown = run_on_screen(directory, training, settings, keep_running=arguments.keep_running)
+    settings, job = screen
+    shown = run_on_screen(directory, training, settings, job, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
     return Ended(shown.code, shown.error)
@@ -335,10 +367,10 @@ def _request(
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
     from engine.journal.task_meta import Parent  # noqa: PLC0415
-    from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
 
     point = options.branch
-    return RunRequest(
+    request = RunRequest(
         directory=directory,
         config=config,
         device=options.device,
@@ -348,6 +380,7 @@ def _request(
         unusual=() if options.resume else departures(config, usual_config(name, config)),
         parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
     )
+    return with_threads(request)
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
@@ -371,6 +404,12 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
         return train_with(recorder, request, interrupt)
 
 
+def _discard_refused(directory: Path, job: ShellJob | None) -> None:
+    """Remove the directory of a run that cannot start; after a detach only its log has the reason."""
+    if job is None or not job.has_left:
+        discard_run(directory)
+
+
 def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
     """Remove the directory of a run that was stopped before it had a journal."""
     if interrupt.is_set() and not (directory / JOURNAL_FILE).exists():
@@ -387,7 +426,8 @@ def attach(arguments: Namespace) -> int:
     """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
     directory = find_run(arguments.runs_dir, arguments.run)
     baseline = baseline_of(arguments.runs_dir, arguments.baseline)
-    if reason := why_no_screen():
+    is_served = is_in_browser()
+    if not is_served and (reason := why_no_screen()):
         instead = f"{program_name()} events {directory.name} --follow"
         raise UserError(f"{reason}: without a screen `{instead}` follows a run")
     if not has_journal(directory):
@@ -396,15 +436,46 @@ def attach(arguments: Namespace) -> int:
         )
     with _imports_only():
         from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
-        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.app.runner import run_attached, run_served  # noqa: PLC0415
         from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
 
     settings, can_steer = load_settings(settings_file()), not arguments.read_only
 
-    def open_app(terminal: Terminal) -> AttachedApp:
+    def open_app(terminal: Terminal | None) -> AttachedApp:
         return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer, baseline=baseline)
 
-    return run_attached(open_app, attach_log())
+    return (run_served if is_served else run_attached)(open_app, attach_log())
+
+
+def wants_screen(arguments: Namespace) -> bool:
+    """Return whether `runs` opens its screen: on a terminal, for a directory that exists, without another wish."""
+    is_plain = arguments.plain or arguments.json or arguments.action
+    return not is_plain and not why_no_screen() and bool(arguments.runs_dir.is_dir())
+
+
+def list_on_screen(arguments: Namespace) -> int:
+    """Open the list of all runs. It is read by a thread while the screen is imported."""
+    with _imports_only():
+        from cockpit.preferences.settings import attach_log, cache_folder, load_settings, settings_file  # noqa: PLC0415
+        from cockpit.session.run_list.catalogue import RunCatalogue  # noqa: PLC0415
+        from cockpit.session.run_list.index_file import index_file  # noqa: PLC0415
+        from cockpit.session.run_list.watcher import RunWatcher  # noqa: PLC0415
+
+        settings = load_settings(settings_file())
+        runs_dir: Path = arguments.runs_dir
+        watcher = RunWatcher(RunCatalogue(runs_dir, index_file(cache_folder(), runs_dir)))
+        watcher.start()
+
+        from cockpit.app.runner import run_attached  # noqa: PLC0415
+        from cockpit.app.runs_app import RunsApp  # noqa: PLC0415
+
+    def open_app(terminal: Terminal) -> RunsApp:
+        return RunsApp(runs_dir, watcher, settings=settings, terminal=terminal)
+
+    try:
+        return run_attached(open_app, attach_log())
+    finally:
+        watcher.close()
 
 
 def redrive(arguments: Namespace) -> int:

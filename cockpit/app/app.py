@@ -17,7 +17,7 @@ from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
-from cockpit.app.shutdown import Shutdown
+from cockpit.app.shutdown import NOT_HERE, Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, THEMES
@@ -50,9 +50,10 @@ class Signalled(Message):
 class CockpitApp(OpenApp, inherit_bindings=False):
     """The screen on `session`; given a run's directory, it opens the session after the first frame.
 
-    `training` runs in this process and is started with the session; `terminal` is the one to draw on. `gave_up`: the
-    screen ended because of its own faults, and the training may go on. The charts have the curves of the run in the
-    directory `baseline` below their own.
+    `training` runs in this process and is started with the session; `terminal` is the one to draw on. `cannot_detach`
+    is the reason why the training ends with the screen, empty if it can go on. `gave_up`: the screen ended because of
+    its own faults, and the training may go on. The charts have the curves of the run in the directory `baseline` below
+    their own.
     """
 
     TITLE = "Training Cockpit"
@@ -67,6 +68,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         training: TrainingHandle | None = None,
         terminal: Terminal | None = None,
         baseline: Path | None = None,
+        cannot_detach: str = NOT_HERE,
     ) -> None:
         driver = None
         if terminal is not None:
@@ -82,7 +84,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         self.gave_up = False
         self._source = session
         self.baseline = baseline
-        self._quit_handling = Shutdown(training, self.exit)
+        self.shutdown = Shutdown(training, self.exit, cannot_detach)
         self._terminal = terminal
         self._controller: SessionController | None = None
         self._num_faults = 0
@@ -137,9 +139,9 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         if self._controller is None:
             self.push_screen(self._furnish(self._source).screen)
         if self._controller is not None:
-            self._quit_handling.begin(self._controller)
+            self.shutdown.begin(self._controller)
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
-        self._quit_handling.answer()
+        self.shutdown.answer()
         self._poll()  # so that the main screen's first picture has charts in it
 
     def _furnish(self, source: Session | Path) -> SessionController:
@@ -147,7 +149,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         from cockpit.app.controller import SessionController  # noqa: PLC0415
         from cockpit.session.session import Session  # noqa: PLC0415
 
-        awaits_start = self._quit_handling.awaits_start
+        awaits_start = self.shutdown.awaits_start
         session = Session(source, awaits_start=awaits_start) if isinstance(source, Path) else source
         self._controller = SessionController(
             session, self.settings, opener=self, dispatch=self.action_dispatch, baseline=self.baseline
@@ -171,7 +173,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
 
     def _tick(self) -> None:
         """Poll now, or as soon as the budget allows: waiting for the next tick would make the screen older."""
-        self._quit_handling.answer()
+        self.shutdown.answer()
         self._poll()
         if self._controller is not None and 0 < (wait := self._controller.due_in()) < 1 / self.settings.poll_rate:
             self.set_timer(wait, self._poll)
@@ -189,7 +191,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         escape = self._controller.escape_of(update)
         if escape and self.driver is not None:
             self.driver.write(escape)
-        self._quit_handling.watch()
+        self.shutdown.watch()
 
     def notify(
         self,
@@ -211,9 +213,11 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         """Execute the action of a key, a link, the palette or a panel."""
         match action:
             case "quit":
-                self._quit_handling.ask()
+                self.shutdown.ask()
+            case "detach":
+                self.shutdown.detach()
             case "interrupt":
-                self._quit_handling.interrupt()
+                self.shutdown.interrupt()
             case "theme":
                 at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
                 self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
@@ -244,13 +248,13 @@ class CockpitApp(OpenApp, inherit_bindings=False):
 
     def signalled(self, number: int) -> None:
         """Remember a signal. Its handler may call this at any moment; a signal before the screen is handled later."""
-        self._quit_handling.hear(number)
+        self.shutdown.hear(number)
         if self._events is not None and self.is_running:
             self._events.call_soon_threadsafe(self.post_message, Signalled())
 
     def on_signalled(self) -> None:
         """Handle the signals in the order of the screen's own messages."""
-        self._quit_handling.answer()
+        self.shutdown.answer()
 
     # --- faults -------------------------------------------------------------------------
 

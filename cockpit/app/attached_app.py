@@ -91,5 +91,5 @@ class AttachedApp(CockpitApp):
         await self.switch_screen(controller.screen)
         if former is not None:
             former.session.close()
-        self._quit_handling.begin(controller)
+        self.shutdown.begin(controller)
         self._poll()

@@ -29,8 +29,6 @@ from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.text.next_steps import End, next_steps, next_steps_attached
-from engine.protocol.commands import SaveCheckpoint, Stop
-from engine.protocol.events import Status
 
 if TYPE_CHECKING:
     from cockpit.app.training_handle import RunResult
@@ -59,7 +57,7 @@ class SessionController:
     LOG_NAME: ClassVar[str] = "console.log"
     """Name of the file with the tracebacks of the screen's faults."""
     NOT_HERE: ClassVar[Mapping[str, str]] = dict.fromkeys(("previous_run", "next_run"), _NO_OTHER_RUN)
-    """Actions that such a screen does not have, each with the reason."""
+    """Actions that such a screen never has, each with the reason."""
 
     def __init__(
         self,
@@ -76,6 +74,7 @@ class SessionController:
         self._pace = PollBudget()
         self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time(), baseline=baseline)
         self._settings = settings
+        self._withheld = dict(self.NOT_HERE)
         self._faults = Faults()
         # Each change of a screen behind a dialog makes Textual render the whole screen again, dimmed.
         self._for_hidden = UpdateThrottle(_HIDDEN_SECONDS)
@@ -133,8 +132,8 @@ class SessionController:
             self._screenshot()
         elif action == "acknowledge":
             self._acknowledge()
-        elif action in self.NOT_HERE:
-            self.screen.notify(self.NOT_HERE[action], severity="warning", markup=False)
+        elif action in self._withheld:
+            self.screen.notify(self._withheld[action], severity="warning", markup=False)
         elif action in _CHART_ACTIONS:
             self._on_charts(action)
 
@@ -149,34 +148,15 @@ class SessionController:
     def _key_of(self, action: str) -> str:
         return shown(lookup(action, self._settings.keys)) or "the palette"
 
-    def stop(self) -> bool:
-        """Ask the run to stop with a checkpoint; return False if it takes no command."""
-        return self.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
-
-    def ask_to_quit(self, answered: Callable[[bool | None], None]) -> None:
-        """Ask whether to stop the training; `answered` receives the answer."""
-        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
-
-        self.screen.app.push_screen(QuitScreen(saves=self._saves), answered)
-
-    def confirm_quit(self) -> bool:
-        """Answer the question of `ask_to_quit` with yes; return False if it is not open."""
-        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - as above
-
-        if not isinstance(question := self.screen.app.screen, QuitScreen):
-            return False
-        question.dismiss(True)
-        return True
-
-    def say_stopping(self) -> None:
-        """Show that the screen closes when the run has stopped."""
-        does = "the checkpoint is written" if self._saves else "the step is finished"
-        self.screen.say_ended([f"stopping: {does}, then the screen closes"])
-
-    @property
-    def _saves(self) -> bool:
-        """Whether a stop writes a checkpoint."""
-        return not self.session.spec.why_unsupported(SaveCheckpoint.op)
+    def withhold(self, action: str, reason: str) -> None:
+        """Mark an action as one that this screen does not have now, with the reason; without one, offer it again."""
+        if self._withheld.get(action, "") == reason:
+            return
+        if reason:
+            self._withheld[action] = reason
+        else:
+            del self._withheld[action]
+        self.screen.withhold(frozenset(self._withheld))
 
     def say_ended(self, ending: RunResult) -> None:
         """Show how the training ended by itself and keep the last screen; after a failure, show the log."""
@@ -229,7 +209,7 @@ class SessionController:
 
     def _open(self, action: str) -> None:
         keys = keys_for(self._settings.keys, self.session.spec)
-        without = {**self.NOT_HERE, **without_effect(self.session)}
+        without = {**self._withheld, **without_effect(self.session)}
         match action:
             case "help":
                 self.screen.app.push_screen(HelpScreen(self.screen.tab, self.screen.help_texts(), keys, without))
@@ -241,6 +221,7 @@ class SessionController:
                     keys=keys,
                     steering=self.steering,
                     dispatch=self._dispatch,
+                    withheld=self._withheld,
                 )
                 self.screen.app.push_screen(CommandPalette([lambda: actions], placeholder="find an action"))  # type: ignore[list-item]
 

@@ -16,8 +16,10 @@ from typing import Final, Protocol
 from cockpit.app.app import CockpitApp
 from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
+from cockpit.terminal.shell_job import ShellJob
 from cockpit.terminal.standard_streams import complain
 from cockpit.terminal.terminal import Terminal
+from cockpit.text.format import escape_control
 from engine.host.start_signals import heeded_signals
 from engine.journal.disk.run_dir import CONSOLE_LOG
 
@@ -29,33 +31,54 @@ def run_on_screen(
     directory: Path,
     training: TrainingHandle,
     settings: Settings,
+    job: ShellJob,
     *,
     keep_running: bool,
     baseline: Path | None = None,
 ) -> RunResult:
     """Open the screen on the run in `directory` and stay until the training has ended; says how.
 
-    A closed terminal stops the training with a checkpoint, unless `keep_running`. A screen that fails is replaced by
-    the console reporter. A signal that comes before the screen opens ends the training before it begins. The curves of
-    the run in the directory `baseline` are drawn below those of this one.
+    Detached, the training goes on without terminal and shell. A closed terminal stops it with a checkpoint, unless
+    `keep_running` or the settings say that it is detached then. A screen that fails is replaced by the console
+    reporter. A signal that comes before the screen opens ends the training before it begins. The curves of the run in
+    the directory `baseline` are drawn below those of this one.
     """
-    terminal = Terminal(directory / CONSOLE_LOG)
-    signals = _Signals(training, terminal, keep_running=keep_running)
+    terminal = Terminal(directory / CONSOLE_LOG, job)
+    signals = _Signals(training, terminal, keep_running=keep_running or settings.on_hangup == "keep")
     with signals, terminal:
-        app = CockpitApp(directory, settings=settings, training=training, terminal=terminal, baseline=baseline)
+        app = CockpitApp(
+            directory,
+            settings=settings,
+            training=training,
+            terminal=terminal,
+            baseline=baseline,
+            cannot_detach=job.why_not,
+        )
         signals.app = app
         faulthandler.enable(2)
         with _polite_switching():
             if not (training.is_stopped() or signals.hung_up):
                 _run(app)
-            if signals.hung_up:
+            is_detached = app.shutdown.is_detached and training.ending() is None and not training.is_stopped()
+            if is_detached and not signals.hung_up:
+                terminal.say(_goes_on(directory))
+            if is_detached or signals.hung_up:
                 terminal.leave_to_log()
             else:
                 terminal.release()
+            if is_detached or (signals.hung_up and not training.is_stopped()):
+                job.leave()
             if app.gave_up and training.ending() is None and not signals.hung_up:
                 return _follow_on_console(directory, training)
             training.start()  # one that is to go on without a screen may not have begun
             return _wait(training)
+
+
+def _goes_on(directory: Path) -> str:
+    from cockpit.text.next_steps import command_for  # noqa: PLC0415 - not in the first frame
+
+    way = escape_control(command_for(directory, "attach"))
+    return f"run {escape_control(directory.name)} goes on in the background (pid {os.getpid()}): {way}"
 
 
 class ScreenApp(Protocol):
@@ -90,6 +113,20 @@ def run_attached(open_app: Callable[[Terminal], ScreenApp], log: Path) -> int:
         complain(f"the screen failed (see {log}); the run is not affected")
         return 1
     return 0
+
+
+def run_served(open_app: Callable[[None], CockpitApp], log: Path) -> int:
+    """Run the app that `open_app` opens in the browser that Textual's driver serves; return the exit code.
+
+    Output of this process goes to the file `log`. The driver handles signals.
+    """
+    # Only a screen in a browser needs it.
+    from cockpit.terminal.web_driver import packets_on_output  # noqa: PLC0415
+
+    with packets_on_output(log):
+        app = open_app(None)
+        _run(app)
+    return int(app.gave_up)
 
 
 @contextmanager
@@ -165,7 +202,8 @@ class _Signals:
             self.hung_up = True
         if number == signal.SIGINT:
             self._count_interrupt()
-        goes_on = number == signal.SIGHUP and (self._keep_running or self._ignores_hang_up)
+        is_detached = self.app is not None and self.app.shutdown.is_detached
+        goes_on = number == signal.SIGHUP and (self._keep_running or self._ignores_hang_up or is_detached)
         if self._training is not None and not goes_on:
             self._training.stop(number)
         if self.app is not None:

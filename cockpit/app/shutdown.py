@@ -1,23 +1,39 @@
-"""Quit handling: confirm, stop the run with a checkpoint, close the screen."""
+"""Quit handling: confirm, stop the run with a checkpoint or detach from it, close the screen."""
 
 from __future__ import annotations
 
 import signal
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.protocol.commands import SaveCheckpoint, Stop
+from engine.protocol.events import Activity, Status
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from cockpit.app.controller import SessionController
     from cockpit.app.training_handle import RunResult, TrainingHandle
+    from cockpit.screens.quit import QuitAnswer
+
+NOT_HERE: Final = "not needed on this screen: to leave it is enough, the run goes on"
 
 
 class Shutdown:
-    """Calls `close` when a quit was requested and the training, if there is one, has ended."""
+    """Calls `close` when a quit was requested and the training, if there is one, has ended, or after `detach`.
 
-    def __init__(self, training: TrainingHandle | None, close: Callable[[], object]) -> None:
+    `cannot_detach` is the reason why the training cannot go on without the screen; empty if it can.
+    """
+
+    def __init__(
+        self, training: TrainingHandle | None, close: Callable[[], object], cannot_detach: str = NOT_HERE
+    ) -> None:
+        self.is_detached = False
+        """Whether the screen is closed so that the training goes on without it."""
         self._training = training
         self._close = close
+        self._cannot_detach = cannot_detach
         self._controller: SessionController | None = None
         self._ending: RunResult | None = None
         self._is_leaving = False
@@ -33,6 +49,7 @@ class Shutdown:
     def begin(self, controller: SessionController) -> None:
         """Start the training, if there is one; ask about a quit that a key requested before there was a main screen."""
         self._controller = controller
+        controller.withhold("detach", self._why_not_detach())
         if self._training is not None:
             self._training.start()
         if self._was_asked:
@@ -46,6 +63,8 @@ class Shutdown:
         if self._training is None or self._ending is not None:
             return
         self._ending = ending = self._training.ending()
+        if self._controller is not None:
+            self._controller.withhold("detach", self._why_not_detach())
         if ending is None:
             return
         if self._is_leaving or ending.code > 1:
@@ -90,18 +109,66 @@ class Shutdown:
             self._was_asked = True
         elif self._training is None or self._ending is not None:
             self._close()
-        elif not self._controller.confirm_quit() and not self._is_leaving:
-            self._controller.ask_to_quit(self._answered)
+        elif not self._confirm(self._controller.screen.app) and not self._is_leaving:
+            from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
 
-    def _answered(self, stop: bool | None) -> None:
-        if not stop or self._training is None:
+            question = QuitScreen(self._why_not_detach, saves=self._saves)
+            self._controller.screen.app.push_screen(question, self._answered)
+
+    def _confirm(self, app: App[Any]) -> bool:
+        """Answer the question with a stop; return False if it is not open."""
+        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - as above
+
+        if not isinstance(question := app.screen, QuitScreen):
+            return False
+        question.action_answer("stop")
+        return True
+
+    def detach(self) -> None:
+        """Close the screen and let the training go on without it, or show the reason why it cannot."""
+        if self._controller is None:
             return
-        if self._controller is None or not self._controller.stop():
+        if reason := self._why_not_detach():
+            self._controller.screen.notify(f"detach: {reason}", severity="warning", markup=False)
+        else:
+            self.is_detached = True
+            self._close()
+
+    def _why_not_detach(self) -> str:
+        """Return why the screen cannot be closed without stopping the training; empty string if it can."""
+        if self._training is None or self._cannot_detach:
+            return self._cannot_detach or NOT_HERE
+        if self._ending is not None:
+            return "the training has ended"
+        if self._is_leaving:
+            return "the run is stopping"
+        # A mistake that is found while the training starts has to be shown to the person who can correct it.
+        state = None if self._controller is None else self._controller.session.state
+        return "the training has not begun" if state is None or state.activity is Activity.STARTING else ""
+
+    @property
+    def _saves(self) -> bool:
+        """Whether a stop writes a checkpoint."""
+        return self._controller is None or not self._controller.session.spec.why_unsupported(SaveCheckpoint.op)
+
+    def _stop(self) -> bool:
+        """Ask the run to stop with a checkpoint; return False if it takes no command."""
+        if self._controller is None:
+            return False
+        return self._controller.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
+
+    def _answered(self, answer: QuitAnswer | None) -> None:
+        if answer == "detach":
+            self.detach()
+        if answer != "stop" or self._training is None:
+            return
+        if not self._stop():
             self._training.stop()
         self._wait()
 
     def _wait(self) -> None:
         self._is_leaving = True
         if self._controller is not None:
-            self._controller.say_stopping()
+            does = "the checkpoint is written" if self._saves else "the step is finished"
+            self._controller.screen.say_ended([f"stopping: {does}, then the screen closes"])
         self.watch()

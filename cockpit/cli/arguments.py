@@ -59,6 +59,17 @@ examples:
   main.py send my-run note the second phase looks calm
 """
 
+_RUNS_EXAMPLES: Final = """
+exit codes: 0 done; 1 the run to delete needs --yes; 2 wrong words, no such run, or a process uses it
+examples:
+  main.py runs                                     the screen: enter opens a run, / filters, ? shows all keys
+  main.py runs --json
+  main.py runs note latest the first that converged
+  main.py runs tag my-run +baseline -draft
+  main.py runs rename my-run baseline-2
+  main.py runs delete my-run --yes
+"""
+
 _WAIT_EXAMPLES: Final = """
 names: step, epoch, phase, loss, grad_norm, lr, score, best, nan (skipped steps), alerts, spikes, activity, and every
 recorded metric, such as val/loss or "any name". An unrecorded value makes its comparison neither true nor false.
@@ -71,6 +82,14 @@ examples:
 _MCP_EXAMPLES: Final = """
 an MCP client starts it by itself; in its configuration:
   {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
+"""
+
+_SERVE_EXAMPLES: Final = """
+the printed address has a token that works once; nothing else can open the page:
+  main.py serve latest
+  main.py serve my-run --steer --port 9000
+from another machine:
+  ssh -L 8123:127.0.0.1:8123 USER@HOST             then open the address there
 """
 
 
@@ -291,9 +310,36 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
     plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
     plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
-    runs = _parser(commands, "runs", "list every run, the latest first")
-    runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
+    _add_runs(commands)
+
+
+def _add_runs(commands: Any) -> None:
+    runs: Parser = commands.add_parser(
+        "runs",
+        help="list every run: a screen on a terminal, lines in a pipe; note, tag, rename and delete runs",
+        description="List every run: a screen on a terminal, lines in a pipe. Its actions change one run.",
+        epilog=_examples(_RUNS_EXAMPLES),
+    )
+    form = runs.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON array of statuses, the latest run first")
+    form.add_argument("--plain", action="store_true", help="lines on a terminal too")
     _add_runs_dir(runs, argparse.SUPPRESS)
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    note = _run_action(actions, "note", "write a note on a run, in place of the former one; without TEXT remove it")
+    note.add_argument("words", nargs="*", metavar="TEXT", help="the note")
+    tag = _run_action(actions, "tag", "add tags to a run with +TAG or TAG, remove them with -TAG; print its tags")
+    tag.add_argument("words", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="the changes, the last words")
+    rename = _run_action(actions, "rename", "give a run that no process uses another name; the former one finds it too")
+    rename.add_argument("name", metavar="NEW", help="its new name")
+    delete = _run_action(actions, "delete", "delete a run that no process uses, with all of its files")
+    delete.add_argument("--yes", action="store_true", help="without this, only print what would be deleted")
+
+
+def _run_action(actions: Any, name: str, summary: str) -> Parser:
+    parser = _parser(actions, name, summary)
+    parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
+    _add_runs_dir(parser, argparse.SUPPRESS)
+    return parser
 
 
 def _add_idle_timeout(parser: Parser) -> None:
@@ -388,6 +434,12 @@ def _add_servers(commands: Any) -> None:
     )
     mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
     _add_runs_dir(mcp, argparse.SUPPRESS)
+    serve = _reader(commands, "serve", "show the screen on a run in a browser of this machine")
+    serve.epilog = _examples(_SERVE_EXAMPLES)
+    serve.add_argument("--steer", action="store_true", help="let the browser send commands (it only watches)")
+    serve.add_argument("--port", type=_port, default=8123, metavar="N", help="the port (8123); 0 for any that is free")
+    serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="127.0.0.1, localhost or ::1 (127.0.0.1)")
+    serve.add_argument("--json", action="store_true", help="print the address as a JSON object")
 
 
 def _count(text: str) -> int:
@@ -405,6 +457,13 @@ def _some(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
     return count
+
+
+def _port(text: str) -> int:
+    port = _count(text)
+    if not 0 <= port < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+    return port
 
 
 def _setting(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Refuse what only a run of a task can do, for an attached run: its code is a program that the engine cannot call."""
+"""Refuse what a run cannot do: a second process for a running one, and what only tasks can do for an attached one.
+
+The code of an attached run is a program that the engine cannot call.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,19 @@ from pathlib import Path
 
 from cockpit.text.next_steps import command_for
 from engine.errors import UserError
-from engine.journal.disk.run_dir import has_journal, recorded_config
+from engine.journal.disk.run_dir import has_journal, recorded_config, running_process
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import ATTACHED, RECORDED_FROM, Attached, attached_of
 from engine.protocol.command_syntax import program_name
 
 
 def refuse_resume(run_dir: Path) -> None:
-    """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
+    """Raise UserError, with what to do instead, if the run in `run_dir` is running or attached."""
+    if pid := running_process(run_dir):
+        raise UserError(
+            f"the run {run_dir.name!r} is running (pid {pid}): {command_for(run_dir, 'attach')} opens its screen; "
+            "stop it before you resume it"
+        )
     if (attached := _attached(run_dir)) is not None:
         again = attached.resume or f"begin a new run: {program_name()} run {attached.program}"
         raise UserError(f"--resume cannot start {attached.program}, which trained {run_dir.name}: {again}")

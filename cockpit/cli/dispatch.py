@@ -23,7 +23,7 @@ _HANDLERS: Final = {
 
 _COMPARING: Final = {"compare": "run_compare"}
 
-_SERVERS: Final = {"mcp": "run_mcp"}
+_SERVERS: Final = {"mcp": "run_mcp", "serve": "run_serve"}
 """Subcommands that serve until they are ended, in a folder of their own."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.config.task_path import absolute_task
@@ -97,6 +97,11 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings
+
+
+def resuming(options: TrainOptions, directory: Path) -> TrainOptions:
+    """Return the options that resume a run that an earlier attempt has begun with `options`."""
+    return replace(options, resume=str(directory), run="", init_from="")
 
 
 def data_named(options: TrainOptions) -> str:

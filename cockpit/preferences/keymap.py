@@ -10,13 +10,14 @@ from typing import Final, Literal
 from engine.errors import UserError, did_you_mean
 from engine.protocol.task_spec import TaskSpec
 
-Group = Literal["steer", "charts", "look", "app"]
+Group = Literal["steer", "charts", "look", "app", "runs"]
 
 GROUPS: Final[Mapping[Group, str]] = {
     "steer": "Steering",
     "charts": "Charts",
     "look": "View",
     "app": "Program",
+    "runs": "List of runs",
 }
 """Titles of the groups, in the order of help."""
 
@@ -118,7 +119,8 @@ _APP: Final = (
     KeyBinding("screenshot", ("S",), "screenshot", "save the screen as an SVG in the run directory", "app"),
     KeyBinding("previous_run", ("<",), "previous run", "go to the run above this one in the list of runs", "app"),
     KeyBinding("next_run", (">",), "next run", "go to the run below this one in the list of runs", "app"),
-    KeyBinding("quit", ("q",), "quit", "stop the run with a checkpoint, or cancel", "app", True),
+    KeyBinding("detach", ("D",), "detach", "close the screen; the training goes on in the background", "app", True),
+    KeyBinding("quit", ("q",), "quit", "stop the run with a checkpoint, detach from it, or cancel", "app", True),
 )
 
 KEYS: Final[tuple[KeyBinding, ...]] = (*_STEER, *_CHARTS, *_LOOK, *_APP)

@@ -1,4 +1,4 @@
-"""User settings: keys, theme, marker, bell, notifications and their addresses, read from one YAML file."""
+"""User settings: keys, theme, marker, bell, notifications and hang-ups, read from one YAML file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from cockpit.preferences.keymap import KEYS, KeyBinding, remap
+from cockpit.preferences.run_keys import RUN_KEYS
 from cockpit.terminal.encoding import shows_unicode
 from engine.errors import UserError, did_you_mean
 
+_RUN_ACTIONS: Final = frozenset(key.action for key in RUN_KEYS)
+
 Marker = Literal["braille", "block", "ascii"]
 Notifications = Literal["off", "osc9", "osc777"]
+OnHangup = Literal["checkpoint", "keep"]
 
 FOLDER: Final = "training-cockpit"
 SETTINGS_FILE: Final = "cockpit.yaml"
@@ -23,15 +27,21 @@ MAX_POLL_RATE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10."""
+    """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10.
+
+    `on_hangup` is the effect of a closed terminal on the training behind its screen: it stops with a checkpoint, or is
+    detached.
+    """
 
     keys: tuple[KeyBinding, ...] = KEYS
+    run_keys: tuple[KeyBinding, ...] = RUN_KEYS
     theme: str = "cockpit-dark"
     marker: Marker = "braille"
     bell: bool = False
     notifications: Notifications = "off"
     reduced_motion: bool = False
     poll_rate: float = MAX_POLL_RATE
+    on_hangup: OnHangup = "checkpoint"
     notify: tuple[str, ...] = field(default=(), repr=False)
     """Addresses for messages about runs, which contain secrets."""
 
@@ -57,6 +67,11 @@ def attach_log() -> Path:
 def state_folder() -> Path:
     """Return the folder of the cockpit's state: training-cockpit in XDG_STATE_HOME, else in ~/.local/state."""
     return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be computed again: training-cockpit in XDG_CACHE_HOME, else in ~/.cache."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -93,7 +108,9 @@ def load_settings(path: Path) -> Settings:
         else:
             changes[name] = _checked(name, below, setting.value, setting.where)
     try:
-        return replace(Settings(**changes), keys=remap(keys))
+        of_runs = {action: wanted for action, wanted in keys.items() if action in _RUN_ACTIONS}
+        of_screen = {action: wanted for action, wanted in keys.items() if action not in of_runs}
+        return replace(Settings(**changes), keys=remap(of_screen), run_keys=remap(of_runs, RUN_KEYS))
     except UserError as error:
         raise UserError(f"{where_keys}: {error}") from None
 
@@ -145,5 +162,6 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "bell": _SWITCH,
     "notifications": _one_of(*get_args(Notifications)),
     "reduced_motion": _SWITCH,
+    "on_hangup": _one_of(*get_args(OnHangup)),
     "poll_rate": (f"a number above 0 and at most {MAX_POLL_RATE:g}", _is_number),
 }

@@ -12,17 +12,17 @@ from textual.widgets import Static
 
 from cockpit.preferences.keymap import KeyBinding, shown_key
 
-_ALWAYS: Final = ("quit", "key_map", "pause")
+_ALWAYS: Final = ("quit", "key_map", "pause", "run_quit", "run_help", "run_attach")
 _ALERTED: Final = ("acknowledge", "remedies")
-_USUAL: Final = ("lower_lr", "raise_lr", "promote", "help", "rollback", "checkpoint", "undo")
-_PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint", "raise_lr")
+_USUAL: Final = ("lower_lr", "raise_lr", "promote", "help", "detach", "rollback", "checkpoint", "undo")
+_PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint", "raise_lr", "detach")
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
     """Inputs of the key bar: the tab, and whether the run is paused, can be steered, or has an alert.
 
-    `unsupported` are the actions that the run cannot carry out.
+    `unsupported` are the actions that the run cannot carry out, or that the screen does not have.
     """
 
     tab: str = "charts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from textual import events
@@ -93,6 +94,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._body = ContentSwitcher(self.charts, initial="charts", id="body")
         self.tab = "charts"
         """Name of the tab that is shown or requested."""
+        self._withheld: frozenset[str] = frozenset()
         self._tab_bar = TabBar(settings.keys, id="tabs")
         self._key_bar = KeyBar(settings.keys, id="keys")
         self.set_class(hinted, "-hinted")
@@ -221,7 +223,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._told |= visible
         for panel in (self.banner, self._pending):
             self.update_panel(panel, update)
-        self._key_bar.show(_present(self._session, self.tab, alerted=bool(self.banner.num_open)))
+        self.withhold(self._withheld)
 
     def update_panel(self, panel: Panel, update: SessionUpdate) -> None:
         """Update `panel`; an exception in it is reported and does not affect the screen."""
@@ -229,6 +231,13 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             panel.apply_update(self._session, update)
         except Exception as error:
             self.app.post_message(PanelFailed(panel, error))
+
+    def withhold(self, actions: frozenset[str]) -> None:
+        """Offer keys for the run's state, without those of `actions`, which this screen does not have now."""
+        self._withheld = actions
+        if self.is_mounted:
+            present = _present(self._session, self.tab, alerted=bool(self.banner.num_open))
+            self._key_bar.show(replace(present, unsupported=present.unsupported | actions))
 
     def switch_off(self, panel: Panel, why: str) -> None:
         """Hide `panel` and show a notice in its place."""

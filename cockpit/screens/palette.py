@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -16,7 +16,7 @@ from cockpit.text.format import escape_control
 
 
 class ActionProvider(Provider):
-    """Finds actions by label, help and name."""
+    """Finds actions by label, help and name; those in `withheld` are not on this screen now, each for its reason."""
 
     def __init__(
         self,
@@ -26,11 +26,13 @@ class ActionProvider(Provider):
         keys: Sequence[KeyBinding],
         steering: ActionDispatcher,
         dispatch: Callable[[str], object],
+        withheld: Mapping[str, str],
     ) -> None:
         super().__init__(screen, match_style)
         self._keys = keys
         self._steering = steering
         self._dispatch = dispatch
+        self._withheld = withheld
 
     async def discover(self) -> Hits:
         """Yield all actions before a letter is typed, those without effect last."""
@@ -59,7 +61,7 @@ class ActionProvider(Provider):
     def _why_not(self, key: KeyBinding) -> str:
         """Return why the action has no effect now; empty string if it has one."""
         if not self._steering.handles(key.action):
-            return ""
+            return self._withheld.get(key.action, "")
         effect = self._steering.effect(key.action)
         return "" if effect.enabled else effect.text or "the run has not recorded a state yet"
 

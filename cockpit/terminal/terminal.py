@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, TextIO
 
 from cockpit.terminal.guard import TerminalGuard
+from cockpit.terminal.shell_job import ShellJob
 from engine.journal.disk.open_files import identity_of
 
 DUMB: Final = ("", "dumb", "unknown")
@@ -29,6 +30,17 @@ GIVE_BACK: Final = "".join(
 """Sequences that end every mode of the screen, whatever the terminal's state."""
 
 
+DRIVER_VARIABLE: Final = "TEXTUAL_DRIVER"
+"""Environment variable in which Textual finds the class of its driver."""
+
+BROWSER_DRIVER: Final = "cockpit.terminal.web_driver:BrowserDriver"
+
+
+def is_in_browser() -> bool:
+    """Return whether a server started this process to draw in a browser."""
+    return os.environ.get(DRIVER_VARIABLE) == BROWSER_DRIVER
+
+
 def why_no_screen() -> str:
     """Return why no screen can be opened; empty string if one can."""
     if not os.isatty(0) or not os.isatty(1):
@@ -41,11 +53,12 @@ class Terminal:
     """Context in which descriptors 1 and 2 lead to the file `log` and `stream` leads to the terminal.
 
     Prints, native code and child processes write to 1 and 2 and cannot disturb the screen. The terminal is restored at
-    the end of the process, also after SIGKILL.
+    the end of the process, also after SIGKILL. `job` is the tie to the shell, None for a process without one.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, job: ShellJob | None = None) -> None:
         self._log = log
+        self._job = job
         self.is_taken = False
         """Whether a screen has set modes on the terminal that it has not ended."""
         self._screen = 1
@@ -68,6 +81,12 @@ class Terminal:
     ) -> None:
         self.release()
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence on the terminal after its screen has closed; a closed terminal is ignored."""
+        with suppress(OSError, ValueError):
+            self.stream.write(f"{sentence}\n")
+            self.stream.flush()
+
     def release(self) -> None:
         """Restore the terminal and descriptors 1 and 2; a second call has no effect."""
         saved, self._saved = self._saved, None
@@ -86,13 +105,17 @@ class Terminal:
         give_back(self._screen, self._attributes)
 
     def leave_to_log(self) -> None:
-        """Let 1 and 2 lead to the log for the rest of the process, after the terminal is gone."""
+        """Let go of the terminal, which may be gone: 1 and 2 lead to the log for the rest of the process."""
         saved, self._saved = self._saved, None
         if self.is_taken:
             self.restore()  # the terminal may still exist: SIGHUP can be sent by hand
         for copy in saved or ():
             os.close(copy)
         self._guard.dismiss()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, self._screen):
+            os.dup2(nowhere, descriptor, inheritable=descriptor == 0)
+        os.close(nowhere)
 
     def keep_log(self) -> None:
         """Let 1 and 2 lead to the present log file, which is created again after it was deleted. Takes microseconds."""
@@ -108,7 +131,9 @@ class Terminal:
         os.close(log)
 
     def is_gone(self) -> bool:
-        """Return whether the terminal was closed. Takes microseconds; also valid before the context is entered."""
+        """Return whether the terminal was closed, or the shell no longer waits for this process. Takes microseconds."""
+        if self._job is not None and self._job.is_abandoned():
+            return True
         poll = select.poll()
         poll.register(self._watched, 0)
         return any(seen & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, seen in poll.poll(0))

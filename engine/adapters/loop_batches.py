@@ -12,7 +12,7 @@ from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, length_of, on_host
-from engine.adapters.run.step_reading import NOTHING, StepReading
+from engine.adapters.steps.step_reading import NOTHING, StepReading
 
 Batch = TypeVar("Batch")
 

@@ -68,6 +68,7 @@ class Loop:
         self._upkeep.observe()
         self._time.observe()
         if self._commands.is_waiting():
+            self._open_boundary()
             self._step_monitor.settle()
             self._commands.process_pending()
         state = self._recorder.state
@@ -82,6 +83,9 @@ class Loop:
         else:
             self._advance()
         return ""
+
+    def _open_boundary(self) -> None:
+        """Prepare this boundary for commands."""
 
     def _stand_still(self) -> None:
         time.sleep(_PAUSE_POLL_SECONDS)
@@ -108,13 +112,12 @@ class Loop:
                 "excluded samples: nothing is left to train on; start a new run with smaller batches or other data"
             )
         if drawn.batches:
-            plan = plan_for(self._train_state.progress, state, self._config)
-            evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
-            pending = self._train_state.train_step.run(drawn.batches, plan)
-            now = time.perf_counter()
-            self._step_monitor.add(self._launched(pending, evidence, now))
-            self._last_end = now
-            self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=plan.lr, doing="")
+            launched = self._launch(drawn)
+            if launched is None:
+                return
+            self._step_monitor.add(launched)
+            lr = launched.pending.plan.lr
+            self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=lr, doing="")
         self._step_monitor.settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
         if drawn.batches:
             self._count_down()
@@ -140,12 +143,22 @@ class Loop:
             self._supply.has_come()
         return drawn
 
+    def _launch(self, drawn: DrawnBatch) -> Launched | None:
+        """Execute the step of the drawn batches; return `None` if it was undone."""
+        plan = plan_for(self._train_state.progress, self._recorder.state, self._config)
+        evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
+        pending = self._train_state.train_step.run(drawn.batches, plan)
+        now = time.perf_counter()
+        launched = self._launched(pending, evidence, now)
+        self._last_end = now
+        return launched
+
     def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> Launched:
         return Launched(
             pending=pending,
             evidence=evidence,
             progress=self._train_state.progress,
-            num_samples=sum(map(len, evidence.batches)),
+            num_samples=sum(batch.total for batch in evidence.batches),
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
         )

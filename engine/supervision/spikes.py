@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+_ROUNDING = 1e-9
+"""A bound on the error of a difference of logarithms."""
 _LEAST = 1e-12
 """Minimum value: losses and norms are >= 0, and this keeps their logarithm finite."""
 
@@ -64,13 +66,22 @@ class MedianRule:
 
     def read(self, value: float) -> SpikeScore | None:
         """Return the score; see `SpikeRule.read`. Takes microseconds, as the window stays sorted."""
-        level = math.log(max(value, _LEAST))
+        level = level_of(value)
         reading = self._place(value, level) if len(self._newest) >= self._needed else None
-        self._newest.append(level)
-        insort(self._sorted, level)
-        if len(self._newest) > self._window:
-            self._drop()
+        self.add(level)
         return reading
+
+    def is_jump(self, level: float, least: float) -> bool:
+        """Return whether the logarithm `level` is more than `least` over the median, if there is one."""
+        return len(self._newest) >= self._needed and level - _median(self._sorted) > least
+
+    def add(self, level: float) -> None:
+        """Add the logarithm of a value without its score."""
+        newest, ordered = self._newest, self._sorted
+        newest.append(level)
+        insort(ordered, level)
+        if len(newest) > self._window:
+            del ordered[bisect_left(ordered, newest.popleft())]
 
     def reset(self) -> None:
         """Keep the newest few values; see `SpikeRule.reset`."""
@@ -94,6 +105,11 @@ class MedianRule:
         centre = _median(self._sorted)
         spread = max(1.4826 * _deviation(self._sorted, centre), self._floor)
         return SpikeScore(value, math.exp(centre), (level - centre) / spread)
+
+
+def level_of(value: float) -> float:
+    """Return the logarithm in which values are compared."""
+    return math.log(max(value, _LEAST))
 
 
 def _median(ordered: list[float]) -> float:
@@ -143,6 +159,9 @@ class SpikeDetector:
     def __init__(self, rules: Mapping[str, SpikeRule], tolerance: Tolerance):
         self._rules = rules
         self._tolerance = tolerance
+        medians = [rule for rule in rules.values() if isinstance(rule, MedianRule)]
+        self._medians = medians if len(medians) == len(rules) else None
+        self._least_jump = math.log(tolerance.ratio) - _ROUNDING
         self.quiet = 0
         self.settling = 0
 
@@ -164,6 +183,28 @@ class SpikeDetector:
         begins = self.quiet == 0
         self.quiet = self._tolerance.cooldown
         return over if begins else None
+
+    def observe_block(self, series: Mapping[str, Sequence[float]]) -> list[tuple[int, str, SpikeScore]]:
+        """Return the events of several steps as `observe` would, with their rows. `series` has the values by metric."""
+        found: list[tuple[int, str, SpikeScore]] = []
+        for row, values in enumerate(zip(*[series[metric] for metric in self._rules], strict=True)):
+            if self._is_quiet(values):
+                self.quiet = max(0, self.quiet - 1)
+            elif event := self.observe(dict(zip(self._rules, values, strict=True))):
+                found.append((row, *event))
+        return found
+
+    def _is_quiet(self, values: tuple[float, ...]) -> bool:
+        """Add the values of a step without their scores if none can be over its threshold. Return whether it did."""
+        if self.settling or self._medians is None or not all(map(math.isfinite, values)):
+            return False
+        levels = [level_of(value) for value in values]
+        for rule, level in zip(self._medians, levels, strict=True):
+            if rule.is_jump(level, self._least_jump):
+                return False
+        for rule, level in zip(self._medians, levels, strict=True):
+            rule.add(level)
+        return True
 
     def reset(self) -> None:
         """Warm up again with a wider tolerance after an intervention or a rollback."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 
 from engine.errors import UserError
@@ -26,6 +29,19 @@ def describe(device: torch.device) -> str:
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
     return f"cpu ({threads} thread{'' if threads == 1 else 's'})" if device.type == "cpu" else device.type
+
+
+@contextmanager
+def thread_count(count: int | str) -> Generator[None]:
+    """Compute with `count` threads in the block; 0, or a word that was not resolved, for torch's own number."""
+    before = torch.get_num_threads()
+    if isinstance(count, int) and count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def gpu_uuid(device: torch.device) -> str:

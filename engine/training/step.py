@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,8 @@ class StepReport:
     """Measurements of one step. `values` belong to `names`; `finite` is False if nothing was updated.
 
     `bad_modules` are parts with a non-finite gradient; `bad_weights` and `bad_moments` those with non-finite weights or
-    moments. `weights_finite` is False if one of the latter two is not empty.
+    moments. `weights_finite` is False if one of the latter two is not empty. `bad_ranks` are the ranks whose loss or
+    gradient was not finite, if there are several.
     """
 
     index: int
@@ -48,6 +49,21 @@ class StepReport:
     weights_finite: bool
     bad_weights: tuple[str, ...] = ()
     bad_moments: tuple[str, ...] = ()
+    bad_ranks: tuple[int, ...] = ()
+
+
+class GradientExchange(Protocol):
+    """The other ranks of a distributed training, as a step sees them."""
+
+    world: int
+
+    def reduce(self, loss_vector: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """Add up the gradients of all ranks in place, and the loss vectors. Wait for all ranks.
+
+        `share` is this rank's fraction of the samples. Return the sum of the vectors, and 1 for each rank that was not
+        finite, else 0.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +79,26 @@ class _Values:
     weight_norms: dict[str, float]
     extras: dict[str, float]
     checks: dict[str, float]
+    bad_ranks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VectorLayout:
     """The names of the values in a step's vector, in the order in which `TrainStep.run` writes them.
 
-    `extras` are metrics that not every step has, `checks` the norms of weights and moments that are looked at.
+    `extras` are metrics that not every step has, `checks` the norms of weights and moments that are looked at. `world`
+    is the number of ranks that say whether they were finite, 0 for a training on one.
     """
 
     terms: tuple[str, ...]
     parts: tuple[str, ...]
     extras: tuple[str, ...]
     checks: tuple[str, ...]
+    world: int = 0
 
     def unpack(self, vector: Sequence[float]) -> _Values:
         """Return the values by name. Raises ValueError if the vector has another length."""
-        count = 2 + 3 * len(self.terms) + 2 * len(self.parts) + len(self.extras) + len(self.checks)
+        count = 2 + 3 * len(self.terms) + 2 * len(self.parts) + len(self.extras) + len(self.checks) + self.world
         if len(vector) != count:
             raise ValueError(f"a step measured {len(vector)} values, not {count}")
         rest = iter(vector)
@@ -97,6 +116,7 @@ class VectorLayout:
             weight_norms=named(self.parts),
             extras=named(self.extras),
             checks=named(self.checks),
+            bad_ranks=tuple(rank for rank in range(self.world) if next(rest)),
         )
 
 
@@ -150,6 +170,7 @@ class TrainStep:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp is torch.float16)
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
+        self.ranks: GradientExchange | None = None
         self._weight_clip = WeightClip()
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
@@ -168,9 +189,9 @@ class TrainStep:
             if plan.measure_shares or plan.max_grad_share
             else None
         )
-        num_samples = sum(map(len, batches))
-        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches]
-        loss_vector = torch.stack(losses).sum(0)
+        num_samples = sum(batch.total for batch in batches)
+        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
+        loss_vector, bad_ranks = self._gathered(losses, plan, sum(map(len, batches)) / max(num_samples, 1))
         loss_finite = torch.isfinite(loss_vector).all()
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.unscale_(self.optimizer)
@@ -184,8 +205,17 @@ class TrainStep:
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.update()
         extras = {**clipped, **(taps.measured() if taps else {})}
-        vector = torch.cat([loss_vector, norms, *(value[None] for value in extras.values()), check_norms])
-        return self._send(plan, VectorLayout(plan.terms, measured.parts, tuple(extras), checked), vector)
+        vector = torch.cat([loss_vector, norms, *(value[None] for value in extras.values()), check_norms, *bad_ranks])
+        world = 0 if self.ranks is None else self.ranks.world
+        return self._send(plan, VectorLayout(plan.terms, measured.parts, tuple(extras), checked, world), vector)
+
+    def _gathered(self, losses: list[Tensor], plan: StepPlan, share: float) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the sum of the loss vectors, over all ranks, and which of several ranks were not finite."""
+        if self.ranks is None:
+            return torch.stack(losses).sum(0), ()
+        none = torch.zeros(1 + 3 * len(plan.terms), device=self.device)
+        loss_vector, bad_ranks = self.ranks.reduce(torch.stack([none, *losses]).sum(0), share)
+        return loss_vector, (bad_ranks,)
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
         """Run forward, losses and backward of one batch. Return [total, weighted T, raw T, hits T] times `share`."""
@@ -288,6 +318,7 @@ def _report(plan: StepPlan, values: _Values) -> StepReport:
         weights_finite=not bad_weights and not bad_moments,
         bad_weights=bad_weights,
         bad_moments=bad_moments,
+        bad_ranks=values.bad_ranks,
     )
 
 

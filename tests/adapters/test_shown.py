@@ -228,10 +228,10 @@ async def test_the_screen_of_an_untouched_program_shows_what_exists(
             await pilot.press("f4")
             await pilot.pause()
             assert "the task has no previews" in text_of(app.screen)
-            app.push_screen(QuitScreen(saves=False))
+            app.push_screen(QuitScreen(lambda: "", saves=False))
             await pilot.pause()
             asked = text_of(app.screen)
-            assert "only the program saves" in asked and "write a checkpoint" not in asked
+            assert "only the program saves" in asked and "with a checkpoint" not in asked
 
 
 # --- a hidden module ------------------------------------------------------------------------

@@ -50,21 +50,25 @@ def main(words: Sequence[str] | None = None) -> None:
             ) as seen,
             TerminalSession(program(*common, "--run", "bare", "--no-ui"), folder, environment=environment) as bare,
         ):
-            for session, run in ((seen, "seen"), (bare, "bare")):
-                wait_for_step(folder / "runs" / run, 20)
-                os.kill(session.process.pid, signal.SIGSTOP)
+            wait_for_step(folder / "runs/seen", 20)
+            wait_for_step(folder / "runs/bare", 20)
+            trainer = seen.trainer().pid
+            os.kill(trainer, signal.SIGSTOP)
+            os.kill(bare.process.pid, signal.SIGSTOP)
             turns = [
-                (turn(seen, folder / "runs/seen", options.seconds), turn(bare, folder / "runs/bare", options.seconds))
+                (
+                    turn(seen, folder / "runs/seen", options.seconds, trainer),
+                    turn(bare, folder / "runs/bare", options.seconds, bare.process.pid),
+                )
                 for _ in range(options.pairs + 1)
             ][1:]
             print_charts(seen)
     report(turns)
 
 
-def turn(session: TerminalSession, run: Path, seconds: float) -> tuple[float, float]:
-    """Steps per second, and the share of a core that the process's main thread took, in one turn."""
-    pid = session.process.pid
-    os.kill(pid, signal.SIGCONT)
+def turn(session: TerminalSession, run: Path, seconds: float, pid: int) -> tuple[float, float]:
+    """Steps per second, and the share of a core that the main thread of process `pid` took, in one turn."""
+    session.process.send_signal(signal.SIGCONT)  # the process that a shell would wait for continues its child
     time.sleep(SETTLE)
     began, busy = time.time(), main_thread_seconds(pid)
     time.sleep(seconds)

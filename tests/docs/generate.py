@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
+from cockpit.preferences.run_keys import RUN_KEYS
 from engine.adapters.capabilities import ADAPTERS
 from engine.config.keys import ConfigKey, config_keys, section_keys
 from engine.config.tree import AlertRule
@@ -54,6 +55,12 @@ def key_row(key: KeyBinding) -> str:
     """Return a key's row: the keys, the action's name in a settings file, the group, what it does."""
     pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
     return f"| {pressed} | `{key.action}` | {GROUPS[key.group]} | {key.help} |"
+
+
+def run_key_row(key: KeyBinding) -> str:
+    """Return the row of a key of the list of runs, which has one group."""
+    pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
+    return f"| {pressed} | `{key.action}` | {key.help} |"
 
 
 def _config_rows() -> list[str]:
@@ -103,6 +110,7 @@ TABLES: Final[Mapping[tuple[str, str], Callable[[], list[str]]]] = {
     ("configuration", "| key | meaning | value | default |"): _config_rows,
     ("guardian", "| key of a rule | meaning | value | default |"): lambda: list(map(rule_row, _rule_keys())),
     ("keys", "| key | action | group | what it does |"): lambda: list(map(key_row, KEYS)),
+    ("keys", "| key in the list | action | what it does |"): lambda: list(map(run_key_row, RUN_KEYS)),
     ("commands", "| send command | what it does |"): _command_rows,
     ("own-loop", "| | no line | own loop | Hugging Face | Lightning |"): _ability_rows,
     ("own-loop", "| command | refused in | reason, and what to use instead |"): _reason_rows,

@@ -6,6 +6,7 @@ import copy
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -14,10 +15,14 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import pyte
+
+from tests.forked import Forked, ForkedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +49,7 @@ class TerminalSession:
 
     def __init__(
         self,
-        command: list[str],
+        command: list[str] | Forked,
         folder: Path,
         *,
         size: tuple[int, int] = (80, 24),
@@ -62,22 +67,27 @@ class TerminalSession:
         self._stream = pyte.ByteStream(self._emulator)
         self._lock = threading.Lock()
         self.started = time.monotonic()
-        self.process = subprocess.Popen(
+        homes = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+        self.process = self._start(command, folder, {**clean_environment(), **homes, **(environment or {})})
+        self._woken, self._wake = os.pipe()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _start(
+        self, command: list[str] | Forked, folder: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes] | ForkedProcess:
+        streams = (self.slave, self.slave, self.slave)
+        if isinstance(command, Forked):
+            return ForkedProcess(command, folder, environment, streams, has_terminal=True)
+        return subprocess.Popen(
             command,
             cwd=folder,
-            env={
-                **clean_environment(),
-                "XDG_CONFIG_HOME": str(folder / "config"),
-                "XDG_STATE_HOME": str(folder / "state"),
-            }
-            | dict(environment or {}),
+            env=environment,
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
             preexec_fn=self._take_terminal,  # noqa: PLW1509 - the reading thread starts afterwards
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def _take_terminal(self) -> None:
         os.setsid()
@@ -150,9 +160,15 @@ class TerminalSession:
         self._reader.join(5)
         return code
 
+    def trainer(self) -> psutil.Process:
+        """Return the process that trains behind a screen: the child of the one that a shell would wait for."""
+        (child,) = psutil.Process(self.process.pid).children()
+        return child
+
     def hang_up(self) -> None:
         """Close the terminal, as a window that is closed does."""
         self._close_slave()
+        self._stop_reading()  # a thread that waits for output would keep the terminal open
         master, self.master = self.master, -1
         os.close(master)
 
@@ -165,9 +181,16 @@ class TerminalSession:
             os.close(self.slave)
             self.slave = -1
 
+    def _stop_reading(self) -> None:
+        if self._reader.is_alive():
+            os.write(self._wake, b".")
+            self._reader.join(5)
+
     def _read(self) -> None:
         while True:
             try:
+                if self._woken in select.select([self.master, self._woken], [], [])[0]:
+                    return
                 data = os.read(self.master, 65536)
             except OSError:
                 return
@@ -190,17 +213,28 @@ class TerminalSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
+            children = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
             self.process.wait(10)
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         self._close_slave()
-        self._reader.join(5)
-        if self.master >= 0:
-            os.close(self.master)
+        self._reader.join(1)
+        self._stop_reading()
+        for descriptor in (self.master, self._wake, self._woken):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def program(*words: str) -> list[str]:
-    """The command that starts the program with these words."""
+    """The command that starts the program with these words, in a new process."""
     return [sys.executable, str(ROOT / "main.py"), *words]
+
+
+def forked(*words: str) -> Forked:
+    """The same program, forked from a process that has imported its modules."""
+    return Forked(words)
 
 
 def clean_environment() -> dict[str, str]:

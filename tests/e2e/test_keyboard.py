@@ -14,8 +14,8 @@ from cockpit.terminal.input import BROKEN_SECONDS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from tests.e2e.terminal_session import TerminalSession, program
-from tests.e2e.test_steering import events_of, running
+from tests.e2e.terminal_session import TerminalSession
+from tests.e2e.test_steering import events_of, poisoned, running
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,7 +45,7 @@ STABLE = ("--set", "training.learning_rate=1e-6", "--set", "guard.spike_score=1e
 
 def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder: Path) -> None:
     directory = folder / "runs/one"
-    with TerminalSession(program(*WORDS, *STABLE), folder, size=(120, 40)) as terminal:
+    with TerminalSession(poisoned("pace", *WORDS, *STABLE), folder, size=(120, 40)) as terminal:
         running(terminal)
         for noise in NOISE:
             send(terminal, noise)

@@ -17,8 +17,9 @@ from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity
 from main import main
 from tests.e2e.signalled_run import Started, end_by
-from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.terminal_session import TerminalSession, forked, program
 from tests.e2e.test_steering import state_of
+from tests.forked import Forked
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -73,7 +74,8 @@ def test_a_signal_ends_a_run_at_the_moment_that(
     folder: Path, moment: str, when: Callable[[Started], None], number: signal.Signals, screen: bool
 ) -> None:
     words = OFTEN if moment == "it validates" else ()
-    assert end_by(folder, number, when, screen=screen, words=words).wrongs(number) == []
+    start = forked if moment in ("it trains", "it validates") else program
+    assert end_by(folder, number, when, screen=screen, words=words, start=start).wrongs(number) == []
 
 
 @pytest.mark.parametrize("number", [HANG_UP, INTERRUPT, TERMINATE])
@@ -84,7 +86,7 @@ def test_a_signal_ends_the_screen_of_a_run_that_has_ended(folder: Path, number: 
         is_over(started)
         time.sleep(0.5)  # the screen has said so
 
-    assert end_by(folder, number, when, screen=True, words=("--max-steps", "3")).wrongs(number) == []
+    assert end_by(folder, number, when, screen=True, words=("--max-steps", "3"), start=forked).wrongs(number) == []
 
 
 def test_a_signal_before_anything_was_made_leaves_nothing(folder: Path) -> None:
@@ -132,10 +134,10 @@ def test_a_hang_up_that_is_ignored_at_the_start_stays_ignored(folder: Path) -> N
 
 
 def test_keep_running_without_a_screen_goes_on_after_a_hang_up(folder: Path) -> None:
-    goes_on_after_a_hang_up(program(*WORDS, "--no-ui", "--keep-running"), folder)
+    goes_on_after_a_hang_up(forked(*WORDS, "--no-ui", "--keep-running"), folder)
 
 
-def goes_on_after_a_hang_up(command: list[str], folder: Path) -> None:
+def goes_on_after_a_hang_up(command: list[str] | Forked, folder: Path) -> None:
     """Assert that the run trains on after SIGHUP, until it is told to stop."""
     with TerminalSession(command, folder) as terminal:
         started = Started(terminal.process, folder / "runs/one")
@@ -147,8 +149,7 @@ def goes_on_after_a_hang_up(command: list[str], folder: Path) -> None:
 
 
 def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_running(folder: Path) -> None:
-    command = ["env", "--ignore-signal=HUP", *program(*WORDS)]
-    with TerminalSession(command, folder) as terminal:
+    with TerminalSession(Forked(WORDS, ignored=[HANG_UP]), folder) as terminal:
         started = Started(terminal.process, folder / "runs/one")
         terminal.wait_for("▶ running")
         os.kill(terminal.process.pid, HANG_UP)

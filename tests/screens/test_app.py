@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from textual.messages import Layout
 from textual.widgets import Static
 
 from cockpit.app.app import CockpitApp
+from cockpit.app.shutdown import NOT_HERE
 from cockpit.panels.charts.grid import ChartGrid
 from cockpit.panels.records.events import EventsPanel
 from cockpit.panels.status.header import Header
@@ -22,12 +22,10 @@ from cockpit.preferences.keymap import KEYS, keys_for, remap
 from cockpit.preferences.settings import Settings
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.quit import QuitScreen
 from cockpit.screens.tab_bar import TABS
 from cockpit.screens.tabs import PAGE_OF
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from engine.errors import UserError
-from engine.protocol import commands as c
 from engine.protocol.commands import AddNote
 from engine.protocol.events import RunFinished
 from engine.tasks.person.spec import SPEC
@@ -78,9 +76,12 @@ class FakeTraining:
 
 
 @asynccontextmanager
-async def cockpit(source, *, size=(120, 40), settings=None, training=None):
+async def cockpit(source, *, size=(120, 40), settings=None, training=None, cannot_detach=NOT_HERE):
     app = CockpitApp(
-        Session(source), settings=settings or Settings(reduced_motion=True, poll_rate=10), training=training
+        Session(source),
+        settings=settings or Settings(reduced_motion=True, poll_rate=10),
+        training=training,
+        cannot_detach=cannot_detach,
     )
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause(0.2)
@@ -223,66 +224,6 @@ async def test_a_screenshot_lies_beside_the_run(recorded):
         assert picture.read_text().startswith("<svg")
         assert picture.name in answer(app)
         picture.unlink()
-
-
-async def test_q_leaves_a_run_of_somebody_else_at_once(recorded):
-    async with cockpit(recorded) as (app, pilot):
-        await pilot.press("q")
-        await until(pilot, lambda: not app.is_running)
-
-
-async def test_q_asks_before_it_ends_a_training_here(recorded):
-    training = FakeTraining()
-    async with cockpit(recorded, training=training) as (app, pilot):
-        assert training.started == 1
-        await pilot.press("q")
-        assert isinstance(app.screen, QuitScreen)
-        await pilot.press("escape")
-        assert isinstance(app.screen, MainScreen) and not training.stopped
-        await pilot.press("ctrl+c", "ctrl+c")
-        await until(pilot, lambda: "stopping: the checkpoint is written" in shown(app))
-        assert training.stopped == [0]
-        training.ended = Ended(0)
-        await until(pilot, lambda: not app.is_running)
-
-
-async def test_a_third_interrupt_by_key_ends_the_process_as_the_signal_would(recorded, monkeypatch):
-    raised = []
-    monkeypatch.setattr("cockpit.app.shutdown.signal.raise_signal", raised.append)
-    async with cockpit(recorded, training=FakeTraining()) as (_, pilot):
-        await pilot.press("ctrl+c", "ctrl+c")
-        await pilot.pause(0.1)
-        assert raised == []
-        await pilot.press("ctrl+c")
-        assert raised == [signal.SIGINT, signal.SIGINT]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_closes_the_screen_of_a_training_that_has_ended(recorded, number):
-    async with cockpit(recorded, training=FakeTraining(Ended(0))) as (app, pilot):
-        assert app.is_running
-        app.signalled(number)
-        await until(pilot, lambda: not app.is_running)
-
-
-async def test_a_living_run_is_stopped_by_a_command(tmp_path):
-    with closing(live_run(tmp_path / "live")) as run:
-        training = FakeTraining()
-        async with cockpit(run.directory, training=training) as (app, pilot):
-            await pilot.press("q", "y")
-            await until(
-                pilot, lambda: any(isinstance(pending.command, c.Stop) for pending in app._controller.session.pending)
-            )
-            assert training.stopped == []
-
-
-async def test_the_end_of_training_keeps_the_screen_and_q_leaves(recorded):
-    training = FakeTraining()
-    async with cockpit(recorded, training=training) as (app, pilot):
-        training.ended = Ended(0)
-        await until(pilot, lambda: "q leaves" in shown(app))
-        await pilot.press("q")
-        await until(pilot, lambda: not app.is_running)
 
 
 @pytest.mark.parametrize(("size", "num_ways"), [((80, 24), 2), ((120, 40), 4), ((200, 50), 4)], ids=str)

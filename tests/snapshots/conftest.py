@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from cockpit.app.app import CockpitApp
+from cockpit.app.shutdown import NOT_HERE
 from cockpit.app.training_handle import TrainingHandle
 from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.records.log import LogPanel
@@ -94,12 +95,19 @@ def cockpit(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
     assert ActionDispatcher.__init__.__kwdefaults__
     monkeypatch.setitem(ActionDispatcher.__init__.__kwdefaults__, "wall_clock", lambda: EPOCH_SECONDS + 240.0)
 
-    def open_cockpit(run: str = "calm", *, can_steer: bool = True, **settings: Any) -> CockpitApp:
+    def open_cockpit(
+        run: str = "calm", *, can_steer: bool = True, cannot_detach: str = NOT_HERE, **settings: Any
+    ) -> CockpitApp:
         session, training = (
             FrozenSession(Path("runs") / run, can_steer=can_steer),
             cast(TrainingHandle, StillTraining()),
         )
-        return CockpitApp(session, settings=Settings(reduced_motion=True, **settings), training=training)
+        return CockpitApp(
+            session,
+            settings=Settings(reduced_motion=True, **settings),
+            training=training,
+            cannot_detach=cannot_detach,
+        )
 
     return open_cockpit
 

@@ -38,7 +38,8 @@ DIALOGS = {
 
 @pytest.mark.parametrize("dialog", DIALOGS)
 def test_dialog(snap_compare, cockpit, still, dialog):
-    assert snap_compare(cockpit(), terminal_size=SMALL, run_before=still(*DIALOGS[dialog].split()))
+    app = cockpit(cannot_detach="") if dialog == "quit" else cockpit()
+    assert snap_compare(app, terminal_size=SMALL, run_before=still(*DIALOGS[dialog].split()))
 
 
 def test_dialog_over_a_large_screen(snap_compare, cockpit, still):

@@ -118,6 +118,7 @@ def _number(value: Json) -> float | None:
 def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> Iterator[str]:
     """Yield the commands that make sense next."""
     if status["alive"]:
+        yield f"open its screen: {command_for(path, 'attach')}"
         yield f"steer it: {command_for(path, 'send', 'pause')}"
         yield f"watch it: {command_for(path, 'events', '--follow')}"
     else:

@@ -54,9 +54,13 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """What the user typed: alternatives, each with its tests and its words. No alternative matches every run."""
+    """What the user typed: alternatives, each with its tests and its words. No alternative matches every run.
+
+    `unfinished` is the last word if no blank follows it: it may become the key of a condition.
+    """
 
     text: str = ""
+    unfinished: str = ""
     alternatives: tuple[tuple[tuple[Test, ...], tuple[str, ...]], ...] = ()
 
     def of(self, runs: Sequence[ListedRun]) -> list[ListedRun]:
@@ -71,7 +75,8 @@ class RunFilter:
         for tests, words in self.alternatives:
             kept = [run for run in runs if all(test(run) for test in tests)]
             for word in words:
-                kept = _with_word(kept, word)
+                found_words = _with_word(kept, word)
+                kept = kept if not found_words and word == self.unfinished and _begins_key(word) else found_words
             found.update(run.name for run in kept)
         return [run for run in runs if run.name in found]
 
@@ -98,7 +103,8 @@ def parse_filter(text: str) -> RunFilter:
             else:
                 words.append(_unquoted(part).casefold())
             is_negated = False
-    return RunFilter(text, tuple(alternatives))
+    last = _WORD.findall(text)[-1:] if text and not text[-1].isspace() else []
+    return RunFilter(text, "".join(last).casefold(), tuple(alternatives))
 
 
 def _test_of(part: str) -> Test | None:
@@ -170,6 +176,10 @@ _KEYS: Final[Mapping[str, Callable[[str], Test]]] = {
     "parent": _parent,
 }
 """The keys of pairs that are no quantities of a run, each with the test for a value in lower case."""
+
+
+def _begins_key(word: str) -> bool:
+    return any(key.startswith(word) for key in (*_KEYS, *STATE_NAMES))
 
 
 def _with_word(runs: Sequence[ListedRun], word: str) -> list[ListedRun]:

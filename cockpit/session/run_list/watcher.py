@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from cockpit.session.run_list.catalogue import RunCatalogue
 from cockpit.session.run_list.listed_run import ListedRun
 from engine.errors import UserError
+
+Identity: TypeAlias = tuple[int, ...]
+"""Inode and time of a directory; empty if there is none."""
 
 FIRST_ROWS: Final = 60
 """Rows of the latest runs that are read before the list says which ones it shows."""
 
 _BATCH: Final = 10
 _REFRESH_SECONDS: Final = 1.0
-_SCAN_SECONDS: Final = 3.0
+_SCAN_SECONDS: Final = 10.0
+"""How often runs are looked at that no process wrote; a new or renamed run changes the directory itself."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,8 @@ class RunWatcher:
         self._preferred: Sequence[str] = ()
         self._is_closed = False
         self._wake = threading.Event()
-        self._scanned_at = -_SCAN_SECONDS
+        self._scanned_at = -math.inf
+        self._directory: Identity = ()
         self._thread = threading.Thread(target=self._work, name="run-list", daemon=True)
 
     def start(self) -> None:
@@ -53,7 +63,7 @@ class RunWatcher:
 
     def look_now(self) -> None:
         """Look at the directory again without waiting: a run was renamed, deleted or labelled."""
-        self._scanned_at = -_SCAN_SECONDS
+        self._scanned_at = -math.inf
         self._wake.set()
 
     def close(self) -> None:
@@ -65,14 +75,7 @@ class RunWatcher:
 
     def update(self) -> None:
         """Do all that is due now. For the thread, and for tests."""
-        is_changed = False
-        trouble = ""
-        if time.monotonic() - self._scanned_at >= _SCAN_SECONDS:
-            self._scanned_at = time.monotonic()
-            try:
-                is_changed = self._catalogue.scan()
-            except UserError as error:
-                trouble = str(error)
+        is_changed, trouble = self._scan() if self._is_due() else (False, self.listing.trouble)
         is_first = not self.listing.number
         if is_first:
             self._preferred = self._preferred or tuple(islice(self._catalogue.unread, FIRST_ROWS))
@@ -82,6 +85,25 @@ class RunWatcher:
         if self._catalogue.refresh():
             self._publish(trouble)
         self._catalogue.save()
+
+    def _is_due(self) -> bool:
+        """Return whether the directory has changed, or was not looked at for a while."""
+        try:
+            found = os.stat(self._catalogue.runs_dir)
+            directory: Identity = (found.st_ino, found.st_mtime_ns)
+        except OSError:
+            directory = ()
+        has_changed = directory != self._directory
+        self._directory = directory
+        return has_changed or time.monotonic() - self._scanned_at >= _SCAN_SECONDS
+
+    def _scan(self) -> tuple[bool, str]:
+        """Return whether there are other runs than before, and why the directory cannot be listed."""
+        self._scanned_at = time.monotonic()
+        try:
+            return self._catalogue.scan(), ""
+        except UserError as error:
+            return False, str(error)
 
     def _read_all(self, trouble: str) -> None:
         """Read the unread runs in batches; the list is published after each."""
@@ -97,6 +119,10 @@ class RunWatcher:
 
     def _work(self) -> None:
         while not self._is_closed:
-            self.update()
+            try:
+                self.update()
+            except Exception as error:  # a list that is never read again would look like one without changes
+                _LOG.error("a fault in the list of runs: %s", error, exc_info=error)
+                self._publish(f"the list cannot be read: {type(error).__name__}: {error}")
             self._wake.wait(_REFRESH_SECONDS)
             self._wake.clear()

@@ -24,7 +24,7 @@ from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import RUN_DIRECTORY, NoValidation, attached_config
-from engine.adapters.run.step_reading import StepReading
+from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONSOLE_LOG

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.description import with_metrics, with_terms
 from engine.adapters.run.findings import record_of
-from engine.adapters.run.step_reading import StepReading
-from engine.adapters.run.step_records import StepRecords
+from engine.adapters.steps.step_reading import StepReading
+from engine.adapters.steps.step_records import StepRecords
 from engine.outputs.fault_report import Fault
 from engine.protocol import events as e
 from engine.protocol.events import Event
@@ -22,6 +23,9 @@ from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import HandedOver
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
+
+_MOST_TOGETHER: Final = 512
+"""Maximum number of steps that are recorded together."""
 
 
 class AttachedRecords:
@@ -125,7 +129,5 @@ class AttachedRecords:
         """Record all steps so far, with the findings of the monitors."""
         while self._rows:
             with self._lock:
-                if not self._rows:
-                    return
-                reading = self._rows.popleft()
-                self._records.record(reading, is_newest=not self._rows)
+                readings = [self._rows.popleft() for _ in range(min(len(self._rows), _MOST_TOGETHER))]
+                self._records.record(readings, is_newest=not self._rows)

@@ -20,8 +20,8 @@ from engine.adapters.run.attached_records import AttachedRecords
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.mailbox import WatchedInbox
 from engine.adapters.run.run_files import open_files
-from engine.adapters.run.step_reading import StepReading
-from engine.adapters.run.step_records import StepRecords
+from engine.adapters.steps.step_reading import StepReading
+from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig
 from engine.host.interrupt import Interrupt
 from engine.protocol import events as e
@@ -33,8 +33,12 @@ from engine.runtime.supervisor import Supervisor
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
 
-_POLL_SECONDS: Final = 0.02
-_UPKEEP_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.05
+"""Seconds between two looks of the cockpit's thread at the inbox."""
+_RECORD_SECONDS: Final = 0.25
+"""Seconds between two times that it records the steps so far: one by one they would cost the training more."""
+_PAUSE_SECONDS: Final = 0.02
+_UPKEEP_SECONDS: Final = 1.0
 
 
 class TrainingStopped(BaseException):
@@ -230,7 +234,7 @@ class AttachedRun(AttachedRecords):
                 return
             if state.activity is not Activity.PAUSED:
                 return
-            while not (self._asked.wait(_POLL_SECONDS) or self.interrupt.is_set()):
+            while not (self._asked.wait(_PAUSE_SECONDS) or self.interrupt.is_set()):
                 pass
 
     def add(self, reading: StepReading) -> bool:
@@ -260,20 +264,23 @@ class AttachedRun(AttachedRecords):
     # --- the cockpit's thread -------------------------------------------------------------
 
     def _work(self) -> None:
-        due = 0.0
+        due = record_at = 0.0
         while not self._closing.wait(_POLL_SECONDS):
             if self.is_over:
                 continue
             try:
-                self.settle()
+                now = time.monotonic()
+                if self._rows and now >= record_at:
+                    record_at = now + _RECORD_SECONDS
+                    self.settle()
                 self.replays.collect()
                 if self._inbox.fetch() or self.commands.is_proposed:
                     self._attention = True
                     self._asked.set()
                     if self.on_attention is not None:
                         self.on_attention()
-                if time.monotonic() >= due:
-                    due = time.monotonic() + _UPKEEP_SECONDS
+                if now >= due:
+                    due = now + _UPKEEP_SECONDS
                     self._upkeep()
             except Exception as error:  # a fault of the cockpit must not end a foreign training
                 self.detach(error)

@@ -25,7 +25,7 @@ from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
-from engine.adapters.run.step_reading import StepReading
+from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.trainers.handed_queue import HandedQueue
 from engine.adapters.trainers.late_knobs import LateKnobs
 from engine.adapters.trainers.rank_words import RankWord, RankWords

@@ -337,6 +337,19 @@ def hold_run(path: Path) -> Lock:
     return _locked(path, os.O_RDWR)
 
 
+def running_process(path: Path) -> str:
+    """Return the id of the process that holds the run at `path`, '?' if it is unknown; empty string for none."""
+    file = path / LOCK_FILE
+    try:
+        lock = try_lock(file, flags=os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    if lock is None:
+        return _holder(file)
+    lock.release()
+    return ""
+
+
 def claim_run(path: Path, lock: Lock) -> None:
     """Write this process and the time into the lock file. Raises UserError if writing fails."""
     if not lock.is_held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Final
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.host.launch import Launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -26,6 +27,7 @@ from engine.journal.disk.run_dir import (
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import HAS_PREVIEWS, PARENT, TASK, Parent
 from engine.journal.writer import JournalWriter
+from engine.outputs.free_cores import choose_threads
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
@@ -47,6 +49,7 @@ class RunRequest:
 
     `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
     exactly these actions are applied, and current commands are not. A branch of a run begins with its `parent`'s state.
+    `notes` are journalled at the start. `launch` is how `torchrun` started this process, `None` if it did not.
     """
 
     directory: Path
@@ -57,7 +60,23 @@ class RunRequest:
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
+    launch: Launch | None = None
     parent: Parent | None = None
+    notes: tuple[str, ...] = ()
+
+
+def with_threads(request: RunRequest) -> RunRequest:
+    """Return the request with a number in place of `training.threads: auto`, and a note of the choice.
+
+    The number is part of what makes a run exact: it is in the recorded configuration, and a resume uses it.
+    """
+    if request.config.training.threads != "auto":
+        return request
+    chosen = choose_threads()
+    training = request.config.training.model_copy(update={"threads": chosen.count})
+    note = f"training.threads auto: {chosen.count}, for {chosen.why}; a resume keeps this number"
+    config = request.config.model_copy(update={"training": training})
+    return replace(request, config=config, notes=(*request.notes, note))
 
 
 def initial_state(run: str, config: RunConfig) -> RunState:

@@ -20,7 +20,10 @@ class Position:
 
 @dataclass(slots=True)
 class Batch:
-    """N samples: tensors by name, N the length of their first axis; `len` of a batch is N."""
+    """N samples: tensors by name, N the length of their first axis; `len` of a batch is N.
+
+    Of a batch that is divided over ranks, N samples are here and `others` on the other ranks.
+    """
 
     tensors: Tensors
     sample_ids: tuple[str, ...]
@@ -28,9 +31,15 @@ class Batch:
     ends_epoch: bool
     rejections: tuple[Rejection, ...] = ()
     wait_seconds: float = 0.0
+    others: int = 0
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    @property
+    def total(self) -> int:
+        """The number of samples on all ranks."""
+        return len(self) + self.others
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`. On CUDA the host does not wait for the copies."""

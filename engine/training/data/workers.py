@@ -9,7 +9,8 @@ import queue
 import signal
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -115,10 +116,10 @@ class WorkerPool:
 
 def _samples_of(samples: Samples, span: Span) -> str:
     """Return the names of a batch's samples, of many the first ones and how many others there are, or its places."""
-    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in range(span.start, span.stop))
+    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in span.own)
     ids = [name for name in names if name]
     if not ids:
-        return f"the samples {span.start} to {span.stop - 1} of epoch {span.epoch}"
+        return f"the samples {span.own.start} to {span.own.stop - 1} of epoch {span.epoch}"
     return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
 
 
@@ -195,7 +196,8 @@ class _Worker:
         context = _context()
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._samples), name="data-worker", daemon=True)
-        process.start()
+        with _hang_ups_blocked():
+            process.start()
         self._process, self._pipe, self.is_ended = process, ours, False
         theirs.close()
         return ours
@@ -246,13 +248,30 @@ def _context() -> Any:
     return context
 
 
+@contextmanager
+def _hang_ups_blocked() -> Generator[None]:
+    """Block SIGHUP in processes that are started in this context, the fork server too.
+
+    A terminal that is closed sends it to all of its foreground, and the engine may be set to go on.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, samples: Samples) -> None:
-    """Receive spans and send batches until the other end closes. Interrupts are left to the engine.
+    """Receive spans and send batches until the other end closes. Interrupts and hang-ups are left to the engine.
 
     So are the signals of schedulers, which send them to every process of a job.
     """
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
     while True:
         try:

@@ -163,6 +163,7 @@ def test_people_read_where_it_is_and_what_can_be_done_in_80_columns(
     assert lines[0].startswith(f"live: running, process {os.getpid()}, heard from 0 s ago; started")
     assert "12 of 100 steps, in epoch 2, phase 2" in " ".join(printed.split())
     assert "last loss 1.5, gradient norm Inf" in printed and "alerts: 1" in printed
+    assert "  open its screen: python main.py attach live" in lines
     assert "  steer it: python main.py send live pause" in lines
     assert "  watch it: python main.py events live --follow" in lines
 
@@ -177,7 +178,7 @@ def test_a_run_that_is_over_says_how_to_go_on(call: Call, runs_dir: Path, monkey
     assert lines[0].startswith("over: complete after 1 min 05 s; started 20")
     assert "  to go on: python main.py --resume over" in lines
     assert "  what happened: python main.py events over --tail 20" in lines
-    assert not any("send" in line for line in lines)
+    assert not any("send" in line or "attach" in line for line in lines)
 
 
 def test_what_comes_from_outside_moves_no_cursor(call: Call, live: JournalWriter) -> None:
@@ -207,6 +208,7 @@ def test_runs_are_listed_with_their_states(call: Call, runs_dir: Path, live: Jou
     assert rows["live"][:4] == ["running", "12", "100", "2"]
     assert rows["dead"][:2] == ["failed", "12"]
     assert rows["broken"][0] == "unreadable"
+    assert f"attach live --runs-dir {runs_dir}\n" in printed and printed.count("attach") == 1
     code, printed = call("runs", "--json")
     assert {status["run"]: status["state"] for status in json.loads(printed)} == {
         "live": "running",

@@ -61,6 +61,9 @@ def found(text: str) -> list[str]:
         ("name:wide", ["wide-base"]),
         ('"lr<"', []),
         ("or", ALL),
+        ("base pha", ["tiny-base", "wide-base"]),
+        ("base pha ", []),
+        ("pha base", []),
         ("phase:0", []),
     ],
 )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psutil
 import pytest
 import torch
 
@@ -100,13 +101,16 @@ def test_a_killed_worker_is_replaced_and_no_sample_is_lost_or_doubled(splits: Sp
     assert killed and stream.worker_ids and not {*killed} & {*stream.worker_ids}
 
 
-def test_an_interrupt_from_the_keyboard_does_not_reach_the_workers(stream: BatchStream) -> None:
+def test_signals_of_the_terminal_do_not_reach_the_workers(stream: BatchStream) -> None:
     take(stream, 3)
     pids = stream.worker_ids
+    (server,) = {psutil.Process(pid).ppid() for pid in pids} - {os.getpid()}
+    os.kill(server, signal.SIGHUP)
     for pid in pids:
         os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGHUP)
     take(stream, 6)
-    assert pids and stream.worker_ids[: len(pids)] == pids and all(map(is_running, pids))
+    assert pids and stream.worker_ids[: len(pids)] == pids and all(map(is_running, (*pids, server)))
 
 
 def test_closing_ends_every_worker(splits: Splits) -> None:

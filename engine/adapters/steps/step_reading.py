@@ -47,7 +47,7 @@ class Verdict:
 
 def values_of(reading: StepReading) -> dict[str, float]:
     """Return the losses and logged numbers of a step on the host."""
-    raw = {name: _number(value) for name, value in reading.losses.items()}
+    raw = {name: number_of(value) for name, value in reading.losses.items()}
     weights = reading.terms
     total = raw.pop("", None)
     if total is None:
@@ -56,11 +56,12 @@ def values_of(reading: StepReading) -> dict[str, float]:
         "loss/total": total,
         **{f"loss/{name}": value * weights.get(name, 1.0) for name, value in raw.items()},
         **{f"loss_raw/{name}": value for name, value in raw.items()},
-        **{f"log/{name}": _number(value) for name, value in reading.logged.items()},
+        **{f"log/{name}": number_of(value) for name, value in reading.logged.items()},
     }
 
 
-def _number(value: float | Tensor) -> float:
+def number_of(value: float | Tensor) -> float:
+    """Return a number, read from its device if it is a tensor."""
     return float(value.detach()) if isinstance(value, Tensor) else float(value)
 
 
