@@ -76,7 +76,7 @@ class RunsApp(AttachedApp):
         if self._controller is None:
             controller = self._furnish(message.path)
             await self.push_screen(controller.screen)
-            self._quit_handling.begin(controller)
+            self.shutdown.begin(controller)
             self._poll()
 
     def on_runs_screen_compare(self, message: RunsScreen.Compare) -> None:
@@ -92,7 +92,7 @@ class RunsApp(AttachedApp):
 
     def _open(self) -> None:
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
-        self._quit_handling.answer()
+        self.shutdown.answer()
 
     def _poll(self) -> None:
         super()._poll()
