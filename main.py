@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from cockpit.app.screen_commands.attach import attach
 from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
+from cockpit.app.comparison import run_comparison
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
@@ -72,8 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command in ("diagnose", "redrive"):
             unwind_on_signals()
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
-        if arguments.command == "attach":
-            return attach(arguments)
+        if arguments.command in ("attach", "compare"):
+            return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
         if arguments.command == "runs" and wants_screen(arguments):
             return list_on_screen(arguments)
         if arguments.command == "run":
