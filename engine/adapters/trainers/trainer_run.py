@@ -151,6 +151,10 @@ class TrainerRun:
             with suppress(Exception):
                 self.handed.decline_all(self._run, "the training ended before the trainer did it")
             with suppress(Exception):
+                if self.logged:
+                    self._run.add_logged(self.logged)
+                    self.logged = {}
+            with suppress(Exception):
                 how(self._run)
         self._unhook()
 
