@@ -140,6 +140,6 @@ class AttachedRecords:
         """Add numbers to the row of the newest step, which they came too late for."""
         self.settle()
         with self._lock:
-            if self._newest is not None and self._newest.number == self._step:
+            if logged and self._newest is not None and self._newest.number == self._step:
                 self._newest.logged = {**self._newest.logged, **logged}
                 self._records.record_again(self._newest)
