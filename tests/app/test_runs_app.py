@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from cockpit.app.runs_app import RunsApp
+from cockpit.panels.comparing.screen import CompareScreen
 from cockpit.preferences.settings import Settings
 from cockpit.screens.help import RunKeysScreen
 from cockpit.screens.main_screen import MainScreen
@@ -174,7 +175,11 @@ async def test_marked_runs_are_compared(runs_dir: Path) -> None:
         await stage.press("c")
         assert "mark two runs or more" in stage.text
         await stage.press("space", "down", "space", "c")
-        await stage.seen("2 marked,", "to compare them: main.py compare tiny-0002 tiny-0000 --runs-dir")
+        await stage.until(lambda: isinstance(stage.app.screen, CompareScreen))
+        await stage.seen("[charts]   config    interventions", "tiny-0002 | tiny-0000")
+        await stage.press("q")
+        await stage.until(lambda: not isinstance(stage.app.screen, CompareScreen))
+        assert "2 marked," in stage.text
         await stage.press("slash")
         await stage.type("0001")
         await stage.press("enter", "escape", "escape")
@@ -258,7 +263,9 @@ async def test_runs_that_cannot_be_opened_say_why(runs_dir: Path) -> None:
 async def test_an_empty_directory_says_how_to_begin(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     async with opened(tmp_path / "runs") as stage:
-        await stage.seen("no runs in", "trains on the built-in", "run SCRIPT watches any PyTorch program")
+        said = " ".join(stage.text.split())
+        assert "no runs in" in said and "main.py trains on the built-in people" in said
+        assert "main.py run SCRIPT watches any PyTorch program" in said
         await stage.press("enter", "space", "x", "c", "r", "question_mark")
         assert isinstance(stage.app.screen, RunKeysScreen)
         assert "the language of its filter" in stage.text
