@@ -262,7 +262,7 @@ def _legend(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[Le
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
-    labels = [label_of(metric, metrics) for metric in metrics]
+    labels = [spec.label(metric, metrics) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
         slot = slot_of(metric, position, feed.terms)
         chance = _chance(spec, feed, metric)
