@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from cockpit.charts.scale import FREE, Bounds
+from engine.outputs.step_time import PARTS
 from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
 
 _SHARE: Final[Bounds] = (0.0, 1.0)
@@ -82,6 +83,7 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
         Spec("load", "Load, %", metrics=("system/cpu", "system/gpu")),
         Spec("memory", "Memory, MiB", metrics=("system/memory", "system/gpu_memory")),
         Spec("weights", "Weight norm per module", kind="heat", prefix="weight_norm/"),
+        Spec("time", "Time of a step", kind="stack", metrics=_named("time", PARTS)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,7 +36,10 @@ from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and roll back to one of them. `slowest_write` is in seconds."""
+    """Write the checkpoints of one run, and roll back to one of them.
+
+    `slowest_write` is the longest time of a write; `spent` is the time for which training has waited, in seconds.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class Checkpointer:
         self.directory = run_dir / CHECKPOINTS
         self.inventory = Inventory(config.checkpoint.keep_last)
         self.validator = validator
-        self.slowest_write = 0.0
+        self.slowest_write = self.spent = 0.0
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -63,14 +67,18 @@ class Checkpointer:
 
     def checkpoint(self, kind: str, *, best: bool = False) -> None:
         """Copy the run's state and queue it for the writer thread."""
+        began = time.perf_counter()
         self._writer.submit(self._snapshot(kind, best=best))
+        self.spent += time.perf_counter() - began
 
     def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
         """Write a checkpoint and wait for it."""
         self.recorder.update(doing="writing a checkpoint")
         self.wait_for_checkpoints()
         self.checkpoint(kind)
+        began = time.perf_counter()
         *_, last = self._writer.wait()
+        self.spent += time.perf_counter() - began
         self.recorder.update(doing="")
         return self._outcome(last)
 

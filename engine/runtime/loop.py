@@ -15,9 +15,10 @@ from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.step_monitor import Launched, StepMonitor
+from engine.runtime.step_monitor import Launched, StepMonitor, StepTimes
 from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
+from engine.training.device import PartTimer
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -48,6 +49,7 @@ class Loop:
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = self._epoch_start = time.perf_counter()
+        self._times = StepTimes(checkpointer)
 
     def train(self) -> str:
         """Train to the end and return the reason of the end. Raises TrainingDivergedError."""
@@ -71,6 +73,7 @@ class Loop:
             self._open_boundary()
             self._step_monitor.settle()
             self._commands.process_pending()
+            self._times.skip()
         state = self._recorder.state
         if state.activity is Activity.STOPPING:
             return "stopped"
@@ -90,6 +93,7 @@ class Loop:
     def _stand_still(self) -> None:
         time.sleep(_PAUSE_POLL_SECONDS)
         self._last_end = time.perf_counter()
+        self._times.skip()
 
     def _is_complete(self) -> bool:
         training, state = self._config.training, self._recorder.state
@@ -149,11 +153,11 @@ class Loop:
         evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
         pending = self._train_state.train_step.run(drawn.batches, plan)
         now = time.perf_counter()
-        launched = self._launched(pending, evidence, now)
+        launched = self._launched(pending, evidence, now, drawn.transfer)
         self._last_end = now
         return launched
 
-    def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> Launched:
+    def _launched(self, pending: PendingReport, evidence: Evidence, now: float, transfer: PartTimer | None) -> Launched:
         return Launched(
             pending=pending,
             evidence=evidence,
@@ -161,6 +165,7 @@ class Loop:
             num_samples=sum(batch.total for batch in evidence.batches),
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
+            times=self._times.take(now, transfer),
         )
 
     def _checkpoint_is_due(self) -> bool:
@@ -202,6 +207,7 @@ class Loop:
             self._supply.has_come()
             self._recorder.record_event(summary)
             self._step_monitor.note_validation(summary)
+            self._times.validation += summary.seconds
             best = self._recorder.state.best_score != before
         self._checkpointer.memory.validation_due = False
         self._recorder.record_event(EpochCompleted(done - 1, seconds, self._step_monitor.close_epoch()))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from engine.task import untapped
 from engine.training.data.batch import Batch
+from engine.training.device import PartTimer
 from engine.training.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.grad_clip import WeightClip, ZClip
 from engine.training.grad_share import GradientTaps
@@ -128,12 +129,17 @@ class PendingReport:
     layout: VectorLayout
     vector: Tensor
     copied: torch.cuda.Event | None
+    timer: PartTimer
 
     def resolve(self) -> StepReport:
         """Return the report on the host; blocks until the device has finished the step."""
         if self.copied is not None:
             self.copied.synchronize()
         return _report(self.plan, self.layout.unpack(self.vector.tolist()))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of forward, backward, guards and optimizer; after `resolve`."""
+        return self.timer.seconds()
 
 
 _Extras = dict[str, Tensor]
@@ -176,6 +182,7 @@ class TrainStep:
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
+        self._timer = PartTimer(self.device)
 
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         """Update the weights once from `batches`; their gradients are averaged over all regions.
@@ -183,6 +190,7 @@ class TrainStep:
         A non-finite step changes no parameter, moment or step counter. The loss scaler changes only if the loss was
         finite and the scaled gradient overflowed.
         """
+        self._timer = PartTimer(self.device)
         apply_learning_rates(self.optimizer, plan)
         taps = (
             GradientTaps(self.objective.task.spec, plan.max_grad_share)
@@ -201,7 +209,9 @@ class TrainStep:
         norms = torch.cat([total_norm[None], measured.by_part])
         finite = loss_finite & torch.isfinite(torch.cat([norms, check_norms])).all()
         scale, clipped = self._clip(measured, total_norm, finite, plan)
+        self._timer.mark("guards")
         self._update(finite, scale)
+        self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.update()
         extras = {**clipped, **(taps.measured() if taps else {})}
@@ -215,6 +225,7 @@ class TrainStep:
             return torch.stack(losses).sum(0), ()
         none = torch.zeros(1 + 3 * len(plan.terms), device=self.device)
         loss_vector, bad_ranks = self.ranks.reduce(torch.stack([none, *losses]).sum(0), share)
+        self._timer.mark("exchange")
         return loss_vector, (bad_ranks,)
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
@@ -223,12 +234,15 @@ class TrainStep:
         model = self.model if taps else self.forward  # uncompiled: a compiled network does not support hooks
         outputs = self.objective.outputs(model, batch.tensors, plan.active, tap, self.amp)
         losses = loss_sum(self.objective.terms(outputs, batch.tensors, plan.terms, tap), plan)
+        self._timer.mark("forward")
         if not (self.scaler.is_enabled() and not bool(torch.isfinite(losses.total))):
             self.scaler.scale(losses.total * share).backward()
         raw_T = torch.stack(list(losses.raw.values())).detach()
         weighted_T = torch.stack(list(losses.weighted.values())).detach()
         hits_T = ((raw_T > plan.clamp_max) & self._guarded_terms(losses.raw, plan)).float() / share
-        return torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
+        vector = torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
+        self._timer.mark("backward")
+        return vector
 
     def _guarded_terms(self, terms: Iterable[str], plan: StepPlan) -> Tensor:
         """Return which of the terms are clamped, T booleans. Cached: a copy to the device would wait for it."""
@@ -280,12 +294,15 @@ class TrainStep:
     def _send(self, plan: StepPlan, layout: VectorLayout, vector: Tensor) -> PendingReport:
         """Start the one copy to the host; on CUDA it overlaps the next step."""
         if self.device.type != "cuda":
-            return PendingReport(plan, layout, vector.cpu(), None)
+            host = vector.cpu()
+            self._timer.mark("guards")
+            return PendingReport(plan, layout, host, None, self._timer)
         host = torch.empty_like(vector, device="cpu", pin_memory=True)
         host.copy_(vector, non_blocking=True)
+        self._timer.mark("guards")
         copied = torch.cuda.Event()
         copied.record()
-        return PendingReport(plan, layout, host, copied)
+        return PendingReport(plan, layout, host, copied, self._timer)
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:

@@ -21,6 +21,7 @@ from engine.training.checkpoint.file import copy_to_host
 from engine.training.data.batch import Batch, Position
 from engine.training.data.spans import Shard
 from engine.training.data.stream import BatchStream
+from engine.training.device import PartTimer
 from engine.training.finite_check import norms_of_state
 from engine.training.grad_clip import ZClip
 from engine.training.loss_sum import Objective
@@ -37,11 +38,15 @@ def amp_dtype(config: RunConfig) -> torch.dtype | None:
 
 @dataclass(frozen=True, slots=True)
 class DrawnBatch:
-    """Batches drawn for one step, on the device; empty if all remaining ones of the epoch were excluded."""
+    """Batches drawn for one step, on the device; empty if all remaining ones of the epoch were excluded.
+
+    `transfer` has the time of the copies to the device, `None` if there were none.
+    """
 
     batches: list[Batch]
     rejections: tuple[Rejection, ...]
     ends_epoch: bool
+    transfer: PartTimer | None = None
 
 
 class TrainState:
@@ -121,6 +126,7 @@ class TrainState:
         was drawn.
         """
         start, batches, ends_epoch = self.position, list[Batch](), False
+        timer = None if self.device.type == "cpu" else PartTimer(self.device)
         try:
             while len(batches) < accumulation and not ends_epoch:
                 if not self.stream.wait(give_up):
@@ -128,13 +134,21 @@ class TrainState:
                 batch = self.stream.next()
                 self._owed += batch.rejections
                 if not self.is_excluded(batch, excluded):
-                    batches.append(batch.to(self.device))
+                    batches.append(self._on_device(batch, timer))
                 self.position, ends_epoch = batch.after, batch.ends_epoch
         except DataGoneError:
             self.put_back(start, again=True)
             raise
         rejections, self._owed = self._owed, ()
-        return DrawnBatch(batches, rejections, ends_epoch)
+        return DrawnBatch(batches, rejections, ends_epoch, timer)
+
+    def _on_device(self, batch: Batch, timer: PartTimer | None) -> Batch:
+        if timer is None:
+            return batch.to(self.device)
+        timer.mark("")
+        moved = batch.to(self.device)
+        timer.mark("transfer")
+        return moved
 
     def is_excluded(self, batch: Batch, excluded: Set[str]) -> bool:
         """Return whether a batch holds an excluded sample."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
+from cockpit.console.step_time_text import step_time_of
 from cockpit.console.summary import RunSummary, ending, fact_lines, read_outcome, way_on
 from cockpit.session.activity_text import OVER
 from cockpit.session.incidents.incidents import num_incidents
@@ -53,6 +54,7 @@ def read_status(path: Path) -> dict[str, Json]:
             reason = _ending(reader)
         alerts = num_incidents(reader.events())
         attached, parent = attached_of(reader.meta(ATTACHED)), parent_of(reader.meta(PARENT))
+        time_of_steps = step_time_of(reader, state.step)
     head: dict[str, Json] = {
         "run": path.name,
         "state": activity.value,
@@ -66,6 +68,9 @@ def read_status(path: Path) -> dict[str, Json]:
     }
     rest = state_to_json(state)
     del rest["activity"]
+    if time_of_steps is not None:
+        rest["step_time"] = {part: round(seconds, 6) for part, seconds in time_of_steps[0].seconds.items()}
+        rest["step_time_verdict"] = time_of_steps[1]
     rest["alerts"] = alerts  # the state counts raised alerts, the output counts incidents
     return {**head, **{key: value for key, value in rest.items() if key not in head}}
 

@@ -24,6 +24,7 @@ from engine.journal.reader import JournalReader
 from engine.journal.series import Series
 from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.outputs.reproduction_report import Difference, ReproductionReport, ReproductionRequest
+from engine.outputs.step_time import TIME
 from engine.runtime.reproduce.timeline import Timeline, read_segments
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
@@ -31,7 +32,7 @@ from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpo
 from engine.training.device import choose_device
 
 BY_THE_CLOCK = ("samples_per_second", "data_wait")
-"""Metrics of the machine instead of the training, in addition to `system/...`."""
+"""Metrics of the machine instead of the training, in addition to `system/...` and `time/...`."""
 
 
 def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> ReproductionReport:
@@ -129,11 +130,15 @@ def _threads(count: int) -> Generator[None]:
 def compare_traces(recorded: Path, redriven: Path) -> tuple[Difference | None, int, int]:
     """Return the first difference along the newest lineages, and the number of compared steps and metrics."""
     with closing(JournalReader(recorded)) as old, closing(JournalReader(redriven)) as new:
-        names = [name for name in old.metric_names() if name not in BY_THE_CLOCK and not name.startswith("system/")]
+        names = [name for name in old.metric_names() if not _is_by_the_clock(name)]
         mine, theirs = old.series(names), new.series(names)
     found = [difference for name in names if (difference := _first_difference(name, mine, theirs)) is not None]
     first = min(found, key=lambda difference: difference.step, default=None)
     return first, int(mine.steps.size), len(names)
+
+
+def _is_by_the_clock(name: str) -> bool:
+    return name in BY_THE_CLOCK or name.startswith(("system/", TIME))
 
 
 def _first_difference(name: str, recorded: Series, redriven: Series) -> Difference | None:
