@@ -88,6 +88,8 @@ class ScreenApp(Protocol):
     gave_up: bool
     shutdown: Shutdown
 
+    shutdown: Shutdown
+
     def run(self) -> object:
         """Show the screen until it is left."""
 
