@@ -14,25 +14,26 @@ if __name__ == "__main__":  # before the slow imports
     end_on_signals()
     open_closed_streams()
 
-import gc
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cockpit.app.screen_commands.attach import attach
+from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
 from cockpit.terminal.shell_job import ShellJob, begin_job
-from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
+from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
+from engine.host.imports import enough_memory, imports_only
 from engine.host.interrupt import Interrupt, signals_to
 from engine.host.launch import Launch, torchrun_launch
 from engine.host.time_limit import time_limit
@@ -43,7 +44,6 @@ from engine.journal.disk.run_dir import (
     create_run,
     discard_run,
     find_run,
-    has_journal,
     recorded_config,
 )
 from engine.protocol.command_syntax import program_name
@@ -78,11 +78,11 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command == "runs" and wants_screen(arguments):
             return list_on_screen(arguments)
         if arguments.command == "run":
-            with _enough_memory():
+            with enough_memory():
                 return run_program(arguments)
         if arguments.command and arguments.command != "branch":
             return run_subcommand(arguments)
-        with _enough_memory():
+        with enough_memory():
             return train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
@@ -134,35 +134,6 @@ def _options(arguments: Namespace) -> TrainOptions:
     return branch_options(arguments)
 
 
-@contextmanager
-def _imports_only() -> Generator[None]:
-    """Keep garbage collection off: scanning the objects of imports, which stay alive, takes a third of their time.
-
-    Later collections pass over them too.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_on:
-            gc.enable()
-
-
-@contextmanager
-def _enough_memory() -> Generator[None]:
-    """Raise UserError where the memory is not even enough to load the packages."""
-    try:
-        yield
-    except (ImportError, MemoryError) as error:
-        if isinstance(error, ImportError) and "map segment" not in str(error):
-            raise
-        raise UserError(
-            "the memory is not enough to start: end other programs, or raise the limit (ulimit -v)"
-        ) from error
-
-
 def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
     from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
@@ -206,7 +177,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
     job = begin_job()
-    with _imports_only():
+    with imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
         from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
@@ -395,7 +366,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_recorder(request) as recorder:
-        with _imports_only():
+        with imports_only():
             from engine.runtime.train import train_with  # noqa: PLC0415
 
         if not is_sure and (right := _default_config()) != name:
@@ -420,62 +391,6 @@ def _sum_up(directory: Path) -> None:
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     ConsoleReporter(directory, quiet=True).stop()
-
-
-def attach(arguments: Namespace) -> int:
-    """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
-    directory = find_run(arguments.runs_dir, arguments.run)
-    baseline = baseline_of(arguments.runs_dir, arguments.baseline)
-    is_served = is_in_browser()
-    if not is_served and (reason := why_no_screen()):
-        instead = f"{program_name()} events {directory.name} --follow"
-        raise UserError(f"{reason}: without a screen `{instead}` follows a run")
-    if not has_journal(directory):
-        raise UserError(
-            f"the journal of {directory.name!r} is gone: --resume {directory.name} continues from its checkpoints"
-        )
-    with _imports_only():
-        from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
-        from cockpit.app.runner import run_attached, run_served  # noqa: PLC0415
-        from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
-
-    settings, can_steer = load_settings(settings_file()), not arguments.read_only
-
-    def open_app(terminal: Terminal | None) -> AttachedApp:
-        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer, baseline=baseline)
-
-    return (run_served if is_served else run_attached)(open_app, attach_log())
-
-
-def wants_screen(arguments: Namespace) -> bool:
-    """Return whether `runs` opens its screen: on a terminal, for a directory that exists, without another wish."""
-    is_plain = arguments.plain or arguments.json or arguments.action
-    return not is_plain and not why_no_screen() and bool(arguments.runs_dir.is_dir())
-
-
-def list_on_screen(arguments: Namespace) -> int:
-    """Open the list of all runs. It is read by a thread while the screen is imported."""
-    with _imports_only():
-        from cockpit.preferences.settings import attach_log, cache_folder, load_settings, settings_file  # noqa: PLC0415
-        from cockpit.session.run_list.catalogue import RunCatalogue  # noqa: PLC0415
-        from cockpit.session.run_list.index_file import index_file  # noqa: PLC0415
-        from cockpit.session.run_list.watcher import RunWatcher  # noqa: PLC0415
-
-        settings = load_settings(settings_file())
-        runs_dir: Path = arguments.runs_dir
-        watcher = RunWatcher(RunCatalogue(runs_dir, index_file(cache_folder(), runs_dir)))
-        watcher.start()
-
-        from cockpit.app.runner import run_attached  # noqa: PLC0415
-        from cockpit.app.runs_app import RunsApp  # noqa: PLC0415
-
-    def open_app(terminal: Terminal) -> RunsApp:
-        return RunsApp(runs_dir, watcher, settings=settings, terminal=terminal)
-
-    try:
-        return run_attached(open_app, attach_log())
-    finally:
-        watcher.close()
 
 
 def redrive(arguments: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from cockpit.terminal.terminal import Terminal
 
 _BY: dict[str, int] = {"previous_run": -1, "next_run": 1}
+
+
+def _actor() -> str:
+    """Return the name that tells this screen from others on one run: by its terminal, or else by its process."""
+    try:
+        terminal = os.ttyname(0)
+    except OSError:
+        return f"cockpit@{os.getpid()}"
+    return f"cockpit@{terminal.removeprefix('/dev/')}"
 
 
 class AttachedApp(CockpitApp):
@@ -57,7 +67,7 @@ class AttachedApp(CockpitApp):
         from cockpit.app.attached_controller import AttachedController  # noqa: PLC0415
         from cockpit.session.session import Session  # noqa: PLC0415
 
-        session = Session(source, can_steer=self._can_steer) if isinstance(source, Path) else source
+        session = Session(source, can_steer=self._can_steer, actor=_actor()) if isinstance(source, Path) else source
         self._controller = AttachedController(
             session, self.settings, opener=self, dispatch=self.action_dispatch, baseline=self.baseline
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -239,8 +240,9 @@ class SessionController:
     def _screenshot(self) -> None:
         state = self.session.state
         name = f"screen-{state.step if state else 0:08d}-{self.screen.tab}.svg"
+        may_write = self.session.can_steer and os.access(self.session.run_dir, os.W_OK)
         try:
-            path = self.screen.app.save_screenshot(name, str(self.session.run_dir))
+            path = self.screen.app.save_screenshot(name, str(self.session.run_dir if may_write else Path.cwd()))
         except OSError as error:
             self.screen.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from textual.screen import Screen
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
     from cockpit.dialogs.dispatcher import Severity
     from cockpit.terminal.terminal import Terminal
+
+_CONTROLLER: Final = "cockpit.app.attached_controller"
+_PRELOAD_AFTER: Final = 1.0
 
 
 class RunsApp(AttachedApp):
@@ -92,7 +97,12 @@ class RunsApp(AttachedApp):
 
     def _open(self) -> None:
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")
+        self.set_timer(_PRELOAD_AFTER, self._preload)
         self.shutdown.answer()
+
+    async def _preload(self) -> None:
+        """Import what the screen on a run needs, in another thread, so that the first one opens quickly."""
+        await asyncio.to_thread(import_module, _CONTROLLER)
 
     def _poll(self) -> None:
         super()._poll()

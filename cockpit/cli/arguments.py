@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cockpit.cli.parser import Parser, first_word
+from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
+from cockpit.cli.version import VersionAction
 from engine.host.time_limit import parse_seconds
 from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 
@@ -85,25 +87,12 @@ examples:
   main.py wait my-run --until 'activity==paused' --json
 """
 
-_MCP_EXAMPLES: Final = """
-an MCP client starts it by itself; in its configuration:
-  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
-"""
-
-_SERVE_EXAMPLES: Final = """
-the printed address has a token that works once; nothing else can open the page:
-  main.py serve latest
-  main.py serve my-run --steer --port 9000
-from another machine:
-  ssh -L 8123:127.0.0.1:8123 USER@HOST             then open the address there
-"""
-
 
 def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
     about = "Train a network, watch the run and steer it."
     parser = Parser(prog=program_name(), description=about, epilog=_examples(_EXAMPLES))
-    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument("--version", action=VersionAction, help="print the version and exit")
     _add_what_to_train(parser)
     _add_where_to_train(parser)
     _add_origin(parser)
@@ -163,28 +152,6 @@ def _add_run(commands: Any) -> None:
 def _examples(text: str) -> str:
     """Return examples as the user would type them, whichever way the program was started."""
     return text.replace("main.py", program_name())
-
-
-class _Version(argparse.Action):
-    """Prints the version, which is looked up only on request."""
-
-    def __init__(self, **settings: Any):  # argparse passes its keywords on
-        super().__init__(nargs=0, **settings)
-
-    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
-        print(f"training-cockpit {version()}")
-        parser.exit()
-
-
-def version() -> str:
-    """Return the installed version, or a text that says that the package is not installed."""
-    # importlib.metadata imports an e-mail parser, which would delay the first frame.
-    from importlib import metadata  # noqa: PLC0415
-
-    try:
-        return metadata.version("training-cockpit")
-    except metadata.PackageNotFoundError:
-        return "(not installed, from a checkout)"
 
 
 def _add_what_to_train(parser: Parser) -> None:
@@ -432,18 +399,10 @@ def _add_docs(commands: Any) -> None:
 
 
 def _add_servers(commands: Any) -> None:
-    about = "serve runs to agents by the Model Context Protocol on standard input and output"
-    mcp: Parser = commands.add_parser(
-        "mcp", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_MCP_EXAMPLES)
-    )
-    mcp.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+    mcp = _parser(commands, "mcp", "serve runs to agents by the Model Context Protocol on standard input and output")
+    add_mcp_options(mcp)
     _add_runs_dir(mcp, argparse.SUPPRESS)
-    serve = _reader(commands, "serve", "show the screen on a run in a browser of this machine")
-    serve.epilog = _examples(_SERVE_EXAMPLES)
-    serve.add_argument("--steer", action="store_true", help="let the browser send commands (it only watches)")
-    serve.add_argument("--port", type=_port, default=8123, metavar="N", help="the port (8123); 0 for any that is free")
-    serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="127.0.0.1, localhost or ::1 (127.0.0.1)")
-    serve.add_argument("--json", action="store_true", help="print the address as a JSON object")
+    add_serve_options(_reader(commands, "serve", "show the screen on a run in a browser of this machine"))
 
 
 def _count(text: str) -> int:
@@ -461,13 +420,6 @@ def _some(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
     return count
-
-
-def _port(text: str) -> int:
-    port = _count(text)
-    if not 0 <= port < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
-    return port
 
 
 def _setting(text: str) -> str:

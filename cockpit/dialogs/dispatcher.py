@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from cockpit.dialogs import dialog as dialogs
 from cockpit.dialogs.action_table import ACTIONS, Effect, effect, refusal
@@ -15,10 +15,14 @@ from cockpit.dialogs.openers import Open, Reason, Send, Situation
 from cockpit.session.session import CommandOutcome, Session, SessionUpdate
 from cockpit.text.command_text import title
 from cockpit.text.event_text import sentence
+from engine.journal.reader import Entry
 from engine.protocol.commands import Command, PromotePhase
 from engine.protocol.events import Status
 
 Severity = Literal["information", "warning", "error"]
+
+_NEW_SECONDS: Final = 10.0
+"""Age up to which the outcome of a command from elsewhere is shown; older ones are history."""
 
 
 class Opener(Protocol):
@@ -88,6 +92,8 @@ class ActionDispatcher:
         for answer in update.answers:
             self._tell(answer)
             self._settle(answer)
+        for entry in update.entries:
+            self._tell_of_others(entry)
         if self._dialog is not None:
             self._dialog.apply_update(self.session, update)
 
@@ -134,6 +140,14 @@ class ActionDispatcher:
                     f"{PASS} {what}: applied at step {entry.step}",
                     "information",
                 )
+
+    def _tell_of_others(self, entry: Entry) -> None:
+        """Show what was just steered from elsewhere: another screen, `send`, a script of a user."""
+        was_changed = entry.command_id is not None and entry.status in (Status.APPLIED, Status.CLAMPED)
+        is_new = self._wall_clock() - entry.time < _NEW_SECONDS
+        if was_changed and is_new and entry.actor != self.session.actor:
+            said = sentence(entry.event, self.session.spec)
+            self._say(said, f"{entry.actor}: {entry.status} at step {entry.step}", "information")
 
     def _refuse(self, what: str, reason: str) -> None:
         self._say(reason, f"{FAIL} {what}: refused", "warning")

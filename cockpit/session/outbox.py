@@ -95,7 +95,7 @@ class Outbox(ABC):
         self.can_steer = can_steer
         self.pending: tuple[Pending, ...] = ()
         self._clock = clock
-        self._actor = actor
+        self.actor = actor
         self._sender: Sender | None = None
         self._last_own = 0
         self._now: Projection | None = None
@@ -199,12 +199,12 @@ class Outbox(ABC):
             self._close_sender()
         if self._sender is None:
             self._sender = Sender(self.run_dir, busy_seconds=BUSY_SECONDS)
-        return self._sender.send(command, self._actor)
+        return self._sender.send(command, self.actor)
 
     def _refused(self, pending: Pending, reason: str) -> CommandOutcome:
         self._replace(pending, None)
         event = wire.refusal_of(pending.command)
-        entry = Entry(0, time.time(), 0, 0, self._actor, pending.id, Status.REFUSED, reason, event)
+        entry = Entry(0, time.time(), 0, 0, self.actor, pending.id, Status.REFUSED, reason, event)
         return CommandOutcome(pending, entry)
 
     def _replace(self, pending: Pending, by: Pending | None) -> None:

@@ -26,10 +26,9 @@ _TOLD: Final = b"."
 class ShellJob:
     """This process as the child of one that a shell waits for. `why_not` is empty, or why it cannot leave the shell."""
 
-    def __init__(self, why_not: str, group: int = 0, parent: int = -1, told: int = -1) -> None:
+    def __init__(self, why_not: str, parent: int = -1, told: int = -1) -> None:
         self.why_not = why_not
         self.has_left = False
-        self._group = group
         self._parent = parent
         self._told = told
 
@@ -49,11 +48,8 @@ class ShellJob:
         if self._parent < 0:
             return
         self.has_left = True
-        with _blocked({signal.SIGTTOU}):
-            _pass_terminal(os.getpid(), self._group)
-            with suppress(OSError):  # the group is gone if its only process was killed
-                os.setpgid(0, self._group)
-                os.setsid()
+        with suppress(OSError):
+            os.setsid()
         with suppress(OSError):
             os.write(self._told, _TOLD)
         for descriptor in (self._parent, self._told):
@@ -70,32 +66,52 @@ def begin_job() -> ShellJob:
         return ShellJob("this system cannot divide a process")
     if os.getpid() == 1:
         return ShellJob("the training is the first process of a container, which ends with it")
-    group = os.getpgrp()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
     with _blocked({*_PASSED_ON, signal.SIGCHLD, signal.SIGCONT, signal.SIGTTOU}):
-        lives, alive = os.pipe()
-        hears, told = os.pipe()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        own_group, group = os.getpgrp(), 0
+        descriptors: list[int] = []
         try:
+            descriptors += os.pipe()
+            group = _begin_group(*descriptors)
+            descriptors += (*os.pipe(), *os.pipe())
             child = os.fork()
         except OSError as error:
-            for descriptor in (lives, alive, hears, told):
+            for descriptor in descriptors:
                 os.close(descriptor)
+            if group:
+                os.waitpid(group, 0)
             return ShellJob(f"no second process could be started: {error.strerror}")
+        waits, holds, lives, alive, hears, told = descriptors
         if child == 0:
-            os.close(alive)
-            os.close(hears)
-            with suppress(OSError):
-                os.setpgid(0, 0)
-            _pass_terminal(group, os.getpid())
-            return ShellJob("", group, lives, told)
+            for descriptor in (waits, holds, alive, hears):
+                os.close(descriptor)
+            os.setpgid(0, group)
+            _pass_terminal(own_group, group)
+            return ShellJob("", lives, told)
         try:
-            os.close(lives)
-            os.close(told)
+            for descriptor in (waits, lives, told):
+                os.close(descriptor)
             _wait_for(child, group, hears)
         finally:  # whatever happens, this process never goes on as a second cockpit
             os._exit(1)
+
+
+def _begin_group(waits: int, holds: int) -> int:
+    """Return a process group for the child, whose leader does nothing until each `holds`, the end of a pipe, is closed.
+
+    If the child led it, it could not become independent of the terminal while its own children are in the group.
+    """
+    leader = os.fork()
+    if leader == 0:
+        for descriptor in (0, 1, 2, holds):
+            with suppress(OSError):
+                os.close(descriptor)
+        os.read(waits, 1)
+        os._exit(0)
+    os.setpgid(leader, leader)
+    return leader
 
 
 @contextmanager
@@ -118,23 +134,24 @@ def _pass_terminal(holder: int, heir: int) -> None:
 
 
 def _wait_for(child: int, group: int, hears: int) -> NoReturn:
-    """Wait for the child: pass signals on, stop and continue with it, and end with it or when it leaves."""
-    with suppress(OSError):
-        os.setpgid(child, child)
+    """Wait for the child: pass signals on, stop and continue with it, and end with it or when it leaves its `group`."""
+    with suppress(OSError):  # it may have ended already
+        os.setpgid(child, group)
     heard = _hear_signals()
     sources = [heard, hears]
     while True:
         ready = select.select(sources, [], [])[0]
         if hears in ready:
             if os.read(hears, 1) == _TOLD:
+                _pass_terminal(group, os.getpgrp())
                 os._exit(0)
             sources.remove(hears)  # the child is about to end
         numbers = set(os.read(heard, 4096)) if heard in ready else set[int]()
         if signal.SIGCONT in numbers:  # first: the child may have stopped while this process was stopped
-            _pass_terminal(group, child)
-            _send(child, signal.SIGCONT, to_group=True)
+            _pass_terminal(os.getpgrp(), group)
+            os.killpg(group, signal.SIGCONT)
         for number in numbers.intersection(_PASSED_ON):
-            _send(child, number)
+            os.kill(child, number)
         if signal.SIGCHLD in numbers:
             _follow(child, group)
 
@@ -158,17 +175,12 @@ def _note(number: int, frame: FrameType | None) -> None:
     """Do nothing: with a handler in Python, the number of the signal is written to the wakeup descriptor."""
 
 
-def _send(child: int, number: int, *, to_group: bool = False) -> None:
-    with suppress(OSError):
-        (os.killpg if to_group else os.kill)(child, number)
-
-
 def _follow(child: int, group: int) -> None:
     """Stop if the child has stopped, and end if it has ended."""
     done, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
     if not done:
         return
-    _pass_terminal(child, group)
+    _pass_terminal(group, os.getpgrp())
     if os.WIFSTOPPED(status):
         os.kill(os.getpid(), signal.SIGSTOP)
         return

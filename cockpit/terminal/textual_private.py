@@ -40,7 +40,6 @@ __all__ = [
     "OpenCompositor",
     "OpenDriver",
     "XTermParser",
-    "bind_keys",
     "installed_version",
     "key_events",
     "set_compositor",
@@ -51,7 +50,7 @@ PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("_background_screens", "_capture_stderr", "_capture_stdout", "_dispatch_message", "_driver", "_exception"),
         "_handle_exception",
     ),
-    "textual.screen:Screen": ("_bindings", "_compositor"),
+    "textual.screen:Screen": ("_compositor",),
     "textual.widget:Widget": ("_layout_updates",),
     "textual._compositor:Compositor": ("_dirty_regions", "_get_renders", "render_partial_update", "render_update"),
     "textual.driver:Driver": ("_app", "_loop"),
@@ -106,11 +105,6 @@ class OpenCompositor(Compositor):
 def set_compositor(screen: Screen[Any], compositor: Compositor) -> None:
     """Set the compositor of a screen that is not shown yet."""
     screen._compositor = compositor  # pyright: ignore[reportPrivateUsage]
-
-
-def bind_keys(screen: Screen[Any], keys: str, action: str) -> None:
-    """Bind keys, separated by commas, to an action of a screen; Textual binds keys of one app or of whole classes."""
-    screen._bindings.bind(keys, action, show=False)  # pyright: ignore[reportPrivateUsage]
 
 
 def key_events(parser: XTermParser, code: str, *, alt: bool) -> list[Key]:

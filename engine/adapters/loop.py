@@ -97,6 +97,7 @@ class Cockpit(LoopRun):
             self._is_settled = True
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._run.checkpoint("step")
+                self._numbers.restart()
             return self._at_boundary()
         except TrainingStopped:
             raise
@@ -117,14 +118,14 @@ class Cockpit(LoopRun):
     def _at_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
         try:
-            self._run.boundary()
+            if self._run.boundary():
+                self._numbers.restart()
         except TrainingStopped:
             self._run.end("stopped")
             self._close()
             if self._entered:
                 raise
             return False
-        self._numbers.restart()
         return True
 
     def _end_epoch(self, seconds: float, first_step: int) -> None:
@@ -145,7 +146,7 @@ class Cockpit(LoopRun):
 
         The weights are 1 until they are set from the screen. A term that is not finite is named.
         """
-        named = terms if isinstance(terms, Mapping) else {"loss": terms}
+        named = terms if type(terms) is dict or isinstance(terms, Mapping) else {"loss": terms}
         if not named:
             raise UserError("cockpit.loss() needs at least one term, such as {'ce': loss}")
         try:

@@ -44,11 +44,16 @@ class LoopNumbers:
         return max(time.perf_counter() - self._began, 1e-9)
 
     def restart(self) -> None:
-        """Begin the next step now: a pause or a checkpoint is no part of it."""
+        """Begin the next step only now: a pause or a checkpoint is no part of it."""
         self._began = time.perf_counter()
 
     def reading(self, update: Update, weights: Mapping[str, float]) -> StepReading:
-        """Return the numbers of the step with this update; `weights` are those of the loss terms in it."""
+        """Return the numbers of the step with this update, and begin the next step.
+
+        `weights` are those of the loss terms in it.
+        """
+        seconds = self.seconds
+        self._began += seconds
         losses: dict[str, float | Tensor] = {
             name: values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
             for name, values in self._losses.items()
@@ -58,7 +63,7 @@ class LoopNumbers:
         reading = StepReading(
             update,
             losses,
-            self.seconds,
+            seconds,
             self.wait,
             self.samples,
             {name: on_host(value) for name, value in self.logged.items()} if self.logged else NOTHING,

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from engine.journal.disk.run_dir import renamed_run
 from engine.protocol.codec import Json, WireError, from_json
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import spec_from_json
@@ -72,8 +73,9 @@ class Parent:
         return f"branch of {self.run} at step {self.step}"
 
     def path(self, child: Path) -> Path:
-        """Return the parent's directory, which may be gone; `child` is the directory of the branch."""
-        return Path(os.path.normpath(child.resolve() / self.directory))
+        """Return the parent's directory, also if it was renamed; it may be gone. `child` is that of the branch."""
+        path = Path(os.path.normpath(child.resolve() / self.directory))
+        return path if path.exists() else renamed_run(path) or path
 
 
 def parent_of(stored: Json) -> Parent | None:

@@ -54,6 +54,8 @@ def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt)
     except StoppedEarlyError:
         recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))
         return interrupt.exit_code()
+    except RankLostError as error:  # before all ranks were connected
+        return _failed(recorder, str(error))
 
 
 def _train(

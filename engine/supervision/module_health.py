@@ -140,14 +140,13 @@ class ModuleMonitor:
     def _after_quiet(self, name: str, block: StepBlock) -> _Part | None:
         """Return the part after the steps of `block`, or `None` if one of them may raise or clear an alert."""
         part = self._parts.get(name) or _Part()
-        norms, weights = block.column(f"grad_norm/{name}"), block.column(f"weight_norm/{name}")
-        first = part.weight_at_first or float(weights[0])
-        is_even = norms.min() > _NOTHING and weights.max() <= 10 * first and (first or not weights.any())
-        if not is_even or any(latch.is_up for latch in part.latches):
+        norms, weights = block.column(f"grad_norm/{name}").tolist(), block.column(f"weight_norm/{name}").tolist()
+        first = part.weight_at_first or weights[0]
+        if not min(norms) > _NOTHING or max(weights) > 10 * first or any(latch.is_up for latch in part.latches):
             return None
         after = replace(part, idle=0, weight_at_first=first)
         fast, slow, count = part.fast, part.slow, part.count
-        for level in map(math.log, norms.tolist()):
+        for level in map(math.log, norms):
             count += 1
             fast += (_FAST if count * _FAST >= 1 else 1 / count) * (level - fast)
             slow += (_SLOW if count * _SLOW >= 1 else 1 / count) * (level - slow)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,22 +66,30 @@ class MedianRule:
 
     def read(self, value: float) -> SpikeScore | None:
         """Return the score; see `SpikeRule.read`. Takes microseconds, as the window stays sorted."""
-        level = level_of(value)
+        level = math.log(max(value, _LEAST))
         reading = self._place(value, level) if len(self._newest) >= self._needed else None
-        self.add(level)
+        self._newest.append(level)
+        insort(self._sorted, level)
+        if len(self._newest) > self._window:
+            self._drop()
         return reading
 
-    def is_jump(self, level: float, least: float) -> bool:
-        """Return whether the logarithm `level` is more than `least` over the median, if there is one."""
-        return len(self._newest) >= self._needed and level - _median(self._sorted) > least
-
-    def add(self, level: float) -> None:
-        """Add the logarithm of a value without its score."""
-        newest, ordered = self._newest, self._sorted
-        newest.append(level)
-        insort(ordered, level)
-        if len(newest) > self._window:
-            del ordered[bisect_left(ordered, newest.popleft())]
+    def jumps(self, values: Iterable[float], least: float) -> list[tuple[int, SpikeScore]]:
+        """Add values. Return the rows and scores of those whose logarithm is more than `least` over the median."""
+        newest, ordered, window, needed = self._newest, self._sorted, self._window, self._needed
+        found: list[tuple[int, SpikeScore]] = []
+        for row, value in enumerate(values):
+            if not math.isfinite(value):
+                continue
+            level = math.log(value if value > _LEAST else _LEAST)
+            size = len(newest)
+            if size >= needed and level - _median(ordered) > least:
+                found.append((row, self._place(value, level)))
+            newest.append(level)
+            insort(ordered, level)
+            if size >= window:
+                del ordered[bisect_left(ordered, newest.popleft())]
+        return found
 
     def reset(self) -> None:
         """Keep the newest few values; see `SpikeRule.reset`."""
@@ -107,9 +115,12 @@ class MedianRule:
         return SpikeScore(value, math.exp(centre), (level - centre) / spread)
 
 
-def level_of(value: float) -> float:
-    """Return the logarithm in which values are compared."""
-    return math.log(max(value, _LEAST))
+def _jumps(rule: SpikeRule, values: Sequence[float], least: float) -> list[tuple[int, SpikeScore]]:
+    """Return the rows and scores of the values that may be spikes."""
+    if isinstance(rule, MedianRule):
+        return rule.jumps(values, least)
+    read = [(row, rule.read(value)) for row, value in enumerate(values) if math.isfinite(value)]
+    return [(row, reading) for row, reading in read if reading]
 
 
 def _median(ordered: list[float]) -> float:
@@ -159,8 +170,6 @@ class SpikeDetector:
     def __init__(self, rules: Mapping[str, SpikeRule], tolerance: Tolerance):
         self._rules = rules
         self._tolerance = tolerance
-        medians = [rule for rule in rules.values() if isinstance(rule, MedianRule)]
-        self._medians = medians if len(medians) == len(rules) else None
         self._least_jump = math.log(tolerance.ratio) - _ROUNDING
         self.quiet = 0
         self.settling = 0
@@ -186,25 +195,22 @@ class SpikeDetector:
 
     def observe_block(self, series: Mapping[str, Sequence[float]]) -> list[tuple[int, str, SpikeScore]]:
         """Return the events of several steps as `observe` would, with their rows. `series` has the values by metric."""
+        num_rows = len(next(iter(series.values())))
+        widths = [self._width() for _ in range(min(self.settling, num_rows))]
+        over: dict[int, tuple[str, SpikeScore]] = {}
+        for metric, rule in self._rules.items():
+            for row, reading in _jumps(rule, series[metric], self._least_jump):
+                width = widths[row] if row < len(widths) else 1.0
+                if self._is_over(reading, width) and (row not in over or reading.score > over[row][1].score):
+                    over[row] = metric, reading
         found: list[tuple[int, str, SpikeScore]] = []
-        for row, values in enumerate(zip(*[series[metric] for metric in self._rules], strict=True)):
-            if self._is_quiet(values):
-                self.quiet = max(0, self.quiet - 1)
-            elif event := self.observe(dict(zip(self._rules, values, strict=True))):
-                found.append((row, *event))
+        last = -1
+        for row in sorted(over):
+            if row - last >= self.quiet:
+                found.append((row, *over[row]))
+            self.quiet, last = self._tolerance.cooldown, row
+        self.quiet = max(0, self.quiet - (num_rows - 1 - last))
         return found
-
-    def _is_quiet(self, values: tuple[float, ...]) -> bool:
-        """Add the values of a step without their scores if none can be over its threshold. Return whether it did."""
-        if self.settling or self._medians is None or not all(map(math.isfinite, values)):
-            return False
-        levels = [level_of(value) for value in values]
-        for rule, level in zip(self._medians, levels, strict=True):
-            if rule.is_jump(level, self._least_jump):
-                return False
-        for rule, level in zip(self._medians, levels, strict=True):
-            rule.add(level)
-        return True
 
     def reset(self) -> None:
         """Warm up again with a wider tolerance after an intervention or a rollback."""

@@ -52,11 +52,12 @@ def test_steps_recorded_together_are_the_same(runs: Path, tmp_path: Path, monkey
     together = trained(runs)
     assert max(sizes) > 3, "steps were recorded together"
 
-    def no_shape(reading: StepReading) -> None:
+    def never(reading: StepReading) -> bool:
         """Let every reading be recorded alone."""
+        return False
 
     for module in (step_table, step_records):
-        monkeypatch.setattr(module, "shape_of", no_shape)
+        monkeypatch.setattr(module, "is_plain", never)
     sizes.clear()
     single = trained(tmp_path / "single")
     assert not sizes

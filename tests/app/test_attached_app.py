@@ -18,6 +18,8 @@ from cockpit.screens.help import KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.tab_bar import TABS
 from engine.journal.reader import JournalReader
+from engine.journal.sender import send
+from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from tests.foreign_run import ForeignRun
@@ -133,6 +135,45 @@ async def test_a_command_of_another_screen_is_shown(tmp_path: Path) -> None:
             await seen(pilot, "paused", "space resume")
             await pilot.press("f5")
             await seen(pilot, "cli:ada")
+
+
+async def test_each_screen_tells_which_other_one_has_just_steered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(ForeignRun(tmp_path / "runs" / "own")) as run:
+        run.train(4)
+        send(run.directory, c.AddNote("of the past"), "cockpit@pts/7")
+        run.answer_commands()
+        monkeypatch.setattr("cockpit.dialogs.dispatcher._NEW_SECONDS", 0.0)
+        monkeypatch.setattr("os.ttyname", lambda _: "/dev/pts/3")
+        async with attached(run.directory) as (_, pilot):
+            await seen(pilot, "running", "4/400")
+            assert "cockpit@pts/7" not in text_of(pilot.app.screen)
+            monkeypatch.setattr("cockpit.dialogs.dispatcher._NEW_SECONDS", 10.0)
+            send(run.directory, c.ScaleLr(0.5), "cockpit@pts/7")
+            run.answer_commands()
+            await seen(pilot, "cockpit@pts/7: applied at step 4: learning rate")
+            await pilot.press("l")
+            await until(pilot, lambda: bool(run.answer_commands()))
+            await seen(pilot, "lower LR: applied at step 4")
+            assert "cockpit@pts/3" not in text_of(pilot.app.screen)
+    with closing(JournalReader(run.directory)) as reader:
+        steered = [entry.actor for entry in reader.events() if isinstance(entry.event, e.LrScaled)]
+    assert steered == ["cockpit@pts/7", "cockpit@pts/3"]
+
+
+async def test_a_viewer_saves_its_picture_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = record_run(tmp_path / "runs" / "one", steps=20)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    async with attached(run_dir, can_steer=False) as (_, pilot):
+        await seen(pilot, "20/1000")
+        await pilot.press("S")
+        await seen(pilot, "screenshot: ", "screen-00000020-charts.svg")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["screen-00000020-charts.svg"]
+    assert not list(run_dir.glob("*.svg"))
 
 
 async def test_a_viewer_sends_nothing(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_run_that_does_not_exist_is_named_with_the_nearest(
 def test_a_run_without_a_journal_says_how_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("main.why_no_screen", lambda: "")
+    monkeypatch.setattr("cockpit.app.screen_commands.attach.why_no_screen", lambda: "")
     checkpoints = create_run(tmp_path / "runs", "lost") / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "step-00000010.pt").touch()

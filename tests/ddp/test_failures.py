@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine.host.interrupt import Interrupt
 from engine.host.launch import Launch, torchrun_launch
 from engine.protocol import events as e
 from engine.runtime.ranks.pulse import WAITING, Beat, Pulse
 from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.train import train
 from engine.supervision.alerts.stragglers import StragglerMonitor
-from tests.ddp.ranks import entries, tiny_config, train_together
+from tests.adapters.remote import Remote
+from tests.ddp.ranks import entries, script, series, tiny_config, train_together
 
 FAULTS = {
     "die": "is gone: its last step was 6, then it was in forward and backward",
@@ -112,3 +118,48 @@ def test_a_process_is_a_rank_only_if_a_launcher_said_so() -> None:
     assert named == Launch(rank=1, world=4, restarts=2, job="job-7")
     nameless = torchrun_launch({**environment, "TORCHELASTIC_RUN_ID": "none"})
     assert nameless is not None and nameless.job.startswith("process ")
+
+
+def test_data_that_one_rank_cannot_reach_are_waited_for_by_all(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    config = tiny_config("Unmounted", training={"epochs": 2})
+    assert train(RunRequest(alone, config, device="cpu"), Interrupt()) == 0
+    ended = train_together(2, RunRequest(together, config, device="cpu", script=script("3: exclude 21")))
+    assert ended.codes == (0, 0), ended.said
+    assert ended.prints[0] == ended.prints[1], "the ranks differ"
+    events = [entry.event for entry in entries(together)]
+    gone = [event for event in events if isinstance(event, e.AlertRaised) and event.kind == "data"]
+    assert len(gone) == 1 and "rank 1: the disk of rank 1 is gone" in gone[0].message
+    notes = [event.text for event in events if isinstance(event, e.NoteAdded)]
+    assert len(notes) == 1 and notes[0].startswith("the data are there again after ")
+    usual, found = series(alone, "loss/total"), series(together, "loss/total")
+    assert found["step"][:3] == usual["step"][:3]
+    np.testing.assert_allclose(found["loss/total"][:3], usual["loss/total"][:3], rtol=1e-5)
+
+
+def test_without_rank_0_the_others_end_and_name_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = tiny_config(training={"epochs": 100_000}, distributed={"timeout_seconds": 3.0})
+
+    def meanwhile(remote: Remote, processes: list) -> None:
+        remote.await_state(lambda state: state.step >= 3)
+        os.kill(processes[0].pid, signal.SIGSTOP)
+        processes[1].join(60)
+        processes[0].kill()
+
+    ended = train_together(2, RunRequest(run, config, device="cpu"), meanwhile=meanwhile)
+    assert ended.codes[1] == 2 and ended.said[1].startswith("rank 0 ")
+
+
+def test_a_slow_rank_raises_an_alert(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = tiny_config("Faulty", training={"epochs": 1000, "max_steps": 45}, validation={"every_epochs": 1000})
+    ended = train_together(2, RunRequest(run, config, device="cpu"), environment={"FAULT": "slow"})
+    assert ended.codes == (0, 0), ended.said
+    alerts = [entry.event for entry in entries(run) if isinstance(entry.event, e.AlertRaised)]
+    slow = [alert.message for alert in alerts if alert.kind == "slow rank"]
+    assert len(slow) == 1 and slow[0].startswith("rank 1 is slow")

@@ -52,6 +52,9 @@ def test_ranks_train_as_one_process_does_and_take_every_command_at_the_same_step
     assert found["step"] == expected["step"]
     for name in CURVES:
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-5, err_msg=name)
+    names = [f"ranks/{rank}/{what}" for rank in range(world) for what in ("step_seconds", "data_wait")]
+    times = series(together, *names)
+    assert all(0 <= value < 60 for name in names for value in times[name])
     first, *_ = [x.event for x in entries(together) if isinstance(x.event, e.ValidationCompleted)]
     usual, *_ = [x.event for x in entries(alone) if isinstance(x.event, e.ValidationCompleted)]
     assert (first.loss, first.metrics) == (usual.loss, usual.metrics), "a validation has other bits"
@@ -90,6 +93,7 @@ def _send_50(remote: Remote, processes: object) -> None:
         c.ExcludeSamples(("4",)),
         c.SetAutopilot(True),
         c.SetAutopilot(False),
+        c.AddNote("a note that needs a second message " * 400),
     )
     remote.await_state(lambda state: state.step >= 3)
     for _ in range(50):

@@ -82,6 +82,19 @@ def test_a_non_finite_sample_is_skipped_by_all_ranks_and_diagnosed_where_it_is(t
     assert named and all((event.verdict, event.direction) == ("reproduced", "input") for event in named)
 
 
+def test_the_guardian_excludes_a_bad_sample_on_all_ranks_at_once(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    ended = train_together(2, RunRequest(run, tiny_config("OneBad", training={"epochs": 2}), device="cpu"))
+    assert ended.codes == (0, 0), ended.said
+    assert ended.prints[0] == ended.prints[1], "the ranks differ"
+    found = entries(run)
+    excluded = [(entry.step, entry.actor) for entry in found if isinstance(entry.event, e.SamplesExcluded)]
+    skipped = [entry.step for entry in found if isinstance(entry.event, e.StepSkipped)]
+    assert excluded == [(skipped[0], "guardian")] and len(skipped) == 1
+    assert 'excluded_samples=["' in ended.prints[1]["decided"]
+
+
 def _rank_of(event: e.StepSkipped) -> int:
     """Return the rank that had the samples: the first has the larger part of a batch of 11."""
     return 0 if len(event.sample_ids) == 6 else 1

@@ -12,7 +12,7 @@ from torch import nn
 
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
-from engine.task import Splits
+from engine.task import DataGoneError, Splits
 from engine.training.data.from_dataset import from_dataset
 
 NUM_TRAIN, NUM_VAL, WIDTH = 22, 11, 6
@@ -82,6 +82,25 @@ class Normed(Tiny):
         return net
 
 
+class Unmounted(Tiny):
+    """Rank 1 cannot reach its samples for a while."""
+
+    def changed(self, items):
+        return Outage(items)
+
+
+class Outage(list):
+    """Items that cannot be reached at the ninth and the tenth attempt."""
+
+    count = 0
+
+    def __getitem__(self, index):
+        self.count += 1
+        if os.environ.get("RANK") == "1" and self.count in (9, 10):
+            raise DataGoneError("the disk of rank 1 is gone")
+        return super().__getitem__(index)
+
+
 class Faulty(Tiny):
     """Rank 1 does what the environment says at its seventh forward pass: it hangs, dies, fails, or becomes slow."""
 
@@ -97,7 +116,7 @@ class Faulty(Tiny):
 
 def fail(how: str, *, first: bool) -> None:
     if how == "slow":
-        time.sleep(0.02)
+        time.sleep(0.1)
     elif first and how == "hang":
         time.sleep(1000)
     elif first and how == "die":

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import UserError
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.reader import JournalReader
 from engine.protocol import events as e
@@ -29,12 +30,15 @@ __all__ = ["level"]
 
 
 def begun(directory: Path) -> bool:
-    """Return whether the run trains."""
+    """Return whether the run trains; a journal that is being created cannot be read."""
     if not has_journal(directory):
         return False
-    with closing(JournalReader(directory)) as reader:
-        state = reader.state()
-        return state is not None and state.step > 0
+    try:
+        with closing(JournalReader(directory)) as reader:
+            state = reader.state()
+    except UserError:
+        return False
+    return state is not None and state.step > 0
 
 
 @pytest.mark.usefixtures("level")
@@ -55,7 +59,9 @@ def test_the_agent_of_the_manual_goes_through_the_phases_unattended(
 
     agent = threading.Thread(target=work)
     agent.start()
-    config: Any = lenient(training={"epochs": 2_000, "warmup_epochs": 0.5}, tensorboard={"enabled": False})
+    config: Any = lenient(
+        training={"epochs": 2_000, "max_steps": 4_000, "warmup_epochs": 0.5}, tensorboard={"enabled": False}
+    )
     assert run(directory, config) == 0
     agent.join()
     (end,) = ends

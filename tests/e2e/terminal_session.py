@@ -161,8 +161,12 @@ class TerminalSession:
         return code
 
     def trainer(self) -> psutil.Process:
-        """Return the process that trains behind a screen: the child of the one that a shell would wait for."""
-        (child,) = psutil.Process(self.process.pid).children()
+        """Return the process that trains behind a screen: the child of the one that a shell would wait for.
+
+        The other child leads the group of the first.
+        """
+        children = psutil.Process(self.process.pid).children()
+        (child,) = (child for child in children if os.getpgid(child.pid) != child.pid)
         return child
 
     def hang_up(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ def test_a_training_that_is_left_watched_and_left_again_has_the_bits_of_an_undis
             first.wait_for("‖ paused")
             first.press("l")
             first.wait_for("lower LR: applied")
-            second.wait_for("[events]", "learning rate")
+            second.wait_for("[events]", f"[cockpit@{os.ttyname(first.slave).removeprefix('/dev/')}]", "learning rate")
             second.press(" ")
             first.wait_for("‖ paused", " 6/9")
             first.process.kill()
@@ -102,7 +103,8 @@ def test_a_training_goes_on_if_its_settings_say_so_though_the_shell_lost_its_job
     settings = folder / "config" / "training-cockpit" / "cockpit.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text("on_hangup: keep\n")
-    with TerminalSession(program("--config", "small.yaml", "--run", "one"), folder) as terminal:
+    words = ("--config", "small.yaml", "--run", "one", "--set", "data.num_workers=1")
+    with TerminalSession(program(*words), folder) as terminal:
         running(terminal)
         trainer = terminal.trainer()
         try:
@@ -112,6 +114,7 @@ def test_a_training_goes_on_if_its_settings_say_so_though_the_shell_lost_its_job
             terminal.hang_up()
             left_at = step_of(folder)
             until(lambda: step_of(folder) > left_at + 5)
+            assert trainer.terminal() is None and os.getsid(trainer.pid) == trainer.pid
             trainer.send_signal(signal.SIGHUP)
             left_at = step_of(folder)
             until(lambda: step_of(folder) > left_at + 5)
@@ -121,4 +124,5 @@ def test_a_training_goes_on_if_its_settings_say_so_though_the_shell_lost_its_job
             if trainer.is_running():
                 trainer.kill()
     assert state_of(folder / "runs/one").activity is Activity.FINISHED
+    assert not [event for event in events_of(folder / "runs/one", e.AlertRaised) if "worker" in str(event)]
     assert "stopped after" in (folder / "runs/one/console.log").read_text()

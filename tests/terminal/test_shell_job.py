@@ -29,7 +29,7 @@ say = lambda *words: print(*words, file=said)
 READY = """
 print("ready", os.getpid(), "to go on", flush=True)
 """
-FOREGROUND = "say('foreground', os.tcgetpgrp(0) == os.getpgrp() == os.getpid())"
+FOREGROUND = "say('foreground', os.tcgetpgrp(0) == os.getpgrp() != os.getpgid(os.getppid()))"
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -126,6 +126,7 @@ def test_the_job_stops_and_continues_with_its_child(tmp_path: Path) -> None:
 
 def test_a_child_that_leaves_goes_on_without_the_terminal(tmp_path: Path) -> None:
     lines = (
+        "if os.fork() == 0: time.sleep(20)",  # as a data worker does, it stays in the group
         "job.leave()",
         "job.leave()",
         "say(job.has_left, job.is_abandoned(), os.getsid(0) == os.getpid())",
@@ -140,6 +141,24 @@ def test_a_child_that_leaves_goes_on_without_the_terminal(tmp_path: Path) -> Non
         (tmp_path / "on").unlink()
         until(lambda: "ended" in program.said())
     assert program.said() == ["True False True", "ended"]
+
+
+def test_a_script_reads_the_terminal_after_its_job_was_left(tmp_path: Path) -> None:
+    lines = (
+        "nowhere = os.open(os.devnull, os.O_RDWR)",
+        "for number in range(3): os.dup2(nowhere, number)",
+        "job.leave()",
+        "while os.path.exists('on'): time.sleep(0.01)",
+    )
+    (tmp_path / "on").touch()
+    (tmp_path / "job.py").write_text("\n".join([BEGIN, *lines]))
+    script = f"{sys.executable} job.py; echo left $?; read word; echo got $word"
+    with TerminalSession(["sh", "-c", script], tmp_path) as terminal:
+        terminal.wait_for("left 0")
+        terminal.press("something\n")
+        assert terminal.wait(20) == 0
+        assert "got something" in terminal.text()
+    (tmp_path / "on").unlink()
 
 
 def test_a_child_notices_that_the_job_was_killed(tmp_path: Path) -> None:
@@ -157,8 +176,13 @@ def test_a_child_notices_that_the_job_was_killed(tmp_path: Path) -> None:
         until(lambda: program.said() == ["abandoned True"])
 
 
-def test_a_process_that_cannot_be_divided_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_process_that_cannot_be_divided_gives_the_reason(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    forks = [os.fork] * allowed
+
     def no_more() -> int:
+        if forks:
+            return forks.pop()()
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
@@ -166,7 +190,7 @@ def test_a_process_that_cannot_be_divided_gives_the_reason(monkeypatch: pytest.M
         num_open = len(os.listdir("/proc/self/fd"))
         job = begin_job()
         assert job.why_not == "no second process could be started: Resource temporarily unavailable"
-        assert len(os.listdir("/proc/self/fd")) == num_open
+        assert len(os.listdir("/proc/self/fd")) == num_open and not psutil.Process().children()
         patched.setattr(shell_job.os, "getpid", lambda: 1)
         assert "first process of a container" in begin_job().why_not
         patched.delattr(shell_job.os, "fork")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from cockpit.cli.commands.status import read_status
 from cockpit.cli.output import print_json, print_lines, table
-from cockpit.session.run_list.facts import PARENT
 from cockpit.text.format import escape_control, number, rate
 from cockpit.text.next_steps import command_for
 from engine.errors import UserError
 from engine.journal.disk.labels import read_labels
 from engine.journal.disk.run_dir import has_journal, list_runs, private_runs, started_at
-from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json
 
 _LOST: Final = "no journal"
@@ -70,12 +67,9 @@ def _status(path: Path) -> dict[str, Json]:
         reason = f"the journal of {path.name} is gone: --resume {path.name} goes on from its checkpoints"
         return {"run": path.name, "state": _LOST, "reason": reason} | _labelled(path)
     try:
-        status = read_status(path)
-        with closing(JournalReader(path)) as reader:
-            parent = reader.meta(PARENT)
+        return read_status(path) | _labelled(path)
     except UserError as error:
         return _unreadable(path.name, str(error)) | _labelled(path)
-    return status | {"parent": parent} | _labelled(path)
 
 
 def _unreadable(name: str, reason: str) -> dict[str, Json]:

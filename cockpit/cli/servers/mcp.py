@@ -6,8 +6,8 @@ import argparse
 import logging
 import sys
 
-from cockpit.cli.arguments import version
 from cockpit.cli.servers.extras import check_extra
+from cockpit.cli.version import version
 
 
 def run_mcp(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import statistics
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -17,11 +16,8 @@ from cockpit.session.activity_text import OVER
 from engine.errors import UserError
 from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_at_rest, open_readable
-from engine.journal.task_meta import ATTACHED, TASK
+from engine.journal.task_meta import ATTACHED, PARENT, TASK
 from engine.protocol.events import Activity
-
-PARENT: Final = "parent"
-"""The key in the journal's meta table of the run and the step that a run continues."""
 
 _LOSS: Final = "loss/total"
 _CURVE_ROWS: Final = 160
@@ -195,14 +191,14 @@ def _curve(connection: sqlite3.Connection) -> tuple[float | None, ...]:
 
 
 def points_of(values: Sequence[float], count: int) -> Iterable[float | None]:
-    """Yield at most `count` points for `values`, in four digits: the median of each of equal groups.
+    """Yield at most `count` points for `values`, in four digits: the (upper) median of each of equal groups.
 
     A group with a non-finite value gives `None`.
     """
     size = max(math.ceil(len(values) / count), 1)
     for start in range(0, len(values), size):
         group = values[start : start + size]
-        yield float(f"{statistics.median(group):.4g}") if all(map(math.isfinite, group)) else None
+        yield float(f"{sorted(group)[len(group) // 2]:.4g}") if all(map(math.isfinite, group)) else None
 
 
 def _names(text: str) -> list[str]:

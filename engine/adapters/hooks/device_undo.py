@@ -70,11 +70,6 @@ class DeviceUndo:
             counters = {key: _copied(value) for key, value in held.items() if not _is_on_device_of(parameter, value)}
             self._before.append(_Before(parameter, frozenset(held), counters))
 
-    @property
-    def is_begun(self) -> bool:
-        """Whether an update is guarded that `finish` has not seen."""
-        return self._finite is not None
-
     def finish(self) -> None:
         """Select, after the update, between its result and the values before it."""
         finite, self._finite = self._finite, None

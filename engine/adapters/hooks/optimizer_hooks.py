@@ -34,7 +34,7 @@ class Update:
 
     count: int = 0
     lr: float = 0.0
-    norms: list[Norms] = field(default_factory=lambda: [])
+    norms: tuple[Norms, ...] = ()
     bad: tuple[str, ...] = ()
     losses: list[float | Tensor] = field(default_factory=lambda: [])
     is_loss_bad: bool = False
@@ -116,17 +116,14 @@ class OptimizerHooks:
 
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
-        losses = self.update.losses
-        if len(losses) >= _MOST_LOSSES or self._is_removed:
-            return
         try:
-            kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
+            if len(self.update.losses) < _MOST_LOSSES and not self._is_removed:
+                kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
+                self.update.losses.append(kept)
+                if self.judges_losses:
+                    self._unjudged.append(kept)
         except Exception as error:
             self._give_up(error)
-            return
-        losses.append(kept)
-        if self.judges_losses:
-            self._unjudged.append(kept)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""
@@ -200,7 +197,8 @@ class OptimizerHooks:
             return
         try:
             is_skipped = watched.is_hidden
-            watched.restore()
+            if watched.is_changed:
+                watched.restore()
             watched.clip = NO_CLIP  # Lightning clips after the judgement: what it says must not reach the next step
             self._settle_buffers(is_skipped=is_skipped)
             self.update.count += 1
@@ -222,7 +220,8 @@ class OptimizerHooks:
         self._on_fault(error)
 
     def _prepare(self, watched: WatchedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        watched.restore()  # an exception in the last step may have prevented it
+        if watched.is_changed:  # an exception in the last step may have prevented it
+            watched.restore()
         self.in_step = True
         self.num_calls += 1
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
@@ -266,19 +265,19 @@ class OptimizerHooks:
         if not reader.is_on_host:
             losses, self._unjudged = self._unjudged, []
             norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
-            self.update.norms.append(norms)
+            self.update.norms += (norms,)
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
         norms = reader.read()
         clip, watched.clip = watched.clip, NO_CLIP
         divisor = watched.loss_scale()
-        if clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
+        if clip is not NO_CLIP and clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
             divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
         if divisor != 1.0:
             assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
-        self.update.norms.append(norms)
+        self.update.norms += (norms,)
         losses, self._unjudged = self._unjudged, []
         is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
         if norms.bad or is_loss_bad:

@@ -63,6 +63,8 @@ class WatchedOptimizer:
         self.reader = reader
         self.handles: Sequence[Any] = ()
         self.clip = NO_CLIP
+        self.is_changed = False
+        """Whether `restore` has something to do."""
         self._rates: list[Any] | None = None
         self._hidden: list[tuple[Tensor, Tensor | None]] | None = None
         self._groups: list[dict[str, Any]] = []
@@ -80,7 +82,7 @@ class WatchedOptimizer:
 
     def loss_scale(self) -> float:
         """Return the factor of the gradients under a GradScaler that leaves them to the fused kernel."""
-        scale = getattr(self.optimizer, "grad_scale", None)
+        scale = self.optimizer.__dict__.get("grad_scale")
         return float(scale) if scale is not None else 1.0
 
     def note_clip(self, total_norm: Tensor) -> None:
@@ -93,6 +95,7 @@ class WatchedOptimizer:
 
     def set_rates(self, rate: LearningRate) -> None:
         """Set each group's learning rate to the one in force."""
+        self.is_changed = True
         self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         for group in self.optimizer.param_groups:
             scheduled = group.get("lr")
@@ -103,6 +106,7 @@ class WatchedOptimizer:
 
     def hide_gradients(self) -> None:
         """Make the next update do nothing: no optimizer touches a parameter without a gradient."""
+        self.is_changed = True
         if self._hidden is None:
             self._hidden = [(p, p.grad) for p in self.reader.parameters]
             self._groups = [_without_parameters(group) for group in self.optimizer.param_groups]
@@ -118,6 +122,7 @@ class WatchedOptimizer:
     def back_up_if_it_searches(self) -> None:
         """Keep weights and state of an optimizer that evaluates its closure several times, such as LBFGS."""
         if isinstance(self.optimizer, torch.optim.LBFGS):
+            self.is_changed = True
             self.reader.refresh()
             self._backup = (
                 [p.detach().clone() for p in self.reader.parameters],
@@ -135,6 +140,7 @@ class WatchedOptimizer:
         scalars = [loss.to(total) if isinstance(loss, Tensor) else total.new_tensor(loss) for loss in losses]
         finite = torch.isfinite(torch.stack([total, *scalars])).all()
         scale = torch.clamp(total / clip, min=1.0) if math.isfinite(clip) else None
+        self.is_changed = True
         self._undo.guard(self.reader.parameters, finite, scale)
         return norms, finite
 
@@ -148,8 +154,8 @@ class WatchedOptimizer:
         if self._hidden is not None:
             self._restore_hidden()
         self._backup = None
-        if self._undo.is_begun:
-            self._undo.finish()
+        self._undo.finish()
+        self.is_changed = False
 
     def _restore_hidden(self) -> None:
         hidden, self._hidden = self._hidden or [], None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -199,14 +200,14 @@ class _Supervised:
 def reading_of(row: Mapping[str, Any]) -> StepReading:
     """Return the numbers of a step as they came from the program."""
     losses: list[float] = row["loss"] or []
-    norms = Norms((), [value**2 for value in row["norms"].values()], row["grad_norm"], (), list(row["norms"]))
+    norms = Norms((), [value**2 for value in row["norms"].values()], row["grad_norm"], (), _same(tuple(row["norms"])))
     bad = tuple(row["bad"])
     if row["finite"] is False and not bad:
         bad = tuple(part for part, value in row["norms"].items() if not math.isfinite(value))
     update = Update(
         count=1,
         lr=row["lr"],
-        norms=[norms],
+        norms=(norms,),
         bad=bad,
         is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
         scaler_skipped=row["scaler"],
@@ -217,6 +218,12 @@ def reading_of(row: Mapping[str, Any]) -> StepReading:
         seconds=max(row["seconds"], 1e-9),
         weight_norms=row["weight_norms"],
     )
+
+
+@lru_cache(maxsize=8)
+def _same(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one object for equal names: steps with the same parts are recorded together."""
+    return names
 
 
 def _end(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

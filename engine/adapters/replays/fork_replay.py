@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ from engine.protocol.codec import WireError, from_json, from_text, to_text
 _MOST_BATCHES: Final = 64
 _MOST_UNSEEN: Final = 15
 """Maximum number of steps in a row without a look at the generator, while it does not change."""
+_MOVED_ON: Final = (
+    "counters of the loop had moved on by then, so a fault that depends on one, or on a file, does not come again"
+)
 _SECONDS: Final = 60.0
 """Maximum duration of a repetition."""
 
@@ -135,7 +139,8 @@ class StepReplay:
         losses = [loss for loss in self._losses if isinstance(loss, Tensor)]
         terms = tuple(name for name, value in self._terms.items() if not is_finite(value))
         origin = self._tracer.origin_of([*self._terms.values(), *losses, *grads])
-        return fault_of(origin, terms)
+        fault = fault_of(origin, terms)
+        return fault if origin is not None else replace(fault, detail=f"{fault.detail}; {_MOVED_ON}")
 
 
 def fault_of(origin: Origin | None, terms: tuple[str, ...]) -> Fault:

@@ -61,7 +61,7 @@ class AttachedRun(AttachedRecords):
         self.is_over = False
         self.hands_over = False
         self.handed_over: list[HandedOver] = []
-        self.on_attention: Callable[[], None] | None = None
+        self.on_attention: Callable[[], None] = lambda: None
         self._config = config
         self._validator = validator
         self._attention = False
@@ -186,11 +186,10 @@ class AttachedRun(AttachedRecords):
         if self.is_over:
             return
         self.is_over = True
-        text = "".join(traceback.format_exception(error))
         with suppress(Exception):
             self.live.let_go()
         with suppress(Exception):
-            self.log.error("the cockpit has a fault and detaches itself; the training goes on\n%s", text)
+            self.log.error("the cockpit has a fault and detaches itself; the training goes on", exc_info=error)
             sentence = f"the cockpit detached itself after a fault of its own ({type(error).__name__}: {error})"
             self.recorder.record_event(AlertRaised("detached", sentence, "see console.log"))
             self.recorder.record_event(e.RunFinished("detached", time.perf_counter() - self._started))
@@ -204,10 +203,15 @@ class AttachedRun(AttachedRecords):
 
     # --- between two steps ----------------------------------------------------------------
 
-    def boundary(self) -> None:
-        """Carry out what was asked, and wait while the run is paused. Raises TrainingStopped if it is to end."""
-        if self._attention or self.interrupt.is_set():
-            self._attend()
+    def boundary(self) -> bool:
+        """Carry out what was asked, and wait while the run is paused. Return whether anything was asked.
+
+        Raises TrainingStopped if the run is to end.
+        """
+        if not (self._attention or self.interrupt.is_set()):
+            return False
+        self._attend()
+        return True
 
     @property
     def is_due(self) -> bool:
@@ -277,8 +281,7 @@ class AttachedRun(AttachedRecords):
                 if self._inbox.fetch() or self.commands.is_proposed:
                     self._attention = True
                     self._asked.set()
-                    if self.on_attention is not None:
-                        self.on_attention()
+                    self.on_attention()
                 if now >= due:
                     due = now + _UPKEEP_SECONDS
                     self._upkeep()

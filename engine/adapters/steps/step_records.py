@@ -11,7 +11,7 @@ import numpy as np
 from engine.adapters.hooks.gradient_reader import listed, part_norms
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of
-from engine.adapters.steps.step_table import in_tables, shape_of, table_of
+from engine.adapters.steps.step_table import in_tables, is_plain, table_of
 from engine.journal.transaction import StepPoints
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
 from engine.runtime.recorder import RunRecorder
@@ -43,10 +43,10 @@ class StepRecords:
             for together in in_tables(readings):
                 done += len(together)
                 is_last = is_newest and done == len(readings)
-                if shape_of(together[0]) is None:
-                    self._record_one(together[0], is_newest=is_last)
-                else:
+                if is_plain(together[0]):
                     self._record_table(together, is_newest=is_last)
+                else:
+                    self._record_one(together[0], is_newest=is_last)
 
     def _record_table(self, readings: Sequence[StepReading], *, is_newest: bool) -> None:
         """Record steps that counted. The state is measured at those at which something was found, and at the newest."""

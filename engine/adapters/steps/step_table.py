@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -25,31 +27,38 @@ Floats = NDArray[np.float64]
 def in_tables(readings: Sequence[StepReading]) -> Iterator[Sequence[StepReading]]:
     """Yield the readings in order: those together that belong in one table, and the others one by one."""
     together: list[StepReading] = []
-    shape: Hashable = None
+    was_plain = False
     for reading in readings:
-        found = shape_of(reading)
-        if together and (found is None or found != shape):
+        former, was_plain = was_plain, is_plain(reading)
+        if together and not (former and was_plain and _are_alike(together[-1], reading)):
             yield together
             together = []
         together.append(reading)
-        shape = found
     if together:
         yield together
 
 
-def shape_of(reading: StepReading) -> Hashable:
-    """Return what the readings of one table have in common; `None` for one that belongs in no table.
-
-    Tables hold steps that counted, with one update whose numbers are on the host.
-    """
+def is_plain(reading: StepReading) -> bool:
+    """Return whether the step counted, with one update whose numbers are on the host: tables hold such steps."""
     update = reading.update
     if len(update.norms) != 1 or update.finite is not None or update.is_skipped:
-        return None
-    norms = update.norms[0]
-    if not norms.squares or isinstance(norms.squares, Tensor):
-        return None
-    names = tuple(reading.losses), tuple(reading.logged), tuple(reading.weight_norms)
-    return names, id(norms.part_of), len(norms.squares), id(reading.terms), not reading.samples
+        return False
+    squares = update.norms[0].squares
+    return isinstance(squares, list) and bool(squares)
+
+
+def _are_alike(one: StepReading, other: StepReading) -> bool:
+    """Return whether two plain readings belong in one table."""
+    ours, others = one.update.norms[0], other.update.norms[0]
+    return (
+        ours.part_of is others.part_of
+        and one.terms is other.terms
+        and (not one.samples) is (not other.samples)
+        and len(ours.squares) == len(others.squares)
+        and (one.weight_norms is other.weight_norms or [*one.weight_norms] == [*other.weight_norms])
+        and (one.logged is other.logged or [*one.logged] == [*other.logged])
+        and [*one.losses] == [*other.losses]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ def table_of(readings: Sequence[StepReading], *, knows_data: bool) -> StepTable:
     """Return the table of readings of the same shape."""
     first = readings[0]
     columns: dict[str, Floats] = {}
-    rows = np.array([_numbers(reading) for reading in readings])
+    rows = _array([_numbers(reading) for reading in readings])
     end = len(first.losses)
     _add_losses(columns, first, rows[:, :end])
     for place, name in enumerate(first.logged, end):
@@ -111,12 +120,12 @@ def table_of(readings: Sequence[StepReading], *, knows_data: bool) -> StepTable:
     )
 
 
-def _numbers(reading: StepReading) -> list[float]:
+def _numbers(reading: StepReading) -> list[float | Tensor]:
     update = reading.update
     return [
-        *map(number_of, reading.losses.values()),
-        *map(number_of, reading.logged.values()),
-        update.grad_norm,
+        *reading.losses.values(),
+        *reading.logged.values(),
+        update.norms[0].total,
         update.lr,
         reading.samples,
         reading.seconds,
@@ -139,10 +148,24 @@ def _add_losses(columns: dict[str, Floats], first: StepReading, raw: Floats) -> 
 
 def _part_norms(part_of: Sequence[str], readings: Sequence[StepReading]) -> dict[str, Floats]:
     """Return the gradient norms of the parts."""
-    squares = np.array([reading.update.norms[0].squares for reading in readings])
-    places = {part: place for place, part in enumerate(dict.fromkeys(part_of))}
-    numbers = np.array([places[part] for part in part_of])
-    order = np.argsort(numbers, kind="stable")
-    starts = np.searchsorted(numbers[order], np.arange(len(places)))
+    squares = _array([list(reading.update.norms[0].squares) for reading in readings])
+    parts, order, starts = _layout(tuple(part_of))
     norms = np.sqrt(np.add.reduceat(squares[:, order], starts, axis=1))
-    return {f"grad_norm/{part}": norms[:, place] for part, place in places.items()}
+    return {f"grad_norm/{part}": norms[:, place] for place, part in enumerate(parts)}
+
+
+@lru_cache(maxsize=8)
+def _layout(part_of: tuple[str, ...]) -> tuple[Sequence[str], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the parts, an order of the parameters in which those of a part are neighbours, and where each begins."""
+    parts = list(dict.fromkeys(part_of))
+    numbers = np.array([parts.index(part) for part in part_of])
+    order = np.argsort(numbers, kind="stable")
+    return parts, order, np.searchsorted(numbers[order], np.arange(len(parts)))
+
+
+def _array(rows: Sequence[Sequence[float | Tensor]]) -> Floats:
+    """Return rows of numbers as an array."""
+    numbers = list(chain.from_iterable(rows))
+    if any(issubclass(kind, Tensor) for kind in set(map(type, numbers))):
+        numbers = list(map(number_of, numbers))
+    return np.array(numbers, np.float64).reshape(len(rows), -1)

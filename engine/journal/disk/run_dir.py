@@ -269,11 +269,19 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
             raise UserError(no_permission(candidate))
     if name and _is_dead(runs_dir / name):
         raise UserError(_cut_off(name))
-    renamed = [run for run in runs if name in read_labels(run).formerly]
-    if len(renamed) == 1:
-        return renamed[0]
+    if name and (renamed := renamed_run(runs_dir / name)) is not None:
+        return renamed
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
     raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
+
+
+def renamed_run(path: Path) -> Path | None:
+    """Return the directory of the run that was at `path` before it was renamed; `None` if there is not exactly one."""
+    try:
+        found = [run for run in list_runs(path.parent) if path.name in read_labels(run).formerly]
+    except UserError:
+        return None
+    return found[0] if len(found) == 1 else None
 
 
 def recorded_config(path: Path) -> Path:

@@ -32,6 +32,7 @@ from engine.runtime.start.bootstrap import initial_state
 from engine.runtime.start.open_run import open_data
 from engine.runtime.validator import validation_plan
 from engine.task import DataGoneError, load_task
+from engine.training.device import thread_count
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 
@@ -103,7 +104,6 @@ class Follower:
         self._give_evidence()
         state, train_state = self.state, self._train_state
         self._group.pulse.step = state.step
-        self._exchange.begin()
         drawn = self._drawn()
         ends_epoch = drawn is not None and drawn.ends_epoch
         if drawn is not None and not drawn.batches:
@@ -187,6 +187,13 @@ def _follow(group: RankGroup, launch: Launch, interrupt: Interrupt) -> int:
     interrupt.react_as(config.preemption.reactions())
     device = orders.device_of(hello["device"], launch)
     group.connect(device, config.distributed.timeout_seconds)
+    with thread_count(config.training.threads):
+        _train(group, config, device, interrupt)
+    return 0
+
+
+def _train(group: RankGroup, config: RunConfig, device: torch.device, interrupt: Interrupt) -> None:
+    """Open the data, build the network, and train until rank 0 ends the run."""
     task = load_task(config.task)
     torch.manual_seed(config.training.seed)
     splits = open_data(task, config, lambda _: None)
@@ -198,7 +205,6 @@ def _follow(group: RankGroup, launch: Launch, interrupt: Interrupt) -> int:
         follower.train()
     finally:
         state.close()
-    return 0
 
 
 def _config_of(hello: Message | Mapping[str, Any]) -> RunConfig:

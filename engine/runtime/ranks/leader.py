@@ -20,6 +20,7 @@ from torch import nn
 
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
+from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.host.launch import Launch
 from engine.protocol.events import Event
@@ -133,6 +134,8 @@ def leading(request: RunRequest, interrupt: Interrupt) -> Generator[Leader | Non
 def device_of(wanted: str, launch: Launch) -> torch.device:
     """Return this rank's device: the GPU of its number on this machine, or the CPU. Raises UserError."""
     device = choose_device(wanted)
+    if device.type == "mps":
+        raise UserError(f"--device {wanted}: several ranks cannot share an Apple GPU; use --device cpu")
     if device.type == "cuda":
         torch.cuda.set_device(launch.local_rank % torch.cuda.device_count())
     return device

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import main
-from cockpit.session.run_list.facts import PARENT
 from engine.journal.disk.labels import read_labels
 from engine.journal.disk.run_dir import find_run, lock_run
+from engine.journal.task_meta import PARENT, Parent
+from engine.protocol.codec import to_json
 from tests.many_runs import make_runs
 from tests.recorded_run import RecordedRun
 
@@ -48,10 +49,10 @@ def test_labels_are_written_and_listed(runs_dir: Path, capsys: pytest.CaptureFix
 def test_the_parent_of_a_branch_is_listed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RecordedRun(runs_dir / "branch")
     run.begin()
-    run.journal.set_meta(PARENT, {"run": "tiny-0000", "step": 20})
+    run.journal.set_meta(PARENT, to_json(Parent.at(runs_dir / "tiny-0000", 20, "x.pt", child=run.directory)))
     run.close()
     found = {status["run"]: status for status in json.loads(said(capsys, "--json"))}
-    assert found["branch"]["parent"] == {"run": "tiny-0000", "step": 20}
+    assert (found["branch"]["parent"]["run"], found["branch"]["parent"]["step"]) == ("tiny-0000", 20)
     assert "tiny-0000@20" in said(capsys, "--plain")
 
 
@@ -104,5 +105,5 @@ def test_an_action_that_does_not_exist_is_named_with_the_nearest(
     runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main.main(["runs", "remane", "a", "b"])
+        main.main(["runs", "renme", "a", "b"])
     assert ended.value.code == 2 and "did you mean 'rename'?" in capsys.readouterr().err

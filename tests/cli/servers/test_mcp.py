@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,10 @@ async def test_a_session_over_standard_input_and_output(steered: JournalWriter, 
 async def test_answers_are_bounded_and_mistakes_are_one_sentence(steered: JournalWriter, runs_dir: Path) -> None:
     async with mcp.Client(build_server(Caller(runs_dir, can_steer=False), "1")) as client:
         ask = asking(client)
+        steered.record_state(replace(STATE, checkpoints=tuple(f"step-{number}.pt" for number in range(130))))
+        steered.flush()
+        checkpoints = (await ask("status"))["checkpoints"]
+        assert (len(checkpoints), checkpoints[-1]) == (101, "left out 30 more")
         rows = await ask("metrics", keys=["loss/total", "grad_norm/total"], last=1000)
         assert len(rows["step"]) == 300 < MAX_NUMBERS
         assert rows["left_out"] == ""

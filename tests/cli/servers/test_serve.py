@@ -84,6 +84,22 @@ async def test_another_host_or_page_is_refused_with_the_cookie_too() -> None:
         assert (await get("/ws", Origin=f"http://127.0.0.1:{server.port}"))[0] == 400  # admitted, but no websocket
 
 
+async def test_a_screen_that_does_not_begin_and_a_message_of_another_page_close_the_connection() -> None:
+    for words, message in ((["false"], '["ping", 1]'), (["cat"], '{"no": "list"}'), (["cat"], "[]"), (["cat"], "{")):
+        server = ScreenServer(Site("127.0.0.1", 0, "a run", words), Gate())
+        runner = await server.start()
+        origin = f"http://127.0.0.1:{server.port}"
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
+            async with client.get(server.address) as response:
+                assert response.status == 200
+            async with client.ws_connect(f"{origin}/ws?width=x&height=-1", origin=origin) as socket:
+                await socket.send_str(message)
+                types = {message.type async for message in socket}
+                assert socket.closed
+                assert types <= {aiohttp.WSMsgType.TEXT}
+        await runner.cleanup()
+
+
 @pytest.mark.parametrize(
     ("host", "is_own"),
     [

@@ -14,6 +14,7 @@ from engine.journal.disk.manage import delete_run, rename_run
 from engine.journal.disk.run_dir import DELETED, LOCK_FILE, find_run, list_runs, lock_run, started_at
 from engine.journal.reader import JournalReader
 from engine.journal.store import JOURNAL_FILE
+from engine.journal.task_meta import Parent
 from tests.recorded_run import RecordedRun, record_run
 
 
@@ -37,6 +38,16 @@ def test_a_renamed_run_is_found_by_both_names(tmp_path: Path) -> None:
     assert read_labels(after).note == "keep me"
     assert read_labels(rename_run(after, "first")).formerly == ("größer 2",)
     assert find_run(tmp_path, "first") == before
+
+
+def test_a_branch_finds_its_parent_after_it_was_renamed(tmp_path: Path) -> None:
+    trunk, branch = recorded(tmp_path, "trunk"), recorded(tmp_path, "branch")
+    parent = Parent.at(trunk, 20, "step-00000020.pt", child=branch)
+    assert parent.path(branch) == trunk
+    renamed = rename_run(rename_run(trunk, "second"), "third")
+    assert parent.path(branch) == renamed
+    delete_run(renamed)
+    assert parent.path(branch) == trunk and not trunk.exists()
 
 
 def test_a_new_run_of_a_former_name_comes_before_the_renamed_one(tmp_path: Path) -> None:

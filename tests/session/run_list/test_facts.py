@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.commands.status import read_status
-from cockpit.session.run_list.facts import ALERTS, NO_CAUSES, PARENT, RunFacts, points_of, present_activity, read_facts
+from cockpit.session.run_list.facts import ALERTS, NO_CAUSES, RunFacts, points_of, present_activity, read_facts
 from cockpit.text.event_text import REGISTRY
 from engine.errors import UserError
 from engine.journal.sessions import WriterSession
 from engine.journal.store import JOURNAL_FILE
-from engine.journal.task_meta import ATTACHED, TASK, Attached
+from engine.journal.task_meta import ATTACHED, PARENT, TASK, Attached
 from engine.protocol import events as e
 from engine.protocol.codec import to_json
 from engine.protocol.events import Activity

@@ -32,6 +32,12 @@ from engine.protocol.wire import EVENT_KINDS, kind_of
 MAX_NUMBERS: Final = 4_000
 """Maximum count of values in one answer of `metrics`, whatever its number of rows."""
 
+MAX_ITEMS: Final = 100
+"""Maximum length of a list in a status, such as that of the excluded samples."""
+
+MAX_METRICS: Final = 300
+"""Maximum count of metrics in an overview."""
+
 _IN_LIST: Final = ("run", "state", "reason", "alive", "step", "total_steps", "phase", "best_score", "alerts", "started")
 
 
@@ -51,8 +57,14 @@ def _in_short(path: Path) -> dict[str, Json]:
 
 
 def status_of(arguments: StatusArguments, caller: Caller) -> dict[str, Json]:
-    """Return what `status --json` prints."""
-    return read_status(caller.find(arguments.run))
+    """Return what `status --json` prints, with long lists cut off."""
+    return {key: _shortened(value) for key, value in read_status(caller.find(arguments.run)).items()}
+
+
+def _shortened(value: Json) -> Json:
+    if not isinstance(value, list) or len(value) <= MAX_ITEMS:
+        return value
+    return [*value[:MAX_ITEMS], f"left out {len(value) - MAX_ITEMS} more"]
 
 
 def metrics_of(arguments: MetricsArguments, caller: Caller) -> dict[str, Json]:
@@ -61,12 +73,14 @@ def metrics_of(arguments: MetricsArguments, caller: Caller) -> dict[str, Json]:
     with closing(JournalReader(path)) as reader:
         known = reader.metric_names()
         if arguments.keys is None:
-            series = reader.series(known)
+            series = reader.series(known[:MAX_METRICS])
             overview: dict[str, Json] = {
                 key: _overview(series.steps[present], series.values[key][present])
                 for key, present in series.present.items()
             }
-            return {"run": path.name, "overview": overview}
+            left_out = len(known) - len(overview)
+            text = f"left out {left_out} metrics: {', '.join(known[MAX_METRICS:][:MAX_ITEMS])}" if left_out else ""
+            return {"run": path.name, "overview": overview, "left_out": text}
         keys = tuple(dict.fromkeys(known_keys(arguments.keys, known, path.name)))
         series = reader.series(keys, first=None if arguments.since is None else arguments.since + 1)
     most = max(min(arguments.last, MAX_NUMBERS // len(keys)), 1)

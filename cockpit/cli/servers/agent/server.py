@@ -28,6 +28,9 @@ from engine.protocol.codec import Json
 MAX_CHARACTERS: Final = 100_000
 """Maximum length of an answer, which a model has to read."""
 
+MAX_CALLS: Final = 16
+"""Calls at the same time; most of them wait."""
+
 _MANUAL: Final = "manual://"
 _LONGEST_ACTOR: Final = 60
 _LOG: Final = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ async def _serve(server: Server[Any]) -> None:
 def build_server(caller: Caller, version: str) -> Server[Any]:
     """Return the server; `caller` says which runs it sees and whether it may steer them."""
     tools = {tool.name: tool for tool in TOOLS}
-    running = anyio.Semaphore(4)
+    running = anyio.Semaphore(MAX_CALLS)
 
     async def list_tools(context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(tool, can_steer=caller.can_steer) for tool in TOOLS])

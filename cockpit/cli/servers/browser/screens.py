@@ -39,20 +39,27 @@ class ScreenProcess(AppService):
         self._stdin = process.stdin
         return process
 
+    async def run(self) -> None:
+        """Pass on packets until the screen ends, then close the connection, also if the screen did not begin."""
+        with suppress(asyncio.CancelledError):  # of a process that ends at its start, by an inner task
+            await super().run()
+        await self.remote_close()
+
     async def set_terminal_size(self, width: int, height: int) -> None:
         """Resize the screen, within bounds."""
         await super().set_terminal_size(*(min(max(int(size), _LEAST), _MOST) for size in (width, height)))
 
     async def stop(self) -> None:
         """Ask the screen to end, and kill it if it does not."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(super().stop(), SECONDS_TO_STOP)
         process = self._process
-        if process is None:
+        if process is None or process.returncode is not None:
             return
+        await self.send_meta({"type": "quit"})
+        self.stdin.close()  # which ends a screen that does not read any more
         try:
             await asyncio.wait_for(process.wait(), SECONDS_TO_STOP)
         except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await super().stop()

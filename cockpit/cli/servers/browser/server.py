@@ -6,7 +6,6 @@ import asyncio
 import errno
 import json
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from textual_serve.server import Server
 from cockpit.cli.servers.browser.gate import Gate, is_own_host, is_own_origin
 from cockpit.cli.servers.browser.screens import ScreenProcess
 from engine.errors import UserError
+from engine.host.start_signals import heeded_signals
 
 MAX_SCREENS: Final = 8
 """Screens at the same time; each is a process."""
@@ -31,6 +31,9 @@ _POLICY: Final = (
 """What the page may load: only from this server. textual-serve's page asks a server of Google for a font."""
 
 _FORBIDDEN: Final = "403: open the address that `main.py serve` printed; it works once, in one browser.\n"
+
+_BROKEN: Final = (AssertionError, AttributeError, ConnectionError, LookupError, OverflowError, TypeError, ValueError)
+"""Errors of a connection that broke, or whose messages are not those of the page."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -136,8 +139,8 @@ class ScreenServer(Server):
         try:
             await screen.start(_size(request, "width", 80), _size(request, "height", 24))
             await self._process_messages(socket, screen)
-        except (ConnectionError, ValueError, TypeError, LookupError, AssertionError) as error:
-            _LOG.warning("a connection was closed: %r", error)  # it broke, or its messages are not the page's
+        except _BROKEN as error:
+            _LOG.warning("a connection was closed: %r", error)
         finally:
             await screen.stop()
             self._sockets.discard(socket)
@@ -159,7 +162,7 @@ def serve(server: ScreenServer, announce: Callable[[str], None]) -> None:
 async def _serve(server: ScreenServer, announce: Callable[[str], None]) -> None:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in heeded_signals():
         loop.add_signal_handler(number, over.set)
     runner = await server.start()
     try:
