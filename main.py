@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
+    from engine.outputs.profile_report import ProfileReport, ProfileRequest
     from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
     from engine.protocol.script import ScriptedCommand
     from engine.runtime.start.bootstrap import RunRequest
@@ -70,9 +71,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
-        if arguments.command in ("diagnose", "redrive"):
+        if arguments.command in (again := {"diagnose": diagnose, "redrive": redrive, "profile": profile}):
             unwind_on_signals()
-            return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
+            return again[arguments.command](arguments)
         if arguments.command in ("attach", "compare"):
             return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
         if arguments.command == "runs" and wants_screen(arguments):
@@ -405,6 +406,18 @@ def redrive(arguments: Namespace) -> int:
             return drive_again(request, interrupt)
 
     return run_redrive(arguments, drive)
+
+
+def profile(arguments: Namespace) -> int:
+    """Profile steps of a run. Torch is imported after the run is found."""
+    from cockpit.cli.commands.profiling.profile import run_profile  # noqa: PLC0415
+
+    def measure(request: ProfileRequest) -> ProfileReport:
+        from engine.forensics.profile import profile as run_steps  # noqa: PLC0415
+
+        return run_steps(request)
+
+    return run_profile(arguments, measure)
 
 
 def diagnose(arguments: Namespace) -> int:

@@ -53,6 +53,12 @@ what the program prints goes to console.log in the run's directory. Its own opti
   main.py run -- torchrun --nproc-per-node 2 train.py
 """
 
+_PROFILE_EXAMPLES: Final = """
+examples:
+  main.py profile latest
+  main.py profile my-run --steps 50 --device cpu --output my-trace.json
+"""
+
 _SEND_EXAMPLES: Final = """
 exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong command, or the run is not running; 3 no outcome in time
 examples:
@@ -93,6 +99,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_readers(commands)
     _add_diagnose(commands)
+    _add_profile(commands)
     _add_redrive(commands)
     _add_send(commands)
     _add_wait(commands)
@@ -346,6 +353,15 @@ def _add_diagnose(commands: Any) -> None:
     diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each component off in turn")
     diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: number of steps (20)")
     diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: its start (last-good.pt)")
+
+
+def _add_profile(commands: Any) -> None:
+    profile = _reader(commands, "profile", "profile some steps from a checkpoint: torch's table, and a trace file")
+    profile.epilog = _examples(_PROFILE_EXAMPLES)
+    profile.add_argument("--steps", type=_some, default=20, metavar="N", help="number of steps (20)")
+    profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
+    profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
+    profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
 
 
 def _add_redrive(commands: Any) -> None:

@@ -55,6 +55,15 @@ def refuse_diagnose(run_dir: Path) -> None:
         )
 
 
+def refuse_profile(run_dir: Path) -> None:
+    """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
+    if (attached := _attached(run_dir)) is not None:
+        raise UserError(
+            f"profile repeats steps of tasks, and {run_dir.name} was trained by {attached.program}: use torch.profiler "
+            "in that program"
+        )
+
+
 def _attached(run_dir: Path) -> Attached | None:
     """Return the program of an attached run; `None` for a run of a task, or without a journal that can be read.
 

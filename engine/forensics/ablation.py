@@ -42,8 +42,8 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
     checkpoint.
     """
     started = time.perf_counter()
-    config = _alone(read_resolved(request.run_dir / CONFIG_FILE))
-    payload, name = _start(request.run_dir / CHECKPOINTS, request.checkpoint, config)
+    config = without_workers(read_resolved(request.run_dir / CONFIG_FILE))
+    payload, name = start_of(request.run_dir / CHECKPOINTS, request.checkpoint, config)
     task, device = load_task(config.task), choose_device(request.device)
     state = state_from_text(payload["state"], task.spec)
     with kept_random_state(device):
@@ -58,7 +58,7 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
     return Ablation(name, int(payload["step"]), control, variants, blamed, words, time.perf_counter() - started)
 
 
-def _start(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, Any], str]:
+def start_of(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, Any], str]:
     """Return the requested checkpoint and its name; by default the last good one, else the newest intact one."""
     known = [path.name for path in list_checkpoints(directory)]
     if wanted and (Path(wanted).name != wanted or not (directory / wanted).is_file()):
@@ -73,7 +73,7 @@ def _start(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, A
         raise UserError(f"{error}; give another one with --checkpoint") from error
 
 
-def _alone(config: RunConfig) -> RunConfig:
+def without_workers(config: RunConfig) -> RunConfig:
     """Return the configuration without data workers: starting them is too slow for a few steps. Batches are equal."""
     return config.model_copy(update={"data": config.data.model_copy(update={"num_workers": 0})})
 

@@ -21,12 +21,14 @@ MAKERS: Final = {
     "engine/adapters/programs/program.py": {"RunState"},
     "engine/adapters/run/attached_records.py": {"with_decided"},
     "engine/forensics/ablation.py": {"with_measured"},
+    "engine/forensics/profile.py": {"with_measured"},
     "engine/adapters/trainers/training.py": {"RunState", "with_decided", "with_measured"},
     "cockpit/session/state_decoder.py": {"replace"},
     "cockpit/cli/commands/status.py": {"RunState"},
 }
 """How each module may make a state: `state`, `wire` and the decoder for others, the start of a run for its first one,
-an ablation, a rank without a journal, and the status of a run without one for a state that is recorded nowhere."""
+an ablation, a profile, a rank without a journal, and the status of a run without one for a state that is recorded
+nowhere."""
 
 RETURN_STATES: Final = {"state_from_text", "state_from_json", "initial_state", "evolve", "with_decided"}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cockpit.cli.commands.status import read_status
+from cockpit.console import step_time_text
 from cockpit.console.summary import read_outcome, summary_lines
 from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
@@ -61,3 +62,11 @@ def test_the_status_and_the_summary_tell_the_division_and_the_verdict(run: Path)
     lines = [line.plain.strip() for line in summary_lines(outcome)]
     assert status["step_time_verdict"] in lines
     assert any(" a step: " in line and "forward" in line for line in lines)
+
+
+def test_a_verdict_knows_the_settings_of_the_newest_session(run: Path) -> None:
+    with closing(JournalReader(run)) as reader:
+        found = step_time_text._settings(reader.meta("sessions"))
+    assert (found.num_workers, found.checkpoint_steps, found.validation_epochs) == (0, 3, 1)
+    assert not found.is_compiled and found.cores >= 1
+    assert step_time_text._settings(None).checkpoint_steps == 0
