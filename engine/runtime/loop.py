@@ -10,7 +10,7 @@ from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.commands.command_processor import CommandProcessor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper

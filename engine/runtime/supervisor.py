@@ -10,7 +10,7 @@ from engine.protocol.commands import AUTOPILOT, GUARDIAN, Command, Request
 from engine.protocol.events import AlertRaised, AutopilotDecided, ProbationEnded
 from engine.protocol.state import RunState
 from engine.protocol.wire import op_of
-from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.commands.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.alerts.rules import RuleFired
 from engine.supervision.autopilot import choose, note_failure, take_note

@@ -14,7 +14,7 @@ from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.outputs.preview_file import Preview, preview_path, preview_steps, read_previews, sample_ious
 from engine.outputs.preview_writer import KEPT_VALIDATIONS, PreviewWriter, write_previews
-from engine.runtime.command_processor import Interrupt
+from engine.runtime.commands.command_processor import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.previews import region_preview

@@ -22,7 +22,7 @@ from engine.protocol.events import Event
 from engine.protocol.state import Limits, with_decided
 from engine.protocol.task_spec import TaskSpec
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import HandedOver
+from engine.runtime.commands.command_processor import HandedOver
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
 

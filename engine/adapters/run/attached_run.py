@@ -28,7 +28,7 @@ from engine.protocol import events as e
 from engine.protocol.events import Activity, AlertRaised
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import CommandProcessor, HandedOver, RequestQueue
+from engine.runtime.commands.command_processor import CommandProcessor, HandedOver, RequestQueue
 from engine.runtime.supervisor import Supervisor
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory

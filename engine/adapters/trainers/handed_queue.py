@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.adapters.run.attached_run import AttachedRun
 from engine.protocol.events import Event
-from engine.runtime.command_processor import HandedOver
+from engine.runtime.commands.command_processor import HandedOver
 
 
 class HandedQueue:

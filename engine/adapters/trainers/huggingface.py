@@ -26,7 +26,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.task_spec import Unsupported
-from engine.runtime.command_processor import HandedOver
+from engine.runtime.commands.command_processor import HandedOver
 
 _OURS: Final = ("loss", "grad_norm", "learning_rate", "epoch", "step", "total_flos")
 """Numbers of the trainer's log that the cockpit measures itself, at each step and without a filter."""

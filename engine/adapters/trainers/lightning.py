@@ -29,7 +29,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.task_spec import Unsupported
-from engine.runtime.command_processor import HandedOver
+from engine.runtime.commands.command_processor import HandedOver
 
 _PACKAGES: Final = ("lightning.pytorch.callbacks", "pytorch_lightning.callbacks")
 _VALIDATION: Final = ("val_", "val/", "valid_", "valid/", "validation_", "validation/")

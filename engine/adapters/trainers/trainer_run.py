@@ -34,7 +34,7 @@ from engine.adapters.trainers.training import RunOptions, TrainerTraining, opene
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
-from engine.runtime.command_processor import HandedOver
+from engine.runtime.commands.command_processor import HandedOver
 
 P = ParamSpec("P")
 CarryOut = Callable[[HandedOver], str]

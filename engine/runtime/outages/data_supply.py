@@ -9,7 +9,7 @@ from engine.config.tree import DataConfig
 from engine.errors import UserError
 from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.commands.command_processor import CommandProcessor
 from engine.runtime.recorder import RunRecorder
 from engine.task import DataGoneError
 

@@ -14,7 +14,7 @@ from engine.host.interrupt import Interrupt
 from engine.protocol.events import SampleRejected
 from engine.protocol.wire import event_from_text
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.commands.command_processor import CommandProcessor
 from engine.runtime.loop import Loop
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.ranks.exchange import WORD

@@ -19,7 +19,7 @@ from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.command_processor import CommandProcessor, RequestQueue
+from engine.runtime.commands.command_processor import CommandProcessor, RequestQueue
 from engine.runtime.loop import Loop
 from engine.runtime.ranks.leader import Leader, LeaderState
 from engine.runtime.ranks.leader_loop import LeaderLoop

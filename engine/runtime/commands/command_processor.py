@@ -16,7 +16,7 @@ from engine.protocol.events import Event
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import refusal_of
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.event_effects import ReplayQueue, carry_out, follow_up
+from engine.runtime.commands.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
