@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cockpit.cli.parser import Parser, first_word
+from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting, time_text
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
-from engine.host.time_limit import parse_seconds
 from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 DEFAULT_RUNS_DIR: Final = Path("runs")
-_MOST: Final = 2**53
-"""The largest number of steps or samples: above it, floats are not exact."""
-_SHOWN: Final = 40
-"""Maximum characters of a wrong value in its error message."""
 
 _EXAMPLES: Final = """
 without a command, train:
@@ -171,12 +165,12 @@ def _add_what_to_train(parser: Parser) -> None:
         help="train your own network: the task class in that file; without --config its own defaults apply",
     )
     group.add_argument("--data", default="", metavar="DIR", help="the data set (the task's built-in data)")
-    group.add_argument("--epochs", type=_count, metavar="N", help="passes over the training split")
-    group.add_argument("--max-steps", type=_count, metavar="N", help="end after N steps, even if --epochs allows more")
-    group.add_argument("--batch-size", "--batch_size", type=_count, metavar="N", help="samples per batch")
-    group.add_argument("--seed", type=_count, metavar="N", help="seed of all random generators")
+    group.add_argument("--epochs", type=count, metavar="N", help="passes over the training split")
+    group.add_argument("--max-steps", type=count, metavar="N", help="end after N steps, even if --epochs allows more")
+    group.add_argument("--batch-size", "--batch_size", type=count, metavar="N", help="samples per batch")
+    group.add_argument("--seed", type=count, metavar="N", help="seed of all random generators")
     group.add_argument(
-        "--set", dest="settings", action="append", default=[], type=_setting, metavar="KEY=VALUE",
+        "--set", dest="settings", action="append", default=[], type=setting, metavar="KEY=VALUE",
         help="set any key of the config; may be repeated, overrides all other options",
     )  # fmt: skip
 
@@ -233,7 +227,7 @@ def _add_compare(commands: Any) -> None:
     about = "lay the curves of several runs over each other, with their differences and interventions"
     compare = _parser(commands, "compare", about)
     compare.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more: names, paths, or latest")
-    compare.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
+    compare.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
     axes = ("step", "epoch", "samples", "time")
     compare.add_argument("--x", choices=axes, default="step", help="the horizontal axis (step)")
     compare.add_argument("--json", action="store_true", help="one JSON object instead of the screen or the text")
@@ -251,7 +245,7 @@ def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None: 
 
 def _add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
     about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
-    parser.add_argument("--time-limit", type=_time, default="", metavar="TIME", help=about)
+    parser.add_argument("--time-limit", type=time_text, default="", metavar="TIME", help=about)
 
 
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
@@ -261,11 +255,11 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     status = _reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")
     metrics = _reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")
-    metrics.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
-    metrics.add_argument("--around", type=_count, metavar="STEP", help="only the steps around STEP")
-    metrics.add_argument("--window", type=_count, default=10, metavar="N", help="N steps on each side of STEP (10)")
+    metrics.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
+    metrics.add_argument("--around", type=count, metavar="STEP", help="only the steps around STEP")
+    metrics.add_argument("--window", type=count, default=10, metavar="N", help="N steps on each side of STEP (10)")
     metrics.add_argument("--follow", action="store_true", help="print each new step and validation until the run ends")
-    metrics.add_argument("--tail", type=_count, metavar="N", help="with --follow: begin with the newest N steps (all)")
+    metrics.add_argument("--tail", type=count, metavar="N", help="with --follow: begin with the newest N steps (all)")
     _add_idle_timeout(metrics)
     form = metrics.add_mutually_exclusive_group()
     form.add_argument(
@@ -275,13 +269,13 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     )
     form.add_argument("--csv", action="store_true", help="one row per step, an absent value is empty")
     events = _reader(commands, "events", "print a run's interventions, validations, checkpoints and alerts")
-    events.add_argument("--kind", type=_keys, metavar="A,B", help="these kinds only, such as alert_raised,lr_scaled")
-    events.add_argument("--tail", type=_some, metavar="N", help="only the newest N")
+    events.add_argument("--kind", type=key_list, metavar="A,B", help="these kinds only, such as alert_raised,lr_scaled")
+    events.add_argument("--tail", type=positive_count, metavar="N", help="only the newest N")
     events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
     _add_idle_timeout(events)
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
-    plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
+    plot.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only")
     plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
     plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
     _add_runs(commands)
@@ -318,7 +312,7 @@ def _run_action(actions: Any, name: str, summary: str) -> Parser:
 
 def _add_idle_timeout(parser: Parser) -> None:
     about = "with --follow: end after so many seconds without news, with exit code 3"
-    parser.add_argument("--idle-timeout", type=_number, metavar="SECONDS", help=about)
+    parser.add_argument("--idle-timeout", type=real_number, metavar="SECONDS", help=about)
 
 
 def _add_wait(commands: Any) -> None:
@@ -328,7 +322,7 @@ def _add_wait(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("--until", required=True, metavar="CONDITION", help="comparisons, and, or, not, parentheses")
-    parser.add_argument("--timeout", type=_number, metavar="SECONDS", help="how long to wait (until the run ends)")
+    parser.add_argument("--timeout", type=real_number, metavar="SECONDS", help="how long to wait (until the run ends)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     _add_runs_dir(parser, argparse.SUPPRESS)
 
@@ -347,18 +341,20 @@ def _reader(commands: Any, name: str, summary: str) -> Parser:
 
 def _add_diagnose(commands: Any) -> None:
     diagnose = _reader(commands, "diagnose", "name the operation that broke a step, or with --ablate the component")
-    diagnose.add_argument("--step", type=_count, metavar="N", help="diagnose step N (the newest recorded fault)")
+    diagnose.add_argument("--step", type=count, metavar="N", help="diagnose step N (the newest recorded fault)")
     diagnose.add_argument("--json", action="store_true", help="one JSON object")
     diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each component off in turn")
-    diagnose.add_argument("--steps", type=_some, default=20, metavar="K", help="with --ablate: number of steps (20)")
+    diagnose.add_argument(
+        "--steps", type=positive_count, default=20, metavar="K", help="with --ablate: number of steps (20)"
+    )
     diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: its start (last-good.pt)")
 
 
 def _add_profile(commands: Any) -> None:
     profile = _reader(commands, "profile", "profile some steps from a checkpoint: torch's table, and a trace file")
     profile.epilog = _examples(_PROFILE_EXAMPLES)
-    profile.add_argument("--steps", type=_some, default=20, metavar="N", help="number of steps (20)")
+    profile.add_argument("--steps", type=positive_count, default=20, metavar="N", help="number of steps (20)")
     profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
     profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
@@ -381,7 +377,9 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
-    parser.add_argument("--timeout", type=_number, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
+    parser.add_argument(
+        "--timeout", type=real_number, default=60.0, metavar="SECONDS", help="how long --wait waits (60)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only print the predicted outcome")
     parser.add_argument("--force", action="store_true", help="with promote: despite a failed check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
@@ -415,49 +413,3 @@ def _add_servers(commands: Any) -> None:
     add_mcp_options(mcp)
     _add_runs_dir(mcp, argparse.SUPPRESS)
     add_serve_options(_reader(commands, "serve", "show the screen on a run in a browser of this machine"))
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a whole number") from None
-    if abs(count) > _MOST:
-        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is too large a number: at most {_MOST}")
-    return count
-
-
-def _some(text: str) -> int:
-    count = _count(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
-    return count
-
-
-def _setting(text: str) -> str:
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} has no value; write KEY=VALUE, like training.epochs=5")
-    return text
-
-
-def _keys(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
-
-
-def _time(text: str) -> str:
-    if text and text.strip().lower() != "none":  # argparse converts the default as well
-        try:
-            parse_seconds(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a number")
-    return value

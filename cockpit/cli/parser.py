@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from engine.errors import did_you_mean
+from engine.host.time_limit import parse_seconds
+
+_MOST: Final = 2**53
+"""The largest number of steps or samples: above it, floats are not exact."""
+_SHOWN: Final = 40
+"""Maximum characters of a wrong value in its error message."""
 
 # The signatures of argparse do not type parsed values and keyword arguments: hence Any.
 
@@ -67,3 +74,55 @@ def _with_nearest(message: str) -> str:
     if what.startswith("-"):
         return f"{what} cannot be {word!r}: there are {', '.join(choices)}"
     return f"there is no {what.lower()} {word!r}: {did_you_mean(word, choices)}"
+
+
+def count(text: str) -> int:
+    """Return a whole number. Raises ArgumentTypeError for anything else, or if it is too large."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a whole number") from None
+    if abs(number) > _MOST:
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is too large a number: at most {_MOST}")
+    return number
+
+
+def positive_count(text: str) -> int:
+    """Return a whole number of at least 1. Raises ArgumentTypeError."""
+    number = count(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
+    return number
+
+
+def setting(text: str) -> str:
+    """Return a text of the form KEY=VALUE. Raises ArgumentTypeError."""
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} has no value; write KEY=VALUE, like training.epochs=5")
+    return text
+
+
+def key_list(text: str) -> tuple[str, ...]:
+    """Return the names that are separated by commas, each once."""
+    return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+
+
+def time_text(text: str) -> str:
+    """Return a time limit as it was given. Raises ArgumentTypeError for anything else than a time or "none"."""
+    if text and text.strip().lower() != "none":  # argparse converts the default as well
+        try:
+            parse_seconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def real_number(text: str) -> float:
+    """Return a number. Raises ArgumentTypeError for anything else, NaN included."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a number")
+    return value

@@ -28,6 +28,7 @@ from tests.faulty import entries
 from tests.small import small_config
 
 PLAIN = ["--no-ui", "--quiet", "--device", "cpu"]
+CLOCKED = (*BY_THE_CLOCK, "system/", "time/")
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -37,7 +38,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 def series_of(directory: Path, first: int) -> dict[str, list[bytes]]:
     """Every metric that does not depend on the clock, from a step on, bit by bit."""
     with closing(JournalReader(directory)) as reader:
-        names = [name for name in reader.metric_names() if name not in BY_THE_CLOCK and not name.startswith("system/")]
+        names = [name for name in reader.metric_names() if not name.startswith(CLOCKED)]
         series = reader.series(names, first=first)
     return {
         name: [np.float32(value).tobytes() for value in series.values[name][series.present[name]]] for name in names
