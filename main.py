@@ -19,21 +19,28 @@ if __name__ == "__main__":  # before the slow imports
     if wants_job(sys.argv[1:]):
         begin_job()
 
-import gc
+import os
 from argparse import Namespace
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cockpit.app.screen_commands.attach import attach
+from cockpit.app.screen_commands.comparison import run_comparison
+from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
 from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
-from cockpit.cli.options import TrainOptions, data_named, overrides, train_options
-from cockpit.terminal.terminal import Terminal, why_no_screen
+from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
+from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.host.background import BackgroundRun, Ended
+from engine.host.imports import enough_memory, imports_only
 from engine.host.interrupt import Interrupt, signals_to
+from engine.host.launch import Launch, torchrun_launch
+from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -41,13 +48,14 @@ from engine.journal.disk.run_dir import (
     create_run,
     discard_run,
     find_run,
-    has_journal,
     recorded_config,
 )
 from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
+from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
+    from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
     from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
@@ -60,22 +68,25 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
-    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n.
+    0 for success, 1 for a fault or a diverged run, 2 for a user mistake, 128 + n after signal n, and 85, or what the
+    configuration says, if a scheduler's signal or the time limit ended an incomplete run.
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
         if arguments.command in ("diagnose", "redrive"):
             unwind_on_signals()
             return diagnose(arguments) if arguments.command == "diagnose" else redrive(arguments)
-        if arguments.command == "attach":
-            return attach(arguments)
+        if arguments.command in ("attach", "compare"):
+            return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
+        if arguments.command == "runs" and wants_screen(arguments):
+            return list_on_screen(arguments)
         if arguments.command == "run":
-            with _enough_memory():
+            with enough_memory():
                 return run_program(arguments)
-        if arguments.command:
+        if arguments.command and arguments.command != "branch":
             return run_subcommand(arguments)
-        with _enough_memory():
-            return train(train_options(arguments))
+        with enough_memory():
+            return train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2
@@ -91,59 +102,66 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def train(options: TrainOptions) -> int:
     """Train on a screen or with reports on the console. Raises UserError if training cannot start."""
+    launch = torchrun_launch()
+    if former := run_of_job(options.runs_dir, launch):
+        complain(f"started again: resuming {former.name}")
+        options = resuming(options, former)
+    if launch is not None and launch.world > 1:
+        return _train_together(options, launch)
+    baseline = baseline_of(options.runs_dir, options.baseline)
     reason = "" if options.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
-    return _train_headless(options) if options.no_ui or reason else _train_on_screen(options)
+    return _train_headless(options, launch) if options.no_ui or reason else _train_on_screen(options, baseline)
 
 
-@contextmanager
-def _imports_only() -> Generator[None]:
-    """Keep garbage collection off: scanning the objects of imports, which stay alive, takes a third of their time.
+def _train_together(options: TrainOptions, launch: Launch) -> int:
+    """Train as one of several ranks: rank 0 has the run's directory and the console, the others have neither."""
+    if not options.no_ui:
+        raise UserError(f"{launch.world} ranks have no screen: add --no-ui, and open `{program_name()} attach RUN`")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each lost connection is a page of frames
+    if launch.rank == 0:
+        return _train_headless(options, launch)
+    with signals_to(interrupt := Interrupt(), keep_running=options.keep_running):
+        from engine.runtime.ranks.follower import follow  # noqa: PLC0415
 
-    Later collections pass over them too.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_on:
-            gc.enable()
+        return follow(launch, interrupt)
 
 
-@contextmanager
-def _enough_memory() -> Generator[None]:
-    """Raise UserError where the memory is not even enough to load the packages."""
-    try:
-        yield
-    except (ImportError, MemoryError) as error:
-        if isinstance(error, ImportError) and "map segment" not in str(error):
-            raise
-        raise UserError(
-            "the memory is not enough to start: end other programs, or raise the limit (ulimit -v)"
-        ) from error
+def _options(arguments: Namespace) -> TrainOptions:
+    """Return the options of a training, or of a branch, whose beginning is announced. Raises UserError."""
+    if arguments.command != "branch":
+        return train_options(arguments)
+    from cockpit.cli.commands.comparing.branch import branch_options  # noqa: PLC0415 - a branch alone needs numpy
+
+    return branch_options(arguments)
 
 
-def _train_headless(options: TrainOptions) -> int:
+def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    name = _config_name(options, resumed) or ("" if options.task else _default_config())
-    config = _load(options, resumed, name)
+    basis = options.branch.run_dir if options.branch else resumed
+    name = _config_name(options, basis) or ("" if options.task else _default_config())
+    config = _load(options, basis, name)
     check_data(config.data.path)
     check_weights(options.init_from)
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=options.keep_running):
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
+    heeded = signals_to(interrupt, keep_running=options.keep_running)
+    with heeded, notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
             reporter.start()
-            code = _run(lambda _: _request(options, directory, config, script, name), name, interrupt)
+            request = replace(_request(options, directory, config, script, name), launch=launch)
+            code = _run(lambda _: request, name, interrupt)
             is_final = True
         except UserError:
             discard_run(directory)
@@ -156,36 +174,40 @@ def _train_headless(options: TrainOptions) -> int:
     return code or interrupt.exit_code()
 
 
-def _train_on_screen(options: TrainOptions) -> int:
+def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     """Train with the screen open.
 
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
     job = begin_job()
-    with _imports_only():
+    with imports_only():
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
+        from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
         from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
     settings = load_settings(settings_file())
     script = _script(options)
     resumed = _resumed(options)
-    named = _config_name(options, resumed)
+    basis = options.branch.run_dir if options.branch else resumed
+    named = _config_name(options, basis)
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
-    interrupt = Interrupt()
+    interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
-        config = _load(options, resumed, name)
+        config = _load(options, basis, name)
         check_data(config.data.path)
         return _request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
-    with signals_to(interrupt):
+    with signals_to(interrupt), notifying((*options.notify, *settings.notify)) as tell:
         directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        tell(directory, bool(resumed))
         try:
-            ending = run_on_screen(directory, training, settings, job, keep_running=options.keep_running)
+            keep = options.keep_running
+            ending = run_on_screen(directory, training, settings, job, keep_running=keep, baseline=baseline)
         except UserError:
             discard_run(directory)
             raise
@@ -204,19 +226,24 @@ def run_program(arguments: Namespace) -> int:
 
     Raises UserError if there is no such program.
     """
+    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
+    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
     from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
 
+    settings = load_settings(settings_file())
     command = command_of(arguments.program)
     reason = "" if arguments.no_ui else why_no_screen()
     if reason:
         complain(f"{reason}: continuing as with --no-ui")
     job = None if arguments.no_ui or reason else begin_job()
-    interrupt = Interrupt()
-    with signals_to(interrupt, keep_running=arguments.keep_running):
+    interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
+    heeded = signals_to(interrupt, keep_running=arguments.keep_running)
+    with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
         directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
+        tell(directory, False)
         training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
         try:
-            ending = _watch_program(training, directory, arguments, job)
+            ending = _watch_program(training, directory, arguments, job and (settings, job))
         except UserError:
             discard_run(directory)
             raise
@@ -234,11 +261,13 @@ def _run_program(program: Program, interrupt: Interrupt) -> int:
     return supervise(program, interrupt)
 
 
-def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespace, job: ShellJob | None) -> Ended:
-    """Show a program's run until its end, without a `job` on the console, and print its summary."""
+def _watch_program(
+    training: BackgroundRun, directory: Path, arguments: Namespace, screen: tuple[Settings, ShellJob] | None
+) -> Ended:
+    """Show a program's run until its end, on the console without a `screen`, and print its summary."""
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
-    if job is None:
+    if screen is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)
         reporter.start()
         training.start()
@@ -247,9 +276,8 @@ def _watch_program(training: BackgroundRun, directory: Path, arguments: Namespac
         reporter.stop(final=ending.code != 2)
         return ending
     from cockpit.app.runner import run_on_screen  # noqa: PLC0415
-    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
-    settings = load_settings(settings_file())
+    settings, job = screen
     shown = run_on_screen(directory, training, settings, job, keep_running=arguments.keep_running)
     if shown.code != 2:
         _sum_up(directory)
@@ -283,22 +311,27 @@ def _resumed(options: TrainOptions) -> Path | None:
     return directory
 
 
-def _config_name(options: TrainOptions, resumed: Path | None) -> str:
-    """Return the configuration named by an option or by the resumed run; an empty string for none."""
-    return options.config or (str(recorded_config(resumed)) if resumed else "")
+def _config_name(options: TrainOptions, basis: Path | None) -> str:
+    """Return the configuration named by an option or by the resumed or branched run; an empty string for none."""
+    return options.config or (str(recorded_config(basis)) if basis else "")
 
 
 def _stem(options: TrainOptions, name: str) -> str:
-    """Return the base of a generated run name: the configuration's name, or else the task's."""
+    """Return the base of a generated run name: a branch's origin, the configuration's name, or else the task's."""
+    if options.branch is not None:
+        return f"{options.branch.run_dir.name}-from-{options.branch.step}"
     return Path(name or options.task.rpartition(":")[0]).stem
 
 
-def _load(options: TrainOptions, resumed: Path | None, name: str) -> RunConfig:
-    """Return the resolved configuration. A resumed run keeps its data if only another configuration is named."""
+def _load(options: TrainOptions, basis: Path | None, name: str) -> RunConfig:
+    """Return the resolved configuration.
+
+    A resumed or branched run, the `basis`, keeps its data if only another configuration is named.
+    """
     from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
 
-    if resumed and options.config:
-        return load_for_resume(name, overrides(options), resumed / CONFIG_FILE)
+    if basis and options.config:
+        return load_for_resume(name, overrides(options), basis / CONFIG_FILE)
     return load_config(name, overrides(options))
 
 
@@ -307,9 +340,11 @@ def _request(
 ) -> RunRequest:
     from engine.config.load import usual_config  # noqa: PLC0415
     from engine.config.unusual import departures  # noqa: PLC0415
-    from engine.runtime.start.bootstrap import RunRequest  # noqa: PLC0415
+    from engine.journal.task_meta import Parent  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
 
-    return RunRequest(
+    point = options.branch
+    request = RunRequest(
         directory=directory,
         config=config,
         device=options.device,
@@ -317,7 +352,9 @@ def _request(
         init_from=options.init_from,
         script=script,
         unusual=() if options.resume else departures(config, usual_config(name, config)),
+        parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
     )
+    return with_threads(request)
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
@@ -328,10 +365,11 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
     from engine.runtime.start.bootstrap import open_recorder, save_config  # noqa: PLC0415
 
     request = request_for(name)
+    interrupt.react_as(request.config.preemption.reactions())
     if interrupt.is_set():
         return interrupt.exit_code()
     with open_recorder(request) as recorder:
-        with _imports_only():
+        with imports_only():
             from engine.runtime.train import train_with  # noqa: PLC0415
 
         if not is_sure and (right := _default_config()) != name:
@@ -356,29 +394,6 @@ def _sum_up(directory: Path) -> None:
     from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
 
     ConsoleReporter(directory, quiet=True).stop()
-
-
-def attach(arguments: Namespace) -> int:
-    """Open the screen on a run of any process, without torch. Raises UserError if there is none, or no terminal."""
-    directory = find_run(arguments.runs_dir, arguments.run)
-    if reason := why_no_screen():
-        instead = f"{program_name()} events {directory.name} --follow"
-        raise UserError(f"{reason}: without a screen `{instead}` follows a run")
-    if not has_journal(directory):
-        raise UserError(
-            f"the journal of {directory.name!r} is gone: --resume {directory.name} continues from its checkpoints"
-        )
-    with _imports_only():
-        from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
-        from cockpit.app.runner import run_attached  # noqa: PLC0415
-        from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
-
-    settings, can_steer = load_settings(settings_file()), not arguments.read_only
-
-    def open_app(terminal: Terminal) -> AttachedApp:
-        return AttachedApp(directory, settings=settings, terminal=terminal, can_steer=can_steer)
-
-    return run_attached(open_app, attach_log())
 
 
 def redrive(arguments: Namespace) -> int:

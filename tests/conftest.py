@@ -15,8 +15,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COCO_PERSON = ROOT.parent / "shared" / "data" / "coco_person"
-LONGEST = ("tests/e2e/test_ends.py", "tests/e2e/test_signals.py", "tests/test_main.py")
-"""Files that last longest; they start many programs."""
+LONGEST = (
+    "tests/e2e/test_signals.py",
+    "tests/runtime/test_probation.py",
+    "tests/e2e/test_ends.py",
+    "tests/runtime/test_guardian.py",
+    "tests/test_main.py",
+    "tests/faults/test_numbers.py",
+    "tests/runtime/reproduce/test_reproduce.py",
+    "tests/e2e/test_steering.py",
+    "tests/forensics/test_diagnose.py",
+    "tests/snapshots/test_screens.py",
+    "tests/runtime/test_train.py",
+)
+"""Files that last longest: they start many programs or train many runs."""
 
 # Modules are compiled once, and not again by each worker and by each program that a test starts.
 sys.dont_write_bytecode = False

@@ -1,4 +1,4 @@
-"""Commands that a test sends, and a count of the calls of `decide` in the cockpit."""
+"""A count of the calls of `decide` in the cockpit."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from cockpit.session.session import Session
 from engine.protocol import decide as rules
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.state import RunState
-
-
-def send(session: Session, command: Command) -> Outcome:
-    """Decide and send a command, as a key does."""
-    return session.send(command, session.decide(command))
 
 
 class Decisions:

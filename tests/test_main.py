@@ -24,6 +24,7 @@ from engine.journal.reader import JournalReader
 from engine.protocol.events import RunFailed, RunFinished
 from engine.runtime.start.bootstrap import RunRequest
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from tests.forked import CapturedProcess, Forked
 from tests.recorded_run import RecordedRun
 from tests.small import small_config
 
@@ -31,10 +32,14 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
-def _program(*words: str, cwd: Path, **more: object) -> subprocess.Popen[str]:
+def _program(*words: str, cwd: Path) -> CapturedProcess:
+    return CapturedProcess(Forked(words), cwd, ENVIRONMENT)
+
+
+def _new_program(*words: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "main.py"), *words]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, **more)
+    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
 def _finished(*words: str, cwd: Path) -> tuple[int, str, str]:
@@ -53,7 +58,7 @@ def _config(directory: Path, *, epochs: int) -> str:
     return str(path)
 
 
-def _wait_for_step(directory: Path, step: int, process: subprocess.Popen[str]) -> None:
+def _wait_for_step(directory: Path, step: int, process: subprocess.Popen[str] | CapturedProcess) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the run ended before step {step}: {process.communicate()}"
@@ -109,7 +114,8 @@ def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     config = _config(tmp_path, epochs=500)
-    with _program("--no-ui", "--config", config, "--run", "one", cwd=tmp_path) as process:
+    start = _new_program if number == signal.SIGINT else _program
+    with start("--no-ui", "--config", config, "--run", "one", cwd=tmp_path) as process:
         _wait_for_step(tmp_path / "runs" / "one", 5, process)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
@@ -134,6 +140,19 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
         assert process.poll() is None, "the first interrupt waits for the step"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
+
+
+@pytest.mark.parametrize("words", [("--time-limit", "30m"), ()])
+def test_the_time_limit_is_that_of_the_option_or_of_the_slurm_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 1800))
+    seen: list[Interrupt] = []
+    monkeypatch.setattr(main, "_run", lambda request_for, name, interrupt: seen.append(interrupt) or 0)
+    assert main.main(["--no-ui", "--quiet", "--config", "tiny", "--runs-dir", str(tmp_path), *words]) == 0
+    limit = seen[0].limit
+    assert limit is not None and 1700 < limit.left + limit.reserve <= 1800
+    assert limit.said == ("--time-limit 30m" if words else "SLURM_JOB_END_TIME")
 
 
 def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path: Path) -> None:
@@ -165,6 +184,8 @@ def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path:
         (("--script", "nothing.txt"), "nothing.txt"),
         (("--device", "tpu"), "tpu"),
         ((*TINY, "--epochs", "0"), "epochs"),
+        ((*TINY, "--set", "training.threads=some"), "must be a whole number from 0 to 1024, or auto"),
+        ((*TINY, "--time-limit", "90"), "write 3h55m, 90m, 45s"),
         (("--run", "../up"), "up"),
     ],
 )

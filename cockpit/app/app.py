@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cockpit.app.training_handle import TrainingHandle
     from cockpit.dialogs.dispatcher import Severity
     from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
-    from cockpit.screens.panel_faults import PanelFailed
+    from cockpit.panels.toolkit.panel_faults import PanelFailed
     from cockpit.session.session import Session
     from cockpit.terminal.terminal import Terminal
 
@@ -52,7 +52,8 @@ class CockpitApp(OpenApp, inherit_bindings=False):
 
     `training` runs in this process and is started with the session; `terminal` is the one to draw on. `cannot_detach`
     is the reason why the training ends with the screen, empty if it can go on. `gave_up`: the screen ended because of
-    its own faults, and the training may go on.
+    its own faults, and the training may go on. The charts have the curves of the run in the directory `baseline` below
+    their own.
     """
 
     TITLE = "Training Cockpit"
@@ -66,6 +67,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         settings: Settings,
         training: TrainingHandle | None = None,
         terminal: Terminal | None = None,
+        baseline: Path | None = None,
         cannot_detach: str = NOT_HERE,
     ) -> None:
         driver = None
@@ -81,6 +83,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         self.settings = settings
         self.gave_up = False
         self._source = session
+        self.baseline = baseline
         self.shutdown = Shutdown(training, self.exit, cannot_detach)
         self._terminal = terminal
         self._controller: SessionController | None = None
@@ -148,7 +151,9 @@ class CockpitApp(OpenApp, inherit_bindings=False):
 
         awaits_start = self.shutdown.awaits_start
         session = Session(source, awaits_start=awaits_start) if isinstance(source, Path) else source
-        self._controller = SessionController(session, self.settings, opener=self, dispatch=self.action_dispatch)
+        self._controller = SessionController(
+            session, self.settings, opener=self, dispatch=self.action_dispatch, baseline=self.baseline
+        )
         return self._controller
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:

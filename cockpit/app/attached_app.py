@@ -38,9 +38,16 @@ class AttachedApp(CockpitApp):
     """The screen on the run in `run_dir`, which any process may write; without `can_steer` it sends no command."""
 
     def __init__(
-        self, run_dir: Path, *, settings: Settings, terminal: Terminal | None = None, can_steer: bool = True
+        self,
+        run_dir: Path,
+        *,
+        settings: Settings,
+        terminal: Terminal | None = None,
+        can_steer: bool = True,
+        baseline: Path | None = None,
     ) -> None:
-        super().__init__(run_dir, settings=replace(settings, keys=attached_keys(settings.keys)), terminal=terminal)
+        settings = replace(settings, keys=attached_keys(settings.keys))
+        super().__init__(run_dir, settings=settings, terminal=terminal, baseline=baseline)
         self._run_dir = run_dir
         self._can_steer = can_steer
 
@@ -61,7 +68,9 @@ class AttachedApp(CockpitApp):
         from cockpit.session.session import Session  # noqa: PLC0415
 
         session = Session(source, can_steer=self._can_steer, actor=_actor()) if isinstance(source, Path) else source
-        self._controller = AttachedController(session, self.settings, opener=self, dispatch=self.action_dispatch)
+        self._controller = AttachedController(
+            session, self.settings, opener=self, dispatch=self.action_dispatch, baseline=self.baseline
+        )
         return self._controller
 
     async def _turn(self, by: int) -> None:

@@ -18,12 +18,12 @@ from cockpit.app.notifications import escape_of
 from cockpit.dialogs.action_table import without_effect
 from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.panels.records.config_values import ConfigValues
+from cockpit.panels.toolkit.panel_faults import Faults, told
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
 from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
 from cockpit.screens.palette import ActionProvider
-from cockpit.screens.panel_faults import Faults, told
 from cockpit.screens.tab_bar import TABS
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
@@ -51,7 +51,8 @@ _NO_OTHER_RUN: Final = "not on this screen: it belongs to its training; `attach`
 class SessionController:
     """Connects a session with its main screen.
 
-    `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app.
+    `opener` opens dialogs and shows messages; `dispatch` executes any action, also those of the app. The curves of the
+    run in the directory `baseline` are drawn below the session's.
     """
 
     LOG_NAME: ClassVar[str] = "console.log"
@@ -66,12 +67,13 @@ class SessionController:
         *,
         opener: Opener,
         dispatch: Callable[[str], None],
+        baseline: Path | None = None,
     ) -> None:
         self.session = session
         self.steering = ActionDispatcher(session, opener)
         self._dispatch = dispatch
         self._pace = PollBudget()
-        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time())
+        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time(), baseline=baseline)
         self._settings = settings
         self._withheld = dict(self.NOT_HERE)
         self._faults = Faults()

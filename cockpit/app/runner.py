@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from cockpit.app.app import CockpitApp
+from cockpit.app.shutdown import Shutdown
 from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
 from cockpit.terminal.shell_job import ShellJob
@@ -28,18 +29,32 @@ _AT_ONCE: Final = 2
 
 
 def run_on_screen(
-    directory: Path, training: TrainingHandle, settings: Settings, job: ShellJob, *, keep_running: bool
+    directory: Path,
+    training: TrainingHandle,
+    settings: Settings,
+    job: ShellJob,
+    *,
+    keep_running: bool,
+    baseline: Path | None = None,
 ) -> RunResult:
     """Open the screen on the run in `directory` and stay until the training has ended; says how.
 
     Detached, the training goes on without terminal and shell. A closed terminal stops it with a checkpoint, unless
     `keep_running` or the settings say that it is detached then. A screen that fails is replaced by the console
-    reporter. A signal that comes before the screen opens ends the training before it begins.
+    reporter. A signal that comes before the screen opens ends the training before it begins. The curves of the run in
+    the directory `baseline` are drawn below those of this one.
     """
     terminal = Terminal(directory / CONSOLE_LOG, job)
     signals = _Signals(training, terminal, keep_running=keep_running or settings.on_hangup == "keep")
     with signals, terminal:
-        app = CockpitApp(directory, settings=settings, training=training, terminal=terminal, cannot_detach=job.why_not)
+        app = CockpitApp(
+            directory,
+            settings=settings,
+            training=training,
+            terminal=terminal,
+            baseline=baseline,
+            cannot_detach=job.why_not,
+        )
         signals.app = app
         faulthandler.enable(2)
         with _polite_switching():
@@ -67,7 +82,22 @@ def _goes_on(directory: Path) -> str:
     return f"run {escape_control(directory.name)} goes on in the background (pid {os.getpid()}): {way}"
 
 
-def run_attached(open_app: Callable[[Terminal], CockpitApp], log: Path) -> int:
+class ScreenApp(Protocol):
+    """An app on a terminal; `gave_up` if it ended because of its own faults, `shutdown` closes it."""
+
+    gave_up: bool
+    shutdown: Shutdown
+
+    shutdown: Shutdown
+
+    def run(self) -> object:
+        """Show the screen until it is left."""
+
+    def signalled(self, number: int) -> None:
+        """Handle a signal; called by its handler, at any moment."""
+
+
+def run_attached(open_app: Callable[[Terminal], ScreenApp], log: Path) -> int:
     """Run the app that `open_app` opens on a run of another process until it is left; return the exit code.
 
     Signals end the screen and do not reach the run. Output of this process goes to the file `log`.
@@ -89,6 +119,20 @@ def run_attached(open_app: Callable[[Terminal], CockpitApp], log: Path) -> int:
     return 0
 
 
+def run_served(open_app: Callable[[None], CockpitApp], log: Path) -> int:
+    """Run the app that `open_app` opens in the browser that Textual's driver serves; return the exit code.
+
+    Output of this process goes to the file `log`. The driver handles signals.
+    """
+    # Only a screen in a browser needs it.
+    from cockpit.terminal.web_driver import packets_on_output  # noqa: PLC0415
+
+    with packets_on_output(log):
+        app = open_app(None)
+        _run(app)
+    return int(app.gave_up)
+
+
 @contextmanager
 def _polite_switching() -> Generator[None]:
     """Let threads take turns every millisecond: by Python's own five a training waits for whole pictures."""
@@ -100,7 +144,7 @@ def _polite_switching() -> Generator[None]:
         sys.setswitchinterval(before)
 
 
-def _run(app: CockpitApp) -> None:
+def _run(app: ScreenApp) -> None:
     """Run the screen; an app that raises has given up, and the training continues."""
     try:
         app.run()
@@ -140,7 +184,7 @@ class _Signals:
 
     def __init__(self, training: TrainingHandle | None, terminal: Terminal, *, keep_running: bool) -> None:
         self.hung_up = False
-        self.app: CockpitApp | None = None
+        self.app: ScreenApp | None = None
         self._training = training
         self._terminal = terminal
         self._keep_running = keep_running

@@ -26,7 +26,9 @@ class Shutdown:
     `cannot_detach` is the reason why the training cannot go on without the screen; empty if it can.
     """
 
-    def __init__(self, training: TrainingHandle | None, close: Callable[[], object], cannot_detach: str) -> None:
+    def __init__(
+        self, training: TrainingHandle | None, close: Callable[[], object], cannot_detach: str = NOT_HERE
+    ) -> None:
         self.is_detached = False
         """Whether the screen is closed so that the training goes on without it."""
         self._training = training
@@ -54,7 +56,10 @@ class Shutdown:
             self.ask()
 
     def watch(self) -> None:
-        """Check whether the training has ended: close if a quit waits for that, else show how it ended and stay."""
+        """Check whether the training has ended: close if a quit waits for that, else show how it ended and stay.
+
+        A scheduler that ended it waits for the exit code, so the screen closes then too.
+        """
         if self._training is None or self._ending is not None:
             return
         self._ending = ending = self._training.ending()
@@ -62,7 +67,7 @@ class Shutdown:
             self._controller.withhold("detach", self._why_not_detach())
         if ending is None:
             return
-        if self._is_leaving or ending.code == 2:
+        if self._is_leaving or ending.code > 1:
             self._close()
         elif self._controller is not None:
             self._controller.say_ended(ending)
@@ -150,8 +155,7 @@ class Shutdown:
         """Ask the run to stop with a checkpoint; return False if it takes no command."""
         if self._controller is None:
             return False
-        session, command = self._controller.session, Stop("quit in the cockpit")
-        return session.send(command, session.decide(command)).status is not Status.REFUSED
+        return self._controller.session.send(Stop("quit in the cockpit")).status is not Status.REFUSED
 
     def _answered(self, answer: QuitAnswer | None) -> None:
         if answer == "detach":

@@ -14,17 +14,20 @@ from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.annotations.marks import Marks
 from cockpit.charts.annotations.past import GRADIENT_BOUND, InForce, Past, at_step
 from cockpit.charts.chart_specs import Spec, chance_of, is_sparse, label_of, letter_of, short_label, slot_of
-from cockpit.charts.columns import Columns, ColumnWindow
+from cockpit.charts.columns import Columns, ColumnWindow, Floats, StepAxis
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.heat import heat_scale, scale_key
 from cockpit.charts.draw.layout import Layout, num_panes
 from cockpit.charts.inks import Ink
+from cockpit.charts.scale import Scale
 from cockpit.charts.scene import Body, ChartScene, Curve, Heat, HeatRow, LegendItem, LineChart, Pane, Stack
 from cockpit.charts.ticks import compact, narrow
 from cockpit.charts.view import Extent, View, whole_run
 from engine.protocol.state import RunState
 
 NO_EDGES: Final = (math.nan, math.nan)
+_MAX_NAME: Final = 24
+"""Most characters of another run's name."""
 
 
 class Source(Protocol):
@@ -40,10 +43,38 @@ class Source(Protocol):
     def last_step(self) -> int: ...
     @property
     def loading(self) -> float: ...
-    def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> Mapping[str, Columns]: ...
+    def buckets_of(
+        self, names: Sequence[str], *, first: float, last: float, columns: int, edges: Floats | None = None
+    ) -> Mapping[str, Columns]: ...
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
     def at(self, name: str, step: int) -> float | None: ...
     def newest(self, name: str) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """A run whose curves are drawn below those of another: its history, its axis like that of the other, its name.
+
+    A parent has the step `until` which it counts; `None` for a run of its own.
+    """
+
+    source: Source
+    name: str
+    axis: StepAxis | None = None
+    until: int | None = None
+
+    def columns_of(self, metrics: Sequence[str], window: ColumnWindow, count: int) -> Mapping[str, Columns]:
+        """Return the columns of those of `metrics` that the run has."""
+        known = [metric for metric in metrics if metric in self.source.names]
+        if not known or (window.axis is not None and self.axis is None):
+            return {}
+        places = window.places(count)
+        edges = places if self.axis is None else self.axis.steps(places)
+        if self.until is not None:
+            edges = np.minimum(edges, self.until + 1.0)
+        if not edges[0] < edges[-1]:
+            return {}
+        return self.source.buckets_of(known, first=edges[0], last=edges[-1], columns=count, edges=edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +91,10 @@ class ChartInputs:
     """The settings in force over the run, oldest first. Without them, those of `state` count for the whole run."""
     bound: float = GRADIENT_BOUND
     """The configured bound on the gradient norm."""
+    axis: StepAxis | None = None
+    """The horizontal axis; `None` for the step."""
+    under: tuple[Underlay, ...] = ()
+    """Other runs whose curves are drawn below."""
 
     @property
     def in_force(self) -> Past:
@@ -73,17 +108,22 @@ class ChartInputs:
 
     @property
     def extent(self) -> Extent:
-        """Return the range of recorded steps."""
-        return Extent(self.source.first_step, self.source.last_step)
+        """Return the range of recorded steps, from the first of a parent on."""
+        firsts = [under.source.first_step for under in self.under if under.until is not None and under.source.last_step]
+        return Extent(min([self.source.first_step, *firsts]), self.source.last_step, self.axis)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of one chart: its metrics (`None` for the default ones), log scale and smoothing."""
+    """Options of one chart: its metrics (`None` for the default ones), log scale, smoothing, range of each plot.
+
+    `locked` is empty for ranges that follow the values.
+    """
 
     metrics: tuple[str, ...] | None
     log: bool
     smoothing: float
+    locked: tuple[Scale, ...] = ()
 
     @classmethod
     def of(cls, spec: Spec) -> Options:
@@ -108,9 +148,10 @@ def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyph
     metrics = metrics_of(spec, options, feed.source.names)
     per_cell = glyphs.across if spec.kind == "lines" else 1
     panes: list[Pane] = []
-    for plot, window in zip(layout.plots, _windows(feed, layout, glyphs), strict=False):
+    for number, (plot, window) in enumerate(zip(layout.plots, _windows(feed, layout, glyphs), strict=False)):
         columns = _PlotColumns(feed.source, window, plot.width, per_cell, layout.gutter)
-        body = _body(spec, options, feed, metrics, columns)
+        locked = options.locked[min(number, len(options.locked) - 1)] if options.locked else None
+        body = _body(spec, options, feed, metrics, columns, locked)
         panes.append(Pane(window, body, feed.marks, feed.view.cursor))
     scene = ChartScene(_title(spec, options, feed, metrics), tuple(panes), tags=_tags(spec, options, panes, feed))
     if feed.source.last_step == 0 or not metrics:
@@ -128,7 +169,7 @@ def _windows(feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> list[ColumnWi
     dots = max(layout.plots[-1].width * glyphs.across, 1)
     everything = whole_run(feed.extent)
     end = feed.extent.last + 1.0
-    recent = ColumnWindow(end - dots, end) if dots < everything.span else everything
+    recent = ColumnWindow(end - dots, end, feed.axis) if dots < everything.span else everything
     return [shown, recent] if len(layout.plots) == 2 else [recent]
 
 
@@ -148,17 +189,25 @@ class _PlotColumns:
         return self.width * self.per_cell
 
     def of(self, metrics: Sequence[str]) -> Mapping[str, Columns]:
-        return self.source.buckets_of(metrics, first=self.window.first, last=self.window.end, columns=self.count)
+        first, last, edges = self.window.first, self.window.end, self.window.edges(self.count)
+        return self.source.buckets_of(metrics, first=first, last=last, columns=self.count, edges=edges)
 
 
-def _body(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, ...], columns: _PlotColumns) -> Body:
+def _body(
+    spec: Spec,
+    options: Options,
+    feed: ChartInputs,
+    metrics: tuple[str, ...],
+    columns: _PlotColumns,
+    locked: Scale | None,
+) -> Body:
     if not columns.count:
         return LineChart(())
     found = columns.of(metrics)
     if spec.kind == "heat":
         labels = [_heat_label(metric, metrics, feed, columns.gutter - 1) for metric in metrics]
         rows = tuple(HeatRow(label, found[metric]) for label, metric in zip(labels, metrics, strict=True))
-        return Heat(rows, heat_scale([row.columns for row in rows], columns.count))
+        return Heat(rows, locked or heat_scale([row.columns for row in rows], columns.count))
     curves = tuple(
         Curve(
             letter_of(slot_of(metric, position, feed.terms)),
@@ -177,7 +226,18 @@ def _body(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, .
         for level in levels_of(spec, metrics, feed.in_force, feed.chance, feed.bound)
     )
     levels = tuple(level for level in placed_levels if level is not None)
-    return LineChart(curves, levels, log=options.log, smoothing=options.smoothing, bounds=spec.bounds)
+    under = _under(feed, metrics, columns) if feed.under else ()
+    return LineChart(curves, levels, options.log, options.smoothing, spec.bounds, locked, under)
+
+
+def _under(feed: ChartInputs, metrics: tuple[str, ...], columns: _PlotColumns) -> tuple[Curve, ...]:
+    """Return the curves of other runs, in the colours of the chart's own."""
+    slots = {metric: slot_of(metric, position, feed.terms) for position, metric in enumerate(metrics)}
+    return tuple(
+        Curve(letter_of(slots[metric]), slots[metric], found, sparse=is_sparse(metric))
+        for under in feed.under
+        for metric, found in under.columns_of(metrics, columns.window, columns.count).items()
+    )
 
 
 def _value(feed: ChartInputs, metric: str) -> float | None:
@@ -202,7 +262,7 @@ def _legend(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[Le
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
-    labels = [label_of(metric, metrics) for metric in metrics]
+    labels = [spec.label(metric, metrics) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
         slot = slot_of(metric, position, feed.terms)
         chance = _chance(spec, feed, metric)
@@ -230,7 +290,8 @@ def _edges(source: Source, metric: str, window: ColumnWindow) -> tuple[float, fl
     known, heights = steps[finite], values[finite]
     if not known.size:
         return math.nan, math.nan
-    left, right = np.interp([window.first, window.end], known, heights, left=np.nan, right=np.nan)
+    known = known if window.axis is None else window.axis.places(known.astype(np.float64))
+    left, right = np.interp(window.limits, known, heights, left=np.nan, right=np.nan)
     return float(left), float(right)
 
 
@@ -242,13 +303,24 @@ def _title(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, 
 
 
 def _tags(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:
-    """Return the tags of a chart: bounds (which may lack room in the plot), smoothing, log scale, recent steps."""
+    """Return the tags of a chart, those that are dropped first for lack of room at the beginning."""
     body = panes[0].body if panes else None
-    tags = [level.text for level in body.levels if level.ink != Ink.CHANCE] if isinstance(body, LineChart) else []
+    tags: list[str] = []
+    if isinstance(body, LineChart):
+        tags += [f"below {_shortened(under.name)}" for under in feed.under if body.under]
+        tags += [level.text for level in body.levels if level.ink != Ink.CHANCE]
+    if feed.axis is not None:
+        tags.append(feed.axis.kind)
     if spec.kind == "lines" and options.smoothing:
         tags.append(f"smooth {compact(options.smoothing)}")
     if spec.kind == "lines" and options.log:
         tags.append("log")
+    if options.locked and not isinstance(body, Stack):
+        tags.append("y locked")
     if feed.recent and panes:
         tags.append(f"newest {round(panes[-1].window.span)} steps")
     return tuple(tags)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."

@@ -57,6 +57,10 @@ class LineChart:
     log: bool = False
     smoothing: float = 0.0
     bounds: Bounds = FREE
+    locked: Scale | None = None
+    """The range of the value axis; `None` for one that follows the values."""
+    under: tuple[Curve, ...] = ()
+    """Curves of other runs, drawn dim and dotted where nothing else is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import Final
 
+from cockpit.charts.columns import AxisKind
 from cockpit.charts.scale import Scale
 
 MAX_LABEL: Final = 8
@@ -97,3 +98,52 @@ def step_label(step: float) -> str:
     """Format a step in full, with spaces between thousands from 10 000 on."""
     number = round(step)
     return f"{number:,}".replace(",", " ") if abs(number) >= 10_000 else str(number)
+
+
+_CLOCK_STEPS: Final = (
+    *(factor * power for power in (1e-3, 1e-2, 0.1, 1.0) for factor in (1, 2, 5)),
+    *(10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0),
+    *(3600.0 * hours for hours in (1, 2, 3, 6, 12, 24, 48, 120)),
+)
+"""Distances in seconds between two labels of a time axis; beyond them whole multiples of ten days."""
+
+
+def place_ticks(kind: AxisKind, low: float, high: float, count: int) -> list[tuple[float, str]]:
+    """Return round places on an axis other than the step from `low` up to `high`, each with its label."""
+    if kind == "samples":
+        return [(value, step_label(value)) for value in round_values(low, high, count) if value < high]
+    if kind != "time":
+        values = [value for value in round_values(low, high, count) if value < high]
+        return list(zip(values, _labels(values, MAX_LABEL) if values else [], strict=True))
+    rough = (high - low) / max(count, 1)
+    distance = next((step for step in _CLOCK_STEPS if step >= rough), 0.0) or 864_000.0 * math.ceil(rough / 864_000)
+    first, last = math.ceil(low / distance - 1e-9), math.ceil(high / distance - 1e-9)
+    return [(index * distance, clock_label(index * distance, distance)) for index in range(first, last)]
+
+
+def place_label(kind: AxisKind, place: float) -> str:
+    """Return the label of one place on an axis: epochs with two decimals, time to the second."""
+    match kind:
+        case "epoch":
+            return f"{place:.2f}"
+        case "time":
+            return clock_label(place, 0.01 if abs(place) < 10 else 1.0 if abs(place) < 86_400 else 60.0)
+        case _:
+            return step_label(place)
+
+
+def clock_label(seconds: float, grain: float = 1.0) -> str:
+    """Return a time in whole multiples of `grain` without blanks: 0.5s, 45s, 5m, 5m30s, 1h05m, 2d06h."""
+    decimals = max(0, math.ceil(-math.log10(grain) - 1e-9)) if grain < 1 else 0
+    minutes, second = divmod(round(abs(seconds), decimals), 60)
+    hours, minute = divmod(int(minutes), 60)
+    days, hour = divmod(hours, 24)
+    parts = [(days, "d"), (hour, "h"), (minute, "m"), (round(second, decimals), "s")]
+    while parts and not parts[0][0]:
+        parts.pop(0)
+    while parts and not parts[-1][0]:
+        parts.pop()
+    texts = [
+        f"{value:g}{unit}" if at == 0 or value >= 10 else f"0{value:g}{unit}" for at, (value, unit) in enumerate(parts)
+    ]
+    return ("-" if seconds < 0 and parts else "") + ("".join(texts) or "0s")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns import ColumnWindow, StepAxis
 
 ZOOM: Final = 2.0
 _MIN_SPAN: Final = 8.0
@@ -18,10 +18,11 @@ _WHOLE_SPAN: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The first and the last recorded step; (0, 0) for an empty run."""
+    """The first and the last recorded step; (0, 0) for an empty run. `axis` is that of the plots, `None` for steps."""
 
     first: int
     last: int
+    axis: StepAxis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class View:
             return whole_run(extent)
         if self.follow:
             end = extent.last + 1.0
-            return ColumnWindow(end - self.window.span, end)
+            return ColumnWindow(end - self.window.span, end, extent.axis)
         return _inside(self.window, extent)
 
     def zoomed(self, extent: Extent, factor: float, around: float | None = None) -> View:
@@ -50,6 +51,8 @@ class View:
         The step is the given one, the cursor, or the middle. With `follow` the newest step stays at the right edge.
         Zooming out beyond the run shows all of it.
         """
+        if extent.axis is not None:
+            return self._zoomed_on(extent, factor, around)
         shown, everything = self.shown(extent), whole_run(extent)
         span = max(shown.span / factor, _MIN_SPAN)
         if span >= everything.span:
@@ -63,12 +66,30 @@ class View:
             self, window=_inside(ColumnWindow(point - share * span, point + (1 - share) * span), extent), follow=False
         )
 
+    def _zoomed_on(self, extent: Extent, factor: float, around: float | None) -> View:
+        """Return the view `factor` times closer on an axis other than the step."""
+        shown, (least, most) = self.shown(extent), whole_run(extent).limits
+        left, right = shown.limits
+        width = (right - left) / factor
+        point = self.cursor if around is None else around
+        if width >= most - least:
+            return replace(self, window=None)
+        if self.follow and point is None:
+            window = shown.at(right - width, right)
+            return self if window.span < _MIN_SPAN else replace(self, window=window)
+        assert extent.axis is not None
+        place = (left + right) / 2 if point is None else extent.axis.place(point)
+        share = min(max((place - left) / (right - left), 0.0), 1.0)
+        window = shown.at(place - share * width, place + (1 - share) * width)
+        return self if window.span < _MIN_SPAN else replace(self, window=_inside(window, extent), follow=False)
+
     def panned(self, extent: Extent, share: float) -> View:
         """Return the view moved by a share of the window's width (below 0: left), within the run."""
         if self.window is None:
             return self
         shown = self.shown(extent)
-        moved = ColumnWindow(shown.first + share * shown.span, shown.end + share * shown.span)
+        left, right = shown.limits
+        moved = shown.at(left + share * (right - left), right + share * (right - left))
         return replace(self, window=_inside(moved, extent), follow=False)
 
     def followed(self, extent: Extent) -> View:
@@ -89,7 +110,7 @@ class View:
         shown = self.shown(extent)
         if self.window is None or shown.first <= step < shown.end:
             return replace(self, cursor=step)
-        window = ColumnWindow(step - shown.span / 2, step + shown.span / 2)
+        window = ColumnWindow(step - shown.span / 2, step + shown.span / 2, extent.axis)
         return replace(self, cursor=step, window=_inside(window, extent), follow=False)
 
     def moved(self, extent: Extent, columns: int, *, of: int) -> View:
@@ -97,8 +118,12 @@ class View:
         shown = self.shown(extent)
         if self.cursor is None:
             return self.at(extent, min(math.ceil(shown.end) - 1, extent.last))
-        stride = max(1, round(shown.span / max(of, 1)))
-        return self.at(extent, self.cursor + columns * stride)
+        if extent.axis is None:
+            stride = max(1, round(shown.span / max(of, 1)))
+            return self.at(extent, self.cursor + columns * stride)
+        there = round(shown.step_at(shown.column(self.cursor, of) + columns, of))
+        least = self.cursor + (1 if columns > 0 else -1)
+        return self.at(extent, max(there, least) if columns > 0 else min(there, least))
 
     def first_shown(self, extent: Extent) -> View:
         """Return the view with the cursor at the first visible step."""
@@ -114,7 +139,7 @@ def whole_run(extent: Extent) -> ColumnWindow:
     span = max(extent.last + 1.0 - extent.first, _WHOLE_SPAN)
     grain = 10.0 ** math.floor(math.log10(span / 10))
     grain = next(grain * factor for factor in (5, 2, 1) if grain * factor <= span / 10) / 2
-    return ColumnWindow(float(extent.first), extent.first + math.ceil(span / grain - 1e-9) * grain)
+    return ColumnWindow(float(extent.first), extent.first + math.ceil(span / grain - 1e-9) * grain, extent.axis)
 
 
 def recorded(window: ColumnWindow, extent: Extent) -> tuple[int, int]:
@@ -124,11 +149,11 @@ def recorded(window: ColumnWindow, extent: Extent) -> tuple[int, int]:
 
 
 def _inside(window: ColumnWindow, extent: Extent) -> ColumnWindow:
-    """Return the window moved so that it ends within the run and shows the last step at least."""
+    """Return the window, on the axis of the plots, moved so that it shows the last step at least."""
     everything = whole_run(extent)
     span = min(window.span, everything.span)
     first = min(max(window.first, everything.first), everything.end - span, float(max(extent.last, extent.first)))
-    return ColumnWindow(first, first + span)
+    return ColumnWindow(first, first + span, extent.axis)
 
 
 _PAN: Final = 0.25

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cockpit.cli.parser import Parser, first_word
+from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
+from cockpit.cli.version import VersionAction
+from engine.host.time_limit import parse_seconds
 from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
@@ -32,7 +35,15 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
-_RUN_VALUES: Final = ("--run", "--runs-dir")
+_BRANCH_EXAMPLES: Final = """
+the branch goes on exactly as a resume would, but for what you set; the run itself is not changed. It is named after the
+run and the step unless --run names it.
+examples:
+  main.py branch latest --from 1200 --set training.learning_rate=3e-4
+  main.py branch my-run --from best.pt --run gentle --set training.gradient_clip=0.5 --no-ui
+"""
+
+_RUN_VALUES: Final = ("--run", "--runs-dir", "--notify", "--time-limit")
 """Options of `run` that are followed by a value."""
 
 _RUN_EXAMPLES: Final = """
@@ -50,6 +61,17 @@ examples:
   main.py send my-run note the second phase looks calm
 """
 
+_RUNS_EXAMPLES: Final = """
+exit codes: 0 done; 1 the run to delete needs --yes; 2 wrong words, no such run, or a process uses it
+examples:
+  main.py runs                                     the screen: enter opens a run, / filters, ? shows all keys
+  main.py runs --json
+  main.py runs note latest the first that converged
+  main.py runs tag my-run +baseline -draft
+  main.py runs rename my-run baseline-2
+  main.py runs delete my-run --yes
+"""
+
 _WAIT_EXAMPLES: Final = """
 names: step, epoch, phase, loss, grad_norm, lr, score, best, nan (skipped steps), alerts, spikes, activity, and every
 recorded metric, such as val/loss or "any name". An unrecorded value makes its comparison neither true nor false.
@@ -64,9 +86,10 @@ def build_parser() -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
     about = "Train a network, watch the run and steer it."
     parser = Parser(prog=program_name(), description=about, epilog=_examples(_EXAMPLES))
-    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument("--version", action=VersionAction, help="print the version and exit")
     _add_what_to_train(parser)
     _add_where_to_train(parser)
+    _add_origin(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_readers(commands)
     _add_diagnose(commands)
@@ -76,6 +99,9 @@ def build_parser() -> Parser:
     _add_configs_and_data(commands)
     _add_docs(commands)
     _add_run(commands)
+    _add_branch(commands)
+    _add_compare(commands)
+    _add_servers(commands)
     return parser
 
 
@@ -112,34 +138,14 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_notify(run)
+    _add_time_limit(run)
     _add_runs_dir(run, argparse.SUPPRESS)
 
 
 def _examples(text: str) -> str:
     """Return examples as the user would type them, whichever way the program was started."""
     return text.replace("main.py", program_name())
-
-
-class _Version(argparse.Action):
-    """Prints the version, which is looked up only on request."""
-
-    def __init__(self, **settings: Any):  # argparse passes its keywords on
-        super().__init__(nargs=0, **settings)
-
-    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
-        print(f"training-cockpit {version()}")
-        parser.exit()
-
-
-def version() -> str:
-    """Return the installed version, or a text that says that the package is not installed."""
-    # importlib.metadata imports an e-mail parser, which would delay the first frame.
-    from importlib import metadata  # noqa: PLC0415
-
-    try:
-        return metadata.version("training-cockpit")
-    except metadata.PackageNotFoundError:
-        return "(not installed, from a checkout)"
 
 
 def _add_what_to_train(parser: Parser) -> None:
@@ -166,33 +172,84 @@ def _add_what_to_train(parser: Parser) -> None:
         "--set", dest="settings", action="append", default=[], type=_setting, metavar="KEY=VALUE",
         help="set any key of the config; may be repeated, overrides all other options",
     )  # fmt: skip
-    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start with the weights of another run")
 
 
 def _add_where_to_train(parser: Parser) -> None:
     group = parser.add_argument_group("where and how")
     group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     group.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (config and time)")
-    group.add_argument("--resume", default="", metavar="RUN", help="continue a run: its name, a path, or latest")
     group.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     group.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     group.add_argument("--autopilot", action="store_true", help="promote to the next phase whenever its gate is ready")
     group.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
+    _add_baseline(group)
     group.add_argument(
         "--script",
         default="",
         metavar="FILE",
         help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
+    _add_notify(group)
+    _add_time_limit(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
+
+
+def _add_baseline(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "draw the curves of that run below those on the screen"
+    parser.add_argument("--baseline", default="", metavar="RUN", help=about)
+
+
+def _add_origin(parser: Parser) -> None:
+    group = parser.add_argument_group("from another run")
+    group.add_argument("--resume", default="", metavar="RUN", help="continue a run: its name, a path, or latest")
+    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start with the weights of another run")
+
+
+def _add_branch(commands: Any) -> None:
+    about = "begin a new run with the state of a run's checkpoint, and with other settings"
+    branch: Parser = commands.add_parser(
+        "branch", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_BRANCH_EXAMPLES)
+    )
+    branch.add_argument("parent", metavar="RUN", help="the run to branch: its name, a path, or latest")
+    branch.add_argument(
+        "--from",
+        dest="origin",
+        default="",
+        metavar="CHECKPOINT",
+        help="a step, at or before which the newest checkpoint is taken, or a checkpoint file of the run (the newest)",
+    )
+    _add_what_to_train(branch)
+    _add_where_to_train(branch)
+
+
+def _add_compare(commands: Any) -> None:
+    about = "lay the curves of several runs over each other, with their differences and interventions"
+    compare = _parser(commands, "compare", about)
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more: names, paths, or latest")
+    compare.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
+    axes = ("step", "epoch", "samples", "time")
+    compare.add_argument("--x", choices=axes, default="step", help="the horizontal axis (step)")
+    compare.add_argument("--json", action="store_true", help="one JSON object instead of the screen or the text")
+    _add_runs_dir(compare, argparse.SUPPRESS)
+
+
+def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "send the end, alerts and promotions to an apprise address, such as ntfy://my-topic; may be repeated"
+    parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
 
 
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
     parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
 
 
+def _add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
+    parser.add_argument("--time-limit", type=_time, default="", metavar="TIME", help=about)
+
+
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
     attach = _reader(commands, "attach", "open the screen on a run of any process, live or ended")
+    _add_baseline(attach)
     attach.add_argument("--read-only", action="store_true", help="only watch: the screen sends no command")
     status = _reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")
@@ -218,10 +275,38 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only")
+    plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
     plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
-    runs = _parser(commands, "runs", "list every run, the latest first")
-    runs.add_argument("--json", action="store_true", help="a JSON array of statuses")
+    _add_runs(commands)
+
+
+def _add_runs(commands: Any) -> None:
+    runs: Parser = commands.add_parser(
+        "runs",
+        help="list every run: a screen on a terminal, lines in a pipe; note, tag, rename and delete runs",
+        description="List every run: a screen on a terminal, lines in a pipe. Its actions change one run.",
+        epilog=_examples(_RUNS_EXAMPLES),
+    )
+    form = runs.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON array of statuses, the latest run first")
+    form.add_argument("--plain", action="store_true", help="lines on a terminal too")
     _add_runs_dir(runs, argparse.SUPPRESS)
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    note = _run_action(actions, "note", "write a note on a run, in place of the former one; without TEXT remove it")
+    note.add_argument("words", nargs="*", metavar="TEXT", help="the note")
+    tag = _run_action(actions, "tag", "add tags to a run with +TAG or TAG, remove them with -TAG; print its tags")
+    tag.add_argument("words", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="the changes, the last words")
+    rename = _run_action(actions, "rename", "give a run that no process uses another name; the former one finds it too")
+    rename.add_argument("name", metavar="NEW", help="its new name")
+    delete = _run_action(actions, "delete", "delete a run that no process uses, with all of its files")
+    delete.add_argument("--yes", action="store_true", help="without this, only print what would be deleted")
+
+
+def _run_action(actions: Any, name: str, summary: str) -> Parser:
+    parser = _parser(actions, name, summary)
+    parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
+    _add_runs_dir(parser, argparse.SUPPRESS)
+    return parser
 
 
 def _add_idle_timeout(parser: Parser) -> None:
@@ -309,6 +394,13 @@ def _add_docs(commands: Any) -> None:
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
 
+def _add_servers(commands: Any) -> None:
+    mcp = _parser(commands, "mcp", "serve runs to agents by the Model Context Protocol on standard input and output")
+    add_mcp_options(mcp)
+    _add_runs_dir(mcp, argparse.SUPPRESS)
+    add_serve_options(_reader(commands, "serve", "show the screen on a run in a browser of this machine"))
+
+
 def _count(text: str) -> int:
     try:
         count = int(text)
@@ -334,6 +426,15 @@ def _setting(text: str) -> str:
 
 def _keys(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+
+
+def _time(text: str) -> str:
+    if text and text.strip().lower() != "none":  # argparse converts the default as well
+        try:
+            parse_seconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _number(text: str) -> float:

@@ -28,6 +28,15 @@ def refuse_resume(run_dir: Path) -> None:
         raise UserError(f"--resume cannot start {attached.program}, which trained {run_dir.name}: {again}")
 
 
+def refuse_branch(run_dir: Path) -> None:
+    """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
+    if (attached := _attached(run_dir)) is not None:
+        raise UserError(
+            f"branch continues tasks, and {run_dir.name} was trained by {attached.program}: start the program again "
+            "under another name, from a checkpoint of its own"
+        )
+
+
 def refuse_redrive(run_dir: Path) -> None:
     """Raise UserError, with what to do instead, if the run in `run_dir` is attached."""
     if (attached := _attached(run_dir)) is not None:

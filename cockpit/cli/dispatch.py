@@ -21,15 +21,22 @@ _HANDLERS: Final = {
     "docs": "run_docs",
 }
 
+_COMPARING: Final = {"compare": "run_compare"}
+
+_SERVERS: Final = {"mcp": "run_mcp", "serve": "run_serve"}
+"""Subcommands that serve until they are ended, in a folder of their own."""
+
 
 def run_subcommand(arguments: argparse.Namespace) -> int:
     """Run `arguments.command` and return its exit code. Raises UserError.
 
     If the reader of a pipe closes it early (`| head`), the command ends without a message.
     """
-    module = importlib.import_module(f"cockpit.cli.commands.{arguments.command}")
+    places = (("commands", _HANDLERS), ("commands.comparing", _COMPARING), ("servers", _SERVERS))
+    folder, table = next(place for place in places if arguments.command in place[1])
+    module = importlib.import_module(f"cockpit.cli.{folder}.{arguments.command}")
     try:
-        code = cast(int, getattr(module, _HANDLERS[arguments.command])(arguments))
+        code = cast(int, getattr(module, table[arguments.command])(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.config.task_path import absolute_task
@@ -32,10 +32,23 @@ class TrainOptions:
     quiet: bool
     script: str
     autopilot: bool = False
+    branch: BranchPoint | None = None
+    baseline: str = ""
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    time_limit: str = ""
 
 
-def train_options(arguments: argparse.Namespace) -> TrainOptions:
-    """Return the training options in parsed arguments without a subcommand."""
+@dataclass(frozen=True, slots=True)
+class BranchPoint:
+    """The checkpoint of a run from which a branch begins; `checkpoint` is relative to the run's folder of them."""
+
+    run_dir: Path
+    step: int
+    checkpoint: str
+
+
+def train_options(arguments: argparse.Namespace, branch: BranchPoint | None = None) -> TrainOptions:
+    """Return the training options in the parsed arguments of a training, or of a `branch`."""
     return TrainOptions(
         config=arguments.config,
         task=_task_named(arguments),
@@ -48,13 +61,17 @@ def train_options(arguments: argparse.Namespace) -> TrainOptions:
         settings=tuple(arguments.settings),
         run=arguments.run_name,
         runs_dir=arguments.runs_dir,
-        resume=arguments.resume,
-        init_from=arguments.init_from,
+        resume="" if branch else arguments.resume,
+        init_from="" if branch else arguments.init_from,
         no_ui=arguments.no_ui,
         keep_running=arguments.keep_running,
         quiet=arguments.quiet,
         script=arguments.script,
         autopilot=arguments.autopilot,
+        branch=branch,
+        baseline=arguments.baseline,
+        notify=tuple(arguments.notify),
+        time_limit=arguments.time_limit,
     )
 
 
@@ -80,6 +97,11 @@ def overrides(options: TrainOptions) -> tuple[str, ...]:
     }
     named = tuple(f"{key}={value}" for key, value in given.items() if value is not None)
     return named + options.settings
+
+
+def resuming(options: TrainOptions, directory: Path) -> TrainOptions:
+    """Return the options that resume a run that an earlier attempt has begun with `options`."""
+    return replace(options, resume=str(directory), run="", init_from="")
 
 
 def data_named(options: TrainOptions) -> str:

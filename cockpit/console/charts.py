@@ -13,6 +13,7 @@ from cockpit.charts.annotations.marks import Marks, head, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, past_of
 from cockpit.charts.build import ChartInputs, Options, build
 from cockpit.charts.chart_specs import Spec, chance_of, charts_for
+from cockpit.charts.columns import StepAxis
 from cockpit.charts.draw.canvas import ink_of
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE, Glyphs
 from cockpit.charts.draw.layout import arrange
@@ -62,6 +63,8 @@ class PrintedCurves:
     state: RunState | None = None
     chance: Mapping[str, float] = field(default_factory=dict[str, float])
     bound: float = GRADIENT_BOUND
+    axis: StepAxis | None = None
+    """The horizontal axis of the charts; `None` for the step."""
 
     @property
     def marks(self) -> Marks:
@@ -91,6 +94,8 @@ def chart_lines(printed: PrintedCurves, *, width: int, ascii_only: bool = False,
         if curve.drawable.any():
             lines += _chart(curve, inputs, (width, height), glyphs)
         lines.append(Text())
+    if printed.axis is not None:
+        lines.insert(len(lines) - 1, Text(f"x axis: {printed.axis.kind}"))
     return [*lines, *_marks_legend(printed.marks, glyphs)]
 
 
@@ -109,6 +114,7 @@ def _inputs(printed: PrintedCurves) -> ChartInputs:
         state=printed.state,
         past=past_of(printed.entries, printed.state),
         bound=printed.bound,
+        axis=printed.axis,
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
+from cockpit.console.step_time_text import step_time_of
 from cockpit.session.incidents.incidents import Incident, incidents_of
 from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
 from cockpit.text.format import duration, escape_control, number, rate
@@ -18,6 +19,7 @@ from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import ATTACHED, Attached, attached_of
+from engine.outputs.step_time import StepTime, divided
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.protocol.events import Activity, Status
@@ -28,7 +30,7 @@ _MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The data of a summary, read from the journal once."""
+    """The data of a summary, read from the journal once; `time` is that of the newest steps, with the verdict."""
 
     run_dir: Path
     state: RunState
@@ -37,6 +39,7 @@ class RunSummary:
     chance: dict[str, float]
     best: Best | None
     attached: Attached | None = None
+    time: tuple[StepTime, str] | None = None
 
 
 def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
@@ -52,6 +55,7 @@ def read_outcome(reader: JournalReader, run_dir: Path) -> RunSummary | None:
         chance=chance_levels(reader),
         best=best_validation(reader),
         attached=attached_of(reader.meta(ATTACHED)),
+        time=step_time_of(reader, state.step),
     )
 
 
@@ -71,6 +75,7 @@ def fact_lines(outcome: RunSummary) -> list[Text]:
     return [
         Text(f"  {_where(outcome.state)}"),
         Text(f"  {_reached(outcome)}"),
+        *_time(outcome.time),
         *_terms(outcome),
         *_knobs(outcome.state),
         *_troubles(outcome),
@@ -112,6 +117,13 @@ def _reached(outcome: RunSummary) -> str:
     else:
         parts += [f"{state.spec.score_title} {number(state.score)}", f"best {best.score:.4f} at step {best.step}"]
     return ", ".join(parts)
+
+
+def _time(time: tuple[StepTime, str] | None) -> Iterator[Text]:
+    """Yield how the time of the newest steps is divided, and the verdict, if it was measured."""
+    if time is not None:
+        yield Text(f"  {divided(time[0])}")
+        yield Text(f"  {time[1]}")
 
 
 def _terms(outcome: RunSummary) -> Iterator[Text]:

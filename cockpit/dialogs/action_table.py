@@ -11,7 +11,7 @@ from cockpit.dialogs import openers
 from cockpit.dialogs.openers import Plan, Reason, Send, Situation
 from cockpit.session.session import Session
 from cockpit.text.command_text import describe_outcome, title
-from cockpit.text.format import clip_text, listed, number, plural
+from cockpit.text.format import clip_text, listed, number, plural, rate
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
@@ -161,6 +161,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "step": _sends(lambda state: c.RunSteps(1), c.RunSteps.op),
     "lower_lr": _sends(lambda state: c.ScaleLr(0.5), c.ScaleLr.op),
     "raise_lr": _sends(lambda state: c.ScaleLr(2.0), c.ScaleLr.op),
+    "set_lr": _opens(openers.learning_rate, lambda state: f"{rate(state.lr)} now", c.SetLr.op),
     "promote": Action(openers.promote, _promote_effect, (c.PromotePhase.op,)),
     "demote": _sends(lambda state: c.DemotePhase(), c.DemotePhase.op),
     **{f"toggle_{number}": _switches(number) for number in range(1, 10)},

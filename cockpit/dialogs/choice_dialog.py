@@ -93,8 +93,7 @@ class MenuDialog(Dialog):
         """Choose row `at`, counted from 0. A row that is refused shows the reason, and the dialog stays open."""
         if at >= len(self._choices):
             return
-        if (answer := self.decided(self._choices[at].command)) is not None:
-            self.dismiss(answer)
+        if self.close_with(self._choices[at].command):
             return
         self.query_one(OptionList).highlighted = at
         self._say_effect()

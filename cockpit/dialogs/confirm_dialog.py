@@ -58,5 +58,4 @@ class ConfirmDialog(Dialog):
 
     def action_confirm(self) -> None:
         """Close with the command, unless it is refused by now: the box shows the reason."""
-        if (answer := self.decided(self.command)) is not None:
-            self.dismiss(answer)
+        self.close_with(self.command)

@@ -10,13 +10,14 @@ from cockpit.session.session import Session
 from cockpit.text.format import plural
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
+from engine.protocol.events import Status
 from engine.protocol.state import RunState
 
 
 def asked_first(session: Session, command: Command) -> ConfirmDialog | None:
-    """Return the dialog that asks for confirmation of `command`; `None` if it needs none."""
+    """Return the dialog that asks for confirmation of `command`; `None` if it needs none or would be refused."""
     state = session.state
-    if state is None:
+    if state is None or session.decide(command).status is Status.REFUSED:
         return None
     match command:
         case c.DemotePhase():

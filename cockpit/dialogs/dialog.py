@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -22,16 +21,7 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Status
 
-
-@dataclass(frozen=True, slots=True)
-class DecidedCommand:
-    """A command to send, with its outcome on the state of that moment."""
-
-    command: Command
-    outcome: Outcome
-
-
-Answer = tuple[DecidedCommand, ...]
+Answer = tuple[Command, ...]
 """The commands that a dialog was closed with; empty if it was cancelled."""
 
 PASS, FAIL, CARE = "✓", "✗", "!"
@@ -105,10 +95,12 @@ class Dialog(MeasuresAgain, ModalScreen[Answer]):
     def renew(self) -> None:
         """Show the texts of the newest state."""
 
-    def decided(self, *commands: Command) -> Answer | None:
-        """Return `commands` with their outcomes on the newest state; `None` if one of them is refused."""
-        answer = tuple(DecidedCommand(command, self.session.decide(command)) for command in commands)
-        return None if any(one.outcome.status is Status.REFUSED for one in answer) else answer
+    def close_with(self, command: Command) -> bool:
+        """Close with `command`; return False and stay open if it would be refused."""
+        if self.session.decide(command).status is Status.REFUSED:
+            return False
+        self.dismiss((command,))
+        return True
 
     def say(self, place: str, text: Content | str) -> None:
         """Show `text` (never markup) in the line with the id `place`; an empty text takes no line."""

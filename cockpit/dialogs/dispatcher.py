@@ -17,7 +17,6 @@ from cockpit.text.command_text import title
 from cockpit.text.event_text import sentence
 from engine.journal.reader import Entry
 from engine.protocol.commands import Command, PromotePhase
-from engine.protocol.decide import Outcome
 from engine.protocol.events import Status
 
 Severity = Literal["information", "warning", "error"]
@@ -41,7 +40,7 @@ class Opener(Protocol):
 class ActionDispatcher:
     """Executes the actions that steer. Pass it every update of the session; `wall_clock` returns seconds since 1970.
 
-    The outcome of a command is decided once, and passed on to what asks, sends and remembers.
+    The session keeps the outcome of a command on a state: what asks, sends and shows decides it once.
     """
 
     def __init__(self, session: Session, opener: Opener, *, wall_clock: Callable[[], float] = time.time) -> None:
@@ -72,20 +71,17 @@ class ActionDispatcher:
                     text += " (once more: the intervention before it)"
                 self._refuse(_named(action), text)
 
-    def steer(self, command: Command, outcome: Outcome | None = None) -> None:
+    def steer(self, command: Command) -> None:
         """Send `command`, after a confirmation if it is hard to undo; a refusal is shown and nothing is sent.
 
-        `outcome` is that of the command, `None` if it has not been decided yet. A promotion goes through the gate.
+        A promotion goes through the gate.
         """
         if isinstance(command, PromotePhase):
             self.dispatch("promote")
-            return
-        outcome = outcome or self.session.decide(command)
-        dialog = None if outcome.status is Status.REFUSED else asked_first(self.session, command)
-        if dialog is None:
-            self._send(command, outcome)
-        else:
+        elif (dialog := asked_first(self.session, command)) is not None:
             self._open(dialog, asked=True)
+        else:
+            self._send(command)
 
     def effect(self, action: str, argument: str = "") -> Effect:
         """Return what `action` would do now, or why it would do nothing. Raises KeyError for an unknown action."""
@@ -107,17 +103,17 @@ class ActionDispatcher:
     def _open(self, dialog: Dialog, *, asked: bool, undo: bool = False) -> None:
         def answered(answer: dialogs.Answer | None) -> None:
             self._dialog = None
-            for decided in answer or ():
+            for command in answer or ():
                 if asked:
-                    self._send(decided.command, decided.outcome, undo=undo)
+                    self._send(command, undo=undo)
                 else:
-                    self.steer(decided.command, decided.outcome)
+                    self.steer(command)
 
         self._dialog = dialog
         self._opener.push_screen(dialog, answered)
 
-    def _send(self, command: Command, outcome: Outcome, *, undo: bool = False) -> None:
-        outcome = self.session.send(command, outcome)
+    def _send(self, command: Command, *, undo: bool = False) -> None:
+        outcome = self.session.send(command)
         if outcome.status is Status.REFUSED:
             self._refuse(title(command), outcome.reason)
         elif undo:

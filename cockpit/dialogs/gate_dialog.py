@@ -74,11 +74,9 @@ class GateDialog(Dialog):
 
     def action_promote(self) -> None:
         """Promote to the next phase, unless the gate is blocked."""
-        if (answer := self.decided(c.PromotePhase())) is not None:
-            self.dismiss(answer)
-            return
-        self._pressed_on_red = True
-        self.renew()
+        if not self.close_with(c.PromotePhase()):
+            self._pressed_on_red = True
+            self.renew()
 
     def action_arm(self) -> None:
         """Prepare a forced promotion, if a check is red: the first of its two keys."""
@@ -88,8 +86,8 @@ class GateDialog(Dialog):
 
     def action_force(self) -> None:
         """Promote although a check is red: the second of the two keys."""
-        if self._armed and (answer := self.decided(c.PromotePhase(force=True))) is not None:
-            self.dismiss(answer)
+        if self._armed:
+            self.close_with(c.PromotePhase(force=True))
 
     def _press(self, blocked: str) -> Content:
         if not blocked:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, OptionList
 
-from cockpit.dialogs.dialog import FAIL, DecidedCommand, RowsDialog, field, is_open_to, line, told
+from cockpit.dialogs.dialog import FAIL, RowsDialog, field, is_open_to, line, told
 from cockpit.session.session import Session
 from cockpit.text.command_text import knob_range
 from cockpit.text.format import escape_control
@@ -66,8 +66,8 @@ class KnobDialog(RowsDialog):
     def action_submit(self) -> None:
         """Close with the command, unless it is refused or changes nothing, as the box shows."""
         command = self._command()
-        if command is not None and is_open_to(outcome := self.session.decide(command)):
-            self.dismiss((DecidedCommand(command, outcome),))
+        if command is not None and is_open_to(self.session.decide(command)):
+            self.dismiss((command,))
 
     @property
     def _knobs(self) -> dict[str, Knob]:

@@ -23,6 +23,7 @@ from cockpit.session.session import Session
 from cockpit.text.command_text import describe_outcome
 from cockpit.text.event_text import sentence
 from cockpit.text.format import duration, number, plural
+from engine.errors import UserError
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
@@ -136,6 +137,21 @@ def batch(situation: Situation) -> Plan:
     fields = tuple(field for op, field in offered.items() if not state.spec.why_unsupported(op))
     explain = "If training is still unstable, try a batch of 4, or accumulation if memory is short."
     return Open(lambda: ValueDialog(situation.session, "Batch", fields, explain=explain))
+
+
+def learning_rate(situation: Situation) -> Plan:
+    """Open the input for an exact learning rate."""
+    state = situation.state
+    now, limits = f"{state.lr:g}", state.limits
+
+    def read(text: str) -> Command:
+        if text.strip() == now:
+            raise UserError(f"the learning rate is {now} already: type another one, such as 3e-5")
+        return c.SetLr(real(text))
+
+    bounds = f"From {limits.lr_min:g} to {limits.lr_max:g}, at most x{limits.max_lr_factor:g} in one command."
+    explain = f"{bounds} A warm-up ends, and the schedule goes on from the new rate."
+    return Open(lambda: ValueDialog(situation.session, "Learning rate", (Field("rate", now, read),), explain=explain))
 
 
 def clip(situation: Situation) -> Plan:

@@ -14,7 +14,7 @@ from engine.protocol.commands import Command
 from engine.protocol.events import Event, Status
 from engine.protocol.task_spec import NO_SPEC
 
-MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal"})
+MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal", "time limit"})
 """Actors that are not persons: `undo` does not reverse their commands."""
 
 

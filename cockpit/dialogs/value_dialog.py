@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input
 
-from cockpit.dialogs.dialog import FAIL, DecidedCommand, Dialog, button, field, is_open_to, line, told
+from cockpit.dialogs.dialog import FAIL, Dialog, button, field, is_open_to, line, told
 from cockpit.session.session import Session
 from engine.errors import UserError
 from engine.protocol.commands import Command
@@ -77,7 +77,7 @@ class ValueDialog(Dialog):
 
     def action_submit(self) -> None:
         """Send every value that changes something; one that cannot be sent keeps the box open."""
-        answer: list[DecidedCommand] = []
+        answer: list[Command] = []
         for index in range(len(self._fields)):
             command = self._command(index)
             outcome = refused(command) if isinstance(command, str) else self.session.decide(command)
@@ -86,7 +86,7 @@ class ValueDialog(Dialog):
                 self.query_one(f"#value{index}", Input).focus()
                 return
             if is_open_to(outcome):
-                answer.append(DecidedCommand(command, outcome))
+                answer.append(command)
         if answer:
             self.dismiss(tuple(answer))
         else:

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, OptionList
 
-from cockpit.dialogs.dialog import FAIL, DecidedCommand, RowsDialog, field, is_open_to, line, told
+from cockpit.dialogs.dialog import FAIL, RowsDialog, field, is_open_to, line, told
 from cockpit.dialogs.value_dialog import real
 from cockpit.session.session import Session
 from cockpit.text.format import number
@@ -43,8 +43,8 @@ class WeightDialog(RowsDialog):
     def action_submit(self) -> None:
         """Close with the command, unless it is refused or changes nothing, as the box shows."""
         command = self._command()
-        if isinstance(command, c.SetLossWeight) and is_open_to(outcome := self.session.decide(command)):
-            self.dismiss((DecidedCommand(command, outcome),))
+        if isinstance(command, c.SetLossWeight) and is_open_to(self.session.decide(command)):
+            self.dismiss((command,))
 
     def _command(self) -> c.SetLossWeight | str:
         try:

@@ -10,13 +10,14 @@ from typing import Final, Literal
 from engine.errors import UserError, did_you_mean
 from engine.protocol.task_spec import TaskSpec
 
-Group = Literal["steer", "charts", "look", "app"]
+Group = Literal["steer", "charts", "look", "app", "runs"]
 
 GROUPS: Final[Mapping[Group, str]] = {
     "steer": "Steering",
     "charts": "Charts",
     "look": "View",
     "app": "Program",
+    "runs": "List of runs",
 }
 """Titles of the groups, in the order of help."""
 
@@ -51,6 +52,7 @@ _STEER: Final = (
     KeyBinding("step", ("n",), "one step", "take one step, then pause", "steer", True),
     KeyBinding("lower_lr", ("l",), "LR lower", "halve the learning rate", "steer", True),
     KeyBinding("raise_lr", ("L",), "LR raise", "double the learning rate", "steer", True),
+    KeyBinding("set_lr", ("e",), "set LR", "set the learning rate to an exact value", "steer"),
     KeyBinding("promote", ("p",), "promote", "show the gate to the next phase and promote", "steer", True),
     KeyBinding("demote", ("P",), "demote", "go back to the previous phase", "steer"),
     *_TOGGLES,
@@ -89,6 +91,9 @@ _CHARTS: Final = (
     ),
     KeyBinding("maximise", ("m",), "maximise", "maximise one chart, or restore it", "charts", True),
     KeyBinding("recent", ("x",), "recent steps", "show the recent steps in a second pane, in full", "charts"),
+    KeyBinding("x_axis", ("X",), "x axis", "go by step, epoch or running time", "charts"),
+    KeyBinding("baseline", ("B",), "baseline", "show or hide the curves of the baseline and of the parent", "charts"),
+    KeyBinding("lock_range", ("y",), "lock y", "keep the range of one chart's values, or let it follow", "charts"),
     KeyBinding("choose_metrics", ("/",), "metrics", "choose which metrics are drawn", "charts", True),
     KeyBinding("next_chart", ("tab",), "next chart", "go to the next chart", "charts"),
     KeyBinding("previous_chart", ("shift+tab",), "previous chart", "go to the previous chart", "charts"),

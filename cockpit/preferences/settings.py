@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from cockpit.preferences.keymap import KEYS, KeyBinding, remap
+from cockpit.preferences.run_keys import RUN_KEYS
 from cockpit.terminal.encoding import shows_unicode
 from engine.errors import UserError, did_you_mean
+
+_RUN_ACTIONS: Final = frozenset(key.action for key in RUN_KEYS)
 
 Marker = Literal["braille", "block", "ascii"]
 Notifications = Literal["off", "osc9", "osc777"]
@@ -31,6 +34,7 @@ class Settings:
     """
 
     keys: tuple[KeyBinding, ...] = KEYS
+    run_keys: tuple[KeyBinding, ...] = RUN_KEYS
     theme: str = "cockpit-dark"
     marker: Marker = "braille"
     bell: bool = False
@@ -38,6 +42,8 @@ class Settings:
     reduced_motion: bool = False
     poll_rate: float = MAX_POLL_RATE
     on_hangup: OnHangup = "checkpoint"
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """Addresses for messages about runs, which contain secrets."""
 
 
 def settings_file() -> Path:
@@ -61,6 +67,11 @@ def attach_log() -> Path:
 def state_folder() -> Path:
     """Return the folder of the cockpit's state: training-cockpit in XDG_STATE_HOME, else in ~/.local/state."""
     return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be computed again: training-cockpit in XDG_CACHE_HOME, else in ~/.cache."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -92,10 +103,14 @@ def load_settings(path: Path) -> Settings:
         if name == "keys":
             where_keys = setting.where
             keys.update(_key(below, setting.value, setting.where))
+        elif name == "notify":
+            changes[name] = _addresses(below, setting.value, setting.where)
         else:
             changes[name] = _checked(name, below, setting.value, setting.where)
     try:
-        return replace(Settings(**changes), keys=remap(keys))
+        of_runs = {action: wanted for action, wanted in keys.items() if action in _RUN_ACTIONS}
+        of_screen = {action: wanted for action, wanted in keys.items() if action not in of_runs}
+        return replace(Settings(**changes), keys=remap(of_screen), run_keys=remap(of_runs, RUN_KEYS))
     except UserError as error:
         raise UserError(f"{where_keys}: {error}") from None
 
@@ -112,9 +127,19 @@ def _key(below: list[str], value: object, where: str) -> Mapping[str, tuple[str,
     return {below[0]: tuple(str(word) for word in words)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
+def _addresses(below: list[str], value: object, where: str) -> tuple[str, ...]:
+    """Return the addresses of one line or a list; a mistake is reported without them, as they contain secrets."""
+    words = [value] if isinstance(value, str) else value
+    if not below and isinstance(words, list) and all(isinstance(word, str) and word for word in words):  # pyright: ignore[reportUnknownVariableType]
+        return tuple(str(word) for word in words)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if value is None and not below:
+        return ()
+    raise UserError(f"{where}: notify must be an address such as mailto://..., or a list of addresses")
+
+
 def _checked(name: str, below: list[str], value: object, where: str) -> object:
     if name not in _CHECKS:
-        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', *_CHECKS))}")
+        raise UserError(f"{where}: there is no setting {name!r}; {did_you_mean(name, ('keys', 'notify', *_CHECKS))}")
     expected, is_allowed = _CHECKS[name]
     if below or not is_allowed(value):
         raise UserError(f"{where}: {name} must be {expected}, not {value!r}")

@@ -22,6 +22,16 @@ _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "stee
 
 _UNSUPPORTED: Final = "$foreground 45%"
 
+_FILTER_HELP: Final = (
+    ("base", "a word in name, tag, note, task or state; its letters in order, if no run has it"),
+    ("lr<=1e-5", "a condition of `wait`: step, epoch, phase, loss, lr, score, best, nan, alerts, spikes"),
+    ("phase:3", "the same as phase==3; nan:yes and alerts:no for more than none, and none"),
+    ("state:run", "the beginning of a state; state:live for runs that a process writes"),
+    ("tag:base", "exactly this tag; name:, note:, task: and parent: for a part of each"),
+    ("or, not", "without them all parts must hold: nan:yes or alerts>2, not tag:base"),
+)
+"""Examples of a filter of runs, each with its meaning."""
+
 _HELP_COLUMNS: Final = 56
 """Columns for a help line next to its key in the narrowest box."""
 
@@ -87,7 +97,17 @@ class KeyMapScreen(_Pages):
     """All keys by group; `unsupported` are the actions without an effect at present, each with the reason."""
 
     def __init__(self, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> None:
-        super().__init__("All keys", [table(group, keys, unsupported) for group in GROUPS])
+        present = {key.group for key in keys}
+        groups: list[Group] = [group for group in GROUPS if group in present]
+        super().__init__("All keys", [table(group, keys, unsupported) for group in groups])
+
+
+class RunKeysScreen(_Pages):
+    """The keys of the list of runs, and the language of its filter."""
+
+    def __init__(self, keys: Sequence[KeyBinding]) -> None:
+        filtered = [Content.assemble(("Filter", "bold $text-primary")), *map(_filter_line, _FILTER_HELP)]
+        super().__init__("List of runs", [table("runs", keys), Content("\n").join(filtered)])
 
 
 def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> Content:
@@ -103,3 +123,11 @@ def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, st
             lines.append(Content.assemble((f"  {where:<10} ", style or "$text-accent"), (first, style)))
             lines.extend(Content.styled(f"{'':<13}{line}", style) for line in rest)
     return Content("\n").join([*lines, Content("")])
+
+
+def _filter_line(row: tuple[str, str]) -> Content:
+    """Return an example of a filter with its meaning, wrapped like the help of a key."""
+    example, meaning = row
+    first, *rest = textwrap.wrap(meaning, _HELP_COLUMNS)
+    lines = [Content.assemble((f"  {example:<10} ", "$text-accent"), first)]
+    return Content("\n").join([*lines, *(Content(f"{'':<13}{line}") for line in rest)])

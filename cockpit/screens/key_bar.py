@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from cockpit.preferences.keymap import KeyBinding, shown_key
 
-_ALWAYS: Final = ("quit", "key_map", "pause")
+_ALWAYS: Final = ("quit", "key_map", "pause", "run_quit", "run_help", "run_attach")
 _ALERTED: Final = ("acknowledge", "remedies")
 _USUAL: Final = ("lower_lr", "raise_lr", "promote", "help", "detach", "rollback", "checkpoint", "undo")
 _PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint", "raise_lr", "detach")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from textual import events
 from textual.app import ComposeResult
@@ -20,12 +21,12 @@ from cockpit.panels.status.alert_banner import Banner
 from cockpit.panels.status.header import Header
 from cockpit.panels.status.pending_commands import PendingStrip
 from cockpit.panels.toolkit.panel import Panel
+from cockpit.panels.toolkit.panel_faults import PanelFailed
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.screens.answer_strip import AnswerStrip
 from cockpit.screens.compositor import hold_back, install_compositor
 from cockpit.screens.key_bar import KeyBar, Present
-from cockpit.screens.panel_faults import PanelFailed
 from cockpit.screens.tab_bar import TABS, TabBar
 from cockpit.screens.tabs import side_panels, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle
@@ -63,7 +64,13 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
     focused = var[Widget | None](None, init=False)
 
     def __init__(
-        self, session: Session, settings: Settings, *, pace: PollBudget | None = None, hinted: bool = False
+        self,
+        session: Session,
+        settings: Settings,
+        *,
+        pace: PollBudget | None = None,
+        hinted: bool = False,
+        baseline: Path | None = None,
     ) -> None:
         super().__init__()
         self._frugal = install_compositor(self)
@@ -78,7 +85,8 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._for_charts = UpdateThrottle(_CHART_SECONDS)
         self._for_column = UpdateThrottle(_COLUMN_SECONDS)
         self._panels: tuple[Panel, ...] = ()
-        self.charts = ChartGrid(marker=settings.marker, has_time=(pace or PollBudget()).has_time, id="charts")
+        has_time = (pace or PollBudget()).has_time
+        self.charts = ChartGrid(marker=settings.marker, has_time=has_time, baseline=baseline, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")

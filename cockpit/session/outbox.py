@@ -136,12 +136,13 @@ class Outbox(ABC):
         """Return the outcome of `command` on the newest state, refused while `refusal` gives a reason."""
         return refused(reason) if (reason := self.refusal) else self.now.outcome_of(command)
 
-    def send(self, command: Command, outcome: Outcome) -> Outcome:
-        """Write `command` to the journal's inbox, unless its `outcome` is a refusal. If the journal is busy, the next
+    def send(self, command: Command) -> Outcome:
+        """Write `command` to the journal's inbox, unless its outcome is a refusal. If the journal is busy, the next
         poll tries again.
 
-        Return `outcome`, or a refusal if no running process would read the command.
+        Return the outcome that `decide` predicts, or a refusal if no running process would read the command.
         """
+        outcome = self.decide(command)
         if outcome.status is Status.REFUSED:
             return outcome
         waiting = any(pending.id < 0 for pending in self.pending)

@@ -14,11 +14,11 @@ from cockpit.session.activity_text import OVER, ActivityText
 from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.loader import HistoryLoader, RowLoader
+from cockpit.session.history.troubles import Troubles
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.outbox import CommandOutcome, Outbox, Pending
 from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
 from cockpit.session.state_decoder import StateDecoder
-from cockpit.session.troubles import Troubles
 from cockpit.text.format import duration
 from cockpit.text.next_steps import End, end_of
 from engine.errors import UserError
@@ -26,7 +26,17 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, TASK, Attached, attached_of, spec_of
+from engine.journal.task_meta import (
+    ATTACHED,
+    HAS_PREVIEWS,
+    PARENT,
+    TASK,
+    Attached,
+    Parent,
+    attached_of,
+    parent_of,
+    spec_of,
+)
 from engine.protocol.codec import WireError
 from engine.protocol.events import RunStarted, TaskDescribed
 from engine.protocol.state import RunState
@@ -76,10 +86,11 @@ class Session(Outbox):
 
     `has_previews` is false for a task without previews; an earlier journal does not say so.
     `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it, infinite for an attached run.
-    `attached` names the program of an attached run, None for a task. `elapsed` and `remaining` are
-    seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is expected. `notice` explains
-    missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with those acknowledged here.
-    With `awaits_start` the journal is not read until a process continues the run: it describes the time before.
+    `attached` names the program of an attached run, None for a task; `parent` is that of a branch, None for others.
+    `elapsed` and `remaining` are seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is
+    expected. `notice` explains missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with
+    those acknowledged here. With `awaits_start` the journal is not read until a process continues the run: it describes
+    the time before.
     With `recent_only` the history holds every validation but only the newest training steps.
     """
 
@@ -101,6 +112,7 @@ class Session(Outbox):
         self.chance: Mapping[str, float] = {}
         self.gradient_bound: float | None = None
         self.attached: Attached | None = None
+        self.parent: Parent | None = None
         self.pulse = _STARTING
         self.steps_per_second: float | None = None
         self.remaining: float | None = None
@@ -174,7 +186,7 @@ class Session(Outbox):
     def _forget(self) -> None:
         """Reset everything that was read: the journal is another file, or was never read."""
         self.state, self.spec = None, NO_SPEC
-        self.chance, self.gradient_bound, self.attached = {}, None, None
+        self.chance, self.gradient_bound, self.attached, self.parent = {}, None, None, None
         self.has_previews = True
         self._version = -1
         self._state_text = StateDecoder()
@@ -258,7 +270,7 @@ class Session(Outbox):
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
-                self.attached = attached_of(tail.meta(ATTACHED))
+                self.attached, self.parent = attached_of(tail.meta(ATTACHED)), parent_of(tail.meta(PARENT))
                 self.gradient_bound = gradient_bound_of(tail.meta("sessions"), self.attached)
                 self.has_previews = tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)

@@ -30,6 +30,17 @@ GIVE_BACK: Final = "".join(
 """Sequences that end every mode of the screen, whatever the terminal's state."""
 
 
+DRIVER_VARIABLE: Final = "TEXTUAL_DRIVER"
+"""Environment variable in which Textual finds the class of its driver."""
+
+BROWSER_DRIVER: Final = "cockpit.terminal.web_driver:BrowserDriver"
+
+
+def is_in_browser() -> bool:
+    """Return whether a server started this process to draw in a browser."""
+    return os.environ.get(DRIVER_VARIABLE) == BROWSER_DRIVER
+
+
 def why_no_screen() -> str:
     """Return why no screen can be opened; empty string if one can."""
     if not os.isatty(0) or not os.isatty(1):
@@ -51,12 +62,14 @@ class Terminal:
         self.is_taken = False
         """Whether a screen has set modes on the terminal that it has not ended."""
         self._screen = 1
+        self._watched = 1
         self._attributes: list[Any] = []
         self._saved: tuple[int, int] | None = None
 
     def __enter__(self) -> Terminal:
         self._attributes = _attributes_of(0)
         self._screen = _copy_of(1)
+        self._watched = _copy_of(1)  # a failed write leads the screen's own descriptor to /dev/null
         self._guard = TerminalGuard(self._screen, GIVE_BACK.encode(), self._attributes)
         self.stream = open(self._screen, "w", encoding="utf-8", errors="replace", closefd=False)
         self._saved = _copy_of(1), _copy_of(2)
@@ -122,7 +135,7 @@ class Terminal:
         if self._job is not None and self._job.is_abandoned():
             return True
         poll = select.poll()
-        poll.register(self._screen, 0)
+        poll.register(self._watched, 0)
         return any(seen & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, seen in poll.poll(0))
 
     def size(self) -> tuple[int, int]:

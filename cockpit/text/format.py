@@ -10,6 +10,11 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that a terminal interprets or hides: controls, direction marks, surrogates, separators."""
 
 
+_DAY = 86_400
+_UNITS = (("y", 365 * _DAY), ("mo", 30 * _DAY), ("d", _DAY), ("h", 3_600), ("min", 60))
+"""Units of an age with their seconds, the largest first."""
+
+
 def escape_control(text: str) -> str:
     """Return `text` on one line, with each unprintable character escaped as in Python: \\x1b, \\n, \\u202e."""
     if text.isascii() and text.isprintable():
@@ -51,6 +56,16 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes_left:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def age(seconds: float) -> str:
+    """Return an age in its largest unit: 'now', '12 s', '5 min', '3 h', '2 d', '4 mo', '1 y'."""
+    if seconds < 1:
+        return "now"
+    for name, length in _UNITS:
+        if seconds >= length:
+            return f"{int(seconds // length)} {name}"
+    return f"{int(seconds)} s"
 
 
 def on_off(enabled: bool) -> str:

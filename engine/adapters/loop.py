@@ -88,16 +88,17 @@ class Cockpit(LoopRun):
     def _after_iteration(self) -> bool:
         """Record what the iteration did, and process commands. Return whether the loop goes on."""
         try:
-            update = self._hooks.take() if self._hooks.update.count else None
-            if update is None:
-                return self._at_boundary(is_between=False)
+            if not self._hooks.update.count:  # weights and gradients belong together only after an update
+                return True
+            update = self._hooks.take()
             reading = self._numbers.reading(update, self._run.recorder.state.loss_weights)
-            is_skipped = self._run.add(reading)
-            self._is_replay_due = is_skipped and self._replay.can_fork and self._run.replays.is_due(update, self.step)
+            if self._run.add(reading):
+                self._is_replay_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
             self._is_settled = True
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._run.checkpoint("step")
-            return self._at_boundary(is_between=True)
+                self._numbers.restart()
+            return self._at_boundary()
         except TrainingStopped:
             raise
         except Exception as error:  # a fault of the cockpit must not end a foreign training
@@ -114,19 +115,17 @@ class Cockpit(LoopRun):
         self._hooks.rehearse = self._replay.note_gradients
         self._run.is_over = True
 
-    def _at_boundary(self, *, is_between: bool) -> bool:
-        """Process commands where weights and gradients belong together: not between two accumulated batches."""
-        if not is_between:
-            return True
+    def _at_boundary(self) -> bool:
+        """Process commands. Return whether the loop goes on."""
         try:
-            self._run.boundary()
+            if self._run.boundary():
+                self._numbers.restart()
         except TrainingStopped:
             self._run.end("stopped")
             self._close()
             if self._entered:
                 raise
             return False
-        self._numbers.restart()
         return True
 
     def _end_epoch(self, seconds: float, first_step: int) -> None:
@@ -147,7 +146,7 @@ class Cockpit(LoopRun):
 
         The weights are 1 until they are set from the screen. A term that is not finite is named.
         """
-        named = terms if isinstance(terms, Mapping) else {"loss": terms}
+        named = terms if type(terms) is dict or isinstance(terms, Mapping) else {"loss": terms}
         if not named:
             raise UserError("cockpit.loss() needs at least one term, such as {'ce': loss}")
         try:
@@ -160,13 +159,9 @@ class Cockpit(LoopRun):
         if self._replay.is_rehearsal:
             self._replay.note_terms(named)
         total: Tensor | None = None
-        weights: Mapping[str, float] = MappingProxyType({})
-        if not self._run.is_over:
-            if not self._run.recorder.state.loss_weights.keys() >= named.keys():
-                self._run.describe_terms(tuple(named))
-            weights = self._run.recorder.state.loss_weights
+        weights = self._weights_of(named)
         for name, value in named.items():
-            self._numbers.losses.setdefault(name, []).append(value.detach())
+            self._numbers.note_loss(name, value)
             weight = weights.get(name, 1.0)
             if weight == 0.0:
                 continue
@@ -175,6 +170,17 @@ class Cockpit(LoopRun):
         if total is None:
             total = sum((value * 0.0 for value in list(named.values())[1:]), next(iter(named.values())) * 0.0)
         return total
+
+    def _weights_of(self, named: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """Return the weights in force, and describe terms that are new."""
+        if self._run.is_over:
+            return MappingProxyType({})
+        weights = self._run.recorder.state.loss_weights
+        for name in named:
+            if name not in weights:
+                self._run.describe_terms(tuple(named))
+                return self._run.recorder.state.loss_weights
+        return weights
 
     def knob(
         self,

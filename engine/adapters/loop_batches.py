@@ -6,14 +6,13 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, length_of, on_host
-from engine.adapters.run.step_reading import StepReading
+from engine.adapters.steps.step_reading import NOTHING, StepReading
 
 Batch = TypeVar("Batch")
 
@@ -22,7 +21,7 @@ class LoopNumbers:
     """Collects the numbers of a step while the loop runs it: losses, logged values, waiting time and samples."""
 
     def __init__(self, hooks: OptimizerHooks) -> None:
-        self.losses: dict[str, list[Tensor]] = {}
+        self._losses: dict[str, list[float | Tensor]] = {}
         self.logged: dict[str, float | Tensor] = {}
         self.wait = 0.0
         self.samples = 0
@@ -30,34 +29,50 @@ class LoopNumbers:
         self._began = time.perf_counter()
         self._weight_norms = WeightNorms()
 
+    def note_loss(self, name: str, value: Tensor) -> None:
+        """Keep the loss term `name` of one batch; a number in host memory is read now."""
+        number = value.item() if value.is_cpu and value.numel() == 1 else value.detach()
+        values = self._losses.get(name)
+        if values is None:
+            self._losses[name] = [number]
+        else:
+            values.append(number)
+
     @property
     def seconds(self) -> float:
         """Seconds since the last step ended."""
         return max(time.perf_counter() - self._began, 1e-9)
 
     def restart(self) -> None:
-        """Begin the next step now: a pause or a checkpoint is no part of it."""
+        """Begin the next step only now: a pause or a checkpoint is no part of it."""
         self._began = time.perf_counter()
 
     def reading(self, update: Update, weights: Mapping[str, float]) -> StepReading:
-        """Return the numbers of the step with this update; `weights` are those of the loss terms in it."""
+        """Return the numbers of the step with this update, and begin the next step.
+
+        `weights` are those of the loss terms in it.
+        """
         seconds = self.seconds
+        self._began += seconds
         losses: dict[str, float | Tensor] = {
-            name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in self.losses.items()
+            name: values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
+            for name, values in self._losses.items()
         }
         if not losses and update.losses:
             losses = {"": sum(update.losses[1:], update.losses[0])}
         reading = StepReading(
             update,
-            {name: on_host(value) for name, value in losses.items()},
-            seconds=seconds,
-            wait=self.wait,
-            samples=self.samples,
-            logged={name: on_host(value) for name, value in self.logged.items()},
-            weight_norms=self._weight_norms.read(self._hooks),
-            terms=weights,
+            losses,
+            seconds,
+            self.wait,
+            self.samples,
+            {name: on_host(value) for name, value in self.logged.items()} if self.logged else NOTHING,
+            self._weight_norms.read(self._hooks),
+            weights,
         )
-        self.losses, self.logged = {}, {}
+        self._losses = {}
+        if self.logged:
+            self.logged = {}
         self.wait, self.samples = 0.0, 0
         return reading
 

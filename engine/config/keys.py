@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -107,8 +108,11 @@ def _plain(default: Any) -> object:
 def _expected(field: FieldInfo) -> str:
     kind: Any = field.annotation
     bounds = _bounds(field)
+    if get_origin(kind) in (Union, UnionType):
+        return ", or ".join(_expected(FieldInfo.from_annotation(part)) for part in get_args(kind))
     if get_origin(kind) is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+        choices = [str(choice) for choice in get_args(kind)]
+        return choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
     if get_origin(kind) is tuple:
         inner = FieldInfo.from_annotation(get_args(kind)[0])
         inner_kind: Any = inner.annotation

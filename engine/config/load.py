@@ -352,6 +352,8 @@ def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
     if error["loc"][:1] == _ALERTS and (len(error["loc"]) > 1 or error["type"] == "value_error"):
         return _complaint_of_rule(error, settings)
     path = tuple(part for part in error["loc"] if isinstance(part, str))
+    if ".".join(path[:-1]) in config_keys(kind):
+        path = path[:-1]  # the rest names a branch of a union
     key = config_keys(kind).get(".".join(path))
     if key is not None and path in settings:
         setting = settings[path]

@@ -6,10 +6,12 @@ A task adds its own sections to `RunConfig`, and its own keys to these sections.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from signal import SIGTERM, SIGUSR1, SIGUSR2
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from engine.host.interrupt import Reactions
 from engine.protocol.command_syntax import parse_command
 from engine.protocol.conditions.syntax import parse_condition
 
@@ -66,7 +68,7 @@ class TrainingConfig(Section, frozen=True):
     max_steps: Annotated[int, Field(ge=0)] = 0
     """Maximum number of optimizer steps, even if epochs are left; 0 for no limit."""
     batch_size: Count = 2
-    """Regions of interest in each batch."""
+    """Regions of interest in each batch, over all ranks."""
     accumulation: Count = 1
     """Batches whose gradients are averaged into one optimizer step."""
     gradient_clip: Positive = 1.0
@@ -79,6 +81,8 @@ class TrainingConfig(Section, frozen=True):
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
     """Number format of mixed precision; fp16 uses loss scaling."""
+    threads: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = 0
+    """Threads of the processor; 0 for torch's number. auto leaves cores that others use; chosen once, then recorded."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of weights, sample order, augmentation and dropout. The synthetic dataset does not depend on it."""
 
@@ -231,6 +235,38 @@ class TensorboardConfig(Section, frozen=True):
     """Steps between the points written to TensorBoard."""
 
 
+class DistributedConfig(Section, frozen=True):
+    """A training on several ranks, which `torchrun` starts."""
+
+    timeout_seconds: Positive = 300.0
+    """Seconds to wait for another rank, until the run ends with a checkpoint and names that rank."""
+    slow_factor: Annotated[float, Field(gt=1)] = 1.5
+    """Ratio of a rank's own time in a step to the median of the others' that makes it a slow rank."""
+
+
+class PreemptionConfig(Section, frozen=True):
+    """Reactions to a scheduler that takes the machine away: signals, and the exit code that asks to be queued again."""
+
+    checkpoint_signal: Literal["SIGUSR1", "SIGUSR2", "none"] = "SIGUSR1"
+    """Signal that writes a checkpoint; training goes on."""
+    requeue_signal: Literal["SIGUSR1", "SIGUSR2", "SIGTERM", "none"] = "SIGUSR2"
+    """Signal that writes a checkpoint and ends the run with requeue_exit_code."""
+    requeue_exit_code: Annotated[int, Field(ge=3, le=125)] = 85
+    """Exit code after requeue_signal or --time-limit, of an incomplete run: 85 for HTCondor, 99 for Grid Engine."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> PreemptionConfig:
+        if self.checkpoint_signal == self.requeue_signal != "none":
+            both = "preemption.checkpoint_signal and preemption.requeue_signal"
+            raise ValueError(f"{both} must not both be {self.requeue_signal}")
+        return self
+
+    def reactions(self) -> Reactions:
+        """Return the numbers of the signals."""
+        numbers = {"none": 0, **{number.name: int(number) for number in (SIGUSR1, SIGUSR2, SIGTERM)}}
+        return Reactions(numbers[self.checkpoint_signal], numbers[self.requeue_signal], self.requeue_exit_code)
+
+
 class AlertRule(Section, frozen=True):
     """One alert rule: a condition on each step, and what happens when it holds."""
 
@@ -279,6 +315,8 @@ class RunConfig(Section, frozen=True):
     autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()
+    distributed: DistributedConfig = DistributedConfig()
+    preemption: PreemptionConfig = PreemptionConfig()
     alerts: Annotated[tuple[AlertRule, ...], Field(strict=False)] = ()
     """Alert rules of your own; the page guardian has their keys."""
 

@@ -71,6 +71,14 @@ class Tracer(TorchDispatchMode):
         self._count = 0
         self._hooks = ExitStack()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: nothing in a traced pass is compiled, and the exclusion imports `torch._dynamo` for a second.
+
+        Torch asks this once, when the class is defined.
+        """
+        return False
+
     # --- scopes -------------------------------------------------------------------------
 
     @contextmanager

@@ -8,16 +8,19 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
 from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import journal_file, open_readable
+from engine.journal.store import journal_file, open_at_rest, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 
 PointTable = Literal["steps", "validations"]
+
+SPREAD_ROWS: Final = 4_096
+"""Rows that `JournalTail.progress` looks up one by one in a long range."""
 
 Lineage = tuple[tuple[int, int | None], ...]
 """Branches that count, oldest first, each with its last step that counts (None: all)."""
@@ -48,12 +51,13 @@ class EventPage:
 class JournalTail:
     """A read-only view for many queries a second. Raises UserError if the journal is missing or damaged.
 
-    Call every query except `version` inside `snapshot`, so that they see the same moment.
+    Call every query except `version` inside `snapshot`, so that they see the same moment. With `at_rest` no process
+    writes the journal, and reading leaves no trace in the directory.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, at_rest: bool = False) -> None:
         self.path = journal_file(path)
-        self._connection = open_readable(path, busy_seconds=busy_seconds)
+        self._connection = open_at_rest(path) if at_rest else open_readable(path, busy_seconds=busy_seconds)
         self._layouts: dict[int, tuple[str, ...]] = {}
 
     def close(self) -> None:
@@ -128,6 +132,24 @@ class JournalTail:
         )
         found = self._connection.execute(query, (span.branch, span.first, span.last, limit)).fetchall()
         return unpack_rows(found[::-1] if newest else found, self._names)
+
+    def sessions(self) -> tuple[tuple[float, float], ...]:
+        """Return when each writer's session began, and when it ended or gave its last sign of life."""
+        rows = self._connection.execute("SELECT started, coalesce(ended, heartbeat) FROM sessions ORDER BY id")
+        return tuple((float(started), float(ended)) for started, ended in rows)
+
+    def progress(self, span: StepRange, *, most: int) -> list[tuple[int, float, float]]:
+        """Return step, epoch and time of the rows of `span`; of a longer one, `most` rows or fewer, evenly spread."""
+        query = f"SELECT step, epoch, time FROM {span.table} WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step"
+        found = self._connection.execute(f"{query} LIMIT ?", (span.branch, span.first, span.last, most + 1)).fetchall()
+        if len(found) <= most:
+            return found
+        newest = self._connection.execute(f"{query} DESC LIMIT 1", (span.branch, span.first, span.last)).fetchone()
+        first, last = int(found[0][0]), int(newest[0])
+        count = min(most, SPREAD_ROWS)
+        wanted = [first + (last - first) * at // count for at in range(count)]
+        spread = (self._connection.execute(f"{query} LIMIT 1", (span.branch, step, span.last)) for step in wanted)
+        return list(dict.fromkeys([*(cursor.fetchone() for cursor in spread), newest]))
 
     def _names(self, layout: int) -> tuple[str, ...]:
         """Return the column names of a layout, which never change; empty for an unknown layout."""

@@ -7,11 +7,21 @@ import sqlite3
 import threading
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from engine.protocol import wire
 from engine.protocol.state import RunState
+
+if TYPE_CHECKING:  # readers of a run's session, and the first frame, need no numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+_ONE_ROW: Final = "(?, ?, ?, ?, ?, ?)"
+_ROWS_PER_STATEMENT: Final = 32
+_MANY_ROWS: Final = ", ".join([_ONE_ROW] * _ROWS_PER_STATEMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,28 @@ class Point:
     time: float
     names: tuple[str, ...]
     values: array[float]
+
+    def rows(self, branch: int, layout: int) -> Iterator[tuple[object, ...]]:
+        """Yield the row of its table."""
+        yield branch, self.step, self.epoch, self.time, layout, self.values.tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class StepPoints:
+    """Rows of metrics of several steps, with the same names; `values` is the float32 array (steps, names)."""
+
+    steps: Sequence[int]
+    epochs: Sequence[float]
+    times: Sequence[float]
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    table: str = "steps"
+
+    def rows(self, branch: int, layout: int) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of the table of steps."""
+        packed, width = self.values.tobytes(), 4 * len(self.names)
+        for number, (step, epoch, at) in enumerate(zip(self.steps, self.epochs, self.times, strict=True)):
+            yield branch, step, epoch, at, layout, packed[number * width : (number + 1) * width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +101,12 @@ class Barrier:
         self.passed.set()
 
 
-Item = Point | EventRow | Branch | Meta | Barrier
+Item = Point | StepPoints | EventRow | Branch | Meta | Barrier
+
+
+def count_points(item: Item) -> int:
+    """Return the number of rows of metrics in `item`."""
+    return len(item.steps) if isinstance(item, StepPoints) else int(isinstance(item, Point))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +146,10 @@ def _write_items(connection: sqlite3.Connection, batch: Transaction) -> int:
     events: list[tuple[object, ...]] = []
     for item in batch.items:
         match item:
-            case Point():
+            case Point() | StepPoints():
                 if item.names not in layouts:
                     layouts[item.names] = _layout(connection, item.names)
-                row = (branch, item.step, item.epoch, item.time, layouts[item.names], item.values.tobytes())
-                points.setdefault(item.table, []).append(row)
+                points.setdefault(item.table, []).extend(item.rows(branch, layouts[item.names]))
             case EventRow():
                 row = (item.time, branch, item.step, item.actor, item.command_id)
                 events.append((*row, item.status, item.reason, item.kind, item.body))
@@ -125,9 +161,19 @@ def _write_items(connection: sqlite3.Connection, batch: Transaction) -> int:
             case Barrier():
                 pass
     for table, rows in points.items():
-        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?)", rows)
+        _insert_points(connection, table, rows)
     insert_events(connection, events)
     return branch
+
+
+def _insert_points(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows, many by one statement: each statement gives up the interpreter's lock and waits for it again."""
+    insert = f"INSERT OR REPLACE INTO {table} VALUES "
+    num_together = len(rows) // _ROWS_PER_STATEMENT * _ROWS_PER_STATEMENT
+    for start in range(0, num_together, _ROWS_PER_STATEMENT):
+        together = rows[start : start + _ROWS_PER_STATEMENT]
+        connection.execute(insert + _MANY_ROWS, tuple(chain.from_iterable(together)))
+    connection.executemany(insert + _ONE_ROW, rows[num_together:])
 
 
 def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.journal.store import journal_file, storable
-from engine.journal.transaction import Barrier, Branch, EventRow, Item, Meta, Point
+from engine.journal.transaction import Barrier, Branch, EventRow, Item, Meta, Point, StepPoints, count_points
 from engine.journal.writer_home import JournalHome
 from engine.protocol import codec, wire
 from engine.protocol.events import Event, Status
@@ -49,6 +49,7 @@ class JournalWriter:
         self.failure: str | None = None
         self.dropped = 0
         self._pending: deque[Item] = deque()
+        self._added = self._taken = 0
         self._state: RunState | None = None
         self._written_state: RunState | None = None
         self._wake = threading.Event()
@@ -79,18 +80,25 @@ class JournalWriter:
 
         Values become float32; NaN and Inf are kept.
         """
-        self._record_point(Point("steps", step, epoch, self._clock(), names, array("f", values)))
+        self._record_points(Point("steps", step, epoch, self._clock(), names, array("f", values)))
+
+    def record_steps(self, points: StepPoints) -> None:
+        """Record the metrics of several training steps."""
+        self._record_points(points)
 
     def record_validation(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record the metrics of a validation after training step `step`. A second one at the same step replaces it."""
-        self._record_point(Point("validations", step, epoch, self._clock(), names, array("f", values)))
+        self._record_points(Point("validations", step, epoch, self._clock(), names, array("f", values)))
 
-    def _record_point(self, point: Point) -> None:
-        assert len(point.names) == len(point.values), f"{len(point.names)} names for {len(point.values)} values"
-        if len(self._pending) >= MAX_PENDING:
-            self.dropped += 1
+    def _record_points(self, points: Point | StepPoints) -> None:
+        width = len(points.values) if isinstance(points, Point) else points.values.shape[1]
+        assert len(points.names) == width, f"{len(points.names)} names for {width} values"
+        count = count_points(points)
+        if self._added - self._taken >= MAX_PENDING:  # each of the two threads changes one of them
+            self.dropped += count
         else:
-            self._add(point)
+            self._added += count
+            self._add(points)
 
     def record_event(
         self,
@@ -186,6 +194,7 @@ class JournalWriter:
         except (sqlite3.Error, OSError, UserError) as error:
             self.failure = str(error)
             self._pending.extendleft(item for item in reversed(items) if not isinstance(item, Barrier))
+            self._taken -= sum(map(count_points, items))
         else:
             self.failure, self._written_state, self._last_commit = None, state, time.monotonic()
         for item in items:
@@ -199,7 +208,9 @@ class JournalWriter:
         The state is read last, so that it is as new as the events.
         """
         count = min(len(self._pending), ROWS_PER_COMMIT)
-        return [self._pending.popleft() for _ in range(count)], self._state
+        items = [self._pending.popleft() for _ in range(count)]
+        self._taken += sum(map(count_points, items))
+        return items, self._state
 
     def _end_session(self) -> None:
         try:

@@ -16,7 +16,7 @@ from engine.journal.disk.lock import Lock, try_lock
 from engine.journal.disk.open_files import Identity, JournalFiles, identity_of
 from engine.journal.sessions import begin_session, end_session
 from engine.journal.store import create_journal
-from engine.journal.transaction import Barrier, Item, Meta, Transaction, newest_branch, write_batch
+from engine.journal.transaction import Barrier, Item, Meta, StepPoints, Transaction, newest_branch, write_batch
 from engine.protocol.state import RunState
 
 MAX_REMEMBERED: Final = 20_000
@@ -39,7 +39,8 @@ class JournalHome:
         self._files = JournalFiles(file)
         self._is_broken = False
         self._meta: dict[str, Meta] = {}
-        self._rows: deque[Item] = deque(maxlen=MAX_REMEMBERED)
+        self._rows: deque[Item] = deque()
+        self._num_rows = 0
         self._lock: Lock | None = None
         self._locked: Identity | None = None
         self._former: list[sqlite3.Connection] = []
@@ -86,7 +87,7 @@ class JournalHome:
             copy.replace(self._file)
         self._files.forget()
         self._reopen(None if copy is not None else state)
-        self.losses.append(_sentence(self._file, lost, kept, num_rows=len(self._rows) if copy is None else None))
+        self.losses.append(_sentence(self._file, lost, kept, num_rows=self._num_rows if copy is None else None))
 
     def end(self, state: RunState | None) -> None:
         """End the session and refuse unanswered commands."""
@@ -152,6 +153,13 @@ class JournalHome:
                 self._meta[item.key] = item
             elif not isinstance(item, Barrier):
                 self._rows.append(item)
+                self._num_rows += _size(item)
+        while self._num_rows > MAX_REMEMBERED:
+            self._num_rows -= _size(self._rows.popleft())
+
+
+def _size(item: Item) -> int:
+    return len(item.steps) if isinstance(item, StepPoints) else 1
 
 
 def _knows(connection: sqlite3.Connection, session: int) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+import os
+import time
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from threading import Event as Signal
 from threading import Thread
@@ -44,6 +46,7 @@ class SystemLoad:
     def newest(self) -> Mapping[str, float]:
         """The newest sample: `system/cpu` (% of the machine), `system/memory` (MiB resident) and two GPU values.
 
+        `system/cpu_others` is the share in % of this process's processors that other processes use, data workers too.
         It is empty before the first sample. Reading is free: the thread replaces the whole mapping.
         """
         return self._newest
@@ -63,16 +66,63 @@ class SystemLoad:
     def _work(self) -> None:
         process = psutil.Process()
         gpu = find_gpu(self._gpu_uuid)
+        meter = OthersMeter(process)
         psutil.cpu_percent(None)
+        _machine(process, meter)
         seconds = _SECONDS_TO_FIRST
         while not self._closing.wait(seconds):
-            self._newest = MappingProxyType({**_machine(process), **(gpu.read() if gpu else {})})
+            self._newest = MappingProxyType({**_machine(process, meter), **(gpu.read() if gpu else {})})
             seconds = _SECONDS_BETWEEN_SAMPLES
 
 
-def _machine(process: psutil.Process) -> Mapping[str, float]:
+def usable_cores() -> int:
+    """Return the number of processors that this process may use."""
     try:
-        return {"system/cpu": psutil.cpu_percent(None), "system/memory": process.memory_info().rss / _MIB}
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on macOS
+        return os.cpu_count() or 1
+
+
+class OthersMeter:
+    """Measures between two calls how many of the usable processors other processes keep busy."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self._before: tuple[float, float, float] | None = None
+
+    def read(self) -> float | None:
+        """Return the processors busy with other processes since the last call; `None` at the first.
+
+        Raises psutil's errors.
+        """
+        own = self._process.cpu_times()
+        now = time.monotonic(), _busy_seconds(), own.user + own.system
+        before, self._before = self._before, now
+        if before is None:
+            return None
+        seconds, busy, mine = (new - old for new, old in zip(now, before, strict=True))
+        return min(max((busy - mine) / max(seconds, 1e-3), 0.0), float(usable_cores()))
+
+
+def _busy_seconds() -> float:
+    usable: Collection[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return sum(
+        sum(times) - times.idle - getattr(times, "iowait", 0.0) - _double(times)
+        for number, times in enumerate(psutil.cpu_times(percpu=True))
+        if number in usable or not usable
+    )
+
+
+def _double(times: Any) -> float:  # psutil's classes differ by system
+    """Return the seconds of guests, which Linux counts as a user's too."""
+    return float(getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0))
+
+
+def _machine(process: psutil.Process, meter: OthersMeter) -> Mapping[str, float]:
+    try:
+        others, cpu = meter.read(), psutil.cpu_percent(None)
+        known = {} if others is None else {"system/cpu_others": 100.0 * others / usable_cores()}
+        return {"system/cpu": cpu, **known, "system/memory": process.memory_info().rss / _MIB}
     except (psutil.Error, OSError):  # a system that hides /proc from its processes
         return {}
 

@@ -131,7 +131,7 @@ class ValidationCompleted:
 class CheckpointSaved:
     """A checkpoint is on disk, synced and checksummed.
 
-    `kind`: start, step, epoch, best, asked, promotion, rollback, final.
+    `kind`: start, step, epoch, best, asked, signal, promotion, rollback, final.
     """
 
     path: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine.protocol.events import (
     RolledBack,
 )
 from engine.protocol.wire import state_to_text
+from engine.runtime.outages.inventory import Inventory
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
@@ -34,7 +36,10 @@ from engine.training.checkpoint.live_state import LiveState
 
 
 class Checkpointer:
-    """Write the checkpoints of one run, and roll back to one of them."""
+    """Write the checkpoints of one run, and roll back to one of them.
+
+    `slowest_write` is the longest time of a write; `spent` is the time for which training has waited, in seconds.
+    """
 
     def __init__(
         self,
@@ -51,7 +56,9 @@ class Checkpointer:
         self.recorder = recorder
         self.memory = memory
         self.directory = run_dir / CHECKPOINTS
+        self.inventory = Inventory(config.checkpoint.keep_last)
         self.validator = validator
+        self.slowest_write = self.spent = 0.0
         self._writer = CheckpointWriter(
             self.directory, keep_last=config.checkpoint.keep_last, before_rename=recorder.journal.flush
         )
@@ -60,14 +67,18 @@ class Checkpointer:
 
     def checkpoint(self, kind: str, *, best: bool = False) -> None:
         """Copy the run's state and queue it for the writer thread."""
+        began = time.perf_counter()
         self._writer.submit(self._snapshot(kind, best=best))
+        self.spent += time.perf_counter() - began
 
     def checkpoint_now(self, kind: str) -> CheckpointSaved | CheckpointFailed:
         """Write a checkpoint and wait for it."""
         self.recorder.update(doing="writing a checkpoint")
         self.wait_for_checkpoints()
         self.checkpoint(kind)
+        began = time.perf_counter()
         *_, last = self._writer.wait()
+        self.spent += time.perf_counter() - began
         self.recorder.update(doing="")
         return self._outcome(last)
 
@@ -108,6 +119,8 @@ class Checkpointer:
             self.recorder.record_event(self._outcome(written))
 
     def _outcome(self, written: Written) -> CheckpointSaved | CheckpointFailed:
+        self.inventory.note(written)
+        self.slowest_write = max(self.slowest_write, written.seconds)
         if written.error:
             return CheckpointFailed(written.name, written.error)
         self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from engine.host.interrupt import Interrupt
+from engine.host.interrupt import SIGNAL, Interrupt
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN, Request
@@ -15,8 +15,8 @@ from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import Event
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import refusal_of
-from engine.runtime.apply_event import ReplayQueue, apply_event
 from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
@@ -118,6 +118,11 @@ class CommandProcessor:
         self._proposed.extend(requests)
 
     @property
+    def interrupt(self) -> Interrupt:
+        """The requests of signals and of the time limit."""
+        return self._interrupt
+
+    @property
     def is_proposed(self) -> bool:
         """Whether a request of the guardian or autopilot is pending."""
         return bool(self._proposed)
@@ -132,7 +137,8 @@ class CommandProcessor:
         is_asked = self._requests.poll()
         step = self._recorder.state.step
         due = self._redoing.is_due() or bool(self._script and self._script[0].step <= step)
-        return due or bool(self._proposed) or is_asked or self._interrupt.is_set()
+        is_signalled = self._interrupt.is_set() or bool(self._interrupt.checkpoint)
+        return due or bool(self._proposed) or is_asked or is_signalled
 
     def process_pending(self) -> None:
         """Process all requests that are due at this boundary."""
@@ -141,17 +147,19 @@ class CommandProcessor:
             self._handle(self._proposed.popleft())
         while self._script and self._script[0].step <= self._recorder.state.step:
             self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
+        if number := self._interrupt.take_checkpoint():
+            self._handle(Request(0, SIGNAL, c.SaveCheckpoint(), f"signal {number}"))
         if self._interrupt.is_set() and self._recorder.state.activity is not e.Activity.STOPPING:
-            number = self._interrupt.signal
-            stop = c.Stop(f"signal {number}") if number else c.Stop("asked before the first step")
-            self._handle(Request(id=0, actor="signal" if number else "cockpit", command=stop))
+            actor, reason = self._interrupt.cause()
+            self._handle(Request(id=0, actor=actor, command=c.Stop(reason)))
         while (request := self._requests.pop()) is not None:
             self._handle(request)
 
     def _handle(self, request: Request) -> None:
         if isinstance(request.command, c.Rollback):
             self._checkpointer.wait_for_checkpoints()  # the last good one must not depend on a thread's speed
-        outcome = decide(self._recorder.state, request.command, at_epoch=self._train_state.progress)
+        before = self._recorder.state
+        outcome = decide(before, request.command, at_epoch=self._train_state.progress)
         if outcome.event is None:
             self._refuse(request, outcome)
             return
@@ -165,7 +173,9 @@ class CommandProcessor:
             case e.RollbackRequested(checkpoint=name):
                 self._roll_back(request, outcome, name)
             case event:
-                apply_event(self._checkpointer, event, lambda done: self._answer(request, outcome, done))
+                carry_out(self._checkpointer, event)
+                self._answer(request, outcome, event)
+                follow_up(self._checkpointer, event, before)
 
     def _handed(
         self, request: Request, outcome: Outcome, event: e.CheckpointRequested | e.ValidationRequested
@@ -177,7 +187,7 @@ class CommandProcessor:
         )
 
     def _save(self, request: Request, outcome: Outcome) -> None:
-        done = self._checkpointer.checkpoint_now("asked")
+        done = self._checkpointer.checkpoint_now("signal" if request.actor == SIGNAL else "asked")
         if isinstance(done, e.CheckpointSaved):
             self._answer(request, outcome, done)
         else:

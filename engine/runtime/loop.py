@@ -13,10 +13,12 @@ from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.run_directory import Upkeep
+from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.step_monitor import Launched, StepMonitor
+from engine.runtime.step_monitor import Launched, StepMonitor, StepTimes
 from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
+from engine.training.device import PartTimer
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -43,9 +45,11 @@ class Loop:
         self._commands = commands
         self._step_monitor = step_monitor
         self._upkeep = Upkeep(checkpointer)
+        self._time = TimeKeeper(commands.interrupt, checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = self._epoch_start = time.perf_counter()
+        self._times = StepTimes(checkpointer)
 
     def train(self) -> str:
         """Train to the end and return the reason of the end. Raises TrainingDivergedError."""
@@ -64,9 +68,12 @@ class Loop:
         """
         self._checkpointer.note_written()
         self._upkeep.observe()
+        self._time.observe()
         if self._commands.is_waiting():
+            self._open_boundary()
             self._step_monitor.settle()
             self._commands.process_pending()
+            self._times.skip()
         state = self._recorder.state
         if state.activity is Activity.STOPPING:
             return "stopped"
@@ -80,9 +87,13 @@ class Loop:
             self._advance()
         return ""
 
+    def _open_boundary(self) -> None:
+        """Prepare this boundary for commands."""
+
     def _stand_still(self) -> None:
         time.sleep(_PAUSE_POLL_SECONDS)
         self._last_end = time.perf_counter()
+        self._times.skip()
 
     def _is_complete(self) -> bool:
         training, state = self._config.training, self._recorder.state
@@ -105,13 +116,12 @@ class Loop:
                 "excluded samples: nothing is left to train on; start a new run with smaller batches or other data"
             )
         if drawn.batches:
-            plan = plan_for(self._train_state.progress, state, self._config)
-            evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
-            pending = self._train_state.train_step.run(drawn.batches, plan)
-            now = time.perf_counter()
-            self._step_monitor.add(self._launched(pending, evidence, now))
-            self._last_end = now
-            self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=plan.lr, doing="")
+            launched = self._launch(drawn)
+            if launched is None:
+                return
+            self._step_monitor.add(launched)
+            lr = launched.pending.plan.lr
+            self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=lr, doing="")
         self._step_monitor.settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
         if drawn.batches:
             self._count_down()
@@ -137,14 +147,25 @@ class Loop:
             self._supply.has_come()
         return drawn
 
-    def _launched(self, pending: PendingReport, evidence: Evidence, now: float) -> Launched:
+    def _launch(self, drawn: DrawnBatch) -> Launched | None:
+        """Execute the step of the drawn batches; return `None` if it was undone."""
+        plan = plan_for(self._train_state.progress, self._recorder.state, self._config)
+        evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
+        pending = self._train_state.train_step.run(drawn.batches, plan)
+        now = time.perf_counter()
+        launched = self._launched(pending, evidence, now, drawn.transfer)
+        self._last_end = now
+        return launched
+
+    def _launched(self, pending: PendingReport, evidence: Evidence, now: float, transfer: PartTimer | None) -> Launched:
         return Launched(
             pending=pending,
             evidence=evidence,
             progress=self._train_state.progress,
-            num_samples=sum(map(len, evidence.batches)),
+            num_samples=sum(batch.total for batch in evidence.batches),
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
+            times=self._times.take(now, transfer),
         )
 
     def _checkpoint_is_due(self) -> bool:
@@ -186,6 +207,7 @@ class Loop:
             self._supply.has_come()
             self._recorder.record_event(summary)
             self._step_monitor.note_validation(summary)
+            self._times.validation += summary.seconds
             best = self._recorder.state.best_score != before
         self._checkpointer.memory.validation_due = False
         self._recorder.record_event(EpochCompleted(done - 1, seconds, self._step_monitor.close_epoch()))

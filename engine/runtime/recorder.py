@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.journal.task_meta import TASK
+from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.decide import Outcome
@@ -42,6 +43,11 @@ class RunRecorder:
         self._tensorboard = tensorboard
         self._begin = begin
         self._failed: set[str] = set()
+        self._listener: Callable[[Event, str, int], None] = _nobody
+
+    def listen(self, listener: Callable[[Event, str, int], None]) -> None:
+        """Call `listener` with each event from now on, its actor, and the step that it changes the state at."""
+        self._listener = listener
 
     @property
     def state(self) -> RunState:
@@ -86,7 +92,9 @@ class RunRecorder:
     def _evolve(self, event: Event, actor: str) -> None:
         """Change the state before the event is recorded, so that readers of the event find its effect."""
         self._has_events = True
-        self._set(evolve(self.state, event, self.state.step, actor=actor))
+        step = self.state.step
+        self._set(evolve(self.state, event, step, actor=actor))
+        self._listener(event, actor, step)
 
     def _set(self, state: RunState) -> None:
         self._state = state
@@ -102,6 +110,13 @@ class RunRecorder:
         self.journal.record_step(step, epoch, names, values)
         if self._tensorboard:
             self._tensorboard.record_step(step, names, values)
+
+    def record_steps(self, points: StepPoints) -> None:
+        """Record rows of metrics of several steps."""
+        self.journal.record_steps(points)
+        if self._tensorboard:
+            for step, values in zip(points.steps, points.values.tolist(), strict=True):
+                self._tensorboard.record_step(step, points.names, values)
 
     def record_validation(self, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record one row of validation metrics."""
@@ -147,3 +162,7 @@ class RunRecorder:
         self.journal.close()
         for loss in self.journal.take_losses():  # too late for an alert
             logging.getLogger(__name__).warning("%s", loss)
+
+
+def _nobody(event: Event, actor: str, step: int) -> None:
+    """Hear nothing of an event."""

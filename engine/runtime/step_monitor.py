@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
 
 from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
-from engine.outputs.system_load import SystemLoad
+from engine.outputs.step_time import TIME
+from engine.outputs.system_load import SystemLoad, usable_cores
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
 from engine.protocol.task_spec import TaskSpec
+from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
+from engine.supervision.alerts.busy_machine import BusyMachineMonitor
 from engine.supervision.gate import gate_checks
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import EpochLoss, RunMemory
-from engine.training.device import gpu_uuid
+from engine.supervision.step_metrics import StepMetrics
+from engine.training.device import PartTimer, gpu_uuid
 from engine.training.step import PendingReport, StepReport
 from engine.training.train_state import TrainState
 
@@ -26,7 +33,9 @@ from engine.training.train_state import TrainState
 class Launched:
     """A step whose report may still be in transit from the device, and its data known to the host.
 
-    `wait_seconds` is the time spent waiting for data, `seconds` the total time.
+    `wait_seconds` is the time spent waiting for data, `seconds` the total time. `times` divides the time since the step
+    before, with the validation and the checkpoints between the two. `by_rank` are measurements of each rank, and
+    `evidence_of` returns the evidence of another rank, or `None`.
     """
 
     pending: PendingReport
@@ -35,6 +44,47 @@ class Launched:
     num_samples: int
     wait_seconds: float
     seconds: float
+    times: BetweenSteps
+    by_rank: Mapping[str, float] = field(default_factory=dict[str, float])
+    evidence_of: Callable[[int], Evidence | None] = lambda rank: None
+
+    def parts(self) -> dict[str, float]:
+        """Return the seconds of each part of the time since the step before, by metric; the report must be resolved."""
+        times = self.times
+        known = {**self.pending.seconds(), **(times.transfer.seconds() if times.transfer else {})}
+        known |= {"data_wait": self.wait_seconds, "validation": times.validation, "checkpoint": times.checkpoint}
+        known["other"] = max(times.whole - sum(known.values()), 0.0)
+        return {TIME + part: seconds for part, seconds in known.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenSteps:
+    """Seconds since the end of the step before: in all, and of what the loop does; and the copies to the device."""
+
+    whole: float
+    validation: float
+    checkpoint: float
+    transfer: PartTimer | None
+
+
+class StepTimes:
+    """Measures the time from step to step; `validation` counts the seconds of validations since the last step."""
+
+    def __init__(self, checkpointer: Checkpointer) -> None:
+        self.validation = 0.0
+        self._checkpointer = checkpointer
+        self.skip()
+
+    def skip(self) -> None:
+        """Leave out the time until now, of a pause or of commands."""
+        self._began, self._spent = time.perf_counter(), self._checkpointer.spent
+
+    def take(self, now: float, transfer: PartTimer | None) -> BetweenSteps:
+        """Return the times of the step that ends `now`, and begin those of the next one."""
+        spent = self._checkpointer.spent
+        times = BetweenSteps(now - self._began, self.validation, spent - self._spent, transfer)
+        self.validation, self._began, self._spent = 0.0, now, spent
+        return times
 
 
 class StepMonitor:
@@ -55,6 +105,8 @@ class StepMonitor:
         self._supervisor = supervisor
         self._in_flight: deque[Launched] = deque()
         self.forensics = Forensics(recorder.journal.path.parent, config, train_state, memory)
+        threads = torch.get_num_threads() if train_state.device.type == "cpu" else 0
+        self._busy = BusyMachineMonitor(threads, usable_cores())
         self.load = SystemLoad(gpu_uuid(train_state.device))
 
     def add(self, step: Launched) -> None:
@@ -74,6 +126,7 @@ class StepMonitor:
     def _process(self, step: Launched) -> None:
         """Record and monitor the report of `step`."""
         report = step.pending.resolve()
+        step = _with_evidence(step, report)
         metrics, observed = self._record(step, report)
         for event in observed:
             self._recorder.record_event(event)
@@ -102,12 +155,15 @@ class StepMonitor:
             "samples_per_second": rate,
             "data_wait": step.wait_seconds,
             "skipped": float(not report.finite),
+            **step.parts(),
             **self.load.newest,
+            **step.by_rank,
         }
         number, before = report.index + 1, self._recorder.state
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
         self._recorder.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
         observed = self._memory.watch.observe(number, metrics, before, seconds=step.seconds)
+        observed += self._busy.observe(StepMetrics(number, metrics, before, step.seconds))
         self._recorder.update(
             loss=report.loss,
             grad_norm=report.grad_norm,
@@ -211,6 +267,13 @@ def _remedy(spec: TaskSpec) -> str:
     )
 
 
+def _with_evidence(step: Launched, report: StepReport) -> Launched:
+    """Return `step` with the evidence of the first rank that was not finite, if it is not this one."""
+    rank = min(report.bad_ranks, default=0)
+    found = step.evidence_of(rank) if rank else None
+    return step if found is None else replace(step, evidence=found)
+
+
 def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
     """Return an event that names the non-finite loss terms and gradients of a skipped step."""
     said: list[str] = []
@@ -224,5 +287,6 @@ def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkippe
         said.append("optimizer moments of " + ", ".join(report.bad_moments))
     if not said:
         said.append("the gradient norm overflowed")
-    reason = " and ".join(said) + " not finite; nothing was updated"
+    where = f" on rank {', '.join(map(str, report.bad_ranks))}" if report.bad_ranks else ""
+    reason = " and ".join(said) + f" not finite{where}; nothing was updated"
     return StepSkipped(report.bad_terms, report.bad_modules, sample_ids, reason)

@@ -12,11 +12,15 @@ from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.protocol import events as e
 from engine.protocol.state import with_measured
 from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
+from engine.runtime.ranks.group import RankLostError
+from engine.runtime.ranks.leader import Leader, leading
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder
+from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recorder, with_threads
 from engine.runtime.start.open_run import OpenRun, open_run
+from engine.runtime.start.restart import TORCHRUN
 from engine.runtime.start.resume import Start, find_start
 from engine.runtime.supervisor import TrainingDivergedError
+from engine.training.device import thread_count
 
 
 class RunNotSavedError(RuntimeError):
@@ -26,8 +30,10 @@ class RunNotSavedError(RuntimeError):
 def train(request: RunRequest, interrupt: Interrupt) -> int:
     """Train until completion, a stop or a failure, and return the exit code.
 
-    0 for complete or stopped by command, 1 for failed, 128 + n after signal n. Raises UserError before the first step.
+    0 for complete or stopped by command, 1 for failed, 128 + n after signal n, `preemption.requeue_exit_code` after the
+    scheduler's signal or the time limit. Raises UserError before the first step.
     """
+    request = with_threads(request)
     with open_recorder(request) as recorder:
         return train_with(recorder, request, interrupt)
 
@@ -35,23 +41,33 @@ def train(request: RunRequest, interrupt: Interrupt) -> int:
 def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt) -> int:
     """Train like `train`, with an open recorder that may have the state of another configuration."""
     started = time.perf_counter()
+    interrupt.react_as(request.config.preemption.reactions())
     try:
         interrupt.check()
         fresh = initial_state(request.directory.name, request.config)
         recorder.start_from(with_measured(fresh, doing=recorder.state.doing))
-        return _train(request, find_start(request), recorder, interrupt)
+        if request.launch is not None and request.launch.job:
+            recorder.journal.set_meta(TORCHRUN, request.launch.job)
+        start = find_start(request)
+        with thread_count(request.config.training.threads), leading(request, interrupt) as leader:
+            return _train(request, start, recorder, interrupt, leader)
     except StoppedEarlyError:
         recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))
         return interrupt.exit_code()
+    except RankLostError as error:  # before all ranks were connected
+        return _failed(recorder, str(error))
 
 
-def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> int:
+def _train(
+    request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt, leader: Leader | None
+) -> int:
     started = time.perf_counter()
     opened: list[OpenRun] = []
     try:
-        opened.append(open_run(request, start, recorder, interrupt))
+        opened.append(open_run(request, start, recorder, interrupt, leader))
         run = opened[0]
         reason = run.loop.train()
+        interrupt.is_complete = reason == "complete"
         _finish(run, recorder, reason, started)
         return interrupt.exit_code()
     except StoppedEarlyError:
@@ -61,6 +77,8 @@ def _train(request: RunRequest, start: Start | None, recorder: RunRecorder, inte
             recorder.record_event(e.RunFailed(str(error)))
             raise
         return _failed(recorder, f"{error}{_saved(opened[0], recorder)}")
+    except RankLostError as error:
+        return _failed(recorder, f"{error}{_saved(opened[0], recorder) if opened else ''}")
     except (TrainingDivergedError, RunNotSavedError) as error:
         return _failed(recorder, str(error))
     except Exception as error:  # the engine's root: every error becomes an event, with its traceback in console.log

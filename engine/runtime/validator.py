@@ -9,6 +9,7 @@ from typing import Protocol
 from engine.config.tree import RunConfig
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
+from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
@@ -63,18 +64,21 @@ class Validator:
         before = self._recorder.state.activity
         self._recorder.set_activity(Activity.VALIDATING)
         try:
-            done = evaluate(
-                self._train_state.train_step.objective,
-                self._train_state.model,
-                self._train_state.validation,
-                self._validation_plan(),
-                self._should_abort,
-            )
+            done = self._measure(validation_plan(self._recorder.state, self._config))
         finally:
             self._recorder.set_activity(before)
         if done is not None:
             self._record(done)
         return None if done is None else done.summary
+
+    def _measure(self, plan: ValidationPlan) -> Validation | None:
+        return evaluate(
+            self._train_state.train_step.objective,
+            self._train_state.model,
+            self._train_state.validation,
+            plan,
+            self._should_abort,
+        )
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""
@@ -95,16 +99,6 @@ class Validator:
                 self._recorder.record_event(
                     AlertRaised("data worker", f"{complaint}: it is replaced", "check the disk of the data")
                 )
-
-    def _validation_plan(self) -> ValidationPlan:
-        state, settings = self._recorder.state, self._config.validation
-        return ValidationPlan(
-            active=state.refinements,
-            weights=state.loss_weights,
-            batch_size=settings.batch_size,
-            num_previews=settings.num_previews,
-            amp=amp_dtype(self._config),
-        )
 
     def _record(self, done: Validation) -> None:
         summary = done.summary
@@ -127,3 +121,14 @@ class Validator:
         """Yield the metrics with a value, and the score. A class that does not occur has none."""
         score = self._recorder.state.spec.score
         return ((name, value) for name, value in summary.metrics.items() if name == score or not math.isnan(value))
+
+
+def validation_plan(state: RunState, config: RunConfig) -> ValidationPlan:
+    """Return the settings of a validation now."""
+    return ValidationPlan(
+        active=state.refinements,
+        weights=state.loss_weights,
+        batch_size=config.validation.batch_size,
+        num_previews=config.validation.num_previews,
+        amp=amp_dtype(config),
+    )

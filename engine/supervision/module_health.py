@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from engine.protocol.events import AlertRaised
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
-from engine.supervision.step_metrics import Latch, StepMetrics
+from engine.supervision.step_metrics import AlertOfRow, Latch, StepBlock, StepMetrics, observe_each
 
 _FAST, _SLOW = 0.1, 0.002
 """Weights of the newest logarithm in the means over about 10 steps and about 500 steps (the history)."""
@@ -47,7 +47,8 @@ class _Part:
         self.slow += max(_SLOW, 1 / self.count) * (level - self.slow)
 
     @property
-    def _latches(self) -> tuple[Latch, ...]:
+    def latches(self) -> tuple[Latch, ...]:
+        """The kinds of alerts."""
         return self.dead, self.exploding, self.vanishing, self.swelling
 
     def ails(self, num_steps: int) -> Iterator[str]:
@@ -61,15 +62,15 @@ class _Part:
 
     def memory(self) -> PartMemory:
         """Return the memory for a checkpoint; the step of a latch that never rose is -1."""
-        up = tuple(latch.is_up for latch in self._latches)
-        rose_at = tuple(-1 if latch.rose_at is None else latch.rose_at for latch in self._latches)
+        up = tuple(latch.is_up for latch in self.latches)
+        rose_at = tuple(-1 if latch.rose_at is None else latch.rose_at for latch in self.latches)
         return PartMemory(self.fast, self.slow, self.count, self.idle, self.weight_at_first, up, rose_at)
 
     @classmethod
     def of(cls, kept: PartMemory) -> _Part:
         """Return the part that `kept` describes."""
         part = cls(kept.fast, kept.slow, kept.count, kept.idle, kept.weight_at_first)
-        for latch, is_up, rose_at in zip(part._latches, kept.up, kept.rose_at, strict=False):
+        for latch, is_up, rose_at in zip(part.latches, kept.up, kept.rose_at, strict=False):
             latch.is_up, latch.rose_at = is_up, None if rose_at < 0 else rose_at
         return part
 
@@ -120,6 +121,39 @@ class ModuleMonitor:
             if f"grad_norm/{name}" not in observed.metrics:
                 alerts += self._look_at(name, 0.0, observed)
         return tuple(alerts)
+
+    def observe_block(self, block: StepBlock) -> list[AlertOfRow]:
+        """Return alerts; see `Monitor.observe_block`."""
+        quiet: dict[str, _Part] = {}
+        for metric in block.index:
+            if metric.startswith("grad_norm/") and metric != "grad_norm/total":
+                name = metric.removeprefix("grad_norm/")
+                after = None if self._spec.term_of(name) else self._after_quiet(name, block)
+                if after is None:
+                    return observe_each(self, block)
+                quiet[name] = after
+        if block.state.refinements & self._with_weights - quiet.keys():
+            return observe_each(self, block)
+        self._parts |= quiet
+        return []
+
+    def _after_quiet(self, name: str, block: StepBlock) -> _Part | None:
+        """Return the part after the steps of `block`, or `None` if one of them may raise or clear an alert."""
+        part = self._parts.get(name) or _Part()
+        norms, weights = block.column(f"grad_norm/{name}").tolist(), block.column(f"weight_norm/{name}").tolist()
+        first = part.weight_at_first or weights[0]
+        if not min(norms) > _NOTHING or max(weights) > 10 * first or any(latch.is_up for latch in part.latches):
+            return None
+        after = replace(part, idle=0, weight_at_first=first)
+        fast, slow, count = part.fast, part.slow, part.count
+        for level in map(math.log, norms):
+            count += 1
+            fast += (_FAST if count * _FAST >= 1 else 1 / count) * (level - fast)
+            slow += (_SLOW if count * _SLOW >= 1 else 1 / count) * (level - slow)
+            if count >= _HISTORY and not -_LOSS <= fast - slow <= _GROWTH:
+                return None
+        after.fast, after.slow, after.count = fast, slow, count
+        return after
 
     def ill(self, state: RunState, num_steps: int) -> frozenset[str]:
         """Return each part with an open alert, or without gradient in the newest `num_steps`, with its problem."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -16,9 +16,10 @@ from engine.supervision.alerts.rate_alerts import RollingRate, share_monitors
 from engine.supervision.alerts.rules import AlertRules, RulesMemory
 from engine.supervision.module_health import ModuleMonitor, PartMemory
 from engine.supervision.spikes import MedianRule, RuleMemory, SpikeDetector, Tolerance
-from engine.supervision.step_metrics import Monitor, StepMetrics
+from engine.supervision.step_metrics import Monitor, StepBlock, StepMetrics
 
 _LOSS, _NORM = "loss/total", "grad_norm/total"
+_CLIP = "clip/threshold"
 _CLIP_WINDOW = 100
 
 
@@ -86,12 +87,33 @@ class MonitorSuite:
         observed = StepMetrics(number, metrics, state, seconds)
         self._notice(number, _steering(state))
         norm = metrics.get(_NORM, 0.0)
-        self._clipped.add(held=norm > metrics.get("clip/threshold", state.gradient_clip) * (1 + 1e-6))
+        self._clipped.add(held=norm > metrics.get(_CLIP, state.gradient_clip) * (1 + 1e-6))
         events: list[Event] = [alert for monitor in self._monitors for alert in monitor.observe(observed)]
         if spike := self._spikes.observe(metrics):
             metric, reading = spike
             events.insert(0, SpikeDetected(metric, number, reading.value, reading.centre, reading.score))
         return tuple(events)
+
+    def observe_block(self, block: StepBlock) -> Mapping[int, Sequence[Event]]:
+        """Return the events of several steps as `observe` would, by their rows in `block`."""
+        self._notice(block.numbers[0], _steering(block.state))
+        self._last = block.numbers[-1]
+        threshold = block.column(_CLIP) if _CLIP in block.index else block.state.gradient_clip
+        held = block.column(_NORM) > threshold * (1 + 1e-6)
+        if held.any():
+            for is_clipped in held.tolist():
+                self._clipped.add(held=is_clipped)
+        else:
+            self._clipped.add_without(len(block))
+        found: dict[int, list[Event]] = {}
+        series = {name: block.column(name).tolist() for name in self._rules}
+        for row, metric, reading in self._spikes.observe_block(series):
+            spike = SpikeDetected(metric, block.numbers[row], reading.value, reading.centre, reading.score)
+            found.setdefault(row, []).append(spike)
+        for monitor in self._monitors:
+            for row, alert in monitor.observe_block(block):
+                found.setdefault(row, []).append(alert)
+        return found
 
     def ill(self, state: RunState, num_steps: int) -> frozenset[str] | None:
         """Return the modules with an open alert or no gradient in the newest `num_steps` steps.

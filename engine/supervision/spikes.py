@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+_ROUNDING = 1e-9
+"""A bound on the error of a difference of logarithms."""
 _LEAST = 1e-12
 """Minimum value: losses and norms are >= 0, and this keeps their logarithm finite."""
 
@@ -72,6 +74,23 @@ class MedianRule:
             self._drop()
         return reading
 
+    def jumps(self, values: Iterable[float], least: float) -> list[tuple[int, SpikeScore]]:
+        """Add values. Return the rows and scores of those whose logarithm is more than `least` over the median."""
+        newest, ordered, window, needed = self._newest, self._sorted, self._window, self._needed
+        found: list[tuple[int, SpikeScore]] = []
+        for row, value in enumerate(values):
+            if not math.isfinite(value):
+                continue
+            level = math.log(value if value > _LEAST else _LEAST)
+            size = len(newest)
+            if size >= needed and level - _median(ordered) > least:
+                found.append((row, self._place(value, level)))
+            newest.append(level)
+            insort(ordered, level)
+            if size >= window:
+                del ordered[bisect_left(ordered, newest.popleft())]
+        return found
+
     def reset(self) -> None:
         """Keep the newest few values; see `SpikeRule.reset`."""
         if len(self._newest) >= self._needed:
@@ -94,6 +113,14 @@ class MedianRule:
         centre = _median(self._sorted)
         spread = max(1.4826 * _deviation(self._sorted, centre), self._floor)
         return SpikeScore(value, math.exp(centre), (level - centre) / spread)
+
+
+def _jumps(rule: SpikeRule, values: Sequence[float], least: float) -> list[tuple[int, SpikeScore]]:
+    """Return the rows and scores of the values that may be spikes."""
+    if isinstance(rule, MedianRule):
+        return rule.jumps(values, least)
+    read = [(row, rule.read(value)) for row, value in enumerate(values) if math.isfinite(value)]
+    return [(row, reading) for row, reading in read if reading]
 
 
 def _median(ordered: list[float]) -> float:
@@ -143,6 +170,7 @@ class SpikeDetector:
     def __init__(self, rules: Mapping[str, SpikeRule], tolerance: Tolerance):
         self._rules = rules
         self._tolerance = tolerance
+        self._least_jump = math.log(tolerance.ratio) - _ROUNDING
         self.quiet = 0
         self.settling = 0
 
@@ -164,6 +192,25 @@ class SpikeDetector:
         begins = self.quiet == 0
         self.quiet = self._tolerance.cooldown
         return over if begins else None
+
+    def observe_block(self, series: Mapping[str, Sequence[float]]) -> list[tuple[int, str, SpikeScore]]:
+        """Return the events of several steps as `observe` would, with their rows. `series` has the values by metric."""
+        num_rows = len(next(iter(series.values())))
+        widths = [self._width() for _ in range(min(self.settling, num_rows))]
+        over: dict[int, tuple[str, SpikeScore]] = {}
+        for metric, rule in self._rules.items():
+            for row, reading in _jumps(rule, series[metric], self._least_jump):
+                width = widths[row] if row < len(widths) else 1.0
+                if self._is_over(reading, width) and (row not in over or reading.score > over[row][1].score):
+                    over[row] = metric, reading
+        found: list[tuple[int, str, SpikeScore]] = []
+        last = -1
+        for row in sorted(over):
+            if row - last >= self.quiet:
+                found.append((row, *over[row]))
+            self.quiet, last = self._tolerance.cooldown, row
+        self.quiet = max(0, self.quiet - (num_rows - 1 - last))
+        return found
 
     def reset(self) -> None:
         """Warm up again with a wider tolerance after an intervention or a rollback."""

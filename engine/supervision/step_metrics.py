@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.protocol.events import AlertRaised
 from engine.protocol.state import RunState
@@ -28,6 +31,38 @@ class StepMetrics:
         return not self.metrics.get("skipped", 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class StepBlock:
+    """Finite steps in a row: their numbers (from 1), durations in seconds and the state that they all had.
+
+    `values` are the metrics, an array (steps, names), and `index` is the column of each name.
+    """
+
+    numbers: Sequence[int]
+    index: Mapping[str, int]
+    values: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    state: RunState
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return len(self.numbers)
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return one metric of all steps; zeros if they lack it."""
+        place = self.index.get(name)
+        return np.zeros(len(self)) if place is None else self.values[:, place]
+
+    def step(self, row: int) -> StepMetrics:
+        """Return one of the steps."""
+        metrics = dict(zip(self.index, self.values[row].tolist(), strict=True))
+        return StepMetrics(self.numbers[row], metrics, self.state, float(self.seconds[row]))
+
+
+AlertOfRow = tuple[int, AlertRaised]
+"""An alert, and the row of its step in a block."""
+
+
 class Monitor(Protocol):
     """Checks every step for one kind of problem."""
 
@@ -35,9 +70,18 @@ class Monitor(Protocol):
         """Return the alerts of this step. A problem raises no second alert before it has cleared."""
         ...
 
+    def observe_block(self, block: StepBlock) -> list[AlertOfRow]:
+        """Return the alerts of several steps, as `observe` would for each of them."""
+        ...
+
     def reset(self) -> None:
         """Forget the history after an intervention or a rollback."""
         ...
+
+
+def observe_each(monitor: Monitor, block: StepBlock) -> list[AlertOfRow]:
+    """Return the alerts of several steps, which `monitor` observes one by one."""
+    return [(row, alert) for row in range(len(block)) for alert in monitor.observe(block.step(row))]
 
 
 class Latch:

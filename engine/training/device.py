@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from itertools import pairwise
+
 import torch
 
 from engine.errors import UserError
@@ -26,6 +31,49 @@ def describe(device: torch.device) -> str:
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
     return f"cpu ({threads} thread{'' if threads == 1 else 's'})" if device.type == "cpu" else device.type
+
+
+class PartTimer:
+    """Divides a step's time into parts: by the host's clock, or by events on a CUDA device, which block nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_cuda = device.type == "cuda"
+        self._ends: list[tuple[str, float]] = []
+        self._events: list[tuple[str, torch.cuda.Event]] = []
+        self.mark("")
+
+    def mark(self, part: str) -> None:
+        """Count the time since the last mark as `part`; an empty string for none."""
+        if not self._on_cuda:
+            self._ends.append((part, time.perf_counter()))
+            return
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self._events.append((part, event))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each part. The device must have finished them."""
+        parts: dict[str, float] = {}
+        for (_, began), (part, ended) in pairwise(self._ends):
+            if part:
+                parts[part] = parts.get(part, 0.0) + ended - began
+        for (_, before), (part, after) in pairwise(self._events):
+            if part:
+                parts[part] = parts.get(part, 0.0) + before.elapsed_time(after) / 1000
+        return parts
+
+
+@contextmanager
+def thread_count(count: int | str) -> Generator[None]:
+    """Compute with `count` threads in the block; 0, or a word that was not resolved, for torch's own number."""
+    before = torch.get_num_threads()
+    if isinstance(count, int) and count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def gpu_uuid(device: torch.device) -> str:

@@ -61,14 +61,28 @@ class ValidationPlan:
 
 
 @dataclass(slots=True)
-class _Sums:
-    """Sums accumulated over the validation split."""
+class Sums:
+    """Sums accumulated over the validation split, or over a batch of it."""
 
     terms_T: Tensor
     scores: dict[str, Tensor] = field(default_factory=lambda: {})
     count: int = 0
     previews: list[Preview] = field(default_factory=lambda: [])
     bad_samples: list[str] = field(default_factory=lambda: [])
+
+    @staticmethod
+    def of(objective: Objective, plan: ValidationPlan) -> Sums:
+        """Return sums of nothing."""
+        return Sums(torch.zeros(len(_terms(objective, plan)), dtype=torch.float64))
+
+    def add(self, more: Sums) -> None:
+        """Add sums, in the order of the batches: the result then has the same bits however they were computed."""
+        self.terms_T += more.terms_T
+        for name, value in more.scores.items():
+            self.scores[name] = self.scores[name] + value if name in self.scores else value
+        self.count += more.count
+        self.previews += more.previews
+        self.bad_samples += more.bad_samples
 
 
 def evaluate(
@@ -84,16 +98,16 @@ def evaluate(
     """
     started = time.perf_counter()
     device = next(model.parameters()).device
-    sums = _Sums(torch.zeros(len(_terms(objective, plan)), dtype=torch.float64))
+    sums = Sums.of(objective, plan)
     stream.reseat(Position(), plan.batch_size)
     model.eval()
     try:
         with torch.no_grad():
             while not abort() and stream.wait(abort):
                 batch = stream.next()
-                _add(sums, objective, model, batch.to(device), plan)
+                sums.add(measure(objective, model, batch.to(device), plan, plan.num_previews - len(sums.previews)))
                 if batch.ends_epoch:
-                    return _summarise(sums, objective, plan, time.perf_counter() - started)
+                    return summarise(sums, objective, plan, time.perf_counter() - started)
     finally:
         model.train()
     return None
@@ -103,17 +117,18 @@ def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:
     return objective.task.spec.active_terms(plan.active)
 
 
-def _add(sums: _Sums, objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan) -> None:
+def measure(objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan, num_previews: int) -> Sums:
+    """Return the sums of one batch on the model's device, with at most `num_previews` previews."""
     outputs = objective.outputs(model, batch.tensors, plan.active, untapped, plan.amp)
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
-    sums.terms_T += raw_T * len(batch)
-    if not bool(torch.isfinite(raw_T).all()):
-        sums.bad_samples += batch.sample_ids
-    for name, value in objective.task.score(outputs, batch.tensors, objective.config).items():
-        sums.scores[name] = sums.scores[name] + value if name in sums.scores else value
-    sums.count += len(batch)
-    sums.previews += _previews(objective, outputs, batch, plan.num_previews - len(sums.previews))
+    return Sums(
+        terms_T=raw_T * len(batch),
+        scores=dict(objective.task.score(outputs, batch.tensors, objective.config)),
+        count=len(batch),
+        previews=_previews(objective, outputs, batch, num_previews),
+        bad_samples=[] if bool(torch.isfinite(raw_T).all()) else list(batch.sample_ids),
+    )
 
 
 def _previews(objective: Objective, outputs: Any, batch: Batch, most: int) -> list[Preview]:
@@ -125,7 +140,8 @@ def _previews(objective: Objective, outputs: Any, batch: Batch, most: int) -> li
     return [task.preview(outputs, batch.tensors, batch.sample_ids[row], row) for row in rows]
 
 
-def _summarise(sums: _Sums, objective: Objective, plan: ValidationPlan, seconds: float) -> Validation:
+def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: float) -> Validation:
+    """Return the validation that the sums over the whole split make, which took `seconds`."""
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
     loss = sum(plan.weights[term] * mean for term, mean in means.items())
     summary = ValidationCompleted(loss, objective.task.metrics(sums.scores, sums.count), seconds)

@@ -11,15 +11,16 @@ norm of that weight reveals it before the next update.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from engine.task import untapped
 from engine.training.data.batch import Batch
+from engine.training.device import PartTimer
 from engine.training.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.grad_clip import WeightClip, ZClip
 from engine.training.grad_share import GradientTaps
@@ -33,7 +34,8 @@ class StepReport:
     """Measurements of one step. `values` belong to `names`; `finite` is False if nothing was updated.
 
     `bad_modules` are parts with a non-finite gradient; `bad_weights` and `bad_moments` those with non-finite weights or
-    moments. `weights_finite` is False if one of the latter two is not empty.
+    moments. `weights_finite` is False if one of the latter two is not empty. `bad_ranks` are the ranks whose loss or
+    gradient was not finite, if there are several.
     """
 
     index: int
@@ -48,6 +50,21 @@ class StepReport:
     weights_finite: bool
     bad_weights: tuple[str, ...] = ()
     bad_moments: tuple[str, ...] = ()
+    bad_ranks: tuple[int, ...] = ()
+
+
+class GradientExchange(Protocol):
+    """The other ranks of a distributed training, as a step sees them."""
+
+    world: int
+
+    def reduce(self, loss_vector: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """Add up the gradients of all ranks in place, and the loss vectors. Wait for all ranks.
+
+        `share` is this rank's fraction of the samples. Return the sum of the vectors, and 1 for each rank that was not
+        finite, else 0.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +80,26 @@ class _Values:
     weight_norms: dict[str, float]
     extras: dict[str, float]
     checks: dict[str, float]
+    bad_ranks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VectorLayout:
     """The names of the values in a step's vector, in the order in which `TrainStep.run` writes them.
 
-    `extras` are metrics that not every step has, `checks` the norms of weights and moments that are looked at.
+    `extras` are metrics that not every step has, `checks` the norms of weights and moments that are looked at. `world`
+    is the number of ranks that say whether they were finite, 0 for a training on one.
     """
 
     terms: tuple[str, ...]
     parts: tuple[str, ...]
     extras: tuple[str, ...]
     checks: tuple[str, ...]
+    world: int = 0
 
     def unpack(self, vector: Sequence[float]) -> _Values:
         """Return the values by name. Raises ValueError if the vector has another length."""
-        count = 2 + 3 * len(self.terms) + 2 * len(self.parts) + len(self.extras) + len(self.checks)
+        count = 2 + 3 * len(self.terms) + 2 * len(self.parts) + len(self.extras) + len(self.checks) + self.world
         if len(vector) != count:
             raise ValueError(f"a step measured {len(vector)} values, not {count}")
         rest = iter(vector)
@@ -97,6 +117,7 @@ class VectorLayout:
             weight_norms=named(self.parts),
             extras=named(self.extras),
             checks=named(self.checks),
+            bad_ranks=tuple(rank for rank in range(self.world) if next(rest)),
         )
 
 
@@ -108,12 +129,17 @@ class PendingReport:
     layout: VectorLayout
     vector: Tensor
     copied: torch.cuda.Event | None
+    timer: PartTimer
 
     def resolve(self) -> StepReport:
         """Return the report on the host; blocks until the device has finished the step."""
         if self.copied is not None:
             self.copied.synchronize()
         return _report(self.plan, self.layout.unpack(self.vector.tolist()))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of forward, backward, guards and optimizer; after `resolve`."""
+        return self.timer.seconds()
 
 
 _Extras = dict[str, Tensor]
@@ -150,10 +176,13 @@ class TrainStep:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp is torch.float16)
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
+        self.ranks: GradientExchange | None = None
         self._weight_clip = WeightClip()
+        self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
+        self._timer = PartTimer(self.device)
 
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         """Update the weights once from `batches`; their gradients are averaged over all regions.
@@ -161,15 +190,16 @@ class TrainStep:
         A non-finite step changes no parameter, moment or step counter. The loss scaler changes only if the loss was
         finite and the scaled gradient overflowed.
         """
+        self._timer = PartTimer(self.device)
         apply_learning_rates(self.optimizer, plan)
         taps = (
             GradientTaps(self.objective.task.spec, plan.max_grad_share)
             if plan.measure_shares or plan.max_grad_share
             else None
         )
-        num_samples = sum(map(len, batches))
-        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches]
-        loss_vector = torch.stack(losses).sum(0)
+        num_samples = sum(batch.total for batch in batches)
+        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
+        loss_vector, bad_ranks = self._gathered(losses, plan, sum(map(len, batches)) / max(num_samples, 1))
         loss_finite = torch.isfinite(loss_vector).all()
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.unscale_(self.optimizer)
@@ -179,12 +209,24 @@ class TrainStep:
         norms = torch.cat([total_norm[None], measured.by_part])
         finite = loss_finite & torch.isfinite(torch.cat([norms, check_norms])).all()
         scale, clipped = self._clip(measured, total_norm, finite, plan)
+        self._timer.mark("guards")
         self._update(finite, scale)
+        self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.update()
         extras = {**clipped, **(taps.measured() if taps else {})}
-        vector = torch.cat([loss_vector, norms, *(value[None] for value in extras.values()), check_norms])
-        return self._send(plan, VectorLayout(plan.terms, measured.parts, tuple(extras), checked), vector)
+        vector = torch.cat([loss_vector, norms, *(value[None] for value in extras.values()), check_norms, *bad_ranks])
+        world = 0 if self.ranks is None else self.ranks.world
+        return self._send(plan, VectorLayout(plan.terms, measured.parts, tuple(extras), checked, world), vector)
+
+    def _gathered(self, losses: list[Tensor], plan: StepPlan, share: float) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the sum of the loss vectors, over all ranks, and which of several ranks were not finite."""
+        if self.ranks is None:
+            return torch.stack(losses).sum(0), ()
+        none = torch.zeros(1 + 3 * len(plan.terms), device=self.device)
+        loss_vector, bad_ranks = self.ranks.reduce(torch.stack([none, *losses]).sum(0), share)
+        self._timer.mark("exchange")
+        return loss_vector, (bad_ranks,)
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
         """Run forward, losses and backward of one batch. Return [total, weighted T, raw T, hits T] times `share`."""
@@ -192,13 +234,22 @@ class TrainStep:
         model = self.model if taps else self.forward  # uncompiled: a compiled network does not support hooks
         outputs = self.objective.outputs(model, batch.tensors, plan.active, tap, self.amp)
         losses = loss_sum(self.objective.terms(outputs, batch.tensors, plan.terms, tap), plan)
+        self._timer.mark("forward")
         if not (self.scaler.is_enabled() and not bool(torch.isfinite(losses.total))):
             self.scaler.scale(losses.total * share).backward()
         raw_T = torch.stack(list(losses.raw.values())).detach()
         weighted_T = torch.stack(list(losses.weighted.values())).detach()
-        guarded_T = torch.tensor([term in plan.clamped for term in losses.raw], device=raw_T.device)
-        hits_T = ((raw_T > plan.clamp_max) & guarded_T).float() / share
-        return torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
+        hits_T = ((raw_T > plan.clamp_max) & self._guarded_terms(losses.raw, plan)).float() / share
+        vector = torch.cat([losses.total.detach()[None], weighted_T, raw_T, hits_T]) * share
+        self._timer.mark("backward")
+        return vector
+
+    def _guarded_terms(self, terms: Iterable[str], plan: StepPlan) -> Tensor:
+        """Return which of the terms are clamped, T booleans. Cached: a copy to the device would wait for it."""
+        guarded = tuple(term in plan.clamped for term in terms)
+        if guarded not in self._guarded:
+            self._guarded[guarded] = torch.tensor(guarded, device=self.device)
+        return self._guarded[guarded]
 
     def _measure(self) -> _Measured:
         """Return L2 norms of every gradient and its weights, from one fused reduction."""
@@ -243,12 +294,15 @@ class TrainStep:
     def _send(self, plan: StepPlan, layout: VectorLayout, vector: Tensor) -> PendingReport:
         """Start the one copy to the host; on CUDA it overlaps the next step."""
         if self.device.type != "cuda":
-            return PendingReport(plan, layout, vector.cpu(), None)
+            host = vector.cpu()
+            self._timer.mark("guards")
+            return PendingReport(plan, layout, host, None, self._timer)
         host = torch.empty_like(vector, device="cpu", pin_memory=True)
         host.copy_(vector, non_blocking=True)
+        self._timer.mark("guards")
         copied = torch.cuda.Event()
         copied.record()
-        return PendingReport(plan, layout, host, copied)
+        return PendingReport(plan, layout, host, copied, self._timer)
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:
@@ -281,6 +335,7 @@ def _report(plan: StepPlan, values: _Values) -> StepReport:
         weights_finite=not bad_weights and not bad_moments,
         bad_weights=bad_weights,
         bad_moments=bad_moments,
+        bad_ranks=values.bad_ranks,
     )
 
 

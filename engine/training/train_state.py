@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,9 @@ from engine.task import DataGoneError, Rejection, Samples, Splits, Task
 from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import copy_to_host
 from engine.training.data.batch import Batch, Position
+from engine.training.data.spans import Shard
 from engine.training.data.stream import BatchStream
+from engine.training.device import PartTimer
 from engine.training.finite_check import norms_of_state
 from engine.training.grad_clip import ZClip
 from engine.training.loss_sum import Objective
@@ -36,24 +38,40 @@ def amp_dtype(config: RunConfig) -> torch.dtype | None:
 
 @dataclass(frozen=True, slots=True)
 class DrawnBatch:
-    """Batches drawn for one step, on the device; empty if all remaining ones of the epoch were excluded."""
+    """Batches drawn for one step, on the device; empty if all remaining ones of the epoch were excluded.
+
+    `transfer` has the time of the copies to the device, `None` if there were none.
+    """
 
     batches: list[Batch]
     rejections: tuple[Rejection, ...]
     ends_epoch: bool
+    transfer: PartTimer | None = None
 
 
 class TrainState:
-    """Owns all state that a step changes. Only the engine's thread may use it."""
+    """Owns all state that a step changes. Only the engine's thread may use it.
 
-    def __init__(self, task: Task, config: RunConfig, model: nn.Module, splits: Splits, state: RunState):
+    With a `shard`, this process reads its part of the data only; its position remains that of all ranks.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        config: RunConfig,
+        model: nn.Module,
+        splits: Splits,
+        state: RunState,
+        shard: Shard | None = None,
+    ):
         self.task = task
         self.config = config
         self.model = model
-        self.num_train = len(splits.train)
+        self.num_train, self.num_val = len(splits.train), len(splits.val)
         self.position = Position()
-        self.stream = _stream(splits.train, config, state.batch_size)
-        self.validation = _stream(splits.val, config, config.validation.batch_size)
+        by_batch = None if shard is None else replace(shard, by_batch=True)
+        self.stream = _stream(splits.train, config, state.batch_size, shard)
+        self.validation = _stream(splits.val, config, config.validation.batch_size, by_batch)
         self._owed: tuple[Rejection, ...] = ()
         self.train_step = TrainStep(
             Objective(task, config),
@@ -108,22 +126,35 @@ class TrainState:
         was drawn.
         """
         start, batches, ends_epoch = self.position, list[Batch](), False
+        timer = None if self.device.type == "cpu" else PartTimer(self.device)
         try:
             while len(batches) < accumulation and not ends_epoch:
                 if not self.stream.wait(give_up):
-                    return self._put_back(start)
+                    return self.put_back(start)
                 batch = self.stream.next()
                 self._owed += batch.rejections
-                if excluded.isdisjoint(batch.sample_ids):
-                    batches.append(batch.to(self.device))
+                if not self.is_excluded(batch, excluded):
+                    batches.append(self._on_device(batch, timer))
                 self.position, ends_epoch = batch.after, batch.ends_epoch
         except DataGoneError:
-            self._put_back(start, again=True)
+            self.put_back(start, again=True)
             raise
         rejections, self._owed = self._owed, ()
-        return DrawnBatch(batches, rejections, ends_epoch)
+        return DrawnBatch(batches, rejections, ends_epoch, timer)
 
-    def _put_back(self, start: Position, *, again: bool = False) -> None:
+    def _on_device(self, batch: Batch, timer: PartTimer | None) -> Batch:
+        if timer is None:
+            return batch.to(self.device)
+        timer.mark("")
+        moved = batch.to(self.device)
+        timer.mark("transfer")
+        return moved
+
+    def is_excluded(self, batch: Batch, excluded: Set[str]) -> bool:
+        """Return whether a batch holds an excluded sample."""
+        return not excluded.isdisjoint(batch.sample_ids)
+
+    def put_back(self, start: Position, *, again: bool = False) -> None:
         """Restore the position `start`; with `again`, read the data ahead again even if nothing was drawn."""
         if again or self.position != start:
             self.position = start
@@ -195,10 +226,14 @@ class TrainState:
         self.validation.close()
 
 
-def _stream(samples: Samples, config: RunConfig, batch_size: int) -> BatchStream:
+def _stream(samples: Samples, config: RunConfig, batch_size: int, shard: Shard | None) -> BatchStream:
     data = config.data
     return BatchStream(
-        samples, batch_size=batch_size, num_workers=data.num_workers, timeout_seconds=data.timeout_seconds
+        samples,
+        batch_size=batch_size,
+        num_workers=data.num_workers,
+        timeout_seconds=data.timeout_seconds,
+        shard=shard,
     )
 
 

@@ -76,6 +76,21 @@ def test_the_operation_in_the_loop_is_named_with_its_line(
     assert f"test_loop_faults.py:{body.__code__.co_firstlineno + (2 if body is faulty_log else 3)}" in report
 
 
+def test_a_fault_that_depends_on_a_counter_is_reported_with_the_reason_why_it_vanished(runs: Path) -> None:
+    """The counter of the loop has moved on when its body is repeated."""
+    training = Training(shuffle=False)
+    count = 0
+    with training.cockpit(runs) as cockpit:
+        for x, y in cockpit.steps(training.loader):
+            count += 1
+            (training.ce(x, y) * (math.nan if count == 5 else 1.0)).backward()
+            training.optimizer.step()
+            training.optimizer.zero_grad()
+    (named,) = events(runs / "one", e.FaultNamed)
+    assert (named.at_step, named.verdict) == (5, "vanished on replay")
+    assert "counters of the loop had moved on" in (runs / "one" / named.folder / "report.txt").read_text()
+
+
 def test_an_exception_in_the_repeated_body_ends_the_copy_only(runs: Path, tmp_path: Path) -> None:
     """A loop that checks its loss raises again in the copy: its handlers must not run twice."""
     training = Training(poison=(50,), shuffle=False)

@@ -12,6 +12,7 @@ MAKERS: Final = {
     "engine/protocol/state.py": {"replace"},
     "engine/protocol/evolve.py": {"with_decided", "with_measured"},
     "engine/protocol/wire.py": {"replace"},
+    "engine/runtime/ranks/follower.py": {"with_measured"},
     "engine/runtime/recorder.py": {"with_measured"},
     "engine/runtime/train.py": {"with_measured"},
     "engine/runtime/start/bootstrap.py": {"RunState"},
@@ -25,7 +26,7 @@ MAKERS: Final = {
     "cockpit/cli/commands/status.py": {"RunState"},
 }
 """How each module may make a state: `state`, `wire` and the decoder for others, the start of a run for its first one,
-an ablation and the status of a run without a journal for one that is recorded nowhere."""
+an ablation, a rank without a journal, and the status of a run without one for a state that is recorded nowhere."""
 
 RETURN_STATES: Final = {"state_from_text", "state_from_json", "initial_state", "evolve", "with_decided"}
 

@@ -24,6 +24,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default="tiny")
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args(words)
 
@@ -31,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as directory:
-        ours, bare, close = build(Path(directory), options.config, options.settings)
+        ours, bare, close = build(Path(directory), options.config, options.settings, options.device)
         turns = [(timed(ours), timed(bare)) for _ in range(options.pairs + 3)][3:]
         close()
     ratios = sorted(mine / plain for mine, plain in turns)
@@ -50,8 +51,16 @@ def timed(turn: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
+def finish(device: str) -> None:
+    """Wait until the device has done what was launched on it."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
 def build(
-    directory: Path, name: str, settings: Sequence[str]
+    directory: Path, name: str, settings: Sequence[str], device: str = "cpu"
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
     """A turn of the engine, a turn of the bare loop, and what ends both; each has its own network and stream."""
     import torch
@@ -78,16 +87,17 @@ def build(
     journal = JournalWriter(directory)
     journal.start()
     recorder = RunRecorder(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
-    run = open_run(RunRequest(directory, config), None, recorder, Interrupt())
+    run = open_run(RunRequest(directory, config, device=device), None, recorder, Interrupt())
     recorder.set_activity(Activity.RUNNING)
 
     def ours() -> None:
         for _ in range(TURN):
             run.loop.turn()
+        finish(device)
 
     splits = open_splits(config.data, config.model, config.training.seed)
     stream = BatchStream(splits.train, batch_size=config.training.batch_size, num_workers=config.data.num_workers)
-    model = HierarchicalUNet(config.model)
+    model = HierarchicalUNet(config.model).to(device)
     active = config.model.refinements.active()
     terms = active_terms(active)
     # refinements that are off have no gradient: torch leaves them alone, as we do
@@ -95,7 +105,7 @@ def build(
 
     def bare() -> None:
         for _ in range(TURN):
-            batch = stream.next()
+            batch = stream.next().to(torch.device(device))
             outputs = model(batch.tensors["image_N3HW"], active)
             values = term_values(
                 outputs, batch.tensors["label_NHW"], batch.tensors["distance_N1HW"], terms, config.loss.class_weights
@@ -106,6 +116,7 @@ def build(
             nn.utils.clip_grad_norm_(model.parameters(), config.training.gradient_clip)
             optimizer.step()
             optimizer.zero_grad()
+        finish(device)
 
     def close() -> None:
         run.checkpointer.close()

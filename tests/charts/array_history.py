@@ -54,14 +54,26 @@ class ArrayHistory:
             self.metrics[name] = (np.append(steps, step), np.append(row, value))
         self.version += 1
 
-    def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, ArrayColumns]:
+    def buckets_of(
+        self,
+        names: Sequence[str],
+        *,
+        first: float,
+        last: float,
+        columns: int,
+        edges: NDArray[np.float64] | None = None,
+    ) -> dict[str, ArrayColumns]:
         """The same of several metrics."""
-        return {name: self.buckets(name, first=first, last=last, columns=columns) for name in names}
+        return {name: self.buckets(name, first=first, last=last, columns=columns, edges=edges) for name in names}
 
-    def buckets(self, name: str, *, first: float, last: float, columns: int) -> ArrayColumns:
+    def buckets(
+        self, name: str, *, first: float, last: float, columns: int, edges: NDArray[np.float64] | None = None
+    ) -> ArrayColumns:
         self.num_reads += 1
         steps, values = self.metrics[name]
         column = np.floor((steps - first) * columns / (last - first) + 1e-9).astype(np.int64)
+        if edges is not None:
+            column = np.searchsorted(edges - 1e-6, steps, "right") - 1
         inside = (column >= 0) & (column < columns)
         column, values = column[inside], values[inside]
         finite, positive = np.isfinite(values), np.isfinite(values) & (values > 0)

@@ -13,6 +13,7 @@ RUN = Extent(1, 1000)
 
 def test_every_key_of_the_group_that_moves_the_view_has_a_move() -> None:
     elsewhere = {"log_scale", "smoothing", "maximise", "recent", "choose_metrics", "next_chart", "previous_chart"}
+    elsewhere |= {"x_axis", "lock_range", "baseline"}
     assert {key.action for key in KEYS if key.group == "charts"} == set(MOVES) | elsewhere
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.cli.arguments import build_parser, parse_arguments, version
+from cockpit.cli.arguments import build_parser, parse_arguments
 from cockpit.cli.options import TrainOptions, overrides, train_options
+from cockpit.cli.version import version
 from engine.protocol.command_syntax import COMMAND_WORDS
 from tests.recorded import ROOT
 

@@ -1,14 +1,18 @@
-"""`attach` without a screen: each reason not to open one is a sentence and exit code 2."""
+"""`attach` without a terminal: each reason not to open one is a sentence and exit code 2; a browser needs none."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import main
+from cockpit.terminal.terminal import BROWSER_DRIVER, DRIVER_VARIABLE
 from engine.journal.disk.run_dir import create_run, lock_run
+from tests.recorded import ROOT
 from tests.recorded_run import record_run
 
 
@@ -37,12 +41,41 @@ def test_a_run_that_does_not_exist_is_named_with_the_nearest(
 def test_a_run_without_a_journal_says_how_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("main.why_no_screen", lambda: "")
+    monkeypatch.setattr("cockpit.app.screen_commands.attach.why_no_screen", lambda: "")
     checkpoints = create_run(tmp_path / "runs", "lost") / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "step-00000010.pt").touch()
     said = attach(capsys, "lost", "--runs-dir", str(tmp_path / "runs"))
     assert "the journal of 'lost' is gone: --resume lost continues from its checkpoints" in said
+
+
+def test_a_screen_in_a_browser_speaks_packets_and_ends_with_its_server(tmp_path: Path) -> None:
+    record_run(tmp_path / "runs" / "seen", steps=20)
+    environment = os.environ | {DRIVER_VARIABLE: BROWSER_DRIVER, "COLUMNS": "100", "ROWS": "30", "NO_COLOR": "1"}
+    words = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        "attach",
+        "seen",
+        "--runs-dir",
+        str(tmp_path / "runs"),
+        "--read-only",
+    ]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as screen:
+        assert screen.stdout is not None
+        assert screen.stdin is not None
+        assert screen.stdout.readline() == b"__GANGLION__\n"
+        kinds, drawn = "", b""
+        while b"seen" not in drawn:
+            head = screen.stdout.read(5)
+            kinds += chr(head[0])
+            drawn += screen.stdout.read(int.from_bytes(head[1:], "big"))
+        screen.stdin.close()  # as a server that was killed does
+        rest = screen.stdout.read()
+        assert (screen.wait(60), screen.stderr.read() if screen.stderr else b"") == (0, b"")
+    assert set(kinds) == {"D"}
+    assert rest.endswith(b'{"type": "exit"}')
 
 
 @pytest.mark.parametrize("words", [("--no-ui",), ()], ids=["console", "screen"])

@@ -36,6 +36,7 @@ def test_every_key_says_in_a_sentence_what_it_means():
         ("training.seed", "a whole number from 0 to below 2147483648"),
         ("training.mixed_precision", "true or false"),
         ("training.optimizer", "one of adam, adamw"),
+        ("training.threads", "a whole number from 0 to 1024, or auto"),
         ("model.roi_size", "a whole number from 16 to 512 in steps of 16"),
         ("model.extractor_widths", "a list of 2 to 8 whole numbers of at least 1"),
         ("loss.weights.dice", "a number of at least 0"),

@@ -19,8 +19,10 @@ from tests.conftest import ROOT
 from tests.console.scripted import ScriptedRun
 
 
-def arguments(run: ScriptedRun, keys: tuple[str, ...] | None = None, *, plotext: bool = False) -> argparse.Namespace:
-    return argparse.Namespace(runs_dir=run.directory.parent, run=run.directory.name, keys=keys, plotext=plotext)
+def arguments(
+    run: ScriptedRun, keys: tuple[str, ...] | None = None, *, plotext: bool = False, x: str = "step"
+) -> argparse.Namespace:
+    return argparse.Namespace(runs_dir=run.directory.parent, run=run.directory.name, keys=keys, plotext=plotext, x=x)
 
 
 @pytest.fixture
@@ -48,6 +50,21 @@ def test_keys_choose_the_curves(trained: ScriptedRun, capsys: pytest.CaptureFixt
     assert run_plot(arguments(trained, ("loss_raw/dice",))) == 0
 
     assert capsys.readouterr().out.startswith("loss_raw/dice  last 0.25")
+
+
+def test_curves_go_by_epoch_or_time_if_asked_for(trained: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_plot(arguments(trained, ("lr",), x="epoch")) == 0
+    by_epoch = capsys.readouterr().out.splitlines()
+    assert "x axis: epoch" in by_epoch
+    assert run_plot(arguments(trained, ("lr",), x="time")) == 0
+    assert "x axis: time" in capsys.readouterr().out.splitlines()
+    with pytest.raises(UserError, match="--plotext draws over the step only"):
+        run_plot(arguments(trained, plotext=True, x="time"))
+
+
+def test_a_run_without_steps_has_no_time_to_draw_over(run: ScriptedRun) -> None:
+    with pytest.raises(UserError, match="has no time to draw over: leave out --x"):
+        run_plot(arguments(run, x="time"))
 
 
 def test_a_finished_run_is_drawn_too(trained: ScriptedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,9 @@ PRESSED = {
     "step": Pressed((), (c.RunSteps(1),), "one step: 1 step, then pause"),
     "lower_lr": Pressed((), (c.ScaleLr(0.5),), "lower LR: LR 3.00e-03 -> 1.50e-03"),
     "raise_lr": Pressed((), (c.ScaleLr(2.0),), "raise LR: LR 3.00e-03 -> 6.00e-03"),
+    "set_lr": Pressed(
+        ("0", ".", "0", "0", "4", "enter"), (c.SetLr(0.004),), "set LR to 4.00e-03: LR 3.00e-03 -> 4.00e-03"
+    ),
     "promote": Pressed(("enter",), (c.PromotePhase(),), "promote: phase 1 -> 2, on: active_contour_loss"),
     "demote": Pressed(("enter",), (c.DemotePhase(),), "demote: phase 1 -> 0, off: boundary_refinement"),
     "toggle_1": Pressed(("y",), (c.DisableRefinement("boundary_refinement"),), "switch off boundary_refinement"),
@@ -220,6 +223,23 @@ async def test_a_clamped_command_says_to_what_and_why(run, open_screen):
         ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("", "the learning rate is 0.003 already: type another one"),
+        ("3e-5", "3.00e-03 -> 3.00e-05"),
+        ("30", "will be clamped"),
+        ("0", "must be a positive number, not 0"),
+        ("fast", "'fast' is not a number"),
+    ],
+)
+async def test_an_exact_learning_rate_is_judged_while_it_is_typed(run, open_screen, typed, said):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "set_lr", tuple({"-": "minus", ".": "full_stop"}.get(letter, letter) for letter in typed))
+        assert said in screen.box and "in one command" in screen.box
+
+
 async def test_a_second_press_foretells_what_it_adds_to_the_first(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
@@ -274,6 +294,7 @@ async def test_a_run_that_died_is_the_reason(run, open_screen):
         ("pause", "running -> paused"),
         ("lower_lr", "LR 3.00e-03 -> 1.50e-03"),
         ("raise_lr", "LR 3.00e-03 -> 6.00e-03"),
+        ("set_lr", "3.00e-03 now"),
         ("promote", "phase 1 -> 2, on: active_contour_loss"),
         ("demote", "phase 1 -> 0, off: boundary_refinement, boundary_aware_loss"),
         ("toggle_3", "active_contour_loss on"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
+from cockpit.preferences.run_keys import RUN_KEYS
 from engine.adapters.capabilities import ADAPTERS
 from engine.config.keys import ConfigKey, config_keys, section_keys
 from engine.config.tree import AlertRule
@@ -28,7 +29,7 @@ DOCS: Final = ROOT / "cockpit" / "docs"
 EXAMPLES: Final = DOCS / "examples"
 BASE_CONFIG: Final = ROOT / "configs" / "rgb_hierarchical_unet_v2_attention_r64m64.yaml"
 _FENCE: Final = "```"
-_PYTHON: Final = "```python"
+_OPENINGS: Final = ("```python", "```bash")
 _OP_OF: Final = {
     "lower-lr": c.ScaleLr.op,
     "raise-lr": c.ScaleLr.op,
@@ -54,6 +55,12 @@ def key_row(key: KeyBinding) -> str:
     """Return a key's row: the keys, the action's name in a settings file, the group, what it does."""
     pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
     return f"| {pressed} | `{key.action}` | {GROUPS[key.group]} | {key.help} |"
+
+
+def run_key_row(key: KeyBinding) -> str:
+    """Return the row of a key of the list of runs, which has one group."""
+    pressed = " ".join(f"`{shown_key(name)}`" for name in key.keys)
+    return f"| {pressed} | `{key.action}` | {key.help} |"
 
 
 def _config_rows() -> list[str]:
@@ -103,6 +110,7 @@ TABLES: Final[Mapping[tuple[str, str], Callable[[], list[str]]]] = {
     ("configuration", "| key | meaning | value | default |"): _config_rows,
     ("guardian", "| key of a rule | meaning | value | default |"): lambda: list(map(rule_row, _rule_keys())),
     ("keys", "| key | action | group | what it does |"): lambda: list(map(key_row, KEYS)),
+    ("keys", "| key in the list | action | what it does |"): lambda: list(map(run_key_row, RUN_KEYS)),
     ("commands", "| send command | what it does |"): _command_rows,
     ("own-loop", "| | no line | own loop | Hugging Face | Lightning |"): _ability_rows,
     ("own-loop", "| command | refused in | reason, and what to use instead |"): _reason_rows,
@@ -116,8 +124,9 @@ FILES: Final = {
     ("own-loop", "### A loop"): EXAMPLES / "own_loop.py",
     ("own-loop", "### A Hugging Face trainer"): EXAMPLES / "huggingface_trainer.py",
     ("own-loop", "### A Lightning trainer"): EXAMPLES / "lightning_trainer.py",
+    ("recipes", "## Train under a scheduler"): EXAMPLES / "slurm_job.sh",
 }
-"""The file that the first Python block after a heading shows, by page and heading."""
+"""The file that the first block of code after a heading shows, by page and heading."""
 
 
 def generated(page: str) -> str:
@@ -130,7 +139,8 @@ def generated(page: str) -> str:
             lines[start:end] = make()
     for (name, opening), file in FILES.items():
         if name == page:
-            start = lines.index(_PYTHON, lines.index(opening)) + 1
+            begin = lines.index(opening)
+            start = next(i for i in range(begin, len(lines)) if lines[i] in _OPENINGS) + 1
             lines[start : lines.index(_FENCE, start)] = file.read_text(encoding="utf-8").splitlines()
     return "\n".join(lines) + "\n"
 

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from engine.tasks.person.losses import terms
 from engine.tasks.person.losses.class_losses import soft_dice
+from engine.training.step import PendingReport, TrainStep
 
 _calls = 0
 
@@ -66,12 +68,24 @@ def _break_screen() -> None:
     SessionController.poll = poll
 
 
+def _pace() -> None:
+    """Take a tenth of a second for a step: for tests that last, and of which the speed is no part."""
+    run = TrainStep.run
+
+    def run_slowly(self: TrainStep, *arguments: Any) -> PendingReport:
+        time.sleep(0.1)
+        return run(self, *arguments)
+
+    TrainStep.run = run_slowly  # type: ignore[method-assign]
+
+
 POISONS: dict[str, Callable[[], None]] = {
     "nan": lambda: _wrap(20, lambda value: value * math.nan),
     "failure": lambda: _wrap(20, _fail),
     "chatter": lambda: _wrap(20, _chatter),
     "header": _break_header,
     "screen": _break_screen,
+    "pace": _pace,
 }
 
 if __name__ == "__main__":

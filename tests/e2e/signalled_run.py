@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from tests.e2e.terminal_session import TerminalSession, clean_environment, program
+from tests.forked import Forked, ForkedProcess
 
 RUN = "one"
 IN_PYTHON = b"init_import_site"
@@ -25,7 +26,7 @@ RESTORED = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?1000l", b"\x1b
 class Started:
     """A program that runs: its process and where its run is made."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     directory: Path
 
 
@@ -51,14 +52,22 @@ class End:
 
 
 def end_by(
-    folder: Path, number: signal.Signals, when: Callable[[Started], None], *, screen: bool, words: tuple[str, ...] = ()
+    folder: Path,
+    number: signal.Signals,
+    when: Callable[[Started], None],
+    *,
+    screen: bool,
+    words: tuple[str, ...] = (),
+    start: Callable[..., list[str] | Forked] = program,
 ) -> End:
     """Start a run in `folder`, send `number` once `when` returns, and wait for the end."""
-    command = program("--config", "small.yaml", "--run", RUN, *words, *(() if screen else ("--no-ui",)))
+    command = start("--config", "small.yaml", "--run", RUN, *words, *(() if screen else ("--no-ui",)))
     return (_on_screen if screen else _on_pipes)(command, folder, number, when)
 
 
-def _on_screen(command: list[str], folder: Path, number: signal.Signals, when: Callable[[Started], None]) -> End:
+def _on_screen(
+    command: list[str] | Forked, folder: Path, number: signal.Signals, when: Callable[[Started], None]
+) -> End:
     with TerminalSession(command, folder) as terminal:
         started = Started(terminal.process, folder / "runs" / RUN)
         with _killed_at_last(started.process):
@@ -72,17 +81,25 @@ def _on_screen(command: list[str], folder: Path, number: signal.Signals, when: C
             return End(code, written, left, tuple(spoilt), (started.directory / "run.sqlite").exists())
 
 
-def _on_pipes(command: list[str], folder: Path, number: signal.Signals, when: Callable[[Started], None]) -> End:
+def _on_pipes(
+    command: list[str] | Forked, folder: Path, number: signal.Signals, when: Callable[[Started], None]
+) -> End:
     with (folder / "printed").open("w+b") as printed:
-        process = subprocess.Popen(
-            command, cwd=folder, env=clean_environment(), stdout=printed, stderr=printed, start_new_session=True
-        )
+        process = _start(command, folder, printed.fileno())
         started = Started(process, folder / "runs" / RUN)
         with _killed_at_last(process):
             code = _signalled(started, number, when)
         left = _left_in(process.pid)
         printed.seek(0)
         return End(code, printed.read(), left, (), (started.directory / "run.sqlite").exists())
+
+
+def _start(command: list[str] | Forked, folder: Path, output: int) -> subprocess.Popen[bytes] | ForkedProcess:
+    if isinstance(command, Forked):
+        return ForkedProcess(command, folder, clean_environment(), (0, output, output))
+    return subprocess.Popen(
+        command, cwd=folder, env=clean_environment(), stdout=output, stderr=output, start_new_session=True
+    )
 
 
 def _signalled(started: Started, number: signal.Signals, when: Callable[[Started], None]) -> int:
@@ -92,7 +109,7 @@ def _signalled(started: Started, number: signal.Signals, when: Callable[[Started
 
 
 @contextmanager
-def _killed_at_last(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _killed_at_last(process: subprocess.Popen[bytes] | ForkedProcess) -> Iterator[None]:
     try:
         yield
     finally:

@@ -22,6 +22,8 @@ from types import TracebackType
 import psutil
 import pyte
 
+from tests.forked import Forked, ForkedProcess
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -47,7 +49,7 @@ class TerminalSession:
 
     def __init__(
         self,
-        command: list[str],
+        command: list[str] | Forked,
         folder: Path,
         *,
         size: tuple[int, int] = (80, 24),
@@ -65,23 +67,27 @@ class TerminalSession:
         self._stream = pyte.ByteStream(self._emulator)
         self._lock = threading.Lock()
         self.started = time.monotonic()
-        self.process = subprocess.Popen(
+        homes = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+        self.process = self._start(command, folder, {**clean_environment(), **homes, **(environment or {})})
+        self._woken, self._wake = os.pipe()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _start(
+        self, command: list[str] | Forked, folder: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes] | ForkedProcess:
+        streams = (self.slave, self.slave, self.slave)
+        if isinstance(command, Forked):
+            return ForkedProcess(command, folder, environment, streams, has_terminal=True)
+        return subprocess.Popen(
             command,
             cwd=folder,
-            env={
-                **clean_environment(),
-                "XDG_CONFIG_HOME": str(folder / "config"),
-                "XDG_STATE_HOME": str(folder / "state"),
-            }
-            | dict(environment or {}),
+            env=environment,
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
             preexec_fn=self._take_terminal,  # noqa: PLW1509 - the reading thread starts afterwards
         )
-        self._woken, self._wake = os.pipe()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def _take_terminal(self) -> None:
         os.setsid()
@@ -100,6 +106,15 @@ class TerminalSession:
     def press(self, keys: str) -> None:
         """Type characters, or escape sequences of keys that have no character."""
         os.write(self.master, keys.encode())
+
+    def wait_until_read(self) -> None:
+        """Wait until the program has read all that was typed."""
+        waiting = bytearray(4)
+        while self.process.poll() is None:
+            fcntl.ioctl(self.slave, termios.FIONREAD, waiting)
+            if not any(waiting):
+                return
+            time.sleep(0.02)
 
     def text(self) -> str:
         """What the terminal shows."""
@@ -217,8 +232,13 @@ class TerminalSession:
 
 
 def program(*words: str) -> list[str]:
-    """The command that starts the program with these words."""
+    """The command that starts the program with these words, in a new process."""
     return [sys.executable, str(ROOT / "main.py"), *words]
+
+
+def forked(*words: str) -> Forked:
+    """The same program, forked from a process that has imported its modules."""
+    return Forked(words)
 
 
 def clean_environment() -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +13,9 @@ import pytest
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity
-from tests.e2e.terminal_session import TerminalSession, clean_environment, program
-from tests.e2e.test_steering import assert_given_back, events_of, state_of
+from tests.e2e.terminal_session import TerminalSession, clean_environment, forked, program
+from tests.e2e.test_steering import assert_given_back, events_of, poisoned, state_of
+from tests.forked import ForkedProcess
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -28,17 +29,14 @@ def until(holds: Callable[[], bool], seconds: float = 90) -> None:
     assert holds()
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start a training without a screen or a terminal."""
-    return subprocess.Popen(
-        program("--no-ui", "--quiet", *words),
-        cwd=folder,
-        env=clean_environment(),
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def start(folder: Path, *words: str) -> ForkedProcess:
+    """Start a training without a screen or a terminal. Its steps take their time: the screens are tested."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    try:
+        training = poisoned("pace", "--no-ui", "--quiet", *words)
+        return ForkedProcess(training, folder, clean_environment(), (nowhere, nowhere, nowhere))
+    finally:
+        os.close(nowhere)
 
 
 def has_begun(directory: Path) -> bool:
@@ -50,7 +48,7 @@ def has_begun(directory: Path) -> bool:
 
 
 @pytest.fixture
-def training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def training(folder: Path) -> Iterator[ForkedProcess]:
     """A run `one` without a screen that has taken some steps."""
     process = start(folder, "--config", "small.yaml", "--run", "one")
     try:
@@ -61,14 +59,14 @@ def training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(30)
 
 
-def goes_on(training: subprocess.Popen[bytes], directory: Path) -> None:
+def goes_on(training: ForkedProcess, directory: Path) -> None:
     """Assert that the run takes further steps and that no one asked it to stop."""
     step = state_of(directory).step
     until(lambda: state_of(directory).step > step)
     assert training.poll() is None and events_of(directory, e.StopRequested) == []
 
 
-def test_a_run_is_steered_from_another_terminal_and_goes_on(folder: Path, training: subprocess.Popen[bytes]) -> None:
+def test_a_run_is_steered_from_another_terminal_and_goes_on(folder: Path, training: ForkedProcess) -> None:
     directory = folder / "runs/one"
     with TerminalSession(program("attach", "latest"), folder, size=SIZE) as terminal:
         terminal.wait_for("▶ running", "steps/s", "q leave")
@@ -84,11 +82,11 @@ def test_a_run_is_steered_from_another_terminal_and_goes_on(folder: Path, traini
     goes_on(training, directory)
 
 
-def test_a_viewer_sends_nothing_and_two_screens_agree(folder: Path, training: subprocess.Popen[bytes]) -> None:
+def test_a_viewer_sends_nothing_and_two_screens_agree(folder: Path, training: ForkedProcess) -> None:
     directory = folder / "runs/one"
     with (
-        TerminalSession(program("attach", "one", "--read-only"), folder, size=SIZE) as viewer,
-        TerminalSession(program("attach", "one"), folder, size=SIZE) as other,
+        TerminalSession(forked("attach", "one", "--read-only"), folder, size=SIZE) as viewer,
+        TerminalSession(forked("attach", "one"), folder, size=SIZE) as other,
     ):
         viewer.wait_for("▶ running", "read-only")
         viewer.press("l")
@@ -111,9 +109,9 @@ def test_a_viewer_sends_nothing_and_two_screens_agree(folder: Path, training: su
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_the_screen_and_never_the_run(
-    folder: Path, training: subprocess.Popen[bytes], number: signal.Signals
+    folder: Path, training: ForkedProcess, number: signal.Signals
 ) -> None:
-    with TerminalSession(program("attach", "one"), folder, size=SIZE) as terminal:
+    with TerminalSession(forked("attach", "one"), folder, size=SIZE) as terminal:
         terminal.wait_for("▶ running")
         terminal.process.send_signal(number)
         assert terminal.wait() == 0
@@ -121,20 +119,18 @@ def test_a_signal_ends_the_screen_and_never_the_run(
     goes_on(training, folder / "runs/one")
 
 
-def test_a_closed_terminal_ends_the_screen_and_never_the_run(folder: Path, training: subprocess.Popen[bytes]) -> None:
-    with TerminalSession(program("attach", "one"), folder, size=SIZE) as terminal:
+def test_a_closed_terminal_ends_the_screen_and_never_the_run(folder: Path, training: ForkedProcess) -> None:
+    with TerminalSession(forked("attach", "one"), folder, size=SIZE) as terminal:
         terminal.wait_for("▶ running")
         terminal.hang_up()
         assert terminal.process.wait(30) == 0
     goes_on(training, folder / "runs/one")
 
 
-def test_a_killed_run_is_shown_as_failed_and_followed_when_it_is_resumed(
-    folder: Path, training: subprocess.Popen[bytes]
-) -> None:
+def test_a_killed_run_is_shown_as_failed_and_followed_when_it_is_resumed(folder: Path, training: ForkedProcess) -> None:
     directory = folder / "runs/one"
     until(lambda: bool(events_of(directory, e.CheckpointSaved)))
-    with TerminalSession(program("attach", "one"), folder, size=SIZE) as terminal:
+    with TerminalSession(forked("attach", "one"), folder, size=SIZE) as terminal:
         terminal.wait_for("▶ running")
         training.kill()
         training.wait(30)

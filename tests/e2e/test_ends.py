@@ -13,7 +13,7 @@ import pytest
 from engine.errors import UserError
 from engine.protocol.events import Activity
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
-from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.terminal_session import TerminalSession, forked, program
 from tests.e2e.test_steering import assert_given_back, poisoned, running, state_of
 
 pytestmark = pytest.mark.timeout(240)
@@ -39,13 +39,13 @@ def test_a_closed_terminal_ends_the_run_with_a_checkpoint(folder: Path) -> None:
 
 
 def test_a_run_that_is_to_keep_running_goes_on_without_its_terminal(folder: Path) -> None:
-    with TerminalSession(program(*WORDS, "--keep-running"), folder) as terminal:
+    with TerminalSession(forked(*WORDS, "--keep-running"), folder) as terminal:
         running(terminal)
         trainer = terminal.trainer()
         terminal.hang_up()
         assert terminal.process.wait(60) == 0
         closed_at = state_of(folder / "runs/one").step
-        until(lambda: state_of(folder / "runs/one").step > closed_at + 30)
+        until(lambda: state_of(folder / "runs/one").step > closed_at + 5, seconds=60)
         assert trainer.is_running()
         trainer.terminate()
         until(lambda: not trainer.is_running())
@@ -141,7 +141,7 @@ def test_a_screen_that_was_suspended_comes_back(folder: Path) -> None:
 
 
 def test_a_screen_that_was_stopped_reads_its_keys_once_and_ends(folder: Path) -> None:
-    with TerminalSession(program(*WORDS), folder) as terminal:
+    with TerminalSession(forked(*WORDS), folder) as terminal:
         running(terminal)
         tasks = Path(f"/proc/{terminal.trainer().pid}/task")
         num_threads = len(list(tasks.iterdir()))
@@ -159,7 +159,7 @@ def test_a_screen_that_was_stopped_reads_its_keys_once_and_ends(folder: Path) ->
 
 @pytest.mark.parametrize("times", range(3))
 def test_a_closed_terminal_ends_the_process_though_the_kernel_continues_it(folder: Path, times: int) -> None:
-    with TerminalSession(program(*WORDS), folder) as terminal:
+    with TerminalSession(forked(*WORDS), folder) as terminal:
         running(terminal)
         terminal.hang_up()
         for _ in range(times):
@@ -177,7 +177,7 @@ def test_a_closed_terminal_ends_the_process_though_the_kernel_continues_it(folde
     ],
 )
 def test_a_mistake_is_one_sentence_after_the_screen_has_gone(folder: Path, words: tuple[str, ...], said: str) -> None:
-    with TerminalSession(program(*words), folder, size=(160, 24)) as terminal:
+    with TerminalSession(forked(*words), folder, size=(160, 24)) as terminal:
         assert terminal.wait() == 2
         assert said in terminal.text()
         assert "Traceback" not in terminal.text()
@@ -199,14 +199,14 @@ def test_a_mistake_in_the_settings_is_said_before_anything_opens(folder: Path) -
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_the_console_reporter(folder: Path) -> None:
     words = (*WORDS, "--max-steps", "5")
-    with TerminalSession(program(*words), folder, environment={"TERM": "dumb"}) as terminal:
+    with TerminalSession(forked(*words), folder, environment={"TERM": "dumb"}) as terminal:
         assert terminal.wait() == 0
         assert b"cannot move its cursor: continuing as with --no-ui" in terminal.written()
         assert b"\x1b[?1049h" not in terminal.written()
 
 
 def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
-    with TerminalSession(program(*WORDS), folder) as terminal:
+    with TerminalSession(forked(*WORDS), folder) as terminal:
         running(terminal)
         terminal.resize(200, 50)
         terminal.wait_for("autopilot", "boundary_refinement")
@@ -220,7 +220,7 @@ def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
 
 def test_a_run_directory_that_is_deleted_under_the_screen_is_said_on_it_and_made_again(folder: Path) -> None:
     directory = folder / "runs/one"
-    with TerminalSession(program(*WORDS), folder, size=(120, 40)) as terminal:
+    with TerminalSession(forked(*WORDS), folder, size=(120, 40)) as terminal:
         running(terminal)
         shutil.rmtree(directory.rename(folder / "deleted"))
         terminal.wait_for("ALERT", "vanished")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cockpit.terminal.input import BROKEN_SECONDS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from tests.e2e.terminal_session import TerminalSession, program
-from tests.e2e.test_steering import events_of, running
+from tests.e2e.terminal_session import TerminalSession
+from tests.e2e.test_steering import events_of, poisoned, running
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -44,12 +45,12 @@ STABLE = ("--set", "training.learning_rate=1e-6", "--set", "guard.spike_score=1e
 
 def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder: Path) -> None:
     directory = folder / "runs/one"
-    with TerminalSession(program(*WORDS, *STABLE), folder, size=(120, 40)) as terminal:
+    with TerminalSession(poisoned("pace", *WORDS, *STABLE), folder, size=(120, 40)) as terminal:
         running(terminal)
         for noise in NOISE:
             send(terminal, noise)
             terminal.press(" ")
-            terminal.wait_for("‖ paused", seconds=20)
+            terminal.wait_for("‖ paused")
             terminal.press(" ")
             running(terminal)
         pressed = 2 * len(NOISE)
@@ -63,10 +64,9 @@ def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder:
         assert not events_of(directory, e.SpikeDetected) and not events_of(directory, e.StepSkipped)
         assert alerts or "alert" not in terminal.text()
         send(terminal, random.Random(5).randbytes(2000).replace(b"q", b"").replace(b"\x03", b""))
-        terminal.press("\x1b")
-        time.sleep(0.5)
+        send(terminal, b"\x1b")
         terminal.press("\x1b[17~")  # F6
-        terminal.wait_for("[log]", seconds=20)
+        terminal.wait_for("[log]")
 
 
 def answers(directory: Path) -> list[Entry]:
@@ -79,4 +79,5 @@ def send(terminal: TerminalSession, data: bytes) -> None:
     """Write bytes to the program as fast as it reads them, and wait until a paste without an end is over."""
     while data:
         data = data[os.write(terminal.master, data[:1024]) :]
-    time.sleep(0.7)
+    terminal.wait_until_read()
+    time.sleep(BROKEN_SECONDS + 0.2)

@@ -15,8 +15,11 @@ import pytest
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity
+from main import main
 from tests.e2e.signalled_run import Started, end_by
-from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.terminal_session import TerminalSession, forked, program
+from tests.e2e.test_steering import state_of
+from tests.forked import Forked
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -71,7 +74,8 @@ def test_a_signal_ends_a_run_at_the_moment_that(
     folder: Path, moment: str, when: Callable[[Started], None], number: signal.Signals, screen: bool
 ) -> None:
     words = OFTEN if moment == "it validates" else ()
-    assert end_by(folder, number, when, screen=screen, words=words).wrongs(number) == []
+    start = forked if moment in ("it trains", "it validates") else program
+    assert end_by(folder, number, when, screen=screen, words=words, start=start).wrongs(number) == []
 
 
 @pytest.mark.parametrize("number", [HANG_UP, INTERRUPT, TERMINATE])
@@ -82,7 +86,7 @@ def test_a_signal_ends_the_screen_of_a_run_that_has_ended(folder: Path, number: 
         is_over(started)
         time.sleep(0.5)  # the screen has said so
 
-    assert end_by(folder, number, when, screen=True, words=("--max-steps", "3")).wrongs(number) == []
+    assert end_by(folder, number, when, screen=True, words=("--max-steps", "3"), start=forked).wrongs(number) == []
 
 
 def test_a_signal_before_anything_was_made_leaves_nothing(folder: Path) -> None:
@@ -126,27 +130,43 @@ def test_a_key_typed_before_the_screen_is_there_is_answered_by_it(folder: Path) 
 
 
 def test_a_hang_up_that_is_ignored_at_the_start_stays_ignored(folder: Path) -> None:
-    nohup = ["env", "--ignore-signal=HUP", *program(*WORDS, "--no-ui", "--max-steps", "40")]
-    assert goes_on_after_a_hang_up(nohup, folder)
+    goes_on_after_a_hang_up(["env", "--ignore-signal=HUP", *program(*WORDS, "--no-ui")], folder)
 
 
 def test_keep_running_without_a_screen_goes_on_after_a_hang_up(folder: Path) -> None:
-    assert goes_on_after_a_hang_up(program(*WORDS, "--no-ui", "--max-steps", "40", "--keep-running"), folder)
+    goes_on_after_a_hang_up(forked(*WORDS, "--no-ui", "--keep-running"), folder)
 
 
-def goes_on_after_a_hang_up(command: list[str], folder: Path) -> bool:
-    """Whether the run completes although it was sent SIGHUP while it trained."""
+def goes_on_after_a_hang_up(command: list[str] | Forked, folder: Path) -> None:
+    """Assert that the run trains on after SIGHUP, until it is told to stop."""
     with TerminalSession(command, folder) as terminal:
-        is_at(Activity.RUNNING, 3)(Started(terminal.process, folder / "runs/one"))
+        started = Started(terminal.process, folder / "runs/one")
+        is_at(Activity.RUNNING, 3)(started)
         terminal.process.send_signal(HANG_UP)
-        return terminal.wait() == 0
+        takes_steps(started)
+        stop(started)
+        assert terminal.wait() == 0
 
 
 def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_running(folder: Path) -> None:
-    command = ["env", "--ignore-signal=HUP", *program(*WORDS, "--max-steps", "200")]
-    with TerminalSession(command, folder) as terminal:
+    with TerminalSession(Forked(WORDS, ignored=[HANG_UP]), folder) as terminal:
+        started = Started(terminal.process, folder / "runs/one")
         terminal.wait_for("▶ running")
         os.kill(terminal.process.pid, HANG_UP)
-        terminal.wait_for("▶ running")
+        takes_steps(started)
         terminal.hang_up()
-        assert terminal.process.wait(180) == 0
+        takes_steps(started)
+        stop(started)
+        assert terminal.process.wait(60) == 0
+
+
+def takes_steps(started: Started) -> None:
+    """Wait until the run has taken three more steps: it goes on."""
+    step = state_of(started.directory).step
+    until(lambda: state_of(started.directory).step > step + 2, started, every=0.05)
+
+
+def stop(started: Started) -> None:
+    """Send the command `stop`, as another terminal does."""
+    runs_dir, name = started.directory.parent, started.directory.name
+    assert main(["send", name, "stop", "--runs-dir", str(runs_dir)]) == 0

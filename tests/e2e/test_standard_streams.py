@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.training.checkpoint.file import list_checkpoints
 from main import main
 from tests.e2e.terminal_session import clean_environment, program
 from tests.faulty import run
+from tests.forked import Forked, ForkedProcess
 from tests.small import small_config
 
 pytestmark = pytest.mark.timeout(240)
@@ -33,15 +35,42 @@ def in_shell(folder: Path, redirections: str, *words: str) -> subprocess.Complet
     )
 
 
-@pytest.mark.parametrize(
-    "redirections",
-    [">&-", "<&- >&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full", "| head -n 1"],
-    ids=["closed", "all closed", "full", "both full", "a reader that ends"],
-)
+SHORT = ("--config", "small.yaml", "--run", "one", "--max-steps", "2")
+
+
+@pytest.mark.parametrize("redirections", [">&-", "<&- >&- 2>&-"], ids=["closed", "all closed"])
 def test_a_run_trains_without_a_console(folder: Path, redirections: str) -> None:
-    done = in_shell(folder, redirections, "--config", "small.yaml", "--run", "one", "--max-steps", "2")
+    done = in_shell(folder, redirections, *SHORT)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+    assert list_checkpoints(folder / "runs/one/checkpoints")[-1].name == "step-00000002.pt"
+
+
+@pytest.mark.parametrize("errors", [True, False], ids=["both full", "full"])
+def test_a_run_trains_with_a_full_console(folder: Path, errors: bool) -> None:
+    with open("/dev/full", "wb") as full, (folder / "said").open("w+b") as said:
+        streams = (0, full.fileno(), full.fileno() if errors else said.fileno())
+        trained_with(folder, streams)
+        said.seek(0)
+        assert b"Traceback" not in said.read()
+
+
+def test_a_run_trains_with_a_console_whose_reader_ends(folder: Path) -> None:
+    reader, writer = os.pipe()
+    with (folder / "said").open("w+b") as said:
+        process = ForkedProcess(Forked(SHORT), folder, clean_environment(), (0, writer, said.fileno()))
+        os.close(writer)
+        with os.fdopen(reader, "rb", buffering=0) as read:
+            assert read.read(1)
+        assert process.wait(120) == 0
+        said.seek(0)
+        assert b"Traceback" not in said.read()
+    assert list_checkpoints(folder / "runs/one/checkpoints")[-1].name == "step-00000002.pt"
+
+
+def trained_with(folder: Path, streams: tuple[int, int, int]) -> None:
+    """Assert that two steps are trained with these standard streams."""
+    assert ForkedProcess(Forked(SHORT), folder, clean_environment(), streams).wait(120) == 0
     assert list_checkpoints(folder / "runs/one/checkpoints")[-1].name == "step-00000002.pt"
 
 

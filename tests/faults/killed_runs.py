@@ -27,6 +27,9 @@ from tests.small import small_config
 _IN_A_CHECKPOINT = 3
 """Every third kill waits for a checkpoint that is being written."""
 
+_LONGEST_SECONDS = 15
+"""Longest wait for a step or for a checkpoint."""
+
 
 def _train(directory: Path, *, max_steps: int, resume: bool) -> int:
     torch.set_num_threads(1)
@@ -60,11 +63,12 @@ def _kill_at_a_moment(child: int, directory: Path, moment: random.Random, *, in_
     Returns whether one was being written.
     """
     goal = _step_of(directory) + moment.randrange(6)
-    deadline = time.monotonic() + 4
+    deadline = time.monotonic() + _LONGEST_SECONDS
     while time.monotonic() < deadline and _step_of(directory) < goal:
         time.sleep(0.01)
     time.sleep(moment.uniform(0.0, 0.3))
     os.kill(child, signal.SIGSTOP)
+    deadline = time.monotonic() + _LONGEST_SECONDS
     while in_a_checkpoint and time.monotonic() < deadline and not _is_writing(directory):
         os.kill(child, signal.SIGCONT)
         time.sleep(moment.uniform(0.0005, 0.003))

@@ -236,7 +236,7 @@ def test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes(
             os.kill(process, signal.SIGSTOP)
 
     at_step(monkeypatch, 3, stop_workers)
-    assert run(tmp_path / "run", config_of(data, num_workers=1, timeout_seconds=1.0)) == 0
+    assert run(tmp_path / "run", config_of(data, num_workers=1, timeout_seconds=2.0)) == 0
     assert same_weights(tmp_path / "run", tmp_path / "calm")
     named = [alert.message for alert in alerts(tmp_path / "run", "data worker")]
     assert any(f"data worker {stopped[0]} has given nothing" in message for message in named)

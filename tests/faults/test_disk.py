@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -12,18 +10,19 @@ from engine.protocol import events as e
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.conftest import ROOT
 from tests.faulty import entries, run, same_weights, series, state_of
+from tests.forked import CapturedProcess, Forked
 from tests.small import small_config
 
 
-def _trained(directory: Path, first: int, last: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.faults.full_disk", str(directory), str(first), str(last)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+def _trained(directory: Path, first: int, last: int) -> tuple[str, str]:
+    """Return what the program printed to standard output and error."""
+    program = Forked((str(directory), str(first), str(last)), "tests.faults.full_disk")
+    return CapturedProcess(program, ROOT, {**os.environ, "OMP_NUM_THREADS": "1"}).communicate(100)
 
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_that_while(tmp_path: Path) -> None:
-    done = _trained(tmp_path / "full", 6, 15)
-    assert done.stdout.split() == ["0"], done.stderr
+    out, err = _trained(tmp_path / "full", 6, 15)
+    assert out.split() == ["0"], err
     assert list(series(tmp_path / "full", "loss/total")) == list(range(1, 25))
     failed = [entry.event.path for entry in entries(tmp_path / "full", e.CheckpointFailed)]  # type: ignore[union-attr]
     assert "step-00000008.pt" in failed
@@ -35,12 +34,12 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_th
 
 
 def test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed(tmp_path: Path) -> None:
-    done = _trained(tmp_path / "full", 10, 0)
-    assert "Traceback" not in done.stderr
+    out, err = _trained(tmp_path / "full", 10, 0)
+    assert "Traceback" not in err
     newest = list_checkpoints(tmp_path / "full" / CHECKPOINTS)[-1]
     assert 0 < load_checkpoint(newest)["step"] <= 10
     config = small_config(training={"epochs": 40, "max_steps": 24}, checkpoint={"every_steps": 4})
     assert run(tmp_path / "full", config, resume=True) == 0
     assert list(series(tmp_path / "full", "loss/total")) == list(range(1, 25))
     assert state_of(tmp_path / "full").step == 24
-    assert done.stdout.split() == ["1"], "a run whose last checkpoint is not on disk did not end well"
+    assert out.split() == ["1"], "a run whose last checkpoint is not on disk did not end well"

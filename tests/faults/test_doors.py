@@ -18,7 +18,7 @@ from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
 from engine.journal.reader import JournalReader
-from engine.journal.sender import await_outcome, send
+from engine.journal.sender import Sender, await_outcome
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -70,8 +70,9 @@ def _newest_step(directory: Path) -> int:
 def test_ten_thousand_commands_get_ten_thousand_answers_and_the_run_trains_on(tmp_path: Path) -> None:
     with _training(tmp_path / "run"):
         before = _newest_step(tmp_path / "run")
-        numbers = [send(tmp_path / "run", c.AddNote(f"note {number}"), "flood") for number in range(9_999)]
-        numbers.append(send(tmp_path / "run", c.SetGradientClip(0.25), "flood"))
+        with closing(Sender(tmp_path / "run")) as sender:
+            numbers = [sender.send(c.AddNote(f"note {number}"), "flood") for number in range(9_999)]
+            numbers.append(sender.send(c.SetGradientClip(0.25), "flood"))
         last = await_outcome(tmp_path / "run", numbers[-1], timeout=60)
         _wait_for_step(tmp_path / "run", before + 3)
     assert last is not None and last.status is Status.APPLIED
@@ -80,12 +81,15 @@ def test_ten_thousand_commands_get_ten_thousand_answers_and_the_run_trains_on(tm
     assert state_of(tmp_path / "run").gradient_clip == 0.25
 
 
-def test_a_journal_that_another_process_locks_holds_up_no_step_and_loses_no_row(tmp_path: Path) -> None:
+def test_a_journal_that_another_process_locks_holds_up_no_step_and_loses_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.journal.store.BUSY_SECONDS", 1.0)
     with _training(tmp_path / "run") as code:
         with closing(sqlite3.connect(tmp_path / "run" / JOURNAL_FILE, isolation_level=None)) as intruder:
             intruder.execute("BEGIN EXCLUSIVE")
             locked_at = _newest_step(tmp_path / "run")
-            time.sleep(7)  # longer than the writer waits for a lock
+            time.sleep(2.5)  # longer than the writer waits for a lock
             assert _newest_step(tmp_path / "run") == locked_at
             intruder.execute("ROLLBACK")
         _wait_for_step(tmp_path / "run", locked_at + 20)

@@ -22,9 +22,9 @@ EVERYTHING = {name: name != "subpixel_conv" for name in REFINEMENTS}
 
 
 def _config(**training: object) -> PersonConfig:
-    """Forty steps with every refinement on that goes with the others."""
+    """Thirty steps with every refinement on that goes with the others."""
     sections = {"refinements": EVERYTHING}
-    more = {"epochs": 60, "max_steps": 40, "warmup_epochs": 0.5, **training}
+    more = {"epochs": 60, "max_steps": 30, "warmup_epochs": 0.5, **training}
     rarely = {"validation": {"every_epochs": 5}, "checkpoint": {"every_epochs": 0}}  # an epoch has two steps
     return recovery(small_config(model=sections, training=more, **rarely), enabled=False)
 
@@ -46,21 +46,21 @@ def _numbered(directory: Path) -> list[tuple[int, e.StepSkipped]]:
 def test_a_bad_value_in_each_loss_term_costs_its_own_step_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    faults: dict[int, Plant] = {3 + 4 * number: in_term(term, value) for number, term in enumerate(LOSS_TERMS)}
+    faults: dict[int, Plant] = {3 + 2 * number: in_term(term, value) for number, term in enumerate(LOSS_TERMS)}
     plant(monkeypatch, faults)
     assert run(tmp_path / "run", _config()) == 0
     assert {number: event.terms for number, event in _skipped(tmp_path / "run").items()} == {
         index + 1: (term,) for index, term in zip(faults, LOSS_TERMS, strict=True)
     }
     assert _all_finite(tmp_path / "run")
-    assert state_of(tmp_path / "run").step == 40
+    assert state_of(tmp_path / "run").step == 30
 
 
 @pytest.mark.parametrize("value", BAD)
 def test_a_bad_gradient_of_each_module_costs_its_own_step_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    faults: dict[int, Plant] = {2 + 3 * number: in_gradient(part, value) for number, part in enumerate(TRAINED)}
+    faults: dict[int, Plant] = {2 + 2 * number: in_gradient(part, value) for number, part in enumerate(TRAINED)}
     plant(monkeypatch, faults)
     assert run(tmp_path / "run", _config()) == 0
     assert {number: event.modules for number, event in _skipped(tmp_path / "run").items()} == {

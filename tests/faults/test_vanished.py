@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import engine.runtime.outages.run_directory
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
 from engine.protocol import events as e
-from engine.runtime.outages.run_directory import lost_checkpoints
+from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.outages.inventory import Inventory, lost_checkpoints
 from engine.tasks.person.config import PersonConfig
-from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from engine.training.checkpoint.file import Snapshot, Written, list_checkpoints, load_checkpoint
 from engine.training.data.batch import Batch
 from engine.training.step import TrainStep
 from tests.faults.planted import Plant, plant
@@ -23,8 +25,49 @@ from tests.faulty import entries, long_config, run, state_of
 LAST = 24
 
 
+class Watched:
+    """The checkpointer of the run, and the clock of the looks at its directory: one before each step."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_looking = True
+        self._now = 0
+        self._checkpointer: Checkpointer
+        note_written = Checkpointer.note_written
+
+        def noting(checkpointer: Checkpointer) -> None:
+            self._checkpointer = checkpointer
+            note_written(checkpointer)
+
+        monkeypatch.setattr(Checkpointer, "note_written", noting)
+        monkeypatch.setattr(engine.runtime.outages.run_directory, "time", SimpleNamespace(monotonic=self._clock))
+
+    def _clock(self) -> int:
+        self._now += self.is_looking
+        return self._now
+
+    def doing(self, act: Callable[[], None]) -> Plant:
+        """`act` during a step, between two checkpoints; then the journal's thread looks after its files."""
+
+        @contextmanager
+        def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
+            self._checkpointer.wait_for_checkpoints()
+            act()
+            assert self._checkpointer.recorder.journal.flush(60)
+            yield
+
+        return planted
+
+    def look_again(self) -> None:
+        self.is_looking = True
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    return Watched(monkeypatch)
+
+
 def gone(directory: Path) -> Callable[[], None]:
-    """Delete it in one moment: a checkpoint may just be written."""
+    """Delete the directory in one moment: files may just be written to it."""
 
     def act() -> None:
         shutil.rmtree(directory.rename(directory.parent / "deleted"), ignore_errors=True)
@@ -32,20 +75,8 @@ def gone(directory: Path) -> Callable[[], None]:
     return act
 
 
-def deleting(act: Callable[[], None]) -> Plant:
-    """`act` during a step, and the time until the next look at the directory."""
-
-    @contextmanager
-    def planted(train_step: TrainStep, batches: Sequence[Batch]) -> Generator[None]:
-        act()
-        time.sleep(0.6)
-        yield
-
-    return planted
-
-
 def config() -> PersonConfig:
-    """Checkpoints so rare that none is written while they are deleted."""
+    """A checkpoint after each validation that is the best one; the first seven are."""
     return long_config(
         training={"epochs": 100, "max_steps": LAST},
         validation={"every_epochs": 1},
@@ -70,21 +101,48 @@ def assert_whole(directory: Path) -> None:
 
 
 def test_checkpoints_that_are_deleted_are_said_and_one_is_written_in_their_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
 ) -> None:
     directory = tmp_path / "run"
-    plant(monkeypatch, {10: deleting(gone(directory / CHECKPOINTS))})
+    plant(monkeypatch, {10: watched.doing(gone(directory / CHECKPOINTS))})
     assert run(directory, config()) == 0
     (message,) = alerts(directory)
+    assert "2 checkpoints up to step-00000010.pt were deleted" in message and "is saved there next" in message
     assert "while the run trained" in message and str(directory / CHECKPOINTS) in message
-    saved = [entry for entry in entries(directory, e.CheckpointSaved) if entry.step >= 11]
-    assert saved[0].step <= 12
+    assert saved_after(directory, 10)[0] == "step-00000011.pt"
     assert_whole(directory)
 
 
-def test_a_journal_that_is_deleted_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_that_are_deleted_are_said_also_if_later_ones_were_written_before_the_next_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
+) -> None:
     directory = tmp_path / "run"
-    plant(monkeypatch, {10: deleting((directory / JOURNAL_FILE).unlink)})
+
+    def delete() -> None:
+        watched.is_looking = False
+        gone(directory / CHECKPOINTS)()
+
+    plant(monkeypatch, {10: watched.doing(delete), 15: watched.doing(watched.look_again)})
+    assert run(directory, config()) == 0
+    (message,) = alerts(directory)
+    assert "2 checkpoints up to step-00000010.pt were deleted" in message and "is saved there next" not in message
+    assert "step-00000014.pt was saved there since" in message
+    assert saved_after(directory, 10) == ["step-00000012.pt", "step-00000014.pt", "step-00000024.pt"]
+    assert_whole(directory)
+
+
+def saved_after(directory: Path, step: int) -> list[str]:
+    """The checkpoints after the step, in their order."""
+    found = (entry.event for entry in entries(directory, e.CheckpointSaved))
+    names = [event.path for event in found if isinstance(event, e.CheckpointSaved)]
+    return [name for name in names if name > f"step-{step:08d}.pt"]
+
+
+def test_a_journal_that_is_deleted_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
+) -> None:
+    directory = tmp_path / "run"
+    plant(monkeypatch, {10: watched.doing((directory / JOURNAL_FILE).unlink)})
     assert run(directory, config()) == 0
     (message,) = alerts(directory)
     assert "run.sqlite was deleted" in message and "all its rows" in message
@@ -92,10 +150,10 @@ def test_a_journal_that_is_deleted_is_written_again(tmp_path: Path, monkeypatch:
 
 
 def test_a_run_directory_that_is_deleted_is_made_again_with_all_that_a_resume_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
 ) -> None:
     directory = tmp_path / "run"
-    plant(monkeypatch, {10: deleting(gone(directory))})
+    plant(monkeypatch, {10: watched.doing(gone(directory))})
     assert run(directory, config()) == 0
     said = "\n".join(alerts(directory))
     assert "was deleted or moved away" in said and "deleted from" in said
@@ -103,9 +161,11 @@ def test_a_run_directory_that_is_deleted_is_made_again_with_all_that_a_resume_ne
     assert_whole(directory)
 
 
-def test_a_directory_that_vanishes_twice_is_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_vanishes_twice_is_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
+) -> None:
     directory = tmp_path / "run"
-    delete = deleting(gone(directory))
+    delete = watched.doing(gone(directory))
     plant(monkeypatch, {8: delete, 16: delete})
     assert run(directory, config()) == 0
     assert sum("was deleted or moved away" in message for message in alerts(directory)) == 2
@@ -121,3 +181,26 @@ def test_what_was_pruned_is_not_lost() -> None:
     assert lost_checkpoints(names, ["a", "b", "d"], 2) == ("c",)
     assert lost_checkpoints(names, ["e"], 2) == ("a", "b", "c", "d")
     assert lost_checkpoints(names, [], 1) == ("a", "b", "c", "d")
+
+
+def test_what_was_known_before_the_directory_was_made_again_is_lost_once() -> None:
+    snapshot = Snapshot(step=1, kind="step", payload={}, loss=1.0, score=None, good=True, best=True)
+    inventory = Inventory(2)
+    inventory.note(Written(snapshot, "a", left=("a",), made_directory=True))
+    for name, left in (("b", "ab"), ("c", "bc")):
+        inventory.note(Written(snapshot, name, left=tuple(left)))
+    assert inventory.check(["b", "c"]) == []
+    inventory.note(Written(snapshot, "d", "the disk is full", made_directory=True))
+    for name, left in (("e", "e"), ("f", "ef")):
+        inventory.note(Written(snapshot, name, left=tuple(left)))
+    assert inventory.check(["e", "f"]) == ["b", "c"]
+    assert inventory.check(["e", "f"]) == []
+    assert inventory.check([], also=["e"]) == ["e", "f"]
+
+
+def test_one_checkpoint_that_is_deleted_before_the_next_two_is_lost() -> None:
+    snapshot = Snapshot(step=1, kind="step", payload={}, loss=1.0, score=None, good=True, best=True)
+    inventory = Inventory(2)
+    for name, left in (("a", "a"), ("b", "ab"), ("c", "ac"), ("d", "cd")):
+        inventory.note(Written(snapshot, name, left=tuple(left)))
+    assert inventory.check(["c", "d"]) == ["b"]

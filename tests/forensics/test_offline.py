@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +31,9 @@ from engine.protocol.codec import to_text
 from engine.training.optimizer import moments_of
 from tests.forensics.scene import Scene, SpoiltGradient, after, build_scene, first_convolution
 from tests.forensics.test_diagnose import attached
+from tests.forked import CapturedProcess, Forked
 from tests.recorded import ROOT, writing
 from tests.small import with_tensor
-
-INJECT = """
-import sys
-import engine.tasks.person.model.boundary_refinement
-from main import main
-from tests.forensics.test_diagnose import attached
-if sys.argv[1] == "with":
-    engine.tasks.person.model.boundary_refinement.BoundaryRefinement.forward = attached
-sys.exit(main(sys.argv[2:]))
-"""
 
 
 def recorded(run_dir: Path, scene: Scene, *, step: int = 4, evidence: Any = None) -> Path:
@@ -93,9 +83,11 @@ def test_code_that_was_mended_meanwhile_is_told_by_a_replay_that_differs(tmp_pat
 # --- as a program -----------------------------------------------------------------------
 
 
-def program(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", INJECT, *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+def program(*words: object) -> tuple[int | None, str, str]:
+    """Run the program; return its exit code, its output and its errors."""
+    process = CapturedProcess(Forked([str(word) for word in words], "tests.forensics.injected_main"), ROOT, os.environ)
+    out, err = process.communicate(100)
+    return process.returncode, out, err
 
 
 @pytest.fixture
@@ -111,25 +103,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_another_process_says_the_same_and_exits_with_0(run: Path) -> None:
-    done = program("with", "diagnose", run)
-    assert done.returncode == 0, done.stderr
-    assert "backward pass of sqrt in boundary_refinement" in done.stdout
-    assert done.stdout.rstrip().endswith("the same")
+    code, out, err = program("with", "diagnose", run)
+    assert code == 0, err
+    assert "backward pass of sqrt in boundary_refinement" in out
+    assert out.rstrip().endswith("the same")
 
 
 def test_as_json_it_says_the_same_in_strict_json(run: Path) -> None:
-    done = program("with", "diagnose", run, "--step", 4, "--json", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    code, out, err = program("with", "diagnose", run, "--step", 4, "--json", "--device", "cpu")
+    assert code == 0, err
+    found = json.loads(out, parse_constant=pytest.fail)
     assert found["same"] is True
     assert found["recorded"]["fault"] == found["replayed"]
     assert found["replayed"]["operation"] == "sqrt" and found["recorded"]["grad_norm"] == "NaN"
 
 
 def test_without_the_defect_the_other_process_says_that_it_differs_and_exits_with_1(run: Path) -> None:
-    done = program("without", "diagnose", run)
-    assert done.returncode == 1, done.stderr
-    assert "NOT the same; vanished on replay" in done.stdout
+    code, out, err = program("without", "diagnose", run)
+    assert code == 1, err
+    assert "NOT the same; vanished on replay" in out
 
 
 # --- what cannot be read ----------------------------------------------------------------

@@ -27,7 +27,8 @@ def test_processor_and_memory_are_sampled_while_watched() -> None:
     with load.watched():
         wait_for(lambda: load.newest)
     sample = load.newest
-    assert set(sample) == {"system/cpu", "system/memory"}
+    assert set(sample) == {"system/cpu", "system/cpu_others", "system/memory"}
+    assert 0 <= sample["system/cpu_others"] <= 100
     assert 0 <= sample["system/cpu"] <= 100
     assert 10 < sample["system/memory"] < 100_000
 

@@ -24,6 +24,7 @@ from cockpit.preferences.keymap import (
     shown,
     shown_key,
 )
+from cockpit.preferences.run_keys import RUN_KEYS
 from engine.errors import UserError
 from engine.protocol.task_spec import NO_SPEC
 from engine.tasks.person.spec import SPEC
@@ -156,3 +157,10 @@ def test_keys_are_shown_as_people_read_them(name, told):
 
 def test_all_keys_of_an_action_are_shown():
     assert shown(lookup("zoom_in")) == "+ ="
+
+
+def test_the_keys_of_the_list_of_runs_are_distinct_and_leave_terminals_theirs():
+    assert Counter(name for key in RUN_KEYS for name in key.keys).most_common(1)[0][1] == 1
+    assert {name for key in RUN_KEYS for name in key.keys} & set(TAKEN_BY_TERMINALS) == set()
+    assert not {key.action for key in RUN_KEYS} & {key.action for key in KEYS}
+    assert all(key.help and checked_key(name, key.action) == name for key in RUN_KEYS for name in key.keys)

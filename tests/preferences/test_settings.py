@@ -45,6 +45,7 @@ keys:
   pause: [space, f8]
   step: "9"
   theme: []
+  run_sort: z
 """
     settings = load_settings(written(tmp_path, text))
     assert (settings.theme, settings.marker, settings.bell) == ("cockpit-light", "ascii", True)
@@ -53,6 +54,19 @@ keys:
     assert lookup("pause", settings.keys).keys == ("space", "f8")
     assert lookup("step", settings.keys).keys == ("9",)
     assert lookup("theme", settings.keys).keys == ()
+    assert lookup("run_sort", settings.run_keys).keys == ("z",)
+
+
+def test_addresses_for_messages_are_one_or_several_and_never_shown(tmp_path):
+    one = load_settings(written(tmp_path, "notify: ntfy://secret"))
+    assert one.notify == ("ntfy://secret",)
+    assert "secret" not in repr(one)
+    assert load_settings(written(tmp_path, "notify: [ntfy://a, json://b]")).notify == ("ntfy://a", "json://b")
+    assert load_settings(written(tmp_path, "notify:")).notify == ()
+    for wrong in ("notify: 7", "notify: {url: json://secret}", "notify: [json://secret, 7]", "notify: ['']"):
+        with pytest.raises(UserError, match=r"cockpit\.yaml:1: notify must be an address") as raised:
+            load_settings(written(tmp_path, wrong))
+        assert "secret" not in str(raised.value)
 
 
 def test_off_is_a_word_and_not_a_switch(tmp_path):
@@ -70,6 +84,7 @@ def test_off_is_a_word_and_not_a_switch(tmp_path):
         ("theme:\n  dark: 1", "theme must be the name of a theme"),
         ("keys:\n  puase: x", "did you mean 'pause'?"),
         ("keys:\n  pause: l", "the key 'l' is on both"),
+        ("keys:\n  run_sort: x", "the key 'x' is on both 'run_sort' and 'run_delete'"),
         ("keys:\n  pause: hyper+x", "cockpit.yaml:2: the key of 'pause' cannot be 'hyper+x'"),
         ("keys: space", "keys is a mapping of actions"),
         ("keys:\n  pause: true", "the key of 'pause' is a word"),

@@ -14,7 +14,6 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
 from tests.console.scripted import FakeClock
-from tests.decisions import send
 from tests.recorded_run import RecordedRun, record_run
 
 Watch = Callable[..., Session]
@@ -29,7 +28,7 @@ def begun(run: RecordedRun, watch: Watch) -> Session:
 
 def test_a_command_is_pending_until_its_event_arrives(run: RecordedRun, watch: Watch, clock: FakeClock) -> None:
     session = begun(run, watch)
-    outcome = send(session, c.ScaleLr(0.5))
+    outcome = session.send(c.ScaleLr(0.5))
     assert outcome.event == e.LrScaled(5e-6, 2.5e-6, 0.5)
     assert [(held.command, held.sent_at) for held in session.pending] == [(c.ScaleLr(0.5), clock.now)]
     assert session.state is not None and session.state.lr == 5e-6
@@ -44,7 +43,7 @@ def test_a_command_is_pending_until_its_event_arrives(run: RecordedRun, watch: W
 
 def test_what_the_rule_book_refuses_is_never_sent(run: RecordedRun, watch: Watch) -> None:
     session = begun(run, watch)
-    outcome = send(session, c.ScaleLr(-1.0))
+    outcome = session.send(c.ScaleLr(-1.0))
 
     assert outcome.status is Status.REFUSED and "positive" in outcome.reason
     assert session.pending == () and run.answer_commands() == []
@@ -52,8 +51,8 @@ def test_what_the_rule_book_refuses_is_never_sent(run: RecordedRun, watch: Watch
 
 def test_an_engine_that_knows_better_answers_with_its_reason(run: RecordedRun, watch: Watch) -> None:
     session = begun(run, watch)
-    send(session, c.SetOptimizer("adam"))
-    send(session, c.SetOptimizer("adam"))
+    session.send(c.SetOptimizer("adam"))
+    session.send(c.SetOptimizer("adam"))
     run.answer_commands()
     first, second = session.poll().answers
 
@@ -64,7 +63,7 @@ def test_an_engine_that_knows_better_answers_with_its_reason(run: RecordedRun, w
 def test_commands_of_others_are_no_answers_of_ours(run: RecordedRun, watch: Watch) -> None:
     ours, theirs = begun(run, watch), watch(run.directory)
     theirs.poll()
-    send(theirs, c.Pause())
+    theirs.send(c.Pause())
     run.answer_commands()
     update = ours.poll()
 
@@ -77,7 +76,7 @@ def test_a_screen_that_only_watches_sends_nothing(run: RecordedRun, watch: Watch
     session = watch(run.directory, can_steer=False)
     session.poll()
 
-    assert send(session, c.Pause()).reason == "this screen is read-only" == session.decide(c.Pause()).reason
+    assert session.send(c.Pause()).reason == "this screen is read-only" == session.decide(c.Pause()).reason
     assert run.answer_commands() == []
 
 
@@ -85,8 +84,8 @@ def test_a_finished_run_takes_no_commands(tmp_path: Path, watch: Watch) -> None:
     session = watch(record_run(tmp_path / "run", steps=20, finished=True))
     session.poll()
 
-    assert send(session, c.Pause()).reason == "the run is finished"
-    assert send(session, c.AddNote("late")).status is Status.REFUSED
+    assert session.send(c.Pause()).reason == "the run is finished"
+    assert session.send(c.AddNote("late")).status is Status.REFUSED
 
 
 def test_commands_that_found_the_journal_busy_are_sent_later_in_order(run: RecordedRun, watch: Watch) -> None:
@@ -95,7 +94,7 @@ def test_commands_that_found_the_journal_busy_are_sent_later_in_order(run: Recor
     with closing(sqlite3.connect(run.directory / JOURNAL_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for text in texts:
-            assert send(session, c.AddNote(text)).status is Status.APPLIED
+            assert session.send(c.AddNote(text)).status is Status.APPLIED
         session.poll()
         assert all(held.id < 0 for held in session.pending)
         other.execute("ROLLBACK")
@@ -111,7 +110,7 @@ def test_a_command_that_can_never_be_sent_is_answered_by_a_refusal(tmp_path: Pat
     session = begun(run, watch)
     with closing(sqlite3.connect(run.directory / JOURNAL_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        send(session, c.Validate())
+        session.send(c.Validate())
         other.execute("ROLLBACK")
     run.close()
     (answer,) = session.poll().answers
@@ -123,7 +122,7 @@ def test_a_command_that_can_never_be_sent_is_answered_by_a_refusal(tmp_path: Pat
 def test_what_a_run_did_not_read_before_its_end_is_refused(tmp_path: Path, watch: Watch) -> None:
     run = RecordedRun(tmp_path / "run")
     session = begun(run, watch)
-    send(session, c.Validate())
+    session.send(c.Validate())
     run.close()
     (answer,) = session.poll().answers
 
@@ -133,7 +132,7 @@ def test_what_a_run_did_not_read_before_its_end_is_refused(tmp_path: Path, watch
 def test_commands_in_a_file_that_is_gone_are_refused(tmp_path: Path, watch: Watch, clock: FakeClock) -> None:
     run = RecordedRun(tmp_path / "run")
     session = begun(run, watch)
-    send(session, c.Validate())
+    session.send(c.Validate())
     shutil.rmtree(tmp_path / "run")
     record_run(tmp_path / "run", steps=20)
     clock.advance(2)

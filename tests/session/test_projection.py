@@ -61,7 +61,7 @@ def test_a_session_projects_what_is_pending_and_nothing_else(tmp_path: Path, wat
     session.poll()
     assert session.soon.state is session.state and not session.soon.outcomes
     for command in (c.ScaleLr(0.5), c.ScaleLr(0.5)):
-        session.send(command, session.decide(command))
+        session.send(command)
     for _ in range(2):
         assert session.soon.state.lr == pytest.approx(7.5e-4)
     assert session.now.state.lr == 3e-3

@@ -22,7 +22,6 @@ from engine.protocol.events import Activity, Status
 from engine.protocol.task_spec import Metric, TaskSpec, Term
 from engine.protocol.wire import spec_to_json
 from tests.console.scripted import FakeClock
-from tests.decisions import send
 from tests.recorded import first_line, start_program
 from tests.recorded_run import CHANCE, STARTED, RecordedRun, record_run
 
@@ -207,7 +206,7 @@ def test_a_process_that_left_without_a_word_is_told(tmp_path: Path, watch: Watch
     assert first_line(program) == "begun"
     session = watch(tmp_path / "run")
     session.poll()
-    assert send(session, c.Pause()).status is Status.APPLIED
+    assert session.send(c.Pause()).status is Status.APPLIED
     program.kill()
     program.communicate()
     clock.advance(2)
@@ -216,7 +215,7 @@ def test_a_process_that_left_without_a_word_is_told(tmp_path: Path, watch: Watch
     assert session.pulse == "its process is gone without a word"
     assert (answer.entry.status, answer.entry.reason) == (Status.REFUSED, "the run's process is gone")
     assert session.pending == ()
-    assert send(session, c.Pause()).reason == "the run 'run' is not running, so no process would read the command"
+    assert session.send(c.Pause()).reason == "the run 'run' is not running, so no process would read the command"
 
 
 def test_a_process_that_ended_too_early_is_told(tmp_path: Path, watch: Watch) -> None:
@@ -249,7 +248,7 @@ def test_a_journal_that_its_writer_put_back_is_followed_without_a_break(
     run.begin()
     run.train(10)
     seen = {entry.id for entry in session.poll().entries}
-    assert send(session, c.AddNote("on its way")).status is not Status.REFUSED
+    assert session.send(c.AddNote("on its way")).status is not Status.REFUSED
     path = run.directory / lost
     shutil.rmtree(path) if lost == "." else path.unlink()
     run.note(e.NoteAdded("after"))
@@ -260,7 +259,7 @@ def test_a_journal_that_its_writer_put_back_is_followed_without_a_break(
     assert seen and not seen & {entry.id for entry in update.entries}
     assert session.notice == "" and session.history.last_step == 10
     assert update.answers == () and len(session.pending) == 1
-    assert send(session, c.Pause()).status is not Status.REFUSED
+    assert session.send(c.Pause()).status is not Status.REFUSED
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3"])
@@ -343,7 +342,7 @@ def test_a_locked_journal_does_not_keep_the_screen_waiting(run: RecordedRun, wat
     with closing(sqlite3.connect(run.directory / JOURNAL_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         update = session.poll()
-        outcome = send(session, c.Pause())
+        outcome = session.send(c.Pause())
         assert not update.answers and outcome.status is Status.APPLIED
         assert [pending.command for pending in session.pending] == [c.Pause()] and session.pending[0].id < 0
         other.execute("ROLLBACK")

@@ -82,7 +82,7 @@ class Marks:
     def per_cell(self, window: ColumnWindow, width: int) -> NDArray[np.int64]:
         """Return the greatest kind in each of `width` cells; -1 for none."""
         kinds_X = np.full(width, -1, np.int64)
-        places = np.floor((self.steps_M - window.first) * width / window.span + 1e-9).astype(np.int64)
+        places = window.columns_of(self.steps_M, width)
         inside = (places >= 0) & (places < width)
         np.maximum.at(kinds_X, places[inside], self.kinds_M[inside])
         return kinds_X

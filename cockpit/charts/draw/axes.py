@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cockpit.charts.columns import ColumnWindow, Flags
+from cockpit.charts.columns import ColumnWindow, Flags, StepAxis
 from cockpit.charts.draw.canvas import Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.layout import Layout
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Pane
-from cockpit.charts.ticks import round_values, step_label
+from cockpit.charts.ticks import place_label, place_ticks, round_values, step_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,11 @@ def draw_steps(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: G
     y = area.y + area.height
     free_until = area.x - layout.gutter
     taken = cursor_label(pane, area, layout)
-    for step in step_ticks(pane.window, max(area.width // (len(step_label(pane.window.end)) + 3), 2)):
-        column = pane.window.column(step, area.width)
+    for column, text in _ticks(pane.window, area.width):
         if not 0 <= column < area.width:
             continue
         if canvas.text_YX[y, area.x + column] == ord(glyphs.frame.across):
             canvas.write(area.x + column, y, glyphs.frame.tick_x, Ink.FAINT)
-        text = step_label(step)
         x = centred(text, column, area, layout)
         clear = taken is None or x >= taken[0] + len(taken[1]) or x + len(text) <= taken[0]
         if layout.labels and x >= free_until and clear:
@@ -80,8 +78,24 @@ def cursor_label(pane: Pane, area: Area, layout: Layout) -> tuple[int, str] | No
     column = -1 if pane.cursor is None else pane.window.column(pane.cursor, area.width)
     if pane.cursor is None or not 0 <= column < area.width:
         return None
-    text = f" {step_label(pane.cursor)} "
+    text = f" {place_text(pane.window.axis, pane.cursor)} "
     return centred(text, column, area, layout), text
+
+
+def place_text(axis: StepAxis | None, step: float) -> str:
+    """Return the label of a step on an axis; `None` is the axis of steps."""
+    return step_label(step) if axis is None else place_label(axis.kind, axis.place(step))
+
+
+def _ticks(window: ColumnWindow, width: int) -> list[tuple[int, str]]:
+    """Return the columns of a plot with a tick, and the label of each."""
+    room = max(width // (len(place_text(window.axis, window.end)) + 3), 2)
+    if window.axis is None:
+        return [(window.column(step, width), step_label(step)) for step in step_ticks(window, room)]
+    left, right = window.limits
+    scale = width / max(right - left, 1e-9)
+    ticks = place_ticks(window.axis.kind, left, right, room)
+    return [(int((place - left) * scale + 1e-9), text) for place, text in ticks]
 
 
 def step_ticks(window: ColumnWindow, count: int) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -52,10 +52,14 @@ def draw_lines(canvas: Canvas, area: Area, body: LineChart, glyphs: Glyphs) -> A
     if part.rug_C.any() and area.height > 1:
         inner = Area(area.x, area.y, area.width, area.height - 1)
         _draw_rug(canvas, Area(area.x, area.y + area.height - 1, area.width, 1), part, glyphs)
-    levels = [value for level in body.levels for value in level.values]
-    plot = _Plot(canvas, inner, robust_scale(part, log=body.log, levels=levels, bounds=body.bounds), glyphs)
+    under = (
+        band([curve.columns for curve in body.under], area.width * glyphs.across, log=body.log) if body.under else None
+    )
+    plot = _Plot(canvas, inner, body.locked or _scale(body, part, under), glyphs)
     _draw_curves(plot, body, part)
     _draw_points(plot, body, part)
+    if under is not None:
+        _draw_under(plot, body, under)
     _draw_outliers(plot, body, part)
     if len(body.curves) > 1:
         _draw_letters(plot, body, part)
@@ -64,6 +68,37 @@ def draw_lines(canvas: Canvas, area: Area, body: LineChart, glyphs: Glyphs) -> A
     for curve in body.curves:
         _draw_chance(plot, curve)
     return AxisSpace(_labels(plot), per_cell(part.nan_C, glyphs), per_cell(part.inf_C, glyphs))
+
+
+def line_scale(body: LineChart, count: int) -> Scale:
+    """Return the range of the value axis for curves of `count` columns."""
+    part = band([curve.columns for curve in body.curves], count, log=body.log)
+    return _scale(body, part, band([curve.columns for curve in body.under], count, log=body.log))
+
+
+def _scale(body: LineChart, part: Band, under: Band | None) -> Scale:
+    """Return the range for the curves and for those below them."""
+    levels = [value for level in body.levels for value in level.values]
+    if under is not None and under.low_KC.size:
+        low_KC, high_KC = np.concatenate((part.low_KC, under.low_KC)), np.concatenate((part.high_KC, under.high_KC))
+        part = replace(part, low_KC=low_KC, high_KC=high_KC)
+    return robust_scale(part, log=body.log, levels=levels, bounds=body.bounds)
+
+
+def _draw_under(plot: _Plot, body: LineChart, under: Band) -> None:
+    """Draw the curves of other runs, smoothed like the chart's own, dotted and in empty cells only."""
+    held_KC = np.minimum(np.maximum(under.mean_KC, plot.scale.low), plot.scale.high)
+    dense = np.array([not curve.sparse for curve in body.under])
+    if body.smoothing and dense.any():
+        held_KC[dense] = smoothed(held_KC[dense], body.smoothing)
+    middle_KC = bridged(held_KC, under.broken_KC)
+    dots = runs(middle_KC, middle_KC, plot.scale, plot.num_rows)
+    dots[..., 1::2] = False
+    text_YX, style_YX = plot.canvas.cells(plot.area)
+    for curve, bits_YX in zip(body.under, bits(dots, plot.glyphs), strict=True):
+        free_YX = (bits_YX > 0) & (text_YX == SPACE)
+        text_YX[free_YX] = plot.glyphs.table[bits_YX[free_YX]]
+        style_YX[free_YX] = raw_ink(curve.slot)
 
 
 def _labels(plot: _Plot) -> tuple[tuple[int, str], ...]:

@@ -7,15 +7,24 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+from cockpit.charts.columns import AxisKind, StepAxis
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
 from cockpit.console.charts import PrintedCurves, chart_lines, read_printed
 from cockpit.console.curves import MetricCurve, read_curves, summary_metrics
+from cockpit.panels.charts.x_axis import axis_of
+from cockpit.session.history.progress import StepProgress
 from cockpit.terminal.safe_stream import SafeStream, open_console
 from cockpit.text.format import escape_control
+from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
+from engine.journal.store import BUSY_SECONDS
+from engine.journal.tail import JournalTail
 from engine.protocol.command_syntax import program_name
 
 _MIN_WIDTH, _MAX_WIDTH = 40, 240
@@ -28,11 +37,25 @@ def run_plot(arguments: argparse.Namespace) -> int:
         usual = (*summary_metrics(reader.spec()), "lr")
         keys = usual if arguments.keys is None else known_keys(arguments.keys, reader.metric_names(), path.name)
         entries = reader.events()
+        if arguments.plotext and arguments.x != "step":
+            raise UserError("--plotext draws over the step only: leave out --x")
         if arguments.plotext:
             _print_plotext(read_curves(reader, keys), entries, path.name)
         else:
-            _print_charts(read_printed(reader, keys, entries), path.name)
+            _print_charts(replace(read_printed(reader, keys, entries), axis=_axis(path, arguments.x)), path.name)
     return 0
+
+
+def _axis(path: Path, kind: AxisKind) -> StepAxis | None:
+    """Return the horizontal axis; `None` for the step. Raises UserError if the run has no such axis."""
+    if kind == "step":
+        return None
+    progress = StepProgress(partial(JournalTail, path, busy_seconds=BUSY_SECONDS))
+    progress.refresh()
+    axis = axis_of(kind, progress)
+    if axis is None:
+        raise UserError(f"the run {path.name!r} has no {kind} to draw over: leave out --x")
+    return axis
 
 
 def _print_charts(printed: PrintedCurves, run: str) -> None:

@@ -42,27 +42,44 @@ def run_send(arguments: argparse.Namespace) -> int:
 
 def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> int:
     """Print the outcome that the command would have in the run's present state."""
+    found, words = predict(path, command)
+    _say(arguments, found, words)
+    return REFUSED if found["status"] == Status.REFUSED.value else 0
+
+
+def predict(path: Path, command: Command) -> tuple[dict[str, Json], str]:
+    """Return the outcome that the command would have now, as an object and as a sentence. Raises UserError."""
     with closing(JournalReader(path)) as reader:
         state = reader.state() if reader.is_alive() else None
     if state is None:
         raise UserError(f"the run {path.name!r} is not running, so no process would read the command")
     outcome = decide(state, command, at_epoch=float(state.epoch))
-    found: dict[str, Json] = {"status": outcome.status.value, "step": state.step, "reason": outcome.reason}
+    found: dict[str, Json] = {"dry_run": True, "status": outcome.status.value, "step": state.step}
+    found["reason"] = outcome.reason
     if outcome.event is not None:
         found |= {"kind": kind_of(outcome.event), "event": event_to_json(outcome.event)}
-    _say(arguments, {"dry_run": True, **found}, f"would be {_words(outcome, outcome.event, state.step, state.spec)}")
-    return REFUSED if outcome.status is Status.REFUSED else 0
+    return found, f"would be {_words(outcome, outcome.event, state.step, state.spec)}"
 
 
 def _await(path: Path, number: int, arguments: argparse.Namespace) -> int:
-    entry = await_outcome(path, number, arguments.timeout)
-    if entry is None:
-        _say(arguments, {"command_id": number, "status": None}, _unanswered(path, number, arguments.timeout))
+    found, words = answer_to(path, number, arguments.timeout)
+    _say(arguments, found, words)
+    if found["status"] is None:
         return UNANSWERED
+    return REFUSED if found["status"] == Status.REFUSED.value else 0
+
+
+def answer_to(path: Path, number: int, timeout: float) -> tuple[dict[str, Json], str]:
+    """Wait for the outcome of the command `number`; return it as an object and as a sentence.
+
+    Its status is `None` if there was no outcome within `timeout` seconds, or the run died.
+    """
+    entry = await_outcome(path, number, timeout)
+    if entry is None:
+        return {"command_id": number, "status": None}, _unanswered(path, number, timeout)
     with closing(JournalReader(path)) as reader:
         spec = reader.spec()
-    _say(arguments, entry_to_json(entry), _words(entry, entry.event, entry.step, spec))
-    return REFUSED if entry.status is Status.REFUSED else 0
+    return entry_to_json(entry), _words(entry, entry.event, entry.step, spec)
 
 
 def _unanswered(path: Path, number: int, timeout: float) -> str:

@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.cli.output import print_json, print_lines
+from cockpit.console.step_time_text import step_time_of
 from cockpit.console.summary import RunSummary, ending, fact_lines, read_outcome, way_on
+from cockpit.session.activity_text import OVER
 from cockpit.session.incidents.incidents import num_incidents
+from cockpit.session.run_list.facts import present_activity
 from cockpit.text.format import duration, escape_control
 from cockpit.text.next_steps import command_for
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
-from engine.journal.sessions import WriterSession
-from engine.journal.task_meta import ATTACHED, attached_of
+from engine.journal.task_meta import ATTACHED, PARENT, attached_of, parent_of
 from engine.outputs.fault_report import REPORT_TEXT, folders_of
 from engine.protocol.codec import Json, to_json
-from engine.protocol.events import Activity, RunFailed, RunFinished
+from engine.protocol.events import RunFailed, RunFinished
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_to_json
 
-_OVER: Final = (Activity.FINISHED, Activity.FAILED)
 _WIDTH: Final = 80
 
 
@@ -48,11 +49,12 @@ def read_status(path: Path) -> dict[str, Json]:
     with closing(JournalReader(path)) as reader:
         state = reader.state() or RunState(run=path.name)
         session = reader.heartbeat()
-        activity, reason = _activity(state, session)
-        if activity in _OVER and not reason:
+        activity, reason = present_activity(state.activity, session)
+        if activity in OVER and not reason:
             reason = _ending(reader)
         alerts = num_incidents(reader.events())
-        attached = attached_of(reader.meta(ATTACHED))
+        attached, parent = attached_of(reader.meta(ATTACHED)), parent_of(reader.meta(PARENT))
+        time_of_steps = step_time_of(reader, state.step)
     head: dict[str, Json] = {
         "run": path.name,
         "state": activity.value,
@@ -62,22 +64,15 @@ def read_status(path: Path) -> dict[str, Json]:
         "heartbeat_age": None if session is None else round(session.age, 3),
         "started": None if session is None else session.started,
         "attached": None if attached is None else to_json(attached),
+        "parent": None if parent is None else to_json(parent),
     }
     rest = state_to_json(state)
     del rest["activity"]
+    if time_of_steps is not None:
+        rest["step_time"] = {part: round(seconds, 6) for part, seconds in time_of_steps[0].seconds.items()}
+        rest["step_time_verdict"] = time_of_steps[1]
     rest["alerts"] = alerts  # the state counts raised alerts, the output counts incidents
     return {**head, **{key: value for key, value in rest.items() if key not in head}}
-
-
-def _activity(state: RunState, session: WriterSession | None) -> tuple[Activity, str]:
-    """Return the activity, and the reason if it differs from the recorded one, else an empty string."""
-    if state.activity in _OVER or session is None or session.is_alive():
-        return state.activity, ""
-    if session.ended is not None:
-        return Activity.FAILED, f"process {session.pid} left without finishing the run"
-    if not session.process_exists():
-        return Activity.FAILED, f"process {session.pid} is gone without a word"
-    return state.activity, f"process {session.pid} has been silent for {session.age:.0f} s"
 
 
 def _ending(reader: JournalReader) -> str:
@@ -95,8 +90,10 @@ def _print_status(path: Path) -> None:
     """Print the summary that is printed at a run's end, and the next commands, within 80 columns."""
     status = read_status(path)
     with closing(JournalReader(path)) as reader:
-        outcome = read_outcome(reader, path)
+        outcome, parent = read_outcome(reader, path), parent_of(reader.meta(PARENT))
     lines = [_head(status, outcome)]
+    if parent is not None:
+        lines.append(f"  {escape_control(parent.said)}")
     if outcome is not None:
         lines += [line.plain for line in fact_lines(outcome)]
     wrapped = [piece for line in lines for piece in _wrapped(line)]
@@ -110,7 +107,7 @@ def _head(status: dict[str, Json], outcome: RunSummary | None) -> str:
     if status["alive"]:
         doing = f" ({status['doing']})" if status.get("doing") else ""
         said += f"{doing}, process {status['pid']}, heard from {duration(_number(status['heartbeat_age']))} ago"
-    elif outcome is not None and outcome.state.activity in _OVER:
+    elif outcome is not None and outcome.state.activity in OVER:
         said = ending(outcome)
     elif reason:
         said += f": {reason}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from cockpit.session.history.row_feed import MetricRow
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
-from engine.protocol.codec import to_json
+from engine.protocol.codec import Json, to_json
 from engine.protocol.conditions.condition import Condition, Held, RunMoment, Value, value_text
 from engine.protocol.conditions.syntax import ROW_NAMES, metrics_of, parse_condition
 
@@ -28,7 +29,7 @@ _NEWEST_STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """The outcome: its word in JSON, the exit code, the step, and the part that holds, `None` if none does."""
 
     outcome: str
@@ -37,15 +38,30 @@ class _Found:
     part: str | None
     values: Mapping[str, Value]
 
+    def to_json(self) -> dict[str, Json]:
+        """Return the outcome as an object: its word, the step, the part that holds, and the values."""
+        values: dict[str, Json] = {name: to_json(value) for name, value in self.values.items()}
+        return {"outcome": self.outcome, "step": self.step, "part": self.part, "values": values}
+
 
 def run_wait(arguments: argparse.Namespace) -> int:
     """Wait until the condition holds, the run ends or time is up. Raises UserError."""
-    path = find_run(arguments.runs_dir, arguments.run)
-    condition, metrics = _condition(path, arguments.until)
-    with closing(FollowedRun(path, newest=_NEWEST_STEPS)) as session:
-        found = _wait(session, condition, metrics, arguments.timeout)
+    found, condition = wait_until(find_run(arguments.runs_dir, arguments.run), arguments.until, arguments.timeout)
     _say(found, condition, arguments)
     return found.code
+
+
+def wait_until(
+    path: Path, text: str, timeout: float | None, is_cancelled: Callable[[], bool] = lambda: False
+) -> tuple[Found, Condition]:
+    """Wait until the condition `text` holds, the run ends, `timeout` seconds are over, or the caller cancels.
+
+    Raises UserError for a condition that cannot be read.
+    """
+    condition, metrics = _condition(path, text)
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    with closing(FollowedRun(path, newest=_NEWEST_STEPS)) as session:
+        return _wait(session, condition, metrics, lambda: is_cancelled() or time.monotonic() >= deadline), condition
 
 
 def _condition(path: Path, text: str) -> tuple[Condition, dict[str, float]]:
@@ -63,16 +79,17 @@ def _condition(path: Path, text: str) -> tuple[Condition, dict[str, float]]:
     return condition, {name: float(found[-1]) for name, found in values.items() if found.size}
 
 
-def _wait(session: FollowedRun, condition: Condition, metrics: dict[str, float], timeout: float | None) -> _Found:
+def _wait(
+    session: FollowedRun, condition: Condition, metrics: dict[str, float], is_time_up: Callable[[], bool]
+) -> Found:
     """Check the run as it is, then every new step, so that a short-lived value is not missed."""
-    deadline = None if timeout is None else time.monotonic() + timeout
     is_first = True
     for rows in follow(session, session.take_rows):
         for moment in _moments(session, rows, metrics, is_first=is_first):
             if condition.holds(moment):
                 return _held(condition.held(moment), moment)
         is_first = False
-        if deadline is not None and time.monotonic() >= deadline and not session.writer_has_left:
+        if is_time_up() and not session.writer_has_left:
             return _missed(session, condition, metrics, "timed out", TIMED_OUT)
     return _missed(session, condition, metrics, "ended", ENDED)
 
@@ -89,21 +106,20 @@ def _moments(
         yield RunMoment(session.state, metrics)
 
 
-def _held(held: Held, moment: RunMoment) -> _Found:
+def _held(held: Held, moment: RunMoment) -> Found:
     step = moment.state.step if moment.step is None else moment.step
-    return _Found("holds", HOLDS, step, held.part, held.values)
+    return Found("holds", HOLDS, step, held.part, held.values)
 
 
-def _missed(session: FollowedRun, condition: Condition, metrics: Mapping[str, float], word: str, code: int) -> _Found:
+def _missed(session: FollowedRun, condition: Condition, metrics: Mapping[str, float], word: str, code: int) -> Found:
     state = session.state
     values = {} if state is None else condition.values(RunMoment(state, metrics))
-    return _Found(word, code, 0 if state is None else state.step, None, values)
+    return Found(word, code, 0 if state is None else state.step, None, values)
 
 
-def _say(found: _Found, condition: Condition, arguments: argparse.Namespace) -> None:
+def _say(found: Found, condition: Condition, arguments: argparse.Namespace) -> None:
     if arguments.json:
-        values = {name: to_json(value) for name, value in found.values.items()}
-        print_json({"outcome": found.outcome, "step": found.step, "part": found.part, "values": values})
+        print_json(found.to_json())
         return
     said = f" ({', '.join(f'{name} {value_text(value)}' for name, value in found.values.items())})"
     if found.part is not None:

@@ -16,9 +16,12 @@ from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.draw.layout import Layout, arrange, legend_rows
+from cockpit.charts.draw.lines import line_scale
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.inks import Ink
-from cockpit.charts.scene import ChartScene
+from cockpit.charts.scale import Scale
+from cockpit.charts.scene import Body, ChartScene, Heat, LineChart
+from cockpit.charts.smoothing import stronger
 from cockpit.panels.charts.colours import ink_styles
 from cockpit.panels.charts.mouse import ChartMouse
 from cockpit.panels.toolkit.fast_lines import FastLines
@@ -77,6 +80,26 @@ class ChartView(FastLines, ChartMouse):
             segments = [Segment(text, self._style(style)) for text, style in self._canvas.runs(y)]
             self._strips[y] = Strip(segments, self._canvas.width)
         return self._strips[y]
+
+    def change(self, action: str) -> None:
+        """Run the action "log_scale", "smoothing" or "lock_range" of the key table."""
+        match action:
+            case "log_scale":
+                self.set_options(replace(self.options, log=not self.options.log, locked=()))
+            case "smoothing":
+                self.set_options(replace(self.options, smoothing=stronger(self.options.smoothing)))
+            case _ if self.spec.kind == "stack":
+                self.notify("shares always go from 0 to 100 %", severity="warning", markup=False)
+            case _:
+                self.set_options(replace(self.options, locked=() if self.options.locked else self._scales()))
+
+    def _scales(self) -> tuple[Scale, ...]:
+        """Return the range of each plot's values as it is drawn now."""
+        if self._layout is None or self._scene is None:
+            return ()
+        counts = (plot.width * self.glyphs.across for plot in self._layout.plots)
+        found = (_scale_of(pane.body, count) for pane, count in zip(self._scene.panes, counts, strict=False))
+        return tuple(scale for scale in found if scale is not None)
 
     def notify_style_update(self) -> None:
         """Style every row again, as the theme may have changed; nothing is drawn again."""
@@ -149,7 +172,19 @@ class ChartView(FastLines, ChartMouse):
         return None
 
 
+def _scale_of(body: Body, count: int) -> Scale | None:
+    """Return the range of a plot with `count` dot columns; `None` for one without."""
+    match body:
+        case LineChart() if body.curves and count:
+            return line_scale(body, count)
+        case Heat():
+            return body.scale
+        case _:
+            return None
+
+
 def _shown_of(feed: ChartInputs) -> tuple[object, ...]:
     """Return the key of a chart's picture: equal keys mean that nothing has changed."""
     held_against, source = (feed.chance, tuple(feed.in_force), feed.bound), feed.source
-    return (id(source), source.version, feed.extent, feed.view, feed.marks, held_against, feed.recent)
+    under = tuple((id(run.source), run.source.version, run.axis) for run in feed.under)
+    return (id(source), source.version, feed.extent, feed.view, feed.marks, held_against, feed.recent, under)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, Final
 
 from textual import events
@@ -12,16 +12,17 @@ from textual.app import ComposeResult
 
 from cockpit.charts.annotations.marks import NO_MARKS, Marks, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
-from cockpit.charts.build import ChartInputs, metrics_of
+from cockpit.charts.build import ChartInputs
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.paging import Shape
-from cockpit.charts.smoothing import stronger
 from cockpit.charts.view import MOVES, View
 from cockpit.panels.charts.board import ChartBoard
 from cockpit.panels.charts.chart import ChartView
-from cockpit.panels.charts.metric_chooser import MetricChooser
+from cockpit.panels.charts.metric_chooser import choose_metrics
 from cockpit.panels.charts.mouse import ChartMouse
 from cockpit.panels.charts.status_line import ChartStatus
+from cockpit.panels.charts.underlays import Underlays
+from cockpit.panels.charts.x_axis import XAxis
 from cockpit.panels.toolkit.panel import Panel
 from cockpit.session.session import Session, SessionUpdate
 
@@ -41,7 +42,12 @@ class ChartGrid(Panel):
     """
 
     def __init__(
-        self, *, marker: Marker = "braille", has_time: Callable[[], bool] = lambda: True, id: str | None = None
+        self,
+        *,
+        marker: Marker = "braille",
+        has_time: Callable[[], bool] = lambda: True,
+        baseline: Path | None = None,
+        id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self.view = View()
@@ -52,6 +58,8 @@ class ChartGrid(Panel):
         self._session: Session | None = None
         self._marks, self._num_entries = NO_MARKS, 0
         self._past: Past = ()
+        self._x_axis = XAxis()
+        self._under = Underlays(baseline)
         self._is_due = False
         self._said_at = -_STATUS_SECONDS
 
@@ -59,6 +67,10 @@ class ChartGrid(Panel):
         """Yield the charts and the status line."""
         yield self.board
         yield self._status
+
+    def on_unmount(self) -> None:
+        """Close the journals of the other runs."""
+        self._under.close()
 
     def on_resize(self, event: events.Resize) -> None:
         """Hide the status line in a low grid."""
@@ -96,10 +108,12 @@ class ChartGrid(Panel):
                 self.maximise(on=not self.board.maximised)
             case "recent":
                 self.recent = not self.recent
-            case "log_scale" | "smoothing":
-                self._change(self.board.current, action)
+            case "x_axis" | "baseline":
+                self._turn(action)
+            case "log_scale" | "smoothing" | "lock_range":
+                self.board.current.change(action)
             case "choose_metrics":
-                self._ask_for_metrics(self.board.current)
+                choose_metrics(self.board.current, () if self._session is None else self._session.history.names)
             case _:
                 return False
         self._draw_soon()
@@ -127,6 +141,7 @@ class ChartGrid(Panel):
         session = self._session
         if session is None:
             return None
+        parent = self._under.parent_of(session.run_dir, session.parent)
         return ChartInputs(
             session.history,
             self.view,
@@ -136,7 +151,25 @@ class ChartGrid(Panel):
             self.recent,
             self._past,
             session.gradient_bound or GRADIENT_BOUND,
+            self._x_axis.of(session.run_dir, session.history.version, parent),
+            self._under.of(parent, self._x_axis.kind),
         )
+
+    def _turn(self, action: str) -> None:
+        """Go to the next horizontal axis, or show or hide the curves of other runs, and say which."""
+        session = self._session
+        if session is None:
+            return
+        if action == "x_axis":
+            parent = self._under.parent_of(session.run_dir, session.parent)
+            left_out = self._x_axis.turn(session.run_dir, session.history.version, parent)
+            why = "; the run has no epochs" if left_out else ""
+            self.notify(f"the charts go by {self._x_axis.kind}{why}", markup=False)
+        elif self._under.turn():
+            self.notify(f"curves of other runs: {'on' if self._under.is_on else 'off'}", markup=False)
+        else:
+            none = "the run is no branch, and --baseline names no run"
+            self.notify(f"there are no curves of other runs: {none}", severity="warning", markup=False)
 
     def _look(self, view: View) -> None:
         if view != self.view:
@@ -172,26 +205,6 @@ class ChartGrid(Panel):
         self._said_at = time.monotonic()
         if self._status.display:
             self._status.show(feed, self._glyphs, self.board.place)
-
-    def _change(self, chart: ChartView, action: str) -> None:
-        options = chart.options
-        if action == "log_scale":
-            chart.set_options(replace(options, log=not options.log))
-        else:
-            chart.set_options(replace(options, smoothing=stronger(options.smoothing)))
-
-    def _ask_for_metrics(self, chart: ChartView) -> None:
-        if self._session is None:
-            return
-        names = self._session.history.names
-
-        def choose(chosen: tuple[str, ...] | None) -> None:
-            if chosen is not None:
-                chart.set_options(replace(chart.options, metrics=chosen or None))
-
-        self.app.push_screen(
-            MetricChooser(chart.spec.title, names, metrics_of(chart.spec, chart.options, names)), choose
-        )
 
     def on_chart_mouse_pointed(self, event: ChartMouse.Pointed) -> None:
         """Move the cursor to the step under the pointer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -14,6 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from cockpit.charts.build import metrics_of
+from cockpit.panels.charts.chart import ChartView
 from cockpit.text.format import escape_control
 
 _HINT: Final = "up/down move   space ticks   enter applies   escape cancels   none ticked: the defaults"
@@ -123,6 +126,17 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
 
     def _prompt(self, name: str) -> Content:
         return Content(f"[{'x' if name in self._chosen else ' '}] {escape_control(name)}")
+
+
+def choose_metrics(chart: ChartView, names: tuple[str, ...]) -> None:
+    """Let the user choose the metrics of a chart among `names`."""
+
+    def choose(chosen: tuple[str, ...] | None) -> None:
+        if chosen is not None:
+            chart.set_options(replace(chart.options, metrics=chosen or None, locked=()))
+
+    chooser = MetricChooser(chart.spec.title, names, metrics_of(chart.spec, chart.options, names))
+    chart.app.push_screen(chooser, choose)
 
 
 def found(search: FuzzySearch, query: str, names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from cockpit.charts.annotations.marks import Mark, head
 from cockpit.charts.build import ChartInputs
+from cockpit.charts.draw.axes import place_text
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.ticks import step_label
 from cockpit.charts.view import recorded
@@ -56,7 +57,8 @@ def marked(feed: ChartInputs, glyphs: Glyphs) -> str:
     """Return the cursor's step and the nearest mark."""
     cursor = feed.view.cursor
     mark = feed.marks.nearest(feed.extent.last if cursor is None else cursor, feed.view.shown(feed.extent))
-    at = "" if cursor is None else f"step {step_label(cursor)}  "
+    place = "" if cursor is None or feed.axis is None else f", {feed.axis.kind} {place_text(feed.axis, cursor)}"
+    at = "" if cursor is None else f"step {step_label(cursor)}{place}  "
     return at if mark is None else at + _sentence(mark, glyphs)
 
 
@@ -70,5 +72,7 @@ def facts(feed: ChartInputs) -> tuple[str, ...]:
     loading = feed.source.loading
     first, last = recorded(view.shown(extent), extent)
     steps = "" if extent.last == 0 else f"steps {step_label(first)}-{step_label(last)}"
+    if steps and feed.axis is not None:
+        steps = f"{feed.axis.kind} {place_text(feed.axis, first)} to {place_text(feed.axis, last)}"
     follow = "Follow on" if view.follow else "Follow off"
     return (f"reading the journal, {loading:.0%}" if loading < 1 else "", steps, follow)

@@ -83,15 +83,26 @@ class History:
         """Return a metric's steps from `first` (included) to `last` (excluded), summarised in `columns` columns."""
         return self.buckets_of((name,), first=first, last=last, columns=columns)[name]
 
-    def buckets_of(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
-        """Return the summaries of several metrics in one query, at little more than the cost of one."""
+    def buckets_of(
+        self,
+        names: Sequence[str],
+        *,
+        first: float,
+        last: float,
+        columns: int,
+        edges: NDArray[np.float64] | None = None,
+    ) -> dict[str, Buckets]:
+        """Return the summaries of several metrics in one query, at little more than the cost of one.
+
+        `edges` are the steps between the columns if these are not equally wide.
+        """
         with self._lock:
             of_lens: dict[HistoryQueries, list[str]] = {}
             for name in names:
                 of_lens.setdefault(self._lens(name), []).append(name)
             found: dict[str, Buckets] = {}
             for lens, some in of_lens.items():
-                found |= lens.buckets(some, first=first, last=last, columns=columns)
+                found |= lens.buckets(some, first=first, last=last, columns=columns, edges=edges)
             return found
 
     def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

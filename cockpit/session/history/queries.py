@@ -19,6 +19,8 @@ Flags = NDArray[np.bool_]
 _KEPT_PLANS: Final = 16
 _EDGE: Final = 1e-9
 """The share of a column by which a step may lie before its edge and still belong to it, against rounding."""
+_ROUNDING: Final = 1e-6
+"""The same in steps, for edges that were computed from places on another axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,18 @@ class HistoryQueries:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._plans: dict[tuple[float, float, int], GatherPlan | None] = {}
+        self._plans: dict[tuple[float, float, int, bytes], GatherPlan | None] = {}
         self._planned_for = -1
 
-    def buckets(self, names: Sequence[str], *, first: float, last: float, columns: int) -> dict[str, Buckets]:
+    def buckets(
+        self, names: Sequence[str], *, first: float, last: float, columns: int, edges: Floats | None = None
+    ) -> dict[str, Buckets]:
         """Return each metric's steps from `first` (included) to `last` (excluded), summarised in `columns` columns.
 
-        Metrics that are read together cost little more than one.
+        Metrics that are read together cost little more than one. `edges` are the steps between the columns, rising;
+        `None` for columns of equal width.
         """
-        plan = self._plan(first, last, columns)
+        plan = self._plan(first, last, columns, edges)
         rows = {name: row for name in names if plan is not None and (row := self._table.row_of(name)) is not None}
         found = {name: no_buckets(columns) for name in names if name not in rows}
         if plan is None or not rows:
@@ -114,21 +119,24 @@ class HistoryQueries:
         present = ~absent(values)
         return self._table.all_steps.take(slots[present]), values[present]
 
-    def _plan(self, first: float, last: float, columns: int) -> GatherPlan | None:
+    def _plan(self, first: float, last: float, columns: int, edges: Floats | None) -> GatherPlan | None:
         """Return the rows of each column, cached until rows change: adjacent charts request the same columns."""
         if self._planned_for != self._table.version or len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
             self._planned_for = self._table.version
-        key = (first, last, columns)
+        key = (first, last, columns, b"" if edges is None else edges.tobytes())
         if key not in self._plans:
-            self._plans[key] = self._new_plan(first, last, columns)
+            self._plans[key] = self._new_plan(first, last, columns, edges)
         return self._plans[key]
 
-    def _new_plan(self, first: float, last: float, columns: int) -> GatherPlan | None:
+    def _new_plan(self, first: float, last: float, columns: int, edges: Floats | None) -> GatherPlan | None:
         steps = self._table.steps
         if steps.size == 0 or columns <= 0 or not last > first or not np.isfinite(last - first):
             return None
-        edges = np.ceil(first + (np.arange(columns + 1) - _EDGE) * ((last - first) / columns))
+        if edges is None:
+            edges = np.ceil(first + (np.arange(columns + 1) - _EDGE) * ((last - first) / columns))
+        else:
+            edges = np.ceil(edges - _ROUNDING)
         keys = np.clip(edges, float(steps[0]), float(steps[-1]) + 1.0).astype(np.int64)
         slots = self._table.start + np.searchsorted(steps, keys)
         return self._table.pyramid.plan(slots[:-1], slots[1:])

@@ -107,10 +107,10 @@ class _Attachment:
         return {
             "step": self._step,
             "seconds": now - self._last_end,
-            "loss": [float(loss) for loss in losses] if host else _on_device(losses),
+            "loss": [float(loss) for loss in losses] if host else _on_device(losses, update.finite),
             "lr": update.lr,
             "norms": update.norms,
-            "finite": None if host else _on_device([update.finite.float()]),  # pyright: ignore[reportOptionalMemberAccess]
+            "finite": None if update.finite is None else update.finite.float().reshape(1),
             "bad": update.bad,
             "is_loss_bad": update.is_loss_bad,
             "scaler": update.scaler_skipped,
@@ -158,9 +158,14 @@ class _Attachment:
         self._let_go()
 
 
-def _on_device(values: list[Tensor]) -> Tensor | None:
+def _on_device(values: list[float | Tensor], like: Tensor | None) -> Tensor | None:
     """Return scalars as one tensor, for the sending thread to read: the training does not wait for the device."""
-    return torch.stack([value.float() for value in values]) if values else None
+    device = None if like is None else like.device
+    return (
+        torch.stack([torch.as_tensor(value, dtype=torch.float32, device=device) for value in values])
+        if values
+        else None
+    )
 
 
 def _networks_of(optimizer: torch.optim.Optimizer) -> dict[str, nn.Module]:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from ..hooks.gradient_reader import part_norms
 
-_SEND_SECONDS: Final = 0.02
+_SEND_SECONDS: Final = 0.1
+"""Seconds between two messages with rows: one for each step would cost the training more."""
 _MOST_ROWS: Final = 100_000
 """Rows that wait for a cockpit that does not read; later ones are dropped."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .buffer_guard import BufferGuard
 from .gradient_reader import GradientReader, Norms, ParameterNames
-from .watched_optimizer import Clip, LearningRate, WatchedOptimizer
+from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
 _MOST_LOSSES: Final = 64
 
@@ -28,15 +28,15 @@ class Update:
     """What the hooks saw at the updates of one step.
 
     `lr` is the rate in force, `bad` are parameters with non-finite gradients. `losses` are the scalars
-    on which `backward` was called, detached. `finite` is the verdict while it is still
+    on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
     on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`.
     """
 
     count: int = 0
     lr: float = 0.0
-    norms: list[Norms] = field(default_factory=lambda: [])
+    norms: tuple[Norms, ...] = ()
     bad: tuple[str, ...] = ()
-    losses: list[Tensor] = field(default_factory=lambda: [])
+    losses: list[float | Tensor] = field(default_factory=lambda: [])
     is_loss_bad: bool = False
     finite: Tensor | None = None
     scaler_skipped: float | None = None
@@ -44,12 +44,12 @@ class Update:
     @property
     def is_skipped(self) -> bool:
         """Whether an update was suppressed, as far as the host knows."""
-        return bool(self.bad) or self.is_loss_bad or self.scaler_skipped is not None
+        return self.is_loss_bad or self.scaler_skipped is not None or bool(self.bad)
 
     @property
     def grad_norm(self) -> float:
         """The L2 norm of all gradients in host memory."""
-        return math.sqrt(sum(norms.total**2 for norms in self.norms))
+        return math.hypot(*[norms.total for norms in self.norms])
 
 
 class OptimizerHooks:
@@ -70,7 +70,7 @@ class OptimizerHooks:
         self.in_step = False
         self.num_calls = 0
         self.judges_losses = True
-        self._unjudged: list[Tensor] = []
+        self._unjudged: list[float | Tensor] = []
         self._early_clip: tuple[set[int], Tensor | None] = (set(), None)
         self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
@@ -115,11 +115,15 @@ class OptimizerHooks:
         return first.scheduled() if first else 0.0
 
     def note_loss(self, loss: Tensor) -> None:
-        """Keep a scalar on which `backward` is called, for the next update."""
-        if len(self.update.losses) < _MOST_LOSSES:
-            self.update.losses.append(loss)
-            if self.judges_losses:
-                self._unjudged.append(loss)
+        """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
+        try:
+            if len(self.update.losses) < _MOST_LOSSES and not self._is_removed:
+                kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
+                self.update.losses.append(kept)
+                if self.judges_losses:
+                    self._unjudged.append(kept)
+        except Exception as error:
+            self._give_up(error)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""
@@ -193,8 +197,9 @@ class OptimizerHooks:
             return
         try:
             is_skipped = watched.is_hidden
-            watched.restore()
-            watched.clip = Clip()  # Lightning clips after the judgement: what it says must not reach the next step
+            if watched.is_changed:
+                watched.restore()
+            watched.clip = NO_CLIP  # Lightning clips after the judgement: what it says must not reach the next step
             self._settle_buffers(is_skipped=is_skipped)
             self.update.count += 1
             if self.on_update is not None:
@@ -215,7 +220,8 @@ class OptimizerHooks:
         self._on_fault(error)
 
     def _prepare(self, watched: WatchedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        watched.restore()  # an exception in the last step may have prevented it
+        if watched.is_changed:  # an exception in the last step may have prevented it
+            watched.restore()
         self.in_step = True
         self.num_calls += 1
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
@@ -259,19 +265,19 @@ class OptimizerHooks:
         if not reader.is_on_host:
             losses, self._unjudged = self._unjudged, []
             norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
-            self.update.norms.append(norms)
+            self.update.norms += (norms,)
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
         norms = reader.read()
-        clip, watched.clip = watched.clip, Clip()
+        clip, watched.clip = watched.clip, NO_CLIP
         divisor = watched.loss_scale()
-        if clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
+        if clip is not NO_CLIP and clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
             divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
         if divisor != 1.0:
             assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
-        self.update.norms.append(norms)
+        self.update.norms += (norms,)
         losses, self._unjudged = self._unjudged, []
         is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
         if norms.bad or is_loss_bad:

@@ -5,7 +5,6 @@ Each is looked up by torch at call time, so names that a program imported before
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -61,8 +60,9 @@ def _restore() -> None:
 
 def _backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(tensors, Tensor) and not tensors.ndim:
-        loss = getattr(tensors, _UNSCALED, tensors).detach()
-        _inform(lambda hooks: hooks.note_loss(loss))
+        loss = getattr(tensors, _UNSCALED, tensors)
+        for hooks in tuple(_watching):
+            hooks.note_loss(loss)
     return _originals["backward"](tensors, *args, **kwargs)
 
 
@@ -75,7 +75,8 @@ def _scaled(scaler: Any, outputs: Any) -> Any:
 
 def _clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
     held = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    _inform(lambda hooks: hooks.note_clip(held, total_norm))
+    for hooks in tuple(_watching):
+        hooks.note_clip(held, total_norm)
     return _originals["clip"](held, max_norm, total_norm, *args, **kwargs)
 
 
@@ -86,8 +87,3 @@ def _scaled_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         if hooks.num_calls == before:
             hooks.note_scaler_skip(optimizer, float(scaler.get_scale()))
     return done
-
-
-def _inform(tell: Callable[[OptimizerHooks], None]) -> None:
-    for hooks in tuple(_watching):
-        tell(hooks)

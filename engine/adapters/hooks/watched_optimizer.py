@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -42,13 +42,17 @@ class LearningRate:
         return self.pin * (scheduled / self.reference) * self.scale
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """What was seen at the user's own clip: the norm before it, non-finite gradients, or norms still on the device."""
 
     norm: float | None = None
     bad: tuple[str, ...] = ()
     norms: Norms | None = None
+
+
+NO_CLIP: Final = Clip()
+"""The user's program has not clipped."""
 
 
 class WatchedOptimizer:
@@ -58,7 +62,9 @@ class WatchedOptimizer:
         self.optimizer = optimizer
         self.reader = reader
         self.handles: Sequence[Any] = ()
-        self.clip = Clip()
+        self.clip = NO_CLIP
+        self.is_changed = False
+        """Whether `restore` has something to do."""
         self._rates: list[Any] | None = None
         self._hidden: list[tuple[Tensor, Tensor | None]] | None = None
         self._groups: list[dict[str, Any]] = []
@@ -76,7 +82,7 @@ class WatchedOptimizer:
 
     def loss_scale(self) -> float:
         """Return the factor of the gradients under a GradScaler that leaves them to the fused kernel."""
-        scale = getattr(self.optimizer, "grad_scale", None)
+        scale = self.optimizer.__dict__.get("grad_scale")
         return float(scale) if scale is not None else 1.0
 
     def note_clip(self, total_norm: Tensor) -> None:
@@ -89,6 +95,7 @@ class WatchedOptimizer:
 
     def set_rates(self, rate: LearningRate) -> None:
         """Set each group's learning rate to the one in force."""
+        self.is_changed = True
         self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         for group in self.optimizer.param_groups:
             scheduled = group.get("lr")
@@ -99,6 +106,7 @@ class WatchedOptimizer:
 
     def hide_gradients(self) -> None:
         """Make the next update do nothing: no optimizer touches a parameter without a gradient."""
+        self.is_changed = True
         if self._hidden is None:
             self._hidden = [(p, p.grad) for p in self.reader.parameters]
             self._groups = [_without_parameters(group) for group in self.optimizer.param_groups]
@@ -114,22 +122,25 @@ class WatchedOptimizer:
     def back_up_if_it_searches(self) -> None:
         """Keep weights and state of an optimizer that evaluates its closure several times, such as LBFGS."""
         if isinstance(self.optimizer, torch.optim.LBFGS):
+            self.is_changed = True
             self.reader.refresh()
             self._backup = (
                 [p.detach().clone() for p in self.reader.parameters],
                 copy.deepcopy(self.optimizer.state_dict()),
             )
 
-    def judge_on_device(self, losses: Sequence[Tensor], clip: float) -> tuple[Norms, Tensor]:
+    def judge_on_device(self, losses: Sequence[float | Tensor], clip: float) -> tuple[Norms, Tensor]:
         """Let the update count only if losses and gradients are finite; return the norms and the flag on the device.
 
         Gradients whose norm is above `clip` are scaled down to it.
         """
-        norms, self.clip = self.clip.norms or self.reader.read_on_device(), Clip()
+        norms, self.clip = self.clip.norms or self.reader.read_on_device(), NO_CLIP
         assert isinstance(norms.squares, Tensor)
         total = norms.squares.sum().sqrt()
-        finite = torch.isfinite(torch.stack([total, *(loss.float() for loss in losses)])).all()
+        scalars = [loss.to(total) if isinstance(loss, Tensor) else total.new_tensor(loss) for loss in losses]
+        finite = torch.isfinite(torch.stack([total, *scalars])).all()
         scale = torch.clamp(total / clip, min=1.0) if math.isfinite(clip) else None
+        self.is_changed = True
         self._undo.guard(self.reader.parameters, finite, scale)
         return norms, finite
 
@@ -144,6 +155,7 @@ class WatchedOptimizer:
             self._restore_hidden()
         self._backup = None
         self._undo.finish()
+        self.is_changed = False
 
     def _restore_hidden(self) -> None:
         hidden, self._hidden = self._hidden or [], None

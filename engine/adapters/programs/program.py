@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import RUN_DIRECTORY, NoValidation, attached_config
-from engine.adapters.run.step_reading import StepReading
+from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONSOLE_LOG
@@ -53,6 +54,7 @@ class _Supervised:
         self._live = RemoteState()
         self._run = AttachedRun(program.directory, attached_config(), self._live, NoValidation())
         self._run.on_attention = self._ask
+        self._run.interrupt = interrupt
         self._connections: list[Connection] = []
         self._first: Connection | None = None
         self._is_stopped = False
@@ -97,7 +99,6 @@ class _Supervised:
                 time.sleep(_POLL_SECONDS)
                 if self._interrupt.is_set() and not asked_at:
                     asked_at = time.monotonic()
-                    self._run.interrupt.ask(self._interrupt.signal)
                     self._ask()
                 if self._is_stopped and not asked_at:
                     asked_at = time.monotonic()
@@ -133,6 +134,7 @@ class _Supervised:
             self._run.end("stopped", checkpoint=False)
             return self._interrupt.exit_code()
         if code == 0:
+            self._interrupt.is_complete = True
             reason = "complete" if self._had_step else "ended without an optimizer step: nothing was recorded"
             self._run.end(reason, checkpoint=False)
             return 0
@@ -198,14 +200,14 @@ class _Supervised:
 def reading_of(row: Mapping[str, Any]) -> StepReading:
     """Return the numbers of a step as they came from the program."""
     losses: list[float] = row["loss"] or []
-    norms = Norms((), [value**2 for value in row["norms"].values()], row["grad_norm"], (), list(row["norms"]))
+    norms = Norms((), [value**2 for value in row["norms"].values()], row["grad_norm"], (), _same(tuple(row["norms"])))
     bad = tuple(row["bad"])
     if row["finite"] is False and not bad:
         bad = tuple(part for part, value in row["norms"].items() if not math.isfinite(value))
     update = Update(
         count=1,
         lr=row["lr"],
-        norms=[norms],
+        norms=(norms,),
         bad=bad,
         is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
         scaler_skipped=row["scaler"],
@@ -216,6 +218,12 @@ def reading_of(row: Mapping[str, Any]) -> StepReading:
         seconds=max(row["seconds"], 1e-9),
         weight_norms=row["weight_norms"],
     )
+
+
+@lru_cache(maxsize=8)
+def _same(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one object for equal names: steps with the same parts are recorded together."""
+    return names
 
 
 def _end(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

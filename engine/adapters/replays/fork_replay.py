@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
@@ -25,6 +26,11 @@ from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Faul
 from engine.protocol.codec import WireError, from_json, from_text, to_text
 
 _MOST_BATCHES: Final = 64
+_MOST_UNSEEN: Final = 15
+"""Maximum number of steps in a row without a look at the generator, while it does not change."""
+_MOVED_ON: Final = (
+    "counters of the loop had moved on by then, so a fault that depends on one, or on a file, does not come again"
+)
 _SECONDS: Final = 60.0
 """Maximum duration of a repetition."""
 
@@ -36,6 +42,8 @@ class StepReplay:
         self._models = models
         self._kept: list[Any] = []
         self._random: Tensor | None = None
+        self._num_unseen = 0
+        self._most_unseen = 0
         self._is_on_host = all(p.device.type == "cpu" for model in models.values() for p in model.parameters())
         self.is_rehearsal = False
 
@@ -47,9 +55,19 @@ class StepReplay:
     def keep(self, batch: Any) -> None:
         """Keep `batch` until the step that it belongs to is settled."""
         if not self._kept:
-            self._random = torch.get_rng_state()
+            self._keep_random()
         if len(self._kept) < _MOST_BATCHES:
             self._kept.append(batch)
+
+    def _keep_random(self) -> None:
+        """Keep the state of torch's generator; less often while the training draws no numbers from it."""
+        self._num_unseen += 1
+        if self._num_unseen <= self._most_unseen:
+            return
+        former, self._random = self._random, torch.get_rng_state()
+        is_drawn = former is None or not torch.equal(former, self._random)
+        self._most_unseen = 0 if is_drawn else min(2 * self._most_unseen + 1, _MOST_UNSEEN)
+        self._num_unseen = 0
 
     def forget(self) -> None:
         """Forget the batches: their step is settled."""
@@ -69,7 +87,7 @@ class StepReplay:
         self._out = writer
         return None
 
-    def batches(self, frame: FrameType | None, losses: Sequence[Tensor]) -> Generator[Any]:
+    def batches(self, frame: FrameType | None, losses: Sequence[float | Tensor]) -> Generator[Any]:
         """Yield the kept batches to the loop's body, in the copy of the process, which ends with this generator.
 
         `frame` is the loop's: an exception in it ends the copy too, before any handler runs. `losses` gets the
@@ -118,9 +136,11 @@ class StepReplay:
 
     def _found(self) -> Fault:
         grads = [p.grad for p in self._model.parameters() if p.grad is not None]
+        losses = [loss for loss in self._losses if isinstance(loss, Tensor)]
         terms = tuple(name for name, value in self._terms.items() if not is_finite(value))
-        origin = self._tracer.origin_of([*self._terms.values(), *self._losses, *grads])
-        return fault_of(origin, terms)
+        origin = self._tracer.origin_of([*self._terms.values(), *losses, *grads])
+        fault = fault_of(origin, terms)
+        return fault if origin is not None else replace(fault, detail=f"{fault.detail}; {_MOVED_ON}")
 
 
 def fault_of(origin: Origin | None, terms: tuple[str, ...]) -> Fault:

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from torch import Tensor
 
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.description import with_metrics, with_terms
 from engine.adapters.run.findings import record_of
-from engine.adapters.run.step_reading import StepReading
-from engine.adapters.run.step_records import StepRecords
+from engine.adapters.steps.step_reading import StepReading
+from engine.adapters.steps.step_records import StepRecords
 from engine.outputs.fault_report import Fault
 from engine.protocol import events as e
 from engine.protocol.events import Event
@@ -22,6 +25,9 @@ from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import HandedOver
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
+
+_MOST_TOGETHER: Final = 512
+"""Maximum number of steps that are recorded together."""
 
 
 class AttachedRecords:
@@ -37,6 +43,7 @@ class AttachedRecords:
         self.live = live
         self._lock = threading.RLock()
         self._rows: deque[StepReading] = deque()
+        self._newest: StepReading | None = None
         self._step = 0
 
     @property
@@ -125,7 +132,14 @@ class AttachedRecords:
         """Record all steps so far, with the findings of the monitors."""
         while self._rows:
             with self._lock:
-                if not self._rows:
-                    return
-                reading = self._rows.popleft()
-                self._records.record(reading, is_newest=not self._rows)
+                readings = [self._rows.popleft() for _ in range(min(len(self._rows), _MOST_TOGETHER))]
+                self._records.record(readings, is_newest=not self._rows)
+                self._newest = readings[-1] if readings else self._newest
+
+    def add_logged(self, logged: Mapping[str, float | Tensor]) -> None:
+        """Add numbers to the row of the newest step, which they came too late for."""
+        self.settle()
+        with self._lock:
+            if logged and self._newest is not None and self._newest.number == self._step:
+                self._newest.logged = {**self._newest.logged, **logged}
+                self._records.record_again(self._newest)

@@ -20,8 +20,8 @@ from engine.adapters.run.attached_records import AttachedRecords
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.mailbox import WatchedInbox
 from engine.adapters.run.run_files import open_files
-from engine.adapters.run.step_reading import StepReading
-from engine.adapters.run.step_records import StepRecords
+from engine.adapters.steps.step_reading import StepReading
+from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig
 from engine.host.interrupt import Interrupt
 from engine.protocol import events as e
@@ -33,8 +33,12 @@ from engine.runtime.supervisor import Supervisor
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
 
-_POLL_SECONDS: Final = 0.02
-_UPKEEP_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.05
+"""Seconds between two looks of the cockpit's thread at the inbox."""
+_RECORD_SECONDS: Final = 0.25
+"""Seconds between two times that it records the steps so far: one by one they would cost the training more."""
+_PAUSE_SECONDS: Final = 0.02
+_UPKEEP_SECONDS: Final = 1.0
 
 
 class TrainingStopped(BaseException):
@@ -57,7 +61,7 @@ class AttachedRun(AttachedRecords):
         self.is_over = False
         self.hands_over = False
         self.handed_over: list[HandedOver] = []
-        self.on_attention: Callable[[], None] | None = None
+        self.on_attention: Callable[[], None] = lambda: None
         self._config = config
         self._validator = validator
         self._attention = False
@@ -182,11 +186,10 @@ class AttachedRun(AttachedRecords):
         if self.is_over:
             return
         self.is_over = True
-        text = "".join(traceback.format_exception(error))
         with suppress(Exception):
             self.live.let_go()
         with suppress(Exception):
-            self.log.error("the cockpit has a fault and detaches itself; the training goes on\n%s", text)
+            self.log.error("the cockpit has a fault and detaches itself; the training goes on", exc_info=error)
             sentence = f"the cockpit detached itself after a fault of its own ({type(error).__name__}: {error})"
             self.recorder.record_event(AlertRaised("detached", sentence, "see console.log"))
             self.recorder.record_event(e.RunFinished("detached", time.perf_counter() - self._started))
@@ -200,10 +203,15 @@ class AttachedRun(AttachedRecords):
 
     # --- between two steps ----------------------------------------------------------------
 
-    def boundary(self) -> None:
-        """Carry out what was asked, and wait while the run is paused. Raises TrainingStopped if it is to end."""
-        if self._attention or self.interrupt.is_set():
-            self._attend()
+    def boundary(self) -> bool:
+        """Carry out what was asked, and wait while the run is paused. Return whether anything was asked.
+
+        Raises TrainingStopped if the run is to end.
+        """
+        if not (self._attention or self.interrupt.is_set()):
+            return False
+        self._attend()
+        return True
 
     @property
     def is_due(self) -> bool:
@@ -230,13 +238,13 @@ class AttachedRun(AttachedRecords):
                 return
             if state.activity is not Activity.PAUSED:
                 return
-            while not (self._asked.wait(_POLL_SECONDS) or self.interrupt.is_set()):
+            while not (self._asked.wait(_PAUSE_SECONDS) or self.interrupt.is_set()):
                 pass
 
     def add(self, reading: StepReading) -> bool:
         """Record one step. Return whether it was skipped, as far as the host knows."""
         self._step += 1
-        reading.number, reading.progress = self._step, self.live.progress
+        reading.number, reading.progress, reading.time = self._step, self.live.progress, time.time()
         self._rows.append(reading)
         is_skipped = reading.update.is_skipped
         if is_skipped or self._left is not None:
@@ -260,20 +268,22 @@ class AttachedRun(AttachedRecords):
     # --- the cockpit's thread -------------------------------------------------------------
 
     def _work(self) -> None:
-        due = 0.0
+        due = record_at = 0.0
         while not self._closing.wait(_POLL_SECONDS):
             if self.is_over:
                 continue
             try:
-                self.settle()
+                now = time.monotonic()
+                if self._rows and now >= record_at:
+                    record_at = now + _RECORD_SECONDS
+                    self.settle()
                 self.replays.collect()
                 if self._inbox.fetch() or self.commands.is_proposed:
                     self._attention = True
                     self._asked.set()
-                    if self.on_attention is not None:
-                        self.on_attention()
-                if time.monotonic() >= due:
-                    due = time.monotonic() + _UPKEEP_SECONDS
+                    self.on_attention()
+                if now >= due:
+                    due = now + _UPKEEP_SECONDS
                     self._upkeep()
             except Exception as error:  # a fault of the cockpit must not end a foreign training
                 self.detach(error)

@@ -28,13 +28,16 @@ def by_name(parts: Any) -> dict[str, Any]:
 def count_samples(batch: Any) -> int:
     """Return the number of samples in a batch: the length of its first tensor; 0 if unknown."""
     if isinstance(batch, Tensor):
-        return batch.shape[0] if batch.ndim else 0
-    if isinstance(batch, list | tuple) and batch and isinstance(batch[0], Tensor) and batch[0].ndim:
-        return batch[0].shape[0]
-    if isinstance(batch, Mapping):
-        return next((count for value in batch.values() if (count := count_samples(value))), 0)
+        return batch.size(0) if batch.ndim else 0
     if isinstance(batch, list | tuple):
-        return next((count for value in batch if (count := count_samples(value))), 0)
+        values = batch
+    elif isinstance(batch, Mapping):
+        values = batch.values()
+    else:
+        return 0
+    for value in values:
+        if count := count_samples(value):
+            return count
     return 0
 
 

@@ -25,7 +25,7 @@ from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
-from engine.adapters.run.step_reading import StepReading
+from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.trainers.handed_queue import HandedQueue
 from engine.adapters.trainers.late_knobs import LateKnobs
 from engine.adapters.trainers.rank_words import RankWord, RankWords
@@ -150,6 +150,7 @@ class TrainerRun:
         if self._run is not None and not self._run.is_over:
             with suppress(Exception):
                 self.handed.decline_all(self._run, "the training ended before the trainer did it")
+                self._run.add_logged(self.logged)
             with suppress(Exception):
                 how(self._run)
         self._unhook()
@@ -177,12 +178,11 @@ class TrainerRun:
 
     def _unhook(self) -> None:
         atexit.unregister(self.at_exit)
-        hooks, self.hooks = self.hooks, None
-        ranks, self._ranks = self._ranks, None
+        hooks, ranks, replay = self.hooks, self._ranks, self._replay
+        self.hooks = self._ranks = self._replay = None
         if ranks is not None and ranks.is_first:
             with suppress(Exception):
                 ranks.leave()
-        replay, self._replay = self._replay, None
         with suppress(Exception):
             if hooks is not None:
                 patches.remove(hooks)
@@ -335,7 +335,7 @@ def _losses(update: Update) -> dict[str, float | Tensor]:
     if not update.losses:
         return {}
     total = sum(update.losses[1:], update.losses[0])
-    return {"": float(total) if total.device.type == "cpu" else total}
+    return {"": total}
 
 
 def _position(epoch: float) -> LoaderPosition:

@@ -10,6 +10,7 @@ from typing import Final
 
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.content import took_a_step
+from engine.journal.disk.labels import LABELS_FILE, read_labels
 from engine.journal.disk.lock import Lock, try_lock
 from engine.journal.disk.plain_files import check_plain_directory, check_plain_file
 from engine.journal.store import JOURNAL_FILE, SIDE_FILES
@@ -23,10 +24,14 @@ CONSOLE_LOG: Final = "console.log"
 LOCK_FILE: Final = "run.lock"
 LATEST: Final = "latest"
 MAX_NAME: Final = 100
+DELETED: Final = ".deleted-"
+"""Beginning of the name of a directory whose run is being deleted: it is no run any more."""
 
 _JOURNAL_FILES: Final = tuple(f"{JOURNAL_FILE}{suffix}" for suffix in ("", *SIDE_FILES))
-_BEGINNINGS: Final = frozenset({LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", *_JOURNAL_FILES})
-"""Files that a run creates before its first step."""
+_BEGINNINGS: Final = frozenset(
+    {LOCK_FILE, CONSOLE_LOG, CONFIG_FILE, f"{CONFIG_FILE}.partial", LABELS_FILE, *_JOURNAL_FILES}
+)
+"""Files that a run has before its first step."""
 _ALL_RIGHTS: Final = os.R_OK | os.W_OK | os.X_OK
 _SHARE: Final = "its owner can make it writable with chmod, or continue a copy"
 _MADE_HERE: Final = 8
@@ -45,7 +50,7 @@ def create_run(runs_dir: Path, name: str = "", *, stem: str = "run") -> Path:
     is invalid, the run exists, or the directory cannot be created.
     """
     if name:
-        _check_name(name)
+        check_name(name)
     names = [name] if name else _timed_names(stem)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -142,8 +147,9 @@ def _timed_names(stem: str) -> list[str]:
     return [first, *(f"{first}-{number}" for number in range(2, 100))]
 
 
-def _check_name(name: str) -> None:
-    usable = name.isprintable() and "/" not in name and "\\" not in name and len(name) <= MAX_NAME
+def check_name(name: str) -> None:
+    """Raise UserError if `name` cannot be the name of a run."""
+    usable = bool(name) and name.isprintable() and "/" not in name and "\\" not in name and len(name) <= MAX_NAME
     if not usable or name[0] in ".-" or name == LATEST:
         raise UserError(
             f"{name!r} cannot be a run's name: use up to {MAX_NAME} printable characters without slashes,"
@@ -162,12 +168,12 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 def private_runs(runs_dir: Path) -> dict[str, str]:
     """Return the unreadable directories in `runs_dir` that may hold runs, each with a sentence about it."""
-    return {path.name: _no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
+    return {path.name: no_permission(path) for path in sorted(_entries(runs_dir)) if _is_private(path)}
 
 
 def _entries(runs_dir: Path) -> list[Path]:
     try:
-        return [*runs_dir.iterdir()]
+        return [path for path in runs_dir.iterdir() if not path.name.startswith(DELETED)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -206,7 +212,8 @@ def _may(run: Path, access: int) -> bool:
     return os.access(journal if journal.exists() else run, access, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _no_permission(path: Path) -> str:
+def no_permission(path: Path) -> str:
+    """Return the sentence about a run that this user may not read."""
     try:
         owner = path.owner()
     except (OSError, KeyError):  # a user without a name
@@ -246,8 +253,8 @@ class StartWatch:
 def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     """Return the directory of the run `name`: its name, a path to it, or 'latest' for the last started.
 
-    'latest' skips runs that this user may not read or, with `to_write`, not write. Raises UserError with the nearest
-    match.
+    A renamed run is found by its former name too. 'latest' skips runs that this user may not read or, with `to_write`,
+    not write. Raises UserError with the nearest match.
     """
     runs = list_runs(runs_dir)
     if name == LATEST:
@@ -256,14 +263,25 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     for candidate in (runs_dir / name, path):
         if name and _holds_run(candidate):
             if (candidate / JOURNAL_FILE).exists() and not _may(candidate, os.R_OK):
-                raise UserError(_no_permission(candidate))
+                raise UserError(no_permission(candidate))
             return candidate if candidate.name else candidate.absolute()
         if name and _is_private(candidate):
-            raise UserError(_no_permission(candidate))
+            raise UserError(no_permission(candidate))
     if name and _is_dead(runs_dir / name):
         raise UserError(_cut_off(name))
+    if name and (renamed := renamed_run(runs_dir / name)) is not None:
+        return renamed
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
     raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
+
+
+def renamed_run(path: Path) -> Path | None:
+    """Return the directory of the run that was at `path` before it was renamed; `None` if there is not exactly one."""
+    try:
+        found = [run for run in list_runs(path.parent) if path.name in read_labels(run).formerly]
+    except UserError:
+        return None
+    return found[0] if len(found) == 1 else None
 
 
 def recorded_config(path: Path) -> Path:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from engine.protocol.state import RunState
 
@@ -59,6 +59,14 @@ class Quantity:
         return f'"{self.name}"' if self.is_metric else self.name
 
 
+class Moment(Protocol):
+    """A run at one moment, as a condition sees it."""
+
+    def value(self, quantity: Quantity) -> Value:
+        """Return the value of `quantity`; `None` if it is not known."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunMoment:
     """A run at one moment: its state, and the newest value of each metric.
@@ -92,7 +100,7 @@ class Comparison:
     operator: str
     right: Quantity | float | str
 
-    def holds(self, moment: RunMoment) -> bool | None:
+    def holds(self, moment: Moment) -> bool | None:
         """Return whether it holds; `None` while a value is unknown."""
         left = moment.value(self.left)
         right = moment.value(self.right) if isinstance(self.right, Quantity) else self.right
@@ -102,7 +110,7 @@ class Comparison:
             return (left == right) == (self.operator == "==")
         return OPERATORS[self.operator](left, right)
 
-    def held_part(self, moment: RunMoment) -> Node:
+    def held_part(self, moment: Moment) -> Node:
         """Return this comparison."""
         return self
 
@@ -123,12 +131,12 @@ class Negation:
 
     part: Node
 
-    def holds(self, moment: RunMoment) -> bool | None:
+    def holds(self, moment: Moment) -> bool | None:
         """Return whether it holds; `None` while the part is unknown."""
         found = self.part.holds(moment)
         return None if found is None else not found
 
-    def held_part(self, moment: RunMoment) -> Node:
+    def held_part(self, moment: Moment) -> Node:
         """Return this negation."""
         return self
 
@@ -146,7 +154,7 @@ class Both:
 
     parts: tuple[Node, ...]
 
-    def holds(self, moment: RunMoment) -> bool | None:
+    def holds(self, moment: Moment) -> bool | None:
         """Return whether all hold; `None` if none fails and one is unknown."""
         is_known = True
         for part in self.parts:
@@ -156,7 +164,7 @@ class Both:
             is_known = is_known and found is not None
         return True if is_known else None
 
-    def held_part(self, moment: RunMoment) -> Node:
+    def held_part(self, moment: Moment) -> Node:
         """Return the held part of each."""
         return Both(tuple(part.held_part(moment) for part in self.parts))
 
@@ -175,7 +183,7 @@ class Either:
 
     parts: tuple[Node, ...]
 
-    def holds(self, moment: RunMoment) -> bool | None:
+    def holds(self, moment: Moment) -> bool | None:
         """Return whether one holds; `None` if none does and one is unknown."""
         is_known = True
         for part in self.parts:
@@ -185,7 +193,7 @@ class Either:
             is_known = is_known and found is not None
         return False if is_known else None
 
-    def held_part(self, moment: RunMoment) -> Node:
+    def held_part(self, moment: Moment) -> Node:
         """Return the held part of the first that holds; this if none does."""
         held = next((part for part in self.parts if part.holds(moment)), None)
         return self if held is None else held.held_part(moment)
@@ -234,16 +242,16 @@ class Condition:
     text: str
     root: Node
 
-    def holds(self, moment: RunMoment) -> bool:
+    def holds(self, moment: Moment) -> bool:
         """Return whether it is known to hold. Takes microseconds."""
         return self.root.holds(moment) is True
 
-    def held(self, moment: RunMoment) -> Held:
+    def held(self, moment: Moment) -> Held:
         """Return the part that holds, with its values."""
         part = self.root.held_part(moment)
         return Held(str(part), {quantity.name: moment.value(quantity) for quantity in part.quantities()})
 
-    def values(self, moment: RunMoment) -> dict[str, Value]:
+    def values(self, moment: Moment) -> dict[str, Value]:
         """Return the value of every quantity by its name."""
         return {quantity.name: moment.value(quantity) for quantity in self.root.quantities()}
 

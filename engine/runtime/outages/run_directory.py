@@ -32,7 +32,6 @@ class Upkeep:
         self._recorder = checkpointer.recorder
         self._directory = checkpointer.directory.parent
         self._lock: Lock | None = None
-        self._known: Sequence[str] = ()
         self._due = 0.0
 
     def observe(self) -> None:
@@ -66,26 +65,21 @@ class Upkeep:
         state, directory = self._recorder.state, self._checkpointer.directory
         left = [path.name for path in list_checkpoints(directory)]
         aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)}
-        known = sorted({*self._known, *state.checkpoints} - aside)
-        lost = lost_checkpoints(known, left, self._checkpointer.config.checkpoint.keep_last)
-        self._known = left
+        missing = self._checkpointer.inventory.check(left, also=state.checkpoints)
+        lost = [name for name in missing if name not in aside]
         if not lost:
             return
         good = state.good_checkpoint if state.good_checkpoint in left else ""
         self._recorder.update(checkpoints=tuple(left), good_checkpoint=good)
-        self._recorder.record_event(AlertRaised(VANISHED, _said(directory, lost, state.step)))
-        if known[-1] in lost:
+        newer = left[-1] if left and left[-1] > lost[-1] else ""
+        self._recorder.record_event(AlertRaised(VANISHED, _said(directory, lost, state.step, newer)))
+        if not newer:
             self._checkpointer.checkpoint("step")
 
 
-def lost_checkpoints(known: Sequence[str], left: Sequence[str], keep_last: int) -> tuple[str, ...]:
-    """Return the known checkpoints that were deleted, not pruned: fewer than `keep_last` newer ones exist."""
-    return tuple(name for name in known if name not in left and sum(newer > name for newer in left) < keep_last)
-
-
-def _said(directory: Path, lost: Sequence[str], step: int) -> str:
+def _said(directory: Path, lost: Sequence[str], step: int, newer: str) -> str:
     names = lost[-1] if len(lost) == 1 else f"{len(lost)} checkpoints up to {lost[-1]}"
     return (
         f"{names} {'was' if len(lost) == 1 else 'were'} deleted from {directory} while the run trained; "
-        f"step {step} goes on, and is saved there next"
+        f"step {step} goes on, and {f'{newer} was saved there since' if newer else 'is saved there next'}"
     )

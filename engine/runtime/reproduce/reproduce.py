@@ -22,7 +22,9 @@ from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
+from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.outputs.reproduction_report import Difference, ReproductionReport, ReproductionRequest
+from engine.outputs.step_time import TIME
 from engine.runtime.reproduce.timeline import Timeline, read_segments
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
@@ -30,7 +32,7 @@ from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpo
 from engine.training.device import choose_device
 
 BY_THE_CLOCK = ("samples_per_second", "data_wait")
-"""Metrics of the machine instead of the training, in addition to `system/...`."""
+"""Metrics of the machine instead of the training, in addition to `system/...` and `time/...`."""
 
 
 def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> ReproductionReport:
@@ -44,8 +46,12 @@ def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> Reproductio
     choose_device(first.device)
     directory = create_run(request.runs_dir, request.name, stem=f"{request.run_dir.name}-redrive")
     notes = [_version_note(first.torch_version)]
+    parent = _parent(request.run_dir, directory)
     try:
-        ended_well = all(_drive(directory, segment, interrupt, resume=i > 0) == 0 for i, segment in enumerate(segments))
+        ended_well = all(
+            _drive(directory, segment, interrupt, resume=i > 0, parent=None if i else parent) == 0
+            for i, segment in enumerate(segments)
+        )
     except UserError:
         discard_run(directory)
         raise
@@ -75,7 +81,16 @@ def _version_note(recorded: str) -> str:
     return f"recorded by torch {recorded}, redriven by {torch.__version__}: this alone may change bits"
 
 
-def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: bool) -> int:
+def _parent(run_dir: Path, directory: Path) -> Parent | None:
+    """Return the parent of the recorded run as that of the new one in `directory`; `None` for a run without one."""
+    with closing(JournalReader(run_dir)) as reader:
+        parent = parent_of(reader.meta(PARENT))
+    return parent and Parent.at(parent.path(run_dir), parent.step, parent.checkpoint, child=directory)
+
+
+def _drive(
+    directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: bool, parent: Parent | None = None
+) -> int:
     conditions = segment.conditions
     (directory / CONFIG_FILE).write_text(conditions.config)
     request = RunRequest(
@@ -85,6 +100,7 @@ def _drive(directory: Path, segment: Timeline, interrupt: Interrupt, *, resume: 
         resume=resume,
         init_from="" if resume else conditions.init_from,
         past=segment.past,
+        parent=parent,
     )
     with _threads(conditions.threads):
         return train(request, interrupt)
@@ -114,11 +130,15 @@ def _threads(count: int) -> Generator[None]:
 def compare_traces(recorded: Path, redriven: Path) -> tuple[Difference | None, int, int]:
     """Return the first difference along the newest lineages, and the number of compared steps and metrics."""
     with closing(JournalReader(recorded)) as old, closing(JournalReader(redriven)) as new:
-        names = [name for name in old.metric_names() if name not in BY_THE_CLOCK and not name.startswith("system/")]
+        names = [name for name in old.metric_names() if not _is_by_the_clock(name)]
         mine, theirs = old.series(names), new.series(names)
     found = [difference for name in names if (difference := _first_difference(name, mine, theirs)) is not None]
     first = min(found, key=lambda difference: difference.step, default=None)
     return first, int(mine.steps.size), len(names)
+
+
+def _is_by_the_clock(name: str) -> bool:
+    return name in BY_THE_CLOCK or name.startswith(("system/", TIME))
 
 
 def _first_difference(name: str, recorded: Series, redriven: Series) -> Difference | None:

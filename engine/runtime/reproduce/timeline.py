@@ -13,6 +13,7 @@ import torch
 from engine.config.load import dump_config
 from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
+from engine.journal.task_meta import PARENT, parent_of
 from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, to_json
 from engine.protocol.events import Activity, Status
@@ -82,12 +83,13 @@ def read_segments(run_dir: Path) -> tuple[Timeline, ...]:
         try:
             kept = cast(list[Json], reader.meta(SESSIONS) or [])
             sessions = [from_json(Conditions, session) for session in kept]
+            parent = parent_of(reader.meta(PARENT))
         except WireError as error:
             raise UserError(f"the journal of {run_dir.name!r} cannot be understood: {error}") from None
     starts = [entry.event for entry in entries if isinstance(entry.event, e.RunStarted)]
     if not steps.size:
         raise UserError(f"the run {run_dir.name!r} has no steps to reproduce")
-    if starts and starts[0].resumed_from:
+    if starts and starts[0].resumed_from and parent is None:
         raise UserError(f"the journal of {run_dir.name!r} begins at {starts[0].resumed_from}: an earlier one was lost")
     if not sessions or len(starts) != len(sessions):
         raise UserError(f"the journal of {run_dir.name!r} does not say under which conditions it was trained")

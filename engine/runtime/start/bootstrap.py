@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Final
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.host.launch import Launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -24,9 +25,11 @@ from engine.journal.disk.run_dir import (
     start_over,
 )
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import HAS_PREVIEWS, TASK
+from engine.journal.task_meta import HAS_PREVIEWS, PARENT, TASK, Parent
 from engine.journal.writer import JournalWriter
+from engine.outputs.free_cores import choose_threads
 from engine.outputs.tensorboard import TensorboardWriter
+from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
 from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Limits, RunState
@@ -45,7 +48,8 @@ class RunRequest:
     """A run to train: an existing directory, a resolved configuration, and the source of the weights.
 
     `unusual` are the settings far from those of the named configuration. With `past`, a recorded run is reproduced:
-    exactly these actions are applied, and current commands are not.
+    exactly these actions are applied, and current commands are not. A branch of a run begins with its `parent`'s state.
+    `notes` are journalled at the start. `launch` is how `torchrun` started this process, `None` if it did not.
     """
 
     directory: Path
@@ -56,6 +60,23 @@ class RunRequest:
     script: tuple[ScriptedCommand, ...] = ()
     past: tuple[RecordedAction, ...] | None = None
     unusual: tuple[Departure, ...] = ()
+    launch: Launch | None = None
+    parent: Parent | None = None
+    notes: tuple[str, ...] = ()
+
+
+def with_threads(request: RunRequest) -> RunRequest:
+    """Return the request with a number in place of `training.threads: auto`, and a note of the choice.
+
+    The number is part of what makes a run exact: it is in the recorded configuration, and a resume uses it.
+    """
+    if request.config.training.threads != "auto":
+        return request
+    chosen = choose_threads()
+    training = request.config.training.model_copy(update={"threads": chosen.count})
+    note = f"training.threads auto: {chosen.count}, for {chosen.why}; a resume keeps this number"
+    config = request.config.model_copy(update={"training": training})
+    return replace(request, config=config, notes=(*request.notes, note))
 
 
 def initial_state(run: str, config: RunConfig) -> RunState:
@@ -118,6 +139,8 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
                 journal.set_meta(INIT_FROM, request.init_from)
                 journal.set_meta(HAS_PREVIEWS, isinstance(load_task(request.config.task), HasPreviews))
                 journal.set_meta(TASK, spec_to_json(recorder.state.spec))
+                if request.parent is not None:
+                    journal.set_meta(PARENT, to_json(request.parent))
                 recorder.update(doing=IMPORTING)
             yield recorder
         finally:

@@ -14,12 +14,16 @@ from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.inbox import Inbox
+from engine.journal.task_meta import Parent
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.command_processor import CommandProcessor, RequestQueue
 from engine.runtime.loop import Loop
+from engine.runtime.ranks.leader import Leader, LeaderState
+from engine.runtime.ranks.leader_loop import LeaderLoop
+from engine.runtime.ranks.validation import SharedValidator
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.timeline import remember_conditions
@@ -58,8 +62,14 @@ class OpenRun:
     loop: Loop
 
 
-def open_run(request: RunRequest, start: Start | None, recorder: RunRecorder, interrupt: Interrupt) -> OpenRun:
-    """Open the run of `request`, from `start` unless it is `None`.
+def open_run(
+    request: RunRequest,
+    start: Start | None,
+    recorder: RunRecorder,
+    interrupt: Interrupt,
+    leader: Leader | None = None,
+) -> OpenRun:
+    """Open the run of `request`, from `start` unless it is `None`; with `leader`, together with other ranks.
 
     A resumed run is not changed until data, weights and options are known to fit. Before that, UserError and
     StoppedEarlyError may be raised.
@@ -69,7 +79,8 @@ def open_run(request: RunRequest, start: Start | None, recorder: RunRecorder, in
     if start:
         recorder.start_from(resumed_state(start.payload, request.config, recorder.state))
     loaded = _load_data(request, recorder, interrupt)
-    built = _build(request, start, loaded, recorder, interrupt)
+    built = _build(request, start, loaded, recorder, leader)
+    interrupt.check()
     try:
         said = _restore(start, built, request, recorder)
         return _announce(built, start, (*said, *loaded.said, *built.said), request, recorder, interrupt)
@@ -109,7 +120,7 @@ def _load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt)
         interrupt.check()
         recorder.update(doing=text)
 
-    splits = _open_data(task, config, on_progress)
+    splits = open_data(task, config, on_progress)
     interrupt.check()
     return _Loaded(
         task,
@@ -127,7 +138,7 @@ def _load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt)
 
 
 def _build(
-    request: RunRequest, start: Start | None, loaded: _Loaded, recorder: RunRecorder, interrupt: Interrupt
+    request: RunRequest, start: Start | None, loaded: _Loaded, recorder: RunRecorder, leader: Leader | None
 ) -> _Built:
     """Build network, optimizer and data streams; the weights of a new run may come from another's checkpoint."""
     config, task = request.config, loaded.task
@@ -137,8 +148,11 @@ def _build(
     said = (_inherit(model, Path(init_from)),) if init_from else ()
     check_task(task, config, model, loaded.splits)
     check_rules(config.alerts, task.spec)
-    interrupt.check()
-    return _Built(loaded.splits, TrainState(task, config, model, loaded.splits, recorder.state), init_from, said)
+    if leader is None:
+        train_state = TrainState(task, config, model, loaded.splits, recorder.state)
+    else:
+        train_state = LeaderState(leader, task, config, model, loaded.splits, recorder.state)
+    return _Built(loaded.splits, train_state, init_from, said)
 
 
 def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: RunRecorder) -> tuple[e.Event, ...]:
@@ -165,14 +179,17 @@ def _announce(
         recorder.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
-    for event in said:
+    for event in (*map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
     memory = RunMemory(config, train_state.task.spec, baseline)
     requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
     previews = PreviewWriter(request.directory)
-    validator = Validator(config, train_state, recorder, memory, previews, requests.stop_is_waiting)
+    if isinstance(train_state, LeaderState):
+        validator = SharedValidator(config, train_state, recorder, memory, previews, requests.stop_is_waiting)
+    else:
+        validator = Validator(config, train_state, recorder, memory, previews, requests.stop_is_waiting)
     checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, validator)
     if start:
         checkpointer.take_up(start.payload)
@@ -181,13 +198,18 @@ def _announce(
     commands.refuse_stale()
     _schedule(commands, request, recorder)
     remember_conditions(recorder, request, device=train_state.device.type, init_from=built.init_from)
-    recorder.record_event(_started(train_state, built.splits, recorder, request))
-    if not start:
+    parent = None if start is None else start.parent
+    recorder.record_event(_started(train_state, built.splits, recorder, request, parent))
+    if start is None or parent is not None:
         checkpointer.checkpoint("start")
     recorder.update(doing="waiting for the first batch")
     supervisor = Supervisor(config, train_state, recorder, memory, commands)
     step_monitor = StepMonitor(config, train_state, recorder, memory, supervisor)
-    return OpenRun(train_state, checkpointer, Loop(config, train_state, recorder, checkpointer, commands, step_monitor))
+    if isinstance(train_state, LeaderState):
+        loop = LeaderLoop(config, train_state, recorder, checkpointer, commands, step_monitor)
+    else:
+        loop = Loop(config, train_state, recorder, checkpointer, commands, step_monitor)
+    return OpenRun(train_state, checkpointer, loop)
 
 
 def _lost_journal(step: int) -> e.AlertRaised:
@@ -235,7 +257,8 @@ def _are_numbers(value: torch.Tensor) -> bool:
     return value.is_floating_point() and bool(torch.isfinite(value).all())
 
 
-def _open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:
+def open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:
+    """Return the data of a task. Raises UserError."""
     if isinstance(task, ReportsProgress):
         return task.open_data_with(config, on_progress)
     return task.open_data(config)
@@ -257,14 +280,17 @@ def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:
     return Baseline(blind, task.chance(some, config) if isinstance(task, HasChance) else {})
 
 
-def _started(train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest) -> e.RunStarted:
+def _started(
+    train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest, parent: Parent | None
+) -> e.RunStarted:
+    step = f"step {recorder.state.step}"
     return e.RunStarted(
         device=recorder.state.device,
         num_parameters=sum(p.numel() for p in train_state.model.parameters()),
         num_train_samples=len(splits.train),
         num_val_samples=len(splits.val),
         total_steps=recorder.state.total_steps,
-        resumed_from=f"step {recorder.state.step}" if request.resume else "",
+        resumed_from=f"{step} of {parent.run}" if parent else step if request.resume else "",
         learning_rate=request.config.training.learning_rate,
         unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
     )

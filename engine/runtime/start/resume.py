@@ -17,6 +17,7 @@ from engine.config.unusual import shown
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
+from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.protocol import events as e
 from engine.protocol.commands import RULE
 from engine.protocol.engine_events import Departure
@@ -25,39 +26,75 @@ from engine.protocol.state import Decisions, RunState, with_decided, with_measur
 from engine.protocol.wire import state_from_text
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import INIT_FROM, RunRequest, limits_of
-from engine.training.checkpoint.content import newest_resumable
-from engine.training.checkpoint.file import checkpoint_name, list_checkpoints
+from engine.training.checkpoint.content import CheckpointMisfitError, load_resumable, newest_resumable
+from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints
 
 _AGAIN = "done again after the resume"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The checkpoint from which a run resumes, and the damaged ones that were skipped."""
+    """The checkpoint from which a run resumes, and the damaged ones that were skipped.
+
+    With `parent` it is the checkpoint of another run, of which this one is a branch.
+    """
 
     payload: dict[str, Any]
-    damaged: tuple[e.CheckpointDamaged, ...]
+    damaged: tuple[e.CheckpointDamaged, ...] = ()
+    parent: Parent | None = None
 
 
 def find_start(request: RunRequest) -> Start | None:
     """Find the checkpoint to resume. Return `None` for a new run, and for one without any checkpoint.
 
-    The run is not changed. Raises UserError if there is nothing left to do.
+    A branch without a checkpoint of its own starts from its parent's. The run is not changed. Raises UserError if there
+    is nothing left to do.
     """
     directory = request.directory / CHECKPOINTS
     if not request.resume or (not list_checkpoints(directory) and never_saved(request.directory)):
-        return None
+        parent = request.parent or first_parent(request)
+        return None if parent is None else _start_of_branch(request, parent)
     damaged: list[e.CheckpointDamaged] = []
     payload = newest_resumable(
         directory, request.config, lambda name, error: damaged.append(e.CheckpointDamaged(name, error))
     )
-    training, (epoch, _) = request.config.training, payload["position"]
-    out_of_steps = 0 < training.max_steps <= payload["step"]
-    if (epoch >= training.epochs or out_of_steps) and not payload["validation_due"]:
-        done = f"{payload['step']} steps" if out_of_steps else f"{epoch} epochs"
-        longer = "--max-steps" if out_of_steps else "--epochs"
-        raise UserError(f"the run {request.directory.name!r} has done its {done}: continue with a larger {longer}")
+    if done := _all_done(payload, request.config):
+        raise UserError(f"the run {request.directory.name!r} has done its {done[0]}: continue with a larger {done[1]}")
     return Start(payload, tuple(damaged))
+
+
+def _all_done(payload: Mapping[str, Any], config: RunConfig) -> tuple[str, str] | None:
+    """Return the whole length of a run, and the option that makes it longer; `None` if steps are left to do."""
+    training, (epoch, _) = config.training, payload["position"]
+    out_of_steps = 0 < training.max_steps <= payload["step"]
+    if payload["validation_due"] or not (epoch >= training.epochs or out_of_steps):
+        return None
+    return (f"{payload['step']} steps", "--max-steps") if out_of_steps else (f"{epoch} epochs", "--epochs")
+
+
+def _start_of_branch(request: RunRequest, parent: Parent) -> Start:
+    """Read the parent's checkpoint. Raises UserError if it cannot be used, or there is nothing left to do."""
+    path = parent.path(request.directory) / CHECKPOINTS / parent.checkpoint
+    try:
+        payload = load_resumable(path, request.config)
+    except CheckpointMisfitError as error:
+        raise UserError(f"{error}; branch with the model keys that {parent.run!r} was trained with") from error
+    except CheckpointDamagedError as error:
+        raise UserError(f"{error}; branch {parent.run!r} from another checkpoint with --from") from error
+    if payload["step"] != parent.step:
+        raise UserError(f"{path.name} of {parent.run!r} is of step {payload['step']}, not {parent.step}")
+    if done := _all_done(payload, request.config):
+        earlier = f"branch from an earlier step with --from, or give a larger {done[1]}"
+        raise UserError(f"at step {payload['step']} the run {parent.run!r} has done its {done[0]}: {earlier}")
+    return Start(payload, parent=parent)
+
+
+def first_parent(request: RunRequest) -> Parent | None:
+    """Return the parent of a branch that restarts before its first checkpoint; `None` for any other run."""
+    if not request.resume:
+        return None
+    with closing(JournalReader(request.directory, at_rest=True)) as reader:
+        return parent_of(reader.meta(PARENT))
 
 
 def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState) -> RunState:

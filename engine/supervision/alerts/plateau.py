@@ -7,7 +7,7 @@ from collections import deque
 from engine.protocol.events import AlertRaised
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.gate import slope_with_error
-from engine.supervision.step_metrics import Latch, StepMetrics
+from engine.supervision.step_metrics import AlertOfRow, Latch, StepBlock, StepMetrics
 
 _BLOCKS = 20
 """Number of blocks of steps whose means the slope is fitted to: cheap, and nearly normally distributed."""
@@ -28,12 +28,25 @@ class PlateauMonitor:
 
     def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         """Return alerts; see `Monitor.observe`."""
-        if not observed.is_finite:
+        if not observed.is_finite or not self._ends_block(observed.metrics["loss/total"]):
             return ()
-        self._sum += observed.metrics["loss/total"]
+        return self._end_block(observed)
+
+    def observe_block(self, block: StepBlock) -> list[AlertOfRow]:
+        """Return alerts; see `Monitor.observe_block`."""
+        found: list[AlertOfRow] = []
+        for row, loss in enumerate(block.column("loss/total").tolist()):
+            if self._ends_block(loss):
+                found += [(row, alert) for alert in self._end_block(block.step(row))]
+        return found
+
+    def _ends_block(self, loss: float) -> bool:
+        """Add a loss. Return whether it is the last one of a mean."""
+        self._sum += loss
         self._count += 1
-        if self._count < self._block_size:
-            return ()
+        return self._count >= self._block_size
+
+    def _end_block(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         self._means.append(self._sum / self._count)
         self._sum, self._count = 0.0, 0
         return self._step_monitor(observed) if len(self._means) == _BLOCKS else ()

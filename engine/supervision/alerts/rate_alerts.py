@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from engine.protocol.events import AlertRaised
 from engine.protocol.task_spec import TaskSpec, Term
-from engine.supervision.step_metrics import Latch, StepMetrics
+from engine.supervision.step_metrics import AlertOfRow, Latch, StepBlock, StepMetrics, observe_each
 
 LEAST_WAIT = 0.005
 """Seconds of waiting for data that count at least: what is shorter is the cost of handing a batch over."""
@@ -28,6 +30,14 @@ class RollingRate:
         self._count += held
         if len(self._held) > self._size:
             self._count -= self._held.popleft()
+
+    def add_without(self, num_steps: int) -> None:
+        """Add steps without the property."""
+        if self._count:
+            for _ in range(num_steps):
+                self.add(held=False)
+        else:
+            self._held.extend([False] * min(num_steps, self._size - len(self._held)))
 
     @property
     def share(self) -> float:
@@ -54,14 +64,15 @@ class RollingRate:
 class RateRule:
     """A property of a step, and the alert if at least `alarm` of the newest `size` steps have it.
 
-    `evidence` receives the fraction and the step. The alert clears at half of `alarm`. `term` is the name of a loss
-    term.
+    `is_any_troubled` is whether a step of a block has it. `evidence` receives the fraction and the step. The alert
+    clears at half of `alarm`. `term` is the name of a loss term.
     """
 
     kind: str
     size: int
     alarm: float
     is_troubled: Callable[[StepMetrics], bool]
+    is_any_troubled: Callable[[StepBlock], bool]
     evidence: Callable[[float, StepMetrics], str]
     remedy: str
     term: str = ""
@@ -87,6 +98,14 @@ class ShareMonitor:
         module = observed.state.spec.component_of(trouble.term) if trouble.term else ""
         return (AlertRaised(trouble.kind, message, trouble.remedy, trouble.term, module, at_step=observed.number),)
 
+    def observe_block(self, block: StepBlock) -> list[AlertOfRow]:
+        """Return alerts; see `Monitor.observe_block`."""
+        if self.window.share or self._trouble.is_any_troubled(block):
+            return observe_each(self, block)
+        self.window.add_without(len(block))
+        self.latch.is_up = False
+        return []
+
     def reset(self) -> None:
         """Forget the history; see `Monitor.reset`."""
         self.window.clear()
@@ -100,6 +119,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             50,
             0.5,
             lambda observed: observed.metrics.get("grad_norm/total", 0.0) > max_grad_norm,
+            lambda block: bool((block.column("grad_norm/total") > max_grad_norm).any()),
             lambda share, observed: (
                 f"{share:.0%} of the newest 50 gradient norms lie over {max_grad_norm:g}, "
                 f"the last at {observed.metrics['grad_norm/total']:.3g}"
@@ -113,6 +133,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             100,
             0.05,
             lambda observed: not observed.is_finite,
+            lambda block: False,
             lambda share, observed: f"{share:.0%} of the newest 100 steps were not finite and changed nothing",
             "further reduce the learning rate (to 1e-6); "
             f"check which {spec.component_noun} module causes the instability",
@@ -124,6 +145,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             50,
             0.5,
             lambda observed: observed.metrics.get("data_wait", 0.0) > max(0.5 * observed.seconds, LEAST_WAIT),
+            lambda block: bool((block.column("data_wait") > np.maximum(0.5 * block.seconds, LEAST_WAIT)).any()),
             lambda share, observed: (
                 f"{share:.0%} of the newest 50 steps spent more than half of their time waiting for data, "
                 f"the last {observed.metrics['data_wait']:.2f} of {observed.seconds:.2f} s"
@@ -144,6 +166,7 @@ def _saturation(clamped: Term) -> RateRule:
         100,
         0.5,
         lambda observed: observed.metrics.get(f"clamp_hits/{term}", 0.0) > 0,
+        lambda block: bool((block.column(f"clamp_hits/{term}") > 0).any()),
         lambda share, observed: (
             f"{share:.0%} of the newest 100 {term} losses lie over the clamp, "
             f"the last at {observed.metrics.get(f'loss_raw/{term}', 0.0):.3g}"

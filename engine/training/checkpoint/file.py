@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,11 +48,18 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Result of a snapshot: its file name, and the error or an empty string."""
+    """Result of a snapshot: its file name, the seconds of writing it, and the error or an empty string.
+
+    `left` names the step checkpoints that existed afterwards. `made_directory`: the directory did not exist before, so
+    that every earlier checkpoint is gone.
+    """
 
     snapshot: Snapshot
     name: str
+    seconds: float
     error: str = ""
+    left: tuple[str, ...] = ()
+    made_directory: bool = False
 
 
 class CheckpointDamagedError(ValueError):
@@ -85,6 +93,10 @@ def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
     Raises OSError if writing fails.
     """
     _own(directory)
+    return _save(directory, snapshot)
+
+
+def _save(directory: Path, snapshot: Snapshot) -> Path:
     path = directory / checkpoint_name(snapshot.step)
     partial = path.with_suffix(".partial")
     try:
@@ -108,12 +120,23 @@ def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
     return path
 
 
-def _own(directory: Path) -> None:
-    """Create `directory` unless it exists.
+def _own(directory: Path) -> bool:
+    """Create `directory` unless it exists, and return whether it was created.
 
     Raises OSError if it is a link: the target may not belong to this run.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True)
+        is_new = True
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+        is_new = False
+    _refuse_link(directory)
+    return is_new
+
+
+def _refuse_link(directory: Path) -> None:
     if directory.is_symlink():
         raise OSError(f"{directory} is a link: nothing is written or deleted through it")
 
@@ -220,7 +243,7 @@ def prune(directory: Path, keep_last: int) -> None:
     Kept are the newest `keep_last`, those named by best.pt and last-good.pt, and those requested by a user or taken
     before a promotion.
     """
-    _own(directory)
+    _refuse_link(directory)
     kept = {_identity(directory / alias) for alias in (BEST, LAST_GOOD)}
     for path in list_checkpoints(directory)[:-keep_last]:
         if _identity(path) not in kept and not _keep_marker(path).exists():
@@ -333,11 +356,14 @@ class CheckpointWriter:
 
         The order ensures that a checkpoint is never ahead of the journal.
         """
-        name = checkpoint_name(snapshot.step)
+        name, began = checkpoint_name(snapshot.step), time.monotonic()
         self._before()
+        error, made_directory = "", False
         try:
-            save_checkpoint(self.directory, snapshot)
+            made_directory = _own(self.directory)
+            _save(self.directory, snapshot)
             prune(self.directory, self._keep_last)
-        except OSError as error:
-            return Written(snapshot, name, str(error))
-        return Written(snapshot, name)
+        except OSError as refusal:
+            error = str(refusal)
+        left = tuple(path.name for path in list_checkpoints(self.directory))
+        return Written(snapshot, name, time.monotonic() - began, error, left, made_directory)

@@ -20,7 +20,10 @@ class Position:
 
 @dataclass(slots=True)
 class Batch:
-    """N samples: tensors by name, N the length of their first axis; `len` of a batch is N."""
+    """N samples: tensors by name, N the length of their first axis; `len` of a batch is N.
+
+    Of a batch that is divided over ranks, N samples are here and `others` on the other ranks.
+    """
 
     tensors: Tensors
     sample_ids: tuple[str, ...]
@@ -28,13 +31,20 @@ class Batch:
     ends_epoch: bool
     rejections: tuple[Rejection, ...] = ()
     wait_seconds: float = 0.0
+    others: int = 0
 
     def __len__(self) -> int:
         return len(self.sample_ids)
 
+    @property
+    def total(self) -> int:
+        """The number of samples on all ranks."""
+        return len(self) + self.others
+
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors on `device`; copies from pinned memory do not block."""
+        """Return the batch with its tensors on `device`. On CUDA the host does not wait for the copies."""
         if device.type == "cpu":
             return self
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
+        held = {name: tensor.pin_memory() if device.type == "cuda" else tensor for name, tensor in self.tensors.items()}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in held.items()}
         return dataclasses.replace(self, tensors=moved)

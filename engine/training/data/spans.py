@@ -15,13 +15,46 @@ from engine.training.data.batch import Batch, Position
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """The part of rank `rank` of `world` ranks: a slice of each batch, or, with `by_batch`, every batch in turn."""
+
+    rank: int
+    world: int
+    by_batch: bool = False
+
+    def slice_of(self, start: int, stop: int) -> range:
+        """Return this rank's part of the samples from `start` to `stop`. Parts differ by one sample at most.
+
+        The parts of the first ranks are not the smaller ones, so rank 0 has a sample of each batch.
+        """
+        bounds = [start - (-rank * (stop - start) // self.world) for rank in (self.rank, self.rank + 1)]
+        return range(*bounds)
+
+    def has(self, span: Span, *, batch_size: int, length: int) -> bool:
+        """Return whether the batch of `span` is this rank's turn."""
+        per_epoch = -(-length // batch_size)
+        return (span.epoch * per_epoch + span.start // batch_size) % self.world == self.rank
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
-    """The samples `start` to `stop` (exclusive) of `epoch`; `ends_epoch` if they are its last."""
+    """The samples `start` to `stop` (exclusive) of `epoch`; `ends_epoch` if they are its last.
+
+    With a `shard`, only its part of them is assembled.
+    """
 
     epoch: int
     start: int
     stop: int
     ends_epoch: bool
+    shard: Shard | None = None
+
+    @property
+    def own(self) -> range:
+        """The samples to assemble."""
+        if self.shard is None or self.shard.by_batch:
+            return range(self.start, self.stop)
+        return self.shard.slice_of(self.start, self.stop)
 
     @property
     def after(self) -> Position:
@@ -41,26 +74,29 @@ def span_at(position: Position, *, batch_size: int, length: int) -> Span:
 
 def assemble(samples: Samples, span: Span) -> Batch:
     """Return the batch of a span, with all rejections."""
-    drawn = [samples.sample(span.epoch, index) for index in range(span.start, span.stop)]
+    drawn = [samples.sample(span.epoch, index) for index in span.own]
     return Batch(
         tensors=stacked(drawn),
         sample_ids=tuple(sample.sample_id for sample in drawn),
         after=span.after,
         ends_epoch=span.ends_epoch,
         rejections=tuple(rejection for sample in drawn for rejection in sample.rejections),
+        others=span.stop - span.start - len(drawn),
     )
 
 
 def stacked(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Return the tensors of one or more samples, stacked along a new first axis.
+    """Return the tensors of samples, stacked along a new first axis; an empty dict for no samples.
 
     Raises UserError if a sample differs from the first in its tensors, their shapes or their types.
     """
+    if not samples:
+        return {}
     first = samples[0]
     for other in samples:
         if misfit := _misfit(first, other):
             raise UserError(f"samples {first.sample_id} and {other.sample_id} do not fit into one batch: {misfit}")
-    return {name: _stack([sample.tensors[name] for sample in samples]) for name in samples[0].tensors}
+    return {name: _stack([sample.tensors[name] for sample in samples]) for name in first.tensors}
 
 
 def _misfit(first: Sample, other: Sample) -> str:

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from engine.task import DataGoneError, Rejection, Samples, draws_random_numbers
 from engine.training.data.batch import Batch, Position
-from engine.training.data.spans import Span, assemble, span_at
+from engine.training.data.spans import Shard, Span, assemble, span_at
 from engine.training.data.threads import Crew
 from engine.training.data.workers import WorkerPool
 
@@ -32,7 +33,8 @@ class BatchStream:
     samples cannot be pickled, a thread assembles them; the calling thread does if they draw from the global generators.
 
     torch's global generator is neither read nor changed. The stream is not thread-safe. A worker busy with one batch
-    for `timeout_seconds` counts as stuck: `take_complaints` reports it, and a process is replaced.
+    for `timeout_seconds` counts as stuck: `take_complaints` reports it, and a process is replaced. With a `shard`,
+    only its part of the samples is assembled; positions and sizes remain those of all ranks.
     """
 
     def __init__(
@@ -43,8 +45,9 @@ class BatchStream:
         position: Position = _START,
         num_workers: int = 0,
         timeout_seconds: float = 120.0,
+        shard: Shard | None = None,
     ) -> None:
-        self._length = len(dataset)
+        self._length, self._shard = len(dataset), shard
         if self._length == 0:
             raise ValueError("a stream needs at least one sample")
         if num_workers and not _can_travel(dataset):
@@ -130,9 +133,18 @@ class BatchStream:
 
     def _fill(self) -> None:
         while len(self._pending) < self._num_ahead:
-            span = span_at(self._ahead, batch_size=self.batch_size, length=self._length)
-            self._ahead = span.after
+            span = self._span_ahead()
+            while self._shard is not None and self._shard.by_batch and not self._is_own(span, self._shard):
+                span = self._span_ahead()
             self._pending.append(self._submit(span))
+
+    def _span_ahead(self) -> Span:
+        span = span_at(self._ahead, batch_size=self.batch_size, length=self._length)
+        self._ahead = span.after
+        return span if self._shard is None else replace(span, shard=self._shard)
+
+    def _is_own(self, span: Span, shard: Shard) -> bool:
+        return shard.has(span, batch_size=self.batch_size, length=self._length)
 
     def _submit(self, span: Span) -> Future[Batch]:
         if not self._is_inline:

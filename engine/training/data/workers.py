@@ -116,10 +116,10 @@ class WorkerPool:
 
 def _samples_of(samples: Samples, span: Span) -> str:
     """Return the names of a batch's samples, of many the first ones and how many others there are, or its places."""
-    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in range(span.start, span.stop))
+    names = dict.fromkeys(sample_id_at(samples, span.epoch, index) for index in span.own)
     ids = [name for name in names if name]
     if not ids:
-        return f"the samples {span.start} to {span.stop - 1} of epoch {span.epoch}"
+        return f"the samples {span.own.start} to {span.own.stop - 1} of epoch {span.epoch}"
     return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
 
 
@@ -265,8 +265,11 @@ def _hang_ups_blocked() -> Generator[None]:
 
 
 def _serve(pipe: Connection, samples: Samples) -> None:
-    """Receive spans and send batches until the other end closes. Interrupts and hang-ups are left to the engine."""
-    for name in ("SIGINT", "SIGHUP"):
+    """Receive spans and send batches until the other end closes. Interrupts and hang-ups are left to the engine.
+
+    So are the signals of schedulers, which send them to every process of a job.
+    """
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ class ArraySession:
 
     def __init__(self, history: ArrayHistory) -> None:
         self.history = history
+        self.run_dir = Path("r")
+        self.parent = None
         self.entries: list[Entry] = []
         self.chance = dict.fromkeys(TERMS, 1.0)
         self.gradient_bound: float | None = None

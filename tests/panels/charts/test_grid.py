@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from engine.protocol import events as e
 from tests.charts.array_history import ArrayHistory
 from tests.panels.charts.chart_stage import STEPS, ArraySession, ChartStage, metrics_at, session_of
 from tests.panels.stage import Stage
-from tests.recorded_run import RecordedRun
+from tests.recorded_run import RecordedRun, record_run
 
 WIDE = (140, 44)
 
@@ -59,6 +61,69 @@ async def test_the_screen_says_which_charts_are_shown_and_what_happened_last() -
         assert "note: [red]as written[/]" in line
         assert "charts 1-6 of 8" in line
         assert "Follow on" in line
+
+
+async def test_a_locked_range_stays_while_new_values_leave_it() -> None:
+    app = ChartStage(session_of(50))
+    async with app.run_test(size=WIDE) as pilot:
+        app.apply_update()
+        await pilot.pause()
+        chart = app.grid.board.current
+        assert app.grid.dispatch("lock_range")
+        await pilot.pause()
+        assert "y locked" in chart.text().splitlines()[0]
+        labels = [line.split("┤")[0] for line in chart.text().splitlines() if "┤" in line]
+        for step in range(51, 120):
+            app.session.history.append(step, metrics_at(step) | {"loss/total": 50.0})
+        app.apply_update()
+        await pilot.pause()
+        assert [line.split("┤")[0] for line in chart.text().splitlines() if "┤" in line] == labels
+        assert "▲" in chart.text()
+        app.grid.dispatch("lock_range")
+        await pilot.pause()
+        assert "y locked" not in chart.text() and "▲" not in chart.text()
+        app.grid.dispatch("lock_range")
+        app.grid.dispatch("log_scale")
+        assert chart.options.locked == ()
+
+
+async def test_a_heat_strip_keeps_its_colours_and_shares_need_no_lock() -> None:
+    app = ChartStage(session_of(50))
+    async with app.run_test(size=WIDE) as pilot:
+        app.apply_update()
+        await pilot.pause()
+        for name, locks in (("modules", 1), ("share", 0)):
+            app.grid.board.go_to(app.chart(name))
+            app.apply_update()
+            await pilot.pause()
+            app.grid.dispatch("lock_range")
+            assert len(app.chart(name).options.locked) == locks
+
+
+async def test_the_axis_turns_from_step_to_epoch_to_time_and_back(tmp_path: Path) -> None:
+    with closing(Session(record_run(tmp_path / "one", steps=120))) as session:
+        grid = ChartGrid()
+        async with Stage(grid, session).run_test(size=WIDE) as pilot:
+            seen: list[str] = []
+            grid.jump(60)
+            for _ in range(4):
+                await pilot.pause()
+                seen.append(grid.query_one("ChartStatus").render_line(0).text)
+                assert grid.dispatch("x_axis")
+            assert ["steps 1-120" in line for line in seen] == [True, False, False, True]
+            assert "epoch 0.02 to 2.40" in seen[1] and "step 60, epoch 1.20" in seen[1]
+            assert "time 0s to 1m" in seen[2] and "step 60, time 30s" in seen[2]
+            await pilot.pause()
+            assert grid.board.current.text().splitlines()[0].count(" epoch ") == 1
+
+
+async def test_an_axis_that_the_run_lacks_is_left_out() -> None:
+    app = ChartStage(session_of(50))
+    async with app.run_test(size=WIDE):
+        app.apply_update()
+        app.grid.dispatch("x_axis")
+        feed = app.grid.feed()
+        assert feed is not None and feed.axis is None
 
 
 async def test_nothing_new_draws_nothing() -> None:

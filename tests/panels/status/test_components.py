@@ -11,7 +11,6 @@ from cockpit.panels.status.components import ComponentsPanel, MetricSum
 from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.tasks.person.spec import REFINEMENTS
-from tests.decisions import send
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
@@ -75,9 +74,9 @@ async def test_a_switch_and_a_weight_that_were_asked_for_are_pending(told: Recor
     session = open_session()
     stage = Stage(ComponentsPanel(), session)
     async with stage.run_test(size=(130, 13)) as pilot:
-        send(session, c.DisableRefinement("boundary_aware_loss"))
-        send(session, c.EnableRefinement("subpixel_conv"))
-        send(session, c.SetLossWeight("active_contour", 0.2))
+        session.send(c.DisableRefinement("boundary_aware_loss"))
+        session.send(c.EnableRefinement("subpixel_conv"))
+        session.send(c.SetLossWeight("active_contour", 0.2))
         stage.look()
         await pilot.pause()
         assert "2 ● -> off … boundary_aware" in stage.shown

@@ -12,7 +12,6 @@ from cockpit.session.session import FULL_UPDATE, Session
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished
 from tests.console.scripted import FakeClock
-from tests.decisions import send
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
@@ -74,7 +73,7 @@ async def test_a_rate_that_was_asked_for_is_pending_until_its_event(told: Record
     session = open_session()
     stage = Stage(Header(), session)
     async with stage.run_test(size=(80, 4)) as pilot:
-        send(session, c.ScaleLr(0.5))
+        session.send(c.ScaleLr(0.5))
         stage.look()
         await pilot.pause()
         assert "lr 2.50e-06 -> 1.25e-06 …" in stage.shown
@@ -89,7 +88,7 @@ async def test_a_pause_that_was_asked_for_is_pending_too(told: RecordedRun, open
     session = open_session()
     stage = Stage(Header(), session)
     async with stage.run_test(size=(100, 4)) as pilot:
-        send(session, c.Pause())
+        session.send(c.Pause())
         stage.look()
         await pilot.pause()
         assert "-> paused …" in stage.shown

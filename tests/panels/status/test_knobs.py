@@ -11,7 +11,6 @@ from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from tests.decisions import send
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
@@ -49,7 +48,7 @@ async def test_each_knob_has_its_value_and_its_range(session: Session) -> None:
 async def test_a_value_on_its_way_is_shown_until_it_is_set(told: RecordedRun, session: Session) -> None:
     stage = Stage(KnobsPanel(), session)
     async with stage.run_test(size=(60, 12)) as pilot:
-        assert send(session, c.SetKnob("tau", 1.5)).status is Status.APPLIED
+        assert session.send(c.SetKnob("tau", 1.5)).status is Status.APPLIED
         stage.look()
         await pilot.pause()
         assert "tau 0.7 -> 1.5" in stage.shown

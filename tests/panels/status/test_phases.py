@@ -12,7 +12,6 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.state import GateCheck
 from engine.tasks.person.spec import LAST_PHASE, PHASES, refinements_of
-from tests.decisions import send
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
@@ -66,8 +65,8 @@ async def test_a_promotion_that_was_asked_for_is_pending(told: RecordedRun, open
     session = open_session()
     stage = Stage(PhasesPanel(), session)
     async with stage.run_test(size=(80, 24)) as pilot:
-        send(session, c.PromotePhase(force=True))
-        send(session, c.SetAutopilot(True))
+        session.send(c.PromotePhase(force=True))
+        session.send(c.SetAutopilot(True))
         stage.look()
         await pilot.pause()
         assert "3 + contour detection <- …" in stage.shown

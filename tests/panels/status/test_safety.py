@@ -11,7 +11,6 @@ from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from tests.console.scripted import FakeClock
-from tests.decisions import send
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
@@ -89,7 +88,7 @@ async def test_the_guardian_is_switched_by_a_click_and_pending_until_it_is(
         await pilot.click(offset=stage.find("[G]"))
         await pilot.pause()
         assert stage.asked == [("guardian", "")]
-        send(session, c.SetGuardian(False))
+        session.send(c.SetGuardian(False))
         stage.look()
         await pilot.pause()
         assert "on, auto-recovery -> off …" in stage.shown

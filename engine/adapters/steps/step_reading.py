@@ -5,26 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import Update
 
+NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
+"""No numbers."""
+
 
 @dataclass(slots=True)
 class StepReading:
-    """The numbers of one step, on the host or still on the device. `samples` is 0 if unknown."""
+    """The numbers of one step, on the host or still on the device.
+
+    `samples` is 0 if unknown. `time` is that of the end of the step, in seconds since 1970.
+    """
 
     update: Update
     losses: Mapping[str, float | Tensor]
     seconds: float
     wait: float = 0.0
     samples: int = 0
-    logged: Mapping[str, float | Tensor] = field(default_factory=dict[str, float | Tensor])
-    weight_norms: Mapping[str, float] = field(default_factory=dict[str, float])
-    terms: Mapping[str, float] = field(default_factory=dict[str, float])
+    logged: Mapping[str, float | Tensor] = field(default_factory=lambda: NOTHING)
+    weight_norms: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    terms: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     number: int = 0
     progress: float = 0.0
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class Verdict:
 
 def values_of(reading: StepReading) -> dict[str, float]:
     """Return the losses and logged numbers of a step on the host."""
-    raw = {name: _number(value) for name, value in reading.losses.items()}
+    raw = {name: number_of(value) for name, value in reading.losses.items()}
     weights = reading.terms
     total = raw.pop("", None)
     if total is None:
@@ -47,11 +56,12 @@ def values_of(reading: StepReading) -> dict[str, float]:
         "loss/total": total,
         **{f"loss/{name}": value * weights.get(name, 1.0) for name, value in raw.items()},
         **{f"loss_raw/{name}": value for name, value in raw.items()},
-        **{f"log/{name}": _number(value) for name, value in reading.logged.items()},
+        **{f"log/{name}": number_of(value) for name, value in reading.logged.items()},
     }
 
 
-def _number(value: float | Tensor) -> float:
+def number_of(value: float | Tensor) -> float:
+    """Return a number, read from its device if it is a tensor."""
     return float(value.detach()) if isinstance(value, Tensor) else float(value)
 
 

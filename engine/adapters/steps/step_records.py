@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
 from engine.adapters.hooks.gradient_reader import listed, part_norms
 from engine.adapters.run.attached_state import Attachable
-from engine.adapters.run.step_reading import StepReading, Verdict, values_of, verdict_of
+from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of
+from engine.adapters.steps.step_table import in_tables, is_plain, table_of
+from engine.journal.transaction import StepPoints
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
@@ -32,7 +36,68 @@ class StepRecords:
         self._count = 0
         self._rate = recorder.state.samples_per_second
 
-    def record(self, reading: StepReading, *, is_newest: bool = True) -> None:
+    def record(self, readings: Sequence[StepReading], *, is_newest: bool = True) -> None:
+        """Record steps, with what monitors and guardian find in each. `is_newest` is whether no later step waits."""
+        done = 0
+        with np.errstate(all="ignore"):
+            for together in in_tables(readings):
+                done += len(together)
+                is_last = is_newest and done == len(readings)
+                if is_plain(together[0]):
+                    self._record_table(together, is_newest=is_last)
+                else:
+                    self._record_one(together[0], is_newest=is_last)
+
+    def _record_table(self, readings: Sequence[StepReading], *, is_newest: bool) -> None:
+        """Record steps that counted. The state is measured at those at which something was found, and at the newest."""
+        recorder, memory = self._recorder, self._memory
+        table = table_of(readings, knows_data=recorder.state.spec.knows_data)
+        found = memory.watch.observe_block(table.block(recorder.state))
+        losses = table.column("loss/total")
+        last = len(readings) - 1
+        done = 0
+        for row in sorted({*found, last}):
+            recorder.record_steps(table.points(done, row + 1))
+            self._count_steps(readings[done : row + 1], losses[done : row + 1])
+            done = row + 1
+            reading, events = readings[row], found.get(row, ())
+            if events or (is_newest and row == last):
+                self._update(reading, losses[row], reading.update.grad_norm)
+            for event in events:
+                recorder.record_event(event)
+            spiked = any(isinstance(event, SpikeDetected) for event in events)
+            self._consider(StepObservation(number=reading.number, finite=True, spiked=spiked))
+
+    def record_again(self, reading: StepReading) -> None:
+        """Record the row of a step that counted once more, in place of the first one: it has further numbers."""
+        if is_plain(reading):
+            table = table_of([reading], knows_data=self._recorder.state.spec.knows_data)
+            self._recorder.record_steps(table.points(0, 1))
+
+    def _count_steps(self, readings: Sequence[StepReading], losses: Sequence[float]) -> None:
+        for reading, loss in zip(readings, losses, strict=True):
+            self._note_rate(reading)
+            self._sum += loss
+        self._count += len(readings)
+        self._memory.clean_steps += len(readings)
+        self._memory.skipped_in_a_row = 0
+
+    def _note_rate(self, reading: StepReading) -> None:
+        rate = reading.samples / reading.seconds
+        self._rate = 0.9 * (self._rate or rate) + 0.1 * rate
+
+    def _update(self, reading: StepReading, loss: float, grad_norm: float) -> None:
+        self._recorder.update(
+            step=reading.number,
+            epoch=self._live.epoch,
+            lr=reading.update.lr,
+            loss=loss,
+            grad_norm=grad_norm,
+            samples_per_second=self._rate,
+            clip_rate=self._memory.watch.clip_rate,
+        )
+
+    def _record_one(self, reading: StepReading, *, is_newest: bool) -> None:
         """Record a step, run the monitors and the guardian on it.
 
         The measured state is that of the newest step; the steps before it change it only if something happened.
@@ -54,20 +119,12 @@ class StepRecords:
         recorder, watch = self._recorder, self._memory.watch
         if not recorder.state.spec.knows_data:
             del metrics["data_wait"]
-        recorder.record_step(reading.number, reading.progress, tuple(metrics), tuple(metrics.values()))
+        row = np.array([[*metrics.values()]], np.float32)
+        recorder.record_steps(StepPoints([reading.number], [reading.progress], [reading.time], tuple(metrics), row))
         observed = watch.observe(reading.number, metrics, recorder.state, seconds=reading.seconds)
-        rate = reading.samples / reading.seconds
-        self._rate = 0.9 * (self._rate or rate) + 0.1 * rate
+        self._note_rate(reading)
         if is_newest or observed or not verdict.is_finite:
-            recorder.update(
-                step=reading.number,
-                epoch=self._live.epoch,
-                lr=reading.update.lr,
-                loss=values["loss/total"],
-                grad_norm=verdict.grad_norm,
-                samples_per_second=self._rate,
-                clip_rate=watch.clip_rate,
-            )
+            self._update(reading, values["loss/total"], verdict.grad_norm)
         for event in observed:
             recorder.record_event(event)
         self._judge(reading, values, verdict, observed)
@@ -100,6 +157,9 @@ class StepRecords:
             reason=reason,
             spiked=any(isinstance(event, SpikeDetected) for event in observed),
         )
+        self._consider(observation)
+
+    def _consider(self, observation: StepObservation) -> None:
         try:
             self._supervisor.on_step(observation)
         except TrainingDivergedError as error:

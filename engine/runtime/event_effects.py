@@ -1,31 +1,35 @@
-"""Apply steering events, and repeat recorded ones after a crash or in a reproduction."""
+"""Apply the effects of steering events, and repeat recorded ones after a crash or in a reproduction."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN
 from engine.protocol.events import Event
 from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.supervision.gate import GateWindow, gate_checks
 from engine.training.checkpoint.file import checkpoint_name
 
 
-def apply_event(checkpointer: Checkpointer, event: Event, record: Callable[[Event], None]) -> None:
-    """Apply a steering event with a lasting effect; `record` records it.
-
-    A promotion starts a probation, with a checkpoint to return to.
-    """
-    recorder, train_state = checkpointer.recorder, checkpointer.train_state
-    before, settings = recorder.state, checkpointer.config.guard.recovery
+def carry_out(checkpointer: Checkpointer, event: Event) -> None:
+    """Apply a steering event to tensors and data before it is recorded; a promotion first writes a checkpoint."""
     if isinstance(event, e.PhasePromoted):
         checkpointer.checkpoint("promotion")
-    train_state.carry_out(event, before)
-    record(event)
+    checkpointer.train_state.carry_out(event, checkpointer.recorder.state)
+
+
+def follow_up(checkpointer: Checkpointer, event: Event, before: RunState) -> None:
+    """Update what follows from a steering event that is recorded now; `before` is the state without it.
+
+    A promotion starts a probation, with the checkpoint to return to.
+    """
+    recorder, train_state = checkpointer.recorder, checkpointer.train_state
+    settings = checkpointer.config.guard.recovery
     recorder.update(total_steps=train_state.total_steps(recorder.state))
     if recorder.state.phase != before.phase:  # checks of the previous phase must not open the gate of this one
         gate = checkpointer.config.gate
@@ -73,7 +77,9 @@ class ReplayQueue:
             case event:
                 state = self._recorder.state
                 if evolve(state, event, state.step) != state:
-                    apply_event(self._checkpointer, event, lambda done: self._note(past, done))
+                    carry_out(self._checkpointer, event)
+                    self._note(past, event)
+                    follow_up(self._checkpointer, event, state)
 
     def _note(self, past: RecordedAction, event: Event) -> None:
         self._recorder.record_event(event, actor=past.actor, reason=past.reason)

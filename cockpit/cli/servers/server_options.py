@@ -1,0 +1,43 @@
+"""The options of the subcommands that serve."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from cockpit.cli.parser import Parser
+from engine.protocol.command_syntax import program_name
+
+_MCP_EXAMPLES: Final = """
+an MCP client starts it by itself; in its configuration:
+  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
+"""
+
+_SERVE_EXAMPLES: Final = """
+the printed address has a token that works once; nothing else can open the page:
+  main.py serve latest
+  main.py serve my-run --steer --port 9000
+from another machine:
+  ssh -L 8123:127.0.0.1:8123 USER@HOST             then open the address there
+"""
+
+
+def add_mcp_options(parser: Parser) -> None:
+    """Add the options of `mcp`."""
+    parser.epilog = _MCP_EXAMPLES
+    parser.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+
+
+def add_serve_options(parser: Parser) -> None:
+    """Add the options of `serve`."""
+    parser.epilog = _SERVE_EXAMPLES.replace("main.py", program_name())
+    parser.add_argument("--steer", action="store_true", help="let the browser send commands (it only watches)")
+    parser.add_argument("--port", type=_port, default=8123, metavar="N", help="the port (8123); 0 for any that is free")
+    parser.add_argument("--host", default="127.0.0.1", metavar="NAME", help="127.0.0.1, localhost or ::1 (127.0.0.1)")
+    parser.add_argument("--json", action="store_true", help="print the address as a JSON object")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no port: give a number from 0 to 65535")
+    return int(text)

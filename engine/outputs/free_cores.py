@@ -1,0 +1,60 @@
+"""Choose the number of threads for `training.threads: auto`, from the load of the machine at the start of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from engine.outputs.system_load import OthersMeter, usable_cores
+
+_SECONDS: Final = 0.5
+"""Seconds in which the load is measured."""
+_TOLERATED: Final = 0.25
+"""Processors that others may use without one being left to them."""
+_QUOTA: Final = "/sys/fs/cgroup/cpu.max"
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """A chosen number of threads, and the reason in words."""
+
+    count: int
+    why: str
+
+
+def choose_threads(seconds: float = _SECONDS) -> Threads:
+    """Measure the load for so many seconds and return the number of threads that leaves others what they use."""
+    try:
+        meter = OthersMeter(psutil.Process())
+        meter.read()
+        time.sleep(seconds)
+        others = meter.read() or 0.0
+    except (psutil.Error, OSError):  # a system that hides /proc from its processes
+        others = 0.0
+    return threads_for(available_cores(os.environ), others)
+
+
+def threads_for(cores: int, others: float) -> Threads:
+    """Return the number of threads on `cores` processors of which others use `others`; at least 1."""
+    count = max(1, cores - math.ceil(max(others - _TOLERATED, 0.0)))
+    plural = "" if cores == 1 else "s"
+    return Threads(count, f"other processes use {others:.1f} of {cores} processor{plural}")
+
+
+def available_cores(environment: Mapping[str, str], quota: str = _QUOTA) -> int:
+    """Return the processors that torch would use: real ones, within the affinity, the container and OpenMP's limit."""
+    limits = [usable_cores(), psutil.cpu_count(logical=False) or usable_cores()]
+    with suppress(OSError, ValueError):
+        with open(quota, encoding="ascii") as file:
+            most, period = file.read().split()
+        limits.append(max(1, math.ceil(int(most) / int(period))))
+    if (asked := environment.get("OMP_NUM_THREADS", "")).isdecimal():
+        limits.append(max(1, int(asked)))
+    return min(limits)

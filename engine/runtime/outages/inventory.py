@@ -1,0 +1,45 @@
+"""The checkpoints that should exist: the basis of the report of deleted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine.training.checkpoint.file import Written
+
+
+class Inventory:
+    """Names of the checkpoints that existed last, and of those lost since the last check.
+
+    The newest `keep_last` are never pruned.
+    """
+
+    def __init__(self, keep_last: int) -> None:
+        self._keep_last = keep_last
+        self._known: set[str] = set()
+        self._lost: set[str] = set()
+
+    def note(self, written: Written) -> None:
+        """Compare with the checkpoints that existed after `written`.
+
+        If its directory had to be created, all earlier ones are lost, also those that were pruned otherwise.
+        """
+        self._lost |= self._known if written.made_directory else self._missing_in(written.left)
+        self._known = set(written.left)
+
+    def check(self, left: Sequence[str], *, also: Iterable[str] = ()) -> list[str]:
+        """Return the names of deleted checkpoints, oldest first, and begin again with those that are `left`.
+
+        `also` are further names that should exist.
+        """
+        self._known |= set(also)
+        lost = self._lost | self._missing_in(left)
+        self._known, self._lost = set(left), set()
+        return sorted(lost.difference(left))
+
+    def _missing_in(self, left: Sequence[str]) -> set[str]:
+        return set(lost_checkpoints(sorted(self._known), left, self._keep_last))
+
+
+def lost_checkpoints(known: Sequence[str], left: Sequence[str], keep_last: int) -> tuple[str, ...]:
+    """Return the known checkpoints that were deleted, not pruned: fewer than `keep_last` newer ones exist."""
+    return tuple(name for name in known if name not in left and sum(newer > name for newer in left) < keep_last)

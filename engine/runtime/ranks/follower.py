@@ -1,0 +1,235 @@
+"""The other ranks: they repeat rank 0's events, and train and validate their part. They own no file of the run."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.config.load import read_resolved
+from engine.config.tree import RunConfig
+from engine.errors import UserError
+from engine.forensics.capture import Evidence, evidence_of
+from engine.host.interrupt import Interrupt, StoppedEarlyError
+from engine.host.launch import Launch
+from engine.protocol.events import AlertRaised, SampleRejected
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState, with_measured
+from engine.protocol.wire import event_from_text, state_from_text
+from engine.runtime.ranks import leader as orders
+from engine.runtime.ranks.exchange import NEWS, signalled
+from engine.runtime.ranks.group import Message, RankGroup, RankLostError
+from engine.runtime.ranks.notes import SIGNAL_KEY, News, evidence_key, pack_evidence
+from engine.runtime.ranks.rank_state import RankState, seed_step, unpack
+from engine.runtime.ranks.successor import save_for_rank_0
+from engine.runtime.ranks.validation import validate_together
+from engine.runtime.start.bootstrap import initial_state
+from engine.runtime.start.open_run import open_data
+from engine.runtime.validator import validation_plan
+from engine.task import DataGoneError, load_task
+from engine.training.device import thread_count
+from engine.training.step import PendingReport
+from engine.training.step_plan import plan_for
+
+
+class Follower:
+    """One rank other than 0, after all ranks are connected."""
+
+    def __init__(self, group: RankGroup, config: RunConfig, train_state: RankState, interrupt: Interrupt) -> None:
+        self._group, self._config, self._train_state, self._interrupt = group, config, train_state, interrupt
+        self.state: RunState
+        self._directory = Path()
+        self._news = News(group)
+        self._exchange = train_state.exchange_with(self._status)
+        self._newest: tuple[PendingReport, Evidence] | None = None
+        self._has_told = self._is_in_step = False
+
+    def begin(self) -> None:
+        """Take over the state of the run and all tensors from rank 0."""
+        message, blob = self._group.receive()
+        self.state = state_from_text(message["state"], self._train_state.task.spec)
+        self._directory = Path(message["directory"])
+        self._train_state.restore(unpack(blob), self.state)
+
+    def train(self) -> None:
+        """Train until rank 0 ends the run."""
+        while self._obey():
+            while not self._step():
+                pass
+
+    def save(self) -> str:
+        """Write a checkpoint in place of rank 0, of the state before a step that is not complete.
+
+        Return its name; an empty string if this is not rank 1, or the run's directory cannot be had.
+        """
+        if self._group.rank != 1:
+            return ""
+        if self._is_in_step:
+            self._train_state.undo_step()
+        return save_for_rank_0(self._directory, self._config, self.state, self._train_state)
+
+    # --- orders -------------------------------------------------------------------------
+
+    def _obey(self) -> bool:
+        """Carry out orders until the next step begins; return False at the end of the run."""
+        self._give_evidence()
+        while True:
+            message, blob = self._group.receive()
+            self._pass_signal_on(message["do"])
+            for kind, text, actor, step in message["events"]:
+                self._apply(kind, text, actor, step)
+            match message["do"]:
+                case orders.GO:
+                    return True
+                case orders.END:
+                    return False
+                case orders.RESTORE:
+                    self._newest = None
+                    self._train_state.restore(unpack(blob), self.state)
+                    self.state = with_measured(self.state, step=int(message["step"]))
+                case orders.VALIDATE:
+                    with suppress(DataGoneError):  # rank 0 has the same error, and decides
+                        validate_together(self._train_state, validation_plan(self.state, self._config))
+                case _:
+                    pass
+
+    def _pass_signal_on(self, order: str) -> None:
+        """Leave a note about a signal in a pause, in which no step tells rank 0 of it."""
+        if order == orders.STILL and self._interrupt.signal and not self._has_told:
+            self._has_told = True
+            self._group.tell(SIGNAL_KEY, str(self._interrupt.signal).encode())
+
+    def _apply(self, kind: str, text: str, actor: str, step: int) -> None:
+        """Repeat an event of rank 0: its effect on tensors, and the next state."""
+        event = event_from_text(kind, text)
+        self._train_state.carry_out(event, self.state)
+        self.state = evolve(self.state, event, step, actor=actor)
+
+    # --- step ---------------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Train one step together with the other ranks. Return whether orders follow."""
+        self._give_evidence()
+        state, train_state = self.state, self._train_state
+        self._group.pulse.step = state.step
+        self._is_in_step = True
+        drawn = self._drawn()
+        ends_epoch = drawn is not None and drawn.ends_epoch
+        if drawn is not None and not drawn.batches:
+            self._is_in_step = False
+            return ends_epoch
+        plan = plan_for(train_state.progress, state, self._config)
+        seed_step(self._config.training.seed, state.step, self._group.rank)
+        if drawn is None:
+            self._exchange.is_void = True
+            train_state.train_step.run([], plan)
+        else:
+            evidence = evidence_of(train_state.train_step, drawn.batches, plan)
+            self._newest = train_state.train_step.run(drawn.batches, plan), evidence
+        told, self._is_in_step = self._exchange.told, False
+        if told.is_void:
+            self._newest = None
+            train_state.undo_step()
+            return True
+        self.state = with_measured(state, step=state.step + 1, epoch=train_state.epoch, lr=plan.lr)
+        return told.is_word or ends_epoch
+
+    def _drawn(self) -> Any:
+        """Return the batches of the next step; `None` if they cannot be had."""
+        state = self.state
+        try:
+            drawn = self._train_state.draw(
+                state.accumulation, excluded=state.excluded_samples, give_up=self._report_stuck_readers
+            )
+        except DataGoneError as error:
+            self._news.add_gone(str(error))
+            return None
+        for rejection in drawn.rejections if drawn is not None else ():
+            self._news.add(SampleRejected(rejection.file, rejection.error))
+        return drawn
+
+    def _report_stuck_readers(self) -> bool:
+        for complaint in self._train_state.stream.take_complaints():
+            message = f"rank {self._group.rank}: {complaint}: it is replaced"
+            self._news.add(AlertRaised("data worker", message, "check the disk of the data"))
+        return False
+
+    def _status(self) -> int:
+        return signalled(self._interrupt.signal) | (NEWS if self._news.send() else 0)
+
+    def _give_evidence(self) -> None:
+        """Leave the evidence of the newest step for rank 0 if this rank is the first that was not finite."""
+        if self._newest is None:
+            return
+        (pending, evidence), self._newest = self._newest, None
+        report = pending.resolve()
+        if report.bad_ranks and min(report.bad_ranks) == self._group.rank:
+            self._group.tell(evidence_key(report.index, self._group.rank), pack_evidence(evidence))
+
+
+def follow(launch: Launch, interrupt: Interrupt) -> int:
+    """Train as a rank other than 0, and return the exit code: 0, or 1 if the run failed.
+
+    Raises UserError if this rank cannot begin.
+    """
+    group = RankGroup(launch)
+    try:
+        return _follow(group, launch, interrupt)
+    except StoppedEarlyError:
+        return interrupt.exit_code()
+    except RankLostError as error:
+        if group.pulse.reason_of(0) is None:  # rank 0 says by itself why a run has ended
+            raise UserError(str(error)) from error
+        return 1
+    except Exception as error:  # every error of this rank ends the run, which rank 0 records
+        sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if not isinstance(error, UserError):
+            logging.getLogger(__name__).error("rank %d failed\n%s", launch.rank, traceback.format_exc())
+        group.pulse.leave(sentence)
+        raise
+    finally:
+        group.close()
+
+
+def _follow(group: RankGroup, launch: Launch, interrupt: Interrupt) -> int:
+    hello = group.await_greeting(interrupt)
+    config = _config_of(hello)
+    interrupt.react_as(config.preemption.reactions())
+    device = orders.device_of(hello["device"], launch)
+    group.connect(device, config.distributed.timeout_seconds)
+    with thread_count(config.training.threads):
+        _train(group, config, device, interrupt)
+    return 0
+
+
+def _train(group: RankGroup, config: RunConfig, device: torch.device, interrupt: Interrupt) -> None:
+    """Open the data, build the network, and train until rank 0 ends the run."""
+    task = load_task(config.task)
+    torch.manual_seed(config.training.seed)
+    splits = open_data(task, config, lambda _: None)
+    model = task.build_model(config).to(device)
+    state = RankState(group, task, config, model, splits, initial_state("", config))
+    try:
+        follower = Follower(group, config, state, interrupt)
+        follower.begin()
+        try:
+            follower.train()
+        except RankLostError as error:
+            name = follower.save() if str(error).startswith("rank 0 ") else ""
+            raise RankLostError(f"{error}{f'; its state is saved as {name}' if name else ''}") from error
+    finally:
+        state.close()
+
+
+def _config_of(hello: Message | Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of rank 0."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(hello["config"], encoding="utf-8")
+        return read_resolved(path)

@@ -1,0 +1,187 @@
+"""The training loop of rank 0: at an open boundary it decides as on one rank; the step is that of all ranks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from engine.config.tree import RunConfig
+from engine.forensics.capture import Evidence, from_payload, random_state, set_random_state
+from engine.host.interrupt import Interrupt
+from engine.protocol.events import SampleRejected
+from engine.protocol.wire import event_from_text
+from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.command_processor import CommandProcessor
+from engine.runtime.loop import Loop
+from engine.runtime.outages.data_supply import Supply
+from engine.runtime.ranks.exchange import WORD
+from engine.runtime.ranks.group import RankLostError
+from engine.runtime.ranks.leader import LeaderState
+from engine.runtime.ranks.notes import GONE, evidence_key, news_key, unpack_evidence
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.step_monitor import Launched, StepMonitor
+from engine.supervision.alerts.stragglers import StragglerMonitor
+from engine.task import DataGoneError
+from engine.training.step_plan import plan_for
+from engine.training.train_state import DrawnBatch
+
+
+class _SharedSupply(Supply):
+    """Waits for data like `Supply`. They are there again only once all ranks have them."""
+
+    def has_come(self) -> None:
+        """Wait for the other ranks' part."""
+
+    def has_come_to_all(self) -> None:
+        """Note that data arrive again."""
+        super().has_come()
+
+
+class LeaderLoop(Loop):
+    """Trains like `Loop`, together with the other ranks."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        train_state: LeaderState,
+        recorder: RunRecorder,
+        checkpointer: Checkpointer,
+        commands: CommandProcessor,
+        step_monitor: StepMonitor,
+    ):
+        super().__init__(config, train_state, recorder, checkpointer, commands, step_monitor)
+        leader = train_state.leader
+        self._leader, self._state = leader, train_state
+        self._shared_supply = _SharedSupply(config.data, recorder, checkpointer, commands)
+        self._supply = self._shared_supply
+        self._exchange = train_state.exchange_with(self._status)
+        self._interrupt: Interrupt = commands.interrupt
+        self._random = random_state(train_state.device)
+        self._news = dict.fromkeys(range(leader.group.world), 0)
+        self._rejected: set[SampleRejected] = set()
+        self._stragglers = StragglerMonitor(leader.group.world, config.distributed.slow_factor)
+        leader.begin(recorder, train_state)
+
+    def train(self) -> str:
+        """Train to the end, like `Loop.train`, and let the other ranks end."""
+        reason = super().train()
+        self._open_boundary()
+        self._leader.end()
+        return reason
+
+    def _status(self) -> int:
+        """Return whether the other ranks have to wait after this step: for commands, a pause, or the end."""
+        training, state = self._config.training, self._recorder.state
+        is_last = bool(training.max_steps) and state.step + 1 >= training.max_steps
+        return WORD if is_last or state.steps_until_pause == 1 or self._commands.is_waiting() else 0
+
+    # --- boundaries ---------------------------------------------------------------------
+
+    def _open_boundary(self) -> None:
+        """Let the other ranks wait for orders. If they have begun the next step, it is undone."""
+        if not self._leader.is_open:
+            self._state.refuse_draw(self._recorder.state.excluded_samples)
+            self._void()
+
+    def _void(self) -> None:
+        self._exchange.begin()
+        self._exchange.is_void = True
+        before = random_state(self._state.device)
+        plan = plan_for(self._state.progress, self._recorder.state, self._config)
+        self._state.train_step.run([], plan)
+        set_random_state(before, self._state.device)
+        self._leader.is_open = True
+        self._hear()
+
+    def _stand_still(self) -> None:
+        self._open_boundary()
+        super()._stand_still()
+        if number := self._leader.keep_waiting():
+            self._interrupt.ask(number)
+
+    # --- step ---------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        self._leader.group.pulse.step = self._recorder.state.step
+        self._random = random_state(self._state.device)
+        self._leader.close()
+        super()._advance()
+        if self._checkpointer.memory.validation_due:
+            self._leader.is_open = True  # the other ranks wait after the last step of an epoch
+
+    def _draw(self) -> DrawnBatch | None:
+        drawn = super()._draw()
+        if drawn is None:
+            self._void()
+        return drawn
+
+    def _launch(self, drawn: DrawnBatch) -> Launched | None:
+        """Execute a step of all ranks; return `None` if one of them had no part in it.
+
+        If a rank is lost, the step is undone, so that a checkpoint of the state before it can be written.
+        """
+        try:
+            launched = super()._launch(drawn)
+        except RankLostError:
+            self._undo()
+            raise
+        told = self._exchange.told
+        self._leader.is_open = told.is_word
+        if told.is_void:
+            self._undo()
+            self._hear()
+            return None
+        self._hear()
+        self._shared_supply.has_come_to_all()
+        return None if launched is None else self._with_ranks(launched)
+
+    def _undo(self) -> None:
+        self._state.undo_step()
+        set_random_state(self._random, self._state.device)
+
+    def _with_ranks(self, launched: Launched) -> Launched:
+        """Return a step with what all ranks measured."""
+        step, told = self._recorder.state.step, self._exchange.told
+        for alert in self._stragglers.observe(step + 1, told.seconds, told.waits):
+            self._recorder.record_event(alert)
+        seconds = {f"ranks/{rank}/step_seconds": value for rank, value in enumerate(told.seconds)}
+        waits = {f"ranks/{rank}/data_wait": value for rank, value in enumerate(told.waits)}
+        return replace(launched, by_rank={**seconds, **waits}, evidence_of=partial(self._fetch, step))
+
+    def _fetch(self, step: int, rank: int) -> Evidence | None:
+        """Return the evidence of another rank about a step; `None` if it has given none."""
+        packed = self._leader.group.told(evidence_key(step, rank))
+        if not packed:
+            return None
+        payload: Mapping[str, Any] = unpack_evidence(packed)
+        return from_payload(payload, self._state.device, self._recorder.state.spec.clamped_terms())
+
+    # --- news of the other ranks ----------------------------------------------------------
+
+    def _hear(self) -> None:
+        """Record what the other ranks have to say. Data that one of them cannot reach are waited for."""
+        told = self._exchange.told
+        if told.signal:
+            self._interrupt.ask(told.signal)
+        gone = ""
+        for rank in told.news:
+            note = self._leader.group.told(news_key(rank, self._news[rank]))
+            self._news[rank] += 1
+            for kind, text in json.loads(note or b"[]"):
+                if kind == GONE:
+                    gone = gone or f"rank {rank}: {text}"
+                else:
+                    self._record(kind, text)
+        if gone:
+            self._supply.wait(DataGoneError(gone))
+
+    def _record(self, kind: str, text: str) -> None:
+        event = event_from_text(kind, text)
+        if isinstance(event, SampleRejected):
+            if event in self._rejected:
+                return
+            self._rejected.add(event)
+        self._recorder.record_event(event)

@@ -1,0 +1,120 @@
+"""Signs of life of every rank in the store that all share, and the sentence that names the rank to blame."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from threading import Event, Thread
+from typing import Final, Protocol
+
+BEAT_SECONDS: Final = 1.0
+"""Seconds between two signs of life."""
+WAITING: Final = "waiting for the other ranks"
+"""What a rank does that is not to blame for a standstill."""
+
+
+class Store(Protocol):
+    """The keys and values that all ranks share, as torch's stores have them."""
+
+    def set(self, key: str, value: str, /) -> None: ...
+
+    def get(self, key: str, /) -> bytes: ...
+
+    def check(self, keys: list[str], /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One sign of life: its number, the steps done, what the rank is doing, and its process."""
+
+    number: int = 0
+    step: int = 0
+    doing: str = "starting"
+    process: str = ""
+
+
+class Pulse:
+    """The signs of life of one rank, by a thread after `start`. `step` and `doing` are what they say."""
+
+    def __init__(self, store: Store, rank: int, world: int, process: str) -> None:
+        self._store, self._rank, self._world, self._process = store, rank, world, process
+        self._number = 0
+        self._ended = Event()
+        self.step, self.doing = 0, "starting"
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.beat()
+        Thread(target=self._work, name="pulse", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        self._number += 1
+        beat = Beat(self._number, self.step, self.doing, self._process)
+        self._store.set(f"pulse/{self._rank}", json.dumps(asdict(beat)))
+
+    def leave(self, sentence: str = "") -> None:
+        """Tell the other ranks that this one ends, and why; an empty string if it has lost the others."""
+        with suppress(Exception):  # the store is gone with its process, and the other ranks with it
+            self.beat()
+            self._store.set(f"left/{self._rank}", sentence)
+
+    def reason_of(self, rank: int) -> str | None:
+        """Return why `rank` has ended, as far as it said so; `None` if it did not."""
+        return self._text(f"left/{rank}")
+
+    def blame(self, waited: float, pause: Callable[[float], object] = time.sleep) -> str:
+        """Return a sentence that names the rank at which the others wait, `waited` seconds until now.
+
+        Takes two signs of life: a rank that gives none in this time is gone.
+        """
+        before = self.beats()
+        pause(2.2 * BEAT_SECONDS)
+        beats = self.beats()
+        others = [rank for rank in range(self._world) if rank != self._rank]
+        said = {rank: reason for rank in others if (reason := self.reason_of(rank)) is not None}
+        for rank, reason in said.items():
+            if reason:
+                return f"rank {rank} ended after step {beats[rank].step}: {reason}"
+        quiet = [rank for rank in others if rank not in said]
+        for rank in quiet:
+            if beats[rank].number == before[rank].number:
+                return f"rank {rank}{_of(beats[rank])} is gone: {self._last(beats[rank])}"
+        for rank in quiet:
+            if beats[rank].doing != WAITING:
+                return f"rank {rank}{_of(beats[rank])} has not answered for {waited:.0f} s: {self._last(beats[rank])}"
+        return f"the {self._world} ranks have lost each other after step {self.step}"
+
+    def _last(self, beat: Beat) -> str:
+        """Return the last known step and activity. All ranks have done the steps of this one: none goes ahead."""
+        return f"its last step was {max(beat.step, self.step)}, then it was {beat.doing}"
+
+    def beats(self) -> Mapping[int, Beat]:
+        """Return the newest sign of life of each rank."""
+        return {rank: self._beat_of(rank) for rank in range(self._world)}
+
+    def _beat_of(self, rank: int) -> Beat:
+        text = self._text(f"pulse/{rank}")
+        return Beat(**json.loads(text)) if text else Beat()
+
+    def _text(self, key: str) -> str | None:
+        try:
+            return self._store.get(key).decode() if self._store.check([key]) else None
+        except Exception:  # torch raises its own errors if the store is gone
+            return None
+
+    def _work(self) -> None:
+        with suppress(Exception):  # the store is gone: the main thread notices by itself
+            while not self._ended.wait(BEAT_SECONDS):
+                self.beat()
+
+
+def _of(beat: Beat) -> str:
+    return f" ({beat.process})" if beat.process else ""

@@ -1,0 +1,68 @@
+"""Steps that are recorded together have the rows, events and state that they have one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cockpit import Cockpit
+from engine.adapters.run import attached_run
+from engine.adapters.steps import step_records, step_table
+from engine.adapters.steps.step_reading import StepReading
+from engine.protocol import events as e
+from tests.adapters.own_loop import Training, entries, rows, state_of
+
+TIMED = ("samples_per_second", "data_wait", "weight_norm/0", "weight_norm/3")
+"""Metrics that depend on the clock: norms of the weights are read when it costs little."""
+
+
+def trained(runs: Path) -> tuple[dict[int, dict[str, float]], list[str], tuple[object, ...]]:
+    """Return the rows, events and state of a run with a NaN, logged numbers, two terms and a validation."""
+    training = Training(poison=(40,), shuffle=False)
+
+    def each(cockpit: Cockpit, step: int) -> None:
+        if step > 6:
+            cockpit.log(shown=float(step))
+        if step == 10:
+            cockpit.validated(accuracy=0.5)
+
+    with training.cockpit(runs, guardian=False) as cockpit:
+        training.run(cockpit, 2, each)
+    found = rows(runs / "one")
+    for row in found.values():
+        for name in TIMED:
+            assert row.pop(name) >= 0
+    told = (e.StepSkipped, e.EpochCompleted, e.ValidationCompleted)  # the others come from threads
+    happened = [f"{entry.step} {type(entry.event)}" for entry in entries(runs / "one") if isinstance(entry.event, told)]
+    state = state_of(runs / "one")
+    return found, happened, (state.step, state.loss, state.grad_norm, state.lr, state.skipped_steps)
+
+
+def test_steps_recorded_together_are_the_same(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attached_run, "_RECORD_SECONDS", 600.0)  # the end of the run records what is left
+    sizes: list[int] = []
+    table_of = step_table.table_of
+
+    def counted(readings: list[StepReading], *, knows_data: bool) -> step_table.StepTable:
+        sizes.append(len(readings))
+        return table_of(readings, knows_data=knows_data)
+
+    monkeypatch.setattr(step_records, "table_of", counted)
+    together = trained(runs)
+    assert max(sizes) > 3, "steps were recorded together"
+
+    def never(reading: StepReading) -> bool:
+        """Let every reading be recorded alone."""
+        return False
+
+    for module in (step_table, step_records):
+        monkeypatch.setattr(module, "is_plain", never)
+    sizes.clear()
+    single = trained(tmp_path / "single")
+    assert not sizes
+    assert together[1:] == single[1:]
+    assert together[0].keys() == single[0].keys()
+    for number, row in single[0].items():
+        assert together[0][number] == pytest.approx(row, rel=1e-6, nan_ok=True), number
+        assert list(together[0][number]) == list(row)

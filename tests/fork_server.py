@@ -1,0 +1,143 @@
+"""A program: import what the cockpit and the engine import, then fork a process for each request.
+
+Argument: the descriptor of a Unix socket. A request is a JSON object and four descriptors: standard input, output and
+error, and a pipe to which the process id and then the exit code are written. The server ends when the socket closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import termios
+from pathlib import Path
+from typing import Any, TextIO
+
+PRELOADED = (
+    "main",
+    "tensorboard.compat.proto.event_pb2",
+    "engine.runtime.train",
+    "engine.runtime.reproduce.reproduce",
+    "engine.adapters.programs.program",
+    "engine.tasks.person.task",
+    "engine.tasks.person.data.sources",
+    "engine.tasks.person.data.checks.doubts",
+    "engine.tasks.person.defaults",
+    "engine.config.load",
+    "engine.config.unusual",
+    "engine.runtime.start.bootstrap",
+    "engine.protocol.script",
+    "cockpit.app.runner",
+    "cockpit.app.controller",
+    "cockpit.app.attached_app",
+    "cockpit.console.reporter",
+    "cockpit.cli.attached_runs",
+    "cockpit.preferences.settings",
+    "cockpit.terminal.driver",
+    "cockpit.terminal.ascii_filter",
+    "cockpit.panels.preview.panel",
+    "cockpit.panels.records.config",
+    "cockpit.panels.records.events",
+    "cockpit.panels.records.log",
+    "engine.tasks.person.losses.terms",
+    "engine.tasks.person.model.network",
+    "textual.drivers.linux_driver",
+    "textual.layouts.factory",
+    "textual.scrollbar",
+    "torch.profiler._cupti_monitor",
+    "torch.utils.serialization.config",
+    "scipy.ndimage",
+)
+"""Modules that import the others. None of them starts a thread or computes."""
+
+
+def serve(connection: socket.socket) -> dict[str, Any] | None:
+    """Fork a process for each request. Returns the request in the process, and None in the server at the end."""
+    running: dict[int, tuple[int, int]] = {}
+    while True:
+        ready = select.select([connection, *running], [], [])[0]
+        for descriptor in [found for found in ready if found in running]:
+            process, told = running.pop(descriptor)
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            os.close(descriptor)
+            _tell(told, code)
+            os.close(told)
+        if connection in ready:
+            data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 4)
+            if not data:
+                return None
+            process = os.fork()
+            if process == 0:
+                connection.close()
+                for descriptor in (*running, *(told for _, told in running.values()), descriptors[3]):
+                    os.close(descriptor)
+                request: dict[str, Any] = json.loads(data)
+                _become(request, descriptors[:3])
+                return request
+            _tell(descriptors[3], process)
+            running[os.pidfd_open(process)] = process, descriptors[3]
+            for descriptor in descriptors[:3]:
+                os.close(descriptor)
+
+
+def _tell(told: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for that process any more
+        os.write(told, b"%d\n" % number)
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> None:
+    """Give the process what a new one has: its session, streams, folder, environment and signal handlers."""
+    os.setsid()
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if request["has_terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in request["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdout = sys.__stdout__ = _stream(1, "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(2, "backslashreplace")  # type: ignore[misc]
+
+
+def _stream(descriptor: int, errors: str) -> TextIO:
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    by_line = descriptor == 2 or raw.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=errors, line_buffering=by_line)
+
+
+def main() -> None:
+    """Serve until the socket closes; in each process, run the requested script."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    connection.send(b"ready")
+    request = serve(connection)
+    if request is not None:
+        script: str = request["script"]
+        sys.argv = [script, *request["words"]]
+        if Path(script).is_file():
+            sys.path[0] = str(Path(script).parent)
+            runpy.run_path(script, run_name="__main__")
+        else:
+            runpy.run_module(script, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Whole runs on a GPU: rows, resume, rollback, a NaN that is named, compiled networks and memory that runs out."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import UserError
+from engine.host.interrupt import Interrupt
+from engine.journal.writer import JournalWriter
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.script import ScriptedCommand
+from engine.runtime.recorder import RunRecorder
+from engine.runtime.start.bootstrap import RunRequest, initial_state
+from engine.runtime.start.open_run import open_run
+from tests.faulty import entries, poison, same_weights, series, state_of
+from tests.gpu.conftest import Trained
+from tests.small import small_config
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+
+EPOCHS = 40
+
+
+def test_each_step_is_recorded_once_although_reports_are_read_late(tmp_path: Path, trained: Trained) -> None:
+    assert trained(tmp_path, small_config(training={"epochs": EPOCHS, "max_steps": 21})) == 0
+    assert list(series(tmp_path, "loss/total")) == list(range(1, 22))
+    state = state_of(tmp_path)
+    assert state.step == 21
+    assert state.loss == pytest.approx(series(tmp_path, "loss/total")[21])
+
+
+def test_a_resume_is_exact(tmp_path: Path, trained: Trained, deterministic: None) -> None:
+    straight, halves = tmp_path / "straight", tmp_path / "halves"
+    whole = small_config(training={"epochs": EPOCHS, "max_steps": 12})
+    assert trained(straight, whole) == 0
+    assert trained(halves, small_config(training={"epochs": EPOCHS, "max_steps": 7})) == 0
+    assert trained(halves, whole, resume=True) == 0
+    assert series(halves, "loss/total") == series(straight, "loss/total")
+    assert same_weights(halves, straight)
+
+
+def test_a_rollback_repeats_the_steps_after_the_checkpoint(
+    tmp_path: Path, trained: Trained, deterministic: None
+) -> None:
+    straight, back = tmp_path / "straight", tmp_path / "back"
+    config = small_config(training={"epochs": EPOCHS, "max_steps": 12}, checkpoint={"every_steps": 3, "keep_last": 9})
+    assert trained(straight, config) == 0
+    assert trained(back, config, script=(ScriptedCommand(8, c.Rollback(), 1),)) == 0
+    (rolled,) = entries(back, e.RolledBack)
+    assert isinstance(rolled.event, e.RolledBack) and rolled.event.after == 6
+    assert same_weights(back, straight)
+
+
+def test_the_operation_behind_a_nan_is_named(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step == 6)
+    assert trained(tmp_path, small_config(training={"epochs": EPOCHS, "max_steps": 12})) == 0
+    (skipped,) = entries(tmp_path, e.StepSkipped)
+    assert isinstance(skipped.event, e.StepSkipped) and "dice" in skipped.event.terms
+    assert entries(tmp_path, e.FaultNamed)
+    assert state_of(tmp_path).step == 12
+
+
+def test_a_turn_of_the_loop_never_waits_for_the_device(tmp_path: Path, cuda: torch.device) -> None:
+    """The turn draws a batch, copies it, keeps evidence, executes the step, and records the one before."""
+    rare, long = {"every_steps": 0, "every_epochs": 0}, {"epochs": 1_000, "batch_size": 1}
+    config = small_config(training=long, checkpoint=rare, validation={"every_epochs": 999})
+    journal = JournalWriter(tmp_path)
+    journal.start()
+    recorder = RunRecorder(initial_state("waits", config), journal)
+    run = open_run(RunRequest(tmp_path, config, device="cuda"), None, recorder, Interrupt())
+    recorder.set_activity(e.Activity.RUNNING)
+    with closing(recorder), closing(run.train_state), closing(run.checkpointer):
+        for _ in range(3):
+            run.loop.turn()
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(4):
+                run.loop.turn()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert recorder.state.step == 7
+
+
+def test_a_compiled_network_trains_and_resumes(tmp_path: Path, cuda: torch.device, trained: Trained) -> None:
+    settings = {"compile": True}
+    assert trained(tmp_path, small_config(model=settings, training={"epochs": EPOCHS, "max_steps": 4})) == 0
+    more = small_config(model=settings, training={"epochs": EPOCHS, "max_steps": 6})
+    assert trained(tmp_path, more, resume=True) == 0
+    assert state_of(tmp_path).step == 6
+
+
+@pytest.mark.parametrize("amp_dtype", ["fp16", "bf16"])
+def test_mixed_precision_trains(tmp_path: Path, cuda: torch.device, trained: Trained, amp_dtype: str) -> None:
+    training = {"mixed_precision": True, "amp_dtype": amp_dtype, "epochs": EPOCHS, "max_steps": 30}
+    assert trained(tmp_path, small_config(training=training)) == 0
+    losses = series(tmp_path, "loss/total")
+    assert losses[30] < losses[1]
+
+
+def test_a_batch_that_no_gpu_holds_is_refused_with_a_sentence(
+    tmp_path: Path, cuda: torch.device, trained: Trained
+) -> None:
+    """The process may use as much memory as it holds now, and a hundredth of the device."""
+    total = torch.cuda.get_device_properties(cuda).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(cuda) + total / 100) / total, cuda)
+    huge = small_config(model={"roi_size": 512, "mask_size": 512, "unet_width": 64}, training={"batch_size": 64})
+    try:
+        with pytest.raises(UserError, match=r"memory is not enough for"):
+            trained(tmp_path, huge)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, cuda)
+        torch.cuda.empty_cache()
