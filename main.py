@@ -7,15 +7,19 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the handlers below: no traceback of the imports
 
+import sys
+
+from cockpit.terminal.shell_job import ShellJob, begin_job, wants_job
 from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
 from engine.host.start_signals import end_on_signals, unwind_on_signals
 
 if __name__ == "__main__":  # before the slow imports
     end_on_signals()
     open_closed_streams()
+    if wants_job(sys.argv[1:]):
+        begin_job()
 
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,7 +33,6 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
-from cockpit.terminal.shell_job import ShellJob, begin_job
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError

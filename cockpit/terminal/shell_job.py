@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
@@ -57,15 +57,30 @@ class ShellJob:
         self._parent = self._told = -1
 
 
+_begun: Final[list[ShellJob]] = []
+"""The job that this process is the child of, if any."""
+
+
+def wants_job(words: Sequence[str]) -> bool:
+    """Return whether the program with these words is likely to train behind a screen on its terminal.
+
+    The words are not parsed yet. If the answer is wrong, one process more waits, or the job begins later.
+    """
+    trains = not words or words[0].startswith("-") or words[0] == "run"
+    is_other = {"--no-ui", "--help", "-h", "--version"}.intersection(words)
+    return trains and not is_other and os.isatty(0) and os.isatty(1)
+
+
 def begin_job() -> ShellJob:
     """Divide this process in two and return in the child: the parent waits for it and ends.
 
-    Call it before other threads exist, and early: what is loaded later is in the child only.
+    Call it before other threads exist, and early: the memory of what is loaded later need not be copied. A second call
+    returns the same job.
     """
-    if not hasattr(os, "fork"):
-        return ShellJob("this system cannot divide a process")
-    if os.getpid() == 1:
-        return ShellJob("the training is the first process of a container, which ends with it")
+    if _begun:
+        return _begun[0]
+    if reason := _why_not():
+        return ShellJob(reason)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -89,13 +104,21 @@ def begin_job() -> ShellJob:
                 os.close(descriptor)
             os.setpgid(0, group)
             _pass_terminal(own_group, group)
-            return ShellJob("", lives, told)
+            _begun.append(ShellJob("", lives, told))
+            return _begun[0]
         try:
             for descriptor in (waits, lives, told):
                 os.close(descriptor)
             _wait_for(child, group, hears)
         finally:  # whatever happens, this process never goes on as a second cockpit
             os._exit(1)
+
+
+def _why_not() -> str:
+    """Return why this process is not to be divided; empty string if it can be."""
+    if not hasattr(os, "fork"):
+        return "this system cannot divide a process"
+    return "the training is the first process of a container, which ends with it" if os.getpid() == 1 else ""
 
 
 def _begin_group(waits: int, holds: int) -> int:

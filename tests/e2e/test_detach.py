@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,12 @@ pytestmark = pytest.mark.timeout(240)
 SIZE = (120, 40)
 STEPS = ("--max-steps", "9")
 SHELL = ["bash", "--norc", "--noprofile", "-i"]
+
+
+def kill(process: psutil.Process) -> None:
+    """Kill a process unless it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def assert_same_bits(here: object, there: object) -> None:
@@ -58,7 +65,7 @@ def test_a_training_that_is_left_watched_and_left_again_has_the_bits_of_an_undis
     (folder / "same.txt").write_text("3: lower-lr 0.5\n")
     alone = start(folder, "--config", "small.yaml", "--run", "alone", "--script", "same.txt", *STEPS)
     shell = TerminalSession(SHELL, folder, size=SIZE, environment={"PS1": "prompt> ", "HISTFILE": ""})
-    with alone, shell:
+    with alone, shell, ExitStack() as at_last:
         shell.wait_for("prompt>")
         words = ("--config", "small.yaml", "--run", "one", "--script", "pauses.txt", *STEPS)
         shell.press(f"{' '.join(program(*words))}\n")
@@ -68,6 +75,7 @@ def test_a_training_that_is_left_watched_and_left_again_has_the_bits_of_an_undis
         shell.press("d")
         said = shell.wait_for("run one goes on in the background", "attach one")
         trainer = psutil.Process(int(re.findall(r"pid (\d+)", said)[0]))
+        at_last.callback(kill, trainer)
         shell.press("echo the prompt is $((6*7))\n")
         shell.wait_for("the prompt is 42")
         assert_given_back(shell)
@@ -121,8 +129,7 @@ def test_a_training_goes_on_if_its_settings_say_so_though_the_shell_lost_its_job
             trainer.terminate()
             until(lambda: not trainer.is_running())
         finally:
-            if trainer.is_running():
-                trainer.kill()
+            kill(trainer)
     assert state_of(folder / "runs/one").activity is Activity.FINISHED
     assert not [event for event in events_of(folder / "runs/one", e.AlertRaised) if "worker" in str(event)]
     assert "stopped after" in (folder / "runs/one/console.log").read_text()

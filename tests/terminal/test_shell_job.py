@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from cockpit.terminal import shell_job
-from cockpit.terminal.shell_job import ShellJob, begin_job
+from cockpit.terminal.shell_job import ShellJob, begin_job, wants_job
 from tests.conftest import ROOT
 from tests.e2e.terminal_session import TerminalSession
 
@@ -22,7 +22,7 @@ import os, signal, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from cockpit.terminal.shell_job import begin_job
 job = begin_job()
-assert job.why_not == "" and not job.is_abandoned()
+assert job.why_not == "" and not job.is_abandoned() and begin_job() is job
 said = open("said", "a", buffering=1)
 say = lambda *words: print(*words, file=said)
 """
@@ -174,6 +174,15 @@ def test_a_child_notices_that_the_job_was_killed(tmp_path: Path) -> None:
         program.process.kill()
         program.process.wait(20)
         until(lambda: program.said() == ["abandoned True"])
+
+
+def test_a_job_is_begun_early_where_a_screen_is_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not wants_job([])  # standard input is no terminal here
+    monkeypatch.setattr(shell_job.os, "isatty", lambda _: True)
+    for words in ("", "--config tiny", "--resume one", "run train.py --lr 1"):
+        assert wants_job(words.split())
+    for words in ("attach one", "status", "--no-ui", "--config tiny --no-ui", "--help", "run --no-ui train.py", "sned"):
+        assert not wants_job(words.split())
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
