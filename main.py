@@ -22,9 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cockpit.app.comparison import run_comparison
 from cockpit.app.screen_commands.attach import attach
 from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
-from cockpit.app.comparison import run_comparison
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import asyncio
-import shlex
-import time
-from collections.abc import Callable, Sequence
-from importlib import import_module
-=======
 import time
 from collections.abc import Callable
->>>>>>> h-compare
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
