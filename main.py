@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from cockpit.app.comparison import run_comparison
 from cockpit.app.screen_commands.attach import attach
+from cockpit.app.screen_commands.comparison import run_comparison
 from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of

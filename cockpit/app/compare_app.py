@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
+from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import THEMES
 from cockpit.terminal.textual_private import OpenApp
@@ -36,6 +37,7 @@ class CompareApp(OpenApp, inherit_bindings=False):
         if terminal is not None:
             self.send_prints_to(terminal.log_stream())
         self.gave_up = False
+        self.shutdown = Shutdown(None, self.exit)
         self._shown = screen
         self._events: asyncio.AbstractEventLoop | None = None
         for theme in THEMES:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Final, Protocol
 
 from cockpit.app.app import CockpitApp
+from cockpit.app.shutdown import Shutdown
 from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
 from cockpit.terminal.shell_job import ShellJob
@@ -82,9 +83,12 @@ def _goes_on(directory: Path) -> str:
 
 
 class ScreenApp(Protocol):
-    """An app on a terminal; `gave_up` if it ended because of its own faults."""
+    """An app on a terminal; `gave_up` if it ended because of its own faults, `shutdown` closes it."""
 
     gave_up: bool
+    shutdown: Shutdown
+
+    shutdown: Shutdown
 
     def run(self) -> object:
         """Show the screen until it is left."""
