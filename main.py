@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cockpit.app.comparison import run_comparison
 from cockpit.app.screen_commands.attach import attach
 from cockpit.app.screen_commands.comparison import run_comparison
 from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
