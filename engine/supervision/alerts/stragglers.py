@@ -12,7 +12,7 @@ from engine.supervision.step_metrics import Latch
 _KEPT: Final = 0.95
 """Weight of the earlier steps in a rank's mean time."""
 _LEAST_STEPS: Final = 30
-_LEAST_SECONDS: Final = 0.005
+_LEAST_SECONDS: Final = 0.01
 """Differences below this are noise."""
 
 
