@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.app.screen_commands.attach import attach
+from cockpit.app.screen_commands.comparison import run_comparison
 from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
@@ -73,8 +74,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command in (again := {"diagnose": diagnose, "redrive": redrive, "profile": profile}):
             unwind_on_signals()
             return again[arguments.command](arguments)
-        if arguments.command == "attach":
-            return attach(arguments)
+        if arguments.command in ("attach", "compare"):
+            return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
         if arguments.command == "runs" and wants_screen(arguments):
             return list_on_screen(arguments)
         if arguments.command == "run":

@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from cockpit.app.app import CockpitApp
+from cockpit.app.shutdown import Shutdown
 from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
 from cockpit.terminal.shell_job import ShellJob
@@ -81,7 +82,22 @@ def _goes_on(directory: Path) -> str:
     return f"run {escape_control(directory.name)} goes on in the background (pid {os.getpid()}): {way}"
 
 
-def run_attached(open_app: Callable[[Terminal], CockpitApp], log: Path) -> int:
+class ScreenApp(Protocol):
+    """An app on a terminal; `gave_up` if it ended because of its own faults, `shutdown` closes it."""
+
+    gave_up: bool
+    shutdown: Shutdown
+
+    shutdown: Shutdown
+
+    def run(self) -> object:
+        """Show the screen until it is left."""
+
+    def signalled(self, number: int) -> None:
+        """Handle a signal; called by its handler, at any moment."""
+
+
+def run_attached(open_app: Callable[[Terminal], ScreenApp], log: Path) -> int:
     """Run the app that `open_app` opens on a run of another process until it is left; return the exit code.
 
     Signals end the screen and do not reach the run. Output of this process goes to the file `log`.
@@ -128,7 +144,7 @@ def _polite_switching() -> Generator[None]:
         sys.setswitchinterval(before)
 
 
-def _run(app: CockpitApp) -> None:
+def _run(app: ScreenApp) -> None:
     """Run the screen; an app that raises has given up, and the training continues."""
     try:
         app.run()
@@ -168,7 +184,7 @@ class _Signals:
 
     def __init__(self, training: TrainingHandle | None, terminal: Terminal, *, keep_running: bool) -> None:
         self.hung_up = False
-        self.app: CockpitApp | None = None
+        self.app: ScreenApp | None = None
         self._training = training
         self._terminal = terminal
         self._keep_running = keep_running

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,8 @@ from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.settings import Settings
 from cockpit.screens.runs.runs_screen import RunsScreen
 from cockpit.session.run_list.watcher import RunWatcher
-from engine.protocol.command_syntax import program_name
+from cockpit.text.format import escape_control
+from engine.errors import UserError
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
@@ -85,15 +85,15 @@ class RunsApp(AttachedApp):
             self._poll()
 
     def on_runs_screen_compare(self, message: RunsScreen.Compare) -> None:
-        """Compare runs."""
-        self._compare(message.paths)
+        """Compare runs on a screen above the list."""
+        from cockpit.panels.comparing.screen import CompareScreen  # noqa: PLC0415 - the list needs no charts
 
-    def _compare(self, run_dirs: Sequence[Path]) -> None:
-        """Say which command compares these runs."""
-        words = [program_name(), "compare", *(path.name for path in run_dirs)]
-        if run_dirs[0].parent != Path("runs"):
-            words += ["--runs-dir", str(run_dirs[0].parent)]
-        self._list.say(f"to compare them: {shlex.join(words)}")
+        try:
+            screen = CompareScreen(message.paths, self.settings)
+        except UserError as error:
+            self._list.say(escape_control(str(error)), is_wrong=True)
+        else:
+            self.push_screen(screen)
 
     def _open(self) -> None:
         self.set_interval(1 / self.settings.poll_rate, self._tick, name="poll")

@@ -262,7 +262,7 @@ def _legend(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[Le
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
-    labels = [label_of(metric, metrics) for metric in metrics]
+    labels = [spec.label(metric, metrics) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
         slot = slot_of(metric, position, feed.terms)
         chance = _chance(spec, feed, metric)
@@ -305,10 +305,12 @@ def _title(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, 
 def _tags(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:
     """Return the tags of a chart, those that are dropped first for lack of room at the beginning."""
     body = panes[0].body if panes else None
-    tags = [feed.axis.kind] if feed.axis is not None else []
+    tags: list[str] = []
     if isinstance(body, LineChart):
         tags += [f"below {_shortened(under.name)}" for under in feed.under if body.under]
         tags += [level.text for level in body.levels if level.ink != Ink.CHANCE]
+    if feed.axis is not None:
+        tags.append(feed.axis.kind)
     if spec.kind == "lines" and options.smoothing:
         tags.append(f"smooth {compact(options.smoothing)}")
     if spec.kind == "lines" and options.log:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from cockpit.charts.scale import FREE, Bounds
@@ -29,6 +29,12 @@ class Spec:
     smoothing: float = 0.0
     bounds: Bounds = FREE
     lasting: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    """Names of curves in the legend, where they differ from those of the metrics."""
+
+    def label(self, metric: str, metrics: tuple[str, ...]) -> str:
+        """Return the name of a curve in a chart of `metrics`."""
+        return self.labels.get(metric) or label_of(metric, metrics)
 
     def present(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the metrics of `names` that belong to this chart: named ones first, then in the order of `names`."""

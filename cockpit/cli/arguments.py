@@ -107,6 +107,7 @@ def build_parser() -> Parser:
     _add_docs(commands)
     _add_run(commands)
     _add_branch(commands)
+    _add_compare(commands)
     _add_servers(commands)
     return parser
 
@@ -226,6 +227,17 @@ def _add_branch(commands: Any) -> None:
     )
     _add_what_to_train(branch)
     _add_where_to_train(branch)
+
+
+def _add_compare(commands: Any) -> None:
+    about = "lay the curves of several runs over each other, with their differences and interventions"
+    compare = _parser(commands, "compare", about)
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more: names, paths, or latest")
+    compare.add_argument("--keys", type=_keys, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
+    axes = ("step", "epoch", "samples", "time")
+    compare.add_argument("--x", choices=axes, default="step", help="the horizontal axis (step)")
+    compare.add_argument("--json", action="store_true", help="one JSON object instead of the screen or the text")
+    _add_runs_dir(compare, argparse.SUPPRESS)
 
 
 def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]

@@ -21,6 +21,8 @@ _HANDLERS: Final = {
     "docs": "run_docs",
 }
 
+_COMPARING: Final = {"compare": "run_compare"}
+
 _SERVERS: Final = {"mcp": "run_mcp", "serve": "run_serve"}
 """Subcommands that serve until they are ended, in a folder of their own."""
 
@@ -30,7 +32,8 @@ def run_subcommand(arguments: argparse.Namespace) -> int:
 
     If the reader of a pipe closes it early (`| head`), the command ends without a message.
     """
-    folder, table = ("servers", _SERVERS) if arguments.command in _SERVERS else ("commands", _HANDLERS)
+    places = (("commands", _HANDLERS), ("commands.comparing", _COMPARING), ("servers", _SERVERS))
+    folder, table = next(place for place in places if arguments.command in place[1])
     module = importlib.import_module(f"cockpit.cli.{folder}.{arguments.command}")
     try:
         code = cast(int, getattr(module, table[arguments.command])(arguments))

@@ -10,13 +10,14 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final
 
 from engine.protocol import wire
 from engine.protocol.state import RunState
+
+if TYPE_CHECKING:  # readers of a run's session, and the first frame, need no numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ONE_ROW: Final = "(?, ?, ?, ?, ?, ?)"
 _ROWS_PER_STATEMENT: Final = 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from enum import Enum
@@ -178,6 +179,21 @@ def test_accumulated_batches_are_one_step_with_their_mean_loss(hf: Any, tmp_path
     logged = [row["loss"] for row in made.state.log_history if "loss" in row]
     assert len(series.steps) == 6
     assert list(series.values["loss/total"]) == pytest.approx(logged, abs=1e-4)
+
+
+def test_numbers_that_are_logged_after_the_last_step_are_in_its_row(hf: Any, tmp_path: Path) -> None:
+    made = hf.trainer(tmp_path, hf.cockpit(tmp_path), max_steps=3, logging_steps=1)
+    log = made.log
+
+    def with_shown(logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        log({**logs, "shown": float(made.state.global_step)}, *args, **kwargs)
+
+    made.log = with_shown
+    made.train()
+    series = hf.journal(tmp_path).series(["log/shown", "loss/total"])
+    assert list(series.steps) == [1, 2, 3]
+    assert series.values["log/shown"][2] == 3.0
+    assert all(math.isfinite(value) for value in series.values["loss/total"])
 
 
 def test_evaluations_are_recorded_with_the_best_score(hf: Any, tmp_path: Path) -> None:

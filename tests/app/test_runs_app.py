@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from cockpit.app.runs_app import RunsApp
+from cockpit.panels.comparing.screen import CompareScreen
 from cockpit.preferences.settings import Settings
 from cockpit.screens.help import RunKeysScreen
 from cockpit.screens.main_screen import MainScreen
@@ -174,7 +175,11 @@ async def test_marked_runs_are_compared(runs_dir: Path) -> None:
         await stage.press("c")
         assert "mark two runs or more" in stage.text
         await stage.press("space", "down", "space", "c")
-        await stage.seen("2 marked,", "to compare them: main.py compare tiny-0002 tiny-0000 --runs-dir")
+        await stage.until(lambda: isinstance(stage.app.screen, CompareScreen))
+        await stage.seen("[charts]   config    interventions", "tiny-0002 | tiny-0000")
+        await stage.press("q")
+        await stage.until(lambda: not isinstance(stage.app.screen, CompareScreen))
+        assert "2 marked," in stage.text
         await stage.press("slash")
         await stage.type("0001")
         await stage.press("enter", "escape", "escape")

@@ -67,6 +67,11 @@ def test_no_module_of_the_engine_brings_in_the_screen():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_first_frames_and_the_list_of_runs_need_no_numpy():
+    done = run_python(IMPORT_EACH, "numpy", "main", "cockpit.app.app", "cockpit.app.runs_app", "cockpit.app.runner")
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_import_that_is_forbidden_is_noticed():
     done = run_python(IMPORT_EACH, "rich", "json", "rich.text")
     assert "rich.text brings in rich" in done.stderr

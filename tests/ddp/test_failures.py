@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,19 @@ def test_a_slow_rank_raises_an_alert(tmp_path: Path) -> None:
     alerts = [entry.event for entry in entries(run) if isinstance(entry.event, e.AlertRaised)]
     slow = [alert.message for alert in alerts if alert.kind == "slow rank"]
     assert len(slow) == 1 and slow[0].startswith("rank 1 is slow")
+
+
+def test_rank_1_saves_a_run_whose_rank_0_has_died_and_it_resumes_as_if_nothing_had_been(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    config = tiny_config("Faulty", checkpoint={"every_steps": 0, "every_epochs": 0})
+    assert train(RunRequest(alone, config, device="cpu"), Interrupt()) == 0
+    request = RunRequest(together, config, device="cpu")
+    ended = train_together(2, request, environment={"FAULT": "die", "FAULTY": "0"})
+    assert ended.codes == (-signal.SIGKILL, 2)
+    assert ended.said[1].endswith("; its state is saved as step-00000006.pt")
+    assert train_together(2, replace(request, resume=True)).codes == (0, 0)
+    usual, found = series(alone, "loss/total"), series(together, "loss/total")
+    assert found["step"] == usual["step"]
+    np.testing.assert_allclose(found["loss/total"], usual["loss/total"], rtol=2e-5)

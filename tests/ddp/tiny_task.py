@@ -102,12 +102,12 @@ class Outage(list):
 
 
 class Faulty(Tiny):
-    """Rank 1 does what the environment says at its seventh forward pass: it hangs, dies, fails, or becomes slow."""
+    """A rank does what the environment says at its seventh forward pass: it hangs, dies, fails, or becomes slow."""
 
     count = 0
 
     def forward(self, model, batch, active, tap):
-        if os.environ.get("RANK") == "1" and model.training:
+        if os.environ.get("RANK") == os.environ.get("FAULTY", "1") and model.training:
             type(self).count += 1
             if type(self).count >= 7:
                 fail(os.environ.get("FAULT", ""), first=type(self).count == 7)

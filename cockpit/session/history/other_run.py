@@ -44,6 +44,10 @@ class OtherRun:
                     self._loader.look(self._tail)
                 self._version = version
 
+    def is_loading(self) -> bool:
+        """Return whether rows that the journal had at the last look are not read yet."""
+        return not self._loader.failure and (self.history.loading < 1 or self._loader.behind)
+
     def close(self) -> None:
         """Stop reading and close the journal."""
         self._loader.close()

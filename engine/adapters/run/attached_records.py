@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from torch import Tensor
+
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.description import with_metrics, with_terms
 from engine.adapters.run.findings import record_of
@@ -41,6 +43,7 @@ class AttachedRecords:
         self.live = live
         self._lock = threading.RLock()
         self._rows: deque[StepReading] = deque()
+        self._newest: StepReading | None = None
         self._step = 0
 
     @property
@@ -131,3 +134,12 @@ class AttachedRecords:
             with self._lock:
                 readings = [self._rows.popleft() for _ in range(min(len(self._rows), _MOST_TOGETHER))]
                 self._records.record(readings, is_newest=not self._rows)
+                self._newest = readings[-1] if readings else self._newest
+
+    def add_logged(self, logged: Mapping[str, float | Tensor]) -> None:
+        """Add numbers to the row of the newest step, which they came too late for."""
+        self.settle()
+        with self._lock:
+            if logged and self._newest is not None and self._newest.number == self._step:
+                self._newest.logged = {**self._newest.logged, **logged}
+                self._records.record_again(self._newest)

@@ -68,6 +68,12 @@ class StepRecords:
             spiked = any(isinstance(event, SpikeDetected) for event in events)
             self._consider(StepObservation(number=reading.number, finite=True, spiked=spiked))
 
+    def record_again(self, reading: StepReading) -> None:
+        """Record the row of a step that counted once more, in place of the first one: it has further numbers."""
+        if is_plain(reading):
+            table = table_of([reading], knows_data=self._recorder.state.spec.knows_data)
+            self._recorder.record_steps(table.points(0, 1))
+
     def _count_steps(self, readings: Sequence[StepReading], losses: Sequence[float]) -> None:
         for reading, loss in zip(readings, losses, strict=True):
             self._note_rate(reading)

@@ -150,6 +150,7 @@ class TrainerRun:
         if self._run is not None and not self._run.is_over:
             with suppress(Exception):
                 self.handed.decline_all(self._run, "the training ended before the trainer did it")
+                self._run.add_logged(self.logged)
             with suppress(Exception):
                 how(self._run)
         self._unhook()
@@ -177,12 +178,11 @@ class TrainerRun:
 
     def _unhook(self) -> None:
         atexit.unregister(self.at_exit)
-        hooks, self.hooks = self.hooks, None
-        ranks, self._ranks = self._ranks, None
+        hooks, ranks, replay = self.hooks, self._ranks, self._replay
+        self.hooks = self._ranks = self._replay = None
         if ranks is not None and ranks.is_first:
             with suppress(Exception):
                 ranks.leave()
-        replay, self._replay = self._replay, None
         with suppress(Exception):
             if hooks is not None:
                 patches.remove(hooks)

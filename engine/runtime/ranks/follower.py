@@ -27,6 +27,7 @@ from engine.runtime.ranks.exchange import NEWS, signalled
 from engine.runtime.ranks.group import Message, RankGroup, RankLostError
 from engine.runtime.ranks.notes import SIGNAL_KEY, News, evidence_key, pack_evidence
 from engine.runtime.ranks.rank_state import RankState, seed_step, unpack
+from engine.runtime.ranks.successor import save_for_rank_0
 from engine.runtime.ranks.validation import validate_together
 from engine.runtime.start.bootstrap import initial_state
 from engine.runtime.start.open_run import open_data
@@ -43,15 +44,17 @@ class Follower:
     def __init__(self, group: RankGroup, config: RunConfig, train_state: RankState, interrupt: Interrupt) -> None:
         self._group, self._config, self._train_state, self._interrupt = group, config, train_state, interrupt
         self.state: RunState
+        self._directory = Path()
         self._news = News(group)
         self._exchange = train_state.exchange_with(self._status)
         self._newest: tuple[PendingReport, Evidence] | None = None
-        self._has_told = False
+        self._has_told = self._is_in_step = False
 
     def begin(self) -> None:
         """Take over the state of the run and all tensors from rank 0."""
         message, blob = self._group.receive()
         self.state = state_from_text(message["state"], self._train_state.task.spec)
+        self._directory = Path(message["directory"])
         self._train_state.restore(unpack(blob), self.state)
 
     def train(self) -> None:
@@ -59,6 +62,17 @@ class Follower:
         while self._obey():
             while not self._step():
                 pass
+
+    def save(self) -> str:
+        """Write a checkpoint in place of rank 0, of the state before a step that is not complete.
+
+        Return its name; an empty string if this is not rank 1, or the run's directory cannot be had.
+        """
+        if self._group.rank != 1:
+            return ""
+        if self._is_in_step:
+            self._train_state.undo_step()
+        return save_for_rank_0(self._directory, self._config, self.state, self._train_state)
 
     # --- orders -------------------------------------------------------------------------
 
@@ -104,9 +118,11 @@ class Follower:
         self._give_evidence()
         state, train_state = self.state, self._train_state
         self._group.pulse.step = state.step
+        self._is_in_step = True
         drawn = self._drawn()
         ends_epoch = drawn is not None and drawn.ends_epoch
         if drawn is not None and not drawn.batches:
+            self._is_in_step = False
             return ends_epoch
         plan = plan_for(train_state.progress, state, self._config)
         seed_step(self._config.training.seed, state.step, self._group.rank)
@@ -116,7 +132,7 @@ class Follower:
         else:
             evidence = evidence_of(train_state.train_step, drawn.batches, plan)
             self._newest = train_state.train_step.run(drawn.batches, plan), evidence
-        told = self._exchange.told
+        told, self._is_in_step = self._exchange.told, False
         if told.is_void:
             self._newest = None
             train_state.undo_step()
@@ -202,7 +218,11 @@ def _train(group: RankGroup, config: RunConfig, device: torch.device, interrupt:
     try:
         follower = Follower(group, config, state, interrupt)
         follower.begin()
-        follower.train()
+        try:
+            follower.train()
+        except RankLostError as error:
+            name = follower.save() if str(error).startswith("rank 0 ") else ""
+            raise RankLostError(f"{error}{f'; its state is saved as {name}' if name else ''}") from error
     finally:
         state.close()
 

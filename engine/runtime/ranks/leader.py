@@ -56,7 +56,9 @@ class Leader:
 
     def begin(self, recorder: RunRecorder, train_state: LeaderState) -> None:
         """Give the other ranks the state of the run and all tensors; from now on they repeat every event."""
-        self._send(BEGIN, {"state": state_to_text(recorder.state)}, pack(train_state.snapshot()))
+        directory = str(recorder.journal.path.parent.absolute())
+        fields = {"state": state_to_text(recorder.state), "directory": directory}
+        self._send(BEGIN, fields, pack(train_state.snapshot()))
         recorder.listen(self._note)
         train_state.on_restore(self._share)
 

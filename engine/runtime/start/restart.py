@@ -9,7 +9,6 @@ from typing import Final
 from engine.errors import UserError
 from engine.host.launch import Launch
 from engine.journal.disk.run_dir import has_journal, list_runs
-from engine.journal.reader import JournalReader
 
 TORCHRUN: Final = "torchrun"
 """The journal's key for the job that started the run."""
@@ -26,6 +25,8 @@ def _job_of(path: Path) -> object:
     """Return the job in the journal of a run; `None` if it has none or cannot be read."""
     if not has_journal(path):
         return None
+    from engine.journal.reader import JournalReader  # noqa: PLC0415 - numpy is not in the first frame of a new run
+
     try:
         with closing(JournalReader(path, at_rest=True)) as reader:
             return reader.meta(TORCHRUN)

@@ -1,0 +1,70 @@
+"""The app of `main.py compare`: one screen that compares runs, without torch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+from cockpit.app.shutdown import Shutdown
+from cockpit.preferences.settings import Settings
+from cockpit.preferences.themes import THEMES
+from cockpit.terminal.textual_private import OpenApp
+from engine.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from cockpit.panels.comparing.screen import CompareScreen
+    from cockpit.terminal.terminal import Terminal
+
+
+class CompareApp(OpenApp, inherit_bindings=False):
+    """Shows `screen` until it is left, on `terminal` if there is one."""
+
+    TITLE = "Training Cockpit"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, screen: CompareScreen, settings: Settings, terminal: Terminal | None = None) -> None:
+        driver = None
+        if terminal is not None:
+            # Only a screen on a real terminal needs it, and not every system supports it.
+            from cockpit.terminal.driver import driver_on  # noqa: PLC0415
+
+            driver = driver_on(terminal)
+        super().__init__(driver_class=driver)
+        if terminal is not None:
+            self.send_prints_to(terminal.log_stream())
+        self.gave_up = False
+        self.shutdown = Shutdown(None, self.exit)
+        self._shown = screen
+        self._events: asyncio.AbstractEventLoop | None = None
+        for theme in THEMES:
+            self.register_theme(theme)
+        if settings.theme not in self.available_themes:
+            raise UserError(
+                f"there is no theme {settings.theme!r}: {did_you_mean(settings.theme, self.available_themes)}"
+            )
+        self.theme = settings.theme
+
+    def get_default_screen(self) -> Screen[None]:
+        """Return an empty screen, below the comparison."""
+        return Screen[None]()
+
+    def on_mount(self) -> None:
+        """Open the comparison; the app ends with it."""
+        self._events = asyncio.get_running_loop()
+        self.push_screen(self._shown, lambda _: self.exit())
+
+    def signalled(self, number: int) -> None:
+        """End the screen after a signal. Its handler may call this at any moment."""
+        if self._events is not None and self.is_running:
+            self._events.call_soon_threadsafe(self.exit)
+
+    def on_fault(self, error: Exception) -> None:
+        """Log the exception and end the screen: the runs are not affected."""
+        self.record_fault(error)
+        logging.getLogger(__name__).error("a fault in the screen: %s", error, exc_info=error)
+        self.gave_up = True
+        self.exit()

@@ -1,0 +1,43 @@
+"""Save a run whose rank 0 has died: rank 1 writes the checkpoint, if it can reach the run's directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.config.load import dump_config
+from engine.config.tree import RunConfig
+from engine.errors import UserError
+from engine.journal.disk.run_dir import CHECKPOINTS, LOCK_FILE, lock_run
+from engine.protocol.codec import to_text
+from engine.protocol.state import RunState
+from engine.protocol.wire import state_to_text
+from engine.runtime.ranks.rank_state import RankState
+from engine.supervision.run_memory import RunMemory
+from engine.training.checkpoint.file import Snapshot, checkpoint_name, save_checkpoint
+
+
+def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_state: RankState) -> str:
+    """Write the checkpoint of `state`, without the statistics of monitors and gate, which only rank 0 had.
+
+    Return its name; an empty string if this machine has no such run, or rank 0 still holds its lock.
+    """
+    checkpoints = directory / CHECKPOINTS
+    name = checkpoint_name(state.step)
+    if not state.step or not (directory / LOCK_FILE).exists() or (checkpoints / name).exists():
+        return ""
+    payload = {
+        "step": state.step,
+        "state": state_to_text(state),
+        "config": dump_config(config),
+        "validation_due": train_state.position.index == 0,
+        "books": to_text(RunMemory(config, state.spec).state_dict()),
+        "good": False,
+        **train_state.snapshot(),
+    }
+    snapshot = Snapshot(state.step, "final", payload, float("nan"), state.score, good=False, best=False)
+    try:
+        with lock_run(directory):
+            save_checkpoint(checkpoints, snapshot)
+    except (OSError, UserError):
+        return ""
+    return name
