@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.config.task_path import absolute_task
+from engine.host.time_limit import parse_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +109,18 @@ def data_named(options: TrainOptions) -> str:
     """Return the data directory that the command line names, an empty string if it names none."""
     named = [value for key, _, value in (item.partition("=") for item in overrides(options)) if key == "data.path"]
     return named[-1] if named else ""
+
+
+def add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    """Add `--time-limit` to a parser or to a group of options."""
+    about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
+    parser.add_argument("--time-limit", type=_time, default="", metavar="TIME", help=about)
+
+
+def _time(text: str) -> str:
+    if text and text.strip().lower() != "none":  # argparse converts the default as well
+        try:
+            parse_seconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return text
