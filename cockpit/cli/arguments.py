@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting, time_text
+from cockpit.cli.options import add_time_limit
+from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
 from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
@@ -140,7 +141,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
     _add_notify(run)
-    _add_time_limit(run)
+    add_time_limit(run)
     _add_runs_dir(run, argparse.SUPPRESS)
 
 
@@ -191,7 +192,7 @@ def _add_where_to_train(parser: Parser) -> None:
         help="commands at given steps, lines such as `120: lower-lr 0.5`",
     )
     _add_notify(group)
-    _add_time_limit(group)
+    add_time_limit(group)
     _add_runs_dir(group, DEFAULT_RUNS_DIR)
 
 
@@ -241,11 +242,6 @@ def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[
 
 def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
     parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
-
-
-def _add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
-    about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
-    parser.add_argument("--time-limit", type=time_text, default="", metavar="TIME", help=about)
 
 
 def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private

@@ -7,6 +7,7 @@ import os.path
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cockpit.cli.parser import time_text
 from engine.config.task_path import absolute_task
 
 
@@ -108,3 +109,9 @@ def data_named(options: TrainOptions) -> str:
     """Return the data directory that the command line names, an empty string if it names none."""
     named = [value for key, _, value in (item.partition("=") for item in overrides(options)) if key == "data.path"]
     return named[-1] if named else ""
+
+
+def add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
+    """Add `--time-limit` to a parser or to a group of options."""
+    about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
+    parser.add_argument("--time-limit", type=time_text, default="", metavar="TIME", help=about)

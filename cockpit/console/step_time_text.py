@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.journal.reader import JournalReader
-from engine.outputs.step_time import GPU, NEWEST, PARTS, TIME, Settings, StepTime, step_time, verdict
+from engine.outputs.step_time import GPU, NEWEST, OTHERS, PARTS, TIME, Settings, StepTime, step_time, verdict
 from engine.outputs.system_load import usable_cores
 from engine.protocol.codec import Json
 
 
 def step_time_of(reader: JournalReader, last_step: int) -> tuple[StepTime, str] | None:
     """Return how the time of the newest steps is divided, and why they are slow; `None` if it was not measured."""
-    names = (*(TIME + part for part in PARTS), GPU)
+    names = (*(TIME + part for part in PARTS), GPU, OTHERS)
     series = reader.series(names, first=last_step - NEWEST + 1)
     means = {name: float(series.values[name][there].mean()) for name in names if (there := series.present[name]).any()}
     time = step_time(means, int(series.steps.size))
@@ -23,6 +23,7 @@ def _settings(sessions: Json) -> Settings:
     """Return what a verdict may change, from the newest configuration in a journal's `sessions`."""
     newest = sessions[-1] if isinstance(sessions, list) and sessions else None
     text = newest.get("config") if isinstance(newest, dict) else None
+    threads = newest.get("threads") if isinstance(newest, dict) and newest.get("device") == "cpu" else None
     found = dict(_scalars(text)) if isinstance(text, str) else {}
 
     def number(key: str, otherwise: int) -> int:
@@ -34,6 +35,7 @@ def _settings(sessions: Json) -> Settings:
         checkpoint_steps=number("checkpoint.every_steps", 0),
         validation_epochs=number("validation.every_epochs", 1),
         cores=usable_cores(),
+        threads=threads if isinstance(threads, int) else 0,
         is_compiled=found.get("model.compile") == "true",
     )
 

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 _PASSED_ON: Final = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
 _TOLD: Final = b"."

@@ -22,6 +22,7 @@ PARTS: Final = (
 )
 """The parts of the time of a step, in the order of a step."""
 GPU: Final = "system/gpu"
+OTHERS: Final = "system/cpu_others"
 NEWEST: Final = 200
 """Number of newest steps that a verdict looks at."""
 
@@ -36,6 +37,8 @@ _OTHER: Final = 0.3
 """Shares of the time from which a part is the verdict."""
 _FEW_CHECKPOINTS: Final = 0.02
 """Share of the time for checkpoints that a verdict aims at."""
+_CROWDED: Final = 0.3
+"""Processors that others may use in addition to those that are free."""
 _IDLE_GPU: Final = 60.0
 """Load of the GPU in % below which steps are bound by launching kernels."""
 _LEAST_SHOWN: Final = 0.01
@@ -43,22 +46,28 @@ _LEAST_SHOWN: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a verdict may suggest to change: values of the configuration, and the processors that can be used."""
+    """What a verdict may suggest to change: values of the configuration, the processors, and torch's threads or 0."""
 
     num_workers: int = 0
     checkpoint_steps: int = 0
     validation_epochs: int = 1
     cores: int = 1
+    threads: int = 0
     is_compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Mean seconds of each part of a step, over `num_steps` steps; the load of the GPU in %, or `None` without one."""
+    """Mean seconds of each part of a step, over `num_steps` steps.
+
+    `gpu_load` is the load of the GPU in %, `None` without one; `others` the share in % that other processes use of the
+    processors.
+    """
 
     seconds: Mapping[str, float]
     num_steps: int
     gpu_load: float | None = None
+    others: float = 0.0
 
     @property
     def whole(self) -> float:
@@ -75,7 +84,7 @@ def step_time(means: Mapping[str, float], num_steps: int) -> StepTime | None:
     seconds = {part: means[TIME + part] for part in PARTS if TIME + part in means}
     if not seconds or num_steps == 0 or sum(seconds.values()) <= 0:
         return None
-    return StepTime(seconds, num_steps, means.get(GPU))
+    return StepTime(seconds, num_steps, means.get(GPU), means.get(OTHERS, 0.0))
 
 
 def divided(time: StepTime) -> str:
@@ -92,6 +101,11 @@ def verdict(time: StepTime, settings: Settings) -> str:
 
 def _reasons(time: StepTime, settings: Settings) -> Iterator[str]:
     """Yield the reasons that hold, the one that can be removed most easily first."""
+    used = time.others / 100 * settings.cores
+    if time.gpu_load is None and settings.threads > 1 and used + settings.threads > settings.cores + _CROWDED:
+        fewer = max(1, min(settings.threads - 1, settings.cores - round(used)))
+        busy = f"other processes use {used:.1f} of {settings.cores} processors"
+        yield f"{settings.threads} threads wait for each other, {busy}: training.threads={fewer}"
     if time.share("data_wait") >= _MUCH:
         yield f"{_percent(time, 'data_wait')} waiting for data: {_more_workers(settings)}"
     if time.share("checkpoint") >= _CHECKPOINTS:

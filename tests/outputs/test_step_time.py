@@ -82,5 +82,10 @@ def test_a_run_without_the_times_has_no_division() -> None:
     assert step_time({"data_wait": 0.3}, 10) is None
     assert step_time({TIME + part: 0.0 for part in PARTS}, 10) is None
     assert step_time({TIME + "forward": 0.1}, 0) is None
+    busy = step_time({TIME + "forward": 0.1, "system/cpu_others": 85.0}, 3)
+    assert busy is not None
+    said = "2 threads wait for each other, other processes use 1.7 of 2 processors: training.threads=1"
+    assert verdict(busy, Settings(cores=2, threads=2)) == said
+    assert verdict(busy, Settings(cores=2, threads=1)).startswith("bound by the network")
     found = step_time({TIME + "forward": 0.1, "system/gpu": 50.0}, 3)
     assert found == StepTime({"forward": 0.1}, 3, 50.0)
