@@ -77,17 +77,14 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command in (again := {"diagnose": diagnose, "redrive": redrive, "profile": profile}):
             unwind_on_signals()
             return again[arguments.command](arguments)
-        if arguments.command in ("attach", "compare"):
-            return attach(arguments) if arguments.command == "attach" else run_comparison(arguments)
+        if arguments.command in (screens := {"attach": attach, "compare": run_comparison}):
+            return screens[arguments.command](arguments)
         if arguments.command == "runs" and wants_screen(arguments):
             return list_on_screen(arguments)
-        if arguments.command == "run":
-            with enough_memory():
-                return run_program(arguments)
-        if arguments.command and arguments.command != "branch":
+        if arguments.command not in (None, "run", "branch"):
             return run_subcommand(arguments)
         with enough_memory():
-            return train(_options(arguments))
+            return run_program(arguments) if arguments.command == "run" else train(_options(arguments))
     except UserError as error:
         complain(f"error: {escape_control(str(error))}")
         return 2

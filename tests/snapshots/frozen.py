@@ -32,8 +32,9 @@ class FrozenSession(Session):
         self.num_polls += 1
         return FULL_UPDATE if self.num_polls == 1 else SessionUpdate()
 
-    def send(self, command: Command, outcome: Outcome) -> Outcome:
+    def send(self, command: Command) -> Outcome:
         """Pending for ever."""
+        outcome = self.decide(command)
         if outcome.status is not Status.REFUSED:
             number = len(self.pending) + 1
             self.pending = (*self.pending, Pending(number, command, 1000.0))
