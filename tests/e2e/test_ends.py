@@ -220,7 +220,8 @@ def test_the_screen_follows_the_size_of_the_terminal(folder: Path) -> None:
 
 def test_a_run_directory_that_is_deleted_under_the_screen_is_said_on_it_and_made_again(folder: Path) -> None:
     directory = folder / "runs/one"
-    with TerminalSession(forked(*WORDS), folder, size=(120, 40)) as terminal:
+    calm = ("--set", "training.learning_rate=1e-6")  # the banner shows the newest alert: there is no other
+    with TerminalSession(forked(*WORDS, *calm), folder, size=(120, 40)) as terminal:
         running(terminal)
         shutil.rmtree(directory.rename(folder / "deleted"))
         terminal.wait_for("ALERT", "vanished")

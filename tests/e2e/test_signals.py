@@ -144,7 +144,7 @@ def goes_on_after_a_hang_up(command: list[str] | Forked, folder: Path) -> None:
         started = Started(terminal.process, folder / "runs/one")
         is_at(Activity.RUNNING, 3)(started)
         terminal.process.send_signal(HANG_UP)
-        takes_steps(started)
+        takes_steps(started, psutil.Process(terminal.process.pid))
         stop(started)
         assert terminal.wait() == 0
 
