@@ -19,7 +19,7 @@ from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor, StepTimes
 from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
-from engine.training.device import PartTimer
+from engine.training.device import PartTimer, PeakMemory
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -49,6 +49,7 @@ class Loop:
         self._time = TimeKeeper(commands.interrupt, checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
         self._halver = BatchHalver(train_state, checkpointer, commands, step_monitor.settle)
+        self._peak = PeakMemory(train_state.device)
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = self._epoch_start = time.perf_counter()
         self._times = StepTimes(checkpointer)
@@ -174,6 +175,7 @@ class Loop:
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
             times=self._times.take(now, transfer),
+            memory=self._peak.take(),
         )
 
     def _checkpoint_is_due(self) -> bool:
