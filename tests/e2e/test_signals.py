@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.errors import UserError
@@ -152,18 +153,27 @@ def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_r
     with TerminalSession(Forked(WORDS, ignored=[HANG_UP]), folder) as terminal:
         started = Started(terminal.process, folder / "runs/one")
         terminal.wait_for("▶ running")
-        os.kill(terminal.process.pid, HANG_UP)
-        takes_steps(started)
-        terminal.hang_up()
-        takes_steps(started)
-        stop(started)
-        assert terminal.process.wait(60) == 0
+        trainer = terminal.trainer()
+        try:
+            os.kill(terminal.process.pid, HANG_UP)
+            takes_steps(started, trainer)
+            terminal.hang_up()
+            assert terminal.process.wait(60) == 0
+            takes_steps(started, trainer)
+            stop(started)
+            trainer.wait(60)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                trainer.kill()
+    assert state_of(started.directory).activity is Activity.FINISHED
 
 
-def takes_steps(started: Started) -> None:
+def takes_steps(started: Started, trainer: psutil.Process) -> None:
     """Wait until the run has taken three more steps: it goes on."""
-    step = state_of(started.directory).step
-    until(lambda: state_of(started.directory).step > step + 2, started, every=0.05)
+    step, deadline = state_of(started.directory).step, time.monotonic() + 60
+    while state_of(started.directory).step <= step + 2:
+        assert trainer.is_running() and time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def stop(started: Started) -> None:
