@@ -208,6 +208,17 @@ def test_data_that_do_not_fit_are_drawn_again_in_smaller_batches(
     assert same_weights(tmp_path / "run", small_batches)
 
 
+def test_the_loss_scale_of_fp16_takes_the_repeated_step_for_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {**STEPS, "mixed_precision": True, "amp_dtype": "fp16"}
+    assert run(tmp_path / "small", small_config(training={**training, "batch_size": 2, "accumulation": 2})) == 0
+    shorten(monkeypatch, "moments", at=0)
+    assert run(tmp_path / "run", small_config(training=training)) == 0
+    assert changes(tmp_path / "run") == halved(0)
+    assert same_weights(tmp_path / "run", tmp_path / "small")
+
+
 class _OtherRanks:
     """An exchange with ranks that add nothing."""
 
