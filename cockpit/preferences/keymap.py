@@ -120,7 +120,7 @@ _APP: Final = (
         "screenshot",
         ("S",),
         "screenshot",
-        "save the screen as an SVG in the run directory; if read-only, in the current one",
+        "save the screen as an SVG, read-only in the current directory",
         "app",
     ),
     KeyBinding("previous_run", ("<",), "previous run", "go to the run above this one in the list of runs", "app"),

@@ -87,7 +87,11 @@ def load_settings(path: Path) -> Settings:
     an invalid value.
     """
     marker: Marker = "braille" if shows_unicode() else "ascii"
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except PermissionError:  # a home directory that this user may not enter
+        is_there = False
+    if not is_there:
         return Settings(marker=marker)
     # Importing YAML takes 30 ms of a start, and usually there is no such file.
     from engine.config.yaml_source import read_settings  # noqa: PLC0415

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psutil
-
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _NAMELESS = ("", "none")
 """Identifiers that `torchrun` gives to a run without a name."""
@@ -44,6 +42,8 @@ def _job(name: str) -> str:
     """Return the name of the job; without one, its agent, which is this process's parent."""
     if name not in _NAMELESS:
         return name
+    import psutil  # noqa: PLC0415 - not in the first frame
+
     try:
         parent = psutil.Process(os.getppid())
         return f"process {parent.pid} of {parent.create_time():.2f}"

@@ -235,7 +235,9 @@ async def test_a_run_in_use_is_refused_with_the_reason(runs_dir: Path) -> None:
             await stage.seen("30/1000")
     with lock_run(runs_dir / "tiny-0000"):
         async with opened(runs_dir) as stage:
-            await stage.press("home", "r", "ctrl+u")
+            assert isinstance(stage.app.screen, RunsScreen)
+            stage.app.screen.select("tiny-0000")
+            await stage.press("r", "ctrl+u")
             await stage.type("other")
             await stage.press("enter")
             await stage.seen("the run 'tiny-0000' is in use by process")

@@ -102,7 +102,7 @@ async def test_a_key_in_the_browser_steers_the_run(run: RecordedRun, server: tup
         await page.focus("textarea.xterm-helper-textarea")
         await page.keyboard.press("Space")
         (request,) = await until(run.answer_commands, shown.text)
-        assert (request.command, request.actor) == (Pause(), "cockpit")
+        assert request.command == Pause() and request.actor.startswith("cockpit@")
         await until(lambda: "paused" in shown.text(), shown.text)
         again = await stranger.goto(address)
         assert again.status == 403  # the token is spent

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import cockpit.cli.commands.plot  # noqa: F401  # imported before the tests become another user
+import cockpit.cli.commands.plot  # imported before the tests become another user
+import cockpit.cli.commands.send  # noqa: F401
 import engine.runtime.train  # noqa: F401
 from engine.errors import UserError
 from engine.journal.disk.run_dir import LOCK_FILE, find_run, list_runs, lock_run

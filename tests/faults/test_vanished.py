@@ -186,13 +186,13 @@ def test_what_was_pruned_is_not_lost() -> None:
 def test_what_was_known_before_the_directory_was_made_again_is_lost_once() -> None:
     snapshot = Snapshot(step=1, kind="step", payload={}, loss=1.0, score=None, good=True, best=True)
     inventory = Inventory(2)
-    inventory.note(Written(snapshot, "a", left=("a",), made_directory=True))
+    inventory.note(Written(snapshot, "a", 0.1, left=("a",), made_directory=True))
     for name, left in (("b", "ab"), ("c", "bc")):
-        inventory.note(Written(snapshot, name, left=tuple(left)))
+        inventory.note(Written(snapshot, name, 0.1, left=tuple(left)))
     assert inventory.check(["b", "c"]) == []
-    inventory.note(Written(snapshot, "d", "the disk is full", made_directory=True))
+    inventory.note(Written(snapshot, "d", 0.1, "the disk is full", made_directory=True))
     for name, left in (("e", "e"), ("f", "ef")):
-        inventory.note(Written(snapshot, name, left=tuple(left)))
+        inventory.note(Written(snapshot, name, 0.1, left=tuple(left)))
     assert inventory.check(["e", "f"]) == ["b", "c"]
     assert inventory.check(["e", "f"]) == []
     assert inventory.check([], also=["e"]) == ["e", "f"]
@@ -202,5 +202,5 @@ def test_one_checkpoint_that_is_deleted_before_the_next_two_is_lost() -> None:
     snapshot = Snapshot(step=1, kind="step", payload={}, loss=1.0, score=None, good=True, best=True)
     inventory = Inventory(2)
     for name, left in (("a", "a"), ("b", "ab"), ("c", "ac"), ("d", "cd")):
-        inventory.note(Written(snapshot, name, left=tuple(left)))
+        inventory.note(Written(snapshot, name, 0.1, left=tuple(left)))
     assert inventory.check(["c", "d"]) == ["b"]
