@@ -11,6 +11,7 @@ from engine.outputs.step_time import PARTS
 from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
 
 _SHARE: Final[Bounds] = (0.0, 1.0)
+_GPU_MEMORY: Final = ("system/gpu_memory", "system/gpu_memory_peak", "system/gpu_memory_limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
         Spec("components", f"Gradient share per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
         Spec("wait", "Data wait, s", metrics=("data_wait",)),
         Spec("load", "Load, %", metrics=("system/cpu", "system/gpu")),
-        Spec("memory", "Memory, MiB", metrics=("system/memory", "system/gpu_memory")),
+        Spec("memory", "Memory, MiB", metrics=("system/memory", *_GPU_MEMORY)),
         Spec("weights", "Weight norm per module", kind="heat", prefix="weight_norm/"),
         Spec("time", "Time of a step", kind="stack", metrics=_named("time", PARTS)),
     )

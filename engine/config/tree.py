@@ -161,6 +161,8 @@ class RecoveryConfig(Section, frozen=True):
     """Maximum length in steps of a storm of spikes."""
     on_spike_storm: Literal["alert", "lower_lr"] = "alert"
     """Reaction to a storm outside a probation: an alert, or also a learning rate lower by lr_factor."""
+    memory_retry_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Steps after a halving of the batch, out of memory, until the former size is tried once more; 0 for never."""
 
     @model_validator(mode="after")
     def _reachable(self) -> RecoveryConfig:

@@ -12,13 +12,14 @@ from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejec
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
 from engine.runtime.outages.data_supply import Supply
+from engine.runtime.outages.halving import BatchHalver
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor, StepTimes
 from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
-from engine.training.device import PartTimer
+from engine.training.device import PartTimer, PeakMemory
 from engine.training.step import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -47,6 +48,8 @@ class Loop:
         self._upkeep = Upkeep(checkpointer)
         self._time = TimeKeeper(commands.interrupt, checkpointer)
         self._supply = Supply(config.data, recorder, checkpointer, commands)
+        self._halver = BatchHalver(train_state, checkpointer, commands, step_monitor.settle)
+        self._peak = PeakMemory(train_state.device)
         self._lag = 1 if train_state.device.type == "cuda" else 0
         self._last_end = self._epoch_start = time.perf_counter()
         self._times = StepTimes(checkpointer)
@@ -69,6 +72,7 @@ class Loop:
         self._checkpointer.note_written()
         self._upkeep.observe()
         self._time.observe()
+        self._halver.observe()
         if self._commands.is_waiting():
             self._open_boundary()
             self._step_monitor.settle()
@@ -105,6 +109,7 @@ class Loop:
     def _advance(self) -> None:
         """Execute the next step, unless all that is left of the epoch is excluded."""
         state = self._recorder.state
+        self._halver.begin()
         begins_epoch = self._train_state.position.index == 0
         drawn = self._draw()
         if drawn is None:
@@ -131,13 +136,15 @@ class Loop:
             self._checkpointer.checkpoint("step")
 
     def _draw(self) -> DrawnBatch | None:
-        """Return the batches of the next step; `None` if a command is pending or the data are unreachable."""
+        """Return the batches of the next step; `None` if a command is pending, or data or memory are missing."""
         state = self._recorder.state
         if not self._train_state.stream.is_ready():
             self._recorder.update(doing="waiting for a batch")
         try:
-            drawn = self._train_state.draw(
-                state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
+            drawn = self._halver.attempt(
+                lambda: self._train_state.draw(
+                    state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
+                )
             )
         except DataGoneError as error:
             self._step_monitor.settle()
@@ -151,7 +158,9 @@ class Loop:
         """Execute the step of the drawn batches; return `None` if it was undone."""
         plan = plan_for(self._train_state.progress, self._recorder.state, self._config)
         evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
-        pending = self._train_state.train_step.run(drawn.batches, plan)
+        pending = self._halver.attempt(lambda: self._train_state.train_step.run(drawn.batches, plan))
+        if pending is None:
+            return None
         now = time.perf_counter()
         launched = self._launched(pending, evidence, now, drawn.transfer)
         self._last_end = now
@@ -166,6 +175,7 @@ class Loop:
             wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
             seconds=max(now - self._last_end, 1e-9),
             times=self._times.take(now, transfer),
+            memory=self._peak.take(),
         )
 
     def _checkpoint_is_due(self) -> bool:

@@ -34,8 +34,8 @@ class Launched:
     """A step whose report may still be in transit from the device, and its data known to the host.
 
     `wait_seconds` is the time spent waiting for data, `seconds` the total time. `times` divides the time since the step
-    before, with the validation and the checkpoints between the two. `by_rank` are measurements of each rank, and
-    `evidence_of` returns the evidence of another rank, or `None`.
+    before, with the validation and the checkpoints between the two. `memory` are measurements of the device's
+    memory, `by_rank` those of each rank, and `evidence_of` returns the evidence of another rank, or `None`.
     """
 
     pending: PendingReport
@@ -45,6 +45,7 @@ class Launched:
     wait_seconds: float
     seconds: float
     times: BetweenSteps
+    memory: Mapping[str, float] = field(default_factory=dict[str, float])
     by_rank: Mapping[str, float] = field(default_factory=dict[str, float])
     evidence_of: Callable[[int], Evidence | None] = lambda rank: None
 
@@ -157,6 +158,7 @@ class StepMonitor:
             "skipped": float(not report.finite),
             **step.parts(),
             **self.load.newest,
+            **step.memory,
             **step.by_rank,
         }
         number, before = report.index + 1, self._recorder.state

@@ -112,7 +112,12 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
     No checkpoint is written, for the update that failed may be half done: the last one holds.
     """
     is_validation = any(run.checkpointer.memory.validation_due for run in opened)
-    sentence = out_of_memory(error, "" if opened else recorder.state.doing, is_validation=is_validation)
+    sentence = out_of_memory(
+        error,
+        "" if opened else recorder.state.doing,
+        is_validation=is_validation,
+        batch_size=recorder.state.batch_size,
+    )
     for run in opened:
         run.checkpointer.wait_for_checkpoints()
     if not recorder.state.step:

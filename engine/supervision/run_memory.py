@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from engine.config.tree import RunConfig
@@ -47,6 +47,24 @@ class EpochLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class Halved:
+    """The newest halving of the batch, before the step after `at_step`.
+
+    `former` and `current` are the batch size and the accumulation before and after it. `is_retried` is whether a former
+    size was tried once more.
+    """
+
+    at_step: int
+    former: tuple[int, int]
+    current: tuple[int, int]
+    is_retried: bool = False
+
+    def retried(self) -> Halved:
+        """Return the same halving after its former size was tried once more."""
+        return replace(self, is_retried=True)
+
+
+@dataclass(frozen=True, slots=True)
 class _Saved:
     """The memory in a checkpoint; a checkpoint of an earlier version lacks the later fields."""
 
@@ -67,6 +85,7 @@ class _Saved:
     diagnosed: tuple[_Diagnosed, ...] = ()
     is_validation_doubted: bool = False
     epoch_loss: EpochLoss = field(default_factory=EpochLoss)
+    halved: Halved | None = None
 
 
 class RunMemory:
@@ -76,8 +95,9 @@ class RunMemory:
     of a run that has learned nothing. `alerted` holds the kinds of alert that are raised once in a run. `warned_at` is
     the step of the last warning from a guardian that is off; `None` before the first. `diagnosed_at` is the index of
     the newest step with a diagnosed fault, by kind. `is_validation_doubted` is whether the newest validation was not
-    finite. `epoch_loss` is that of the current epoch. `validation_due` is whether an epoch has ended without its
-    validation; a checkpoint contains it as a field of its own.
+    finite. `halved` is the newest halving of the batch, `None` before the first. `epoch_loss` is that of the current
+    epoch. `validation_due` is whether an epoch has ended without its validation; a checkpoint contains it as a field of
+    its own.
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec, baseline: Baseline | None = None):
@@ -93,6 +113,7 @@ class RunMemory:
         self.diagnosed_at: dict[FaultKind, int] = {}
         self.is_validation_doubted = False
         self.epoch_loss = EpochLoss()
+        self.halved: Halved | None = None
         self.validation_due = False
         self._alerted: set[str] = set()
 
@@ -129,6 +150,7 @@ class RunMemory:
             diagnosed=tuple(_Diagnosed(kind, index) for kind, index in self.diagnosed_at.items()),
             is_validation_doubted=self.is_validation_doubted,
             epoch_loss=self.epoch_loss,
+            halved=self.halved,
         )
         return cast(dict[str, Json], to_json(saved))
 
@@ -150,6 +172,7 @@ class RunMemory:
         self.warned_at = saved.warned_at
         self.diagnosed_at = {diagnosed.kind: diagnosed.index for diagnosed in saved.diagnosed}
         self.is_validation_doubted = saved.is_validation_doubted
+        self.halved = saved.halved
 
     def _restore_window(self, saved: _Saved) -> None:
         self.clean_steps, self.phase = saved.clean_steps, saved.phase

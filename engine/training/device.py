@@ -6,10 +6,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Final
 
 import torch
 
 from engine.errors import UserError
+
+_MIB: Final = 2**20
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -31,6 +34,22 @@ def describe(device: torch.device) -> str:
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
     return f"cpu ({threads} thread{'' if threads == 1 else 's'})" if device.type == "cpu" else device.type
+
+
+class PeakMemory:
+    """Measures the peak of the memory of a CUDA device from step to step; nothing on other devices."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._limit = torch.cuda.get_device_properties(device).total_memory / _MIB if device.type == "cuda" else 0.0
+
+    def take(self) -> dict[str, float]:
+        """Return the peak since the last call and the device's memory, in MiB. The host does not wait."""
+        if not self._limit:
+            return {}
+        peak = torch.cuda.max_memory_allocated(self._device) / _MIB
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return {"system/gpu_memory_peak": peak, "system/gpu_memory_limit": self._limit}
 
 
 class PartTimer:

@@ -75,6 +75,26 @@ def apply_learning_rates(optimizer: torch.optim.Optimizer, plan: StepPlan) -> No
         group["lr"] = plan.lr * plan.ramps.get(group["part"], 1.0)
 
 
+def begin_moments(optimizer: torch.optim.Adam) -> None:
+    """Allocate the moments that are missing, or none of them if memory runs out.
+
+    Torch allocates those of a group after the update of the groups before. Nothing is left to allocate in an update
+    that follows this.
+    """
+    groups = optimizer.param_groups
+    fresh = [p for group in groups for p in group["params"] if p.grad is not None and p not in optimizer.state]
+    if not fresh:
+        return
+    kernel: Any = optimizer  # the stubs lack the method
+    try:
+        for group in groups:
+            kernel._init_group(group, [], [], [], [], [], [])
+    except Exception:
+        for parameter in fresh:
+            optimizer.state.pop(parameter, None)
+        raise
+
+
 def moments_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> Moments:
     """Return the optimizer's state by parameter name, independent of the order of groups."""
     return {name: dict(optimizer.state[p]) for name, p in model.named_parameters() if p in optimizer.state}

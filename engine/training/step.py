@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from engine.task import untapped
 from engine.training.data.batch import Batch
@@ -25,7 +26,7 @@ from engine.training.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.grad_clip import WeightClip, ZClip
 from engine.training.grad_share import GradientTaps
 from engine.training.loss_sum import Objective, loss_sum
-from engine.training.optimizer import apply_learning_rates
+from engine.training.optimizer import apply_learning_rates, begin_moments
 from engine.training.step_plan import StepPlan
 
 
@@ -156,8 +157,22 @@ class _Measured:
     by_part: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """The state before a step, as far as `TrainStep.undo` needs it.
+
+    `versions` count the changes of buffers that are no batch statistics; `clip` are those of the adaptive clip.
+    """
+
+    versions: tuple[int, ...]
+    clip: Tensor
+
+
 class TrainStep:
-    """Executes steps of one network with one optimizer on one device; `forward` is the network or its compiled form."""
+    """Executes steps of one network with one optimizer on one device; `forward` is the network or its compiled form.
+
+    `part` is the part of the step that was begun last: forward, backward, guards or optimizer.
+    """
 
     def __init__(
         self,
@@ -177,12 +192,45 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
+        self.part = ""
         self._weight_clip = WeightClip()
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
         self._timer = PartTimer(self.device)
+        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
+        self._copies = [buffer.clone() for buffer in self._statistics]
+        known = set(map(id, self._statistics))
+        self._others = [buffer for buffer in model.buffers() if id(buffer) not in known]
+        self._is_updating = False
+
+    def footing(self) -> Footing:
+        """Return the state before the next step, and copy the statistics that its forward passes change."""
+        self.part, self._is_updating = "", False
+        _copy(self._statistics, self._copies)
+        return Footing(self._versions(), self.zclip.statistics)
+
+    def undo(self, footing: Footing) -> bool:
+        """Undo a step that failed: free its gradients, and restore the statistics of batch norms and of the clip.
+
+        Return whether this restores the state before the step. It does not once the update of the weights has begun.
+        """
+        self.model.zero_grad(set_to_none=True)
+        self._checked = None
+        self.zclip.statistics = footing.clip
+        _copy(self._copies, self._statistics)
+        if self.scaler.is_enabled():  # it may hold unscaled gradients of the failed step
+            scale = self.scaler.state_dict()
+            self.scaler = torch.amp.GradScaler(self.device.type)
+            self.scaler.load_state_dict(scale)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return not self._is_updating and self._versions() == footing.versions
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(tensor._version for tensor in self._others)  # pyright: ignore[reportPrivateUsage]
 
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         """Update the weights once from `batches`; their gradients are averaged over all regions.
@@ -199,6 +247,7 @@ class TrainStep:
         )
         num_samples = sum(batch.total for batch in batches)
         losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
+        self.part = "guards"
         loss_vector, bad_ranks = self._gathered(losses, plan, sum(map(len, batches)) / max(num_samples, 1))
         loss_finite = torch.isfinite(loss_vector).all()
         if self.scaler.is_enabled() and bool(loss_finite):
@@ -210,6 +259,7 @@ class TrainStep:
         finite = loss_finite & torch.isfinite(torch.cat([norms, check_norms])).all()
         scale, clipped = self._clip(measured, total_norm, finite, plan)
         self._timer.mark("guards")
+        self.part = "optimizer"
         self._update(finite, scale)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
@@ -230,11 +280,13 @@ class TrainStep:
 
     def _backward(self, batch: Batch, plan: StepPlan, share: float, taps: GradientTaps | None = None) -> Tensor:
         """Run forward, losses and backward of one batch. Return [total, weighted T, raw T, hits T] times `share`."""
+        self.part = "forward"
         tap = taps or untapped
         model = self.model if taps else self.forward  # uncompiled: a compiled network does not support hooks
         outputs = self.objective.outputs(model, batch.tensors, plan.active, tap, self.amp)
         losses = loss_sum(self.objective.terms(outputs, batch.tensors, plan.terms, tap), plan)
         self._timer.mark("forward")
+        self.part = "backward"
         if not (self.scaler.is_enabled() and not bool(torch.isfinite(losses.total))):
             self.scaler.scale(losses.total * share).backward()
         raw_T = torch.stack(list(losses.raw.values())).detach()
@@ -288,6 +340,8 @@ class TrainStep:
         kernel: Any = self.optimizer  # the stubs lack the attributes that the fused kernel reads
         kernel.grad_scale = scale
         kernel.found_inf = (~finite).float()
+        begin_moments(self.optimizer)
+        self._is_updating = True
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -303,6 +357,12 @@ class TrainStep:
         copied = torch.cuda.Event()
         copied.record()
         return PendingReport(plan, layout, host, copied, self._timer)
+
+
+def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
+    """Copy tensors in one call: a loop of calls takes longer than the copies."""
+    if tensors:
+        torch._foreach_copy_(to, tensors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:

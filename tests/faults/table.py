@@ -145,7 +145,17 @@ FAULTS: Final = (
         "faults/test_memory.py::test_a_configuration_that_needs_too_much_memory_is_refused",
     ),
     Fault(
-        "memory runs out in a later step or validation",
+        "memory runs out in a step",
+        "the step is undone and repeated with half the batch size and twice the accumulation; an alert has the numbers",
+        "faults/test_halving.py::test_memory_that_runs_out_in_a_step_halves_the_batch_and_changes_no_update",
+    ),
+    Fault(
+        "memory runs out in a step of one sample",
+        "one sentence with the numbers; exit code 2 at the first step, else 1, and `--resume` continues",
+        "faults/test_halving.py::test_one_sample_that_does_not_fit_is_refused_at_the_first_step",
+    ),
+    Fault(
+        "memory runs out in a later validation",
         "one sentence that names the key to lower, exit code 1; `--resume` continues from the last checkpoint",
         "faults/test_memory.py::test_memory_that_runs_out_in_a_run_keeps_its_last_checkpoint",
     ),

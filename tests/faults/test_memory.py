@@ -49,12 +49,14 @@ def test_a_configuration_that_needs_too_much_memory_is_refused(
     assert "not enough for building the network" in _reason(tmp_path / "run")
 
 
-def test_a_batch_too_large_for_the_first_step_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_too_large_for_a_step_of_one_sample_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def step(*_: object) -> None:
         raise CPU
 
     monkeypatch.setattr(TrainStep, "run", step)
-    with pytest.raises(UserError, match=r"a training step \(13.4 GiB more .*: lower training.batch_size"):
+    with pytest.raises(UserError, match=r"a training step of one sample \(13.4 GiB more .*: lower the sizes"):
         run(tmp_path / "run", small_config(training=STEPS))
 
 
@@ -68,7 +70,7 @@ def test_memory_that_runs_out_in_a_run_keeps_its_last_checkpoint(
 
     def fail_in_time(*args: object) -> object:
         calls.append(1)
-        if len(calls) == (3 if place == "validation" else 4):
+        if len(calls) >= (3 if place == "validation" else 4):
             raise error
         return real(*args)
 
@@ -77,7 +79,7 @@ def test_memory_that_runs_out_in_a_run_keeps_its_last_checkpoint(
         assert run(tmp_path / "run", small_config(training=STEPS, checkpoint={"every_steps": 2})) == 1
     reason = _reason(tmp_path / "run")
     newest = list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1].name
-    assert f"{'training' if place == 'step' else 'validation'}.batch_size" in reason and newest in reason
+    assert ("of one sample" if place == "step" else "validation.batch_size") in reason and newest in reason
     assert newest != checkpoint_name(0)
     assert run(tmp_path / "run", small_config(training=STEPS), resume=True) == 0
 

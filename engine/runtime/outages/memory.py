@@ -19,6 +19,7 @@ _SIGNS: Final = (
 """What libraries write that raise a plain RuntimeError."""
 
 _AMOUNT: Final = re.compile(r"allocate (?:more than )?(\d[\d.]*) ?([KMGTPE]iB|[GM]B|bytes)", re.IGNORECASE)
+_CAPACITY: Final = re.compile(r"total capacity of (\d[\d.]* [KMGTPE]iB)")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -30,24 +31,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
-def out_of_memory(error: BaseException, doing: str, *, is_validation: bool = False) -> str:
+def out_of_memory(error: BaseException, doing: str, *, is_validation: bool = False, batch_size: int = 0) -> str:
     """Return the sentence for `error`, raised while the engine was `doing` something; empty for a step.
 
-    It names the keys to lower.
+    It names the keys to lower. `batch_size` is that of the step, 0 for unknown.
     """
-    amount = _amount(str(error))
+    amount, capacity = amount_asked(str(error)), _CAPACITY.search(str(error))
     if doing == "building the network":
         what, keys = doing, "lower the sizes under model in the configuration"
     elif doing:
         what, keys = doing, "take fewer or smaller images, or lower data.num_workers"
     elif is_validation:
         what, keys = "a validation", "lower validation.batch_size, or the sizes under model"
+    elif batch_size == 1:
+        what, keys = "a training step of one sample", "lower the sizes under model in the configuration"
     else:
         what, keys = "a training step", "lower training.batch_size, or the sizes under model"
-    return f"the memory is not enough for {what}{f' ({amount} more were asked for)' if amount else ''}: {keys}"
+    limit = f", the device has {capacity[1]}" if capacity else ""
+    return f"the memory is not enough for {what}{f' ({amount} more were asked for{limit})' if amount else ''}: {keys}"
 
 
-def _amount(text: str) -> str:
+def amount_asked(text: str) -> str:
     """Return the amount that `text` says could not be had, an empty string where it names none."""
     found = _AMOUNT.search(text)
     if found is None:
