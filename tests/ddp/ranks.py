@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -77,8 +78,11 @@ def train_together(
         launched = replace(request, launch=Launch(rank, world))
         arguments = (launched, port, folder, dict(environment or {}))
         processes.append(context.Process(target=_be_rank, args=arguments))
+    # The fork server stays for later tests, such as those of the data workers: it is started as the program starts it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for process in processes:
         process.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         if meanwhile is not None:
             meanwhile(Remote(request.directory), processes)
