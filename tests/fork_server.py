@@ -90,7 +90,7 @@ def serve(connection: socket.socket) -> dict[str, Any] | None:
 
 
 def _tell(told: int, number: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody waits for that process any more
+    with contextlib.suppress(BrokenPipeError):  # the test no longer waits for that process
         os.write(told, b"%d\n" % number)
 
 

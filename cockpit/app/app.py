@@ -20,10 +20,9 @@ from textual.screen import Screen
 from cockpit.app.shutdown import NOT_HERE, Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
-from cockpit.preferences.themes import IN_TURN, THEMES
+from cockpit.preferences.themes import IN_TURN, use_theme
 from cockpit.screens.splash import SplashScreen
 from cockpit.terminal.textual_private import OpenApp
-from engine.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
@@ -94,13 +93,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
             from cockpit.terminal.ascii_filter import AsciiFilter  # noqa: PLC0415 - few need it
 
             self._own_filters.append(AsciiFilter())
-        for theme in THEMES:
-            self.register_theme(theme)
-        if settings.theme not in self.available_themes:
-            raise UserError(
-                f"there is no theme {settings.theme!r}: {did_you_mean(settings.theme, self.available_themes)}"
-            )
-        self.theme = settings.theme
+        use_theme(self, settings.theme)
         if settings.reduced_motion:
             self.animation_level = "none"
         for key in settings.keys:

@@ -10,9 +10,8 @@ from textual.screen import Screen
 
 from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.settings import Settings
-from cockpit.preferences.themes import THEMES
+from cockpit.preferences.themes import use_theme
 from cockpit.terminal.textual_private import OpenApp
-from engine.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cockpit.panels.comparing.screen import CompareScreen
@@ -40,13 +39,7 @@ class CompareApp(OpenApp, inherit_bindings=False):
         self.shutdown = Shutdown(None, self.exit)
         self._shown = screen
         self._events: asyncio.AbstractEventLoop | None = None
-        for theme in THEMES:
-            self.register_theme(theme)
-        if settings.theme not in self.available_themes:
-            raise UserError(
-                f"there is no theme {settings.theme!r}: {did_you_mean(settings.theme, self.available_themes)}"
-            )
-        self.theme = settings.theme
+        use_theme(self, settings.theme)
 
     def get_default_screen(self) -> Screen[None]:
         """Return an empty screen, below the comparison."""

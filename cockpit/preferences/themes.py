@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from textual.app import App
 from textual.theme import Theme
+
+from engine.errors import UserError, did_you_mean
 
 DARK: Final = "cockpit-dark"
 LIGHT: Final = "cockpit-light"
@@ -43,3 +46,12 @@ THEMES: Final = (
 
 IN_TURN: Final = (DARK, LIGHT, "nord", "gruvbox")
 """Themes that the theme key cycles through: the cockpit's own, and two common ones of Textual."""
+
+
+def use_theme(app: App[Any], name: str) -> None:
+    """Register the themes with `app` and choose the one called `name`. Raises UserError if there is none."""
+    for theme in THEMES:
+        app.register_theme(theme)
+    if name not in app.available_themes:
+        raise UserError(f"there is no theme {name!r}: {did_you_mean(name, app.available_themes)}")
+    app.theme = name

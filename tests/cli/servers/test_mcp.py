@@ -33,7 +33,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def steered(live: JournalWriter) -> JournalWriter:
-    """A run with a state, 300 steps and some events; nobody answers yet."""
+    """A run with a state, 300 steps and some events; no command is answered yet."""
     for step in range(1, 301):
         values = (float("nan") if step == 7 else 1 / step, 2.0)
         live.record_step(step, step / 10, ("loss/total", "grad_norm/total"), values)
