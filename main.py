@@ -396,7 +396,7 @@ def _sum_up(directory: Path) -> None:
 
 def redrive(arguments: Namespace) -> int:
     """Reproduce a run and compare it with the original. Torch is imported after the run is found."""
-    from cockpit.cli.commands.reproduce import run_redrive  # noqa: PLC0415
+    from cockpit.cli.commands.analysis.reproduce import run_redrive  # noqa: PLC0415
 
     def drive(request: ReproductionRequest) -> ReproductionReport:
         from engine.runtime.reproduce.reproduce import reproduce as drive_again  # noqa: PLC0415
@@ -410,7 +410,7 @@ def redrive(arguments: Namespace) -> int:
 
 def profile(arguments: Namespace) -> int:
     """Profile steps of a run. Torch is imported after the run is found."""
-    from cockpit.cli.commands.profiling.profile import run_profile  # noqa: PLC0415
+    from cockpit.cli.commands.analysis.profile import run_profile  # noqa: PLC0415
 
     def measure(request: ProfileRequest) -> ProfileReport:
         from engine.forensics.profile import profile as run_steps  # noqa: PLC0415
@@ -422,7 +422,7 @@ def profile(arguments: Namespace) -> int:
 
 def diagnose(arguments: Namespace) -> int:
     """Diagnose a run's faults. Torch is imported after evidence is found, so that its absence is reported quickly."""
-    from cockpit.cli.commands.diagnose import Instruments, run_diagnose  # noqa: PLC0415
+    from cockpit.cli.commands.analysis.diagnose import Instruments, run_diagnose  # noqa: PLC0415
 
     def replay(folder: Path, device: str) -> Diagnosis:
         from engine.forensics.offline import diagnose as take_again  # noqa: PLC0415

@@ -8,23 +8,22 @@ import os
 import sys
 from typing import Final, cast
 
-_HANDLERS: Final = {
-    "status": "run_status",
-    "metrics": "run_metrics",
-    "events": "run_events",
-    "runs": "run_runs",
-    "send": "run_send",
-    "wait": "run_wait",
-    "plot": "run_plot",
-    "configs": "run_configs",
-    "data": "run_data",
-    "docs": "run_docs",
+_MODULES: Final = {
+    "status": "commands.reading.status",
+    "metrics": "commands.reading.metrics",
+    "events": "commands.reading.events",
+    "runs": "commands.reading.runs",
+    "wait": "commands.reading.wait",
+    "plot": "commands.reading.plot",
+    "send": "commands.send",
+    "compare": "commands.comparing.compare",
+    "configs": "commands.configs",
+    "data": "commands.data",
+    "docs": "commands.docs",
+    "mcp": "servers.mcp",
+    "serve": "servers.serve",
 }
-
-_COMPARING: Final = {"compare": "run_compare"}
-
-_SERVERS: Final = {"mcp": "run_mcp", "serve": "run_serve"}
-"""Subcommands that serve until they are ended, in a folder of their own."""
+"""The module in `cockpit.cli` of each subcommand; its function `run_<subcommand>` carries it out."""
 
 
 def run_subcommand(arguments: argparse.Namespace) -> int:
@@ -32,11 +31,9 @@ def run_subcommand(arguments: argparse.Namespace) -> int:
 
     If the reader of a pipe closes it early (`| head`), the command ends without a message.
     """
-    places = (("commands", _HANDLERS), ("commands.comparing", _COMPARING), ("servers", _SERVERS))
-    folder, table = next(place for place in places if arguments.command in place[1])
-    module = importlib.import_module(f"cockpit.cli.{folder}.{arguments.command}")
+    module = importlib.import_module(f"cockpit.cli.{_MODULES[arguments.command]}")
     try:
-        code = cast(int, getattr(module, table[arguments.command])(arguments))
+        code = cast(int, getattr(module, f"run_{arguments.command}")(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,7 @@ from engine.forensics.capture import Evidence, input_name, kept_random_state, se
 from engine.forensics.nan_tracer import Origin, Tracer, is_finite, reaches
 from engine.task import Tap, untapped
 from engine.training.data.batch import Batch
-from engine.training.grad_share import GradientTaps
+from engine.training.gradients.grad_share import GradientTaps
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.step_plan import StepPlan
 

@@ -22,9 +22,9 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from engine.task import untapped
 from engine.training.data.batch import Batch
 from engine.training.device import PartTimer
-from engine.training.finite_check import MOMENTS, WEIGHTS, norms_of_state
-from engine.training.grad_clip import WeightClip, ZClip
-from engine.training.grad_share import GradientTaps
+from engine.training.gradients.finite_check import MOMENTS, WEIGHTS, norms_of_state
+from engine.training.gradients.grad_clip import WeightClip, ZClip
+from engine.training.gradients.grad_share import GradientTaps
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.optimizer import apply_learning_rates, begin_moments
 from engine.training.step_plan import StepPlan

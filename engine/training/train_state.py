@@ -22,8 +22,8 @@ from engine.training.data.batch import Batch, Position
 from engine.training.data.spans import Shard
 from engine.training.data.stream import BatchStream
 from engine.training.device import PartTimer
-from engine.training.finite_check import norms_of_state
-from engine.training.grad_clip import ZClip
+from engine.training.gradients.finite_check import norms_of_state
+from engine.training.gradients.grad_clip import ZClip
 from engine.training.loss_sum import Objective
 from engine.training.optimizer import build_optimizer, forget_moments, load_moments, moments_of
 from engine.training.step import TrainStep

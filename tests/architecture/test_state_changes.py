@@ -24,7 +24,7 @@ MAKERS: Final = {
     "engine/forensics/profile.py": {"with_measured"},
     "engine/adapters/trainers/training.py": {"RunState", "with_decided", "with_measured"},
     "cockpit/session/state_decoder.py": {"replace"},
-    "cockpit/cli/commands/status.py": {"RunState"},
+    "cockpit/cli/commands/reading/status.py": {"RunState"},
 }
 """How each module may make a state: `state`, `wire` and the decoder for others, the start of a run for its first one,
 an ablation, a profile, a rank without a journal, and the status of a run without one for a state that is recorded

@@ -215,7 +215,7 @@ def test_the_words_may_come_from_the_process(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_command_line_loads_neither_torch_nor_a_screen() -> None:
     source = (
         "import sys; from cockpit.cli import arguments, dispatch, options;"
-        "from cockpit.cli.commands import status, metrics, events, runs, send;"
+        "from cockpit.cli.commands import send; from cockpit.cli.commands.reading import status, metrics, events, runs;"
         "arguments.parse_arguments(['status']);"
         "print(sorted({'torch', 'textual', 'scipy', 'yaml', 'pydantic'} & set(sys.modules)))"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import cockpit.cli.commands.plot  # imported before the tests become another user
+import cockpit.cli.commands.reading.plot  # imported before the tests become another user
 import cockpit.cli.commands.send  # noqa: F401
 import engine.runtime.train  # noqa: F401
 from engine.errors import UserError

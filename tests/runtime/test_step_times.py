@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cockpit.cli.commands.status import read_status
+from cockpit.cli.commands.reading.status import read_status
 from cockpit.console import step_time_text
 from cockpit.console.summary import read_outcome, summary_lines
 from engine.host.interrupt import Interrupt

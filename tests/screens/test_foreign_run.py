@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from cockpit.app.app import CockpitApp
 from cockpit.charts.annotations.marks import marks_of
 from cockpit.cli.arguments import parse_arguments
-from cockpit.cli.commands.events import run_events
+from cockpit.cli.commands.reading.events import run_events
 from cockpit.console.summary import fact_lines, read_outcome
 from cockpit.dialogs.action_table import ACTIONS, unsupported
 from cockpit.panels.status.remedies import remedies_of

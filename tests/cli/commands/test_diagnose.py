@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.arguments import parse_arguments
-from cockpit.cli.commands.diagnose import Instruments, run_diagnose
+from cockpit.cli.commands.analysis.diagnose import Instruments, run_diagnose
 from engine.errors import UserError
 from engine.journal.writer import JournalWriter
 from engine.outputs.ablation_report import NOT_FINITE, Ablation, AblationRequest, Variant

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.cli.commands.events import entry_line
+from cockpit.cli.commands.reading.events import entry_line
 from engine.errors import UserError
 from engine.journal.disk.run_dir import create_run
 from engine.journal.reader import Entry

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.cli.commands.status import read_status
+from cockpit.cli.commands.reading.status import read_status
 from cockpit.session.run_list.facts import ALERTS, NO_CAUSES, RunFacts, points_of, present_activity, read_facts
 from cockpit.text.event_text import REGISTRY
 from engine.errors import UserError

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.cli.commands.status import read_status
-from cockpit.cli.commands.wait import wait_until
+from cockpit.cli.commands.reading.status import read_status
+from cockpit.cli.commands.reading.wait import wait_until
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import entry_to_json, float_values
 from cockpit.cli.servers.agent.calls import (

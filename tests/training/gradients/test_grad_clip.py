@@ -20,7 +20,7 @@ from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
-from engine.training.grad_clip import AGC_RATIO, WeightClip, ZClip
+from engine.training.gradients.grad_clip import AGC_RATIO, WeightClip, ZClip
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.benchmarks.zscore_rule import ZScoreRule

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cockpit.cli.commands.status import read_status
+from cockpit.cli.commands.reading.status import read_status
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.text.format import escape_control, number, rate
 from cockpit.text.next_steps import command_for

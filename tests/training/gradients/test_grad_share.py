@@ -13,7 +13,7 @@ from engine.tasks.person.losses.terms import term_values
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import SPEC, refinements_of
 from engine.training.data.batch import Batch
-from engine.training.grad_share import GradientTaps, held_scale
+from engine.training.gradients.grad_share import GradientTaps, held_scale
 from engine.training.step import StepReport, TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
