@@ -1,4 +1,4 @@
-"""Whole runs with batch norms: stopped and resumed, and with a step that is not finite."""
+"""Whole runs with batch norms and one cycle of the learning rate: stopped and resumed, and reproduced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.runtime.train import train
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.small import small_config
 
-CONFIG = small_config(model={"norm": "batch"}, training={"epochs": 3})
+CONFIG = small_config(model={"norm": "batch"}, training={"epochs": 3, "schedule": "one_cycle"})
 
 
 def run(directory: Path, **more: Any) -> Path:
