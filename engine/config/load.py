@@ -108,6 +108,17 @@ def read_resolved(path: Path) -> RunConfig:
     return _validated(settings, kind)
 
 
+def config_from_text(text: str, source: str) -> RunConfig:
+    """Return the configuration of resolved YAML, such as a checkpoint holds; errors name it by `source`.
+
+    Raises UserError like `load_config`.
+    """
+    settings = _as_of_then(read_settings(text, source), source)
+    kind = _kind(settings)
+    _check_keys(settings, kind)
+    return _validated(settings, kind)
+
+
 def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> RunConfig:
     """Return a configuration like `load_config` that keeps the task and data of the one in `former`.
 
