@@ -50,6 +50,7 @@ from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits
 from engine.training.checkpoint.file import CheckpointDamagedError, read_checkpoint
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
+from engine.training.inference.export.weights_file import SUFFIX, read_weights
 from engine.training.train_state import TrainState, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -244,8 +245,8 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
         )
     try:
-        weights = read_checkpoint(path)["model"]
-    except CheckpointDamagedError as error:
+        weights = read_weights(path) if path.suffix == SUFFIX else read_checkpoint(path)["model"]
+    except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
     odd = next((name for name, value in weights.items() if not _are_numbers(value)), None)
     if odd is not None:
