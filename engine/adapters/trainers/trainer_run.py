@@ -20,6 +20,7 @@ from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
+from engine.adapters.run.settings import leave_to_rank_0
 from engine.adapters.trainers.rank_words import RankWord, RankWords
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
@@ -104,6 +105,7 @@ class TrainerRun(TrainerRecords):
         patches.install(hooks)
         self.is_stopping = False
         if training.rank:  # it leaves out the same updates as rank 0: all have the same gradients
+            leave_to_rank_0()
             return
         self._live = live = AttachedState(training.models, hooks, total=training.total)
         self._run = run = opened_run(self._adapter, self.options, training, live)
