@@ -122,6 +122,8 @@ class ValidationConfig(Section, frozen=True):
 
     every_epochs: Count = 1
     """Epochs between validations."""
+    score: str = ""
+    """Metric that decides on the best checkpoint, the gate and the header, such as miou_seed; empty: the task's own."""
     batch_size: Count = 16
     """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
