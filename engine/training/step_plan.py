@@ -15,9 +15,15 @@ from engine.protocol.state import LrPin, RunState
 class StepPlan:
     """One step's settings; `ramps` are factors in 0..1 on the learning rate of recently enabled refinements.
 
+<<<<<<< HEAD
     `measure_shares`, `check_state` and `measure_layers` are whether this step measures gradient shares, checks all
     weights and moments, and measures every layer. `max_grad_share` 0 disables the governor. `clamped` are the terms
     bounded by `clamp_max`.
+=======
+    `measure_shares` and `check_state` are whether this step measures gradient shares and checks all weights and
+    moments. `max_grad_share` 0 disables the governor. `clamped` are the terms bounded by `clamp_max`. `averaged` is
+    whether the weights after this step are taken into their average.
+>>>>>>> h-learn
     """
 
     step: int
@@ -35,7 +41,11 @@ class StepPlan:
     measure_shares: bool = False
     max_grad_share: float = 0.0
     check_state: bool = False
+<<<<<<< HEAD
     measure_layers: bool = False
+=======
+    averaged: bool = False
+>>>>>>> h-learn
 
 
 def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
@@ -68,8 +78,19 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
         measure_shares=guard.share_every_steps > 0 and state.step % guard.share_every_steps == 0,
         max_grad_share=guard.max_grad_share,
         check_state=state.step % guard.check_weights_every == 0,
+<<<<<<< HEAD
         measure_layers=config.layers.every_steps > 0 and state.step % config.layers.every_steps == 0,
+=======
+        averaged=_enters_average(progress, state.step, config.training),
+>>>>>>> h-learn
     )
+
+
+def _enters_average(progress: float, step: int, training: TrainingConfig) -> bool:
+    """Return whether the weights after the step that ends at `progress` epochs are taken into their average."""
+    if training.averaging == "swa":
+        return progress >= training.swa_start * training.epochs and step % training.swa_every_steps == 0
+    return training.averaging == "ema"
 
 
 def scheduled_lr(progress: float, training: TrainingConfig) -> float:

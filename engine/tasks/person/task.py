@@ -48,7 +48,7 @@ class PersonTask:
         """Return the hierarchical UNet V2 with attention."""
         from engine.tasks.person.model.network import HierarchicalUNet  # noqa: PLC0415
 
-        return HierarchicalUNet(config.model)
+        return HierarchicalUNet(config.model, padding=0.0 if config.data.keep_aspect else config.data.roi_padding)
 
     def forward(self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap) -> Any:
         """Return the `Outputs` with every active head."""
