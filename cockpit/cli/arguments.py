@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
 from cockpit.cli.options import add_time_limit
 from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
@@ -95,6 +96,7 @@ def build_parser() -> Parser:
     _add_readers(commands)
     _add_diagnose(commands)
     _add_profile(commands)
+    _add_predict(commands)
     _add_redrive(commands)
     _add_send(commands)
     _add_wait(commands)
@@ -354,6 +356,13 @@ def _add_profile(commands: Any) -> None:
     profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
     profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
+
+
+def _add_predict(commands: Any) -> None:
+    predict = _parser(commands, "predict", "predict the masks of given boxes in images with a trained network")
+    predict.epilog = _examples(PREDICT_EXAMPLES)
+    add_predict_options(predict, DEVICES)
+    _add_runs_dir(predict, argparse.SUPPRESS)
 
 
 def _add_redrive(commands: Any) -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from engine.outputs.inference.prediction import PredictRequest
     from engine.outputs.preview_file import Preview
+    from engine.task import Predictor
 
 
 class PersonTask:
@@ -115,3 +117,9 @@ class PersonTask:
         from engine.tasks.person.previews import preview_grid  # noqa: PLC0415
 
         return preview_grid(previews)
+
+    def predictor(self, config: PersonConfig, request: PredictRequest) -> Predictor:
+        """Return the predictor of masks of the given boxes. Raises UserError if no given image has a box."""
+        from engine.tasks.person.inference.predictor import PersonPredictor  # noqa: PLC0415
+
+        return PersonPredictor(config, request)

@@ -115,7 +115,7 @@ class RoiDataset:
         person = picture.people[number]
         check_target(person)
         rng = np.random.default_rng((recipe.seed, epoch, target, _SAMPLE_STREAM))
-        region = _region(person.box, recipe, rng)
+        region = region_for(person.box, recipe, rng)
         image_3HW = crop_region(picture.image, region, recipe.roi_size)
         label_HW = torch.from_numpy(label_region(picture, number, region, recipe.mask_size))
         if recipe.augment:
@@ -144,8 +144,9 @@ def _is_reachable(scene: Scene) -> bool:
     return True
 
 
-def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:
+def region_for(box: Box, recipe: RoiRecipe, rng: np.random.Generator | None = None) -> Box:
+    """Return the region of a box, with jitter drawn from `rng` if the recipe has any."""
     region = pad_box(box, recipe.padding)
-    if recipe.jitter:
+    if recipe.jitter and rng is not None:
         region = jitter_box(region, recipe.jitter, rng)
     return square_box(region) if recipe.keep_aspect else region
