@@ -220,6 +220,26 @@ class HasInspect(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Statistics:
+    """Numbers about a data directory: as plain lines, and as a dataclass that can be written as JSON."""
+
+    lines: tuple[str, ...]
+    values: Any
+
+
+@runtime_checkable
+class HasStatistics(Protocol):
+    """A task that can measure a data directory."""
+
+    def statistics(self, path: Path, *, options: Mapping[str, bool], on_progress: Callable[[str], None]) -> Statistics:
+        """Return the statistics of the directory `path`. `options` are those of `inspect`.
+
+        Raises UserError if there is nothing to measure.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """The samples of one image, ready for the network, and whatever `Predictor.write` needs of the image."""
 

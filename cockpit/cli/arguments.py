@@ -55,6 +55,12 @@ examples:
   main.py profile my-run --steps 50 --device cpu --output my-trace.json
 """
 
+_DATA_EXAMPLES: Final = """
+examples:
+  main.py data inspect DIR --pictures OUT
+  main.py data statistics DIR --json
+"""
+
 _SEND_EXAMPLES: Final = """
 exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong command, or the run is not running; 3 no outcome in time
 examples:
@@ -396,16 +402,19 @@ def _add_send(commands: Any) -> None:
 def _add_configs_and_data(commands: Any) -> None:
     configs = _parser(commands, "configs", "list the named configs, or print one")
     configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
-    data = _parser(commands, "data", "check a data set")
-    inspect = data.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser(
-        "inspect", help="print what a data set contains and what cannot be used"
-    )
-    inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
+    data = _parser(commands, "data", "check a data set, or measure it")
+    data.epilog = _examples(_DATA_EXAMPLES)
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    inspect: Parser = actions.add_parser("inspect", help="print what a data set contains and what cannot be used")
     inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write samples with their labels to OUT, as PNG")
-    inspect.add_argument(
-        "--task", default="", metavar="TASK", help="the data's task: FILE.py:Class or package.module:Class"
-    )
-    inspect.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
+    about = "print class shares, overlap and sizes, and the class weights that follow"
+    statistics: Parser = actions.add_parser("statistics", help=about, description=f"{about[0].upper()}{about[1:]}.")
+    statistics.add_argument("--json", action="store_true", help="one JSON object")
+    about = "the data's task: FILE.py:Class or package.module:Class"
+    for action in (inspect, statistics):
+        action.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
+        action.add_argument("--task", default="", metavar="TASK", help=about)
+        action.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
 
 
 def _add_docs(commands: Any) -> None:
