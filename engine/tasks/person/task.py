@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import TaskSpec
-from engine.task import Inspection, Splits, Statistics, Tap, Tensors
+from engine.task import ExportPlan, Inspection, Splits, Statistics, Tap, Tensors
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
 
@@ -135,3 +135,13 @@ class PersonTask:
         from engine.tasks.person.inference.predictor import PersonPredictor  # noqa: PLC0415
 
         return PersonPredictor(config, request)
+
+    def export_plan(self, config: PersonConfig) -> ExportPlan:
+        """Return an example of two regions, and how regions are cut and masks are pasted back."""
+        from engine.tasks.person.inference.exported import export_plan  # noqa: PLC0415
+
+        return export_plan(config)
+
+    def export_outputs(self, outputs: Any) -> Tensors:
+        """Return the probabilities of background, target and other: (N, 3, H, W), float32."""
+        return {"probabilities": outputs.log_probs_N3HW.exp()}
