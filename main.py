@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
     from engine.outputs.inference.export_report import ExportReport, ExportRequest
+    from engine.outputs.inference.prediction import OnImage, PredictReport, PredictRequest
     from engine.outputs.profile_report import ProfileReport, ProfileRequest
     from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
     from engine.runtime.start.bootstrap import RunRequest
@@ -82,7 +83,13 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
         if arguments.command in (
-            again := {"diagnose": diagnose, "export": export, "redrive": redrive, "profile": profile}
+            again := {
+                "diagnose": diagnose,
+                "export": export,
+                "predict": predict,
+                "profile": profile,
+                "redrive": redrive,
+            }
         ):
             unwind_on_signals()
             return again[arguments.command](arguments)
@@ -373,6 +380,19 @@ def profile(arguments: Namespace) -> int:
         return run_steps(request)
 
     return run_profile(arguments, measure)
+
+
+def predict(arguments: Namespace) -> int:
+    """Predict the masks of given boxes. Torch is imported after the network's run is found."""
+    from cockpit.cli.commands.trained.predict import run_predict  # noqa: PLC0415
+
+    def refine(request: PredictRequest, on_image: OnImage) -> PredictReport:
+        with imports_only():
+            from engine.training.inference.predict import predict as refine_boxes  # noqa: PLC0415
+
+        return refine_boxes(request, on_image)
+
+    return run_predict(arguments, refine)
 
 
 def export(arguments: Namespace) -> int:
