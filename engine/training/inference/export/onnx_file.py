@@ -73,7 +73,7 @@ class OnnxSession:
     def run(self, inputs: Arrays) -> Arrays:
         """Return the outputs by name."""
         names = [output.name for output in self._session.get_outputs()]
-        found: list[Any] = self._session.run(names, dict(inputs))
+        found: Any = self._session.run(names, dict(inputs))
         return dict(zip(names, found, strict=True))
 
 
