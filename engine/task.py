@@ -195,6 +195,15 @@ class HasPreviews(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSampleErrors(Protocol):
+    """A task that measures how wrong its answer to each validation sample is; the preview tab shows the worst first."""
+
+    def sample_errors(self, outputs: Any, batch: Tensors, config: Any) -> Tensor:
+        """Return the error of each sample: (N,), larger for a worse answer, NaN for a sample without one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """The content of a data directory in plain lines; `is_usable` is whether a run can train on it."""

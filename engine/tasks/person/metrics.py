@@ -52,6 +52,14 @@ def mean_iou(iou: Sequence[float]) -> float:
     return sum(there) / len(there) if there else math.nan
 
 
+def target_errors(predicted_NHW: Tensor, label_NHW: Tensor) -> Tensor:
+    """Return 1 - IoU of the target in each region: (N,), 0..1; 0 for a target neither present nor predicted."""
+    seen_NHW, true_NHW = predicted_NHW == 1, label_NHW == 1
+    hit_N = (seen_NHW & true_NHW).flatten(1).sum(1)
+    union_N = (seen_NHW | true_NHW).flatten(1).sum(1)
+    return torch.where(union_N == 0, 0.0, 1 - hit_N / union_N.clamp(min=1))
+
+
 def mask_boundary(mask_N1HW: Tensor) -> Tensor:
     """Return the pixels of each mask (0 or 1) that share an edge with its outside.
 

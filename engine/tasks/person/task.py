@@ -104,6 +104,12 @@ class PersonTask:
         report = inspect_dataset(path, pictures=pictures, options=coco)
         return Inspection(tuple(report_lines(report)), report.is_usable)
 
+    def sample_errors(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensor:
+        """Return 1 - IoU of the target in each region: (N,), 0..1."""
+        from engine.tasks.person.metrics import target_errors  # noqa: PLC0415
+
+        return target_errors(outputs.log_probs_N3HW.argmax(1), batch["label_NHW"])
+
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
         """Return the image, the label and the predictions of the region in `row`."""
         from engine.tasks.person.previews import preview_of  # noqa: PLC0415
