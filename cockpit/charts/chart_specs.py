@@ -93,12 +93,12 @@ def _named(root: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _scores(spec: TaskSpec) -> tuple[list[Metric], list[Metric]]:
-    """Return the score with the first metrics on its axis, and the metrics on another axis."""
+    """Return the score with the first metrics on its axis, and the first of all other metrics."""
     score = next((metric for metric in spec.metrics if metric.name == spec.score), Metric(spec.score))
     rest = [metric for metric in spec.metrics if metric.name != spec.score]
-    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)]
+    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)][: _MOST_SCORES - 1]
     others = [metric for metric in rest if metric not in same]
-    return [score, *same][:_MOST_SCORES] if spec.score else [], others[:_MOST_SCORES]
+    return [score, *same] if spec.score else [], others[:_MOST_SCORES]
 
 
 def _bounds(metrics: Sequence[Metric]) -> Bounds:

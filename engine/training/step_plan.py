@@ -70,18 +70,36 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
 
 
 def scheduled_lr(progress: float, training: TrainingConfig) -> float:
-    """Return the configured learning rate after `progress` epochs (> 0, fractional): warm-up and cosine per step."""
-    if progress < training.warmup_epochs:
-        return training.learning_rate * progress / training.warmup_epochs
-    return _decayed(progress, training)
+    """Return the configured learning rate after `progress` epochs (> 0, fractional), which each step computes."""
+    rising = _rise_epochs(training)
+    if progress >= rising:
+        return _decayed(progress, training)
+    if training.schedule == "one_cycle":
+        start = training.learning_rate / training.one_cycle.div_factor
+        return _annealed(start, training.learning_rate, progress / rising)
+    return training.learning_rate * progress / rising
+
+
+def _rise_epochs(training: TrainingConfig) -> float:
+    """Return the epochs until the highest learning rate is reached."""
+    if training.schedule == "one_cycle":
+        return training.one_cycle.pct_start * training.epochs
+    return training.warmup_epochs
 
 
 def _decayed(progress: float, training: TrainingConfig) -> float:
-    """Return the cosine part: from `learning_rate` after warm-up to `min_learning_rate` at the end of the run."""
-    floor = min(training.min_learning_rate, training.learning_rate)
-    span = max(training.epochs - training.warmup_epochs, 1e-9)
-    done = min(max((progress - training.warmup_epochs) / span, 0.0), 1.0)
-    return floor + (training.learning_rate - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+    """Return the falling part: from `learning_rate` after the rise to the lowest one at the end of the run."""
+    rising, floor = _rise_epochs(training), min(training.min_learning_rate, training.learning_rate)
+    if training.schedule == "one_cycle":
+        cycle = training.one_cycle
+        floor = training.learning_rate / cycle.div_factor / cycle.final_div_factor
+    span = max(training.epochs - rising, 1e-9)
+    return _annealed(training.learning_rate, floor, min(max((progress - rising) / span, 0.0), 1.0))
+
+
+def _annealed(start: float, end: float, done: float) -> float:
+    """Return the value between `start` and `end` on half a cosine, of which the fraction `done` is over."""
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def learning_rate(progress: float, training: TrainingConfig, *, scale: float = 1.0, pin: LrPin | None = None) -> float:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.tasks.person.metrics import target_errors
-from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.model.network import HierarchicalUNet, Outputs
 from engine.tasks.person.task import PersonTask
 from engine.training.data.batch import Batch
 from engine.training.evaluate import Sums, ValidationPlan, measure, summarise
@@ -103,4 +102,6 @@ def test_errors_of_another_shape_are_refused_in_one_sentence(model: Hierarchical
 def test_the_error_of_a_person_is_one_minus_the_iou_of_the_target() -> None:
     label = torch.tensor([[[1, 1, 0, 2]], [[0, 0, 0, 2]], [[1, 1, 1, 1]]])
     seen = torch.tensor([[[1, 0, 1, 2]], [[0, 2, 0, 0]], [[1, 1, 1, 1]]])
-    assert target_errors(seen, label).tolist() == pytest.approx([1 - 1 / 3, 0.0, 0.0])
+    outputs = Outputs(torch.nn.functional.one_hot(seen, 3).movedim(-1, 1).float(), torch.zeros(3, 1, 1, 4))
+    errors = PersonTask().sample_errors(outputs, {"label_NHW": label}, CONFIG)
+    assert errors.tolist() == pytest.approx([1 - 1 / 3, 0.0, 0.0])

@@ -15,7 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ..hooks import patches
 from ..hooks.gradient_reader import ParameterNames, unwrapped
-from ..hooks.optimizer_hooks import OptimizerHooks, Update
+from ..hooks.optimizer_hooks import OptimizerHooks
+from ..hooks.update_judge import Update
 from ..hooks.weight_norms import WeightNorms
 from .link import Link
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
 from engine.adapters.hooks.gradient_reader import Norms
-from engine.adapters.hooks.optimizer_hooks import Update
+from engine.adapters.hooks.update_judge import Update
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState

@@ -133,8 +133,7 @@ class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
     @survived
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Record the step, and carry out commands."""
-        self.cockpit.clock.end_batch(self._batch_size)
-        self.cockpit.end_step(float(state.epoch or 0.0))
+        self._record(state)
 
         def hand_over(handed: HandedOver) -> str:
             self._order(control, type(handed.event))
@@ -145,6 +144,11 @@ class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
         for kind in self.cockpit.todo:
             self._order(control, kind)
         return self._stopped(control)
+
+    @survived
+    def _record(self, state: Any) -> None:
+        self.cockpit.clock.end_batch(self._batch_size)
+        self.cockpit.end_step(float(state.epoch or 0.0))
 
     def _order(self, control: Any, kind: type[Event]) -> None:
         """Let the trainer save or evaluate after this step."""

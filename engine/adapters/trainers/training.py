@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from engine.adapters.capabilities import Adapter
-from engine.adapters.hooks.optimizer_hooks import LearningRate
+from engine.adapters.hooks.watched_optimizer import LearningRate
 from engine.adapters.run.attached_run import AttachedRun
 from engine.adapters.run.attached_state import AttachedState, highest_rate
 from engine.adapters.run.run_files import program_of

@@ -33,7 +33,9 @@ from engine.runtime.start.resume import (
     Start,
     changed_settings,
     first_weights,
+    has_other_score,
     last_reached,
+    redescribed,
     redo_list,
     resumed_state,
     still_unusual,
@@ -174,16 +176,17 @@ def _announce(
     """Claim the run's directory, record how training starts, and connect the parts that train."""
     train_state, config = built.train_state, request.config
     is_lost = request.resume and not has_journal(request.directory)
+    fresh = redescribed(request.directory, recorder.state) if request.resume else ()
     recorder.begin()
     if request.resume:
         recorder.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
-    for event in (*map(e.NoteAdded, request.notes), *said):
+    for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
-    memory = RunMemory(config, train_state.task.spec, baseline)
+    memory = RunMemory(config, recorder.state.spec, baseline)
     requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
     previews = PreviewWriter(request.directory)
     if isinstance(train_state, LeaderState):
@@ -193,6 +196,8 @@ def _announce(
     checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, validator)
     if start:
         checkpointer.take_up(start.payload)
+        if has_other_score(start.payload["config"], config):
+            memory.window.mious.clear()
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(requests, recorder, train_state, checkpointer)
     commands.refuse_stale()

@@ -80,6 +80,8 @@ class ModelConfig(NetworkConfig, frozen=True):
     """Use spatial and channel attention in the branch that separates the target from other people."""
     trunk_stride: Annotated[Literal[1, 2], BeforeValidator(_whole)] = 2
     """Pixels of the region per position of the trunk; 2 computes the trunk at half resolution."""
+    norm: Literal["layer", "group", "batch"] = "layer"
+    """Norms: layer (each region in the extractor, each pixel elsewhere), group (8 groups of channels), batch."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Probability of dropping a feature channel in training; the foreground gate uses half of it."""
     refinements: RefinementsConfig = RefinementsConfig()

@@ -67,13 +67,14 @@ class PersonTask:
         return term_values(outputs, *labels, terms, config.loss.class_weights, tap)
 
     def score(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensors:
-        """Return pixel counts by true and predicted class, and the sum of boundary F."""
-        from engine.tasks.person.metrics import score_sums  # noqa: PLC0415
+        """Return pixel counts by true and predicted class, and sums of region scores, inside the people's boxes."""
+        from engine.tasks.person.metrics import score_sums, scored_classes  # noqa: PLC0415
 
-        return score_sums(outputs.log_probs_N3HW.argmax(1), batch["label_NHW"], config.validation.boundary_tolerance)
+        predicted_NHW, label_NHW = scored_classes(outputs.log_probs_N3HW.argmax(1), batch, config.data)
+        return score_sums(predicted_NHW, label_NHW, config.validation.boundary_tolerance)
 
     def metrics(self, sums: Tensors, count: int) -> dict[str, float]:
-        """Return mIoU, the IoU of each class and boundary F, in 0..1."""
+        """Return mIoU by three definitions, the IoU of each class and boundary F, in 0..1."""
         from engine.tasks.person.metrics import metrics_of  # noqa: PLC0415
 
         return metrics_of(sums, count)
@@ -105,10 +106,11 @@ class PersonTask:
         return Inspection(tuple(report_lines(report)), report.is_usable)
 
     def sample_errors(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensor:
-        """Return 1 - IoU of the target in each region: (N,), 0..1."""
-        from engine.tasks.person.metrics import target_errors  # noqa: PLC0415
+        """Return 1 - IoU of the target in each region, inside the people's boxes: (N,), 0..1."""
+        from engine.tasks.person.metrics import region_iou, scored_classes  # noqa: PLC0415
 
-        return target_errors(outputs.log_probs_N3HW.argmax(1), batch["label_NHW"])
+        predicted_NHW, label_NHW = scored_classes(outputs.log_probs_N3HW.argmax(1), batch, config.data)
+        return 1 - region_iou(label_NHW, predicted_NHW, 1)
 
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
         """Return the image, the label and the predictions of the region in `row`."""

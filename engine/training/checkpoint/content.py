@@ -43,9 +43,8 @@ def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
         raise CheckpointDamagedError(f"{path.name} cannot be resumed: {error}") from error
     if path in list_checkpoints(path.parent) and path.name != checkpoint_name(payload["step"]):
         raise CheckpointDamagedError(f"{path.name} cannot be resumed: it is of step {payload['step']}")
-    misfit = _misfit(payload, config)
-    if misfit:
-        raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {misfit}")
+    if difference := weight_misfit(payload["model"], config):
+        raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {difference}")
     return payload
 
 
@@ -149,11 +148,10 @@ def _check_scaler(scaler: object) -> None:
     _require(right, "its loss scaling is not a scale with its factors")
 
 
-def _misfit(payload: Mapping[str, Any], config: RunConfig) -> str:
-    """Return how the tensors differ from the configured network's; an empty string if they do not."""
+def weight_misfit(held: Mapping[str, Tensor], config: RunConfig) -> str:
+    """Return how the weights `held` differ from the configured network's; an empty string if they do not."""
     with torch.device("meta"):
         own: dict[str, Tensor] = load_task(config.task).build_model(config).state_dict()
-    held: Mapping[str, Tensor] = payload["model"]
     if missing := sorted(set(own) ^ set(held)):
         side = "lacks" if missing[0] in own else "has besides"
         return f"it {side} {len(missing)} tensors, such as {missing[0][:100]!r}"

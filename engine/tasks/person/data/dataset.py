@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engine.errors import UserError
 from engine.task import DataGoneError, Rejection, Sample, UnreachableSample, UnusableSample
@@ -63,7 +64,7 @@ class RoiDataset:
     """The regions of interest of one split, one per person of at least `min_pixels` per side.
 
     Each sample holds RGB in 0..1 at ROI size and two targets at mask size. They are the label (0 background, 1 target,
-    2 other) and the target's signed distance in -1..1.
+    2 other) and the target's signed distance in -1..1. Without training, it also holds the box within the region.
     """
 
     def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
@@ -115,13 +116,15 @@ class RoiDataset:
         person = picture.people[number]
         check_target(person)
         rng = np.random.default_rng((recipe.seed, epoch, target, _SAMPLE_STREAM))
-        region = _region(person.box, recipe, rng)
+        region = region_for(person.box, recipe, rng)
         image_3HW = crop_region(picture.image, region, recipe.roi_size)
         label_HW = torch.from_numpy(label_region(picture, number, region, recipe.mask_size))
         if recipe.augment:
             image_3HW, label_HW = augment(image_3HW, label_HW, probability=recipe.augment, rng=rng)
         distance_1HW = torch.from_numpy(signed_distance(label_HW.numpy()))[None]
         tensors = {"image_N3HW": image_3HW, "label_NHW": label_HW, "distance_N1HW": distance_1HW}
+        if not recipe.training:
+            tensors["box_N4"] = box_in_region(person.box, region)
         return Sample(tensors, f"{self._scenes[scene].name}#{person.id}", rejections)
 
     def _target_at(self, epoch: int, index: int) -> int:
@@ -144,8 +147,17 @@ def _is_reachable(scene: Scene) -> bool:
     return True
 
 
-def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:
+def region_for(box: Box, recipe: RoiRecipe, rng: np.random.Generator | None = None) -> Box:
+    """Return the region of a box, with jitter drawn from `rng` if the recipe has any."""
     region = pad_box(box, recipe.padding)
-    if recipe.jitter:
+    if recipe.jitter and rng is not None:
         region = jitter_box(region, recipe.jitter, rng)
     return square_box(region) if recipe.keep_aspect else region
+
+
+def box_in_region(box: Box, region: Box) -> Tensor:
+    """Return left, top, right and bottom of a box as fractions of its region: (4,), exactly 0, 0, 1, 1 if equal."""
+    inner = pad_box(box, 0.0)
+    sides = [region[2] - region[0], region[3] - region[1]] * 2
+    corners = [region[0], region[1]] * 2
+    return torch.tensor([(at - corner) / side for at, corner, side in zip(inner, corners, sides, strict=True)])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from engine.task import Tap, untapped
 from engine.tasks.person.config import ModelConfig
-from engine.tasks.person.model.blocks import resized
+from engine.tasks.person.model.blocks import resized, use_norm
 from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
 from engine.tasks.person.model.composition import composed_log_probs, shifted_log_probs
 from engine.tasks.person.model.extractor import RgbExtractor, shared_features
@@ -38,7 +38,8 @@ class Outputs:
 class HierarchicalUNet(nn.Module):
     """The whole network with every refinement's parameters. Inactive refinements are not computed.
 
-    The output of a region does not depend on other regions. Weights and features have `memory_format`.
+    The output of a region does not depend on other regions, except in training with batch norms. Weights and features
+    have `memory_format`.
     """
 
     memory_format = torch.channels_last
@@ -63,6 +64,7 @@ class HierarchicalUNet(nn.Module):
         self.distance_transform = distance_head(channels, scale=scale)
         self.progressive_upsampling = progressive_decoder(channels, num_doublings=growth.bit_length() - 1)
         self.subpixel_conv = subpixel_decoder(channels, scale=growth)
+        use_norm(self, config.norm)
         self.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]  (the stubs lack the keyword)
 
     def forward(self, image_N3HW: Tensor, active: frozenset[str], tap: Tap = untapped) -> Outputs:

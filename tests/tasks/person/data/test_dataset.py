@@ -60,6 +60,24 @@ def test_a_sample_has_the_promised_shapes_types_and_ranges(tmp_path: Path) -> No
     assert np.array_equal(distance_1HW[0].numpy(), signed_distance(label_HW.numpy()))
 
 
+@pytest.mark.parametrize(
+    ("fields", "box"),
+    [
+        ({}, [0, 0, 1, 1]),
+        ({"roi_padding": 0.25}, [1 / 6, 1 / 6, 5 / 6, 5 / 6]),
+        ({"keep_aspect": True}, [7.5 / 40, 0, 32.5 / 40, 1]),
+    ],
+)
+def test_a_sample_to_validate_with_holds_its_box_within_the_region(
+    tmp_path: Path, fields: dict[str, object], box: list[float]
+) -> None:
+    root = write_coco(tmp_path)
+    held = open_split(root, training=False, **fields).sample(0, 0).tensors["box_N4"]
+    assert held.tolist() == pytest.approx(box) and held.dtype == torch.float32
+    assert fields or held.tolist() == box, "exactly, so that the region's bins are the box's"
+    assert "box_N4" not in open_split(root, **fields).sample(0, 0).tensors
+
+
 def test_there_is_one_region_for_each_person_large_enough(tmp_path: Path) -> None:
     root = write_coco(tmp_path)
     add_people(root, person(900, 1, (2, 2, 12, 45)))
