@@ -216,6 +216,13 @@ class GuardConfig(Section, frozen=True):
     recovery: RecoveryConfig = RecoveryConfig()
 
 
+class LayersConfig(Section, frozen=True):
+    """Measurement of every single layer, for the tab Layers."""
+
+    every_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps between measurements of every layer's gradient, weights, update and zeros; 0 for none."""
+
+
 class AutopilotConfig(Section, frozen=True):
     """Automatic promotion through the phases without a user (--autopilot): by their gates, then a final tuning."""
 
@@ -334,6 +341,7 @@ class RunConfig(Section, frozen=True):
     checkpoint: CheckpointConfig = CheckpointConfig()
     gate: GateConfig = GateConfig()
     guard: GuardConfig = GuardConfig()
+    layers: LayersConfig = LayersConfig()
     autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()
