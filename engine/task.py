@@ -196,6 +196,15 @@ class HasPreviews(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSampleErrors(Protocol):
+    """A task that measures how wrong its answer to each validation sample is; the preview tab shows the worst first."""
+
+    def sample_errors(self, outputs: Any, batch: Tensors, config: Any) -> Tensor:
+        """Return the error of each sample: (N,), larger for a worse answer, NaN for a sample without one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
     """Inputs of an exported network, and its description for the programs that use it.

@@ -118,6 +118,13 @@ class PersonTask:
         report = measure_dataset(path, CocoOptions(options.get("use_crowds", False), on_progress))
         return Statistics(tuple(statistics_lines(report)), report)
 
+    def sample_errors(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensor:
+        """Return 1 - IoU of the target in each region, inside the people's boxes: (N,), 0..1."""
+        from engine.tasks.person.metrics import region_iou, scored_classes  # noqa: PLC0415
+
+        predicted_NHW, label_NHW = scored_classes(outputs.log_probs_N3HW.argmax(1), batch, config.data)
+        return 1 - region_iou(label_NHW, predicted_NHW, 1)
+
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
         """Return the image, the label and the predictions of the region in `row`."""
         from engine.tasks.person.previews import preview_of  # noqa: PLC0415
