@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from engine.config.tree import RunConfig
@@ -64,7 +65,8 @@ class Validator:
         before = self._recorder.state.activity
         self._recorder.set_activity(Activity.VALIDATING)
         try:
-            done = self._measure(validation_plan(self._recorder.state, self._config))
+            plan = validation_plan(self._recorder.state, self._config)
+            done = self._measure(replace(plan, averaged=self._train_state.train_step.average.validated))
         finally:
             self._recorder.set_activity(before)
         if done is not None:
@@ -72,9 +74,9 @@ class Validator:
         return None if done is None else done.summary
 
     def _measure(self, plan: ValidationPlan) -> Validation | None:
-        state = self._train_state
-        with state.validated_weights():
-            return evaluate(state.train_step.objective, state.model, state.validation, plan, self._should_abort)
+        state, train_step = self._train_state, self._train_state.train_step
+        with train_step.average.in_use():
+            return evaluate(train_step.objective, state.model, state.validation, plan, self._should_abort)
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""

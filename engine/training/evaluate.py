@@ -50,7 +50,8 @@ class Validation:
 class ValidationPlan:
     """Settings of a validation.
 
-    Active components, loss weights, batch size, number of previews, and reduced precision or `None`.
+    Active components, loss weights, batch size, number of previews, and reduced precision or `None`. `averaged` is how
+    the weights are averaged, an empty string for the trained ones.
     """
 
     active: frozenset[str]
@@ -58,6 +59,7 @@ class ValidationPlan:
     batch_size: int
     num_previews: int
     amp: torch.dtype | None
+    averaged: str = ""
 
 
 @dataclass(slots=True)
@@ -144,5 +146,6 @@ def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: f
     """Return the validation that the sums over the whole split make, which took `seconds`."""
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
     loss = sum(plan.weights[term] * mean for term, mean in means.items())
-    summary = ValidationCompleted(loss, objective.task.metrics(sums.scores, sums.count), seconds)
+    metrics = objective.task.metrics(sums.scores, sums.count)
+    summary = ValidationCompleted(loss, metrics, seconds, plan.averaged)
     return Validation(loss, summary, means, tuple(sums.previews), tuple(sums.bad_samples))

@@ -193,7 +193,7 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
-        self.average: WeightAverage | None = None
+        self.average = WeightAverage(model, objective.config.training)
         self.part = ""
         self._weight_clip = WeightClip()
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
@@ -258,7 +258,7 @@ class TrainStep:
         self.part = "optimizer"
         self._update(finite, scale)
         self._statistics.settle(finite)
-        if self.average is not None and plan.averaged:
+        if plan.averaged:
             self.average.update(finite)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
