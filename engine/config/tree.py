@@ -130,10 +130,16 @@ class ValidationConfig(Section, frozen=True):
 
     every_epochs: Count = 1
     """Epochs between validations."""
+    score: str = ""
+    """Metric that decides on the best checkpoint, the gate and the header, such as miou_seed; empty: the task's own."""
     batch_size: Count = 16
     """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
-    """Regions of interest shown with their masks after each validation, on the screen and in TensorBoard."""
+    """Regions of interest shown with their masks after each validation, on screen and in TensorBoard; 0 for none."""
+    num_worst: Annotated[int, Field(ge=0, le=256)] = 8
+    """Regions with the largest errors that the preview tab shows too, if the task measures the error of each."""
+    num_remembered: Annotated[int, Field(ge=0, le=256)] = 32
+    """Regions shown by every validation once they were among the worst, so that the tab shows how each was learned."""
 
 
 class CheckpointConfig(Section, frozen=True):
@@ -216,6 +222,13 @@ class GuardConfig(Section, frozen=True):
     max_forensics: Count = 5
     """Number of evidence folders kept, each with the weights: the first faults and the newest."""
     recovery: RecoveryConfig = RecoveryConfig()
+
+
+class LayersConfig(Section, frozen=True):
+    """Measurement of every single layer, for the tab Layers."""
+
+    every_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps between measurements of every layer's gradient, weights, update and zeros; 0 for none."""
 
 
 class AutopilotConfig(Section, frozen=True):
@@ -336,6 +349,7 @@ class RunConfig(Section, frozen=True):
     checkpoint: CheckpointConfig = CheckpointConfig()
     gate: GateConfig = GateConfig()
     guard: GuardConfig = GuardConfig()
+    layers: LayersConfig = LayersConfig()
     autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()

@@ -26,6 +26,7 @@ from engine.training.gradients.batch_statistics import BatchStatistics
 from engine.training.gradients.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.gradients.grad_clip import WeightClip, ZClip
 from engine.training.gradients.grad_share import GradientTaps
+from engine.training.gradients.layer_probe import LayerProbe, PendingLayers, to_host
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.optimizer import apply_learning_rates, begin_moments
 from engine.training.step_plan import StepPlan
@@ -125,13 +126,17 @@ class VectorLayout:
 
 @dataclass(frozen=True, slots=True)
 class PendingReport:
-    """A step's measurements on their way from the device; `resolve` waits for them."""
+    """A step's measurements on their way from the device; `resolve` waits for them.
+
+    `layers` are those of single layers, `None` unless the plan asks for them.
+    """
 
     plan: StepPlan
     layout: VectorLayout
     vector: Tensor
     copied: torch.cuda.Event | None
     timer: PartTimer
+    layers: PendingLayers | None = None
 
     def resolve(self) -> StepReport:
         """Return the report on the host; blocks until the device has finished the step."""
@@ -196,6 +201,7 @@ class TrainStep:
         self.average = WeightAverage(model, objective.config.training)
         self.part = ""
         self._weight_clip = WeightClip()
+        self._layers = LayerProbe({"": model})
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
@@ -217,6 +223,7 @@ class TrainStep:
         """
         self.model.zero_grad(set_to_none=True)
         self._checked = None
+        self._layers.begin()
         self.zclip.statistics = footing.clip
         self._statistics.restore()
         if self.scaler.is_enabled():  # it may hold unscaled gradients of the failed step
@@ -242,12 +249,16 @@ class TrainStep:
             else None
         )
         num_samples = sum(batch.total for batch in batches)
-        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
+        self._layers.begin()
+        with self._layers.watched(on=plan.measure_layers and (taps is not None or self.forward is self.model)):
+            losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
         self.part = "guards"
         loss_vector, bad_ranks = self._gathered(losses, plan, sum(map(len, batches)) / max(num_samples, 1))
         loss_finite = torch.isfinite(loss_vector).all()
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.unscale_(self.optimizer)
+        if plan.measure_layers:
+            self._layers.note_gradients()
         measured = self._measure()
         total_norm = measured.by_part[: len(measured.parts)].square().sum().sqrt()
         checked, check_norms = self._check_state(plan)
@@ -258,6 +269,7 @@ class TrainStep:
         self.part = "optimizer"
         self._update(finite, scale)
         self._statistics.settle(finite)
+        self._layers.note_update()
         if plan.averaged:
             self.average.update(finite)
         self._timer.mark("optimizer")
@@ -345,17 +357,11 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _send(self, plan: StepPlan, layout: VectorLayout, vector: Tensor) -> PendingReport:
-        """Start the one copy to the host; on CUDA it overlaps the next step."""
-        if self.device.type != "cuda":
-            host = vector.cpu()
-            self._timer.mark("guards")
-            return PendingReport(plan, layout, host, None, self._timer)
-        host = torch.empty_like(vector, device="cpu", pin_memory=True)
-        host.copy_(vector, non_blocking=True)
+        """Start the copies to the host; on CUDA they overlap the next step."""
+        layers = self._layers.finish()
+        host, copied = to_host(vector)
         self._timer.mark("guards")
-        copied = torch.cuda.Event()
-        copied.record()
-        return PendingReport(plan, layout, host, copied, self._timer)
+        return PendingReport(plan, layout, host, copied, self._timer, layers)
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:

@@ -33,7 +33,9 @@ from engine.runtime.start.resume import (
     Start,
     changed_settings,
     first_weights,
+    has_other_score,
     last_reached,
+    redescribed,
     redo_list,
     resumed_state,
     still_unusual,
@@ -49,6 +51,7 @@ from engine.training.averaging import AVERAGED, holds_average
 from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
+from engine.training.inference.export.weights_file import SUFFIX, read_weights
 from engine.training.train_state import TrainState, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -180,16 +183,17 @@ def _announce(
     """Claim the run's directory, record how training starts, and connect the parts that train."""
     train_state, config = built.train_state, request.config
     is_lost = request.resume and not has_journal(request.directory)
+    fresh = redescribed(request.directory, recorder.state) if request.resume else ()
     recorder.begin()
     if request.resume:
         recorder.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
-    for event in (*map(e.NoteAdded, request.notes), *said):
+    for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
-    memory = RunMemory(config, train_state.task.spec, baseline)
+    memory = RunMemory(config, recorder.state.spec, baseline)
     requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
     previews = PreviewWriter(request.directory)
     if isinstance(train_state, LeaderState):
@@ -199,6 +203,8 @@ def _announce(
     checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, validator)
     if start:
         checkpointer.take_up(start.payload)
+        if has_other_score(start.payload["config"], config):
+            memory.window.mious.clear()
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(requests, recorder, train_state, checkpointer)
     commands.refuse_stale()
@@ -244,12 +250,16 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
         )
+    weights: Mapping[str, torch.Tensor]
     try:
-        payload = read_checkpoint(path)
-    except CheckpointDamagedError as error:
+        if path.suffix == SUFFIX:
+            weights = read_weights(path)
+        else:
+            payload = read_checkpoint(path)
+            averaged = payload.get(AVERAGED)
+            weights = averaged if are_weights(averaged) else payload["model"]
+    except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
-    averaged = payload.get(AVERAGED)
-    weights: Mapping[str, torch.Tensor] = averaged if are_weights(averaged) else payload["model"]
     own = model.state_dict()
     odd = next((name for name, value in weights.items() if not _are_numbers(value, own.get(name))), None)
     if odd is not None:
