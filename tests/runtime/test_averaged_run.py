@@ -105,7 +105,7 @@ def test_what_is_validated_is_the_average_and_the_trained_weights_go_on(finished
     assert averaged.weights == "averaged"
     for opened, directory in ((averaged, finished), (trained, plain)):
         splits, state = opened.task.open_data(opened.config), person_state(loss_weights=opened.config.loss.weights)
-        plan = validation_plan(replace(state, refinements=opened.components), opened.config)
+        plan = validation_plan(replace(state, refinements=opened.components), opened.config, frozenset())
         stream = BatchStream(splits.val, batch_size=4, num_workers=0)
         with closing(stream):
             found = evaluate(Objective(opened.task, opened.config), opened.model, stream, plan)
