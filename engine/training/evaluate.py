@@ -53,6 +53,7 @@ class ValidationPlan:
 
     Active components, loss weights, batch size, number of previews, and reduced precision or `None`. Previews are made
     of the first `num_previews` samples of the split, of the `num_worst` with the largest errors, and of `remembered`.
+    `averaged` is how the weights are averaged, an empty string for the trained ones.
     """
 
     active: frozenset[str]
@@ -62,6 +63,7 @@ class ValidationPlan:
     amp: torch.dtype | None
     num_worst: int = 0
     remembered: frozenset[str] = frozenset()
+    averaged: str = ""
 
 
 @dataclass(slots=True)
@@ -207,5 +209,6 @@ def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: f
     """Return the validation that the sums over the whole split make, which took `seconds`."""
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
     loss = sum(plan.weights[term] * mean for term, mean in means.items())
-    summary = ValidationCompleted(loss, objective.task.metrics(sums.scores, sums.count), seconds)
+    metrics = objective.task.metrics(sums.scores, sums.count)
+    summary = ValidationCompleted(loss, metrics, seconds, plan.averaged)
     return Validation(loss, summary, means, _chosen(sums, plan), tuple(sums.bad_samples))
