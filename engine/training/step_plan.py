@@ -15,15 +15,9 @@ from engine.protocol.state import LrPin, RunState
 class StepPlan:
     """One step's settings; `ramps` are factors in 0..1 on the learning rate of recently enabled refinements.
 
-<<<<<<< HEAD
     `measure_shares`, `check_state` and `measure_layers` are whether this step measures gradient shares, checks all
     weights and moments, and measures every layer. `max_grad_share` 0 disables the governor. `clamped` are the terms
-    bounded by `clamp_max`.
-=======
-    `measure_shares` and `check_state` are whether this step measures gradient shares and checks all weights and
-    moments. `max_grad_share` 0 disables the governor. `clamped` are the terms bounded by `clamp_max`. `averaged` is
-    whether the weights after this step are taken into their average.
->>>>>>> h-learn
+    bounded by `clamp_max`. `averaged` is whether the weights after this step are taken into their average.
     """
 
     step: int
@@ -41,11 +35,8 @@ class StepPlan:
     measure_shares: bool = False
     max_grad_share: float = 0.0
     check_state: bool = False
-<<<<<<< HEAD
     measure_layers: bool = False
-=======
     averaged: bool = False
->>>>>>> h-learn
 
 
 def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
@@ -78,11 +69,8 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
         measure_shares=guard.share_every_steps > 0 and state.step % guard.share_every_steps == 0,
         max_grad_share=guard.max_grad_share,
         check_state=state.step % guard.check_weights_every == 0,
-<<<<<<< HEAD
         measure_layers=config.layers.every_steps > 0 and state.step % config.layers.every_steps == 0,
-=======
         averaged=_enters_average(progress, state.step, config.training),
->>>>>>> h-learn
     )
 
 

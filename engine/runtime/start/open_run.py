@@ -51,6 +51,7 @@ from engine.training.averaging import AVERAGED, holds_average
 from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
+from engine.training.inference.export.weights_file import SUFFIX, read_weights
 from engine.training.train_state import TrainState, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -249,12 +250,16 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
         )
+    weights: Mapping[str, torch.Tensor]
     try:
-        payload = read_checkpoint(path)
-    except CheckpointDamagedError as error:
+        if path.suffix == SUFFIX:
+            weights = read_weights(path)
+        else:
+            payload = read_checkpoint(path)
+            averaged = payload.get(AVERAGED)
+            weights = averaged if are_weights(averaged) else payload["model"]
+    except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
-    averaged = payload.get(AVERAGED)
-    weights: Mapping[str, torch.Tensor] = averaged if are_weights(averaged) else payload["model"]
     own = model.state_dict()
     odd = next((name for name, value in weights.items() if not _are_numbers(value, own.get(name))), None)
     if odd is not None:
