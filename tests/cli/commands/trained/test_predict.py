@@ -143,6 +143,12 @@ def test_an_output_with_files_is_kept_unless_it_is_forced(
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
 
 
+def test_an_output_among_the_images_is_refused(trained: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (trained, data / "images", "--box", "5,5,25,40", "--output", data / "images" / "out")
+    code, _, err = predicted(capsys, *words)
+    assert code == 2 and "whose images its pictures would become" in err and not (data / "images" / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
