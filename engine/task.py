@@ -7,7 +7,7 @@ shared tensor through a `Tap`, which lets the engine measure the gradient of a s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.config.task_class import task_class
@@ -193,6 +193,32 @@ class HasPreviews(Protocol):
 
     def preview_grid(self, previews: tuple[Preview, ...]) -> NDArray[np.uint8]:
         """Return one picture of all `previews`: (H, W, 3), 0..255."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """Inputs of an exported network, and its description for the programs that use it.
+
+    `inputs` are the tensors of a batch that `forward` reads, two samples each, as an example. `names` gives them other
+    names in the file. `metadata` is JSON: how an application makes the inputs, and how it uses the outputs.
+    """
+
+    inputs: Tensors
+    metadata: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@runtime_checkable
+class CanExport(Protocol):
+    """A task whose network can be exported to ONNX and TorchScript."""
+
+    def export_plan(self, config: Any) -> ExportPlan:
+        """Return the inputs of the exported network, and its description."""
+        ...
+
+    def export_outputs(self, outputs: Any) -> Tensors:
+        """Return the outputs that an application needs, by name. The second axis of the first counts the classes."""
         ...
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
 from cockpit.cli.options import add_time_limit
 from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
@@ -103,6 +104,7 @@ def build_parser() -> Parser:
     _add_diagnose(commands)
     _add_profile(commands)
     _add_predict(commands)
+    _add_export(commands)
     _add_redrive(commands)
     _add_send(commands)
     _add_wait(commands)
@@ -369,6 +371,13 @@ def _add_predict(commands: Any) -> None:
     predict.epilog = _examples(PREDICT_EXAMPLES)
     add_predict_options(predict, DEVICES)
     _add_runs_dir(predict, argparse.SUPPRESS)
+
+
+def _add_export(commands: Any) -> None:
+    export = _parser(commands, "export", "write a trained network to a file for other programs, and check it")
+    export.epilog = _examples(EXPORT_EXAMPLES)
+    add_export_options(export)
+    _add_runs_dir(export, argparse.SUPPRESS)
 
 
 def _add_redrive(commands: Any) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.journal.task_meta import TASK
+from engine.journal.store import LAYERS
+from engine.journal.task_meta import ACT_ZEROS, LAYERS_META, PARAMETER_MEASURES, TASK, LayersMeta, layer_metric
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
 from engine.outputs.tensorboard import TensorboardWriter
+from engine.protocol.codec import to_json
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, TaskDescribed
 from engine.protocol.evolve import evolve
 from engine.protocol.state import Measurements, RunState, with_measured
 from engine.protocol.wire import spec_to_json
+
+if TYPE_CHECKING:
+    from engine.training.gradients.layer_probe import LayerNames, LayerValues
 
 VANISHED: Final = "vanished"
 """The kind of alerts about files of the run that were deleted during training."""
@@ -43,6 +49,7 @@ class RunRecorder:
         self._tensorboard = tensorboard
         self._begin = begin
         self._failed: set[str] = set()
+        self.layers = LayerRecorder(journal)
         self._listener: Callable[[Event, str, int], None] = _nobody
 
     def listen(self, listener: Callable[[Event, str, int], None]) -> None:
@@ -166,3 +173,24 @@ class RunRecorder:
 
 def _nobody(event: Event, actor: str, step: int) -> None:
     """Hear nothing of an event."""
+
+
+class LayerRecorder:
+    """Records the numbers of single layers, and describes the layers once."""
+
+    def __init__(self, journal: JournalWriter) -> None:
+        self._journal = journal
+        self._names: LayerNames | None = None
+        self._metrics: tuple[str, ...] = ()
+
+    def record(self, step: int, epoch: float, measured: LayerValues, every_steps: int) -> None:
+        """Record the numbers of step `step` (from 1), which are measured every so many steps."""
+        names = measured.names
+        if names != self._names:
+            numbers = [layer_metric(name, measure) for measure in PARAMETER_MEASURES for name in names.parameters]
+            self._names = names
+            self._metrics = (*numbers, *(layer_metric(name, ACT_ZEROS) for name in names.modules))
+            sizes = dict(zip(names.parameters, names.sizes, strict=True))
+            self._journal.set_meta(LAYERS_META, to_json(LayersMeta(every_steps, sizes)))
+        row = measured.values[None]
+        self._journal.record_steps(StepPoints([step], [epoch], [time.time()], self._metrics, row, LAYERS))

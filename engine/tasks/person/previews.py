@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.outputs.preview_file import PREDICTED, TRUTH, Plane, Preview
 from engine.task import Tensors
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 
 
 def preview_of(batch: Tensors, sample_id: str, outputs: Outputs, row: int) -> Preview:
