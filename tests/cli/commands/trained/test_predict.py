@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from cockpit.cli.commands.trained.predict import free_output
 from cockpit.cli.commands.trained.terminal_picture import cells, draw_picture
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.inference.prediction import GivenBoxes, PredictRequest
-from engine.task import Task, untapped
+from engine.task import Sample, Task, untapped
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.inference.predictor import PersonPredictor
 from engine.tasks.person.spec import SPEC
@@ -30,7 +31,7 @@ from engine.training.checkpoint.file import BEST
 from engine.training.inference import predict
 from engine.training.inference.trained_model import open_trained
 from tests.faulty import run
-from tests.small import small_config
+from tests.small import SECTIONS, small_config
 from tests.tasks.person.data.builders import gradient, write_coco
 
 
@@ -48,23 +49,39 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return directory
 
 
+def as_batch(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+    return {name: torch.stack([sample.tensors[name] for sample in samples]) for name in samples[0].tensors}
+
+
 def predicted(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     code = main.main(["predict", *map(str, words), "--device", "cpu"])
     out, err = capsys.readouterr()
     return code, out, err
 
 
-@pytest.mark.parametrize("fields", [{}, {"roi_padding": 0.25}, {"keep_aspect": True, "roi_padding": 0.1}])
-def test_regions_are_those_of_the_validation_bit_for_bit(data: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
-    config = cast(PersonConfig, small_config(data={"path": str(data), **fields}))
+@pytest.mark.parametrize(
+    ("fields", "has_box"),
+    [({}, False), ({"roi_padding": 0.25}, True), ({"keep_aspect": True, "roi_padding": 0.1}, False)],
+)
+def test_regions_and_answers_are_those_of_the_validation_bit_for_bit(
+    data: Path, tmp_path: Path, fields: dict[str, Any], has_box: bool
+) -> None:
+    model = {**SECTIONS["model"], "box_channel": has_box}
+    config = cast(PersonConfig, small_config(data={"path": str(data), **fields}, model=model))
     boxes = GivenBoxes(data / "instances_val.json")
     request = PredictRequest(Path("none"), (data / "images",), boxes, tmp_path / "out")
     predictor = PersonPredictor(config, request)
-    samples = PersonTask().open_data(config).val
-    expected = [samples.sample(0, index).tensors["image_N3HW"] for index in range(len(samples))]
-    found = torch.cat([predictor.read(index).tensors["image_N3HW"] for index in range(len(predictor.names))])
+    task = PersonTask()
+    samples = task.open_data(config).val
+    expected = as_batch([samples.sample(0, index) for index in range(len(samples))])
+    parts = [predictor.read(index).tensors for index in range(len(predictor.names))]
+    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     predictor.cancel()
-    assert len(expected) == 4 and torch.equal(found, torch.stack(expected))
+    assert all(torch.equal(values, expected[name]) for name, values in found.items())
+    network = task.build_model(config).eval()
+    with torch.no_grad():
+        answers = [task.forward(network, batch, frozenset(), untapped).log_probs_N3HW for batch in (found, expected)]
+    assert answers[0].shape[0] == 4 and torch.equal(*answers)
 
 
 def test_masks_are_those_of_the_network_in_the_pixels_of_the_image(
@@ -104,7 +121,7 @@ def test_a_bad_image_and_a_bad_box_are_reported_and_the_others_go_on(
     gradient(30, 20).save(folder / "small.png")
     words = ("--box", "2,2,20,15", "--box", "40,25,15,15", "--output", tmp_path / "out")
     code, out, err = predicted(capsys, trained, folder, *words)
-    assert code == 2 and "5 masks in 4 images" in out and "2 problems, listed above" in out
+    assert code == 2 and "5 masks in 3 images" in out and "2 problems, listed above" in out
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["broken.png", "small.png"]
     assert "the box of --box 2, (40, 25, 55, 40), is outside the image of 30 x 20 pixels" in err
     assert sorted(file.stem for file in (tmp_path / "out" / "overlays").iterdir()) == ["deep", "palette", "small"]
