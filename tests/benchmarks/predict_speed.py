@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 
 from engine.config.load import load_config
-from engine.outputs.inference.prediction import GivenBoxes, PredictRequest
+from engine.outputs.inference.prediction import GivenBoxes, ImageResult, PredictRequest
 from engine.task import Tensors
 from engine.tasks.person.config import PersonConfig, SyntheticConfig
 from engine.tasks.person.data.synthetic.scenes import draw_index
@@ -107,8 +107,12 @@ def report_parts(trained: TrainedModel, request: PredictRequest) -> None:
 def predict(trained: TrainedModel, request: PredictRequest, network: Callable[[Tensors], Any]) -> None:
     """Predict all images of a request."""
     predictor = PersonPredictor(cast(PersonConfig, trained.config), request)
-    Pipeline(predictor, network, batch_size=request.batch_size, on_image=lambda *_: None).run()
+    Pipeline(predictor, network, batch_size=request.batch_size, on_image=stay_silent).run()
     predictor.finish()
+
+
+def stay_silent(result: ImageResult, number: int, count: int) -> None:
+    """Show nothing of a finished image."""
 
 
 def measured(call: Callable[[], object]) -> Times:
