@@ -18,10 +18,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import main
-from cockpit.cli.commands.trained.predict import free_output
+from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.commands.trained import terminal_picture
+from cockpit.cli.commands.trained.predict import MOST_PICTURES, free_output, run_predict
 from cockpit.cli.commands.trained.terminal_picture import cells, draw_picture
 from engine.journal.disk.run_dir import CHECKPOINTS
-from engine.outputs.inference.prediction import GivenBoxes, PredictRequest
+from engine.outputs.inference.prediction import GivenBoxes, ImageResult, OnImage, PredictReport, PredictRequest
 from engine.task import Sample, Task, untapped
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.inference.predictor import PersonPredictor
@@ -122,6 +124,7 @@ def test_a_bad_image_and_a_bad_box_are_reported_and_the_others_go_on(
     words = ("--box", "2,2,20,15", "--box", "40,25,15,15", "--output", tmp_path / "out")
     code, out, err = predicted(capsys, trained, folder, *words)
     assert code == 2 and "5 masks in 3 images" in out and "2 problems, listed above" in out
+    assert "\u2580" not in out, "a picture in a pipe"
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["broken.png", "small.png"]
     assert "the box of --box 2, (40, 25, 55, 40), is outside the image of 30 x 20 pixels" in err
     assert sorted(file.stem for file in (tmp_path / "out" / "overlays").iterdir()) == ["deep", "palette", "small"]
@@ -203,17 +206,53 @@ def test_a_directory_of_results_is_not_used_twice(tmp_path: Path) -> None:
     assert free_output(tmp_path).name == "predictions-2"
 
 
+class Terminal(io.StringIO):
+    """A terminal that keeps its output."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "num_drawn"),
+    [
+        ((), {}, MOST_PICTURES),
+        (("--no-picture",), {}, 0),
+        (("--json",), {}, 0),
+        ((), {"NO_COLOR": "1"}, 0),
+        ((), {"TERM": "dumb"}, 0),
+    ],
+)
+def test_the_first_pictures_are_drawn_on_a_terminal_with_colours(
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    num_drawn: int,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"TERM": "xterm", **environment}.items():
+        monkeypatch.setenv(name, value)
+    drawn: list[Path] = []
+    monkeypatch.setattr(terminal_picture, "draw_picture", lambda file, title: drawn.append(file))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+
+    def predict_six(request: PredictRequest, on_image: OnImage) -> PredictReport:
+        for number in range(1, 7):
+            on_image(ImageResult(f"{number}.png", 1, Path(f"{number}.png")), number, 6)
+        return PredictReport(request.source, 2, "trained", "cpu", 6, 6, 1.0, 0.5, request.output, request.output)
+
+    arguments = parse_arguments(["predict", str(trained), "x.png", "--box", "1,2,3,4", *words])
+    assert run_predict(arguments, predict_six) == 0
+    assert drawn == [Path(f"{number}.png") for number in range(1, num_drawn + 1)]
+
+
 def test_a_picture_is_drawn_in_half_blocks_with_the_colours_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
     pixels[:20, :, 0] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     for name, value in {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "30", "LINES": "40"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)
