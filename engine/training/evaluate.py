@@ -120,6 +120,11 @@ def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:
 def measure(objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan, num_previews: int) -> Sums:
     """Return the sums of one batch on the model's device, with at most `num_previews` previews."""
     outputs = objective.outputs(model, batch.tensors, plan.active, untapped, plan.amp)
+    return sums_of(objective, outputs, batch, plan, num_previews)
+
+
+def sums_of(objective: Objective, outputs: Any, batch: Batch, plan: ValidationPlan, num_previews: int = 0) -> Sums:
+    """Return the sums of one batch from the network's outputs, with at most `num_previews` previews."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
     return Sums(
