@@ -25,7 +25,6 @@ from engine.tasks.person.inference.evaluation.masks import (
     RunLengths,
     TrueMask,
     average_precision,
-    encoded_window,
     mask_iou,
     size_of,
 )
@@ -33,6 +32,7 @@ from engine.tasks.person.inference.evaluation.numbers import GroupSums, numbers_
 from engine.tasks.person.inference.evaluation.regions import EvaluationRegions, RegionCase
 from engine.tasks.person.inference.evaluation.worst_sheet import WorstRegions
 from engine.tasks.person.inference.paste import paste_region
+from engine.tasks.person.inference.run_lengths import encode_mask
 from engine.tasks.person.metrics import NUM_CLASSES, scored_classes
 from engine.tasks.person.previews import preview_of
 from engine.training.data.spans import stacked
@@ -132,7 +132,7 @@ _ALL_TARGET: Final = np.stack([np.full((1, 1), value, dtype=np.float32) for valu
 def _pasted(case: RegionCase, probs_3HW: np.ndarray) -> tuple[RunLengths, float]:
     """Return the target's mask at full resolution, inside the box, and its score."""
     pasted = paste_region(probs_3HW, case.region, case.size, within=case.box)
-    return encoded_window(pasted.classes_HW == 1, (pasted.column, pasted.row), case.size), pasted.score
+    return encode_mask(pasted.mask_HW, pasted.column, pasted.row, case.size), pasted.score
 
 
 def _row(case: RegionCase, numbers: Mapping[str, float], found: tuple[RunLengths, float], size: str) -> dict[str, Cell]:

@@ -14,8 +14,6 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from engine.tasks.person.data.readers.scenes import Mask
-
 SIZES: Final = ("small", "medium", "large")
 """COCO's sizes of people by the area of their masks: up to 32 x 32 pixels, up to 96 x 96, and larger."""
 
@@ -30,19 +28,6 @@ RunLengths = dict[str, Any]
 def size_of(area: int) -> str:
     """Return the name of the size of a person with a mask of `area` pixels."""
     return SIZES[sum(area > bound for bound in _BOUNDS)]
-
-
-def encoded_window(mask_HW: Mask, corner: tuple[int, int], size: tuple[int, int]) -> RunLengths:
-    """Return the run lengths of a mask in an image of `size` (width, height), whose first pixel is at `corner`.
-
-    Pixels outside the image are left out.
-    """
-    full_HW = np.zeros((size[1], size[0]), dtype=np.uint8, order="F")
-    column, row = corner
-    inside_HW = mask_HW[max(-row, 0) :, max(-column, 0) :][: size[1] - max(row, 0), : size[0] - max(column, 0)]
-    top, left = max(row, 0), max(column, 0)
-    full_HW[top : top + inside_HW.shape[0], left : left + inside_HW.shape[1]] = inside_HW
-    return cast(RunLengths, coco_mask.encode(cast(Any, full_HW)))
 
 
 def mask_iou(one: RunLengths, other: RunLengths) -> float:

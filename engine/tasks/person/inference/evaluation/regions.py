@@ -17,7 +17,7 @@ from engine.tasks.person.data.dataset import RoiDataset, RoiRecipe, recipe_for, 
 from engine.tasks.person.data.readers.index import DatasetIndex
 from engine.tasks.person.data.readers.scenes import Box, Picture, Scene, targets_of
 from engine.tasks.person.data.sources import index_of
-from engine.tasks.person.inference.evaluation.masks import encoded_window
+from engine.tasks.person.inference.run_lengths import encode_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _case(sample: Sample, image: str, picture: Picture, number: int, recipe: Roi
         region=region_for(person.box, recipe),
         box=person.box,
         area=int(person.mask_HW.sum()),
-        truth=encoded_window(person.mask_HW, (person.column, person.row), size),
+        truth=encode_mask(person.mask_HW, person.column, person.row, size),
     )
 
 

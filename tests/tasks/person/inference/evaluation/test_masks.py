@@ -6,37 +6,24 @@ import math
 
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
 from engine.tasks.person.inference.evaluation.masks import (
     RunLengths,
     TrueMask,
     average_precision,
-    encoded_window,
     mask_iou,
     size_of,
 )
+from engine.tasks.person.inference.run_lengths import encode_mask
 
 
 def block(side: int, corner: tuple[int, int] = (5, 8)) -> RunLengths:
     """A square of ones in an image of 300 x 200 pixels."""
-    return encoded_window(np.ones((side, side), dtype=np.bool_), corner, (300, 200))
+    return encode_mask(np.ones((side, side), dtype=np.bool_), *corner, (300, 200))
 
 
 def truth(side: int, image: str = "a.jpg") -> TrueMask:
     return TrueMask(image, (300, 200), block(side), side * side)
-
-
-def test_a_window_is_laid_into_its_image_and_cut_at_the_border() -> None:
-    mask_HW = np.zeros((4, 6), dtype=np.bool_)
-    mask_HW[1, 2:] = mask_HW[3, 5] = True
-    for corner in ((3, 7), (-3, -1), (297, 198)):
-        full = np.zeros((20 + 200, 20 + 300), dtype=np.uint8)
-        row, column = corner[1] + 10, corner[0] + 10
-        full[row : row + 4, column : column + 6] = mask_HW
-        decoded = coco_mask.decode(encoded_window(mask_HW, corner, (300, 200)))
-        np.testing.assert_array_equal(decoded, full[10:210, 10:310])
-    assert coco_mask.area(encoded_window(mask_HW, (400, 7), (300, 200))) == 0
 
 
 def test_the_iou_of_masks_is_that_of_pixels() -> None:
