@@ -89,7 +89,9 @@ def validation_at(step: int) -> dict[str, float]:
     ious = {"val/iou_background": 0.85 + 0.1 * gain, "val/iou_target": 0.6 * gain, "val/iou_other": 0.45 * gain}
     losses = {f"val/loss/{term}": CHANCE[term] * (1.05 - 0.6 * gain) for term in TERMS}
     total = sum(losses[f"val/loss/{term}"] * WEIGHTS[term] for term in TERMS)
-    return {"val/loss": total, **losses, "val/miou": sum(ious.values()) / 3, **ious, "val/boundary_f": 0.5 * gain}
+    by_region = {"val/miou_seed": 0.55 * gain, "val/target_iou": 0.65 * gain}
+    miou = sum(ious.values()) / 3
+    return {"val/loss": total, **losses, "val/miou": miou, **ious, "val/boundary_f": 0.5 * gain, **by_region}
 
 
 def record_run(directory: Path, *, steps: int = 400, finished: bool = False) -> Path:

@@ -70,7 +70,6 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             bounds=_bounds(scores),
             lasting=bool(scores) or not known,
         ),
-        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
         Spec(
             "share",
             "Loss share per term",
@@ -79,6 +78,7 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             lasting=has_terms and len(terms) != 1,
         ),
         Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
+        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
         Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
         Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=spec.knows_data),
         Spec("components", f"Gradient share per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
@@ -95,12 +95,12 @@ def _named(root: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _scores(spec: TaskSpec) -> tuple[list[Metric], list[Metric]]:
-    """Return the score with the first metrics on its axis, and the metrics on another axis."""
+    """Return the score with the first metrics on its axis, and the first of all other metrics."""
     score = next((metric for metric in spec.metrics if metric.name == spec.score), Metric(spec.score))
     rest = [metric for metric in spec.metrics if metric.name != spec.score]
-    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)]
+    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)][: _MOST_SCORES - 1]
     others = [metric for metric in rest if metric not in same]
-    return [score, *same][:_MOST_SCORES] if spec.score else [], others[:_MOST_SCORES]
+    return [score, *same] if spec.score else [], others[:_MOST_SCORES]
 
 
 def _bounds(metrics: Sequence[Metric]) -> Bounds:

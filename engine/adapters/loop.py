@@ -69,6 +69,7 @@ class Cockpit(LoopRun):
             yield batch
             if self._run.is_over:
                 if self._is_detached:
+                    self._let_go()
                     yield from batches
                 return
             goes_on = self._after_iteration()

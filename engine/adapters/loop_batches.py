@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, Update
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, length_of, on_host

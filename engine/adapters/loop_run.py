@@ -13,7 +13,8 @@ from typing import Any, Self, Unpack
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
-from engine.adapters.hooks.optimizer_hooks import OptimizerHooks, num_processes
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.update_judge import num_processes
 from engine.adapters.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.replays.fork_replay import StepReplay
@@ -149,3 +150,8 @@ class LoopRun:
             raise error
         patches.remove(self._hooks)
         self._run.detach(error)
+
+    def _let_go(self) -> None:
+        """Remove what a detached cockpit has left: its own thread and the hooks of torch must not do it."""
+        patches.remove(self._hooks)
+        self._hooks.remove()

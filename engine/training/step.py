@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from engine.task import untapped
+from engine.training.averaging import WeightAverage
 from engine.training.data.batch import Batch
 from engine.training.device import PartTimer
+from engine.training.gradients.batch_statistics import BatchStatistics
 from engine.training.gradients.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.gradients.grad_clip import WeightClip, ZClip
 from engine.training.gradients.grad_share import GradientTaps
@@ -197,6 +198,7 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
+        self.average: WeightAverage | None = None
         self.part = ""
         self._weight_clip = WeightClip()
         self._layers = LayerProbe({"": model})
@@ -205,18 +207,14 @@ class TrainStep:
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
         self._timer = PartTimer(self.device)
-        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
-        self._copies = [buffer.clone() for buffer in self._statistics]
-        known = set(map(id, self._statistics))
-        self._others = [buffer for buffer in model.buffers() if id(buffer) not in known]
+        self._statistics = BatchStatistics(model)
         self._is_updating = False
 
     def footing(self) -> Footing:
         """Return the state before the next step, and copy the statistics that its forward passes change."""
         self.part, self._is_updating = "", False
-        _copy(self._statistics, self._copies)
-        return Footing(self._versions(), self.zclip.statistics)
+        self._statistics.keep()
+        return Footing(self._statistics.versions(), self.zclip.statistics)
 
     def undo(self, footing: Footing) -> bool:
         """Undo a step that failed: free its gradients, and restore the statistics of batch norms and of the clip.
@@ -227,26 +225,24 @@ class TrainStep:
         self._checked = None
         self._layers.begin()
         self.zclip.statistics = footing.clip
-        _copy(self._copies, self._statistics)
+        self._statistics.restore()
         if self.scaler.is_enabled():  # it may hold unscaled gradients of the failed step
             scale = self.scaler.state_dict()
             self.scaler = torch.amp.GradScaler(self.device.type)
             self.scaler.load_state_dict(scale)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return not self._is_updating and self._versions() == footing.versions
-
-    def _versions(self) -> tuple[int, ...]:
-        return tuple(tensor._version for tensor in self._others)  # pyright: ignore[reportPrivateUsage]
+        return not self._is_updating and self._statistics.versions() == footing.versions
 
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         """Update the weights once from `batches`; their gradients are averaged over all regions.
 
-        A non-finite step changes no parameter, moment or step counter. The loss scaler changes only if the loss was
-        finite and the scaled gradient overflowed.
+        A non-finite step changes no parameter, moment, step counter, batch statistic or average. The loss scaler
+        changes only if the loss was finite and the scaled gradient overflowed.
         """
         self._timer = PartTimer(self.device)
         apply_learning_rates(self.optimizer, plan)
+        self._statistics.begin()
         taps = (
             GradientTaps(self.objective.task.spec, plan.max_grad_share)
             if plan.measure_shares or plan.max_grad_share
@@ -272,7 +268,10 @@ class TrainStep:
         self._timer.mark("guards")
         self.part = "optimizer"
         self._update(finite, scale)
+        self._statistics.settle(finite)
         self._layers.note_update()
+        if self.average is not None and plan.averaged:
+            self.average.update(finite)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.update()
@@ -363,12 +362,6 @@ class TrainStep:
         host, copied = to_host(vector)
         self._timer.mark("guards")
         return PendingReport(plan, layout, host, copied, self._timer, layers)
-
-
-def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
-    """Copy tensors in one call: a loop of calls takes longer than the copies."""
-    if tensors:
-        torch._foreach_copy_(to, tensors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from cockpit import Cockpit
+from engine.protocol import commands as c
 from engine.protocol import events as e
-from tests.adapters.own_loop import Training, assert_same, events, rows, state_of, weights
+from tests.adapters.own_loop import Training, assert_same, events, rows, send, state_of, weights
 
 Body = Callable[[Training, Any, Any], Tensor]
 
@@ -131,4 +132,22 @@ def test_a_fault_of_the_cockpit_does_not_end_the_training(runs: Path, monkeypatc
             bare.optimizer.zero_grad()
     assert_same(weights(ours.model), weights(bare.model))
     assert "ZeroDivisionError" in (runs / "one" / "console.log").read_text()
+    assert events(runs / "one", e.RunFinished)[-1].reason == "detached"
+
+
+def test_a_fault_during_a_pause_lets_the_training_go_on(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could end the pause: the thread that reads commands is the one with the fault."""
+    monkeypatch.delenv("TRAINING_COCKPIT_RAISE")
+    training = Training()
+    hooked: list[int] = []
+    with training.cockpit(runs) as cockpit:
+
+        def each(cockpit: Cockpit, step: int) -> None:
+            hooked.append(len(training.optimizer._optimizer_step_pre_hooks))
+            if step == 4:
+                send(cockpit, c.Pause())
+                monkeypatch.setattr(cockpit._run, "_upkeep", lambda: 1 / 0)
+
+        training.run(cockpit, 1, each)
+    assert len(training.seen) == 12 and (hooked[0], hooked[-1]) == (1, 0)
     assert events(runs / "one", e.RunFinished)[-1].reason == "detached"

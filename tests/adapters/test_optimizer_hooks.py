@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -337,3 +339,43 @@ def test_parts_divide_the_largest_module_first() -> None:
     parts = {names.part_of(parameter) for parameter in model.parameters()}
     assert {"embed", "head", "layers.0", "layers.11"} <= parts
     assert len(parts) <= 16
+
+
+@pytest.mark.parametrize("method", ["_judge", "_finish"])
+def test_a_fault_inside_a_hook_leaves_those_of_the_program_alone(method: str) -> None:
+    """Torch runs over all hooks of an optimizer, and fails if one disappears meanwhile."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    faults: list[Exception] = []
+    hooks = OptimizerHooks(ParameterNames({"": model}), faults.append)
+    hooks.watch(optimizer)
+    called: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    setattr(hooks, method, lambda *_, **__: 1 / 0)
+    for step in range(2):
+        backward(model, step)
+        optimizer.step()
+    assert called == ["before", "after"] * 2 and len(faults) == 1
+    hooks.remove()
+    assert len(optimizer._optimizer_step_pre_hooks) == len(optimizer._optimizer_step_post_hooks) == 1
+
+
+def test_two_trainings_in_threads_of_one_process_do_not_disturb_each_other() -> None:
+    """Both read gradients at the same time."""
+    made = [network() for _ in range(4)]
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in made]
+    together = threading.Barrier(4)
+
+    def train(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        hooks = hooks_on(model, optimizer)
+        reader = hooks.readers[0]
+        usual = reader._plain_squares
+        reader._plain_squares = lambda: (together.wait(10), usual())[1]  # type: ignore[method-assign]
+        for step in range(5):
+            backward(model, step)
+            optimizer.step()
+        return hooks.num_calls
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(train, made, optimizers)) == [5] * 4

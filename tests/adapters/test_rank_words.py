@@ -49,7 +49,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> tuple[RankWords, RankWords]:
     made: list[RankWords] = []
     for rank in (0, 1):
         monkeypatch.setattr(rank_words, "_count", 0)
-        made.append(RankWords(rank))
+        made.append(RankWords(rank, 2))
     return made[0], made[1]
 
 
@@ -86,6 +86,8 @@ def test_when_rank_0_leaves_the_others_learn_it_at_the_next_boundary(
     ranks: tuple[RankWords, RankWords], is_held: bool
 ) -> None:
     first, second = ranks
+    first.say(RankWord())
+    second.hear_first()
     if is_held:
         first.hold_next()
     first.leave()

@@ -15,6 +15,10 @@ def test_tab(snap_compare, cockpit, still, tab, size):
     assert snap_compare(cockpit(), terminal_size=size, run_before=still(TABS[tab]))
 
 
+def test_history_of_a_region(snap_compare, cockpit, still):
+    assert snap_compare(cockpit(), terminal_size=SMALL, run_before=still("f4", "s"))
+
+
 DIALOGS = {
     "gate_red": "p",
     "gate_armed": "p f",

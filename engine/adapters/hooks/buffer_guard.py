@@ -17,6 +17,15 @@ class BufferGuard:
         self._live: list[Tensor] = [buffer for layer in layers for buffer in layer.buffers()]
         self._kept: list[Tensor] = [buffer.detach().clone() for buffer in self._live]
 
+    def settle(self, finite: Tensor | None, *, is_skipped: bool) -> None:
+        """Keep or restore the statistics after an update. `finite` is its verdict while it is still on the device."""
+        if finite is not None:
+            self.select(finite)
+        elif is_skipped:
+            self.undo()
+        else:
+            self.keep()
+
     def keep(self) -> None:
         """Copy the statistics: they belong to an update that counts."""
         if self._live:

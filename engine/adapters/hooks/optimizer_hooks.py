@@ -6,73 +6,41 @@ which compute each learning rate from the previous one, never see the factor.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
 
 from .buffer_guard import BufferGuard
-from .gradient_reader import GradientReader, Norms, ParameterNames
-from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
+from .gradient_reader import GradientReader, ParameterNames
+from .update_judge import UpdateJudge
+from .watched_optimizer import NO_CLIP, WatchedOptimizer
 
 _MOST_LOSSES: Final = 64
+T = TypeVar("T")
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 
 
-@dataclass(slots=True)
-class Update:
-    """What the hooks saw at the updates of one step.
-
-    `lr` is the rate in force, `bad` are parameters with non-finite gradients. `losses` are the scalars
-    on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
-    on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`.
-    """
-
-    count: int = 0
-    lr: float = 0.0
-    norms: tuple[Norms, ...] = ()
-    bad: tuple[str, ...] = ()
-    losses: list[float | Tensor] = field(default_factory=lambda: [])
-    is_loss_bad: bool = False
-    finite: Tensor | None = None
-    scaler_skipped: float | None = None
-
-    @property
-    def is_skipped(self) -> bool:
-        """Whether an update was suppressed, as far as the host knows."""
-        return self.is_loss_bad or self.scaler_skipped is not None or bool(self.bad)
-
-    @property
-    def grad_norm(self) -> float:
-        """The L2 norm of all gradients in host memory."""
-        return math.hypot(*[norms.total for norms in self.norms])
-
-
-class OptimizerHooks:
+class OptimizerHooks(UpdateJudge):
     """Hooks on the optimizers of one training, until `remove`.
 
     `on_fault` receives an exception of these hooks; they then do nothing more. `judges_closures` is False for a trainer
     that calls `judge` itself, inside the closure. `judges_losses` is False where each of several processes has its own
     loss and all have the same gradients. `on_update` is called after each update. `rehearse` is called instead of all
-    else in a copy of the process that only repeats a step.
+    else in a copy of the process that only repeats a step. With `stays_after_fault`, rate and clip stay in
+    force after a fault, and non-finite gradients are left out, until `remove`. Only functions of torch are used then.
     """
 
     def __init__(
         self, names: ParameterNames, on_fault: Callable[[Exception], None], *, judges_closures: bool = True
     ) -> None:
-        self.learning_rate = LearningRate()
-        self.clip = math.inf
-        self.update = Update()
+        super().__init__()
         self.in_step = False
         self.num_calls = 0
-        self.judges_losses = True
-        self._unjudged: list[float | Tensor] = []
+        self.stays_after_fault = False
         self._early_clip: tuple[set[int], Tensor | None] = (set(), None)
-        self.rehearse: Callable[[], None] | None = None
         self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
         self.buffers = BufferGuard(names.models)
         self._num_models = len(names.models)
@@ -80,7 +48,7 @@ class OptimizerHooks:
         self._on_fault = on_fault
         self._judges_closures = judges_closures
         self._watched: dict[int, WatchedOptimizer] = {}
-        self._is_removed = False
+        self._is_removed = self._is_bare = self._in_hook = False
 
     def watch(self, optimizer: torch.optim.Optimizer) -> None:
         """Put the hooks on `optimizer`. Raises TypeError unless it is a torch optimizer."""
@@ -165,17 +133,19 @@ class OptimizerHooks:
         except Exception as error:
             self._give_up(error)
 
-    def take(self) -> Update:
-        """Return what was seen since the last call."""
-        seen, self.update = self.update, Update()
-        return seen
+    def retire(self) -> None:
+        """Do nothing more from now on. Any thread may call it, also in the middle of an update."""
+        self._is_removed = True
 
     def remove(self) -> None:
-        """Remove the hooks and restore the learning rates."""
+        """Remove the hooks and restore the learning rates.
+
+        Inside a hook they stay and do nothing: torch runs over them, and over those of the program.
+        """
         self._is_removed = True
         for watched in self._watched.values():
             watched.restore()
-            for handle in watched.handles:
+            for handle in () if self._in_hook else watched.handles:
                 handle.remove()
 
     # --- around `optimizer.step` ----------------------------------------------------------
@@ -183,11 +153,15 @@ class OptimizerHooks:
     def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._is_removed:
             return None
+        watched = self._watched[id(optimizer)]
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        self._in_hook = True
         try:
-            return self._prepare(self._watched[id(optimizer)], args, kwargs)
-        except Exception as error:  # a fault of the cockpit must not end a foreign training
-            self._give_up(error)
-            return None
+            return self._survive(
+                lambda: self._prepare(watched, args, kwargs), lambda: self._prepare_barely(watched, closure is None)
+            )
+        finally:
+            self._in_hook = False
 
     def _after(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         watched = self._watched[id(optimizer)]
@@ -195,29 +169,51 @@ class OptimizerHooks:
         if self._is_removed:
             watched.restore()
             return
+        self._in_hook = True
         try:
-            is_skipped = watched.is_hidden
-            if watched.is_changed:
-                watched.restore()
-            watched.clip = NO_CLIP  # Lightning clips after the judgement: what it says must not reach the next step
-            self._settle_buffers(is_skipped=is_skipped)
             self.update.count += 1
-            if self.on_update is not None:
-                self.on_update(optimizer)
+            self._survive(lambda: self._finish(watched, optimizer), watched.restore)
+        finally:
+            self._in_hook = False
+
+    def _finish(self, watched: WatchedOptimizer, optimizer: torch.optim.Optimizer) -> None:
+        is_skipped = watched.is_hidden
+        if watched.is_changed:
+            watched.restore()
+        watched.clip = NO_CLIP  # Lightning clips after the judgement: what it says must not reach the next step
+        self.buffers.settle(self.update.finite, is_skipped=is_skipped)
+        if self.on_update is not None:
+            self.on_update(optimizer)
+
+    def _survive(self, usual: Callable[[], T], bare: Callable[[], None]) -> T | None:
+        """Return the result of `usual`. After a fault do nothing more, or where the hooks stay, do `bare` instead."""
+        try:
+            if not self._is_bare:
+                return usual()
+        except Exception as error:  # a fault of the cockpit must not end a foreign training
+            self._give_up(error)
+        try:
+            if not self._is_removed:
+                bare()
         except Exception as error:
             self._give_up(error)
-
-    def _settle_buffers(self, *, is_skipped: bool) -> None:
-        if self.update.finite is not None:
-            self.buffers.select(self.update.finite)
-        elif is_skipped:
-            self.buffers.undo()
-        else:
-            self.buffers.keep()
+        return None
 
     def _give_up(self, error: Exception) -> None:
-        self.remove()
+        if self.stays_after_fault and not self._is_bare:
+            self._is_bare = True
+        else:
+            self.remove()
         self._on_fault(error)
+
+    def _prepare_barely(self, watched: WatchedOptimizer, is_plain: bool) -> None:
+        """Prepare an update after a fault; `is_plain` is whether it has no closure."""
+        self.in_step = True
+        if watched.is_changed:
+            watched.restore()
+        if is_plain:
+            watched.judge_barely(self.clip)
+        self._apply_rate(watched)
 
     def _prepare(self, watched: WatchedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if watched.is_changed:  # an exception in the last step may have prevented it
@@ -240,10 +236,7 @@ class OptimizerHooks:
         def judged() -> Any:
             loss = closure()
             if not self._is_removed:
-                try:
-                    self._judge(watched)
-                except Exception as error:
-                    self._give_up(error)
+                self._survive(lambda: self._judge(watched), lambda: watched.judge_barely(self.clip))
             return loss
 
         return judged
@@ -252,52 +245,5 @@ class OptimizerHooks:
         """Look at the gradients of `optimizer` now: hide non-finite ones, and clip."""
         if self._is_removed or id(optimizer) not in self._watched:
             return
-        try:
-            self._judge(self._watched[id(optimizer)])
-        except Exception as error:
-            self._give_up(error)
-
-    def _judge(self, watched: WatchedOptimizer) -> None:
-        if self.rehearse is not None:
-            self.rehearse()
-        reader = watched.reader
-        reader.refresh()
-        if not reader.is_on_host:
-            losses, self._unjudged = self._unjudged, []
-            norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
-            self.update.norms += (norms,)
-            self.update.finite = finite if self.update.finite is None else self.update.finite & finite
-            return
-        norms = reader.read()
-        clip, watched.clip = watched.clip, NO_CLIP
-        divisor = watched.loss_scale()
-        if clip is not NO_CLIP and clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
-            divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
-        if divisor != 1.0:
-            assert not isinstance(norms.squares, Tensor)
-            norms.squares = [square / divisor**2 for square in norms.squares]
-            norms.total /= divisor
-        self.update.norms += (norms,)
-        losses, self._unjudged = self._unjudged, []
-        is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
-        if norms.bad or is_loss_bad:
-            self.update.bad += clip.bad or norms.bad
-            self.update.is_loss_bad |= is_loss_bad
-            watched.hide_gradients()
-        elif norms.total > self.clip:
-            watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
-
-    def _apply_rate(self, watched: WatchedOptimizer) -> None:
-        if not self.update.count:
-            self.update.lr = self.learning_rate.at(watched.scheduled())
-        if not self.learning_rate.is_neutral:
-            watched.set_rates(self.learning_rate)
-
-
-def num_processes() -> int:
-    """Return the number of processes that average their gradients.
-
-    With more than one, the gradients alone decide about an update: they are equal everywhere, a loss is not.
-    """
-    group = torch.distributed
-    return group.get_world_size() if group.is_available() and group.is_initialized() else 1
+        watched = self._watched[id(optimizer)]
+        self._survive(lambda: self._judge(watched), lambda: watched.judge_barely(self.clip))

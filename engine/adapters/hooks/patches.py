@@ -5,6 +5,7 @@ Each is looked up by torch at call time, so names that a program imported before
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, Final
 
 import torch
@@ -15,6 +16,8 @@ from .optimizer_hooks import OptimizerHooks
 
 _watching: Final[list[OptimizerHooks]] = []
 _originals: Final[dict[str, Any]] = {}
+_lock: Final = Lock()
+"""Trainings in several threads begin and end at any time."""
 _UNSCALED: Final = "_cockpit_unscaled"
 """Attribute of a scaled loss: the loss itself."""
 
@@ -23,17 +26,19 @@ _UNSCALED: Final = "_cockpit_unscaled"
 
 def install(hooks: OptimizerHooks) -> None:
     """Inform `hooks` of clipping and of skipped updates, and note the losses on which `backward` is called."""
-    if not _watching:
-        _patch()
-    _watching.append(hooks)
+    with _lock:
+        if not _watching:
+            _patch()
+        _watching.append(hooks)
 
 
 def remove(hooks: OptimizerHooks) -> None:
     """Stop informing `hooks`. With the last one, torch is as it was."""
-    if hooks in _watching:
-        _watching.remove(hooks)
-        if not _watching:
-            _restore()
+    with _lock:
+        if hooks in _watching:
+            _watching.remove(hooks)
+            if not _watching:
+                _restore()
 
 
 def _patch() -> None:

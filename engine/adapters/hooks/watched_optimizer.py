@@ -119,6 +119,15 @@ class WatchedOptimizer:
         with torch.no_grad():
             torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
+    def judge_barely(self, clip: float) -> None:
+        """Hide non-finite gradients and scale those above `clip`, with functions of torch only."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        if not math.isfinite(norm):
+            self.hide_gradients()
+        elif norm > clip:
+            self.scale_gradients(clip / norm)
+
     def back_up_if_it_searches(self) -> None:
         """Keep weights and state of an optimizer that evaluates its closure several times, such as LBFGS."""
         if isinstance(self.optimizer, torch.optim.LBFGS):

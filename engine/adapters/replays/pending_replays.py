@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from engine.adapters.hooks.optimizer_hooks import Update
+from engine.adapters.hooks.update_judge import Update
 from engine.adapters.replays.fork_replay import RunningReplay
 from engine.forensics.investigate import APART, MOST_KINDS
 from engine.outputs.fault_report import Fault

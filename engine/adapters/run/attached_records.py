@@ -136,6 +136,12 @@ class AttachedRecords:
                 self._records.record(readings, is_newest=not self._rows)
                 self._newest = readings[-1] if readings else self._newest
 
+    def _upkeep(self) -> None:
+        with self._lock:
+            self.recorder.watch_losses()
+            self.recorder.watch_writers()
+            self.checkpointer.note_written()
+
     def add_logged(self, logged: Mapping[str, float | Tensor]) -> None:
         """Add numbers to the row of the newest step, which they came too late for."""
         self.settle()

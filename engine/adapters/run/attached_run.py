@@ -52,21 +52,22 @@ class AttachedRun(AttachedRecords):
     """One run in `directory`, which must exist. Call `open` first, and `end` or `fail` last.
 
     `handed_over` collects checkpoints and validations for the adapter if it carries them out itself (`hands_over`);
-    `boundary` returns after them also while the run is paused.
+    `boundary` returns after them also while the run is paused. `on_look` is called at each look at the inbox, and
+    `on_fault` after a fault in the cockpit's thread.
     """
 
     def __init__(self, directory: Path, config: RunConfig, live: Attachable, validator: Validates) -> None:
         super().__init__(directory, live)
         self.interrupt = Interrupt()
-        self.is_over = False
-        self.hands_over = False
+        self.is_over = self.hands_over = False
         self.handed_over: list[HandedOver] = []
         self.on_attention: Callable[[], None] = lambda: None
+        self.on_look: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[Exception], None] = self.detach
         self._config = config
         self._validator = validator
         self._attention = False
-        self._closing = threading.Event()
-        self._asked = threading.Event()
+        self._closing, self._asked = threading.Event(), threading.Event()
         self._started = time.perf_counter()
         self._left: int | None = None
         self._files = ExitStack()
@@ -181,13 +182,22 @@ class AttachedRun(AttachedRecords):
         self.checkpointer.close()
         self._files.close()
 
-    def detach(self, error: Exception) -> None:
-        """Stop watching after a fault of the cockpit: the training goes on without it."""
+    def release(self) -> None:
+        """Close all files without an end of the run: the program itself records in the directory from now on."""
+        self.is_over = True
+        self._close()
+
+    def detach(self, error: Exception, *, lets_go: bool = True) -> None:
+        """Stop watching after a fault of the cockpit: the training goes on without it.
+
+        Unless `lets_go`, the adapter takes the hooks from the training itself.
+        """
         if self.is_over:
             return
         self.is_over = True
-        with suppress(Exception):
-            self.live.let_go()
+        if lets_go:
+            with suppress(Exception):
+                self.live.let_go()
         with suppress(Exception):
             self.log.error("the cockpit has a fault and detaches itself; the training goes on", exc_info=error)
             sentence = f"the cockpit detached itself after a fault of its own ({type(error).__name__}: {error})"
@@ -219,7 +229,7 @@ class AttachedRun(AttachedRecords):
         return self._attention or self._left == 1 or self.interrupt.is_set()
 
     def _attend(self) -> None:
-        while True:
+        while not self.is_over:
             self.settle()
             self._asked.clear()
             with self._lock:
@@ -238,7 +248,7 @@ class AttachedRun(AttachedRecords):
                 return
             if state.activity is not Activity.PAUSED:
                 return
-            while not (self._asked.wait(_PAUSE_SECONDS) or self.interrupt.is_set()):
+            while not (self._asked.wait(_PAUSE_SECONDS) or self.interrupt.is_set() or self.is_over):
                 pass
 
     def add(self, reading: StepReading) -> bool:
@@ -278,6 +288,7 @@ class AttachedRun(AttachedRecords):
                     record_at = now + _RECORD_SECONDS
                     self.settle()
                 self.replays.collect()
+                self.on_look()
                 if self._inbox.fetch() or self.commands.is_proposed:
                     self._attention = True
                     self._asked.set()
@@ -286,11 +297,5 @@ class AttachedRun(AttachedRecords):
                     due = now + _UPKEEP_SECONDS
                     self._upkeep()
             except Exception as error:  # a fault of the cockpit must not end a foreign training
-                self.detach(error)
+                self.on_fault(error)
         self._inbox.close()
-
-    def _upkeep(self) -> None:
-        with self._lock:
-            self.recorder.watch_losses()
-            self.recorder.watch_writers()
-            self.checkpointer.note_written()

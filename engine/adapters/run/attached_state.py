@@ -68,7 +68,7 @@ class Attachable(LiveState, Protocol):
         ...
 
     def let_go(self) -> None:
-        """Remove every hook from the training."""
+        """Change nothing more in the training. Any thread may call it."""
         ...
 
 
@@ -122,8 +122,8 @@ class AttachedState:
         return self.hooks.learning_rate.at(self.hooks.scheduled_lr())
 
     def let_go(self) -> None:
-        """Remove the hooks from the optimizers."""
-        self.hooks.remove()
+        """Let the hooks on the optimizers do nothing more."""
+        self.hooks.retire()
 
     @property
     def progress(self) -> float:

@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import Tensor
 
-from engine.adapters.hooks.optimizer_hooks import Update
+from engine.adapters.hooks.update_judge import Update
 
 NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 """No numbers."""

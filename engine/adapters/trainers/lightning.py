@@ -152,19 +152,26 @@ class LightningCallback(CallbackMembers):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Record the step if there was an update, and carry out commands."""
         cockpit = self.cockpit
-        hooks = cockpit.hooks
+        has_update = cockpit.hooks is not None and cockpit.hooks.update.count > 0
+        self._record(trainer, batch, batch_idx, has_update)
+        if not has_update:
+            return
+        cockpit.boundary(functools.partial(self._carry_out, trainer))
+        if cockpit.is_stopping:
+            trainer.should_stop = True
+        if trainer.world_size > 1:
+            self._do(trainer, *cockpit.todo)
+
+    @survived
+    def _record(self, trainer: Any, batch: Any, batch_idx: int, has_update: bool) -> None:
+        cockpit = self.cockpit
         cockpit.clock.end_batch(count_samples(batch))
-        if hooks is None or not hooks.update.count:
+        if not has_update:
             cockpit.clock.mark()
             return
         length = trainer.num_training_batches
         part = (batch_idx + 1) / length if math.isfinite(length) and length else 0.0
         cockpit.end_step(trainer.current_epoch + min(part, 1.0), _logged(trainer, cockpit, self._validation_names))
-        cockpit.boundary(functools.partial(self._carry_out, trainer))
-        if trainer.world_size > 1:
-            self._do(trainer, *cockpit.todo)
-        if cockpit.is_stopping:
-            trainer.should_stop = True
 
     # --- what the trainer does -------------------------------------------------------------
 

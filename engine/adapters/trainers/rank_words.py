@@ -15,11 +15,15 @@ from typing import Any, Final
 from torch.distributed import distributed_c10d
 
 from engine.adapters.run.knobs import KnobValue
+from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
 
 _LONG: Final = timedelta(days=365)
 """Time limit of a wait: a pause lasts as long as the user wants."""
+_OPENING: Final = timedelta(minutes=1)
+"""Time limit for the other processes to begin, which they do together: the network was just given to all."""
+_COMPLAINT: Final = "complaint"
 _count = 0
 
 
@@ -27,7 +31,7 @@ _count = 0
 class RankWord:
     """What is in force in all processes after a step boundary, and what the trainer is to do there.
 
-    `is_gone` is whether rank 0 has detached itself: the others do the same.
+    `is_gone` is whether all detach themselves here. `refused` is why the run cannot begin, an empty string if it can.
     """
 
     lr_scale: float = 1.0
@@ -39,6 +43,7 @@ class RankWord:
     save: bool = False
     evaluate: bool = False
     is_gone: bool = False
+    refused: str = ""
 
     @property
     def todo(self) -> frozenset[type[Event]]:
@@ -48,9 +53,12 @@ class RankWord:
 
 
 class RankWords:
-    """The words of one training, for one of its processes. `open_next` is called at each step boundary of all."""
+    """The words of one training, for one of its `num_ranks` processes. `open_next` is called at each boundary of all.
 
-    def __init__(self, rank: int) -> None:
+    A process with a fault of the cockpit complains, and goes on listening: rank 0 lets all detach at one boundary.
+    """
+
+    def __init__(self, rank: int, num_ranks: int) -> None:
         global _count  # noqa: PLW0603 (all processes make them in the same order, so the numbers agree)
         _count += 1
         store: Any = distributed_c10d._get_default_store()  # pyright: ignore[reportPrivateUsage]
@@ -59,7 +67,46 @@ class RankWords:
         )
         self._boundary = 0
         self._held: int | None = None
+        self._rank, self._num_ranks = rank, num_ranks
         self.is_first = rank == 0
+        self.has_begun = False
+        """Whether all processes have opened their run, so that each is at every boundary."""
+
+    # --- begin ----------------------------------------------------------------------------
+
+    def await_others(self) -> str:
+        """Wait in rank 0 until all others are ready. Return why one is not, or an empty string."""
+        for rank in range(1, self._num_ranks):
+            key = f"ready {rank}"
+            try:
+                self._store.wait([key], _OPENING)
+            except RuntimeError:  # a time limit, of one of several classes
+                return f"rank {rank} has no callback of the cockpit"
+            if reason := self._store.get(key).decode():
+                return reason
+        return ""
+
+    def hear_first(self) -> RankWord:
+        """Tell rank 0, in another rank, that this one is ready, and return what is in force.
+
+        Raises RuntimeError if rank 0 gives no answer.
+        """
+        self._store.set(f"ready {self._rank}", "")
+        self._store.wait(["word 0"], 2 * _OPENING)
+        self.has_begun = True
+        return RankWord(**json.loads(self._store.get("word 0")))
+
+    def refuse(self, error: BaseException) -> None:
+        """Tell the others that this process cannot begin: none of them will. They raise a UserError of rank 0 too."""
+        if not self.is_first:
+            self._store.set(f"ready {self._rank}", f"rank {self._rank}: {error!r}")
+        else:
+            self._say_gone(str(error) if isinstance(error, UserError) else "")
+
+    def _say_gone(self, refused: str = "") -> None:
+        self._store.set(f"word {self._held or 0}", json.dumps(asdict(RankWord(is_gone=True, refused=refused))))
+
+    # --- at each boundary -----------------------------------------------------------------
 
     def open_next(self) -> bool:
         """Go on to the next boundary. Return whether all processes hold there."""
@@ -75,7 +122,7 @@ class RankWords:
 
     def say(self, word: RankWord) -> None:
         """Say, in rank 0, what is in force after this boundary."""
-        self._held = None
+        self._held, self.has_begun = None, True
         self._store.set(f"word {self._boundary}", json.dumps(asdict(word)))
 
     def hear(self) -> RankWord:
@@ -88,5 +135,12 @@ class RankWords:
         """Let the other processes detach themselves, because rank 0 has done so."""
         if self._held is None:
             self.hold_next()
-        assert self._held is not None
-        self._store.set(f"word {self._held}", json.dumps(asdict(RankWord(is_gone=True))))
+        self._say_gone()
+
+    def complain(self, fault: str) -> None:
+        """Tell rank 0 of a fault of the cockpit in this process."""
+        self._store.set(_COMPLAINT, f"rank {self._rank}: {fault}")
+
+    def complaint(self) -> str:
+        """Return, in rank 0, the fault of another process; an empty string for none."""
+        return self._store.get(_COMPLAINT).decode() if self._store.check([_COMPLAINT]) else ""

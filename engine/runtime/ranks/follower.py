@@ -96,7 +96,8 @@ class Follower:
                     self.state = with_measured(self.state, step=int(message["step"]))
                 case orders.VALIDATE:
                     with suppress(DataGoneError):  # rank 0 has the same error, and decides
-                        validate_together(self._train_state, validation_plan(self.state, self._config))
+                        plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
+                        validate_together(self._train_state, plan)
                 case _:
                     pass
 

@@ -1,0 +1,107 @@
+"""Judge the gradients of a foreign optimizer before its update: their norms, the clip, and whether all are finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .gradient_reader import Norms
+from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
+
+
+@dataclass(slots=True)
+class Update:
+    """What the hooks saw at the updates of one step.
+
+    `lr` is the rate in force, `bad` are parameters with non-finite gradients. `losses` are the scalars
+    on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
+    on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`.
+    """
+
+    count: int = 0
+    lr: float = 0.0
+    norms: tuple[Norms, ...] = ()
+    bad: tuple[str, ...] = ()
+    losses: list[float | Tensor] = field(default_factory=lambda: [])
+    is_loss_bad: bool = False
+    finite: Tensor | None = None
+    scaler_skipped: float | None = None
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether an update was suppressed, as far as the host knows."""
+        return self.is_loss_bad or self.scaler_skipped is not None or bool(self.bad)
+
+    @property
+    def grad_norm(self) -> float:
+        """The L2 norm of all gradients in host memory."""
+        return math.hypot(*[norms.total for norms in self.norms])
+
+
+class UpdateJudge:
+    """The learning rate and the clip in force, and what was seen at the updates of the newest step: `update`.
+
+    `judges_losses` and `rehearse` are explained in `OptimizerHooks`.
+    """
+
+    def __init__(self) -> None:
+        self.learning_rate = LearningRate()
+        self.clip = math.inf
+        self.update = Update()
+        self.judges_losses = True
+        self.rehearse: Callable[[], None] | None = None
+        self._unjudged: list[float | Tensor] = []
+
+    def take(self) -> Update:
+        """Return what was seen since the last call."""
+        seen, self.update = self.update, Update()
+        return seen
+
+    def _judge(self, watched: WatchedOptimizer) -> None:
+        if self.rehearse is not None:
+            self.rehearse()
+        reader = watched.reader
+        reader.refresh()
+        if not reader.is_on_host:
+            losses, self._unjudged = self._unjudged, []
+            norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
+            self.update.norms += (norms,)
+            self.update.finite = finite if self.update.finite is None else self.update.finite & finite
+            return
+        norms = reader.read()
+        clip, watched.clip = watched.clip, NO_CLIP
+        divisor = watched.loss_scale()
+        if clip is not NO_CLIP and clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
+            divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
+        if divisor != 1.0:
+            assert not isinstance(norms.squares, Tensor)
+            norms.squares = [square / divisor**2 for square in norms.squares]
+            norms.total /= divisor
+        self.update.norms += (norms,)
+        losses, self._unjudged = self._unjudged, []
+        is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
+        if norms.bad or is_loss_bad:
+            self.update.bad += clip.bad or norms.bad
+            self.update.is_loss_bad |= is_loss_bad
+            watched.hide_gradients()
+        elif norms.total > self.clip:
+            watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
+
+    def _apply_rate(self, watched: WatchedOptimizer) -> None:
+        if not self.update.count:
+            self.update.lr = self.learning_rate.at(watched.scheduled())
+        if not self.learning_rate.is_neutral:
+            watched.set_rates(self.learning_rate)
+
+
+def num_processes() -> int:
+    """Return the number of processes that average their gradients.
+
+    With more than one, the gradients alone decide about an update: they are equal everywhere, a loss is not.
+    """
+    group = torch.distributed
+    return group.get_world_size() if group.is_available() and group.is_initialized() else 1
