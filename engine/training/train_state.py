@@ -164,9 +164,9 @@ class TrainState:
         """Apply a steering event to tensors and data; `state` is the one before the event."""
         match event:
             case e.PhasePromoted(enabled=names):
-                self._freshen(set(names) - state.refinements)
+                _freshen(self, set(names) - state.refinements)
             case e.RefinementEnabled(name=name):
-                self._freshen({name} - state.refinements)
+                _freshen(self, {name} - state.refinements)
             case e.OptimizerSet(after=name):
                 self._switch_optimizer(name)
             case e.BatchSizeSet(after=batch_size):
@@ -174,16 +174,15 @@ class TrainState:
             case _:
                 pass
 
-    def _freshen(self, names: set[str]) -> None:
-        parts = self.parts
-        for name in names & set(parts):
-            forget_moments(self.train_step.optimizer, parts[name])
-
     def _switch_optimizer(self, name: str) -> None:
         moments = moments_of(self.train_step.optimizer, self.model)
         optimizer = self._optimizer(name)
         load_moments(optimizer, self.model, moments)
         self.train_step.optimizer = optimizer
+
+    def request_histogram(self, layer: str) -> str:
+        """Take histograms of `layer` at the next step; return why that is impossible, or an empty string."""
+        return self.train_step.histograms.request(layer)
 
     def is_finite(self) -> bool:
         """Return whether every weight and moment is finite. Waits for the device."""
@@ -224,6 +223,13 @@ class TrainState:
         """End the data threads or processes."""
         self.stream.close()
         self.validation.close()
+
+
+def _freshen(train_state: TrainState, names: set[str]) -> None:
+    """Forget the moments of the components `names`, which are enabled now."""
+    parts = train_state.parts
+    for name in names & set(parts):
+        forget_moments(train_state.train_step.optimizer, parts[name])
 
 
 def _stream(samples: Samples, config: RunConfig, batch_size: int, shard: Shard | None) -> BatchStream:
