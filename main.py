@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from engine.adapters.programs.command import Program
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
+    from engine.outputs.inference.export_report import ExportReport, ExportRequest
+    from engine.outputs.inference.prediction import OnImage, PredictReport, PredictRequest
     from engine.outputs.profile_report import ProfileReport, ProfileRequest
     from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
     from engine.runtime.start.bootstrap import RunRequest
@@ -80,7 +82,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
-        if arguments.command in (again := {"diagnose": diagnose, "redrive": redrive, "profile": profile}):
+        if arguments.command in (
+            again := {
+                "diagnose": diagnose,
+                "export": export,
+                "predict": predict,
+                "profile": profile,
+                "redrive": redrive,
+            }
+        ):
             unwind_on_signals()
             return again[arguments.command](arguments)
         if arguments.command in (screens := {"attach": attach, "compare": run_comparison}):
@@ -370,6 +380,31 @@ def profile(arguments: Namespace) -> int:
         return run_steps(request)
 
     return run_profile(arguments, measure)
+
+
+def predict(arguments: Namespace) -> int:
+    """Predict the masks of given boxes. Torch is imported after the network's run is found."""
+    from cockpit.cli.commands.trained.predict import run_predict  # noqa: PLC0415
+
+    def refine(request: PredictRequest, on_image: OnImage) -> PredictReport:
+        with imports_only():
+            from engine.training.inference.predict import predict as refine_boxes  # noqa: PLC0415
+
+        return refine_boxes(request, on_image)
+
+    return run_predict(arguments, refine)
+
+
+def export(arguments: Namespace) -> int:
+    """Export a trained network. Torch is imported after the run and the packages are found."""
+    from cockpit.cli.commands.trained.export import run_export  # noqa: PLC0415
+
+    def make(request: ExportRequest, say: Callable[[str], None]) -> ExportReport:
+        from engine.training.inference.export.export import export as write  # noqa: PLC0415
+
+        return write(request, say)
+
+    return run_export(arguments, make)
 
 
 def diagnose(arguments: Namespace) -> int:

@@ -68,7 +68,6 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             bounds=_bounds(scores),
             lasting=bool(scores) or not known,
         ),
-        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
         Spec(
             "share",
             "Loss share per term",
@@ -77,6 +76,7 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             lasting=has_terms and len(terms) != 1,
         ),
         Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
+        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
         Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
         Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=spec.knows_data),
         Spec("components", f"Gradient share per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),

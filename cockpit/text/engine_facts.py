@@ -70,7 +70,8 @@ def _inherited(event: e.WeightsInherited, spec: TaskSpec) -> str:
     fit = "all fit"
     if event.missing or event.unexpected:
         fit = f"not there: {listed(event.missing)}; not used: {listed(event.unexpected)}"
-    return f"{event.num_loaded} tensors inherited from {event.checkpoint}; {fit}"
+    averaged = " averaged" if event.averaged else ""
+    return f"{event.num_loaded}{averaged} tensors inherited from {event.checkpoint}; {fit}"
 
 
 def _epoch_completed(event: e.EpochCompleted, spec: TaskSpec) -> str:

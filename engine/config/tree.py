@@ -91,6 +91,14 @@ class TrainingConfig(Section, frozen=True):
     """Decay of weight matrices; norms, biases and scalars have none."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """AdamW decouples the weight decay, Adam adds it to the gradient."""
+    averaging: Literal["none", "ema", "swa"] = "none"
+    """Average of weights, which validation and export use: ema over the last steps, swa over the end of the run."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    """Share of the average that an EMA keeps at each step; less in the first steps, (1 + n) / (10 + n) after n."""
+    swa_start: Fraction = 0.75
+    """Fraction of the epochs after which SWA begins; before it, the trained weights are validated."""
+    swa_every_steps: Count = 20
+    """Steps between the weights that SWA takes into its mean."""
     mixed_precision: bool = False
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"

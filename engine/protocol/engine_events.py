@@ -90,12 +90,16 @@ class KnobDeclared:
 
 @dataclass(frozen=True, slots=True)
 class WeightsInherited:
-    """Weights were loaded from another run's checkpoint; `missing` and `unexpected` did not fit."""
+    """Weights were loaded from another run's checkpoint; `missing` and `unexpected` did not fit.
+
+    `averaged` is whether they are the checkpoint's averaged weights.
+    """
 
     checkpoint: str
     num_loaded: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    averaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

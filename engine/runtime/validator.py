@@ -77,13 +77,9 @@ class Validator:
         return None if done is None else done.summary
 
     def _measure(self, plan: ValidationPlan) -> Validation | None:
-        return evaluate(
-            self._train_state.train_step.objective,
-            self._train_state.model,
-            self._train_state.validation,
-            plan,
-            self._should_abort,
-        )
+        state = self._train_state
+        with state.validated_weights():
+            return evaluate(state.train_step.objective, state.model, state.validation, plan, self._should_abort)
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.task import untapped
+from engine.training.averaging import WeightAverage
 from engine.training.data.batch import Batch
 from engine.training.device import PartTimer
 from engine.training.gradients.batch_statistics import BatchStatistics
@@ -199,6 +200,7 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
+        self.average: WeightAverage | None = None
         self.part = ""
         self._weight_clip = WeightClip()
         self._layers = LayerProbe({"": model})
@@ -238,8 +240,8 @@ class TrainStep:
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         """Update the weights once from `batches`; their gradients are averaged over all regions.
 
-        A non-finite step changes no parameter, moment, step counter or batch statistic. The loss scaler changes only if
-        the loss was finite and the scaled gradient overflowed.
+        A non-finite step changes no parameter, moment, step counter, batch statistic or average. The loss scaler
+        changes only if the loss was finite and the scaled gradient overflowed.
         """
         self._timer = PartTimer(self.device)
         apply_learning_rates(self.optimizer, plan)
@@ -275,6 +277,8 @@ class TrainStep:
         self._update(finite, scale)
         self._statistics.settle(finite)
         self._layers.note_update()
+        if self.average is not None and plan.averaged:
+            self.average.update(finite)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.update()

@@ -17,7 +17,7 @@ class StepPlan:
 
     `measure_shares`, `check_state` and `measure_layers` are whether this step measures gradient shares, checks all
     weights and moments, and measures every layer. `max_grad_share` 0 disables the governor. `clamped` are the terms
-    bounded by `clamp_max`.
+    bounded by `clamp_max`. `averaged` is whether the weights after this step are taken into their average.
     """
 
     step: int
@@ -36,6 +36,7 @@ class StepPlan:
     max_grad_share: float = 0.0
     check_state: bool = False
     measure_layers: bool = False
+    averaged: bool = False
 
 
 def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
@@ -69,7 +70,15 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
         max_grad_share=guard.max_grad_share,
         check_state=state.step % guard.check_weights_every == 0,
         measure_layers=config.layers.every_steps > 0 and state.step % config.layers.every_steps == 0,
+        averaged=_enters_average(progress, state.step, config.training),
     )
+
+
+def _enters_average(progress: float, step: int, training: TrainingConfig) -> bool:
+    """Return whether the weights after the step that ends at `progress` epochs are taken into their average."""
+    if training.averaging == "swa":
+        return progress >= training.swa_start * training.epochs and step % training.swa_every_steps == 0
+    return training.averaging == "ema"
 
 
 def scheduled_lr(progress: float, training: TrainingConfig) -> float:

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.run import settings
-
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Raise faults of the cockpit, and read no run from the environment."""
+    """Raise faults of the cockpit."""
     monkeypatch.setenv("TRAINING_COCKPIT_RAISE", "1")
-    monkeypatch.delenv(settings.RUN_DIRECTORY, raising=False)
     yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import time
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from engine.adapters.hooks import patches
+from engine.adapters.trainers import training_frame
 from engine.errors import UserError
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -241,17 +243,52 @@ def test_a_name_that_exists_is_refused_before_the_first_step(hf: Any, tmp_path: 
     assert again.state.global_step == 0
 
 
-def test_an_exception_of_the_training_ends_the_run_as_failed(
-    hf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def failing(hf: Any) -> Any:
     class Fails(hf.TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == 3:
                 raise ZeroDivisionError("their own")
 
+    return Fails()
+
+
+@pytest.mark.parametrize("is_handled_long", [True, False])
+def test_an_exception_that_the_program_survives_ends_the_run_as_failed_at_once(
+    hf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_handled_long: bool
+) -> None:
+    """Otherwise a notebook would show a training that goes on for ever."""
+    monkeypatch.setattr(training_frame, "_LOOK_SECONDS", 0.0)
+
+    def await_failure() -> None:
+        until = time.monotonic() + 30
+        while hf.state_of(tmp_path).activity is not Activity.FAILED:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    callback = hf.cockpit(tmp_path)
+    made = hf.trainer(tmp_path, callback, failing(hf))
+    try:
+        made.train()
+    except ZeroDivisionError:
+        if is_handled_long:
+            await_failure()
+    await_failure()
+    (failed,) = hf.events_of(tmp_path, e.RunFailed)
+    assert "their own" in failed.error or (not is_handled_long and "left the trainer" in failed.error)
+    assert not patches._watching
+    made.model(x=torch.randn(2, 4), labels=torch.tensor([0, 1]))
+    made.optimizer.step()  # type: ignore[union-attr]
+    callback.cockpit.at_exit()
+    assert not made.optimizer.optimizer._optimizer_step_pre_hooks  # type: ignore[union-attr]
+
+
+def test_an_exception_that_ends_the_program_ends_the_run_as_failed(
+    hf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_frame, "_LOOK_SECONDS", 1e9)
     callback = hf.cockpit(tmp_path)
     with pytest.raises(ZeroDivisionError) as caught:
-        hf.trainer(tmp_path, callback, Fails()).train()
+        hf.trainer(tmp_path, callback, failing(hf)).train()
     monkeypatch.setattr(sys, "last_value", caught.value, raising=False)
     monkeypatch.setattr(sys, "last_exc", caught.value, raising=False)
     callback.cockpit.at_exit()

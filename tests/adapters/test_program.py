@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cockpit.session.session import Session
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.errors import UserError
@@ -241,6 +242,61 @@ def test_ranks_started_by_torchrun_are_recorded_by_the_first(tmp_path: Path, dir
     assert state.step == 30
     assert events(directory, e.StepSkipped)[0].modules == ("2.bias",)
     assert "several processes" in state.spec.why_unsupported(c.Pause.op)
+
+
+OWN = """
+import sys, torch
+from torch import nn
+from cockpit import Cockpit
+torch.manual_seed(0)
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+batches = [torch.randn(8, 4) for _ in range(10)]
+with Cockpit(model, optimizer, run=sys.argv[1], runs_dir=sys.argv[2], resume="--resume" in sys.argv) as cockpit:
+    for epoch in cockpit.epochs(int(sys.argv[3])):
+        for x in cockpit.steps(batches):
+            cockpit.loss({"size": model(x).square().mean()}).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+"""
+
+
+def test_a_program_with_a_cockpit_of_its_own_is_one_run(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes over the directory of `run`, whose screen shows it and whose end stops it."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    path, folder = script(tmp_path, OWN, "own.py"), str(tmp_path / "runs")
+    interrupt = Interrupt()
+
+    def ask() -> None:
+        while not holds(directory, lambda state: state.step >= 10):
+            time.sleep(0.02)
+        interrupt.ask(15)
+
+    threading.Thread(target=ask, daemon=True).start()
+    with closing(Session(directory)) as session:
+        session.poll()
+        assert run_program(Program(command_of([path, "mine", folder, "1000000"]), directory), interrupt) == 143
+        session.poll()
+        assert session.state is not None and session.spec.term_names == ("size",)
+        assert session.attached is not None and session.attached.adapter == "loop"
+    assert [entry.name for entry in (tmp_path / "runs").iterdir()] == ["one"]
+    found = entries(directory)
+    assert len([entry for entry in found if isinstance(entry.event, e.RunStarted)]) == 1
+    assert [entry.actor for entry in found if entry.command_id] == ["signal"]
+    assert isinstance(found[-1].event, e.RunFinished) and found[-1].event.reason == "stopped"
+    assert sorted(rows(directory)) == list(range(1, state_of(directory).step + 1))
+    assert (directory / "checkpoints").is_dir()
+
+    again = create_run(tmp_path / "runs", "again")
+    words = [path, "one", folder, "1000000", "--resume"]
+    begun = state_of(directory).step
+    plan: list[tuple[Callable[..., bool], Command]] = [(lambda state: state.step > begun, c.Stop())]
+    Steering(directory, plan).start()
+    assert run_program(Program(command_of(words), again), Interrupt()) == 0
+    assert events(again, e.RunFinished)[-1].reason == f"the program records itself in {directory}"
+    assert state_of(directory).step > begun
 
 
 @pytest.mark.parametrize(

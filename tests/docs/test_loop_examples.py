@@ -17,7 +17,6 @@ import main
 from cockpit import Cockpit
 from engine.adapters.capabilities import ADAPTERS
 from engine.adapters.loop_options import LoopOptions
-from engine.adapters.run import settings
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol.command_syntax import COMMAND_WORDS
@@ -34,7 +33,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty directory, and let a fault of the cockpit fail the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRAINING_COCKPIT_RAISE", "1")
-    monkeypatch.delenv(settings.RUN_DIRECTORY, raising=False)
 
 
 def state_of(run: str) -> RunState:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.run import settings
 from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity
 from tests.conftest import ROOT
@@ -20,7 +19,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty directory, and let a fault of the cockpit fail the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRAINING_COCKPIT_RAISE", "1")
-    monkeypatch.delenv(settings.RUN_DIRECTORY, raising=False)
 
 
 @pytest.mark.parametrize("name", ["huggingface_trainer.py", "lightning_trainer.py"])

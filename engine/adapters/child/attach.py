@@ -18,14 +18,34 @@ from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
 from ..hooks.update_judge import Update
 from ..hooks.weight_norms import WeightNorms
-from .link import Link
+from .link import Link, ask
 
 
 def attach(address: str) -> None:
     """Watch all optimizers from their first step on, and report to the socket at `address`."""
     attachment = _Attachment(address)
+    _attachments.append(attachment)
     register_optimizer_step_pre_hook(attachment.before_step)
     attachment.watch_losses()
+
+
+def make_way(elsewhere: str = "") -> str:
+    """Leave the program to its own cockpit, and return the directory in which it is to record.
+
+    `elsewhere` is a directory in which it records instead. Return an empty string then, and if there is no cockpit
+    around the program or it has recorded steps already.
+    """
+    return next((attachment.make_way(elsewhere) for attachment in _attachments), "")
+
+
+def let_go() -> None:
+    """Leave a process of the program to its own cockpit, which records in another one."""
+    for attachment in _attachments:
+        attachment.let_go()
+
+
+_attachments: list[_Attachment] = []
+"""The attachment of this process, if it was started by the cockpit."""
 
 
 class _Attachment:
@@ -99,7 +119,7 @@ class _Attachment:
         if self._link.is_asked or self._left == 0:
             self._attend()
         if self._link.is_lost:
-            self._let_go()
+            self.let_go()
         self._last_end = time.perf_counter()
 
     def _row(self, update: Update, now: float) -> dict[str, Any]:
@@ -145,9 +165,21 @@ class _Attachment:
         sys.stderr.write(f"cockpit: detached after a fault of its own, the program goes on: {error!r}\n")
         if self._link is not None:
             self._link.say({"detached": repr(error)})
-        self._let_go()
+        self.let_go()
 
-    def _let_go(self) -> None:
+    def make_way(self, elsewhere: str) -> str:
+        """Let the cockpit around the program close its run, and return the run's directory, or an empty string."""
+        if self._is_off or os.getpid() != self._process:
+            return ""
+        try:
+            return str(ask(self._address, {"own_run": elsewhere})["released"])
+        except (OSError, ValueError, KeyError):  # a cockpit that is gone
+            return ""
+        finally:
+            self._end()
+
+    def let_go(self) -> None:
+        """Watch nothing more."""
         self._is_off = True
         patches.remove(self._hooks)
         self._hooks.remove()
@@ -156,7 +188,7 @@ class _Attachment:
         atexit.unregister(self._end)
         if self._link is not None and os.getpid() == self._process:
             self._link.close()
-        self._let_go()
+        self.let_go()
 
 
 def _on_device(values: list[float | Tensor], like: Tensor | None) -> Tensor | None:

@@ -100,6 +100,14 @@ class Link:
         self.is_lost = not self._closing.is_set()
 
 
+def ask(address: str, message: dict[str, Any]) -> dict[str, Any]:
+    """Return the cockpit's answer to one message, over a connection of its own. Raises OSError or ValueError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connected:
+        connected.connect(address)
+        connected.sendall((json.dumps(message) + "\n").encode())
+        return json.loads(connected.makefile("r", encoding="utf-8").readline())
+
+
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of numbers. Those still on their way from a device have arrived by now, or are waited for here."""
     parts = part_norms(row["norms"])

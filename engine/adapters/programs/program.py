@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,11 +24,13 @@ from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
-from engine.adapters.run.settings import RUN_DIRECTORY, NoValidation, attached_config
+from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONSOLE_LOG
+from engine.journal.sender import Sender
+from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.state import Limits, RunState
 from engine.protocol.task_spec import Phase, TaskSpec
@@ -38,6 +40,8 @@ LINK: Final = "TRAINING_COCKPIT_LINK"
 _POLL_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 10.0
 """Seconds from a request to stop until a program that does not reach a step boundary is terminated."""
+_OWN_GRACE_SECONDS: Final = 60.0
+"""The same for a program with a cockpit of its own, which may evaluate and save after its last step."""
 
 
 def run_program(program: Program, interrupt: Interrupt) -> int:
@@ -57,7 +61,8 @@ class _Supervised:
         self._run.interrupt = interrupt
         self._connections: list[Connection] = []
         self._first: Connection | None = None
-        self._is_stopped = False
+        self._is_stopped = self._is_released = False
+        self._grace = _GRACE_SECONDS
         self._lock = threading.Lock()
         self._had_step = False
 
@@ -102,7 +107,7 @@ class _Supervised:
                     self._ask()
                 if self._is_stopped and not asked_at:
                     asked_at = time.monotonic()
-                if asked_at and time.monotonic() - asked_at > _GRACE_SECONDS:
+                if asked_at and time.monotonic() - asked_at > self._grace:
                     _end(child, signal.SIGTERM)
                     asked_at = math.inf
         finally:
@@ -113,7 +118,6 @@ class _Supervised:
 
     def _start(self, address: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, LINK: address, "PYTHONUNBUFFERED": "1"}
-        environment.pop(RUN_DIRECTORY, None)
         hook = str(Path(__file__).parents[1] / "child")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (hook, os.environ.get("PYTHONPATH", ""))))
         with (self._program.directory / CONSOLE_LOG).open("ab") as log:
@@ -158,6 +162,8 @@ class _Supervised:
     def _take(self, connection: Connection, message: Mapping[str, Any]) -> None:
         if "hello" in message:
             self._greet(connection, message["hello"])
+        elif "own_run" in message:
+            connection.say({"released": self._make_way(message["own_run"])})
         elif "detached" in message:
             sentence = f"the cockpit detached itself from the program after a fault of its own: {message['detached']}"
             self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
@@ -181,6 +187,22 @@ class _Supervised:
         self._live.adopt(self._run.recorder.state)
         connection.say({"go": self._live.control})
 
+    def _make_way(self, elsewhere: str) -> str:
+        """Let the program record itself, from now on or in the directory `elsewhere`. Return this run's directory.
+
+        It is empty if this run has steps or the program records elsewhere: then this run ends.
+        """
+        with self._lock:
+            if self._run.is_over:
+                return ""
+            if elsewhere or self._had_step:
+                where = f" in {elsewhere}" if elsewhere else ""
+                self._run.end(f"the program records itself{where}", checkpoint=False)
+                return ""
+            self._run.release()
+            self._is_released, self._grace = True, _OWN_GRACE_SECONDS
+            return str(self._program.directory.absolute())
+
     def _describe(self, hello: Mapping[str, Any]) -> None:
         """Add what the program said of itself: the bounds of its rate, and whether it has several ranks."""
         rate = max((value for value in hello["rates"] if math.isfinite(value)), default=0.0)
@@ -192,8 +214,12 @@ class _Supervised:
             self._run.record(e.TaskDescribed(replace(spec, unsupported=(*spec.unsupported, *more))))
 
     def _ask(self) -> None:
-        """Ask the program to hold at its next step boundary."""
-        if self._first is not None:
+        """Ask the program to hold at its next step boundary; one that records itself, to stop."""
+        if self._is_released:
+            actor, reason = self._interrupt.cause()
+            with suppress(UserError), closing(Sender(self._program.directory)) as sender:
+                sender.send(c.Stop(), actor, reason)
+        elif self._first is not None:
             self._first.say({"attend": True})
 
 

@@ -52,6 +52,11 @@ class ModelReplay:
             self._handles.append(model.register_forward_pre_hook(self._before, with_kwargs=True))
             self._handles.append(model.register_forward_hook(self._after))
 
+    def retire(self) -> None:
+        """Keep nothing more. Any thread may call it; `remove` follows in the training's own."""
+        self._is_repeating = True
+        self.forget()
+
     def remove(self) -> None:
         """Remove the hooks."""
         for handle in self._handles:

@@ -59,8 +59,7 @@ class AttachedRun(AttachedRecords):
     def __init__(self, directory: Path, config: RunConfig, live: Attachable, validator: Validates) -> None:
         super().__init__(directory, live)
         self.interrupt = Interrupt()
-        self.is_over = False
-        self.hands_over = False
+        self.is_over = self.hands_over = False
         self.handed_over: list[HandedOver] = []
         self.on_attention: Callable[[], None] = lambda: None
         self.on_look: Callable[[], None] = lambda: None
@@ -68,8 +67,7 @@ class AttachedRun(AttachedRecords):
         self._config = config
         self._validator = validator
         self._attention = False
-        self._closing = threading.Event()
-        self._asked = threading.Event()
+        self._closing, self._asked = threading.Event(), threading.Event()
         self._started = time.perf_counter()
         self._left: int | None = None
         self._files = ExitStack()
@@ -183,6 +181,11 @@ class AttachedRun(AttachedRecords):
             self._thread.join()
         self.checkpointer.close()
         self._files.close()
+
+    def release(self) -> None:
+        """Close all files without an end of the run: the program itself records in the directory from now on."""
+        self.is_over = True
+        self._close()
 
     def detach(self, error: Exception, *, lets_go: bool = True) -> None:
         """Stop watching after a fault of the cockpit: the training goes on without it.

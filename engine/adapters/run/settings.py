@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.adapters.run.run_files import program_of
 from engine.config.tree import AutopilotConfig, CheckpointConfig, GateConfig, GuardConfig, RunConfig
+from engine.errors import UserError
 from engine.journal.disk.run_dir import create_run, find_run
 from engine.protocol.events import ValidationCompleted
 
-RUN_DIRECTORY: Final = "TRAINING_COCKPIT_RUN"
-"""Environment variable with the directory of the run, set by `training-cockpit run`."""
+_AROUND: Final = "training_cockpit_adapters.child.attach"
+"""The module that watches a program started by `training-cockpit run`; see `child/sitecustomize.py`."""
 RUNS_DIR: Final = "runs"
 _NO_BOUND: Final = 1e30
 """A bound on the gradient norm that no alert reaches: what is large is relative to the training."""
@@ -31,15 +32,30 @@ def attached_config(checkpoint_every: int = 0) -> RunConfig:
 def run_directory(runs_dir: str | Path, run: str, *, resume: bool) -> Path:
     """Return the directory of a new run, or of the run to resume.
 
-    `training-cockpit run` names it in the environment. Raises UserError if a new run exists or an old one does not.
+    A program that `training-cockpit run` has started records in the directory of that command. Raises UserError if a
+    new run exists or an old one does not.
     """
-    given = os.environ.get(RUN_DIRECTORY, "")
-    if given:
-        return Path(given)
-    parent = Path(runs_dir or RUNS_DIR)
+    parent, around = Path(runs_dir or RUNS_DIR), _around()
     if resume:
-        return find_run(parent, run or "latest", to_write=True)
-    return create_run(parent, run, stem=Path(program_of()).stem)
+        if around is not None and not run:
+            raise UserError("`training-cockpit run` has begun a run, so the newest is not yours: name it, run='...'")
+        found = find_run(parent, run or "latest", to_write=True)
+        if around is not None:
+            around.make_way(str(found))
+        return found
+    given = around.make_way() if around is not None else ""
+    return Path(given) if given else create_run(parent, run, stem=Path(program_of()).stem)
+
+
+def leave_to_rank_0() -> None:
+    """Let this process not be watched from outside: another process of the training records it."""
+    if (around := _around()) is not None:
+        around.let_go()
+
+
+def _around() -> Any:
+    """Return the module that watches this program from outside, `None` for none."""
+    return sys.modules.get(_AROUND)
 
 
 class NoValidation:

@@ -22,6 +22,7 @@ from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
+from engine.adapters.trainers.training_frame import TrainingFrame
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event
@@ -62,7 +63,7 @@ class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
         self._batch_size = 0
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the run now, as failed with `error`: for a program that goes on after an exception of the trainer."""
+        """End the run now, as failed with `error`. An exception that leaves `train()` is noticed without it."""
         if error is None:
             self.cockpit.end("closed")
         else:
@@ -104,6 +105,7 @@ class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
                 lacks=lacks,
                 rank=int(args.process_index),
                 num_ranks=int(args.world_size),
+                frame=TrainingFrame("transformers.trainer", "train"),
             )
         )
 

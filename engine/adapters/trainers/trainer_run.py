@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -20,9 +21,11 @@ from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
+from engine.adapters.run.settings import leave_to_rank_0
 from engine.adapters.trainers.rank_words import RankWord, RankWords
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
+from engine.adapters.trainers.training_frame import TrainingFrame
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Event
@@ -51,6 +54,7 @@ class TrainerRun(TrainerRecords):
         self._ranks: RankWords | None = None
         self._fault: Exception | None = None
         self._former: OptimizerHooks | None = None
+        self._frame: TrainingFrame | None = None
         self._earlier_error: BaseException | None = None
 
     # --- start and end --------------------------------------------------------------------
@@ -86,12 +90,25 @@ class TrainerRun(TrainerRecords):
             raise RankFaultError(complaint)
         else:
             ranks.say(_word(run, hooks))
-            run.on_look, run.on_fault = self._look_for_complaint, self.detach
+            run.on_fault = self.detach
 
-    def _look_for_complaint(self) -> None:
-        ranks = self._ranks
-        if ranks is not None and (complaint := ranks.complaint()):
+    def _look(self) -> None:
+        """Look, in the cockpit's thread, whether another process complains, or the trainer was left by an exception."""
+        ranks, frame = self._ranks, self._frame
+        if ranks is not None and ranks.has_begun and (complaint := ranks.complaint()):
             raise RankFaultError(complaint)
+        if frame is not None and frame.is_left():
+            self._frame = None
+            threading.Thread(target=self._leave, args=(frame.error(),), name="cockpit-end").start()
+
+    def _leave(self, error: BaseException) -> None:
+        """End the run as failed with `error`, outside of the training's thread, which removes the hooks later."""
+        if self.hooks is not None:
+            self.hooks.retire()
+            patches.remove(self.hooks)
+        if self._replay is not None:
+            self._replay.retire()
+        self._close_run(error)
 
     def _open(self, training: TrainerTraining) -> None:
         self.hooks = hooks = OptimizerHooks(
@@ -104,9 +121,11 @@ class TrainerRun(TrainerRecords):
         patches.install(hooks)
         self.is_stopping = False
         if training.rank:  # it leaves out the same updates as rank 0: all have the same gradients
+            leave_to_rank_0()
             return
         self._live = live = AttachedState(training.models, hooks, total=training.total)
         self._run = run = opened_run(self._adapter, self.options, training, live)
+        self._frame, run.on_look = training.frame, self._look
         if training.num_ranks == 1:  # one of several cannot repeat a pass alone: layers may wait for the others
             self._replay = ModelReplay(training.replayed or training.models)
             self._replay.watch()
@@ -119,23 +138,29 @@ class TrainerRun(TrainerRecords):
 
     def end(self, reason: str) -> None:
         """End the run; a second call does nothing."""
-        self._end(lambda run: run.end(reason, checkpoint=False))
+        self._close_run(reason)
+        self._unhook()
 
     def fail(self, error: BaseException) -> None:
         """End the run because the training raised `error`; a second call does nothing."""
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.end("interrupted")
-        else:
-            self._end(lambda run: run.fail(error))
-
-    def _end(self, how: Callable[[AttachedRun], None]) -> None:
-        if self._run is not None and not self._run.is_over:
-            with suppress(Exception):
-                self.handed.decline_all(self._run, "the training ended before the trainer did it")
-                self._run.add_logged(self.logged)
-            with suppress(Exception):
-                how(self._run)
+        self._close_run(error)
         self._unhook()
+
+    def _close_run(self, why: str | BaseException) -> None:
+        """End the run for a reason, or as failed with an error."""
+        self._frame, run = None, self._run
+        if run is None or run.is_over:
+            return
+        with suppress(Exception):
+            self.handed.decline_all(run, "the training ended before the trainer did it")
+            run.add_logged(self.logged)
+        with suppress(Exception):
+            if isinstance(why, str):
+                run.end(why, checkpoint=False)
+            elif isinstance(why, KeyboardInterrupt | SystemExit):
+                run.end("interrupted", checkpoint=False)
+            else:
+                run.fail(why)
 
     def at_exit(self) -> None:
         """End the run with the program: as failed if an exception ended it."""

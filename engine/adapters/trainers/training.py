@@ -18,6 +18,7 @@ from engine.adapters.run.attached_run import AttachedRun
 from engine.adapters.run.attached_state import AttachedState, highest_rate
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import RUNS_DIR, NoValidation, attached_config, run_directory
+from engine.adapters.trainers.training_frame import TrainingFrame
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
@@ -57,6 +58,7 @@ class TrainerTraining:
     `saved` is the cockpit's part of the checkpoint that the trainer resumed from, empty for none. `replayed` are the
     networks whose passes are repeated to name a fault, `lacks` what this very trainer cannot do. `judges_closures` is
     False if the adapter looks at the gradients itself. `rank` of `num_ranks` is this process; only rank 0 records.
+    `frame` is the call that trains, if the trainer does not tell of an exception that leaves it.
     """
 
     models: Mapping[str, nn.Module]
@@ -70,6 +72,7 @@ class TrainerTraining:
     judges_closures: bool = True
     rank: int = 0
     num_ranks: int = 1
+    frame: TrainingFrame | None = None
 
 
 def new_state(name: str, adapter: Adapter, options: RunOptions, training: TrainerTraining) -> RunState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,11 @@ from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
-from engine.training.checkpoint.file import CheckpointDamagedError, read_checkpoint
+from engine.training.averaging import AVERAGED, holds_average
+from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
+from engine.training.inference.export.weights_file import SUFFIX, read_weights
 from engine.training.train_state import TrainState, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -161,8 +163,13 @@ def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: 
     """Restore the live state from `start`; return the events that report damage and changed settings."""
     if start is None:
         return ()
-    built.train_state.restore(start.payload, recorder.state)
-    return (*start.damaged, *changed_settings(start.payload["config"], request.config))
+    state, kind = built.train_state, request.config.training.averaging
+    state.restore(start.payload, recorder.state)
+    step = recorder.state.step
+    is_new = kind == "ema" and not holds_average(start.payload, kind)
+    begun = (e.NoteAdded(f"the average of weights (ema) begins at step {step}: its checkpoint holds none"),)
+    changed = changed_settings(start.payload["config"], request.config)
+    return (*start.damaged, *changed, *(begun if is_new else ()))
 
 
 def _announce(
@@ -243,11 +250,18 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
         )
+    weights: Mapping[str, torch.Tensor]
     try:
-        weights = read_checkpoint(path)["model"]
-    except CheckpointDamagedError as error:
+        if path.suffix == SUFFIX:
+            weights = read_weights(path)
+        else:
+            payload = read_checkpoint(path)
+            averaged = payload.get(AVERAGED)
+            weights = averaged if are_weights(averaged) else payload["model"]
+    except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
-    odd = next((name for name, value in weights.items() if not _are_numbers(value)), None)
+    own = model.state_dict()
+    odd = next((name for name, value in weights.items() if not _are_numbers(value, own.get(name))), None)
     if odd is not None:
         raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
     loaded, missing, unexpected = inherit_weights(model, weights)
@@ -255,11 +269,13 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
         )
-    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
+    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected), averaged=weights is averaged)
 
 
-def _are_numbers(value: torch.Tensor) -> bool:
-    return value.is_floating_point() and bool(torch.isfinite(value).all())
+def _are_numbers(value: torch.Tensor, own: torch.Tensor | None) -> bool:
+    """Return whether all values are finite, and floating-point unless the network's `own` are not, as counters."""
+    is_counter = own is not None and not own.is_floating_point() and own.dtype == value.dtype
+    return (value.is_floating_point() or is_counter) and bool(torch.isfinite(value).all())
 
 
 def open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:

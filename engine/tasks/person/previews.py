@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.outputs.preview_file import PREDICTED, TRUTH, Plane, Preview
 from engine.task import Tensors
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from engine.tasks.person.spec import CLASSES
 
 

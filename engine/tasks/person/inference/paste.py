@@ -24,28 +24,42 @@ class PastedRegion:
     classes_HW: NDArray[np.uint8]
     score: float
 
+    @property
+    def mask_HW(self) -> Mask:
+        """The target's pixels among those of the region."""
+        return self.classes_HW == 1
+
     def full_mask(self, size: tuple[int, int]) -> Mask:
         """Return the target's mask of a whole image of `size` (width, height)."""
         mask_HW = np.zeros((size[1], size[0]), dtype=np.bool_)
         height, width = self.classes_HW.shape
-        mask_HW[self.row : self.row + height, self.column : self.column + width] = self.classes_HW == 1
+        mask_HW[self.row : self.row + height, self.column : self.column + width] = self.mask_HW
         return mask_HW
 
 
 def paste_region(
-    probs_3HW: NDArray[np.float32], region: Box, size: tuple[int, int], *, within: Box | None = None
+    probs_3HW: NDArray[np.float32],
+    region: Box,
+    size: tuple[int, int],
+    *,
+    within: Box | None = None,
+    threshold: float | None = None,
 ) -> PastedRegion:
     """Return the most likely class of each image pixel whose centre is in `region`, and in `within` if given.
 
     `probs_3HW` are the network's class probabilities over `region`, and `size` is the image's (width, height). They are
-    interpolated linearly; where the image is coarser than the mask, they are averaged as far as a pixel reaches.
+    interpolated linearly; where the image is coarser than the mask, they are averaged as far as a pixel reaches. With a
+    `threshold`, a pixel is the target's from that probability on.
     """
     columns, rows = (_pixels(region, within, axis, size[axis]) for axis in (0, 1))
     if not (columns and rows):
         return PastedRegion(columns.start, rows.start, np.zeros((len(rows), len(columns)), dtype=np.uint8), 0.0)
     target_HW, other_HW = (_resized(probs_HW, region, columns, rows) for probs_HW in probs_3HW[1:])
     background_HW = 1 - target_HW - other_HW
-    is_target_HW = (target_HW > background_HW) & (target_HW >= other_HW)
+    if threshold is None:
+        is_target_HW = (target_HW > background_HW) & (target_HW >= other_HW)
+    else:
+        is_target_HW = target_HW >= threshold
     classes_HW = np.where(is_target_HW, 1, np.where(other_HW > background_HW, 2, 0)).astype(np.uint8)
     score = float(target_HW[is_target_HW].mean()) if is_target_HW.any() else 0.0
     return PastedRegion(columns.start, rows.start, classes_HW, score)
