@@ -149,7 +149,7 @@ def sums_of(
     place: int = 0,
     errors: Sequence[float] = (),
 ) -> Sums:
-    """Return the sums of one batch from the network's outputs; see `measure`. With `plan.num_previews` 0 no previews."""
+    """Return the sums of one batch from the network's outputs, with the previews that `plan` asks for."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
     own = _errors(objective, outputs, batch) if plan.num_previews else []
