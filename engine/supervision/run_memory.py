@@ -123,6 +123,8 @@ class RunMemory:
         """Add a validation's metric `score` for the gate, NaN if the loss was not finite, and all of them for rules."""
         value = summary.metrics.get(score, math.nan)
         is_sound = summary.loss is None or math.isfinite(summary.loss)
+        if score != self._scored_by:
+            self.window.mious.clear()
         self._scored_by = score
         self.window.mious.append(value if is_sound else math.nan)
         self.watch.rules.note_validation(summary)

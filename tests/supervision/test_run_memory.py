@@ -91,3 +91,6 @@ def test_scores_of_another_metric_are_not_compared_with_those_of_this_one() -> N
     assert again.window.mious == [0.5]
     again.rewind(scored.state_dict())
     assert again.window.mious == []
+    again.note_validation(ValidationCompleted(1.0, {"miou": 0.25}, 1.0), "miou")
+    again.note_validation(ValidationCompleted(1.0, {"boundary_f": 0.75}, 1.0), "boundary_f")
+    assert again.window.mious == [0.75], "the score was another one in between"
