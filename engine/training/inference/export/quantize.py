@@ -126,8 +126,24 @@ def _quantized(model: ModelProto, text: str, batches: Sequence[Arrays], kept: Co
             nodes_to_exclude=[node.name for node in nodes if set(kept) & set(node.input)],
         )
         small = onnx.load(done)
+    share_weights(small)
     describe(small, text)
     return small.SerializeToString()
+
+
+def share_weights(model: ModelProto) -> None:
+    """Keep one of several equal tensors: a network that is applied twice, as to mirrored regions, has copies."""
+    tensors: list[Any] = list(model.graph.initializer)
+    first: dict[bytes, str] = {}
+    name_of: dict[str, str] = {}
+    for tensor in tensors:
+        name, tensor.name = tensor.name, ""
+        name_of[name] = first.setdefault(tensor.SerializeToString(deterministic=True), name)
+        tensor.name = name
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(tensor for tensor in tensors if name_of[tensor.name] == tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [name_of.get(name, name) for name in node.input]
 
 
 def _weights(model: ModelProto) -> set[str]:

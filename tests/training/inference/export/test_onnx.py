@@ -26,7 +26,7 @@ from engine.tasks.person.inference.paste import paste_region
 from engine.training.inference.export.export import BOUND, export
 from engine.training.inference.export.network import Exportable, exportable
 from engine.training.inference.export.onnx_file import onnx_model
-from engine.training.inference.export.quantize import quantize, split_samples
+from engine.training.inference.export.quantize import quantize, share_weights, split_samples
 from engine.training.inference.export.sensitivity import Range, harmed
 from engine.training.inference.export.torchscript_file import TorchScriptSession, torchscript_content
 from engine.training.inference.trained_model import TrainedModel, open_trained
@@ -244,6 +244,31 @@ def test_a_network_that_8_bits_harm_is_not_written(
         UserError, match=r"changes 50\.00% of the classes, more than the 2% allowed: no file is written"
     ):
         quantize(onnx.load(report.file), "", exportable(opened), FewSamples(4), silent)
+
+
+def test_equal_tensors_are_kept_once() -> None:
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    values = {"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [1.0, 3.0]}
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Mul", ["x", "a"], ["one"]),
+                helper.make_node("Mul", ["x", "b"], ["two"]),
+                helper.make_node("Add", ["two", "c"], ["three"]),
+                helper.make_node("Sum", ["one", "three"], ["y"]),
+            ],
+            "twice",
+            [helper.make_tensor_value_info("x", number, [2])],
+            [helper.make_tensor_value_info("y", number, [2])],
+            [helper.make_tensor(name, number, [2], held) for name, held in values.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    share_weights(model)
+    assert [tensor.name for tensor in model.graph.initializer] == ["a", "c"]
+    (y_2,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": np.ones(2, np.float32)})
+    np.testing.assert_array_equal(y_2, [3.0, 7.0])
 
 
 class OneWideChannel(torch.nn.Module):
