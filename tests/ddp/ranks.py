@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, signals_to
 from engine.host.launch import Launch
+from engine.host.time_limit import TimeLimit
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.codec import to_text
@@ -123,6 +125,10 @@ def _be_rank(request: RunRequest, port: int, folder: Path, environment: Mapping[
     _at_end_of(LeaderLoop, lambda loop: found.update(_print_of(loop._state, loop._recorder.state)))
     _at_end_of(Follower, lambda follower: found.update(_print_of(follower._train_state, follower.state)))
     interrupt = Interrupt()
+    if launch.rank == 0 and "TICKS" in environment:  # a clock that moves at each look, so that no test waits
+        ticks = itertools.count()
+        limit = float(environment["TICKS"])
+        interrupt.limit = TimeLimit(limit, f"--time-limit {limit:g}s", clock=lambda: float(next(ticks)))
     try:
         with signals_to(interrupt):
             code = train(request, interrupt) if launch.rank == 0 else follow(launch, interrupt)

@@ -6,7 +6,7 @@ import pytest
 
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 50)
 
-TABS = {"charts": "f2", "run": "f3", "preview": "f4", "events": "f5", "log": "f6", "config": "f7"}
+TABS = {"charts": "f2", "run": "f3", "preview": "f4", "events": "f5", "log": "f6", "config": "f7", "layers": "f8"}
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=["80x24", "120x40", "200x50"])
@@ -30,6 +30,7 @@ DIALOGS = {
     "optimizer": "o",
     "batch": "b",
     "note": "N",
+    "histogram": "h",
     "undo": "u",
     "remedies": "A",
     "help": "f1",
