@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from engine.protocol.codec import WireError
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.task import Task, load_task
+from engine.training.averaging import AVERAGED
 from engine.training.checkpoint.content import weight_misfit
 from engine.training.checkpoint.file import (
     BEST,
@@ -32,9 +33,6 @@ from engine.training.device import choose_device
 
 Weights = Literal["averaged", "trained"]
 """The average of a network's weights over its last steps, or those of its last step."""
-
-_AVERAGED: Final = "averaged_model"
-"""The optional entry of a checkpoint with averaged weights, by the names of `model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _weights(path: Path, payload: Mapping[str, Any], wanted: Weights | None) -> tuple[Weights, Mapping[str, Tensor]]:
     """Return the wanted weights and which they are. Raises UserError if the checkpoint lacks them."""
-    averaged = payload.get(_AVERAGED)
+    averaged = payload.get(AVERAGED)
     if wanted == "trained" or (wanted is None and averaged is None):
         return "trained", payload["model"]
     if averaged is None:
