@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eval_options
 from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
 from cockpit.cli.options import add_time_limit
@@ -103,6 +104,7 @@ def build_parser() -> Parser:
     _add_readers(commands)
     _add_diagnose(commands)
     _add_profile(commands)
+    _add_eval(commands)
     _add_predict(commands)
     _add_export(commands)
     _add_redrive(commands)
@@ -364,6 +366,13 @@ def _add_profile(commands: Any) -> None:
     profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
     profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
+
+
+def _add_eval(commands: Any) -> None:
+    evaluate = _parser(commands, "eval", "measure a trained network on a data set: every score, by size, by region")
+    evaluate.epilog = _examples(EVAL_EXAMPLES)
+    add_eval_options(evaluate, DEVICES)
+    _add_runs_dir(evaluate, argparse.SUPPRESS)
 
 
 def _add_predict(commands: Any) -> None:

@@ -135,7 +135,11 @@ class ValidationConfig(Section, frozen=True):
     batch_size: Count = 16
     """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
-    """Regions of interest shown with their masks after each validation, on the screen and in TensorBoard."""
+    """Regions of interest shown with their masks after each validation, on screen and in TensorBoard; 0 for none."""
+    num_worst: Annotated[int, Field(ge=0, le=256)] = 8
+    """Regions with the largest errors that the preview tab shows too, if the task measures the error of each."""
+    num_remembered: Annotated[int, Field(ge=0, le=256)] = 32
+    """Regions shown by every validation once they were among the worst, so that the tab shows how each was learned."""
 
 
 class CheckpointConfig(Section, frozen=True):

@@ -198,7 +198,7 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
-        self.average: WeightAverage | None = None
+        self.average = WeightAverage(model, objective.config.training)
         self.part = ""
         self._weight_clip = WeightClip()
         self._layers = LayerProbe({"": model})
@@ -270,7 +270,7 @@ class TrainStep:
         self._update(finite, scale)
         self._statistics.settle(finite)
         self._layers.note_update()
-        if self.average is not None and plan.averaged:
+        if plan.averaged:
             self.average.update(finite)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):

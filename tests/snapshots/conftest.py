@@ -18,6 +18,7 @@ from cockpit.app.training_handle import TrainingHandle
 from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.records.log import LogPanel
 from cockpit.preferences.settings import Settings
+from tests.recorded_layers import record_layers
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining
 from tests.snapshots.pictures import draw_previews
@@ -77,6 +78,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("recorded")
     calm = RecordedRun(folder / "runs" / "calm")
     calm.tell()
+    record_layers(calm.journal, 400)
+    calm.flush()
     record_run(folder / "runs" / "done", finished=True)
     for name in ("calm", "done"):
         run_dir = folder / "runs" / name

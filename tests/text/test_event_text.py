@@ -154,6 +154,8 @@ def test_a_validation_has_the_titles_that_the_task_gives_its_metrics() -> None:
     assert sentence(unmeasured, SPEC) == "validation: mIoU 0.4321 (2 s)"
     as_metric = e.ValidationCompleted(0.5, {"loss": 0.5}, 2.0)
     assert sentence(as_metric, SPEC) == "validation: loss 0.5000 (2 s)"
+    averaged = e.ValidationCompleted(None, {"miou": 0.4321}, 2.0, "ema")
+    assert sentence(averaged, SPEC) == "validation of averaged weights (ema): mIoU 0.4321 (2 s)"
     other = TaskSpec(metrics=(Metric("odd_one", "accuracy, top 1"),))
     assert "miou 0.4321, iou target absent, accuracy, top 1 0.5000" in sentence(event, other)
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from engine.outputs.inference.evaluation import EvaluationRequest, OnProgress
     from engine.outputs.inference.prediction import PredictRequest
     from engine.outputs.preview_file import Preview
-    from engine.task import Predictor
+    from engine.task import Examiner, Predictor
 
 
 class PersonTask:
@@ -118,6 +119,13 @@ class PersonTask:
         report = measure_dataset(path, CocoOptions(options.get("use_crowds", False), on_progress))
         return Statistics(tuple(statistics_lines(report)), report)
 
+    def sample_errors(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensor:
+        """Return 1 - IoU of the target in each region, inside the people's boxes: (N,), 0..1."""
+        from engine.tasks.person.metrics import region_iou, scored_classes  # noqa: PLC0415
+
+        predicted_NHW, label_NHW = scored_classes(outputs.log_probs_N3HW.argmax(1), batch, config.data)
+        return 1 - region_iou(label_NHW, predicted_NHW, 1)
+
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
         """Return the image, the label and the predictions of the region in `row`."""
         from engine.tasks.person.previews import preview_of  # noqa: PLC0415
@@ -145,3 +153,9 @@ class PersonTask:
     def export_outputs(self, outputs: Any) -> Tensors:
         """Return the probabilities of background, target and other: (N, 3, H, W), float32."""
         return {"probabilities": outputs.log_probs_N3HW.exp()}
+
+    def examiner(self, config: PersonConfig, request: EvaluationRequest, on_progress: OnProgress) -> Examiner:
+        """Return the examiner of a split's regions. Raises UserError if the data are missing or hold no person."""
+        from engine.tasks.person.inference.evaluation.examiner import RegionExaminer  # noqa: PLC0415
+
+        return RegionExaminer(config, request, on_progress)
