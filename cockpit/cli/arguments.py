@@ -10,7 +10,7 @@ from typing import Any, Final
 from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eval_options
 from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
-from cockpit.cli.options import add_time_limit
+from cockpit.cli.options import add_histogram_options, add_time_limit
 from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
@@ -282,6 +282,7 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
     _add_idle_timeout(events)
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
+    add_histogram_options(_reader(commands, "histogram", "draw the histograms of a layer, or list those kept"))
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only")
     plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")

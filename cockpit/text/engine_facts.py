@@ -192,6 +192,11 @@ ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
         severity=Severity.ALERT,
         is_frequent=True,
     ),
+    EventInfo(
+        e.HistogramTaken,
+        lambda event, spec: f"histograms of {event.layer} at step {event.at_step} taken: {event.file}",
+        severity=Severity.RESULT,
+    ),
     EventInfo(e.AlertRaised, _alerted, severity=Severity.ALERT, mark=MarkKind.ALERT, trouble=_trouble_of_alert),
     EventInfo(
         e.SpikeDetected,

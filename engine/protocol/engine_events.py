@@ -191,6 +191,15 @@ class SampleRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramTaken:
+    """Histograms of `layer` were taken at step `at_step`, and written to `file` in the run's directory."""
+
+    layer: str
+    at_step: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRaised:
     """A problem for the user: kind, evidence, and a remedy or an empty string.
 
@@ -295,6 +304,7 @@ Fact = (
     | RolledBack
     | StepSkipped
     | SampleRejected
+    | HistogramTaken
     | AlertRaised
     | SpikeDetected
     | FaultNamed

@@ -138,11 +138,18 @@ def measure(
     `place` is the place of its first sample in the split, `errors` are those of samples before it.
     """
     outputs = objective.outputs(model, batch.tensors, plan.active, untapped, plan.amp)
-    return sums_of(objective, outputs, batch, plan, num_previews)
+    return sums_of(objective, outputs, batch, plan, place, errors)
 
 
-def sums_of(objective: Objective, outputs: Any, batch: Batch, plan: ValidationPlan, num_previews: int = 0) -> Sums:
-    """Return the sums of one batch from the network's outputs, with at most `num_previews` previews."""
+def sums_of(
+    objective: Objective,
+    outputs: Any,
+    batch: Batch,
+    plan: ValidationPlan,
+    place: int = 0,
+    errors: Sequence[float] = (),
+) -> Sums:
+    """Return the sums of one batch from the network's outputs, with the previews that `plan` asks for."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
     own = _errors(objective, outputs, batch) if plan.num_previews else []

@@ -80,6 +80,7 @@ class TrainState:
             amp=amp_dtype(config),
             forward=cast(nn.Module, torch.compile(model)) if config.model.compile else None,
         )
+        self.request_histogram = self.train_step.histograms.request
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -164,22 +165,15 @@ class TrainState:
         """Apply a steering event to tensors and data; `state` is the one before the event."""
         match event:
             case e.PhasePromoted(enabled=names):
-                self._freshen(set(names) - state.refinements)
+                _freshen(self, set(names) - state.refinements)
             case e.RefinementEnabled(name=name):
-                self._freshen({name} - state.refinements)
+                _freshen(self, {name} - state.refinements)
             case e.OptimizerSet(after=name):
                 self._switch_optimizer(name)
             case e.BatchSizeSet(after=batch_size):
                 self.stream.reseat(self.position, batch_size)
             case _:
                 pass
-
-    def _freshen(self, names: set[str]) -> None:
-        parts = self.parts
-        for name in names & set(parts):
-            forget_moments(self.train_step.optimizer, parts[name])
-        if self.train_step.average.is_begun:
-            self.train_step.average.begin(names)
 
     def _switch_optimizer(self, name: str) -> None:
         moments = moments_of(self.train_step.optimizer, self.model)
@@ -228,6 +222,15 @@ class TrainState:
         """End the data threads or processes."""
         self.stream.close()
         self.validation.close()
+
+
+def _freshen(train_state: TrainState, names: set[str]) -> None:
+    """Forget the moments of the components `names`, which are enabled now."""
+    parts = train_state.parts
+    for name in names & set(parts):
+        forget_moments(train_state.train_step.optimizer, parts[name])
+    if train_state.train_step.average.is_begun:
+        train_state.train_step.average.begin(names)
 
 
 def _stream(samples: Samples, config: RunConfig, batch_size: int, shard: Shard | None) -> BatchStream:
