@@ -32,7 +32,17 @@ from cockpit.app.screen_commands.run_list import list_on_screen, wants_screen
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.cli.dispatch import run_subcommand
-from cockpit.cli.options import TrainOptions, data_named, overrides, resuming, train_options
+from cockpit.cli.options import (
+    TrainOptions,
+    config_name,
+    data_named,
+    load_run_config,
+    resuming,
+    run_request,
+    run_stem,
+    script_of,
+    train_options,
+)
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
@@ -42,13 +52,11 @@ from engine.host.interrupt import Interrupt, signals_to
 from engine.host.launch import Launch, torchrun_launch
 from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
-    CONFIG_FILE,
     CONSOLE_LOG,
     JOURNAL_FILE,
     create_run,
     discard_run,
     find_run,
-    recorded_config,
 )
 from engine.protocol.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
@@ -57,12 +65,13 @@ from engine.runtime.start.restart import run_of_job
 if TYPE_CHECKING:
     from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
-    from engine.config.tree import RunConfig
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
+    from engine.outputs.inference.evaluation import EvaluationReport, EvaluationRequest, OnProgress
+    from engine.outputs.inference.export_report import ExportReport, ExportRequest
+    from engine.outputs.inference.prediction import OnImage, PredictReport, PredictRequest
     from engine.outputs.profile_report import ProfileReport, ProfileRequest
     from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
-    from engine.protocol.script import ScriptedCommand
     from engine.runtime.start.bootstrap import RunRequest
 
 
@@ -74,7 +83,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = parse_arguments(sys.argv[1:] if words is None else words)
-        if arguments.command in (again := {"diagnose": diagnose, "redrive": redrive, "profile": profile}):
+        if arguments.command in (
+            again := {
+                "diagnose": diagnose,
+                "eval": evaluate,
+                "export": export,
+                "predict": predict,
+                "profile": profile,
+                "redrive": redrive,
+            }
+        ):
             unwind_on_signals()
             return again[arguments.command](arguments)
         if arguments.command in (screens := {"attach": attach, "compare": run_comparison}):
@@ -142,23 +160,23 @@ def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
     settings = load_settings(settings_file())
-    script = _script(options)
+    script = script_of(options)
     resumed = _resumed(options)
     basis = options.branch.run_dir if options.branch else resumed
-    name = _config_name(options, basis) or ("" if options.task else _default_config())
-    config = _load(options, basis, name)
+    name = config_name(options, basis) or ("" if options.task else _default_config())
+    config = load_run_config(options, basis, name)
     check_data(config.data.path)
     check_weights(options.init_from)
     interrupt = Interrupt(limit=time_limit(options.time_limit))
     heeded = signals_to(interrupt, keep_running=options.keep_running)
     with heeded, notifying((*options.notify, *settings.notify)) as tell:
-        directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        directory = resumed or create_run(options.runs_dir, options.run, stem=run_stem(options, name))
         tell(directory, bool(resumed))
         reporter = ConsoleReporter(directory, quiet=options.quiet, is_resumed=bool(resumed))
         is_final = False
         try:
             reporter.start()
-            request = replace(_request(options, directory, config, script, name), launch=launch)
+            request = replace(run_request(options, directory, config, script, name), launch=launch)
             code = _run(lambda _: request, name, interrupt)
             is_final = True
         except UserError:
@@ -185,23 +203,23 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
         from engine.tasks.person.defaults import likely_config  # noqa: PLC0415
 
     settings = load_settings(settings_file())
-    script = _script(options)
+    script = script_of(options)
     resumed = _resumed(options)
     basis = options.branch.run_dir if options.branch else resumed
-    named = _config_name(options, basis)
+    named = config_name(options, basis)
     name = named or ("" if options.task else likely_config())
     check_data(data_named(options))
     check_weights(options.init_from)
     interrupt = Interrupt(limit=time_limit(options.time_limit))
 
     def request_for(name: str) -> RunRequest:
-        config = _load(options, basis, name)
+        config = load_run_config(options, basis, name)
         check_data(config.data.path)
-        return _request(options, directory, config, script, name)
+        return run_request(options, directory, config, script, name)
 
     training = BackgroundRun(lambda: _run(request_for, name, interrupt, is_sure=bool(named or options.task)), interrupt)
     with signals_to(interrupt), notifying((*options.notify, *settings.notify)) as tell:
-        directory = resumed or create_run(options.runs_dir, options.run, stem=_stem(options, name))
+        directory = resumed or create_run(options.runs_dir, options.run, stem=run_stem(options, name))
         tell(directory, bool(resumed))
         try:
             keep = options.keep_running
@@ -291,14 +309,6 @@ def _complain_of_failure(directory: Path) -> None:
     complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{more}")
 
 
-def _script(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
-    if not options.script:
-        return ()
-    from engine.protocol.script import read_script  # noqa: PLC0415
-
-    return read_script(options.script)
-
-
 def _resumed(options: TrainOptions) -> Path | None:
     if not options.resume:
         return None
@@ -307,52 +317,6 @@ def _resumed(options: TrainOptions) -> Path | None:
     directory = find_run(options.runs_dir, options.resume, to_write=True)
     refuse_resume(directory)
     return directory
-
-
-def _config_name(options: TrainOptions, basis: Path | None) -> str:
-    """Return the configuration named by an option or by the resumed or branched run; an empty string for none."""
-    return options.config or (str(recorded_config(basis)) if basis else "")
-
-
-def _stem(options: TrainOptions, name: str) -> str:
-    """Return the base of a generated run name: a branch's origin, the configuration's name, or else the task's."""
-    if options.branch is not None:
-        return f"{options.branch.run_dir.name}-from-{options.branch.step}"
-    return Path(name or options.task.rpartition(":")[0]).stem
-
-
-def _load(options: TrainOptions, basis: Path | None, name: str) -> RunConfig:
-    """Return the resolved configuration.
-
-    A resumed or branched run, the `basis`, keeps its data if only another configuration is named.
-    """
-    from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
-
-    if basis and options.config:
-        return load_for_resume(name, overrides(options), basis / CONFIG_FILE)
-    return load_config(name, overrides(options))
-
-
-def _request(
-    options: TrainOptions, directory: Path, config: RunConfig, script: tuple[ScriptedCommand, ...], name: str
-) -> RunRequest:
-    from engine.config.load import usual_config  # noqa: PLC0415
-    from engine.config.unusual import departures  # noqa: PLC0415
-    from engine.journal.task_meta import Parent  # noqa: PLC0415
-    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
-
-    point = options.branch
-    request = RunRequest(
-        directory=directory,
-        config=config,
-        device=options.device,
-        resume=bool(options.resume),
-        init_from=options.init_from,
-        script=script,
-        unusual=() if options.resume else departures(config, usual_config(name, config)),
-        parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
-    )
-    return with_threads(request)
 
 
 def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interrupt, *, is_sure: bool = True) -> int:
@@ -418,6 +382,44 @@ def profile(arguments: Namespace) -> int:
         return run_steps(request)
 
     return run_profile(arguments, measure)
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Measure a trained network on a data set. Torch is imported after the network's run is found."""
+    from cockpit.cli.commands.trained.evaluate import run_eval  # noqa: PLC0415
+
+    def measure(request: EvaluationRequest, on_progress: OnProgress) -> EvaluationReport:
+        with imports_only():
+            from engine.training.inference.evaluate import evaluate as measure_split  # noqa: PLC0415
+
+        return measure_split(request, on_progress)
+
+    return run_eval(arguments, measure)
+
+
+def predict(arguments: Namespace) -> int:
+    """Predict the masks of given boxes. Torch is imported after the network's run is found."""
+    from cockpit.cli.commands.trained.predict import run_predict  # noqa: PLC0415
+
+    def refine(request: PredictRequest, on_image: OnImage) -> PredictReport:
+        with imports_only():
+            from engine.training.inference.predict import predict as refine_boxes  # noqa: PLC0415
+
+        return refine_boxes(request, on_image)
+
+    return run_predict(arguments, refine)
+
+
+def export(arguments: Namespace) -> int:
+    """Export a trained network. Torch is imported after the run and the packages are found."""
+    from cockpit.cli.commands.trained.export import run_export  # noqa: PLC0415
+
+    def make(request: ExportRequest, say: Callable[[str], None]) -> ExportReport:
+        from engine.training.inference.export.export import export as write  # noqa: PLC0415
+
+        return write(request, say)
+
+    return run_export(arguments, make)
 
 
 def diagnose(arguments: Namespace) -> int:

@@ -6,8 +6,8 @@ shared tensor through a `Tap`, which lets the engine measure the gradient of a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.config.task_class import task_class
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from engine.outputs.inference.evaluation import EvaluationRequest, Examination, OnProgress, Split
+    from engine.outputs.inference.prediction import ImageResult, PredictRequest
     from engine.outputs.preview_file import Preview
 
 Tensors = Mapping[str, "Tensor"]
@@ -195,6 +197,41 @@ class HasPreviews(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSampleErrors(Protocol):
+    """A task that measures how wrong its answer to each validation sample is; the preview tab shows the worst first."""
+
+    def sample_errors(self, outputs: Any, batch: Tensors, config: Any) -> Tensor:
+        """Return the error of each sample: (N,), larger for a worse answer, NaN for a sample without one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """Inputs of an exported network, and its description for the programs that use it.
+
+    `inputs` are the tensors of a batch that `forward` reads, two samples each, as an example. `names` gives them other
+    names in the file. `metadata` is JSON: how an application makes the inputs, and how it uses the outputs.
+    """
+
+    inputs: Tensors
+    metadata: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@runtime_checkable
+class CanExport(Protocol):
+    """A task whose network can be exported to ONNX and TorchScript."""
+
+    def export_plan(self, config: Any) -> ExportPlan:
+        """Return the inputs of the exported network, and its description."""
+        ...
+
+    def export_outputs(self, outputs: Any) -> Tensors:
+        """Return the outputs that an application needs, by name. The second axis of the first counts the classes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """The content of a data directory in plain lines; `is_usable` is whether a run can train on it."""
@@ -214,6 +251,115 @@ class HasInspect(Protocol):
 
         `options` are the task's own switches, such as 'use_crowds'. Unknown options are ignored. Raises UserError if
         there is nothing to inspect.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Numbers about a data directory: as plain lines, and as a dataclass that can be written as JSON."""
+
+    lines: tuple[str, ...]
+    values: Any
+
+
+@runtime_checkable
+class HasStatistics(Protocol):
+    """A task that can measure a data directory."""
+
+    def statistics(self, path: Path, *, options: Mapping[str, bool], on_progress: Callable[[str], None]) -> Statistics:
+        """Return the statistics of the directory `path`. `options` are those of `inspect`.
+
+        Raises UserError if there is nothing to measure.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The samples of one image, ready for the network, and whatever `Predictor.write` needs of the image."""
+
+    tensors: Tensors
+    count: int
+    content: Any
+
+
+class Predictor(Protocol):
+    """One prediction of a task: reads images, and writes the network's answers.
+
+    `read` and `write` are called in threads, all else in the thread of the network. `notes` are sentences on what was
+    left out on purpose.
+    """
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def read(self, index: int) -> Prepared:
+        """Return the samples of the image `names[index]`. Raises UnusableSample if it cannot be read."""
+        ...
+
+    def answers(self, outputs: Any) -> NDArray[Any]:
+        """Return the network's answers for a batch, one per sample, in the host's memory."""
+        ...
+
+    def write(self, index: int, prepared: Prepared, answers: Sequence[NDArray[Any]]) -> Any:
+        """Write the files of an image. The result is passed to `record`. Raises OSError."""
+        ...
+
+    def record(self, index: int, written: Any) -> ImageResult:
+        """Record the result of `write`. The calls are in the order of the images."""
+        ...
+
+    def finish(self) -> Path:
+        """Return the file of all results, after it was completed. Raises OSError."""
+        ...
+
+    def cancel(self) -> None:
+        """Remove what is incomplete; do nothing after `finish`."""
+        ...
+
+
+@runtime_checkable
+class CanPredict(Protocol):
+    """A task whose network can be used on images without labels."""
+
+    def predictor(self, config: Any, request: PredictRequest) -> Predictor:
+        """Return the predictor of a request. Raises UserError if there is nothing to predict, before it writes."""
+        ...
+
+
+class Examiner(Protocol):
+    """One evaluation of a task: yields the samples of a split, and measures the network's answers one by one."""
+
+    split: Split
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensors, tuple[str, ...]]]:
+        """Yield the samples in batches on the CPU, with their names. Unusable samples are left out."""
+        ...
+
+    def add(self, outputs: Any, batch: Tensors) -> None:
+        """Measure the network's outputs for the batch that was yielded last."""
+        ...
+
+    def finish(self, on_progress: OnProgress) -> Examination | None:
+        """Return the numbers of samples and groups, `None` if there are none, after the pictures were written.
+
+        Raises UserError if writing fails.
+        """
+        ...
+
+
+@runtime_checkable
+class HasExaminer(Protocol):
+    """A task whose samples can be evaluated one by one."""
+
+    def examiner(self, config: Any, request: EvaluationRequest, on_progress: OnProgress) -> Examiner:
+        """Return the examiner of a request. `config` names the data; `request.data` is empty for the training's own.
+
+        Raises UserError if there is no usable sample.
         """
         ...
 

@@ -30,7 +30,9 @@ def golden_losses(directory: Path) -> list[str]:
         "contour_detection",
         "distance_transform",
     )
-    config = small_config(model={"refinements": dict.fromkeys(on, True)}, training={"epochs": 8})
+    config = small_config(
+        model={"refinements": dict.fromkeys(on, True)}, training={"epochs": 8}, layers={"every_steps": 1}
+    )
     assert train(RunRequest(directory, config, device="cpu"), Interrupt()) == 0
     with closing(JournalReader(directory)) as reader:
         series = reader.series(("loss/total",))

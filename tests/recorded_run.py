@@ -15,7 +15,7 @@ from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.commands import Request, Rollback
-from engine.protocol.decide import decide
+from engine.protocol.decide import decide, refused
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.evolve import evolve
 from engine.protocol.state import GateCheck, RunState
@@ -89,7 +89,9 @@ def validation_at(step: int) -> dict[str, float]:
     ious = {"val/iou_background": 0.85 + 0.1 * gain, "val/iou_target": 0.6 * gain, "val/iou_other": 0.45 * gain}
     losses = {f"val/loss/{term}": CHANCE[term] * (1.05 - 0.6 * gain) for term in TERMS}
     total = sum(losses[f"val/loss/{term}"] * WEIGHTS[term] for term in TERMS)
-    return {"val/loss": total, **losses, "val/miou": sum(ious.values()) / 3, **ious, "val/boundary_f": 0.5 * gain}
+    by_region = {"val/miou_seed": 0.55 * gain, "val/target_iou": 0.65 * gain}
+    miou = sum(ious.values()) / 3
+    return {"val/loss": total, **losses, "val/miou": miou, **ious, "val/boundary_f": 0.5 * gain, **by_region}
 
 
 def record_run(directory: Path, *, steps: int = 400, finished: bool = False) -> Path:
@@ -209,13 +211,13 @@ class RecordedRun:
         self.journal.open_branch(step)
         self.note(e.RolledBack(checkpoint, before, step))
 
-    def answer_commands(self) -> list[Request]:
-        """Process the commands in the inbox by `decide`, each answered by its event."""
+    def answer_commands(self, *, refuse: str = "") -> list[Request]:
+        """Process the commands in the inbox by `decide`, each answered by its event; `refuse` all for that reason."""
         if self._mailbox is None:
             self._mailbox = Inbox(self.directory)
         requests = self._mailbox.poll()
         for request in requests:
-            outcome = decide(self.state, request.command)
+            outcome = refused(refuse) if refuse else decide(self.state, request.command)
             event = outcome.event or refusal_of(request.command)
             self.note(event, status=outcome.status, reason=outcome.reason, actor=request.actor, command_id=request.id)
         return requests

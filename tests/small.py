@@ -28,7 +28,7 @@ SECTIONS: Mapping[str, Mapping[str, object]] = {
     },
     "training": {"learning_rate": 1e-3, "epochs": 2, "batch_size": 4, "warmup_epochs": 0.5},
     "data": {"synthetic": {"num_train_scenes": 6, "num_val_scenes": 2, "image_size": 64, "max_people": 3}},
-    "validation": {"batch_size": 4, "num_previews": 2},
+    "validation": {"batch_size": 4, "num_previews": 2, "num_worst": 0, "num_remembered": 0},
     "checkpoint": {"every_steps": 3, "keep_last": 2},
     "gate": {"min_steps": 2, "window_steps": 4},
 }

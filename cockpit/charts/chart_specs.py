@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from cockpit.charts.scale import FREE, Bounds
+from engine.journal.task_meta import LAYER_PREFIX, layer_of
 from engine.outputs.step_time import PARTS
 from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
 
@@ -59,6 +60,7 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
     has_terms = bool(terms) or not known
     return (
         Spec("loss", "Loss", metrics=("loss/total", "val/loss"), smoothing=0.8, lasting=True),
+        Spec("layers", "Pinned layers", prefix=LAYER_PREFIX, log=True),
         Spec("terms", "Loss terms, raw", metrics=_named("loss_raw", terms), smoothing=0.8, lasting=has_terms),
         Spec("norm", "Gradient norm", metrics=("grad_norm/total", "clip/threshold"), log=True, lasting=True),
         Spec(
@@ -68,7 +70,6 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             bounds=_bounds(scores),
             lasting=bool(scores) or not known,
         ),
-        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
         Spec(
             "share",
             "Loss share per term",
@@ -77,6 +78,7 @@ def charts_for(spec: TaskSpec) -> tuple[Spec, ...]:
             lasting=has_terms and len(terms) != 1,
         ),
         Spec("modules", "Gradient norm per module", kind="heat", prefix="grad_norm/", lasting=True),
+        Spec("scores", "Other scores", metrics=_named("val", [metric.name for metric in others])),
         Spec("lr", "Learning rate", metrics=("lr",), lasting=True),
         Spec("speed", "Samples per second", metrics=("samples_per_second",), smoothing=0.6, lasting=spec.knows_data),
         Spec("components", f"Gradient share per {spec.component_noun}", prefix="grad_share/", bounds=_SHARE),
@@ -93,12 +95,12 @@ def _named(root: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _scores(spec: TaskSpec) -> tuple[list[Metric], list[Metric]]:
-    """Return the score with the first metrics on its axis, and the metrics on another axis."""
+    """Return the score with the first metrics on its axis, and the first of all other metrics."""
     score = next((metric for metric in spec.metrics if metric.name == spec.score), Metric(spec.score))
     rest = [metric for metric in spec.metrics if metric.name != spec.score]
-    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)]
+    same = [metric for metric in rest if (metric.low, metric.high) == (score.low, score.high)][: _MOST_SCORES - 1]
     others = [metric for metric in rest if metric not in same]
-    return [score, *same][:_MOST_SCORES] if spec.score else [], others[:_MOST_SCORES]
+    return [score, *same] if spec.score else [], others[:_MOST_SCORES]
 
 
 def _bounds(metrics: Sequence[Metric]) -> Bounds:
@@ -117,11 +119,15 @@ def charts_of(names: Iterable[str], charts: Iterable[Spec]) -> tuple[Spec, ...]:
 
 def is_sparse(metric: str) -> bool:
     """Return whether the metric is measured at some steps only."""
-    return metric.startswith("val/")
+    return metric.startswith(("val/", LAYER_PREFIX))
 
 
 def label_of(metric: str, metrics: tuple[str, ...]) -> str:
-    """Return a short name for a metric in a chart of `metrics`: its last part if that is unique."""
+    """Return a short name for a metric in a chart of `metrics`: its last part if that is unique, or the layer."""
+    layer, measure = layer_of(metric)
+    if layer:
+        is_of_one_kind = len({layer_of(name)[1] for name in metrics}) == 1
+        return layer if is_of_one_kind else f"{layer} {measure.replace('_', ' ')}"
     lasts = [name.rpartition("/")[2] for name in metrics]
     last = metric.rpartition("/")[2]
     return last.replace("_", " ") if lasts.count(last) <= 1 and metric != "val/loss" else metric

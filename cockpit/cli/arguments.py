@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cockpit.cli.options import add_time_limit
+from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eval_options
+from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
+from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
+from cockpit.cli.options import add_histogram_options, add_time_limit
 from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
@@ -54,6 +57,12 @@ examples:
   main.py profile my-run --steps 50 --device cpu --output my-trace.json
 """
 
+_DATA_EXAMPLES: Final = """
+examples:
+  main.py data inspect DIR --pictures OUT
+  main.py data statistics DIR --json
+"""
+
 _SEND_EXAMPLES: Final = """
 exit codes: 0 sent, applied or clamped; 1 refused; 2 wrong command, or the run is not running; 3 no outcome in time
 examples:
@@ -95,6 +104,9 @@ def build_parser() -> Parser:
     _add_readers(commands)
     _add_diagnose(commands)
     _add_profile(commands)
+    _add_eval(commands)
+    _add_predict(commands)
+    _add_export(commands)
     _add_redrive(commands)
     _add_send(commands)
     _add_wait(commands)
@@ -270,6 +282,7 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
     _add_idle_timeout(events)
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
+    add_histogram_options(_reader(commands, "histogram", "draw the histograms of a layer, or list those kept"))
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only")
     plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
@@ -356,6 +369,27 @@ def _add_profile(commands: Any) -> None:
     profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
 
 
+def _add_eval(commands: Any) -> None:
+    evaluate = _parser(commands, "eval", "measure a trained network on a data set: every score, by size, by region")
+    evaluate.epilog = _examples(EVAL_EXAMPLES)
+    add_eval_options(evaluate, DEVICES)
+    _add_runs_dir(evaluate, argparse.SUPPRESS)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = _parser(commands, "predict", "predict the masks of given boxes in images with a trained network")
+    predict.epilog = _examples(PREDICT_EXAMPLES)
+    add_predict_options(predict, DEVICES)
+    _add_runs_dir(predict, argparse.SUPPRESS)
+
+
+def _add_export(commands: Any) -> None:
+    export = _parser(commands, "export", "write a trained network to a file for other programs, and check it")
+    export.epilog = _examples(EXPORT_EXAMPLES)
+    add_export_options(export)
+    _add_runs_dir(export, argparse.SUPPRESS)
+
+
 def _add_redrive(commands: Any) -> None:
     redrive = _reader(commands, "redrive", "reproduce a run with its recorded commands, and compare bit by bit")
     redrive.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the new run's name")
@@ -387,16 +421,19 @@ def _add_send(commands: Any) -> None:
 def _add_configs_and_data(commands: Any) -> None:
     configs = _parser(commands, "configs", "list the named configs, or print one")
     configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
-    data = _parser(commands, "data", "check a data set")
-    inspect = data.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser(
-        "inspect", help="print what a data set contains and what cannot be used"
-    )
-    inspect.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
+    data = _parser(commands, "data", "check a data set, or measure it")
+    data.epilog = _examples(_DATA_EXAMPLES)
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    inspect: Parser = actions.add_parser("inspect", help="print what a data set contains and what cannot be used")
     inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write samples with their labels to OUT, as PNG")
-    inspect.add_argument(
-        "--task", default="", metavar="TASK", help="the data's task: FILE.py:Class or package.module:Class"
-    )
-    inspect.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
+    about = "print class shares, overlap and sizes, and the class weights that follow"
+    statistics: Parser = actions.add_parser("statistics", help=about, description=f"{about[0].upper()}{about[1:]}.")
+    statistics.add_argument("--json", action="store_true", help="one JSON object")
+    about = "the data's task: FILE.py:Class or package.module:Class"
+    for action in (inspect, statistics):
+        action.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
+        action.add_argument("--task", default="", metavar="TASK", help=about)
+        action.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
 
 
 def _add_docs(commands: Any) -> None:

@@ -27,14 +27,17 @@ class FollowTimeout(Exception):
 
 
 class FollowedRun(Session):
-    """A run whose rows of metrics are handed out once, from the newest `newest` steps on; all for `None`."""
+    """A run whose rows of metrics are handed out once, from the newest `newest` steps on; all for `None`.
 
-    def __init__(self, run_dir: Path, *, newest: int | None = None) -> None:
-        self._newest = newest
+    Rows of single layers are among them with `has_layers`.
+    """
+
+    def __init__(self, run_dir: Path, *, newest: int | None = None, has_layers: bool = False) -> None:
+        self._newest, self._has_layers = newest, has_layers
         super().__init__(run_dir, can_steer=False, recent_only=True)
 
     def _new_loader(self) -> RowLoader:
-        self._rows = RowFeed(self._newest)
+        self._rows = RowFeed(self._newest, layers=self._has_layers)
         return self._rows
 
     def take_rows(self) -> list[MetricRow]:

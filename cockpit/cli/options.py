@@ -1,4 +1,4 @@
-"""The training options of the command line, and the config overrides that they imply."""
+"""The training options of the command line, and the configuration and the run that they request."""
 
 from __future__ import annotations
 
@@ -6,9 +6,27 @@ import argparse
 import os.path
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cockpit.cli.parser import time_text
+from cockpit.cli.parser import Parser, count, time_text
 from engine.config.task_path import absolute_task
+from engine.journal.disk.run_dir import CONFIG_FILE, recorded_config
+from engine.protocol.command_syntax import program_name
+
+if TYPE_CHECKING:
+    from engine.config.tree import RunConfig
+    from engine.protocol.script import ScriptedCommand
+    from engine.runtime.start.bootstrap import RunRequest
+
+
+_HISTOGRAM_EXAMPLES = """
+a layer is a module or a parameter by its name in the network; `network` is all of it.
+examples:
+  main.py send latest histogram unet               take some at the next step
+  main.py histogram latest                         list those that are kept
+  main.py histogram latest unet
+  main.py histogram my-run unet.down.0.weight --step 1200 --json
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +129,71 @@ def data_named(options: TrainOptions) -> str:
     return named[-1] if named else ""
 
 
+def script_of(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
+    """Return the commands of `--script`, none without it."""
+    if not options.script:
+        return ()
+    from engine.protocol.script import read_script  # noqa: PLC0415
+
+    return read_script(options.script)
+
+
+def config_name(options: TrainOptions, basis: Path | None) -> str:
+    """Return the configuration named by an option or by the resumed or branched run; an empty string for none."""
+    return options.config or (str(recorded_config(basis)) if basis else "")
+
+
+def run_stem(options: TrainOptions, name: str) -> str:
+    """Return the base of a generated run name: a branch's origin, the configuration's name, or else the task's."""
+    if options.branch is not None:
+        return f"{options.branch.run_dir.name}-from-{options.branch.step}"
+    return Path(name or options.task.rpartition(":")[0]).stem
+
+
+def load_run_config(options: TrainOptions, basis: Path | None, name: str) -> RunConfig:
+    """Return the resolved configuration.
+
+    A resumed or branched run, the `basis`, keeps its data if only another configuration is named.
+    """
+    from engine.config.load import load_config, load_for_resume  # noqa: PLC0415
+
+    if basis and options.config:
+        return load_for_resume(name, overrides(options), basis / CONFIG_FILE)
+    return load_config(name, overrides(options))
+
+
+def run_request(
+    options: TrainOptions, directory: Path, config: RunConfig, script: tuple[ScriptedCommand, ...], name: str
+) -> RunRequest:
+    """Return the request for a run in `directory`, whose configuration was named `name`."""
+    from engine.config.load import usual_config  # noqa: PLC0415
+    from engine.config.unusual import departures  # noqa: PLC0415
+    from engine.journal.task_meta import Parent  # noqa: PLC0415
+    from engine.runtime.start.bootstrap import RunRequest, with_threads  # noqa: PLC0415
+
+    point = options.branch
+    request = RunRequest(
+        directory=directory,
+        config=config,
+        device=options.device,
+        resume=bool(options.resume),
+        init_from=options.init_from,
+        script=script,
+        unusual=() if options.resume else departures(config, usual_config(name, config)),
+        parent=point and Parent.at(point.run_dir, point.step, point.checkpoint, child=directory),
+    )
+    return with_threads(request)
+
+
 def add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
     """Add `--time-limit` to a parser or to a group of options."""
     about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
     parser.add_argument("--time-limit", type=time_text, default="", metavar="TIME", help=about)
+
+
+def add_histogram_options(parser: Parser) -> None:
+    """Define the arguments of `histogram` after the run."""
+    parser.add_argument("layer", nargs="?", default="", metavar="LAYER", help="a layer's name; without it, list them")
+    parser.add_argument("--step", type=count, metavar="N", help="those of step N only (the newest)")
+    parser.add_argument("--json", action="store_true", help="a JSON array, the oldest first")
+    parser.epilog = _HISTOGRAM_EXAMPLES.replace("main.py", program_name())

@@ -69,3 +69,18 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def say_progress(text: str) -> None:
+    """Show the progress on standard error in place of the previous text; do nothing unless it is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    encoding = sys.stderr.encoding or "utf-8"
+    line = "".join(character for character in text if character.isprintable())[:78]
+    sys.stderr.write(f"\r{line.encode(encoding, 'backslashreplace').decode(encoding):<79}\r")
+    sys.stderr.flush()
+
+
+def clear_progress() -> None:
+    """Remove the progress from the terminal."""
+    say_progress("")

@@ -22,6 +22,7 @@ PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
     "events": ("guardian", "Alerts and incidents"),
     "log": ("reliability", "When a run ends"),
     "config": ("configuration", "Keys of the configuration"),
+    "layers": ("run-directory", "Layers"),
 }
 """The manual's page and section that help shows on each tab."""
 
@@ -69,5 +70,9 @@ def _tab_of(name: str, marker: Marker) -> Widget:
             from cockpit.panels.records.config import ConfigPanel  # noqa: PLC0415
 
             return ConfigPanel(id=name)
+        case "layers":
+            from cockpit.panels.layers.panel import LayersPanel  # noqa: PLC0415
+
+            return LayersPanel(marker=marker, id=name)
         case _:
             raise ValueError(f"there is no tab {name!r}")

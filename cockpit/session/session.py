@@ -13,6 +13,7 @@ from typing import Final
 from cockpit.session.activity_text import OVER, ActivityText
 from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
+from cockpit.session.history.layers import LayerFeed
 from cockpit.session.history.loader import HistoryLoader, RowLoader
 from cockpit.session.history.troubles import Troubles
 from cockpit.session.incidents.incidents import Incident, Incidents
@@ -89,8 +90,8 @@ class Session(Outbox):
     `attached` names the program of an attached run, None for a task; `parent` is that of a branch, None for others.
     `elapsed` and `remaining` are seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is
     expected. `notice` explains missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with
-    those acknowledged here. With `awaits_start` the journal is not read until a process continues the run: it describes
-    the time before.
+    those acknowledged here. `layers` has the numbers of single layers. With `awaits_start` the journal is not read
+    until a process continues the run: it describes the time before.
     With `recent_only` the history holds every validation but only the newest training steps.
     """
 
@@ -119,16 +120,14 @@ class Session(Outbox):
         self.elapsed = 0.0
         self.heartbeat_age: float | None = None
         self.best: Best | None = None
-        self.incidents = Incidents()
         self.notice = _STARTING
         self._recent_only = recent_only
         self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
-        self._entries: list[Entry] = []
+        self.layers = LayerFeed(self.history, self._open)
         self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
         self._tail: JournalTail | None = None
-        self._inode = 0
-        self._is_lost = False  # whether there was no file in the journal's place at the last look
+        self._inode, self._is_lost = 0, False  # lost: there was no file in the journal's place at the last look
         self._opened_at = self._retry_at = clock()
         self._troubles = Troubles()
         self._forget()
@@ -178,6 +177,7 @@ class Session(Outbox):
     def close(self) -> None:
         """Close the journal."""
         self._feed.close()
+        self.layers.close()
         self._close_sender()
         if self._tail is not None:
             self._tail.close()
@@ -194,7 +194,7 @@ class Session(Outbox):
         self._last_event = 0
         self._unread = False
         self._history_version = self.history.version
-        self._entries = []
+        self._entries: list[Entry] = []
         self.incidents = Incidents()
         self._watch = ActivityText(self.run_dir / CHECKPOINTS)
         self._feed = self._new_loader()
@@ -238,6 +238,7 @@ class Session(Outbox):
             if is_same_file:
                 return ()
         former, self._tail, self._inode = self._tail, self._open(), _inode_of(self._journal)
+        self.layers.reopen()
         if former is not None:
             former.close()
         with self._tail.snapshot():
@@ -252,6 +253,7 @@ class Session(Outbox):
 
     def _news(self, now: float) -> SessionUpdate:
         assert self._tail is not None
+        self.layers.look()
         version = self._tail.version()
         if version == self._version and not self._unread:
             return SessionUpdate(steps=self._grown())
@@ -314,9 +316,8 @@ class Session(Outbox):
         if self.history.version == self._history_version:
             return False
         self._history_version = self.history.version
-        spec = self.spec
-        rows = self.history.rows(f"val/{spec.score}", -(2**62), 2**62)
-        self.best = best_of(*rows, lower_is_better=spec.lower_is_better)
+        rows = self.history.rows(f"val/{self.spec.score}", -(2**62), 2**62)
+        self.best = best_of(*rows, lower_is_better=self.spec.lower_is_better)
         return True
 
     def _measure(self, now: float) -> None:

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.config.keys import config_keys, config_sections, section_keys, shown
-from engine.config.task_class import config_class
+from engine.config.task_class import config_class, task_class
 from engine.config.task_path import absolute_task
 from engine.config.tree import AlertRule, DataConfig, RunConfig, Section
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
+from engine.protocol.task_spec import TaskSpec
 
 CONFIGS_DIR: Final = (Path(__file__).parent / "named").resolve()
 """The folder of named configurations.
@@ -31,6 +32,7 @@ _MOST: Final = 2**53
 """Maximum integer in a configuration: larger ones are not exact as floats."""
 _TASK: Final = ("task",)
 _ALERTS: Final = ("alerts",)
+_SCORE: Final = ("validation", "score")
 
 Settings = dict[KeyPath, Setting]
 Kind = type[RunConfig]
@@ -103,6 +105,17 @@ def _kind(settings: Settings, overrides: Sequence[str] = ()) -> Kind:
 def read_resolved(path: Path) -> RunConfig:
     """Return the resolved configuration in a run's directory. Raises UserError like `load_config`."""
     settings = _read_chain(path, ())
+    kind = _kind(settings)
+    _check_keys(settings, kind)
+    return _validated(settings, kind)
+
+
+def config_from_text(text: str, source: str) -> RunConfig:
+    """Return the configuration of resolved YAML, such as a checkpoint holds; errors name it by `source`.
+
+    Raises UserError like `load_config`.
+    """
+    settings = _as_of_then(read_settings(text, source), source)
     kind = _kind(settings)
     _check_keys(settings, kind)
     return _validated(settings, kind)
@@ -335,9 +348,20 @@ def _validated(settings: Settings, kind: Kind) -> RunConfig:
             section = section.setdefault(name, {})
         section[path[-1]] = setting.value
     try:
-        return kind.model_validate(tree)
+        config = kind.model_validate(tree)
     except ValidationError as error:
         raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
+    _check_score(config, settings)
+    return config
+
+
+def _check_score(config: RunConfig, settings: Settings) -> None:
+    """Raise UserError, with the location of the value, if the task has no metric `validation.score`."""
+    spec: TaskSpec = task_class(config.task).spec
+    try:
+        spec.scored_by(config.validation.score)
+    except UserError as error:
+        raise UserError(f"{settings[_SCORE].where}: validation.score: {error}") from None
 
 
 def _defaults(kind: Kind) -> dict[str, Any]:

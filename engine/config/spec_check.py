@@ -23,6 +23,8 @@ def _mistakes(spec: TaskSpec) -> Iterator[str]:
         yield from _odd_names(kind, names)
     if spec.score not in metrics:
         yield f"the score {spec.score!r} is not among the metrics: {_nearest(spec.score, metrics)}"
+    elif not spec.lower_is_better and any(known.name == spec.score and known.lower_is_better for known in spec.metrics):
+        yield f"a lower {spec.score!r} is better, says its metric: set lower_is_better in the spec too"
     if not spec.active_terms(frozenset()):
         yield "every loss term belongs to a component: none is left while all components are off"
     if not spec.phases:

@@ -54,15 +54,29 @@ class LossConfig(Section, frozen=True):
     """Steps until a refinement enabled during the run reaches its full weight."""
 
 
+class OneCycleConfig(Section, frozen=True):
+    """The one-cycle schedule of the learning rate (Smith and Topin 2018); names and defaults are torch's."""
+
+    pct_start: Fraction = 0.3
+    """Fraction of the epochs in which the learning rate rises to learning_rate."""
+    div_factor: Annotated[float, Field(ge=1)] = 25.0
+    """Quotient of learning_rate and the initial learning rate."""
+    final_div_factor: Annotated[float, Field(ge=1)] = 1e4
+    """Quotient of the initial learning rate and that at the end of the run."""
+
+
 class TrainingConfig(Section, frozen=True):
     """Optimization: learning rates per step, warm-up in epochs, the clip on the global L2 norm."""
 
     learning_rate: LearningRate = 2e-4
-    """Learning rate at the end of warm-up."""
+    """Highest learning rate: that at the end of warm-up, or of the rise of one_cycle."""
+    schedule: Literal["cosine", "one_cycle"] = "cosine"
+    """Learning rate over the epochs: linear warm-up and cosine decay, or one_cycle, a rise and a fall by cosines."""
+    one_cycle: OneCycleConfig = OneCycleConfig()
     min_learning_rate: NonNegative = 1e-8
-    """Learning rate at the end of the cosine decay; learning_rate if that is lower."""
+    """Learning rate at the end of the cosine decay; learning_rate if that is lower. one_cycle ignores it."""
     warmup_epochs: NonNegative = 1.0
-    """Epochs (fractions allowed) of linear warm-up of the learning rate from zero, per step."""
+    """Epochs (fractions allowed) of linear warm-up from zero, per step, before the cosine. one_cycle ignores it."""
     epochs: Count = 20
     """Passes over the training split."""
     max_steps: Annotated[int, Field(ge=0)] = 0
@@ -77,6 +91,14 @@ class TrainingConfig(Section, frozen=True):
     """Decay of weight matrices; norms, biases and scalars have none."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """AdamW decouples the weight decay, Adam adds it to the gradient."""
+    averaging: Literal["none", "ema", "swa"] = "none"
+    """Average of weights, which validation and export use: ema over the last steps, swa over the end of the run."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    """Share of the average that an EMA keeps at each step; less in the first steps, (1 + n) / (10 + n) after n."""
+    swa_start: Fraction = 0.75
+    """Fraction of the epochs after which SWA begins; before it, the trained weights are validated."""
+    swa_every_steps: Count = 20
+    """Steps between the weights that SWA takes into its mean."""
     mixed_precision: bool = False
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
@@ -108,10 +130,16 @@ class ValidationConfig(Section, frozen=True):
 
     every_epochs: Count = 1
     """Epochs between validations."""
+    score: str = ""
+    """Metric that decides on the best checkpoint, the gate and the header, such as miou_seed; empty: the task's own."""
     batch_size: Count = 16
     """Regions of interest in each validation batch."""
     num_previews: Annotated[int, Field(ge=0, le=64)] = 8
-    """Regions of interest shown with their masks after each validation, on the screen and in TensorBoard."""
+    """Regions of interest shown with their masks after each validation, on screen and in TensorBoard; 0 for none."""
+    num_worst: Annotated[int, Field(ge=0, le=256)] = 8
+    """Regions with the largest errors that the preview tab shows too, if the task measures the error of each."""
+    num_remembered: Annotated[int, Field(ge=0, le=256)] = 32
+    """Regions shown by every validation once they were among the worst, so that the tab shows how each was learned."""
 
 
 class CheckpointConfig(Section, frozen=True):
@@ -194,6 +222,13 @@ class GuardConfig(Section, frozen=True):
     max_forensics: Count = 5
     """Number of evidence folders kept, each with the weights: the first faults and the newest."""
     recovery: RecoveryConfig = RecoveryConfig()
+
+
+class LayersConfig(Section, frozen=True):
+    """Measurement of every single layer, for the tab Layers."""
+
+    every_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps between measurements of every layer's gradient, weights, update and zeros; 0 for none."""
 
 
 class AutopilotConfig(Section, frozen=True):
@@ -314,6 +349,7 @@ class RunConfig(Section, frozen=True):
     checkpoint: CheckpointConfig = CheckpointConfig()
     gate: GateConfig = GateConfig()
     guard: GuardConfig = GuardConfig()
+    layers: LayersConfig = LayersConfig()
     autopilot: AutopilotConfig = AutopilotConfig()
     limits: LimitsConfig = LimitsConfig()
     tensorboard: TensorboardConfig = TensorboardConfig()

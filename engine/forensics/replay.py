@@ -18,6 +18,7 @@ from engine.forensics.capture import Evidence, input_name, kept_random_state, se
 from engine.forensics.nan_tracer import Origin, Tracer, is_finite, reaches
 from engine.task import Tap, untapped
 from engine.training.data.batch import Batch
+from engine.training.gradients.batch_statistics import kept_statistics
 from engine.training.gradients.grad_share import GradientTaps
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.step_plan import StepPlan
@@ -63,7 +64,7 @@ class _Pass:
 def replay(objective: Objective, model: nn.Module, evidence: Evidence, *, amp: torch.dtype | None) -> Replayed:
     """Run forward, losses and backward of the step in `evidence` with the current weights of `model`, in `amp` or fp32.
 
-    Restores weights, gradients and RNG state afterwards.
+    Restores gradients, batch statistics and RNG state afterwards. Weights are not changed.
     """
     scale = evidence.scale if amp is torch.float16 else 1.0
     with _untouched(model, evidence):
@@ -82,7 +83,7 @@ def replay(objective: Objective, model: nn.Module, evidence: Evidence, *, amp: t
 def _untouched(model: nn.Module, evidence: Evidence) -> Generator[None]:
     device = next(model.parameters()).device
     grads = [parameter.grad for parameter in model.parameters()]
-    with kept_random_state(device):
+    with kept_random_state(device), kept_statistics(model):
         set_random_state(evidence.random, device)
         _set_grads(model, [None] * len(grads))
         try:

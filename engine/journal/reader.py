@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
 from engine.journal.series import Series, SeriesWindow, lineage_of, read_series
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import POINT_TABLES, journal_file, open_at_rest, open_readable
+from engine.journal.store import LAYERS, POINT_TABLES, has_layers, journal_file, open_at_rest, open_readable
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text
@@ -106,10 +106,14 @@ class JournalReader:
         row = self._row("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else self._understood(from_text, row[0])
 
-    def metric_names(self) -> tuple[str, ...]:
-        """Return every metric that was recorded, training before validation, in the order of first appearance."""
+    def metric_names(self, *, of_layers: bool = False) -> tuple[str, ...]:
+        """Return every metric that was recorded, training before validation, in the order of first appearance.
+
+        Those of single layers are left out, or follow the others with `of_layers`.
+        """
         names: dict[str, None] = {}
-        for table in POINT_TABLES:
+        has_more = of_layers and self._query(lambda: has_layers(self._connection))
+        for table in (*POINT_TABLES, LAYERS) if has_more else POINT_TABLES:
             rows = self._rows(f"SELECT names FROM layouts WHERE id IN (SELECT layout FROM {table}) ORDER BY id")
             for (text,) in rows:
                 names.update(dict.fromkeys(json.loads(text)))

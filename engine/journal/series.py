@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.journal.store import POINT_TABLES
+from engine.journal.store import LAYERS, POINT_TABLES, has_layers
 from engine.journal.transaction import newest_branch
 
 ROWS_PER_CHUNK = 20_000
@@ -112,7 +112,8 @@ def read_series(connection: sqlite3.Connection, names: tuple[str, ...], window: 
     """
     connection.execute("BEGIN")
     try:
-        blocks = [block for table in POINT_TABLES for block in _blocks(connection, table, names, window)]
+        tables = (*POINT_TABLES, LAYERS) if has_layers(connection) else POINT_TABLES
+        blocks = [block for table in tables for block in _blocks(connection, table, names, window)]
     finally:
         connection.execute("COMMIT")
     return _joined(names, blocks)
@@ -136,7 +137,8 @@ def _blocks(
         cursor = connection.execute(query, (branch, first, last))
         while found := cursor.fetchmany(ROWS_PER_CHUNK):
             rows = unpack_rows([row[:3] for row in found], layouts.__getitem__)
-            yield _picked(rows, np.array([row[3] for row in found], np.float64), names)
+            block = _picked(rows, np.array([row[3] for row in found], np.float64), names)
+            yield block if table != LAYERS else replace(block, present_SK=~np.isnan(block.values_SK))
 
 
 def _layouts_with(connection: sqlite3.Connection, names: frozenset[str]) -> dict[int, tuple[str, ...]]:

@@ -63,6 +63,19 @@ CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), time REAL NOT NULL, b
 INSERT INTO branches VALUES (0, 0, 0);
 """
 
+_LAYERS_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS layers (
+    branch INTEGER NOT NULL, step INTEGER NOT NULL, epoch REAL NOT NULL, time REAL NOT NULL,
+    layout INTEGER NOT NULL, vals BLOB NOT NULL, PRIMARY KEY (branch, step)
+)
+"""
+
+LAYERS: Final = "layers"
+"""A table like those of `POINT_TABLES`, for numbers of single layers; a journal written before lacks it.
+
+It has a rowid, as its rows are longer than a page. NaN in it is a number that was not measured.
+"""
+
 POINT_TABLES: Final = ("steps", "validations")
 """Tables of packed float32 vectors, one row per (branch, step); `layouts` names their columns."""
 
@@ -210,12 +223,21 @@ def _check_format(connection: sqlite3.Connection, file: Path, *, create: bool) -
     found = _format_of(connection)
     if found == 0 and create and not _has_tables(connection):
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        script = f"BEGIN IMMEDIATE; {_SCHEMA} {_LAYERS_SCHEMA}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        connection.executescript(script)
         return
     if found == 0:
         raise UserError(f"{file} is not a journal of a run; {_MEND}")
     if found != FORMAT:
         raise UserError(f"{file} is a journal of format {found}, and this program reads format {FORMAT}")
+    if create and not has_layers(connection):
+        connection.execute(_LAYERS_SCHEMA)
+
+
+def has_layers(connection: sqlite3.Connection) -> bool:
+    """Return whether the journal has the table `LAYERS`."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (LAYERS,)).fetchone() is not None
 
 
 def _format_of(connection: sqlite3.Connection) -> int:

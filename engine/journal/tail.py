@@ -14,10 +14,10 @@ from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
 from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import journal_file, open_at_rest, open_readable
+from engine.journal.store import has_layers, journal_file, open_at_rest, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 
-PointTable = Literal["steps", "validations"]
+PointTable = Literal["steps", "validations", "layers"]
 
 SPREAD_ROWS: Final = 4_096
 """Rows that `JournalTail.progress` looks up one by one in a long range."""
@@ -112,6 +112,10 @@ class JournalTail:
         """Return the newest row of a table, `None` if it is empty."""
         query = f"SELECT branch, step, time FROM {table} ORDER BY branch DESC, step DESC LIMIT 1"
         return self._connection.execute(query).fetchone()
+
+    def has_layers(self) -> bool:
+        """Return whether the journal has the table of single layers, which an old one lacks."""
+        return has_layers(self._connection)
 
     def oldest_step(self, span: StepRange) -> int | None:
         """Return the first recorded step inside `span`, `None` if there is none."""

@@ -1,12 +1,13 @@
 """Descriptions of a run in the journal's metadata, so that any reader can show any run.
 
 They are the spec of its task, the program of an attached run, whose training a foreign program drives, and the parent
-of a branch.
+of a branch. They are also the layers that are measured.
 """
 
 from __future__ import annotations
 
 import os.path
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +43,36 @@ class Attached:
     adapter: str
     program: str
     resume: str = ""
+
+
+LAYERS_META: Final = "layers"
+"""The key of `LayersMeta` in the meta table; absent if no layer was ever measured."""
+
+LAYER_PREFIX: Final = "layer/"
+GRAD_NORM, GRAD_ZEROS, WEIGHT_NORM, UPDATE_RATIO = "grad_norm", "grad_zeros", "weight_norm", "update_ratio"
+PARAMETER_MEASURES: Final = (GRAD_NORM, GRAD_ZEROS, WEIGHT_NORM, UPDATE_RATIO)
+"""The numbers of each parameter, in the order of a row."""
+ACT_ZEROS: Final = "act_zeros"
+"""The number of each module: the share of zeros in its output."""
+
+
+def layer_metric(layer: str, measure: str) -> str:
+    """Return the metric of one number of a layer: layer/encoder.weight/grad_norm."""
+    return f"{LAYER_PREFIX}{layer}/{measure}"
+
+
+def layer_of(metric: str) -> tuple[str, str]:
+    """Return the layer and the measure of a metric; both are empty strings for a metric of another kind."""
+    layer, _, measure = metric.removeprefix(LAYER_PREFIX).rpartition("/")
+    return (layer, measure) if metric.startswith(LAYER_PREFIX) else ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class LayersMeta:
+    """Steps between two measurements of the layers, and the number of values of each parameter by name."""
+
+    every_steps: int
+    sizes: Mapping[str, int]
 
 
 PARENT: Final = "parent"
@@ -90,6 +121,14 @@ def attached_of(stored: Json) -> Attached | None:
     """Return what `stored` says of an attached run; `None` for a run of a task, or if it is unreadable."""
     try:
         return from_json(Attached, stored)
+    except WireError:
+        return None
+
+
+def layers_of(stored: Json) -> LayersMeta | None:
+    """Return what `stored` says of measured layers; `None` if none were, or if it is unreadable."""
+    try:
+        return from_json(LayersMeta, stored)
     except WireError:
         return None
 

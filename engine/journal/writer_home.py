@@ -22,6 +22,8 @@ from engine.protocol.state import RunState
 MAX_REMEMBERED: Final = 20_000
 """Number of written rows kept in memory, in case the journal is damaged beyond copying."""
 
+_VALUES_OF_A_ROW: Final = 256
+
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -159,7 +161,10 @@ class JournalHome:
 
 
 def _size(item: Item) -> int:
-    return len(item.steps) if isinstance(item, StepPoints) else 1
+    """Return the number of rows in `item`; a long one counts as several."""
+    if not isinstance(item, StepPoints):
+        return 1
+    return len(item.steps) * (1 + len(item.names) // _VALUES_OF_A_ROW)
 
 
 def _knows(connection: sqlite3.Connection, session: int) -> bool:

@@ -5,10 +5,11 @@ N samples; H x W pixels, which may differ between the planes of a sample.
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
@@ -19,7 +20,8 @@ from engine.errors import UserError
 from engine.journal.disk.run_dir import PREVIEWS
 
 _NAME: Final = re.compile(r"step-(\d{8,})\.npz")
-_DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
+"""The errors of reading a damaged file."""
 
 
 Kind = Literal["rgb", "classes", "scalar", "signed"]
@@ -39,6 +41,7 @@ _FORMER: Final[dict[str, tuple[str, Kind]]] = {
 """The arrays of older files, whose planes had no names."""
 
 _SAMPLE: Final = "sample_id"
+_NUMBERS: Final = ("error", "rank", "place")
 MAX_CLASSES: Final = 256
 
 
@@ -53,10 +56,17 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A validation sample as pictures, in display order."""
+    """A validation sample as pictures, in display order.
+
+    `error` is larger for a worse prediction, NaN if the task has none. `rank` counts from the worst of the split, 1; it
+    is 0 without an error. `place` is the sample's place in the split, from 0; -1 if it is unknown.
+    """
 
     sample_id: str
     planes: tuple[Plane, ...]
+    error: float = math.nan
+    rank: int = 0
+    place: int = -1
 
     def plane(self, name: str, kind: Kind) -> NDArray[np.uint8] | None:
         """Return the values of the plane `name`, or `None` if there is none of that kind."""
@@ -91,15 +101,19 @@ def read_previews(run_dir: Path, step: int, num_classes: int = MAX_CLASSES) -> t
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             stacks = {name: held[name] for name in held.files}
-        return tuple(_preview(stacks, number, num_classes) for number in range(len(stacks[_SAMPLE])))
-    except _DAMAGED as error:
+        numbers = {name: stacks.pop(name).tolist() for name in _NUMBERS if name in stacks}
+        return tuple(
+            replace(_preview(stacks, number, num_classes), **{name: values[number] for name, values in numbers.items()})
+            for number in range(len(stacks[_SAMPLE]))
+        )
+    except DAMAGED as error:
         raise UserError(f"cannot read {path.name}: {error}") from error
 
 
 def _preview(stacks: dict[str, NDArray[np.generic]], number: int, num_classes: int) -> Preview:
     """Return sample `number` of the file. Raises ValueError, TypeError or LookupError if it is not a picture."""
     planes = tuple(
-        Plane(*_meaning(key), stack[number].astype(np.uint8, casting="safe"))
+        Plane(*meaning_of(key), stack[number].astype(np.uint8, casting="safe"))
         for key, stack in stacks.items()
         if key != _SAMPLE
     )
@@ -110,7 +124,7 @@ def _preview(stacks: dict[str, NDArray[np.generic]], number: int, num_classes: i
     return Preview(str(stacks[_SAMPLE][number]), planes)
 
 
-def _meaning(key: str) -> tuple[str, Kind]:
+def meaning_of(key: str) -> tuple[str, Kind]:
     """Return the name and kind of an array's plane. Raises ValueError for an unknown array."""
     if key in _FORMER:
         return _FORMER[key]

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.outputs.inspection.strip_file import Thumbnail, strip_path, strip_steps, write_strip
 from engine.outputs.preview_file import Preview, plane_key, preview_path, preview_steps
 
 KEPT_VALIDATIONS: Final = 20
@@ -28,23 +29,29 @@ class PreviewWriter:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self._waiting: deque[tuple[int, tuple[Preview, ...]]] = deque(maxlen=_MAX_WAITING)
+        self._waiting: deque[tuple[int, tuple[Preview, ...], tuple[Thumbnail, ...]]] = deque(maxlen=_MAX_WAITING)
         self._writing = Lock()
         self._newest: Thread | None = None
 
-    def submit(self, step: int, previews: tuple[Preview, ...]) -> None:
+    @property
+    def run_dir(self) -> Path:
+        """Return the directory of the run."""
+        return self._run_dir
+
+    def submit(self, step: int, previews: tuple[Preview, ...], thumbnails: tuple[Thumbnail, ...] = ()) -> None:
         """Queue the pictures of the validation after `step` steps."""
-        self._waiting.append((step, previews))
+        self._waiting.append((step, previews, thumbnails))
         self._newest = Thread(target=self._work, name="previews", daemon=True)
         self._newest.start()
 
     def forget_after(self, step: int) -> None:
         """Delete the pictures of validations after `step`, after a rollback to it."""
         self.close()
-        for later in preview_steps(self._run_dir):
-            if later > step:
-                with suppress(OSError):
-                    preview_path(self._run_dir, later).unlink()
+        pictures = [preview_path(self._run_dir, later) for later in preview_steps(self._run_dir) if later > step]
+        strips = [strip_path(self._run_dir, later) for later in strip_steps(self._run_dir) if later > step]
+        for path in (*pictures, *strips):
+            with suppress(OSError):
+                path.unlink()
 
     def close(self) -> None:
         """Wait for pending writes, at most 10 s if the disk does not respond."""
@@ -55,9 +62,10 @@ class PreviewWriter:
         """Write the queued pictures, one thread at a time: when the newest thread ends, all are written."""
         with self._writing:
             while self._waiting:
-                step, previews = self._waiting.popleft()
+                step, previews, thumbnails = self._waiting.popleft()
                 try:
                     write_previews(self._run_dir, step, previews)
+                    write_strip(self._run_dir, step, thumbnails)
                 except (OSError, ValueError) as error:  # a task's pictures may differ in size
                     logging.getLogger(__name__).warning("the pictures of step %d are lost: %s", step, error)
 
@@ -78,5 +86,10 @@ def _stacks(previews: tuple[Preview, ...]) -> dict[str, NDArray[np.generic]]:
     """Return one array per plane with samples along the first axis, without planes that a sample lacks."""
     found = [{plane_key(plane): plane.values for plane in preview.planes} for preview in previews]
     shared = [key for key in (found[0] if found else {}) if all(key in planes for planes in found)]
-    sample_ids = np.array([preview.sample_id for preview in previews], dtype=np.str_)
-    return {"sample_id": sample_ids, **{key: np.stack([planes[key] for planes in found]) for key in shared}}
+    return {
+        "sample_id": np.array([preview.sample_id for preview in previews], dtype=np.str_),
+        "error": np.array([preview.error for preview in previews], dtype=np.float32),
+        "rank": np.array([preview.rank for preview in previews], dtype=np.int64),
+        "place": np.array([preview.place for preview in previews], dtype=np.int64),
+        **{key: np.stack([planes[key] for planes in found]) for key in shared},
+    }

@@ -90,12 +90,16 @@ class KnobDeclared:
 
 @dataclass(frozen=True, slots=True)
 class WeightsInherited:
-    """Weights were loaded from another run's checkpoint; `missing` and `unexpected` did not fit."""
+    """Weights were loaded from another run's checkpoint; `missing` and `unexpected` did not fit.
+
+    `averaged` is whether they are the checkpoint's averaged weights.
+    """
 
     checkpoint: str
     num_loaded: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    averaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +123,14 @@ class EpochCompleted:
 class ValidationCompleted:
     """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value.
 
-    `loss` is `None` if it was not measured: a training that validates by itself may report metrics only.
+    `loss` is `None` if it was not measured: a training that validates by itself may report metrics only. `averaged` is
+    how the validated weights are averaged, `ema` or `swa`; an empty string for the trained ones.
     """
 
     loss: float | None
     metrics: Mapping[str, float]
     seconds: float
+    averaged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,15 @@ class SampleRejected:
 
     file: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramTaken:
+    """Histograms of `layer` were taken at step `at_step`, and written to `file` in the run's directory."""
+
+    layer: str
+    at_step: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +304,7 @@ Fact = (
     | RolledBack
     | StepSkipped
     | SampleRejected
+    | HistogramTaken
     | AlertRaised
     | SpikeDetected
     | FaultNamed

@@ -5,8 +5,10 @@ The journal's meta holds it, so that any run can be shown without the task's cod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+from engine.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,16 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis, `None` if unknown."""
+    """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis, `None` if unknown.
+
+    `lower_is_better` counts if the metric becomes the score by `validation.score`.
+    """
 
     name: str
     title: str = ""
     low: float | None = None
     high: float | None = None
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,20 @@ class TaskSpec:
     sample_noun: str = "sample"
     unsupported: tuple[Unsupported, ...] = ()
     knows_data: bool = True
+
+    def scored_by(self, name: str) -> TaskSpec:
+        """Return the spec with the metric `name` as its score; the same spec if `name` is empty or its score.
+
+        Raises UserError if there is no such metric.
+        """
+        if name in ("", self.score):
+            return self
+        metric = next((metric for metric in self.metrics if metric.name == name), None)
+        if metric is None:
+            raise UserError(
+                f"there is no metric {name!r}; {did_you_mean(name, (known.name for known in self.metrics))}"
+            )
+        return replace(self, score=name, lower_is_better=metric.lower_is_better)
 
     def why_unsupported(self, op: str) -> str:
         """Return why runs of the task cannot carry out the command `op`; an empty string if they can."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from engine.config.tree import RunConfig
+from engine.outputs.inspection.strip_file import Remembered, remembered_in, thumbnails_of
+from engine.outputs.preview_file import Preview
 from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
 from engine.protocol.state import RunState
@@ -55,6 +58,7 @@ class Validator:
         self._memory = memory
         self._previews = previews
         self._should_stop = should_stop
+        self._remembered: Remembered | None = None
 
     def validate(self) -> ValidationCompleted | None:
         """Measure the validation split now. Return `None` if the run was stopped meanwhile.
@@ -64,7 +68,10 @@ class Validator:
         before = self._recorder.state.activity
         self._recorder.set_activity(Activity.VALIDATING)
         try:
-            done = self._measure(validation_plan(self._recorder.state, self._config))
+            if self._remembered is None:
+                self._remembered = remembered_in(self._previews.run_dir)
+            plan = validation_plan(self._recorder.state, self._config, self._remembered.sample_ids)
+            done = self._measure(replace(plan, averaged=self._train_state.train_step.average.validated))
         finally:
             self._recorder.set_activity(before)
         if done is not None:
@@ -72,17 +79,14 @@ class Validator:
         return None if done is None else done.summary
 
     def _measure(self, plan: ValidationPlan) -> Validation | None:
-        return evaluate(
-            self._train_state.train_step.objective,
-            self._train_state.model,
-            self._train_state.validation,
-            plan,
-            self._should_abort,
-        )
+        state, train_step = self._train_state, self._train_state.train_step
+        with train_step.average.in_use():
+            return evaluate(train_step.objective, state.model, state.validation, plan, self._should_abort)
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""
         self._previews.forget_after(step)
+        self._remembered = None
 
     def close(self) -> None:
         """Finish writing pictures."""
@@ -114,8 +118,20 @@ class Validator:
         self._memory.is_validation_doubted = doubt is not None
         task = self._train_state.task
         if done.previews and isinstance(task, HasPreviews):
-            self._recorder.record_preview("validation", task.preview_grid(done.previews))
-            self._previews.submit(self._recorder.state.step, done.previews)
+            first = tuple(preview for preview in done.previews if preview.place < self._config.validation.num_previews)
+            self._recorder.record_preview("validation", task.preview_grid(first))
+            self._keep(done.previews, [preview.sample_id for preview in first])
+
+    def _keep(self, previews: tuple[Preview, ...], first: list[str]) -> None:
+        """Write the pictures, and remember which samples the next validation shows again."""
+        settings, step = self._config.validation, self._recorder.state.step
+        former = self._remembered or Remembered({})
+        worst = [preview.sample_id for preview in previews if 0 < preview.rank <= settings.num_worst]
+        names = [preview.sample_id for preview in sorted(previews, key=lambda preview: preview.place)]
+        self._remembered = former.after(step, worst, names, settings.num_remembered)
+        kept = self._remembered.sample_ids.union(first, worst)
+        shown = tuple(preview for preview in previews if preview.sample_id in kept)
+        self._previews.submit(step, shown, thumbnails_of(shown, self._remembered.worst_at))
 
     def _measured(self, summary: ValidationCompleted) -> Iterator[tuple[str, float]]:
         """Yield the metrics with a value, and the score. A class that does not occur has none."""
@@ -123,12 +139,19 @@ class Validator:
         return ((name, value) for name, value in summary.metrics.items() if name == score or not math.isnan(value))
 
 
-def validation_plan(state: RunState, config: RunConfig) -> ValidationPlan:
-    """Return the settings of a validation now."""
+def validation_plan(state: RunState, config: RunConfig, remembered: frozenset[str]) -> ValidationPlan:
+    """Return the settings of a validation now, which shows the samples `remembered` too.
+
+    If there are none yet, it shows as many of the split's first samples as can be remembered.
+    """
+    settings = config.validation
+    fills = settings.num_previews and not remembered
     return ValidationPlan(
         active=state.refinements,
         weights=state.loss_weights,
-        batch_size=config.validation.batch_size,
-        num_previews=config.validation.num_previews,
+        batch_size=settings.batch_size,
+        num_previews=max(settings.num_previews, settings.num_remembered if fills else 0),
         amp=amp_dtype(config),
+        num_worst=settings.num_worst,
+        remembered=remembered,
     )

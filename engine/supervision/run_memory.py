@@ -86,6 +86,7 @@ class _Saved:
     is_validation_doubted: bool = False
     epoch_loss: EpochLoss = field(default_factory=EpochLoss)
     halved: Halved | None = None
+    scored_by: str = ""
 
 
 class RunMemory:
@@ -116,11 +117,13 @@ class RunMemory:
         self.halved: Halved | None = None
         self.validation_due = False
         self._alerted: set[str] = set()
+        self._scored_by = spec.score
 
     def note_validation(self, summary: ValidationCompleted, score: str) -> None:
         """Add a validation's metric `score` for the gate, NaN if the loss was not finite, and all of them for rules."""
         value = summary.metrics.get(score, math.nan)
         is_sound = summary.loss is None or math.isfinite(summary.loss)
+        self._scored_by = score
         self.window.mious.append(value if is_sound else math.nan)
         self.watch.rules.note_validation(summary)
 
@@ -151,6 +154,7 @@ class RunMemory:
             is_validation_doubted=self.is_validation_doubted,
             epoch_loss=self.epoch_loss,
             halved=self.halved,
+            scored_by=self._scored_by,
         )
         return cast(dict[str, Json], to_json(saved))
 
@@ -181,6 +185,11 @@ class RunMemory:
         self.window.losses.extend(saved.losses)
         self.window.grad_norms.extend(saved.grad_norms)
         self.window.skipped.extend(saved.skipped)
-        self.window.mious.extend(saved.mious)
+        if self._is_own_score(saved.scored_by):
+            self.window.mious.extend(saved.mious)
         self.window.margins.extend(saved.margins)
         self.window.level = saved.level
+
+    def _is_own_score(self, name: str) -> bool:
+        """Return whether the metric `name` is the score. An empty string, of an earlier version, is taken for it."""
+        return not (name and self._scored_by) or name == self._scored_by

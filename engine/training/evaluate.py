@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from engine.errors import UserError
 from engine.outputs.preview_file import Preview
 from engine.protocol.events import AlertRaised, ValidationCompleted
-from engine.task import HasPreviews, untapped
+from engine.task import HasPreviews, HasSampleErrors, untapped
 from engine.training.data.batch import Batch, Position
 from engine.training.data.stream import BatchStream
 from engine.training.loss_sum import Objective
@@ -50,7 +51,9 @@ class Validation:
 class ValidationPlan:
     """Settings of a validation.
 
-    Active components, loss weights, batch size, number of previews, and reduced precision or `None`.
+    Active components, loss weights, batch size, number of previews, and reduced precision or `None`. Previews are made
+    of the first `num_previews` samples of the split, of the `num_worst` with the largest errors, and of `remembered`.
+    `averaged` is how the weights are averaged, an empty string for the trained ones.
     """
 
     active: frozenset[str]
@@ -58,16 +61,20 @@ class ValidationPlan:
     batch_size: int
     num_previews: int
     amp: torch.dtype | None
+    num_worst: int = 0
+    remembered: frozenset[str] = frozenset()
+    averaged: str = ""
 
 
 @dataclass(slots=True)
 class Sums:
-    """Sums accumulated over the validation split, or over a batch of it."""
+    """Sums accumulated over the validation split, or over a batch of it, with the error of each sample."""
 
     terms_T: Tensor
     scores: dict[str, Tensor] = field(default_factory=lambda: {})
     count: int = 0
     previews: list[Preview] = field(default_factory=lambda: [])
+    errors: list[float] = field(default_factory=lambda: [])
     bad_samples: list[str] = field(default_factory=lambda: [])
 
     @staticmethod
@@ -82,6 +89,7 @@ class Sums:
             self.scores[name] = self.scores[name] + value if name in self.scores else value
         self.count += more.count
         self.previews += more.previews
+        self.errors += more.errors
         self.bad_samples += more.bad_samples
 
 
@@ -105,7 +113,7 @@ def evaluate(
         with torch.no_grad():
             while not abort() and stream.wait(abort):
                 batch = stream.next()
-                sums.add(measure(objective, model, batch.to(device), plan, plan.num_previews - len(sums.previews)))
+                sums.add(measure(objective, model, batch.to(device), plan, sums.count, sums.errors))
                 if batch.ends_epoch:
                     return summarise(sums, objective, plan, time.perf_counter() - started)
     finally:
@@ -117,32 +125,102 @@ def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:
     return objective.task.spec.active_terms(plan.active)
 
 
-def measure(objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan, num_previews: int) -> Sums:
-    """Return the sums of one batch on the model's device, with at most `num_previews` previews."""
+def measure(
+    objective: Objective,
+    model: nn.Module,
+    batch: Batch,
+    plan: ValidationPlan,
+    place: int,
+    errors: Sequence[float] = (),
+) -> Sums:
+    """Return the sums of one batch on the model's device, with previews.
+
+    `place` is the place of its first sample in the split, `errors` are those of samples before it.
+    """
     outputs = objective.outputs(model, batch.tensors, plan.active, untapped, plan.amp)
+    return sums_of(objective, outputs, batch, plan, place, errors)
+
+
+def sums_of(
+    objective: Objective,
+    outputs: Any,
+    batch: Batch,
+    plan: ValidationPlan,
+    place: int = 0,
+    errors: Sequence[float] = (),
+) -> Sums:
+    """Return the sums of one batch from the network's outputs, with the previews that `plan` asks for."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
+    own = _errors(objective, outputs, batch) if plan.num_previews else []
     return Sums(
         terms_T=raw_T * len(batch),
         scores=dict(objective.task.score(outputs, batch.tensors, objective.config)),
         count=len(batch),
-        previews=_previews(objective, outputs, batch, num_previews),
+        previews=_previews(objective, outputs, batch, _shown(batch, plan, place, (*errors, *own))),
+        errors=own,
         bad_samples=[] if bool(torch.isfinite(raw_T).all()) else list(batch.sample_ids),
     )
 
 
-def _previews(objective: Objective, outputs: Any, batch: Batch, most: int) -> list[Preview]:
-    """Return previews of the first `most` samples of a batch; an empty list if the task has no previews."""
+def _errors(objective: Objective, outputs: Any, batch: Batch) -> list[float]:
+    """Return the error of each sample of a batch; an empty list if the task does not measure it."""
+    task = objective.task
+    if not isinstance(task, HasSampleErrors):
+        return []
+    errors_N = task.sample_errors(outputs, batch.tensors, objective.config)
+    if tuple(errors_N.shape) != (len(batch),):
+        raise UserError(f"sample_errors() must return one number per sample, not the shape {tuple(errors_N.shape)}")
+    return errors_N.tolist()
+
+
+def _shown(batch: Batch, plan: ValidationPlan, place: int, errors: Sequence[float]) -> dict[int, int]:
+    """Return the rows of a batch to preview, each with its place in the split.
+
+    A sample that is not among the worst up to its batch is not among the worst of the split.
+    """
+    if not plan.num_previews:
+        return {}
+    before = len(errors) - len(batch)
+    rows = {at - before for at in _worst_first(errors)[: plan.num_worst] if at >= before}
+    rows |= {row for row, name in enumerate(batch.sample_ids) if name in plan.remembered}
+    rows |= set(range(min(len(batch), max(plan.num_previews - place, 0))))
+    return {row: place + row for row in sorted(rows)}
+
+
+def _worst_first(errors: Sequence[float]) -> list[int]:
+    """Return the places of the finite errors in descending order; of equal ones the first comes first."""
+    return sorted((at for at, error in enumerate(errors) if math.isfinite(error)), key=lambda at: -errors[at])
+
+
+def _previews(objective: Objective, outputs: Any, batch: Batch, shown: Mapping[int, int]) -> list[Preview]:
+    """Return previews of rows of a batch; an empty list if the task has no previews."""
     task = objective.task
     if not isinstance(task, HasPreviews):
         return []
-    rows = range(max(min(len(batch), most), 0))
-    return [task.preview(outputs, batch.tensors, batch.sample_ids[row], row) for row in rows]
+    return [
+        replace(task.preview(outputs, batch.tensors, batch.sample_ids[row], row), place=place)
+        for row, place in shown.items()
+    ]
+
+
+def _chosen(sums: Sums, plan: ValidationPlan) -> tuple[Preview, ...]:
+    """Return one preview of each sample to show with its error: the first of the split, the worst and remembered."""
+    ranks = {at: rank for rank, at in enumerate(_worst_first(sums.errors), 1)}
+    found: dict[str, Preview] = {}
+    for preview in sums.previews:
+        place, rank = preview.place, ranks.get(preview.place, 0)
+        is_shown = place < plan.num_previews or 0 < rank <= plan.num_worst or preview.sample_id in plan.remembered
+        if is_shown and preview.sample_id not in found:
+            error = sums.errors[place] if sums.errors else math.nan
+            found[preview.sample_id] = replace(preview, error=error, rank=rank)
+    return tuple(found.values())
 
 
 def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: float) -> Validation:
     """Return the validation that the sums over the whole split make, which took `seconds`."""
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
     loss = sum(plan.weights[term] * mean for term, mean in means.items())
-    summary = ValidationCompleted(loss, objective.task.metrics(sums.scores, sums.count), seconds)
-    return Validation(loss, summary, means, tuple(sums.previews), tuple(sums.bad_samples))
+    metrics = objective.task.metrics(sums.scores, sums.count)
+    summary = ValidationCompleted(loss, metrics, seconds, plan.averaged)
+    return Validation(loss, summary, means, _chosen(sums, plan), tuple(sums.bad_samples))

@@ -17,14 +17,17 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from engine.task import untapped
+from engine.training.averaging import WeightAverage
 from engine.training.data.batch import Batch
 from engine.training.device import PartTimer
+from engine.training.gradients.batch_statistics import BatchStatistics
 from engine.training.gradients.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.gradients.grad_clip import WeightClip, ZClip
 from engine.training.gradients.grad_share import GradientTaps
+from engine.training.gradients.layer_histogram import HistogramTaker, PendingHistograms
+from engine.training.gradients.layer_probe import LayerProbe, PendingLayers, to_host
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.optimizer import apply_learning_rates, begin_moments
 from engine.training.step_plan import StepPlan
@@ -124,13 +127,18 @@ class VectorLayout:
 
 @dataclass(frozen=True, slots=True)
 class PendingReport:
-    """A step's measurements on their way from the device; `resolve` waits for them."""
+    """A step's measurements on their way from the device; `resolve` waits for them.
+
+    `layers` are those of single layers, `None` unless the plan asks for them; `histograms` those that were requested.
+    """
 
     plan: StepPlan
     layout: VectorLayout
     vector: Tensor
     copied: torch.cuda.Event | None
     timer: PartTimer
+    layers: PendingLayers | None = None
+    histograms: tuple[PendingHistograms, ...] = ()
 
     def resolve(self) -> StepReport:
         """Return the report on the host; blocks until the device has finished the step."""
@@ -192,25 +200,24 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
+        self.average = WeightAverage(model, objective.config.training)
         self.part = ""
         self._weight_clip = WeightClip()
+        self._layers = LayerProbe({"": model})
+        self.histograms = HistogramTaker(model)
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
         self._check: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, device=self.device))
         self._timer = PartTimer(self.device)
-        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
-        self._copies = [buffer.clone() for buffer in self._statistics]
-        known = set(map(id, self._statistics))
-        self._others = [buffer for buffer in model.buffers() if id(buffer) not in known]
+        self._statistics = BatchStatistics(model)
         self._is_updating = False
 
     def footing(self) -> Footing:
         """Return the state before the next step, and copy the statistics that its forward passes change."""
         self.part, self._is_updating = "", False
-        _copy(self._statistics, self._copies)
-        return Footing(self._versions(), self.zclip.statistics)
+        self._statistics.keep()
+        return Footing(self._statistics.versions(), self.zclip.statistics)
 
     def undo(self, footing: Footing) -> bool:
         """Undo a step that failed: free its gradients, and restore the statistics of batch norms and of the clip.
@@ -219,39 +226,46 @@ class TrainStep:
         """
         self.model.zero_grad(set_to_none=True)
         self._checked = None
+        self._layers.begin()
         self.zclip.statistics = footing.clip
-        _copy(self._copies, self._statistics)
+        self._statistics.restore()
         if self.scaler.is_enabled():  # it may hold unscaled gradients of the failed step
             scale = self.scaler.state_dict()
             self.scaler = torch.amp.GradScaler(self.device.type)
             self.scaler.load_state_dict(scale)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return not self._is_updating and self._versions() == footing.versions
-
-    def _versions(self) -> tuple[int, ...]:
-        return tuple(tensor._version for tensor in self._others)  # pyright: ignore[reportPrivateUsage]
+        return not self._is_updating and self._statistics.versions() == footing.versions
 
     def run(self, batches: Sequence[Batch], plan: StepPlan) -> PendingReport:
         """Update the weights once from `batches`; their gradients are averaged over all regions.
 
-        A non-finite step changes no parameter, moment or step counter. The loss scaler changes only if the loss was
-        finite and the scaled gradient overflowed.
+        A non-finite step changes no parameter, moment, step counter, batch statistic or average. The loss scaler
+        changes only if the loss was finite and the scaled gradient overflowed.
         """
         self._timer = PartTimer(self.device)
         apply_learning_rates(self.optimizer, plan)
+        self._statistics.begin()
         taps = (
             GradientTaps(self.objective.task.spec, plan.max_grad_share)
             if plan.measure_shares or plan.max_grad_share
             else None
         )
         num_samples = sum(batch.total for batch in batches)
-        losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
+        self._layers.begin()
+        self.histograms.begin()
+        is_eager = taps is not None or self.forward is self.model
+        with self._layers.watched(on=plan.measure_layers and is_eager), self.histograms.watched(on=is_eager):
+            losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
         self.part = "guards"
         loss_vector, bad_ranks = self._gathered(losses, plan, sum(map(len, batches)) / max(num_samples, 1))
         loss_finite = torch.isfinite(loss_vector).all()
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.unscale_(self.optimizer)
+        if plan.measure_layers:
+            self._layers.note_gradients()
+        if batches:  # a step without any is void: the ranks undo it
+            self.histograms.note_gradients()
         measured = self._measure()
         total_norm = measured.by_part[: len(measured.parts)].square().sum().sqrt()
         checked, check_norms = self._check_state(plan)
@@ -261,6 +275,10 @@ class TrainStep:
         self._timer.mark("guards")
         self.part = "optimizer"
         self._update(finite, scale)
+        self._statistics.settle(finite)
+        self._layers.note_update()
+        if plan.averaged:
+            self.average.update(finite)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
             self.scaler.update()
@@ -346,23 +364,11 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _send(self, plan: StepPlan, layout: VectorLayout, vector: Tensor) -> PendingReport:
-        """Start the one copy to the host; on CUDA it overlaps the next step."""
-        if self.device.type != "cuda":
-            host = vector.cpu()
-            self._timer.mark("guards")
-            return PendingReport(plan, layout, host, None, self._timer)
-        host = torch.empty_like(vector, device="cpu", pin_memory=True)
-        host.copy_(vector, non_blocking=True)
+        """Start the copies to the host; on CUDA they overlap the next step."""
+        layers = self._layers.finish()
+        host, copied = to_host(vector)
         self._timer.mark("guards")
-        copied = torch.cuda.Event()
-        copied.record()
-        return PendingReport(plan, layout, host, copied, self._timer)
-
-
-def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
-    """Copy tensors in one call: a loop of calls takes longer than the copies."""
-    if tensors:
-        torch._foreach_copy_(to, tensors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+        return PendingReport(plan, layout, host, copied, self._timer, layers, self.histograms.finish())
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:

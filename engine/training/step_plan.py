@@ -15,8 +15,9 @@ from engine.protocol.state import LrPin, RunState
 class StepPlan:
     """One step's settings; `ramps` are factors in 0..1 on the learning rate of recently enabled refinements.
 
-    `measure_shares` and `check_state` are whether this step measures gradient shares and checks all weights and
-    moments. `max_grad_share` 0 disables the governor. `clamped` are the terms bounded by `clamp_max`.
+    `measure_shares`, `check_state` and `measure_layers` are whether this step measures gradient shares, checks all
+    weights and moments, and measures every layer. `max_grad_share` 0 disables the governor. `clamped` are the terms
+    bounded by `clamp_max`. `averaged` is whether the weights after this step are taken into their average.
     """
 
     step: int
@@ -34,6 +35,8 @@ class StepPlan:
     measure_shares: bool = False
     max_grad_share: float = 0.0
     check_state: bool = False
+    measure_layers: bool = False
+    averaged: bool = False
 
 
 def blend_in(step: int, enabled_at: int, num_steps: int) -> float:
@@ -66,22 +69,49 @@ def plan_for(progress: float, state: RunState, config: RunConfig) -> StepPlan:
         measure_shares=guard.share_every_steps > 0 and state.step % guard.share_every_steps == 0,
         max_grad_share=guard.max_grad_share,
         check_state=state.step % guard.check_weights_every == 0,
+        measure_layers=config.layers.every_steps > 0 and state.step % config.layers.every_steps == 0,
+        averaged=_enters_average(progress, state.step, config.training),
     )
 
 
+def _enters_average(progress: float, step: int, training: TrainingConfig) -> bool:
+    """Return whether the weights after the step that ends at `progress` epochs are taken into their average."""
+    if training.averaging == "swa":
+        return progress >= training.swa_start * training.epochs and step % training.swa_every_steps == 0
+    return training.averaging == "ema"
+
+
 def scheduled_lr(progress: float, training: TrainingConfig) -> float:
-    """Return the configured learning rate after `progress` epochs (> 0, fractional): warm-up and cosine per step."""
-    if progress < training.warmup_epochs:
-        return training.learning_rate * progress / training.warmup_epochs
-    return _decayed(progress, training)
+    """Return the configured learning rate after `progress` epochs (> 0, fractional), which each step computes."""
+    rising = _rise_epochs(training)
+    if progress >= rising:
+        return _decayed(progress, training)
+    if training.schedule == "one_cycle":
+        start = training.learning_rate / training.one_cycle.div_factor
+        return _annealed(start, training.learning_rate, progress / rising)
+    return training.learning_rate * progress / rising
+
+
+def _rise_epochs(training: TrainingConfig) -> float:
+    """Return the epochs until the highest learning rate is reached."""
+    if training.schedule == "one_cycle":
+        return training.one_cycle.pct_start * training.epochs
+    return training.warmup_epochs
 
 
 def _decayed(progress: float, training: TrainingConfig) -> float:
-    """Return the cosine part: from `learning_rate` after warm-up to `min_learning_rate` at the end of the run."""
-    floor = min(training.min_learning_rate, training.learning_rate)
-    span = max(training.epochs - training.warmup_epochs, 1e-9)
-    done = min(max((progress - training.warmup_epochs) / span, 0.0), 1.0)
-    return floor + (training.learning_rate - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+    """Return the falling part: from `learning_rate` after the rise to the lowest one at the end of the run."""
+    rising, floor = _rise_epochs(training), min(training.min_learning_rate, training.learning_rate)
+    if training.schedule == "one_cycle":
+        cycle = training.one_cycle
+        floor = training.learning_rate / cycle.div_factor / cycle.final_div_factor
+    span = max(training.epochs - rising, 1e-9)
+    return _annealed(training.learning_rate, floor, min(max((progress - rising) / span, 0.0), 1.0))
+
+
+def _annealed(start: float, end: float, done: float) -> float:
+    """Return the value between `start` and `end` on half a cosine, of which the fraction `done` is over."""
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def learning_rate(progress: float, training: TrainingConfig, *, scale: float = 1.0, pin: LrPin | None = None) -> float:

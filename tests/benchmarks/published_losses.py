@@ -14,7 +14,7 @@ from engine.task import Tap, Tensors, untapped
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.losses.class_losses import auxiliary_loss
 from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from engine.tasks.person.task import PersonTask
 
 _branches: list[Tensor] = []

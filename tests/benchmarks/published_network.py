@@ -15,7 +15,7 @@ from engine.tasks.person.model.blocks import ChannelNorm, SampleNorm
 from engine.tasks.person.model.boundary_refinement import BoundaryRefinement
 from engine.tasks.person.model.extractor import RgbExtractor, shared_features
 from engine.tasks.person.model.foreground import ForegroundGate
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from engine.tasks.person.model.target_branch import TargetBranch
 from engine.tasks.person.model.unet import UNet
 

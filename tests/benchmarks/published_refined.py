@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engine.task import Tap, untapped
 from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.model.heads import contour_head, distance_head, progressive_decoder
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from tests.benchmarks.published_losses import composed
 from tests.benchmarks.published_network import PublishedNetwork
 

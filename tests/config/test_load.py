@@ -362,3 +362,10 @@ def test_a_resume_takes_crowds_as_the_run_did_unless_told_otherwise(tmp_path: Pa
     former.write_text(dump_config(load_config("tiny", ["data.path=somewhere", "data.use_crowds=true"])))
     assert load_for_resume("tiny", [], former).data.use_crowds
     assert not load_for_resume("tiny", ["data.use_crowds=false"], former).data.use_crowds
+
+
+def test_a_score_that_the_task_does_not_measure_is_named_where_it_is_set(write):
+    assert load_config("tiny", ["validation.score=miou_seed"]).validation.score == "miou_seed"
+    said = "validation.score: there is no metric 'target_io'; did you mean 'target_iou'?"
+    assert complaint("tiny", "validation.score=target_io") == f"command line: {said}"
+    assert complaint(write("validation:\n  score: target_io\n")) == f"mine.yaml:2: {said}"

@@ -19,11 +19,12 @@ PHASE_4 = PHASE_1 | {"active_contour_loss", "contour_detection", "distance_trans
 REFINED = [f"{BASE}_refined{suffix}" for suffix in ("_stable", "_phase2", "_phase3", "_phase4")]
 
 
-def test_the_configs_are_those_of_the_seed_and_tiny():
+def test_the_configs_are_those_of_the_seed_small_and_tiny():
     suffixes = ("", "_refined", "_refined_full", "_refined_phase2", "_refined_phase3", "_refined_phase4")
     assert [c.name for c in list_configs()] == [
         *(BASE + suffix for suffix in suffixes),
         f"{BASE}_refined_stable",
+        "small",
         "tiny",
     ]
 
@@ -141,3 +142,16 @@ def test_the_base_file_shows_every_key_with_its_meaning_before_and_its_range_beh
         if before != f"# {key.meaning}" or line.partition("  # ")[2] != key.expected:
             wrong.append(f"{key.name}: expected '# {key.meaning}' above and '# {key.expected}' behind")
     assert not wrong, "\n".join(wrong)
+
+
+def test_small_begins_with_the_base_and_reaches_every_phase_before_its_end():
+    config = load_config("small")
+    assert config.active_components() == set() and config.autopilot.enabled
+    steps_with_139_images = 350 // config.training.batch_size * config.training.epochs
+    assert 4 * config.gate.min_steps < (1 - config.autopilot.final_share) * steps_with_139_images
+    assert (config.model.norm, config.training.averaging) == ("batch", "ema")
+
+
+def test_the_augmentations_are_off_but_in_small():
+    for config in list_configs():
+        assert load_config(config.name).data.augmentations.any_on() == (config.name == "small")

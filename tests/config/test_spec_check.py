@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.config.spec_check import spec_mistake
+from engine.errors import UserError
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term, Unsupported
 from engine.tasks.person.spec import SPEC
 
@@ -19,6 +20,10 @@ SCORED = {"metrics": (Metric("m"),), "score": "m"}
         (TaskSpec(terms=(Term("a b"),), **SCORED), "a term is called 'a b'"),
         (TaskSpec(terms=(Term("a"),)), "the score '' is not among the metrics: there is none"),
         (TaskSpec(terms=(Term("a", "c"),), components=(Component("c"),), **SCORED), "every loss term belongs to"),
+        (
+            TaskSpec(terms=(Term("a"),), metrics=(Metric("m", lower_is_better=True),), score="m"),
+            "a lower 'm' is better, says its metric: set lower_is_better in the spec too",
+        ),
         (TaskSpec(terms=(Term("a"),), phases=(), **SCORED), "the spec has no phase"),
         (
             TaskSpec(
@@ -58,3 +63,12 @@ def test_a_spec_finds_its_terms_and_components() -> None:
     assert SPEC.component_of("contour") == "contour_detection" and SPEC.component_of("dice") == ""
     assert SPEC.term_of("contour_detection") == "contour" and SPEC.term_of("subpixel_conv") == ""
     assert SPEC.last_phase == 4 and "contour" in SPEC.clamped_terms() and "dice" not in SPEC.clamped_terms()
+
+
+def test_another_metric_can_be_the_score_with_its_own_direction() -> None:
+    spec = TaskSpec(metrics=(Metric("m"), Metric("error", "Error", 0, 2, lower_is_better=True)), score="m")
+    assert spec.scored_by("") is spec and spec.scored_by("m") is spec
+    other = spec.scored_by("error")
+    assert (other.score, other.lower_is_better, other.score_title, other.score_range) == ("error", True, "Error", 2)
+    with pytest.raises(UserError, match=r"no metric 'err0r'; did you mean 'error'\?"):
+        spec.scored_by("err0r")

@@ -55,7 +55,7 @@ def script(*lines: str) -> tuple[ScriptedCommand, ...]:
 
 @dataclass(frozen=True)
 class Ended:
-    """The exit codes of the ranks, the fingerprints of their weights, moments and decided state, and what they said."""
+    """The exit codes of the ranks, fingerprints of weights, averages, moments and decided state, and what they said."""
 
     codes: tuple[int, ...]
     prints: tuple[dict[str, str], ...]
@@ -156,7 +156,8 @@ def _at_end_of(kind: Any, note: Callable[[Any], object]) -> None:
 def _print_of(train_state: Any, state: Any) -> dict[str, str]:
     snapshot = train_state.snapshot()
     moments = {f"{name}/{key}": value for name, held in snapshot["moments"].items() for key, value in held.items()}
-    tensors = {**snapshot["model"], **moments}
+    averages = {f"average/{name}": value for name, value in snapshot.get("averaged_model", {}).items()}
+    tensors = {**snapshot["model"], **moments, **averages}
     data = b"".join(name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors))
     decided = {name: getattr(state, name) for name in Decided.__slots__ if name not in ("run", "spec")}
     return {

@@ -12,6 +12,7 @@ import torch
 from engine.config.load import dump_config
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
+from engine.outputs.inspection.strip_file import read_strip, remembered_in, strip_steps
 from engine.outputs.preview_file import Preview, preview_path, preview_steps, read_previews, sample_ious
 from engine.outputs.preview_writer import KEPT_VALIDATIONS, PreviewWriter, write_previews
 from engine.runtime.commands.command_processor import Interrupt
@@ -150,3 +151,23 @@ def test_a_run_leaves_pictures_of_each_validation_and_its_machines_load(tmp_path
     assert all(preview.plane("outline", "scalar") is not None for preview in pictures)
     assert all(preview.plane("distance", "signed") is not None for preview in pictures)
     assert {"system/cpu", "system/memory"} <= names
+
+
+def test_a_run_shows_its_worst_regions_and_remembers_them_with_their_errors(tmp_path: Path) -> None:
+    few = {"num_train_scenes": 4, "num_val_scenes": 4, "image_size": 64, "max_people": 2}
+    remembers = {"num_previews": 1, "num_worst": 1, "num_remembered": 2}
+    config = small_config(data={"synthetic": few}, validation=remembers, training={"epochs": 3})
+    assert train(RunRequest(tmp_path, config, device="cpu"), Interrupt()) == 0
+    steps = preview_steps(tmp_path)
+    assert strip_steps(tmp_path) == steps and len(steps) == 3
+    for step in steps:
+        pictures = read_previews(tmp_path, step)
+        assert pictures[0].place == 0 and 1 in [preview.rank for preview in pictures]
+        worst = next(preview for preview in pictures if preview.rank == 1)
+        assert worst.error == max(preview.error for preview in pictures) <= 1
+        strip = read_strip(tmp_path, step)
+        assert [small.sample_id for small in strip] == [preview.sample_id for preview in pictures]
+        assert next(small.worst_at for small in strip if small.sample_id == worst.sample_id) == step
+        assert len(remembered_in(tmp_path).sample_ids) == 2
+    shares = [plane.values.astype(int) for plane in pictures[0].planes if plane.name.startswith("p ")]
+    assert len(shares) == 3 and np.abs(sum(shares) - 255).max() <= 2

@@ -42,7 +42,7 @@ reduced_motion: true
 poll_rate: 4
 on_hangup: keep
 keys:
-  pause: [space, f8]
+  pause: [space, f9]
   step: "9"
   theme: []
   run_sort: z
@@ -51,7 +51,7 @@ keys:
     assert (settings.theme, settings.marker, settings.bell) == ("cockpit-light", "ascii", True)
     assert (settings.notifications, settings.reduced_motion, settings.poll_rate) == ("osc9", True, 4)
     assert settings.on_hangup == "keep" and Settings().on_hangup == "checkpoint"
-    assert lookup("pause", settings.keys).keys == ("space", "f8")
+    assert lookup("pause", settings.keys).keys == ("space", "f9")
     assert lookup("step", settings.keys).keys == ("9",)
     assert lookup("theme", settings.keys).keys == ()
     assert lookup("run_sort", settings.run_keys).keys == ("z",)

@@ -91,6 +91,7 @@ def test_every_step_is_journalled_with_every_measure(finished: Path) -> None:
     expected |= {f"{kind}/{term}" for term in LOSS_TERMS for kind in ("loss", "loss_raw", "val/loss")}
     expected |= {"clamp_hits/boundary_aware", "clamp_hits/distance", "weight_norm/extractor", "grad_norm/gate"}
     expected |= {"val/loss", "val/miou", "val/iou_background", "val/iou_target", "val/iou_other", "val/boundary_f"}
+    expected |= {"val/miou_seed", "val/target_iou"}
     assert expected <= names
     assert list(_series(finished, "loss/total")) == list(range(1, state.total_steps + 1))
 

@@ -118,7 +118,7 @@ async def test_every_tab_is_shown_by_its_key_and_by_walking(recorded):
         await pilot.press("full_stop")
         assert main_of(app).tab == "charts"
         await pilot.press("comma")
-        assert main_of(app).tab == "config"
+        assert main_of(app).tab == "layers"
 
 
 @pytest.mark.parametrize(("size", "has_side"), [((80, 24), False), ((120, 40), True), ((200, 50), True)])

@@ -12,7 +12,27 @@ from cockpit.session.session import Session
 from cockpit.terminal.ascii_filter import AsciiFilter
 from tests.recorded_run import RecordedRun
 
-OPENED = ("", "f3", "f4", "f5", "f6", "f7", "f1", "question_mark", "colon", "q", "r", "p", "o", "w", "b", "k", "N", "v")
+OPENED = (
+    "",
+    "f3",
+    "f4",
+    "f5",
+    "f6",
+    "f7",
+    "f8",
+    "f1",
+    "question_mark",
+    "colon",
+    "q",
+    "r",
+    "p",
+    "o",
+    "w",
+    "b",
+    "k",
+    "N",
+    "v",
+)
 
 
 @pytest.fixture(scope="module")

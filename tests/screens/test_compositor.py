@@ -46,7 +46,7 @@ async def test_leaving_out_what_is_covered_changes_no_cell(tmp_path, monkeypatch
     app = CockpitApp(Session(record_run(tmp_path / "done", steps=60)), settings=Settings(reduced_motion=True))
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.3)
-        for key in ("f2", "f3", "f4", "f5", "f6", "f7"):
+        for key in ("f2", "f3", "f4", "f5", "f6", "f7", "f8"):
             await pilot.press(key)
             app.notify("something that moves what is above it")
             await pilot.pause(0.2)

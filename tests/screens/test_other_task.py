@@ -100,7 +100,7 @@ async def test_every_tab_shows_the_task_and_no_other(run: RecordedRun, spec: Tas
         app = CockpitApp(session, settings=Settings())
         async with app.run_test(size=(130, 40)) as pilot:
             await pilot.pause(0.3)
-            for tab in ("f2", "f3", "f4", "f5", "f7"):
+            for tab in ("f2", "f3", "f4", "f5", "f7", "f8"):
                 said = await _shown(pilot, tab)
                 assert app.screen.is_attached and "fault in the screen" not in said.lower()
                 assert _foreign(said) == []

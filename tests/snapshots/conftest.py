@@ -18,9 +18,10 @@ from cockpit.app.training_handle import TrainingHandle
 from cockpit.dialogs.dispatcher import ActionDispatcher
 from cockpit.panels.records.log import LogPanel
 from cockpit.preferences.settings import Settings
+from tests.recorded_layers import record_layers
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining
-from tests.snapshots.pictures import draw_previews
+from tests.snapshots.pictures import draw_histograms, draw_previews
 
 TERMINALS = (
     *("NO_COLOR", "COLUMNS", "LINES", "COLORTERM", "FORCE_COLOR", "TEXTUAL", "TERM_PROGRAM", "KITTY_WINDOW_ID"),
@@ -77,12 +78,15 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("recorded")
     calm = RecordedRun(folder / "runs" / "calm")
     calm.tell()
+    record_layers(calm.journal, 400)
+    calm.flush()
     record_run(folder / "runs" / "done", finished=True)
     for name in ("calm", "done"):
         run_dir = folder / "runs" / name
         (run_dir / "config.yaml").write_text(_CONFIG, encoding="utf-8")
         (run_dir / "console.log").write_text(LOG, encoding="utf-8")
         draw_previews(run_dir, 400)
+        draw_histograms(run_dir, 400)
     (folder / "runs" / "early").mkdir()
     yield folder
     calm.close()

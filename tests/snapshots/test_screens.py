@@ -6,13 +6,17 @@ import pytest
 
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 50)
 
-TABS = {"charts": "f2", "run": "f3", "preview": "f4", "events": "f5", "log": "f6", "config": "f7"}
+TABS = {"charts": "f2", "run": "f3", "preview": "f4", "events": "f5", "log": "f6", "config": "f7", "layers": "f8"}
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=["80x24", "120x40", "200x50"])
 @pytest.mark.parametrize("tab", TABS)
 def test_tab(snap_compare, cockpit, still, tab, size):
     assert snap_compare(cockpit(), terminal_size=size, run_before=still(TABS[tab]))
+
+
+def test_history_of_a_region(snap_compare, cockpit, still):
+    assert snap_compare(cockpit(), terminal_size=SMALL, run_before=still("f4", "s"))
 
 
 DIALOGS = {
@@ -26,6 +30,7 @@ DIALOGS = {
     "optimizer": "o",
     "batch": "b",
     "note": "N",
+    "histogram": "h",
     "undo": "u",
     "remedies": "A",
     "help": "f1",

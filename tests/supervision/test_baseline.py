@@ -10,7 +10,7 @@ import torch
 from engine.supervision.baseline import Baseline
 from engine.tasks.person.losses.chance import blind_levels, chance_levels
 from engine.tasks.person.losses.terms import term_values
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 
 WEIGHTS = (0.54, 0.75, 1.71)
 

@@ -77,3 +77,17 @@ def test_a_validation_is_kept_for_the_gate_and_one_that_is_not_finite_as_nan() -
     memory.note_validation(ValidationCompleted(1.5, {}, 1.0), SPEC.score)
     first, second, *others = memory.window.mious
     assert first == second == 0.4 and all(math.isnan(value) for value in others) and len(others) == 2
+
+
+def test_scores_of_another_metric_are_not_compared_with_those_of_this_one() -> None:
+    scored = RunMemory(CONFIG, SPEC)
+    scored.note_validation(ValidationCompleted(1.0, {"miou": 0.25, "boundary_f": 0.5}, 1.0), "miou")
+    memory = RunMemory(CONFIG, SPEC.scored_by("boundary_f"))
+    memory.load_state_dict(scored.state_dict())
+    assert memory.window.mious == []
+    memory.note_validation(ValidationCompleted(1.0, {"miou": 0.25, "boundary_f": 0.5}, 1.0), "boundary_f")
+    again = RunMemory(CONFIG, SPEC.scored_by("boundary_f"))
+    again.load_state_dict(memory.state_dict())
+    assert again.window.mious == [0.5]
+    again.rewind(scored.state_dict())
+    assert again.window.mious == []

@@ -1,43 +1,47 @@
-"""`main.py data inspect DIR`: print what a data set contains, and what of it cannot be used."""
+"""`main.py data inspect DIR` and `data statistics DIR`: the content of a data set, its faults, and its numbers."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 
-from cockpit.cli.output import print_lines
+from cockpit.cli.output import clear_progress, print_json, print_lines, say_progress
+from cockpit.text.format import escape_control
 from engine.errors import UserError
-from engine.task import HasInspect, load_task
+from engine.protocol.codec import to_json
+from engine.task import HasInspect, HasStatistics, Task, load_task
 
 
 def run_data(arguments: argparse.Namespace) -> int:
-    """Print the content of the directory; return 0 if a run can train on it, else 1.
+    """Print the content or the statistics of the directory; return 0, or 1 if a run cannot train on it.
 
-    Raises UserError if there is no data set, or the task has no `inspect`.
+    Raises UserError if there is no data set, or the task cannot read it.
     """
     task = load_task(arguments.task)
+    return _measure(task, arguments) if arguments.action == "statistics" else _inspect(task, arguments)
+
+
+def _inspect(task: Task, arguments: argparse.Namespace) -> int:
     if not isinstance(task, HasInspect):
         raise UserError(f"the task {task.spec.name or arguments.task!r} has no `inspect` to look into data with")
-    is_watched = sys.stderr is not None and sys.stderr.isatty()
     found = task.inspect(
         arguments.directory,
         pictures=arguments.pictures,
         options={"use_crowds": arguments.use_crowds},
-        on_progress=_say if is_watched else _stay_silent,
+        on_progress=say_progress,
     )
-    if is_watched:
-        _say("")
+    clear_progress()
     print_lines(found.lines)
     return 0 if found.is_usable else 1
 
 
-def _stay_silent(text: str) -> None:
-    """Show nothing, because standard error is not a terminal."""
-
-
-def _say(text: str) -> None:
-    """Show the progress on the terminal, in place of the previous text."""
-    encoding = sys.stderr.encoding or "utf-8"
-    line = "".join(character for character in text if character.isprintable())[:78]
-    sys.stderr.write(f"\r{line.encode(encoding, 'backslashreplace').decode(encoding):<79}\r")
-    sys.stderr.flush()
+def _measure(task: Task, arguments: argparse.Namespace) -> int:
+    if not isinstance(task, HasStatistics):
+        raise UserError(f"the task {task.spec.name or arguments.task!r} has no `statistics` to measure data with")
+    options = {"use_crowds": arguments.use_crowds}
+    found = task.statistics(arguments.directory, options=options, on_progress=say_progress)
+    clear_progress()
+    if arguments.json:
+        print_json(to_json(found.values))
+    else:
+        print_lines(escape_control(line) for line in found.lines)
+    return 0

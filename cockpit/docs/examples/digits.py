@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset, random_split
 
 from engine.config.tree import RunConfig, TrainingConfig
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
-from engine.task import Splits
+from engine.task import ExportPlan, Splits
 from engine.training.data.from_dataset import from_dataset
 
 
@@ -68,3 +68,9 @@ class Digits:
 
     def metrics(self, sums, count):
         return {"accuracy": float(sums["right"]) / count}
+
+    def export_plan(self, config):
+        return ExportPlan({"input": torch.rand(2, 64)}, {"classes": [*"0123456789"]})
+
+    def export_outputs(self, outputs):
+        return {"probabilities": outputs[0].softmax(1)}

@@ -1,10 +1,16 @@
-"""The selected validation and sample of the preview panel; the newest one is followed until another is selected."""
+"""The selected validation and sample of the preview panel; the newest one is followed until another is selected.
+
+Samples are in the order of their errors, the worst first. A sample that was selected by hand stays selected in other
+validations that show it.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
+from cockpit.panels.preview.history import History
 from engine.errors import UserError
 from engine.outputs.preview_file import MAX_CLASSES, Preview, preview_steps, read_previews
 
@@ -27,8 +33,10 @@ class Gallery:
         """Reason for an empty selection; empty string otherwise."""
         self._run_dir: Path | None = None
         self._num_classes = MAX_CLASSES
+        self.history = History()
         self._has_previews = True
         self._follows = True
+        self._picked = ""
 
     @property
     def preview(self) -> Preview | None:
@@ -44,6 +52,7 @@ class Gallery:
         self.notice = NOT_YET if has_previews else NO_PREVIEWS
         self._num_classes = num_classes
         self._run_dir = run_dir
+        self.history = History(run_dir)
         self.look()
         return True
 
@@ -66,6 +75,11 @@ class Gallery:
         """Select the sample `by` places further; the first one follows the last."""
         if self.previews:
             self.number = (self.number + by) % len(self.previews)
+            self._picked = self.previews[self.number].sample_id
+
+    def turn_to_worst(self) -> None:
+        """Select the worst sample, in each validation from now on."""
+        self.number, self._picked = 0, ""
 
     def go(self, by: int) -> None:
         """Select the validation `by` places further, within the range; the newest one is followed."""
@@ -77,12 +91,14 @@ class Gallery:
         self._read(self.steps[place])
 
     def _read(self, step: int) -> None:
-        """Read the pictures of a validation and keep the sample's number if it has as many."""
+        """Read the pictures of a validation; keep the selected sample, or its number if there are enough."""
         assert self._run_dir is not None
         self.step = step
         try:
-            self.previews = read_previews(self._run_dir, step, self._num_classes)
+            found = read_previews(self._run_dir, step, self._num_classes)
+            self.previews = tuple(sorted(found, key=lambda preview: preview.rank or math.inf))
             self.notice = "" if self.previews else f"the validation at step {step} has no pictures"
         except UserError as error:
             self.previews, self.notice = (), str(error)
-        self.number = min(self.number, max(len(self.previews) - 1, 0))
+        same = (at for at, preview in enumerate(self.previews) if preview.sample_id == self._picked)
+        self.number = next(same, min(self.number, max(len(self.previews) - 1, 0)))

@@ -18,6 +18,8 @@ from cockpit.panels.preview.layers import Layer, scaled
 
 MIN_COLUMNS: Final = 16
 """Pictures of fewer columns are drawn only if no picture can have as many."""
+_MIN_STRIP_COLUMNS: Final = 12
+"""The same for the pictures of a strip."""
 _GAP: Final = 2
 _NEAR: Final = 0.5
 """Grids of at least this share of the largest picture area count as large; of them, the most pictures win."""
@@ -55,6 +57,37 @@ def grid_for(count: int, width: int, height: int, aspect: float) -> Grid:
     return max(large, key=lambda grid: (grid.num_shown(count), grid.area(count)))
 
 
+def strip_grid(count: int, width: int, height: int, aspect: float) -> Grid:
+    """Return the grid with the largest pictures that shows all of `count`, or else the one with the most pictures."""
+    room = {down: int(2 * (height // down - 1) / aspect) for down in range(1, max(height, 1) + 1)}
+
+    def grid(across: int, down: int, columns: int) -> Grid:
+        return Grid(max(across, 1), down, max(columns, 1), max(round(columns * aspect / 2), 1))
+
+    whole = [(down, -(-count // down)) for down in room]
+    all_shown = [
+        grid(across, down, min(room[down], (width + _GAP) // across - _GAP)) for down, across in whole if across
+    ]
+    large = [found for found in all_shown if found.width >= _MIN_STRIP_COLUMNS]
+    if large:
+        return max(large, key=lambda found: found.width)
+    small = {down: min(columns, width, _MIN_STRIP_COLUMNS) for down, columns in room.items()}
+    usable = [down for down in room if small[down] >= _MIN_STRIP_COLUMNS] or [1]
+    down = max(usable)
+    return grid((width + _GAP) // (max(small[down], 1) + _GAP), down, small[down])
+
+
+def shown_in(grid: Grid, layers: Sequence[Layer], *, strip: bool) -> Sequence[Layer]:
+    """Return the layers that the grid has room for: of a strip some from beginning to end, else the first ones."""
+    room = grid.num_shown(len(layers))
+    if not strip or room == len(layers):
+        return layers[:room]
+    if room == 1:
+        return layers[-2:][:1]
+    taken = np.linspace(0, len(layers) - 2, room - 1).round().astype(int).tolist()
+    return [*(layers[at] for at in taken), layers[-1]]
+
+
 def _grid(count: int, down: int, width: int, height: int, aspect: float) -> Grid:
     """Return the grid of `count` pictures in `down` rows; its width is 0 or less if there is no room."""
     across = -(-count // down)
@@ -78,12 +111,13 @@ class Pictures(Widget):
         super().__init__(id=id)
         self._letters = letters
         self._layers: Sequence[Layer] = ()
+        self._is_strip = False
         self._drawn: tuple[tuple[int, int, int], list[Strip]] | None = None
         self._version = 0
 
-    def show(self, layers: Sequence[Layer]) -> None:
-        """Draw these layers."""
-        self._layers = layers
+    def show(self, layers: Sequence[Layer], *, strip: bool = False) -> None:
+        """Draw these layers; of a strip that does not fit, some from its beginning to its end."""
+        self._layers, self._is_strip = layers, strip
         self._version += 1
         self.refresh()
 
@@ -102,8 +136,9 @@ class Pictures(Widget):
         if not self._layers or not width or not height:
             return []
         pixels = self._layers[0].picture_HWC.shape
-        grid = grid_for(len(self._layers), width, height, pixels[0] / pixels[1])
-        shown = self._layers[: grid.num_shown(len(self._layers))]
+        layout = strip_grid if self._is_strip else grid_for
+        grid = layout(len(self._layers), width, height, pixels[0] / pixels[1])
+        shown = shown_in(grid, self._layers, strip=self._is_strip)
         rows: list[Strip] = []
         for start in range(0, len(shown), grid.across):
             band = shown[start : start + grid.across]

@@ -70,7 +70,7 @@ def layers_of(preview: Preview, palette: Palette) -> tuple[Layer, ...]:
     size = _size(preview)
     image = next((plane.values for plane in preview.planes if plane.kind == "rgb"), None)
     image_HWC = np.zeros((*size, 3), np.uint8) if image is None else nearest(image, size)
-    layers = [_layer(plane, image_HWC, palette) for plane in preview.planes]
+    layers = [layer_of(plane, image_HWC, palette) for plane in preview.planes]
     truth_HW, predicted_HW = preview.plane(TRUTH, "classes"), preview.plane(PREDICTED, "classes")
     if truth_HW is not None and predicted_HW is not None:
         wrong_HW = nearest(errors(truth_HW, predicted_HW), size)
@@ -80,7 +80,8 @@ def layers_of(preview: Preview, palette: Palette) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _layer(plane: Plane, image_HWC: Rgb, palette: Palette) -> Layer:
+def layer_of(plane: Plane, image_HWC: Rgb, palette: Palette) -> Layer:
+    """Return a plane as a layer over an image of any size, whose size the layer has."""
     values = nearest(plane.values, image_HWC.shape[:2])
     match plane.kind:
         case "rgb":

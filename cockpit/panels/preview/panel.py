@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.style import Style
 from textual.widgets import Static
 
 from cockpit.panels.preview.gallery import Gallery
@@ -22,20 +21,15 @@ from cockpit.panels.preview.graphics_support import (
     protocol_of,
 )
 from cockpit.panels.preview.half_blocks import Pictures
-from cockpit.panels.preview.layers import (
-    ERROR_COLOURS,
-    ERROR_LETTERS,
-    Layer,
-    Palette,
-    Rgb,
-    layers_of,
-    palette_of,
-)
-from cockpit.panels.toolkit.line_panel import LinePart, flow, part
+from cockpit.panels.preview.history import Moment, learned, strip_layers
+from cockpit.panels.preview.layers import Layer, layers_of, palette_of
+from cockpit.panels.preview.lines import STRIP, legend_of, switch_lines
+from cockpit.panels.toolkit.line_panel import flow, part
 from cockpit.panels.toolkit.panel import Panel
-from cockpit.panels.toolkit.symbols import ACTIVE, BAD, LABEL
+from cockpit.panels.toolkit.symbols import BAD, LABEL
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
+from engine.outputs.inspection.strip_file import error_text
 from engine.outputs.preview_file import MAX_CLASSES, Preview, sample_ious
 from engine.protocol.task_spec import NO_SPEC
 
@@ -44,27 +38,33 @@ if TYPE_CHECKING:
     from cockpit.terminal.textual_private import OpenApp
 
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
+_ROOMY: Final = 30
+"""Rows from which the history of a sample is drawn below its layers."""
 ALL: Final = "all"
 
 
 class PreviewPanel(Panel, can_focus=True):
-    """Left and right select the sample, up and down the validation, enter the layer.
+    """Left and right select the sample, up and down the validation, enter the layer, s the sample's history.
 
     `graphics` is the graphics protocol: 'kitty', 'sixel', empty string for half blocks, `None` to detect it.
     """
 
     TITLE: ClassVar[str] = "Preview"
     HELP = (
-        "Left and right: previous and next sample. Up and down: next and previous validation. "
-        "Enter: each layer in turn, then all of them. End: the newest validation."
+        "Left and right: previous and next sample, the worst first. Home: the worst. Up and down: next and previous "
+        "validation. End: the newest one. Enter and backspace: each layer in turn, then all of them. "
+        "S: the predictions of the sample at each validation that remembers it, or its layers."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "sample(-1)", show=False),
         Binding("right", "sample(1)", show=False),
         Binding("up", "validation(1)", show=False),
         Binding("down", "validation(-1)", show=False),
+        Binding("home", "worst", show=False),
         Binding("end", "newest", show=False),
         Binding("enter", "layer(1)", show=False),
+        Binding("backspace", "layer(-1)", show=False),
+        Binding("s", "strip", show=False),
     ]
     DEFAULT_CSS = """
     PreviewPanel {
@@ -72,6 +72,7 @@ class PreviewPanel(Panel, can_focus=True):
         height: 1fr;
 
         & > Static { height: auto; padding: 0 1; }
+        & > #strip { height: 10; }
     }
     """
 
@@ -87,15 +88,18 @@ class PreviewPanel(Panel, can_focus=True):
         self._marker = marker
         self._graphics: Protocol | None = graphics
         self._pictures: Pictures | GraphicPictures | None = None
+        self._strip: Pictures | GraphicPictures | None = None
+        self._is_strip_only = False
 
     def compose(self) -> ComposeResult:
         """Yield the facts, the pictures and the legend."""
         yield self._facts
-        self._pictures = self._drawer()
+        self._pictures, self._strip = self._drawer("pictures"), self._drawer("strip")
         yield self._pictures
+        yield self._strip
         yield self._legend
 
-    def _drawer(self) -> Pictures | GraphicPictures:
+    def _drawer(self, name: str) -> Pictures | GraphicPictures:
         """Return the picture widget: real pixels if the terminal has them, else half blocks or letters."""
         letters = self.app.no_color or self._marker == "ascii"
         protocol = protocol_of(os.environ) if self._graphics is None else self._graphics
@@ -106,8 +110,8 @@ class PreviewPanel(Panel, can_focus=True):
             from cockpit.panels.preview.pixels import GraphicPictures  # noqa: PLC0415
 
             driver: Any = cast("OpenApp", self.app).driver  # the driver of a terminal has a descriptor
-            return GraphicPictures(lambda: image_widget(protocol, cell_size(driver.fileno), driver.write))
-        return Pictures(letters=letters)
+            return GraphicPictures(lambda: image_widget(protocol, cell_size(driver.fileno), driver.write), id=name)
+        return Pictures(letters=letters, id=name)
 
     def on_mount(self) -> None:
         """Look for files at intervals while the panel is visible, as they follow the journal's event."""
@@ -138,47 +142,58 @@ class PreviewPanel(Panel, can_focus=True):
         layers = self._layers(preview)
         if self._layer not in (ALL, *(layer.name for layer in layers)):
             self._layer = ALL
-        chosen = layers if self._layer == ALL else [layer for layer in layers if layer.name == self._layer]
-        if self._pictures is not None:
-            self._pictures.show(chosen)
+        is_drawn = preview is not None and (self._is_strip_only or self.size.height >= _ROOMY)
+        moments = self._gallery.history.of(preview.sample_id) if preview is not None and is_drawn else ()
+        self._draw(layers, strip_layers(moments, preview, self._palette) if preview is not None else ())
         width = max(self.size.width - 2, 1)
-        self._facts.update(Content("\n").join([*self._said(width), *self._switch(layers, width)]))
+        switch = switch_lines(_names(layers), STRIP if self._is_strip_only else self._layer, width) if layers else []
+        self._facts.update(Content("\n").join([*self._said(width, moments), *switch]))
         hint = flow([part("", self._hint, LABEL)], width) if self._hint else []
-        legend = flow(_legend(self._palette, layers), width, 2)
+        legend = flow(legend_of(self._palette, layers), width, 2)
         self._legend.update(Content("\n").join([*legend, *hint] if layers else []))
+
+    def _draw(self, layers: tuple[Layer, ...], strip: tuple[Layer, ...]) -> None:
+        """Draw the layers with the strip below them if there is room, or the strip alone."""
+        if self._pictures is None or self._strip is None:
+            return
+        below = bool(strip) and not self._is_strip_only and self.size.height >= _ROOMY
+        self._strip.display = below
+        self._strip.show(strip if below else (), strip=True)
+        if self._is_strip_only:
+            self._pictures.show(strip, strip=True)
+        else:
+            self._pictures.show([layer for layer in layers if self._layer in (ALL, layer.name)])
 
     def _layers(self, preview: Preview | None) -> tuple[Layer, ...]:
         return () if preview is None else layers_of(preview, self._palette)
 
-    def _said(self, width: int) -> list[Content]:
-        """Return the selected validation and sample, and the IoU of each class."""
+    def _said(self, width: int, moments: tuple[Moment, ...]) -> list[Content]:
+        """Return the selected validation and sample, its error, and the IoU of each class or how it was learned."""
         gallery = self._gallery
         if gallery.preview is None:
             return flow([part("", escape_control(gallery.notice), BAD if gallery.steps else LABEL)], width)
-        ious = sample_ious(gallery.preview, len(self._palette.names))
+        preview = gallery.preview
+        ious = sample_ious(preview, len(self._palette.names))
+        if self._is_strip_only:
+            history = [part("error", learned(moments) or ("-" if moments else "not remembered by any validation"))]
+        else:
+            history = [
+                part(f"IoU {name}", "-" if iou is None else f"{iou:.3f}")
+                for name, iou in zip(self._palette.names, ious, strict=False)
+            ]
         return flow(
             [
                 part("validation at step", str(gallery.step)),
                 part("", f"{gallery.steps.index(gallery.step) + 1} of {len(gallery.steps)}", LABEL, rank=2),
                 part(self._spec.sample_noun, f"{gallery.number + 1} of {len(gallery.previews)}"),
-                part("", escape_control(gallery.preview.sample_id), LABEL, rank=3),
-                *(
-                    part(f"IoU {name}", "-" if iou is None else f"{iou:.3f}")
-                    for name, iou in zip(self._palette.names, ious, strict=False)
-                ),
+                part("", escape_control(preview.sample_id), LABEL, rank=3),
+                *([part("worst", f"#{preview.rank}", rank=1)] if preview.rank else []),
+                *([part("error", error_text(preview.error))] if preview.rank and not self._is_strip_only else []),
+                *history,
             ],
             width,
             3,
         )
-
-    def _switch(self, layers: tuple[Layer, ...], width: int) -> list[Content]:
-        """Return the names of the layers, the chosen one in brackets."""
-        pieces: list[LinePart] = []
-        for name in (ALL, *(layer.name for layer in layers)) if layers else ():
-            chosen = name == self._layer
-            text = Content.styled(f"[{name}]" if chosen else f" {name} ", f"bold {ACTIVE}" if chosen else LABEL)
-            pieces.append(LinePart(text.stylize(Style.from_meta({"layer": name}))))
-        return flow(pieces, width, 2)
 
     def on_resize(self) -> None:
         """Lay out the lines for the new width."""
@@ -201,34 +216,34 @@ class PreviewPanel(Panel, can_focus=True):
         self._gallery.go(len(self._gallery.steps))
         self._show()
 
+    def action_worst(self) -> None:
+        """Select the worst sample."""
+        self._gallery.turn_to_worst()
+        self._show()
+
     def action_layer(self, by: int) -> None:
         """Select the next layer, or all of them."""
         preview = self._gallery.preview
         if preview is not None:
-            names = [ALL, *(layer.name for layer in self._layers(preview))]
-            self._layer = names[(names.index(self._layer) + by) % len(names)]
+            names = _names(self._layers(preview))
+            self._layer, self._is_strip_only = names[(names.index(self._layer) + by) % len(names)], False
             self._show()
+
+    def action_strip(self) -> None:
+        """Show the history of the sample instead of its layers, or its layers again."""
+        self._is_strip_only = not self._is_strip_only
+        self._show()
 
     def on_click(self, event: events.Click) -> None:
         """Select the layer whose name is clicked, and take the focus."""
         name = event.style.meta.get("layer")
         if isinstance(name, str):
             event.stop()
-            self._layer = name
+            self._is_strip_only = name == STRIP
+            self._layer = self._layer if name == STRIP else name
             self._show()
         self.focus()
 
 
-def _legend(palette: Palette, layers: tuple[Layer, ...]) -> list[LinePart]:
-    """Return colour, letter and name of each class and, with an error layer, of each error."""
-    names = [*zip(palette.names[1:], palette.colours[1:], palette.letters[1:], strict=False)]
-    kinds = [*zip(("FN", "FP", "wrong class"), ERROR_COLOURS[1:], ERROR_LETTERS[1:], strict=True)]
-    wrong = kinds if any(layer.name == "error" for layer in layers) else []
-    return [_key(*row) for row in (*names, *wrong)]
-
-
-def _key(name: str, colour: Rgb, letter: str) -> LinePart:
-    red, green, blue = (int(value) for value in colour)
-    return LinePart(
-        Content.assemble((f" {letter} ", f"bold #101010 on rgb({red},{green},{blue})"), (f" {name}", LABEL))
-    )
+def _names(layers: tuple[Layer, ...]) -> list[str]:
+    return [ALL, *(layer.name for layer in layers)]

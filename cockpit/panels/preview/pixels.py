@@ -10,7 +10,7 @@ from textual.containers import Grid, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from cockpit.panels.preview.half_blocks import grid_for
+from cockpit.panels.preview.half_blocks import grid_for, shown_in, strip_grid
 from cockpit.panels.preview.layers import Layer
 
 
@@ -31,11 +31,12 @@ class GraphicPictures(Grid):
         super().__init__(id=id)
         self._load = load
         self._layers: Sequence[Layer] = ()
+        self._is_strip = False
         self._class: type[Widget] | None = None
 
-    def show(self, layers: Sequence[Layer]) -> None:
-        """Draw these layers."""
-        self._layers = layers
+    def show(self, layers: Sequence[Layer], *, strip: bool = False) -> None:
+        """Draw these layers; of a strip that does not fit, some from its beginning to its end."""
+        self._layers, self._is_strip = layers, strip
         self._rebuild()
 
     def on_resize(self) -> None:
@@ -53,10 +54,12 @@ class GraphicPictures(Grid):
         if not layers or not size.area:
             return
         pixels = layers[0].picture_HWC.shape
-        grid = grid_for(len(layers), size.width, size.height, pixels[0] / pixels[1])
+        is_strip = self._is_strip
+        layout = strip_grid if is_strip else grid_for
+        grid = layout(len(layers), size.width, size.height, pixels[0] / pixels[1])
         self.styles.grid_size_columns = grid.across
         self.styles.grid_size_rows = grid.down
-        cells = [self._cell(layer, grid.width, grid.height) for layer in layers[: grid.num_shown(len(layers))]]
+        cells = [self._cell(layer, grid.width, grid.height) for layer in shown_in(grid, layers, strip=is_strip)]
         await self.mount_all(cells)
 
     def _cell(self, layer: Layer, width: int, height: int) -> Widget:

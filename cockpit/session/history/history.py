@@ -12,6 +12,7 @@ from cockpit.session.history.queries import Buckets, HistoryQueries
 from cockpit.session.history.table import Table
 from engine.journal.series import Rows
 from engine.journal.tail import PointTable
+from engine.journal.task_meta import LAYER_PREFIX
 
 __all__ = ["Buckets", "History"]
 
@@ -30,12 +31,12 @@ class History:
         self.last_step = 0
         self.loading = 1.0
         self._lock = Lock()
-        self._tables: dict[PointTable, Table] = {}
-        self._lenses: dict[PointTable, HistoryQueries] = {}
+        self._tables: dict[PointTable, Table] = {"layers": Table()}
+        self._lenses: dict[PointTable, HistoryQueries] = {"layers": HistoryQueries(self._tables["layers"])}
         self.clear()
 
     def clear(self, *, room_before: dict[PointTable, int] | None = None) -> None:
-        """Forget everything; so many older rows will be read in."""
+        """Forget everything but the curves of layers; so many older rows will be read in."""
         room = room_before or {}
         with self._lock:
             for kind in ("steps", "validations"):
@@ -126,6 +127,8 @@ class History:
 
     def _lens(self, name: str) -> HistoryQueries:
         """Return the queries of the table with the metric: of validations if training has none of that name."""
+        if name.startswith(LAYER_PREFIX):
+            return self._lenses["layers"]
         return self._lenses["validations" if self._tables["steps"].row_of(name) is None else "steps"]
 
     def _changed(self) -> None:

@@ -46,11 +46,13 @@ class RowFeed:
     """Reads new rows at every look; `take` returns them once. Memory does not depend on the length of the run.
 
     It begins with the newest `newest` steps and the validations since then; with all rows if `newest` is `None`. Rows
-    of a new branch follow those that they supersede. A second validation at one step is a row of its own.
+    of a new branch follow those that they supersede. A second validation at one step is a row of its own. Rows of
+    layers are left out without `layers`.
     """
 
-    def __init__(self, newest: int | None = None) -> None:
+    def __init__(self, newest: int | None = None, *, layers: bool = False) -> None:
         self._newest = newest
+        self._layers = _Read("layers") if layers else None
         self._fresh: deque[MetricRow] = deque()
         self._steps, self._validations = _Read("steps"), _Read("validations")
         self._lineage: Lineage = ()
@@ -58,7 +60,7 @@ class RowFeed:
     @property
     def behind(self) -> bool:
         """Whether the last look left rows unread."""
-        return self._steps.behind or self._validations.behind
+        return self._steps.behind or self._validations.behind or (self._layers is not None and self._layers.behind)
 
     @property
     def failure(self) -> str:
@@ -75,6 +77,8 @@ class RowFeed:
         steps = list(_read(tail, self._steps, lineage, _END))
         last = steps[-1].step if self._steps.behind else _END
         validations = list(_read(tail, self._validations, lineage, last))
+        if self._layers is not None and tail.has_layers():
+            steps = list(_merged(steps, list(_read(tail, self._layers, lineage, last))))
         self._fresh.extend(_merged(steps, validations))
         return rewound
 
@@ -94,7 +98,8 @@ class RowFeed:
             first, left = int(rows.steps[0]), left - rows.size
         if left > 0 and newest > 0:
             return  # there are fewer
-        for read in (self._steps, self._validations):
+        layers = (self._layers,) if self._layers is not None and tail.has_layers() else ()
+        for read in (self._steps, self._validations, *layers):
             mark = tail.mark(read.kind)
             if mark is None:
                 continue

@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ class Follower:
                     self.state = with_measured(self.state, step=int(message["step"]))
                 case orders.VALIDATE:
                     with suppress(DataGoneError):  # rank 0 has the same error, and decides
-                        validate_together(self._train_state, validation_plan(self.state, self._config))
+                        plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
+                        validate_together(self._train_state, plan)
                 case _:
                     pass
 
@@ -131,7 +133,7 @@ class Follower:
         if drawn is not None and not drawn.batches:
             self._is_in_step = False
             return ends_epoch
-        plan = plan_for(train_state.progress, state, self._config)
+        plan = replace(plan_for(train_state.progress, state, self._config), measure_layers=False)  # rank 0 does
         seed_step(self._config.training.seed, state.step, self._group.rank)
         if drawn is None:
             self._exchange.is_void = True

@@ -62,9 +62,9 @@ class Leader:
         recorder.listen(self._note)
         train_state.on_restore(self._share)
 
-    def order(self, word: str) -> None:
-        """Send an order with the events before it. The boundary must be open."""
-        self._send(word, {})
+    def order(self, word: str, **fields: Any) -> None:
+        """Send an order with the events before it, and plain values by name. The boundary must be open."""
+        self._send(word, fields)
 
     def keep_waiting(self) -> int:
         """Send a message about every second while the boundary is open, so that the other ranks go on waiting.

@@ -14,11 +14,12 @@ from engine.protocol.state import RunState
 from engine.runtime.ranks.exchange import StepExchange
 from engine.runtime.ranks.group import RankGroup
 from engine.task import DataGoneError, Splits, Task
+from engine.training.averaging import AVERAGED, AVERAGING
 from engine.training.data.batch import Batch
 from engine.training.data.spans import Shard
 from engine.training.train_state import DrawnBatch, TrainState
 
-_LIVE: Final = ("model", "moments", "scaler", "zclip", "rng", "position")
+_LIVE: Final = ("model", "moments", "scaler", "zclip", "rng", "position", AVERAGED, AVERAGING)
 """The parts of a checkpoint that `TrainState.restore` reads."""
 _UNUSABLE: Final = 2
 """Vote of a rank that has no batch."""

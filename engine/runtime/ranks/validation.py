@@ -1,7 +1,7 @@
 """Validation divided over the ranks: each measures every n-th batch, and rank 0 adds up all in their order.
 
 The batches are those of a validation on one rank, and so are their sums. The result has the same bits at any number of
-ranks.
+ranks. Each rank makes previews of the worst samples of its own batches; rank 0 keeps the worst of all.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SharedValidator(Validator):
         self._state = train_state
 
     def _measure(self, plan: ValidationPlan) -> Validation | None:
-        self._state.leader.order(VALIDATE)
+        self._state.leader.order(VALIDATE, remembered=sorted(plan.remembered))
         return validate_together(self._state, plan, self._should_abort)
 
 
@@ -63,16 +63,16 @@ def validate_together(
     found: list[Sums] = []
     state.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), state.train_step.average.in_use():
             for first in range(0, num_batches, group.world):
                 number = first + group.rank
                 vote, error = 0, ""
                 if number < num_batches:
-                    num_previews = plan.num_previews - number * plan.batch_size
+                    place, errors = number * plan.batch_size, [error for sums in found for error in sums.errors]
                     try:
                         if stream.wait(abort):
                             batch = stream.next().to(state.device)
-                            found.append(measure(objective, state.model, batch, plan, num_previews))
+                            found.append(measure(objective, state.model, batch, plan, place, errors))
                         else:
                             vote = _ABORT
                     except DataGoneError as gone:

@@ -28,6 +28,7 @@ from engine.outputs.step_time import TIME
 from engine.runtime.reproduce.timeline import Timeline, read_segments
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.training.averaging import AVERAGED
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
 from engine.training.device import choose_device
 
@@ -171,9 +172,9 @@ def compare_weights(recorded: Path, redriven: Path) -> tuple[str, str]:
 
 
 def _differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of weights, then of moments, that are not bit-identical."""
-    for kind in ("model", "moments"):
-        mine, theirs = dict(_flat(kind, left[kind])), dict(_flat(kind, right[kind]))
+    """Yield the names of weights, moments and averaged weights that are not bit-identical."""
+    for kind in ("model", "moments", AVERAGED):
+        mine, theirs = (dict(_flat(kind, payload.get(kind) or {})) for payload in (left, right))
         for name in sorted(mine.keys() | theirs.keys()):
             if name not in mine or name not in theirs or not _same(mine[name], theirs[name]):
                 yield name

@@ -82,7 +82,7 @@ def with_threads(request: RunRequest) -> RunRequest:
 def initial_state(run: str, config: RunConfig) -> RunState:
     """Return the state of a run before its first step."""
     training, refinements = config.training, config.active_components()
-    spec = load_task(config.task).spec
+    spec = load_task(config.task).spec.scored_by(config.validation.score)
     return RunState(
         run=run,
         refinements=refinements,

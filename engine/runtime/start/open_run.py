@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,9 @@ from engine.runtime.start.resume import (
     Start,
     changed_settings,
     first_weights,
+    has_other_score,
     last_reached,
+    redescribed,
     redo_list,
     resumed_state,
     still_unusual,
@@ -45,9 +48,11 @@ from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
-from engine.training.checkpoint.file import CheckpointDamagedError, read_checkpoint
+from engine.training.averaging import AVERAGED, holds_average
+from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
+from engine.training.inference.export.weights_file import SUFFIX, read_weights
 from engine.training.train_state import TrainState, inherit_weights
 
 _CHANCE_SAMPLES = 64
@@ -159,8 +164,13 @@ def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: 
     """Restore the live state from `start`; return the events that report damage and changed settings."""
     if start is None:
         return ()
-    built.train_state.restore(start.payload, recorder.state)
-    return (*start.damaged, *changed_settings(start.payload["config"], request.config))
+    state, kind = built.train_state, request.config.training.averaging
+    state.restore(start.payload, recorder.state)
+    step = recorder.state.step
+    is_new = kind == "ema" and not holds_average(start.payload, kind)
+    begun = (e.NoteAdded(f"the average of weights (ema) begins at step {step}: its checkpoint holds none"),)
+    changed = changed_settings(start.payload["config"], request.config)
+    return (*start.damaged, *changed, *(begun if is_new else ()))
 
 
 def _announce(
@@ -174,16 +184,17 @@ def _announce(
     """Claim the run's directory, record how training starts, and connect the parts that train."""
     train_state, config = built.train_state, request.config
     is_lost = request.resume and not has_journal(request.directory)
+    fresh = redescribed(request.directory, recorder.state) if request.resume else ()
     recorder.begin()
     if request.resume:
         recorder.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
-    for event in (*map(e.NoteAdded, request.notes), *said):
+    for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
-    memory = RunMemory(config, train_state.task.spec, baseline)
+    memory = RunMemory(config, recorder.state.spec, baseline)
     requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
     previews = PreviewWriter(request.directory)
     if isinstance(train_state, LeaderState):
@@ -193,6 +204,8 @@ def _announce(
     checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, validator)
     if start:
         checkpointer.take_up(start.payload)
+        if has_other_score(start.payload["config"], config):
+            memory.window.mious.clear()
     recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(requests, recorder, train_state, checkpointer)
     commands.refuse_stale()
@@ -239,10 +252,11 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
         )
     try:
-        weights = read_checkpoint(path)["model"]
-    except CheckpointDamagedError as error:
+        weights, are_averaged = read_weights(path) if path.suffix == SUFFIX else _weights_of(read_checkpoint(path))
+    except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
-    odd = next((name for name, value in weights.items() if not _are_numbers(value)), None)
+    own = model.state_dict()
+    odd = next((name for name, value in weights.items() if not _are_numbers(value, own.get(name))), None)
     if odd is not None:
         raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
     loaded, missing, unexpected = inherit_weights(model, weights)
@@ -250,11 +264,18 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
         )
-    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected))
+    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected), averaged=are_averaged)
 
 
-def _are_numbers(value: torch.Tensor) -> bool:
-    return value.is_floating_point() and bool(torch.isfinite(value).all())
+def _weights_of(payload: Mapping[str, Any]) -> tuple[Mapping[str, torch.Tensor], bool]:
+    """Return a checkpoint's averaged weights if it has any, else the others, and whether they are averaged."""
+    return (payload[AVERAGED], True) if are_weights(payload.get(AVERAGED)) else (payload["model"], False)
+
+
+def _are_numbers(value: torch.Tensor, own: torch.Tensor | None) -> bool:
+    """Return whether all values are finite, and floating-point unless the network's `own` are not, as counters."""
+    is_counter = own is not None and not own.is_floating_point() and own.dtype == value.dtype
+    return (value.is_floating_point() or is_counter) and bool(torch.isfinite(value).all())
 
 
 def open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:

@@ -15,9 +15,9 @@ import yaml
 from engine.config.tree import RunConfig
 from engine.config.unusual import shown
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CHECKPOINTS
+from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
 from engine.journal.reader import Entry, JournalReader
-from engine.journal.task_meta import PARENT, Parent, parent_of
+from engine.journal.task_meta import PARENT, TASK, Parent, parent_of, spec_of
 from engine.protocol import events as e
 from engine.protocol.commands import RULE
 from engine.protocol.engine_events import Departure
@@ -26,6 +26,7 @@ from engine.protocol.state import Decisions, RunState, with_decided, with_measur
 from engine.protocol.wire import state_from_text
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import INIT_FROM, RunRequest, limits_of
+from engine.task import load_task
 from engine.training.checkpoint.content import CheckpointMisfitError, load_resumable, newest_resumable
 from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints
 
@@ -103,12 +104,23 @@ def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState
     Run and spec are those of `fresh`, the state of a new run.
     """
     then = replace(state_from_text(payload["state"], fresh.spec), run=fresh.run)
+    if has_other_score(payload["config"], config):
+        then = with_decided(then, score=None, best_score=None)
     return with_decided(
         with_measured(revise_state(then, was=payload["config"], now=config), steps_until_pause=None),
         activity=Activity.STARTING,
         last_checkpoint=checkpoint_name(int(payload["step"])),
         limits=limits_of(config),
     )
+
+
+def redescribed(journal: Path, state: RunState) -> tuple[e.TaskDescribed, ...]:
+    """Return an event with the spec of `state` unless the journal has it: an earlier one may have fewer metrics."""
+    stored = None
+    if has_journal(journal):
+        with closing(JournalReader(journal, at_rest=True)) as reader:
+            stored = reader.meta(TASK)
+    return () if spec_of(stored) == state.spec else (e.TaskDescribed(state.spec),)
 
 
 def redo_list(journal: Path, *, from_step: int) -> list[RecordedAction]:
@@ -195,6 +207,12 @@ def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
         changes["refinements"] = on - {name for name, value in switches.items() if not value}
         changes["phase"] = state.spec.phase_of(changes["refinements"])
     return with_decided(state, **changes)
+
+
+def has_other_score(was: str, now: RunConfig) -> bool:
+    """Return whether the configuration `was` (resolved YAML) names another metric as the score than `now` does."""
+    own = load_task(now.task).spec.score
+    return (yaml.safe_load(was).get("validation", {}).get("score") or own) != (now.validation.score or own)
 
 
 def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:

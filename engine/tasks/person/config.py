@@ -80,8 +80,16 @@ class ModelConfig(NetworkConfig, frozen=True):
     """Use spatial and channel attention in the branch that separates the target from other people."""
     trunk_stride: Annotated[Literal[1, 2], BeforeValidator(_whole)] = 2
     """Pixels of the region per position of the trunk; 2 computes the trunk at half resolution."""
+    norm: Literal["layer", "group", "batch"] = "layer"
+    """Norms: layer (each region in the extractor, each pixel elsewhere), group (8 groups of channels), batch."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Probability of dropping a feature channel in training; the foreground gate uses half of it."""
+    box_channel: bool = False
+    """Read the box as a fourth channel: 1 inside it, 0 in the context around it (roi_padding)."""
+    flip_average: bool = False
+    """In validation and use, average the outputs for a region and for its mirror image; twice the time."""
+    min_other_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """In validation and use, class other wins nowhere in a region where it wins in less than this share of the box."""
     refinements: RefinementsConfig = RefinementsConfig()
 
 
@@ -118,15 +126,44 @@ class SyntheticConfig(Section, frozen=True):
     """Maximum number of people in a scene."""
 
 
+class AugmentationsConfig(Section, frozen=True):
+    """Further changes of a training region, each off at 0. They follow from the seed, the epoch and the person."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Maximum rotation in degrees, both ways. The box is fitted to the rotated person."""
+    scale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The region's sides are multiplied by one factor from exp(-scale) to exp(scale)."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Maximum shift of the whole region, as a fraction of its side."""
+    background: Fraction = 0.0
+    """Probability of putting the target into a part of another training image, whose people are class other."""
+    copy_paste: Fraction = 0.0
+    """Probability of laying a person of another region into this one, as class other."""
+    copy_paste_visible: Fraction = 0.5
+    """Minimum share of the target that such a person leaves visible; it is laid behind the target otherwise."""
+    gray: Fraction = 0.0
+    """Probability of a region without colours."""
+    blur: Fraction = 0.0
+    """Probability of a region with less detail: of a third of its resolution, or more."""
+    erasing: Fraction = 0.0
+    """Probability of painting a rectangle of the image in one colour. The labels stay as they are."""
+
+    def any_on(self) -> bool:
+        """Return whether at least one of them can change a region."""
+        chances = (self.background, self.copy_paste, self.gray, self.blur, self.erasing)
+        return any((self.rotation, self.scale, self.shift, *chances))
+
+
 class PersonDataConfig(DataConfig, frozen=True):
     """Source of the images, and how a region of interest is cut from an image."""
 
-    WHICH: ClassVar[tuple[str, ...]] = ("path", "hold_out", "use_crowds", "synthetic")
+    WHICH: ClassVar[tuple[str, ...]] = ("path", "hold_out", "hold_out_share", "use_crowds", "synthetic")
 
     path: str = ""
     """Directory of images and annotations (--data); empty for the synthetic dataset."""
     augment: Fraction = 0.5
     """Probability of changing the light of a training region; it is mirrored with the same, at most 0.5."""
+    augmentations: AugmentationsConfig = AugmentationsConfig()
     roi_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Maximum shift of each edge of a training box, as a fraction of the box's side."""
     roi_padding: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -137,6 +174,8 @@ class PersonDataConfig(DataConfig, frozen=True):
     """Minimum width and height in image pixels of a person that becomes a sample."""
     hold_out: Literal["by_hash", "in_order"] = "by_hash"
     """How a validation fifth is chosen if the data have one split: by hashes of file names, or in their order."""
+    hold_out_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Fraction of the training images that is held out and validated in place of the val split; 0 for the val split."""
     use_crowds: bool = False
     """Use COCO annotations with iscrowd=1 as people; CVAT exports masks of single people this way."""
     synthetic: SyntheticConfig = SyntheticConfig()
@@ -158,6 +197,13 @@ class PersonConfig(RunConfig, frozen=True):
     validation: PersonValidationConfig = PersonValidationConfig()
 
     FORMER: ClassVar[Mapping[str, str]] = {"data.hold_out": "in_order"}
+
+    @model_validator(mode="after")
+    def _has_a_box(self) -> PersonConfig:
+        if self.model.box_channel and (self.data.keep_aspect or not self.data.roi_padding):
+            raise ValueError("model.box_channel needs context (data.roi_padding above 0) and data.keep_aspect false")
+        return self
+
     SWITCHES: ClassVar[str] = "model.refinements"
 
     @classmethod

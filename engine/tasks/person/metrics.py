@@ -1,6 +1,7 @@
-"""Scores of the person task: dataset-level IoU of each class, and boundary F of the target.
+"""Scores of the person task: IoU over the whole data set and region by region, and boundary F of the target.
 
-K = 3 classes; N regions; H x W pixels.
+All of them are taken inside the people's boxes, whatever a region shows around its box. K = 3 classes; N regions;
+H x W pixels.
 """
 
 from __future__ import annotations
@@ -13,24 +14,67 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.task import Tensors
+from engine.tasks.person.config import PersonDataConfig
 from engine.tasks.person.spec import CLASSES
 
 NUM_CLASSES = len(CLASSES)
 
 
 def score_sums(predicted_NHW: Tensor, label_NHW: Tensor, tolerance: int) -> Tensors:
-    """Return sums that add up over a split: pixel counts by true and predicted class, and the sum of boundary F."""
+    """Return sums that add up over a split: pixel counts by true and predicted class, and sums of region scores."""
+    boundary, target, other = region_scores(predicted_NHW, label_NHW, tolerance).cpu().double()
     return {
         "confusion_KK": confusion_matrix(label_NHW, predicted_NHW),
-        "boundary": boundary_f(label_NHW, predicted_NHW, tolerance).cpu().double().sum(),
+        "boundary": boundary.sum(),
+        "target_iou": target.sum(),
+        "other_iou": other.sum(),
     }
 
 
+def region_scores(predicted_NHW: Tensor, label_NHW: Tensor, tolerance: int) -> Tensor:
+    """Return each region's boundary F, IoU of the target and IoU of other people: (3, N), 0..1."""
+    boundary_N = boundary_f(label_NHW, predicted_NHW, tolerance)
+    return torch.stack([boundary_N, *(region_iou(label_NHW, predicted_NHW, number) for number in (1, 2))])
+
+
 def metrics_of(sums: Tensors, count: int) -> dict[str, float]:
-    """Return mIoU, each class's IoU and the mean boundary F, all in 0..1, over `count` regions."""
+    """Return the metrics of the spec over `count` regions, in 0..1; NaN for a class that does not occur."""
     iou = class_iou(sums["confusion_KK"])
     by_class = {f"iou_{name}": value for name, value in zip(CLASSES, iou, strict=True)}
-    return {"miou": mean_iou(iou), **by_class, "boundary_f": float(sums["boundary"]) / count}
+    target, other = (float(sums[name]) / count for name in ("target_iou", "other_iou"))
+    return {
+        "miou": mean_iou(iou),
+        **by_class,
+        "boundary_f": float(sums["boundary"]) / count,
+        "miou_seed": (target + other) / 2,
+        "target_iou": target,
+    }
+
+
+def scored_classes(predicted_NHW: Tensor, batch: Tensors, data: PersonDataConfig) -> tuple[Tensor, Tensor]:
+    """Return the predicted and the true classes inside the boxes. Regions without context are the boxes themselves."""
+    if not (data.roi_padding or data.keep_aspect):
+        return predicted_NHW, batch["label_NHW"]
+    return in_box(predicted_NHW, batch["box_N4"]), in_box(batch["label_NHW"], batch["box_N4"])
+
+
+def in_box(classes_NHW: Tensor, box_N4: Tensor) -> Tensor:
+    """Return the classes in the box of each region, as large as the region was: each pixel has the nearest one's class.
+
+    `box_N4` has left, top, right and bottom as fractions of the region. A box of the whole region changes nothing.
+    """
+    _, height, width = classes_NHW.shape
+    left_N1, top_N1, right_N1, bottom_N1 = box_N4.split(1, dim=1)
+    row_NH = _bins(top_N1, bottom_N1, height)
+    column_NW = _bins(left_N1, right_N1, width)
+    rows_NHW = classes_NHW.gather(1, row_NH.unsqueeze(2).expand(-1, -1, width))
+    return rows_NHW.gather(2, column_NW.unsqueeze(1).expand(-1, height, -1))
+
+
+def _bins(low_N1: Tensor, high_N1: Tensor, count: int) -> Tensor:
+    """Return for each of `count` equal steps from `low` to `high` the bin of the region that has its centre."""
+    centre_L = (torch.arange(count, device=low_N1.device, dtype=low_N1.dtype) + 0.5) / count
+    return ((low_N1 + centre_L * (high_N1 - low_N1)) * count).long().clamp(0, count - 1)
 
 
 def confusion_matrix(label: Tensor, predicted: Tensor) -> Tensor:
@@ -50,6 +94,13 @@ def mean_iou(iou: Sequence[float]) -> float:
     """Return the mean IoU over the classes that occur in the labels or in the predictions."""
     there = [value for value in iou if not math.isnan(value)]
     return sum(there) / len(there) if there else math.nan
+
+
+def region_iou(label_NHW: Tensor, predicted_NHW: Tensor, number: int) -> Tensor:
+    """Return the IoU of class `number` in each region: (N,), 0..1; 1 where it is neither present nor predicted."""
+    true_NHW, seen_NHW = label_NHW == number, predicted_NHW == number
+    both_N, either_N = (true_NHW & seen_NHW).sum((1, 2)), (true_NHW | seen_NHW).sum((1, 2))
+    return torch.where(either_N == 0, 1.0, both_N / either_N.clamp(min=1))
 
 
 def mask_boundary(mask_N1HW: Tensor) -> Tensor:

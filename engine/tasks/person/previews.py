@@ -1,6 +1,8 @@
-"""Previews of validation regions: the image, the true classes and the predicted classes."""
+"""Previews of validation regions: the image, the true and predicted classes, probabilities, and the other heads."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +10,28 @@ from torch import Tensor
 
 from engine.outputs.preview_file import PREDICTED, TRUTH, Plane, Preview
 from engine.task import Tensors
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
+from engine.tasks.person.spec import CLASSES
 
 
 def preview_of(batch: Tensors, sample_id: str, outputs: Outputs, row: int) -> Preview:
     """Return the preview of the region in `row` of a batch."""
-    predicted_NHW = outputs.log_probs_N3HW.argmax(1)
     contour, distance = outputs.contour_N1HW, outputs.distance_N1HW
-    return region_preview(
+    region = region_preview(
         sample_id,
         _bytes(batch["image_N3HW"][row].permute(1, 2, 0)),
         batch["label_NHW"][row].byte().cpu().numpy(),
-        predicted_NHW[row].byte().cpu().numpy(),
+        outputs.log_probs_N3HW[row].argmax(0).byte().cpu().numpy(),
         contour_HW=None if contour is None else _bytes(contour[row, 0].float().sigmoid()),
         distance_HW=None if distance is None else _bytes((distance[row, 0].float() + 1) / 2),
     )
+    return replace(region, planes=(*region.planes, *_probabilities(outputs.log_probs_N3HW[row])))
+
+
+def _probabilities(log_probs_3HW: Tensor) -> list[Plane]:
+    """Return the predicted probability of each class."""
+    shares_3HW = _bytes(log_probs_3HW.float().exp())
+    return [Plane(f"p {name}", "scalar", share_HW) for name, share_HW in zip(CLASSES, shares_3HW, strict=True)]
 
 
 def region_preview(

@@ -101,6 +101,8 @@ SPEC: Final = TaskSpec(
         Metric("miou", "mIoU", 0, 1),
         *(Metric(f"iou_{name}", f"IoU {name}", 0, 1) for name in CLASSES),
         Metric("boundary_f", "boundary F", 0, 1),
+        Metric("miou_seed", "seed mIoU", 0, 1),
+        Metric("target_iou", "mean target IoU", 0, 1),
     ),
     score="miou",
     components=tuple(_component(name) for name in REFINEMENTS),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import TaskSpec
-from engine.task import Inspection, Splits, Tap, Tensors
+from engine.task import ExportPlan, Inspection, Splits, Statistics, Tap, Tensors
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from engine.outputs.inference.evaluation import EvaluationRequest, OnProgress
+    from engine.outputs.inference.prediction import PredictRequest
     from engine.outputs.preview_file import Preview
+    from engine.task import Examiner, Predictor
 
 
 class PersonTask:
@@ -48,7 +51,7 @@ class PersonTask:
         """Return the hierarchical UNet V2 with attention."""
         from engine.tasks.person.model.network import HierarchicalUNet  # noqa: PLC0415
 
-        return HierarchicalUNet(config.model)
+        return HierarchicalUNet(config.model, padding=0.0 if config.data.keep_aspect else config.data.roi_padding)
 
     def forward(self, model: nn.Module, batch: Tensors, active: frozenset[str], tap: Tap) -> Any:
         """Return the `Outputs` with every active head."""
@@ -67,13 +70,14 @@ class PersonTask:
         return term_values(outputs, *labels, terms, config.loss.class_weights, tap)
 
     def score(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensors:
-        """Return pixel counts by true and predicted class, and the sum of boundary F."""
-        from engine.tasks.person.metrics import score_sums  # noqa: PLC0415
+        """Return pixel counts by true and predicted class, and sums of region scores, inside the people's boxes."""
+        from engine.tasks.person.metrics import score_sums, scored_classes  # noqa: PLC0415
 
-        return score_sums(outputs.log_probs_N3HW.argmax(1), batch["label_NHW"], config.validation.boundary_tolerance)
+        predicted_NHW, label_NHW = scored_classes(outputs.log_probs_N3HW.argmax(1), batch, config.data)
+        return score_sums(predicted_NHW, label_NHW, config.validation.boundary_tolerance)
 
     def metrics(self, sums: Tensors, count: int) -> dict[str, float]:
-        """Return mIoU, the IoU of each class and boundary F, in 0..1."""
+        """Return mIoU by three definitions, the IoU of each class and boundary F, in 0..1."""
         from engine.tasks.person.metrics import metrics_of  # noqa: PLC0415
 
         return metrics_of(sums, count)
@@ -104,6 +108,24 @@ class PersonTask:
         report = inspect_dataset(path, pictures=pictures, options=coco)
         return Inspection(tuple(report_lines(report)), report.is_usable)
 
+    def statistics(self, path: Path, *, options: Mapping[str, bool], on_progress: Callable[[str], None]) -> Statistics:
+        """Return class shares, overlap and sizes of people, and the class weights that follow.
+
+        'use_crowds' reads crowd annotations as people. Raises UserError if the layout is unknown or there is no region.
+        """
+        from engine.tasks.person.data.readers.coco.reader import CocoOptions  # noqa: PLC0415
+        from engine.tasks.person.data.readers.statistics import measure_dataset, statistics_lines  # noqa: PLC0415
+
+        report = measure_dataset(path, CocoOptions(options.get("use_crowds", False), on_progress))
+        return Statistics(tuple(statistics_lines(report)), report)
+
+    def sample_errors(self, outputs: Any, batch: Tensors, config: PersonConfig) -> Tensor:
+        """Return 1 - IoU of the target in each region, inside the people's boxes: (N,), 0..1."""
+        from engine.tasks.person.metrics import region_iou, scored_classes  # noqa: PLC0415
+
+        predicted_NHW, label_NHW = scored_classes(outputs.log_probs_N3HW.argmax(1), batch, config.data)
+        return 1 - region_iou(label_NHW, predicted_NHW, 1)
+
     def preview(self, outputs: Any, batch: Tensors, sample_id: str, row: int) -> Preview:
         """Return the image, the label and the predictions of the region in `row`."""
         from engine.tasks.person.previews import preview_of  # noqa: PLC0415
@@ -115,3 +137,25 @@ class PersonTask:
         from engine.tasks.person.previews import preview_grid  # noqa: PLC0415
 
         return preview_grid(previews)
+
+    def predictor(self, config: PersonConfig, request: PredictRequest) -> Predictor:
+        """Return the predictor of masks of the given boxes. Raises UserError if no given image has a box."""
+        from engine.tasks.person.inference.predictor import PersonPredictor  # noqa: PLC0415
+
+        return PersonPredictor(config, request)
+
+    def export_plan(self, config: PersonConfig) -> ExportPlan:
+        """Return an example of two regions, and how regions are cut and masks are pasted back."""
+        from engine.tasks.person.inference.exported import export_plan  # noqa: PLC0415
+
+        return export_plan(config)
+
+    def export_outputs(self, outputs: Any) -> Tensors:
+        """Return the probabilities of background, target and other: (N, 3, H, W), float32."""
+        return {"probabilities": outputs.log_probs_N3HW.exp()}
+
+    def examiner(self, config: PersonConfig, request: EvaluationRequest, on_progress: OnProgress) -> Examiner:
+        """Return the examiner of a split's regions. Raises UserError if the data are missing or hold no person."""
+        from engine.tasks.person.inference.evaluation.examiner import RegionExaminer  # noqa: PLC0415
+
+        return RegionExaminer(config, request, on_progress)

@@ -19,7 +19,14 @@ from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
 from engine.supervision.run_memory import RunMemory
 from engine.task import load_task
-from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_name, list_checkpoints, load_checkpoint
+from engine.training.averaging import AVERAGED, AVERAGING
+from engine.training.checkpoint.file import (
+    CheckpointDamagedError,
+    are_weights,
+    checkpoint_name,
+    list_checkpoints,
+    load_checkpoint,
+)
 
 _MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
 _SCALER: Final = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
@@ -43,9 +50,8 @@ def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
         raise CheckpointDamagedError(f"{path.name} cannot be resumed: {error}") from error
     if path in list_checkpoints(path.parent) and path.name != checkpoint_name(payload["step"]):
         raise CheckpointDamagedError(f"{path.name} cannot be resumed: it is of step {payload['step']}")
-    misfit = _misfit(payload, config)
-    if misfit:
-        raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {misfit}")
+    if difference := weight_misfit(payload["model"], config):
+        raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {difference}")
     return payload
 
 
@@ -86,8 +92,13 @@ def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
     _check_scaler(payload.get("scaler"))
     zclip = payload.get("zclip")
     _require(zclip is None or _is_plain(zclip, (3,)), "zclip is not three numbers")
+    averaged = _checked_average(payload)
     if payload["good"]:
-        held = [*payload["model"].values(), *(value for one in payload["moments"].values() for value in one.values())]
+        held = [
+            *payload["model"].values(),
+            *averaged.values(),
+            *(value for one in payload["moments"].values() for value in one.values()),
+        ]
         _require(all(bool(torch.isfinite(value).all()) for value in held), "it is marked good but is not finite")
 
 
@@ -142,6 +153,25 @@ def _check_moments(moments: object, model: Mapping[str, Tensor]) -> None:
         _require(right, f"its moments of {name!r} are not Adam's")
 
 
+def _checked_average(payload: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """Return the averaged weights, none if the checkpoint holds none. Raises ValueError unless they fit the others."""
+    averaged, kept, model = payload.get(AVERAGED), payload.get(AVERAGING), payload["model"]
+    if averaged is None:
+        return {}
+    right = are_weights(averaged) and averaged.keys() == model.keys()
+    right = right and all(
+        (value.shape, value.dtype) == (model[name].shape, model[name].dtype) for name, value in averaged.items()
+    )
+    _require(right, "its averaged weights are not of its network")
+    told = cast(dict[str, object], kept) if isinstance(kept, dict) else {}
+    counts = told.get("counts")
+    counted = isinstance(counts, dict) and all(
+        type(count) is int and 0 <= count <= _MOST for count in cast(dict[object, object], counts).values()
+    )
+    _require(told.get("kind") in ("ema", "swa") and counted, "it does not say how its weights were averaged")
+    return averaged
+
+
 def _check_scaler(scaler: object) -> None:
     _require(isinstance(scaler, dict), "its loss scaling is missing")
     held = cast(dict[str, object], scaler)
@@ -149,11 +179,10 @@ def _check_scaler(scaler: object) -> None:
     _require(right, "its loss scaling is not a scale with its factors")
 
 
-def _misfit(payload: Mapping[str, Any], config: RunConfig) -> str:
-    """Return how the tensors differ from the configured network's; an empty string if they do not."""
+def weight_misfit(held: Mapping[str, Tensor], config: RunConfig) -> str:
+    """Return how the weights `held` differ from the configured network's; an empty string if they do not."""
     with torch.device("meta"):
         own: dict[str, Tensor] = load_task(config.task).build_model(config).state_dict()
-    held: Mapping[str, Tensor] = payload["model"]
     if missing := sorted(set(own) ^ set(held)):
         side = "lacks" if missing[0] in own else "has besides"
         return f"it {side} {len(missing)} tensors, such as {missing[0][:100]!r}"

@@ -175,7 +175,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {_reason(error)}") from error
     if not isinstance(payload, dict) or not _is_format(payload.get("format")) or "model" not in payload:
         raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program (format {FORMAT})")
-    if not _are_weights(payload["model"]):
+    if not are_weights(payload["model"]):
         raise CheckpointDamagedError(
             f"{path.name} is not a checkpoint of this program: its model holds no named weights"
         )
@@ -231,7 +231,8 @@ def _is_plain(value: torch.Tensor, device: str) -> bool:
     return dense and type(value) in (torch.Tensor, torch.nn.Parameter) and value.dtype in _PLAIN_TYPES
 
 
-def _are_weights(model: object) -> bool:
+def are_weights(model: object) -> bool:
+    """Return whether `model` is a dict of tensors by name, as a network's state is, and not empty."""
     if not isinstance(model, dict) or not model:
         return False
     return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in model.items())

@@ -1,7 +1,8 @@
-"""`data inspect` from the command line."""
+"""`data inspect` and `data statistics` from the command line."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_pictures_are_written_where_asked_for(tmp_path: Path, capsys: pytest.Cap
     assert (out / "regions-train.png").is_file()
 
 
-def test_a_task_without_inspect_says_so_in_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", ["inspect", "statistics"])
+def test_a_task_without_the_ability_says_so_in_one_sentence(tmp_path: Path, action: str) -> None:
     file = tmp_path / "blind_task.py"
     members = "".join(f"    {name} = None\n" for name in ("open_data", "build_model", "forward", "losses"))
     imports = "from engine.config.tree import RunConfig\nfrom engine.protocol.task_spec import Metric, TaskSpec, Term\n"
@@ -50,5 +52,16 @@ def test_a_task_without_inspect_says_so_in_one_sentence(tmp_path: Path) -> None:
     scored = "terms=(Term('error'),), metrics=(Metric('closeness'),), score='closeness'"
     spec = f"    spec = TaskSpec(name='blind', {scored})\n    Config = BlindConfig\n    score = metrics = None\n"
     file.write_text(f"{imports}\n\n{config}\n\nclass Blind:\n{members}{spec}")
-    with pytest.raises(UserError, match="the task 'blind' has no `inspect`"):
-        run_subcommand(parse_arguments(["data", "inspect", str(tmp_path), "--task", f"{file}:Blind"]))
+    with pytest.raises(UserError, match=f"the task 'blind' has no `{action}`"):
+        run_subcommand(parse_arguments(["data", action, str(tmp_path), "--task", f"{file}:Blind"]))
+
+
+def test_statistics_are_lines_or_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_coco(tmp_path)
+    assert run_subcommand(parse_arguments(["data", "statistics", str(root)])) == 0
+    printed = capsys.readouterr().out
+    assert "shares in the regions   background 0.000, target 1.000" in printed
+    assert printed.endswith("no pixel in the regions of the train split is background or other\n")
+    assert run_subcommand(parse_arguments(["data", "statistics", str(root), "--json"])) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["splits"]["train"]["num_regions"] == 6 and report["class_weights"] is None

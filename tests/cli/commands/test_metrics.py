@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
+from engine.journal.task_meta import layer_metric
 from engine.journal.writer import JournalWriter
 from tests.cli.conftest import Call
+from tests.recorded_layers import record_layers
 
 
 @pytest.fixture
@@ -197,3 +199,20 @@ def test_a_closed_pipe_ends_the_following_quietly(runs_dir: Path, recorded: Jour
         program.stdout.close()  # no new step comes: the program finds out by itself
         assert program.stderr.read() == ""
         assert program.wait(timeout=60) == 0
+
+
+def test_the_numbers_of_a_layer_are_printed_if_they_are_named(call: Call, recorded: JournalWriter) -> None:
+    record_layers(recorded, 100)
+    recorded.flush()
+    dead, frozen = layer_metric("decoder.relu", "act_zeros"), layer_metric("frozen.weight", "grad_norm")
+    assert dead not in json.loads(call("metrics", "--json")[1])
+    found = json.loads(call("metrics", "--keys", f"{dead},{frozen},lr", "--json", "--around", "1", "--window", "60")[1])
+    rows = {step: value for step, value in zip(found["step"], found[dead], strict=True) if value is not None}
+    assert rows == {1: 1.0, 51: 1.0} and found["lr"][0] == 5e-6
+    assert set(found[frozen]) == {None}, "a frozen parameter has no gradient"
+    recorded.close()
+    rows = _lines(call("metrics", "--follow", "--json", "--keys", f"{dead},{frozen}")[1])
+    assert rows == [{"kind": "layers", "step": step, dead: 1.0} for step in (1, 51)]
+    assert call("plot", "live", "--keys", dead)[0] == 0
+    with pytest.raises(UserError, match=r"did you mean 'layer/decoder\.relu/act_zeros'"):
+        call("metrics", "--keys", "layer/decoder.relu/act_zero")

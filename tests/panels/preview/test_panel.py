@@ -28,28 +28,15 @@ from cockpit.panels.preview.layers import (
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
 from engine.journal.task_meta import HAS_PREVIEWS
-from engine.outputs.preview_file import Preview as Region
 from engine.outputs.preview_file import preview_path
 from engine.outputs.preview_writer import write_previews
-from engine.tasks.person.previews import region_preview
 from engine.tasks.person.spec import SPEC
+from tests.panels.preview.regions import region
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 
 Open = Callable[..., Session]
 PALETTE = palette_of(SPEC.classes)
-
-
-def region(name: str = "images/1.jpg#1", *, size: int = 64, mask: int = 64, heads: bool = True) -> Region:
-    """A target in the upper left quarter, another person in the lower right one; the prediction is shifted."""
-    label = np.zeros((mask, mask), np.uint8)
-    label[: mask // 2, : mask // 2] = 1
-    label[mask // 2 :, mask // 2 :] = 2
-    image = np.zeros((size, size, 3), np.uint8)
-    image[..., 0] = 200
-    head = np.linspace(0, 255, mask * mask).reshape(mask, mask).astype(np.uint8) if heads else None
-    predicted = np.roll(label, mask // 8, axis=1)
-    return region_preview(name, image, label, predicted, contour_HW=head, distance_HW=head)
 
 
 @pytest.fixture

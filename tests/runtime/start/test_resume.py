@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from engine.config.load import dump_config, read_resolved
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, LOCK_FILE
+from engine.journal.reader import JournalReader
 from engine.journal.store import create_journal
 from engine.protocol import events as e
 from engine.training.checkpoint.file import list_checkpoints
@@ -171,6 +173,21 @@ def test_every_change_of_the_configuration_is_listed_before_the_first_step(
     said = capsys.readouterr().out
     assert "training.max_steps: 5 -> 7" in said
     assert said.index("training.max_steps: 5 -> 7") < said.index("6 training and 4 validation samples")
+
+
+def test_a_run_resumed_with_another_score_has_no_best_one_until_it_is_measured(runs: Path) -> None:
+    words = ["--max-steps", "9", "--set", "validation.score=boundary_f"]
+    assert main([*PLAIN, "--resume", "trained", *words]) == 0
+    with closing(JournalReader(runs / "trained")) as reader:
+        state, spec = reader.state(), reader.spec()
+    assert state is not None and spec.score == "boundary_f"
+    (described,) = [entry.event for entry in entries(runs / "trained", e.TaskDescribed)]
+    assert described == e.TaskDescribed(spec)
+    measured = [entry.event for entry in entries(runs / "trained", e.ValidationCompleted) if entry.step > 5]
+    scores = [event.metrics["boundary_f"] for event in measured if isinstance(event, e.ValidationCompleted)]
+    assert state.score == scores[-1] and state.best_score == max(scores)
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "10"]) == 0
+    assert len(entries(runs / "trained", e.TaskDescribed)) == 1, "the score has not changed again"
 
 
 @pytest.mark.parametrize("held", [None, b"", b" \n\n"], ids=["missing", "empty", "blank"])

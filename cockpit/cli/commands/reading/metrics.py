@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,14 @@ from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
+from engine.journal.task_meta import LAYER_PREFIX
 from engine.protocol.codec import Json
 from engine.protocol.conditions.syntax import metrics_of
 
 if TYPE_CHECKING:
     from cockpit.session.history.row_feed import MetricRow
+
+_KINDS: Final = {"steps": "step", "validations": "validation", "layers": "layers"}
 
 
 def run_metrics(arguments: argparse.Namespace) -> int:
@@ -55,7 +58,8 @@ def _follow(path: Path, arguments: argparse.Namespace) -> int:
     from cockpit.cli.followed_run import TIMED_OUT, FollowedRun, FollowTimeout, follow  # noqa: PLC0415
 
     keys = _followed_keys(path, arguments)
-    with closing(FollowedRun(path, newest=arguments.tail)) as session:
+    has_layers = any(key.startswith(LAYER_PREFIX) for key in keys or ())
+    with closing(FollowedRun(path, newest=arguments.tail, has_layers=has_layers)) as session:
         try:
             for rows in follow(session, session.take_rows, arguments.idle_timeout):
                 for row in rows:
@@ -76,7 +80,7 @@ def _followed_keys(path: Path, arguments: argparse.Namespace) -> frozenset[str] 
     if arguments.keys is None:
         return None
     with closing(JournalReader(path)) as reader:
-        known = reader.metric_names()
+        known = reader.metric_names(of_layers=True)
         to_come = metrics_of(reader.spec())
     return frozenset(known_keys(arguments.keys, (*known, *to_come) if known else arguments.keys, path.name))
 
@@ -84,10 +88,12 @@ def _followed_keys(path: Path, arguments: argparse.Namespace) -> frozenset[str] 
 def _print_row(row: MetricRow, keys: frozenset[str] | None, *, as_json: bool) -> None:
     """Print the metrics `keys` of one row; nothing if it has none of them."""
     at = [place for place, name in enumerate(row.names) if keys is None or name in keys]
+    if row.kind == "layers":  # what was not measured is NaN there
+        at = [place for place in at if not np.isnan(row.values_K[place])]
     names, values = [row.names[place] for place in at], row.values_K[at]
     if keys is not None and not at:
         return
-    kind = "step" if row.kind == "steps" else "validation"
+    kind = _KINDS[row.kind]
     if as_json:
         numbers = float_values(values, np.ones(values.size, np.bool_))
         print_json({"kind": kind, "step": row.step, **dict(zip(names, numbers, strict=True))})
@@ -99,7 +105,7 @@ def _print_row(row: MetricRow, keys: frozenset[str] | None, *, as_json: bool) ->
 def _read(path: Path, arguments: argparse.Namespace) -> Series:
     """Read all rows, or those at most `window` steps from `around`."""
     with closing(JournalReader(path)) as reader:
-        known = reader.metric_names()
+        known = reader.metric_names(of_layers=arguments.keys is not None)
         keys: Sequence[str] = known if arguments.keys is None else known_keys(arguments.keys, known, path.name)
         around, window = arguments.around, arguments.window
         if around is None:

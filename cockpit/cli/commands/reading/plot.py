@@ -35,7 +35,8 @@ def run_plot(arguments: argparse.Namespace) -> int:
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
         usual = (*summary_metrics(reader.spec()), "lr")
-        keys = usual if arguments.keys is None else known_keys(arguments.keys, reader.metric_names(), path.name)
+        known = reader.metric_names(of_layers=True)
+        keys = usual if arguments.keys is None else known_keys(arguments.keys, known, path.name)
         entries = reader.events()
         if arguments.plotext and arguments.x != "step":
             raise UserError("--plotext draws over the step only: leave out --x")

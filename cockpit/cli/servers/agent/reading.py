@@ -71,7 +71,7 @@ def metrics_of(arguments: MetricsArguments, caller: Caller) -> dict[str, Json]:
     """Return an overview of all metrics, or rows of some."""
     path = caller.find(arguments.run)
     with closing(JournalReader(path)) as reader:
-        known = reader.metric_names()
+        known = reader.metric_names(of_layers=arguments.keys is not None)
         if arguments.keys is None:
             series = reader.series(known[:MAX_METRICS])
             overview: dict[str, Json] = {

@@ -19,9 +19,13 @@ def crop_region(image: Image.Image, region: Box, size: int) -> Tensor:
     regions; small ones are interpolated linearly. Outside the image, its border pixels are repeated. Pillow runs
     without the interpreter lock: 0.1 to 0.6 ms, a fifth of `grid_sample` with as many samples.
     """
+    return torch.from_numpy(np.array(cut_region(image, region, size))).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def cut_region(image: Image.Image, region: Box, size: int) -> Image.Image:
+    """Return the region as an image of `size` x `size` pixels, cut like `crop_region`."""
     image, region = _surround(image, region)
-    cut = image.resize((size, size), Image.Resampling.BILINEAR, box=region)
-    return torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous().float().div_(255)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=region)
 
 
 def _surround(image: Image.Image, region: Box) -> tuple[Image.Image, Box]:

@@ -8,11 +8,15 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engine.errors import UserError
 from engine.task import DataGoneError, Rejection, Sample, UnreachableSample, UnusableSample
-from engine.tasks.person.config import ModelConfig, PersonDataConfig
+from engine.tasks.person.config import AugmentationsConfig, ModelConfig, PersonDataConfig
 from engine.tasks.person.data.augment import augment
+from engine.tasks.person.data.augmentations.draws import draw
+from engine.tasks.person.data.augmentations.people import Person
+from engine.tasks.person.data.augmentations.region import augmented_region
 from engine.tasks.person.data.cache import PictureCache
 from engine.tasks.person.data.crop import crop_region
 from engine.tasks.person.data.distance_target import signed_distance
@@ -30,6 +34,9 @@ _PROBED: Final = 8
 _SAMPLE_STREAM: Final = 1
 """Separates the samples' random numbers from those of the epoch's order."""
 
+_AUGMENTATION_STREAM: Final = 2
+"""Separates the numbers of `data.augmentations`: switching them on leaves jitter and light as they were."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoiRecipe:
@@ -43,6 +50,7 @@ class RoiRecipe:
     augment: float
     training: bool
     seed: int
+    augmentations: AugmentationsConfig | None = None
 
 
 def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
@@ -56,6 +64,7 @@ def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, trainin
         augment=data.augment if training else 0.0,
         training=training,
         seed=seed,
+        augmentations=data.augmentations if training and data.augmentations.any_on() else None,
     )
 
 
@@ -63,7 +72,7 @@ class RoiDataset:
     """The regions of interest of one split, one per person of at least `min_pixels` per side.
 
     Each sample holds RGB in 0..1 at ROI size and two targets at mask size. They are the label (0 background, 1 target,
-    2 other) and the target's signed distance in -1..1.
+    2 other) and the target's signed distance in -1..1. Without training, it also holds the box within the region.
     """
 
     def __init__(self, scenes: tuple[Scene, ...], recipe: RoiRecipe, *, min_pixels: int, max_bytes: int = CACHE_BYTES):
@@ -115,14 +124,40 @@ class RoiDataset:
         person = picture.people[number]
         check_target(person)
         rng = np.random.default_rng((recipe.seed, epoch, target, _SAMPLE_STREAM))
-        region = _region(person.box, recipe, rng)
-        image_3HW = crop_region(picture.image, region, recipe.roi_size)
-        label_HW = torch.from_numpy(label_region(picture, number, region, recipe.mask_size))
+        image_3HW, label_HW = self._region(Person(picture, number), target, epoch, rng)
         if recipe.augment:
             image_3HW, label_HW = augment(image_3HW, label_HW, probability=recipe.augment, rng=rng)
         distance_1HW = torch.from_numpy(signed_distance(label_HW.numpy()))[None]
         tensors = {"image_N3HW": image_3HW, "label_NHW": label_HW, "distance_N1HW": distance_1HW}
+        if not recipe.training:
+            tensors["box_N4"] = box_in_region(person.box, region_for(person.box, recipe))
         return Sample(tensors, f"{self._scenes[scene].name}#{person.id}", rejections)
+
+    def _region(self, person: Person, target: int, epoch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return the image and the labels of the person's region, changed by the augmentations that are on."""
+        recipe = self._recipe
+        if recipe.augmentations is None:
+            region = region_for(person.mask.box, recipe, rng)
+            label_HW = label_region(person.picture, person.number, region, recipe.mask_size)
+            return crop_region(person.picture.image, region, recipe.roi_size), torch.from_numpy(label_HW)
+        return augmented_region(
+            person,
+            lambda box: region_for(box, recipe, rng),
+            (recipe.roi_size, recipe.mask_size),
+            recipe.augmentations,
+            draw(np.random.default_rng((recipe.seed, epoch, target, _AUGMENTATION_STREAM))),
+            self._person_at,
+        )
+
+    def _person_at(self, value: float) -> Person | None:
+        """Return the person that a number in 0..1 stands for, `None` if it cannot be used."""
+        scene, number = self._targets[int(value * len(self._targets))]
+        try:
+            picture = self._cache.read(scene)
+            check_target(picture.people[number])
+        except UnusableSample:
+            return None
+        return Person(picture, number)
 
     def _target_at(self, epoch: int, index: int) -> int:
         if not self._recipe.training:
@@ -144,8 +179,17 @@ def _is_reachable(scene: Scene) -> bool:
     return True
 
 
-def _region(box: Box, recipe: RoiRecipe, rng: np.random.Generator) -> Box:
+def region_for(box: Box, recipe: RoiRecipe, rng: np.random.Generator | None = None) -> Box:
+    """Return the region of a box, with jitter drawn from `rng` if the recipe has any."""
     region = pad_box(box, recipe.padding)
-    if recipe.jitter:
+    if recipe.jitter and rng is not None:
         region = jitter_box(region, recipe.jitter, rng)
     return square_box(region) if recipe.keep_aspect else region
+
+
+def box_in_region(box: Box, region: Box) -> Tensor:
+    """Return left, top, right and bottom of a box as fractions of its region: (4,), exactly 0, 0, 1, 1 if equal."""
+    inner = pad_box(box, 0.0)
+    sides = [region[2] - region[0], region[3] - region[1]] * 2
+    corners = [region[0], region[1]] * 2
+    return torch.tensor([(at - corner) / side for at, corner, side in zip(inner, corners, sides, strict=True)])

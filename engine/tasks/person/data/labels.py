@@ -25,6 +25,20 @@ def label_region(picture: Picture, target: int, region: Box, size: int) -> NDArr
     return np.stack([rest_HW, *covers_CHW]).argmax(axis=0)
 
 
+def person_cover(picture: Picture, target: int, region: Box, size: int) -> NDArray[np.float32]:
+    """Return the fraction of each bin of `region` that the mask of person `target` covers: (size, size), 0..1."""
+    window = _window(region, *picture.image.size)
+    mask_HW = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.uint8)
+    _paint_person(mask_HW, picture.people[target], window[:2], TARGET)
+    return _coverage(mask_HW == TARGET, window, region, size)
+
+
+def painted_classes(picture: Picture, target: int, region: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Return the classes of the whole pixels that `region` touches in the image, and the first one's column and row."""
+    window = _window(region, *picture.image.size)
+    return _paint(picture, target, window), window[:2]
+
+
 def _window(region: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """Return the whole pixels that the region touches: left, top, right, bottom.
 

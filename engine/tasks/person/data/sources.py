@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import UserError
@@ -11,6 +12,7 @@ from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.checks.doubts import sample_doubts
 from engine.tasks.person.data.dataset import RoiDataset, recipe_for
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, Say, quiet
+from engine.tasks.person.data.readers.holdout import held_out_share
 from engine.tasks.person.data.readers.index import DatasetIndex, index_dataset
 from engine.tasks.person.data.readers.scenes import SplitIndex
 from engine.tasks.person.data.synthetic.scenes import draw_index
@@ -22,7 +24,7 @@ def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Sa
     `say` receives a progress line from time to time. Raises UserError if the path or its layout is unknown, or if a
     split holds no usable person.
     """
-    index = _index(config, say)
+    index = index_of(config, say)
     train = RoiDataset(
         index.train.scenes,
         recipe_for(config, model, seed=seed, training=True),
@@ -40,10 +42,24 @@ def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Sa
     return Splits(train, val, index.train.problems + index.val.problems, doubts, index.notes)
 
 
-def _index(config: PersonDataConfig, say: Say) -> DatasetIndex:
-    if not config.path:
-        return draw_index(config.synthetic)
-    return index_dataset(Path(config.path), config.hold_out, CocoOptions(config.use_crowds, say))
+def index_of(config: PersonDataConfig, say: Say) -> DatasetIndex:
+    """Return the scenes of the data that `config` names. Raises UserError if the path or its layout is unknown."""
+    if config.path:
+        index = index_dataset(Path(config.path), config.hold_out, CocoOptions(config.use_crowds, say))
+    else:
+        index = draw_index(config.synthetic)
+    return _held_from_train(index, config.hold_out_share) if config.hold_out_share else index
+
+
+def _held_from_train(index: DatasetIndex, share: float) -> DatasetIndex:
+    """Return the index with `share` of the training images as its val split. The former val split is not used."""
+    scenes = index.train.scenes
+    held = held_out_share((scene.name for scene in scenes), share)
+    kept = tuple(scene for scene in scenes if scene.name not in held)
+    val = tuple(scene for scene in scenes if scene.name in held)
+    note = f"{len(val)} of {len(scenes)} training images with people are held out, in place of the val split"
+    train = replace(index.train, scenes=kept, num_images=index.train.num_images - len(val))
+    return replace(index, train=train, val=SplitIndex(val, num_images=len(val)), notes=(*index.notes, note))
 
 
 def _check_usable(dataset: RoiDataset, split: SplitIndex, name: str, config: PersonDataConfig) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.tasks.person.config import ClassWeights
 from engine.tasks.person.losses.morphology import class_band
 from engine.tasks.person.losses.terms import term_values
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from engine.tasks.person.spec import LOSS_TERMS
 
 

@@ -13,7 +13,7 @@ from engine.task import Tap, untapped
 from engine.tasks.person.config import ClassWeights
 from engine.tasks.person.losses.class_losses import EVEN, auxiliary_loss, boundary_aware_loss, cross_entropy, soft_dice
 from engine.tasks.person.losses.outline_losses import active_contour_loss, contour_loss, distance_loss
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from engine.tasks.person.spec import REFINEMENT_OF_TERM
 
 _TERMS: Final[dict[str, Callable[[Outputs, Tensor, Tensor], Tensor]]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
+from typing import Final, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,58 @@ class ChannelNorm(nn.Module):
 
 Norm = type[SampleNorm] | type[ChannelNorm]
 """The norm of a block."""
+
+
+class GroupedNorm(nn.GroupNorm):
+    """Normalises each region over groups of channels and their pixels, with scale and shift per channel (eps 1e-5).
+
+    There are 8 groups, or fewer if 8 does not divide the channels.
+    """
+
+    def __init__(self, channels: int, *, relu: bool = False) -> None:
+        super().__init__(math.gcd(8, channels), channels)
+        self.relu = relu
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised features, same shape, after a ReLU if the module has one."""
+        y_NCHW = super().forward(input)
+        return y_NCHW.relu_() if self.relu else y_NCHW
+
+
+class RunningNorm(nn.BatchNorm2d):
+    """Normalises each channel over all regions of a batch, in evaluation by running statistics (eps 1e-5).
+
+    A single value per channel has no variance: such a batch is normalised by the running statistics.
+    """
+
+    def __init__(self, channels: int, *, relu: bool = False) -> None:
+        super().__init__(channels)
+        self.relu = relu
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised features, same shape, after a ReLU if the module has one."""
+        if self.training and input.numel() == self.num_features:
+            y_NCHW = F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        else:
+            y_NCHW = super().forward(input)
+        return y_NCHW.relu_() if self.relu else y_NCHW
+
+
+_REPLACEMENTS: Final = {"group": GroupedNorm, "batch": RunningNorm}
+
+
+def use_norm(network: nn.Module, kind: Literal["layer", "group", "batch"]) -> None:
+    """Replace every norm of `network` by one of that kind. The names of weights stay; 'layer' leaves it unchanged.
+
+    Norms draw no random numbers, so that the other weights are equal with each kind.
+    """
+    if kind == "layer":
+        return
+    norm = _REPLACEMENTS[kind]
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SampleNorm | ChannelNorm):
+                setattr(module, name, norm(len(child.weight), relu=child.relu))
 
 
 Convolution = TypeVar("Convolution", bound=nn.Conv2d | nn.ConvTranspose2d)

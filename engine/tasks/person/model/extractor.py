@@ -12,17 +12,17 @@ from engine.tasks.person.model.blocks import ConvNormRelu, ResidualBlock, Sample
 class RgbExtractor(nn.Module):
     """One stage per width. Each stage after the first ends in a residual block; the second halves if configured."""
 
-    def __init__(self, widths: tuple[int, ...], *, stride: int) -> None:
+    def __init__(self, widths: tuple[int, ...], *, stride: int, inputs: int = 3) -> None:
         super().__init__()
-        layers: list[nn.Module] = [ConvNormRelu(3, widths[0], norm=SampleNorm)]
-        for stage, (inputs, outputs) in enumerate(pairwise(widths)):
-            layers.append(ConvNormRelu(inputs, outputs, norm=SampleNorm, stride=stride if stage == 0 else 1))
-            layers.append(ResidualBlock(outputs, norm=SampleNorm))
+        layers: list[nn.Module] = [ConvNormRelu(inputs, widths[0], norm=SampleNorm)]
+        for stage, (upper, lower) in enumerate(pairwise(widths)):
+            layers.append(ConvNormRelu(upper, lower, norm=SampleNorm, stride=stride if stage == 0 else 1))
+            layers.append(ResidualBlock(lower, norm=SampleNorm))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, image_N3HW: Tensor) -> Tensor:
-        """Return features at roi_size / stride from RGB in 0..1, which is centred first."""
-        return self.layers(image_N3HW * 2 - 1)
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        """Return features at roi_size / stride from RGB, and the box if configured, in 0..1; centred first."""
+        return self.layers(image_NCHW * 2 - 1)
 
 
 def shared_features(channels: int, *, dropout: float) -> nn.Sequential:

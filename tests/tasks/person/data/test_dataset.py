@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,24 @@ def test_a_sample_has_the_promised_shapes_types_and_ranges(tmp_path: Path) -> No
     assert image_3HW.min() >= 0 and image_3HW.max() <= 1
     assert set(label_HW.unique().tolist()) <= {0, 1, 2} and 1 in label_HW
     assert np.array_equal(distance_1HW[0].numpy(), signed_distance(label_HW.numpy()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "box"),
+    [
+        ({}, [0, 0, 1, 1]),
+        ({"roi_padding": 0.25}, [1 / 6, 1 / 6, 5 / 6, 5 / 6]),
+        ({"keep_aspect": True}, [7.5 / 40, 0, 32.5 / 40, 1]),
+    ],
+)
+def test_a_sample_to_validate_with_holds_its_box_within_the_region(
+    tmp_path: Path, fields: dict[str, object], box: list[float]
+) -> None:
+    root = write_coco(tmp_path)
+    held = open_split(root, training=False, **fields).sample(0, 0).tensors["box_N4"]
+    assert held.tolist() == pytest.approx(box) and held.dtype == torch.float32
+    assert fields or held.tolist() == box, "exactly, so that the region's bins are the box's"
+    assert "box_N4" not in open_split(root, **fields).sample(0, 0).tensors
 
 
 def test_there_is_one_region_for_each_person_large_enough(tmp_path: Path) -> None:
@@ -182,3 +201,49 @@ def test_a_one_pixel_image_has_no_target_and_does_no_harm(tmp_path: Path) -> Non
     tiny = open_split(root, min_pixels=1)
     assert len(tiny) == 7
     assert any(tiny.sample(0, index).sample_id == "dot.png#70" for index in range(7))
+
+
+EVERYTHING: dict[str, float] = {
+    "rotation": 20.0,
+    "scale": 0.1,
+    "shift": 0.1,
+    "background": 0.5,
+    "copy_paste": 0.5,
+    "gray": 0.3,
+    "blur": 0.3,
+    "erasing": 0.5,
+}
+
+
+def test_augmentations_give_equal_bits_in_every_process_and_order(tmp_path: Path) -> None:
+    dataset = open_split(write_coco(tmp_path), augmentations=EVERYTHING, roi_padding=0.25)
+    first = [dataset.sample(1, index) for index in range(len(dataset))]
+    elsewhere: RoiDataset = pickle.loads(pickle.dumps(dataset))
+    again = {index: elsewhere.sample(1, index) for index in reversed(range(len(dataset)))}
+    assert all(same(sample, again[index]) for index, sample in enumerate(first))
+    plain = open_split(tmp_path, roi_padding=0.25)
+    assert sum(not same(sample, plain.sample(1, index)) for index, sample in enumerate(first)) == len(first)
+    assert not same(first[0], dataset.sample(2, 0))
+
+
+def test_erasing_leaves_jitter_light_and_labels_as_they_were(tmp_path: Path) -> None:
+    plain = open_split(write_coco(tmp_path))
+    erased = open_split(tmp_path, augmentations={"erasing": 1.0})
+    for index in range(len(plain)):
+        one, other = plain.sample(0, index).tensors, erased.sample(0, index).tensors
+        assert torch.equal(one["label_NHW"], other["label_NHW"])
+        assert not torch.equal(one["image_N3HW"], other["image_N3HW"])
+
+
+def test_validation_is_never_augmented(tmp_path: Path) -> None:
+    plain = open_split(write_coco(tmp_path), training=False)
+    augmented = open_split(tmp_path, training=False, augmentations=EVERYTHING)
+    assert all(same(plain.sample(0, index), augmented.sample(3, index)) for index in range(len(plain)))
+
+
+def test_an_unreadable_picture_is_not_pasted(tmp_path: Path) -> None:
+    root = write_coco(tmp_path)
+    (root / "images" / "2.png").write_bytes(b"no image")
+    dataset = open_split(root, augmentations={"copy_paste": 1.0, "background": 1.0})
+    for index in range(len(dataset)):
+        assert dataset.sample(0, index).tensors["label_NHW"].shape == (16, 16)

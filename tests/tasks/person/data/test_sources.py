@@ -65,3 +65,19 @@ def test_one_good_image_among_damaged_ones_is_enough(tmp_path: Path) -> None:
         (root / "images" / f"{number}.png").write_bytes(b"broken")
     splits = open_splits(data_config(root), SMALL_MODEL, 0)
     assert {splits.train.sample(0, index).sample_id[:5] for index in range(10)} == {"4.png"}
+
+
+def test_a_share_of_the_training_images_replaces_the_val_split(tmp_path: Path) -> None:
+    root = write_coco(tmp_path, num_train=10)
+    splits = open_splits(data_config(root, hold_out_share=0.3), SMALL_MODEL, 0)
+    train, val = (
+        {names.sample(0, at).sample_id.partition("#")[0] for at in range(len(names))}
+        for names in (splits.train, splits.val)
+    )
+    assert (len(train), len(val)) == (7, 3)
+    assert train | val == {f"{number}.png" for number in range(1, 11)}
+    assert splits.notes[-1] == "3 of 10 training images with people are held out, in place of the val split"
+    again = open_splits(data_config(root, hold_out_share=0.3), SMALL_MODEL, 1)
+    assert [again.val.sample(0, at).sample_id for at in range(len(again.val))] == [
+        splits.val.sample(0, at).sample_id for at in range(len(splits.val))
+    ]

@@ -15,7 +15,7 @@ from engine.tasks.person.losses.class_losses import auxiliary_loss, boundary_awa
 from engine.tasks.person.losses.morphology import target_contour
 from engine.tasks.person.losses.outline_losses import active_contour_loss, contour_loss, distance_loss
 from engine.tasks.person.losses.terms import term_values
-from engine.tasks.person.model.network import Outputs
+from engine.tasks.person.model.outputs import Outputs
 from engine.tasks.person.spec import LOSS_TERMS, active_terms, refinements_of
 
 CLASS_LOSSES = [cross_entropy, soft_dice, boundary_aware_loss, active_contour_loss]

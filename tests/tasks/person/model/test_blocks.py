@@ -8,7 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from engine.tasks.person.model.blocks import ChannelNorm, ResidualBlock, SampleNorm, rescaling, resized, small_
+from engine.tasks.person.config import ModelConfig
+from engine.tasks.person.model.blocks import (
+    ChannelNorm,
+    GroupedNorm,
+    ResidualBlock,
+    RunningNorm,
+    SampleNorm,
+    rescaling,
+    resized,
+    small_,
+)
+from engine.tasks.person.model.network import HierarchicalUNet
 
 
 def normalised(x_NCHW: torch.Tensor, dims: tuple[int, ...], eps: float) -> torch.Tensor:
@@ -66,3 +77,51 @@ def test_a_network_without_values_is_built_without_the_compiler_of_torch(monkeyp
         convolution = small_(nn.Conv2d(3, 4, 3))
     assert convolution.weight.is_meta and convolution.weight.shape == (4, 3, 3, 3)
     assert small_(nn.Conv2d(3, 4, 3)).weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize("channels", [4, 8, 12, 7])
+def test_a_grouped_norm_normalises_groups_of_channels(channels):
+    layer, x = GroupedNorm(channels), torch.randn(2, channels, 5, 5)
+    groups = {4: 4, 8: 8, 12: 4, 7: 1}[channels]
+    expected = normalised(x.reshape(2, groups, -1), (2,), 1e-5).reshape(x.shape)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_running_norm_normalises_over_the_batch_and_single_values_by_its_statistics():
+    layer, x = RunningNorm(3, relu=True), torch.randn(4, 3, 5, 5)
+    torch.testing.assert_close(layer(x), normalised(x, (0, 2, 3), 1e-5).relu(), atol=1e-5, rtol=1e-5)
+    single = torch.randn(1, 3, 1, 1)
+    trained = layer(single)
+    torch.testing.assert_close(trained, layer.eval()(single))
+
+
+def _network(norm):
+    torch.manual_seed(0)
+    widths = {"extractor_widths": (8, 8), "unet_width": 4, "unet_depth": 1, "auxiliary_width": 4}
+    return HierarchicalUNet(ModelConfig(roi_size=16, mask_size=16, dropout=0.0, norm=norm, **widths))
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_another_norm_leaves_names_and_first_values_of_all_weights(norm):
+    plain, other = _network("layer"), _network(norm)
+    weights = {name: value for name, value in other.state_dict().items() if name in plain.state_dict()}
+    assert weights.keys() == plain.state_dict().keys()
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in weights.items())
+    assert not any(isinstance(module, SampleNorm | ChannelNorm) for module in other.modules())
+    assert len(other.state_dict()) > len(weights) if norm == "batch" else len(other.state_dict()) == len(weights)
+
+
+@pytest.mark.parametrize(("norm", "training"), [("group", True), ("batch", False)])
+def test_a_region_does_not_depend_on_the_others(norm, training):
+    network, x = _network(norm).train(training), torch.rand(3, 3, 16, 16)
+    whole, alone = (network(images, frozenset()).log_probs_N3HW for images in (x, x[:1]))
+    torch.testing.assert_close(whole[:1], alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_a_network_without_values_has_the_norms_too(norm):
+    with torch.device("meta"):
+        empty = _network(norm).state_dict()
+    assert {name: value.shape for name, value in empty.items()} == {
+        name: value.shape for name, value in _network(norm).state_dict().items()
+    }

@@ -11,6 +11,7 @@ from torch import nn
 from engine.tasks.person.config import ModelConfig
 from engine.tasks.person.losses.terms import term_values
 from engine.tasks.person.model.network import HierarchicalUNet
+from engine.tasks.person.model.outputs import box_map, without_small_other
 from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, REFINEMENTS, active_terms, refinements_of
 
 HEADS = ("boundary_refinement", "contour_detection", "distance_transform", *EXCLUSIVE_REFINEMENTS)
@@ -245,3 +246,71 @@ def test_it_learns_to_tell_the_target_from_the_other_and_both_from_the_backgroun
     assert terms["cross_entropy"].detach() < 0.5 * math.log(3)
     hits = outputs.log_probs_N3HW.argmax(dim=1) == label
     assert all(hits[label == kind].float().mean() > 0.8 for kind in range(3))
+
+
+def test_the_box_channel_marks_the_middle_of_a_padded_region() -> None:
+    expected_HW = torch.zeros(12, 12)
+    expected_HW[2:10, 2:10] = 1.0
+    assert torch.equal(box_map(12, 0.25), expected_HW)
+    assert box_map(8, 0.0).all()
+
+
+def test_the_network_reads_the_box_as_a_fourth_channel(stirred) -> None:
+    config = ModelConfig(
+        roi_size=32, mask_size=32, extractor_widths=(8, 8), unet_width=4, unet_depth=1, box_channel=True
+    )
+    torch.manual_seed(0)
+    network = HierarchicalUNet(config, padding=0.25).eval()
+    stirred(network)
+    image_N3HW = torch.rand(2, 3, 32, 32)
+    there = network(image_N3HW, NONE).log_probs_N3HW
+    network.padding = 0.0
+    assert not torch.allclose(there, network(image_N3HW, NONE).log_probs_N3HW)
+    assert network.extractor.get_parameter("layers.0.0.weight").shape[1] == 4
+
+
+@pytest.mark.parametrize("active", [NONE, refinements_of(4)])
+def test_flip_averaging_makes_the_answer_symmetric_in_evaluation_only(narrow, stirred, active) -> None:
+    torch.manual_seed(0)
+    network = narrow(flip_average=True)
+    stirred(network)
+    image_N3HW = torch.rand(2, 3, 32, 32)
+    outputs, flipped = (network.eval()(view, active) for view in (image_N3HW, image_N3HW.flip(-1)))
+    for name in ("log_probs_N3HW", "auxiliary_N1HW", "contour_N1HW", "distance_N1HW"):
+        one, other = getattr(outputs, name), getattr(flipped, name)
+        if one is None:
+            assert other is None and active == NONE
+        else:
+            torch.testing.assert_close(one, other.flip(-1))
+    torch.testing.assert_close(outputs.log_probs_N3HW.exp().sum(dim=1), torch.ones(2, 32, 32))
+    one, other = (network.train()(view, active).log_probs_N3HW for view in (image_N3HW, image_N3HW.flip(-1)))
+    assert not torch.allclose(one, other.flip(-1))
+
+
+def probs_of(*rows: tuple[float, float, float]) -> torch.Tensor:
+    """Log-probabilities of regions of 10 x 10 pixels, of which the first columns hold class other."""
+    return torch.tensor(rows).T.log().reshape(1, 3, 1, 10).repeat(1, 1, 10, 1)
+
+
+def test_a_small_area_of_other_goes_to_the_second_best_class() -> None:
+    other, target = (0.1, 0.3, 0.6), (0.2, 0.7, 0.1)
+    log_probs = torch.cat([probs_of(*[other] * 1, *[target] * 9), probs_of(*[other] * 2, *[target] * 8)])
+    freed = without_small_other(log_probs, 0.15, 0.0)
+    assert (freed[0].argmax(0) == 1).all() and freed[0, 1, 0, 0] > freed[0, 2, 0, 0]
+    assert torch.equal(freed[1], log_probs[1])
+    torch.testing.assert_close(freed.exp().sum(dim=1), torch.ones(2, 10, 10))
+
+
+def test_the_area_is_measured_in_the_box() -> None:
+    log_probs = probs_of(*[(0.1, 0.3, 0.6)] * 2, *[(0.2, 0.7, 0.1)] * 8)
+    assert (without_small_other(log_probs, 0.1, 0.25).argmax(1) == 1).all()
+    assert torch.equal(without_small_other(log_probs, 0.1, 0.0), log_probs)
+
+
+def test_small_areas_are_kept_in_training(narrow, stirred) -> None:
+    torch.manual_seed(0)
+    network = narrow(min_other_share=0.99)
+    stirred(network)
+    image_N3HW = torch.rand(8, 3, 32, 32)
+    assert (network.train()(image_N3HW, NONE).log_probs_N3HW.argmax(1) == 2).any()
+    assert not (network.eval()(image_N3HW, NONE).log_probs_N3HW.argmax(1) == 2).any()

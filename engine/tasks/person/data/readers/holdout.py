@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -24,13 +25,22 @@ def held_out(names: Iterable[str], rule: HoldOut = "by_hash") -> frozenset[str]:
         ordered = sorted(set(names))
         turn = min(VALIDATION_EVERY, max(len(ordered), 2))
         return frozenset(ordered[turn - 1 :: turn])
+    return held_out_share(names, 1 / VALIDATION_EVERY)
+
+
+def held_out_share(names: Iterable[str], share: float) -> frozenset[str]:
+    """Return the given share of the `names`, rounded down: those with the smallest hashes.
+
+    At least one is held out, and at least one is not.
+    """
     keys = {name: _key(name) for name in names}
-    chosen = set(_smallest(list(set(keys.values()))))
+    distinct = list(set(keys.values()))
+    count = min(max(math.floor(len(distinct) * share + 1e-9), 1), len(distinct) - 1)
+    chosen = set(_smallest(distinct, max(count, 0)))
     return frozenset(name for name, key in keys.items() if key in chosen)
 
 
-def _smallest(keys: Sequence[str]) -> list[str]:
-    count = max(len(keys) // VALIDATION_EVERY, 1) if len(keys) > 1 else 0
+def _smallest(keys: Sequence[str], count: int) -> list[str]:
     return sorted(keys, key=lambda key: hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())[:count]
 
 

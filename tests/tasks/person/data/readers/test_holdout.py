@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.tasks.person.data.readers.holdout import held_out
+from engine.tasks.person.data.readers.holdout import held_out, held_out_share
 
 NAMES = [f"img{number:03d}.jpg" for number in range(100)]
 
@@ -17,6 +17,18 @@ NAMES = [f"img{number:03d}.jpg" for number in range(100)]
 def test_one_in_five_is_held_out_and_of_few_one(rule: str, count: int, held: int) -> None:
     chosen = held_out(NAMES[:count], "by_hash" if rule == "by_hash" else "in_order")
     assert len(chosen) == held and chosen <= set(NAMES[:count])
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "held"), [(100, 0.1, 10), (10, 0.3, 3), (139, 0.15, 20), (3, 0.1, 1), (1, 0.5, 0)]
+)
+def test_a_share_is_rounded_down_and_leaves_one_on_each_side(count: int, share: float, held: int) -> None:
+    chosen = held_out_share([f"{number}.jpg" for number in range(count)], share)
+    assert len(chosen) == held
+
+
+def test_a_larger_share_holds_out_more_of_the_same() -> None:
+    assert held_out_share(NAMES, 0.1) < held_out_share(NAMES, 0.2) == held_out(NAMES)
 
 
 def test_the_order_of_the_names_changes_nothing() -> None:

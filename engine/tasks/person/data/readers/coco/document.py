@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -23,6 +23,7 @@ _MAX_DIGITS: Final = 400
 _GZIP: Final = b"\x1f\x8b"
 
 T = TypeVar("T", bound=msgspec.Struct)
+Content = TypeVar("Content")
 
 
 class ImageEntry(msgspec.Struct):
@@ -70,6 +71,17 @@ class AnnotationBody(msgspec.Struct):
     segmentation: Any = None
 
 
+class Detection(msgspec.Struct):
+    """The fields of a detector's result, of any type. Some detectors give the file instead of the image's id."""
+
+    id: Any = None
+    image_id: Any = None
+    file_name: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    score: Any = None
+
+
 class PolygonBody(msgspec.Struct):
     """An annotation with a valid COCO box and polygons, checked by the decoder."""
 
@@ -79,7 +91,8 @@ class PolygonBody(msgspec.Struct):
 
 
 _DECODERS: Final[dict[type, Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (ImageEntry, Category, AnnotationHead, AnnotationBody, PolygonBody)
+    kind: msgspec.json.Decoder(kind)
+    for kind in (ImageEntry, Category, AnnotationHead, AnnotationBody, Detection, PolygonBody)
 }
 _TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -99,11 +112,39 @@ def load_document(json_file: Path) -> CocoDocument:
 
     Raises UnusableSample if it is not COCO JSON, OSError if it cannot be read.
     """
+    lists = _load(json_file, _split)
+    if lists is None:
+        raise UnusableSample(f"the file is not COCO JSON: it needs the lists {', '.join(LISTS[:-1])} and {LISTS[-1]}")
+    images, annotations, categories = lists
+    return CocoDocument(list(_read_all(images, ImageEntry)), list(_read_all(categories, Category)), annotations)
+
+
+def load_images(json_file: Path) -> CocoDocument:
+    """Return the images and categories of a COCO file, whose other lists may be missing.
+
+    Raises UnusableSample if it lists no images, OSError if it cannot be read.
+    """
+    lists = _load(json_file, lambda data: _split(data, required=LISTS[:1]))
+    if lists is None:
+        raise UnusableSample(f"the file is not COCO JSON: it needs the list {LISTS[0]}")
+    return CocoDocument(list(_read_all(lists[0], ImageEntry)), list(_read_all(lists[2], Category)), ())
+
+
+def load_entries(json_file: Path) -> Sequence[object] | None:
+    """Return the undecoded entries of a file that is one JSON list; `None` if it is something else.
+
+    Raises UnusableSample if it is not JSON, OSError if it cannot be read.
+    """
+    return _load(json_file, _entries)
+
+
+def _load(json_file: Path, read: Callable[[bytes], Content]) -> Content:
+    """Return what `read` makes of a file. Raises UnusableSample if it is not JSON."""
     data = json_file.read_bytes()
     if data.startswith(_GZIP):
         raise UnusableSample("the file is compressed by gzip: unpack it")
     try:
-        lists = _split(data)
+        return read(data)
     except json.JSONDecodeError as error:
         lines = (
             " (it may hold one JSON value per line: COCO is one object)"
@@ -113,15 +154,16 @@ def load_document(json_file: Path) -> CocoDocument:
         raise UnusableSample(f"the file is not readable JSON: {error}{lines}") from error
     except (ValueError, RecursionError) as error:
         raise UnusableSample(f"the file is not readable JSON: {error}") from error
-    if lists is None:
-        raise UnusableSample(f"the file is not COCO JSON: it needs the lists {', '.join(LISTS[:-1])} and {LISTS[-1]}")
-    images, annotations, categories = lists
-    return CocoDocument(list(_read_all(images, ImageEntry)), list(_read_all(categories, Category)), annotations)
 
 
 def read_head(entry: object) -> AnnotationHead | None:
     """Return the head of an annotation, or `None` if the entry is not an object."""
     return _read(entry, AnnotationHead)
+
+
+def read_detection(entry: object) -> Detection | None:
+    """Return a detector's result, or `None` if the entry is not an object."""
+    return _read(entry, Detection)
 
 
 def read_body(entry: object) -> AnnotationBody | PolygonBody:
@@ -134,17 +176,27 @@ def read_body(entry: object) -> AnnotationBody | PolygonBody:
     return _read(entry, AnnotationBody) or AnnotationBody()
 
 
-def _split(data: bytes) -> list[list[Any]] | None:
-    """Return the lists of a document, undecoded if msgspec accepts it; `None` if they are missing."""
+def _split(data: bytes, required: Sequence[str] = LISTS) -> list[list[Any]] | None:
+    """Return the lists of a document, undecoded if msgspec accepts it; `None` if a required one is missing."""
     try:
         top: Mapping[str, Any] = _TOP.decode(data.removeprefix(codecs.BOM_UTF8))
-        return [_ENTRIES.decode(top[key]) for key in LISTS]
+        return [_ENTRIES.decode(top[key]) if key in top or key in required else [] for key in LISTS]
     except (ValueError, RecursionError, KeyError):
         document = _parse(data)
     if not isinstance(document, dict):
         return None
-    lists = [cast(dict[str, Any], document).get(key) for key in LISTS]
+    found = cast(dict[str, Any], document)
+    lists = [found.get(key, None if key in required else []) for key in LISTS]
     return cast(list[list[Any]], lists) if all(isinstance(part, list) for part in lists) else None
+
+
+def _entries(data: bytes) -> list[Any] | None:
+    """Return the entries of a list, undecoded if msgspec accepts it; `None` if the document is no list."""
+    try:
+        return _ENTRIES.decode(data.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        document = _parse(data)
+    return cast(list[Any], document) if isinstance(document, list) else None
 
 
 def _read_all(entries: Sequence[object], kind: type[T]) -> Iterator[T]:

@@ -1,0 +1,85 @@
+"""What `main.py predict` does: the request, the result of each image, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Four = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBoxes:
+    """The boxes of a prediction: those of a file, and those for all images as (left, top, width, height).
+
+    `image_list` is a COCO file whose images list names the image ids of `file`, or `None`. `category` is the person's
+    id in `file`; an empty string for the usual one. Boxes with a score below `min_score` are left out.
+    """
+
+    file: Path | None = None
+    image_list: Path | None = None
+    for_all: tuple[Four, ...] = ()
+    category: str = ""
+    min_score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """A prediction by the network of `source`, a checkpoint or a run's directory, for images and directories of them.
+
+    Results go to `output`, which must be new or empty without `force`. A pixel belongs to a mask from the
+    probability `threshold` on; with `None`, if its class is the most probable one. `with_masks` writes each mask.
+    `weights` of `None` takes averaged weights if there are any.
+    """
+
+    source: Path
+    images: tuple[Path, ...]
+    boxes: GivenBoxes
+    output: Path
+    force: bool = False
+    threshold: float | None = None
+    with_masks: bool = False
+    weights: Literal["averaged", "trained"] | None = None
+    batch_size: int = 32
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """One finished image: its name, the number of masks, the overlay, and what could not be used, in sentences.
+
+    `overlay` is `None` if the image could not be read.
+    """
+
+    name: str
+    num_masks: int
+    overlay: Path | None
+    problems: tuple[str, ...] = ()
+
+
+OnImage = Callable[[ImageResult, int, int], None]
+"""Takes a finished image, its number from 1 and the number of all images."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictReport:
+    """A finished prediction.
+
+    `num_images` counts those with a mask. `seconds` is the time from the first image to the last file, and
+    `network_seconds` the network's part of it. `notes` are sentences on what was left out on purpose.
+    """
+
+    checkpoint: Path
+    step: int
+    weights: str
+    device: str
+    num_images: int
+    num_masks: int
+    seconds: float
+    network_seconds: float
+    output: Path
+    results: Path
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,115 @@
+"""Declare immutable records: dataclasses that are frozen, have slots, and are cheap to declare.
+
+`dataclass(frozen=True, slots=True)` compiles six functions for each class on Python 3.11, about 0.45 ms. With 200
+classes that is a fifth of the time until the first chart. A record compiles its `__init__` and shares the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from operator import attrgetter
+from typing import Any, Final, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """Make `cls` a dataclass with slots whose instances cannot be changed.
+
+    Instances of one class are equal, and have equal hashes, if their fields are equal. `fields`, `replace`, `asdict`,
+    copies, pickles, pattern matching and inheritance work as for `dataclass(frozen=True, slots=True)`. Raises TypeError
+    for a field that is given by keyword only.
+    """
+    own = frozenset(cls.__dict__)
+    if cls.__doc__ is None:
+        cls.__doc__ = cls.__name__  # `dataclass` would write a signature instead, which is slow
+    made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+    parts: tuple[Field[Any], ...] = fields(made)
+    compared = [part.name for part in parts if part.compare]
+    # Of a single name `attrgetter` returns the bare value: with two names it is always a tuple.
+    made.compared_fields = attrgetter(*compared, *compared[:1]) if compared else staticmethod(_no_fields)
+    for name, function in _SHARED.items():
+        if name not in own:
+            setattr(made, name, function)
+    if "__init__" not in own:
+        made.__init__ = _init_of(made, parts)
+    return made
+
+
+def _no_fields(_: object) -> tuple[()]:
+    return ()
+
+
+def _init_of(made: type, parts: tuple[Field[Any], ...]) -> Callable[..., None]:
+    """Compile the `__init__` of a record: it takes the fields in their order, then calls `__post_init__`, if any."""
+    known: dict[str, object] = {"set_field": object.__setattr__, "MISSING": MISSING}
+    arguments, lines = ["self"], ["pass"]
+    for part in parts:
+        name = value = part.name
+        if part.kw_only:
+            raise TypeError(f"{made.__name__}.{name}: a record takes no field by keyword only")
+        if part.default_factory is not MISSING:
+            known[f"make_{name}"] = part.default_factory
+            value = f"make_{name}() if {name} is MISSING else {name}" if part.init else f"make_{name}()"
+            arguments += [f"{name}=MISSING"] * part.init
+        elif part.default is not MISSING:
+            known[f"default_{name}"] = part.default
+            value = name if part.init else f"default_{name}"
+            arguments += [f"{name}=default_{name}"] * part.init
+        elif part.init:
+            arguments.append(name)
+        else:
+            continue
+        lines.append(f"set_field(self, {name!r}, {value})")
+    if hasattr(made, "__post_init__"):
+        lines.append("self.__post_init__()")
+    body = "\n ".join(lines)
+    exec(f"def __init__({', '.join(arguments)}):\n {body}", known)
+    init: Any = known["__init__"]
+    init.__qualname__ = f"{made.__qualname__}.__init__"
+    return init
+
+
+def _eq(self: Any, other: object) -> bool:
+    if other.__class__ is self.__class__:
+        return self.compared_fields(self) == self.compared_fields(other)
+    return NotImplemented
+
+
+def _hash(self: Any) -> int:
+    return hash(self.compared_fields(self))
+
+
+def _repr(self: Any) -> str:
+    shown = ", ".join(f"{part.name}={getattr(self, part.name)!r}" for part in fields(self) if part.repr)
+    return f"{self.__class__.__qualname__}({shown})"
+
+
+def _setattr(self: object, name: str, value: object) -> None:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _delattr(self: object, name: str) -> None:
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _getstate(self: Any) -> list[object]:
+    return [getattr(self, part.name) for part in fields(self)]
+
+
+def _setstate(self: Any, state: list[object]) -> None:
+    for part, value in zip(fields(self), state, strict=True):
+        object.__setattr__(self, part.name, value)
+
+
+_SHARED: Final[dict[str, Callable[..., object]]] = {
+    "__eq__": _eq,
+    "__hash__": _hash,
+    "__repr__": _repr,
+    "__setattr__": _setattr,
+    "__delattr__": _delattr,
+    "__getstate__": _getstate,
+    "__setstate__": _setstate,
+}

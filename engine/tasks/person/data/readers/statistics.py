@@ -1,0 +1,275 @@
+"""Measure the people of a data directory: class shares, sizes and overlap, and the class weights that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.task import UnusableSample
+from engine.tasks.person.data.labels import OTHER, label_region
+from engine.tasks.person.data.readers.coco.reader import CocoOptions
+from engine.tasks.person.data.readers.index import index_dataset
+from engine.tasks.person.data.readers.scenes import Box, Picture, Scene, SplitIndex, check_target, targets_of
+from engine.tasks.person.spec import CLASSES
+
+MAX_READ: Final = 1000
+"""Maximum number of decoded images per split, evenly spaced."""
+
+PERCENTILES: Final = (5, 25, 50, 75, 95)
+SIZES: Final = {"small": 32**2, "medium": 96**2}
+"""Areas in pixels below which COCO calls a person small or medium; the others are large."""
+
+_LABEL_SIZE: Final = 64
+_NEAR: Final = 0.1
+"""Overlap (IoU) of two boxes from which people count as close."""
+
+Shares = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStatistics:
+    """One split. Shares are fractions of background, target and other; `None` if no region could be read.
+
+    `class_shares` count each region's 64 x 64 bins, as a network sees them, and `pixel_shares` the image's pixels.
+    `share_with_others` is the fraction of regions with pixels of another person, `share_near_others` of those whose box
+    overlaps another by an IoU of 0.1. `share_other_where_present` is the mean share of other in the former.
+    """
+
+    num_images: int
+    num_images_with_people: int
+    num_images_read: int
+    num_people: int
+    num_regions: int
+    people_per_image: float
+    most_people: int
+    class_shares: Shares | None
+    pixel_shares: Shares | None
+    people_per_region: float
+    share_with_others: float
+    share_near_others: float
+    share_other_where_present: float
+    sizes: dict[str, int]
+    width_percentiles: tuple[float, ...]
+    height_percentiles: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatistics:
+    """Both splits by name, and the class weights that follow from the train split; `None` if a class is missing."""
+
+    path: str
+    layout: str
+    splits: dict[str, SplitStatistics]
+    class_weights: Shares | None
+
+
+def measure_dataset(
+    path: Path, options: CocoOptions, *, min_pixels: int = 16, max_read: int = MAX_READ
+) -> DatasetStatistics:
+    """Return the statistics of both splits, from at most `max_read` images each.
+
+    Regions are boxes of at least `min_pixels` per side, as in training. Raises UserError if the directory does not
+    exist, its layout is unknown, or there is no region in it.
+    """
+    index = index_dataset(path, options=options)
+    splits = {
+        name: _measure_split(split, min_pixels, max_read, lambda text, name=name: options.say(f"{name}: {text}"))
+        for name, split in (("train", index.train), ("val", index.val))
+    }
+    if not any(split.num_regions for split in splits.values()):
+        raise UserError(f"{path} has no person of at least {min_pixels} x {min_pixels} pixels to measure")
+    return DatasetStatistics(str(path), index.layout, splits, class_weights(splits["train"].class_shares))
+
+
+def class_weights(shares: Shares | None) -> Shares | None:
+    """Return weights proportional to the inverse shares of the classes, with a mean of 1.
+
+    Return `None` if a class has no share. With these, each class contributes equally to the cross-entropy.
+    """
+    if shares is None or min(shares) <= 0:
+        return None
+    inverse = [1 / share for share in shares]
+    background, target, other = (float(f"{3 * value / sum(inverse):.3g}") for value in inverse)
+    return background, target, other
+
+
+def statistics_lines(report: DatasetStatistics) -> list[str]:
+    """Return the report as plain lines; the last are the class weights as YAML."""
+    lines = [f"{report.path}: {report.layout}"]
+    for name, split in report.splits.items():
+        lines += ["", *_split_lines(name, split)]
+    lines.append("")
+    if report.class_weights is None:
+        shares = report.splits["train"].class_shares or (0.0, 0.0, 0.0)
+        missing = " or ".join(name for name, share in zip(CLASSES, shares, strict=True) if share <= 0)
+        return [*lines, f"no class weights follow: no pixel in the regions of the train split is {missing}"]
+    weights = ", ".join(f"{weight:g}" for weight in report.class_weights)
+    about = "# inverse shares in the train split's regions, scaled to a mean of 1"
+    return [
+        *lines,
+        "class weights that follow, to paste into a config:",
+        about,
+        "loss:",
+        f"  class_weights: [{weights}]",
+    ]
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the decoded regions."""
+
+    num_read: int = 0
+    bins_3: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+    pixels_3: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    people_per_region: list[int] = field(default_factory=list[int])
+    other_shares: list[float] = field(default_factory=list[float])
+    areas: list[int] = field(default_factory=list[int])
+
+    def add(self, picture: Picture, number: int) -> None:
+        """Add the region of a person."""
+        person = picture.people[number]
+        label_SS = label_region(picture, number, person.box, _LABEL_SIZE)
+        counts_3 = np.bincount(label_SS.reshape(-1), minlength=3)
+        width, height = person.box[2] - person.box[0], person.box[3] - person.box[1]
+        self.bins_3 += counts_3
+        self.pixels_3 += counts_3 * (width * height / label_SS.size)
+        self.other_shares.append(float(counts_3[OTHER]) / label_SS.size)
+        self.people_per_region.append(
+            sum(_reaches(other.mask_HW, (other.column, other.row), person.box) for other in picture.people)
+        )
+        self.areas.append(int(np.count_nonzero(person.mask_HW)))
+
+
+def _measure_split(split: SplitIndex, min_pixels: int, max_read: int, say: Callable[[str], None]) -> SplitStatistics:
+    targets = targets_of(split.scenes, min_pixels)
+    sums = _read(split.scenes, targets, max_read, say)
+    boxes = [[box for box in scene.boxes if box is not None] for scene in split.scenes]
+    chosen_B4 = np.array([split.scenes[scene].boxes[person] for scene, person in targets], float).reshape(-1, 4)
+    near = [near for scene in split.scenes for near in _nearness(scene.boxes, min_pixels)]
+    num_people = sum(len(scene.boxes) for scene in split.scenes)
+    others = [share for share in sums.other_shares if share > 0]
+    return SplitStatistics(
+        num_images=split.num_images,
+        num_images_with_people=len(split.scenes),
+        num_images_read=sums.num_read,
+        num_people=num_people,
+        num_regions=len(targets),
+        people_per_image=_ratio(num_people, len(split.scenes)),
+        most_people=max(map(len, boxes), default=0),
+        class_shares=_shares(sums.bins_3),
+        pixel_shares=_shares(sums.pixels_3),
+        people_per_region=_ratio(sum(sums.people_per_region), len(sums.people_per_region)),
+        share_with_others=_ratio(len(others), len(sums.other_shares)),
+        share_near_others=_ratio(sum(near), len(near)),
+        share_other_where_present=_ratio(sum(others), len(others)),
+        sizes=_sizes(sums.areas),
+        width_percentiles=_percentiles(chosen_B4[:, 2] - chosen_B4[:, 0]),
+        height_percentiles=_percentiles(chosen_B4[:, 3] - chosen_B4[:, 1]),
+    )
+
+
+def _read(
+    scenes: Sequence[Scene], targets: Sequence[tuple[int, int]], max_read: int, say: Callable[[str], None]
+) -> _Sums:
+    """Decode evenly spaced scenes and return the sums over their regions; unusable ones are passed over."""
+    people_of: dict[int, list[int]] = {}
+    for scene, person in targets:
+        people_of.setdefault(scene, []).append(person)
+    sums = _Sums()
+    num_read = min(len(scenes), max_read)
+    for turn in range(num_read):
+        number = turn * len(scenes) // num_read
+        say(f"{turn + 1} of {num_read} images")
+        try:
+            picture = scenes[number].read()
+        except UnusableSample:
+            continue
+        sums.num_read += 1
+        for person in people_of.get(number, []):
+            try:
+                check_target(picture.people[person])
+            except UnusableSample:
+                continue
+            sums.add(picture, person)
+    return sums
+
+
+def _reaches(mask_HW: NDArray[np.bool_], corner: tuple[int, int], box: Box) -> bool:
+    """Return whether a mask has a pixel whose centre is in the box."""
+    column, row = corner
+    left, right = (max(round(edge) - column, 0) for edge in (box[0], box[2]))
+    top, bottom = (max(round(edge) - row, 0) for edge in (box[1], box[3]))
+    return bool(mask_HW[top:bottom, left:right].any())
+
+
+def _nearness(boxes: Sequence[Box | None], min_pixels: int) -> list[bool]:
+    """Return for each region of an image whether its box overlaps another person's by at least `_NEAR`."""
+    held_B4 = np.array([box for box in boxes if box is not None], float).reshape(-1, 4)
+    sides_B2 = held_B4[:, 2:] - held_B4[:, :2]
+    low_BB2 = np.maximum(held_B4[:, None, :2], held_B4[None, :, :2])
+    high_BB2 = np.minimum(held_B4[:, None, 2:], held_B4[None, :, 2:])
+    common_BB = np.clip(high_BB2 - low_BB2, 0, None).prod(2)
+    areas_B = sides_B2.prod(1)
+    iou_BB = common_BB / (areas_B[:, None] + areas_B[None] - common_BB)
+    np.fill_diagonal(iou_BB, 0)
+    is_near_B = (iou_BB >= _NEAR).any(1)
+    return is_near_B[sides_B2.min(1) >= min_pixels].tolist() if len(held_B4) else []
+
+
+def _shares(counts_3: NDArray[np.int64] | NDArray[np.float64]) -> Shares | None:
+    total = float(counts_3.sum())
+    if not total:
+        return None
+    background, target, other = (float(count) / total for count in counts_3)
+    return background, target, other
+
+
+def _sizes(areas: Sequence[int]) -> dict[str, int]:
+    """Return the number of people of each of COCO's sizes, by the areas of their masks."""
+    small = sum(area < SIZES["small"] for area in areas)
+    medium = sum(area < SIZES["medium"] for area in areas) - small
+    return {"small": small, "medium": medium, "large": len(areas) - small - medium}
+
+
+def _ratio(count: float, total: int) -> float:
+    return count / total if total else 0.0
+
+
+def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.percentile(sides, PERCENTILES)) if len(sides) else ()
+
+
+def _split_lines(name: str, split: SplitStatistics) -> list[str]:
+    lines = [
+        f"{name}: {split.num_images} images, {split.num_images_with_people} with people, {split.num_people} people",
+        f"  people in an image: {split.people_per_image:.1f}, at most {split.most_people}",
+        f"  regions {split.num_regions}, measured in {split.num_images_read} images",
+    ]
+    if split.class_shares is None or split.pixel_shares is None:
+        return lines
+    near, with_others = f"{split.share_near_others:.0%}", f"{split.share_with_others:.0%}"
+    where = f"{split.share_other_where_present:.1%} of the region where it is present"
+    return [
+        *lines,
+        f"  shares in the regions   {_named(split.class_shares)}",
+        f"  shares of their pixels  {_named(split.pixel_shares)}",
+        f"  overlap: {split.people_per_region:.2f} people in a region; other people in {with_others}, {where}",
+        f"  boxes that overlap another by an IoU of {_NEAR} or more: {near}",
+        f"  sizes: {', '.join(f'{size} {count}' for size, count in split.sizes.items())} (by area, as COCO)",
+        f"  box width  {_quantiles(split.width_percentiles)}",
+        f"  box height {_quantiles(split.height_percentiles)}",
+    ]
+
+
+def _named(shares: Shares) -> str:
+    return ", ".join(f"{name} {share:.3f}" for name, share in zip(CLASSES, shares, strict=True))
+
+
+def _quantiles(values: Sequence[float]) -> str:
+    return ", ".join(f"p{share} {value:.0f}" for share, value in zip(PERCENTILES, values, strict=True)) + " pixels"

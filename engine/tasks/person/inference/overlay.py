@@ -1,0 +1,100 @@
+"""Draw the masks of an image's people over it: a tint and an outline in a colour of its own, the box and a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from engine.tasks.person.data.readers.scenes import Box, Mask
+
+COLOURS: Final = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 200, 140),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+    (120, 120, 255),
+    (150, 230, 60),
+    (255, 90, 120),
+    (0, 220, 220),
+)
+"""Colours of people by their number; the first are of the Okabe-Ito palette."""
+
+_TINT: Final = 0.42
+_INK: Final = (0, 0, 0)
+
+
+def colour_of(number: int) -> tuple[int, int, int]:
+    """Return the colour of the person with that number from 1."""
+    return COLOURS[(number - 1) % len(COLOURS)]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPerson:
+    """A person to draw: the number from 1, the given box, the mask whose first pixel is at `column`, `row`, a score."""
+
+    number: int
+    box: Box
+    column: int
+    row: int
+    mask_HW: Mask
+    score: float
+
+
+def draw_overlay(image: Image.Image, people: Sequence[ShownPerson]) -> NDArray[np.uint8]:
+    """Return the image with its people as RGB (H, W, 3).
+
+    Large people are drawn first, so that small ones in front of them stay visible.
+    """
+    pixels_HW3 = np.array(image)
+    line = max(1, round(max(image.size) / 400))
+    for person in sorted(people, key=lambda person: -int(np.count_nonzero(person.mask_HW))):
+        _paint(pixels_HW3, person, line)
+    drawn = Image.fromarray(pixels_HW3)
+    draw = ImageDraw.Draw(drawn)
+    font = ImageFont.load_default(max(10, round(max(image.size) / 50)))
+    for person in people:
+        _label(draw, person, font)
+    return np.asarray(drawn)
+
+
+def _paint(pixels_HW3: NDArray[np.uint8], person: ShownPerson, line: int) -> None:
+    """Tint the mask's pixels, and draw its outline inside of it, `line` pixels wide."""
+    height, width = person.mask_HW.shape
+    window_HW3 = pixels_HW3[person.row : person.row + height, person.column : person.column + width]
+    colour = np.array(colour_of(person.number), dtype=np.uint8)
+    table_3B = (np.arange(256)[None] * (1 - _TINT) + colour[:, None] * _TINT).astype(np.uint8)
+    for channel, values_B in enumerate(table_3B):
+        plane_HW = window_HW3[..., channel]
+        np.copyto(plane_HW, values_B[plane_HW], where=person.mask_HW)
+    window_HW3[outline(person.mask_HW, line)] = colour
+
+
+def outline(mask_HW: Mask, line: int) -> Mask:
+    """Return the pixels of a mask that are at most `line` pixels from its outside; the window's frame is outside."""
+    inner_HW = mask_HW
+    for _ in range(line):
+        eroded_HW = np.zeros_like(inner_HW)
+        middle = inner_HW[1:-1, 1:-1] & inner_HW[:-2, 1:-1] & inner_HW[2:, 1:-1]
+        eroded_HW[1:-1, 1:-1] = middle & inner_HW[1:-1, :-2] & inner_HW[1:-1, 2:]
+        inner_HW = eroded_HW
+    return mask_HW & ~inner_HW
+
+
+def _label(draw: ImageDraw.ImageDraw, person: ShownPerson, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:
+    """Draw a thin box, and number and score on the colour in its upper left corner, inside the image."""
+    box, colour, text = person.box, colour_of(person.number), f"{person.number} {person.score:.2f}"
+    edges = round(box[0]), round(box[1]), round(box[2]) - 1, round(box[3]) - 1
+    draw.rectangle((*edges[:2], max(edges[2], edges[0]), max(edges[3], edges[1])), outline=colour)
+    left, top, right, bottom = draw.textbbox((0, 0), text, font)
+    width, height = right - left + 4, bottom - top + 4
+    x = min(max(box[0], 0), max(draw.im.size[0] - width, 0))
+    y = box[1] - height if box[1] >= height else box[1]
+    draw.rectangle((x, y, x + width, y + height), fill=colour)
+    draw.text((x + 2 - left, y + 2 - top), text, _INK, font)

@@ -1,0 +1,95 @@
+"""Paste the predicted classes of a region back into its image, at full resolution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.tasks.person.data.readers.scenes import Box, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class PastedRegion:
+    """Classes of an image's pixels: 0 background, 1 target, 2 other. The first pixel is at `column`, `row`.
+
+    `score` is the mean probability of the target over its pixels, 0 if it has none.
+    """
+
+    column: int
+    row: int
+    classes_HW: NDArray[np.uint8]
+    score: float
+
+    @property
+    def mask_HW(self) -> Mask:
+        """The target's pixels among those of the region."""
+        return self.classes_HW == 1
+
+    def full_mask(self, size: tuple[int, int]) -> Mask:
+        """Return the target's mask of a whole image of `size` (width, height)."""
+        mask_HW = np.zeros((size[1], size[0]), dtype=np.bool_)
+        height, width = self.classes_HW.shape
+        mask_HW[self.row : self.row + height, self.column : self.column + width] = self.mask_HW
+        return mask_HW
+
+
+def paste_region(
+    probs_3HW: NDArray[np.float32],
+    region: Box,
+    size: tuple[int, int],
+    *,
+    within: Box | None = None,
+    threshold: float | None = None,
+) -> PastedRegion:
+    """Return the most likely class of each image pixel whose centre is in `region`, and in `within` if given.
+
+    `probs_3HW` are the network's class probabilities over `region`, and `size` is the image's (width, height). They are
+    interpolated linearly; where the image is coarser than the mask, they are averaged as far as a pixel reaches. With a
+    `threshold`, a pixel is the target's from that probability on.
+    """
+    columns, rows = (_pixels(region, within, axis, size[axis]) for axis in (0, 1))
+    if not (columns and rows):
+        return PastedRegion(columns.start, rows.start, np.zeros((len(rows), len(columns)), dtype=np.uint8), 0.0)
+    target_HW, other_HW = (_resized(probs_HW, region, columns, rows) for probs_HW in probs_3HW[1:])
+    background_HW = 1 - target_HW - other_HW
+    if threshold is None:
+        is_target_HW = (target_HW > background_HW) & (target_HW >= other_HW)
+    else:
+        is_target_HW = target_HW >= threshold
+    classes_HW = np.where(is_target_HW, 1, np.where(other_HW > background_HW, 2, 0)).astype(np.uint8)
+    score = float(target_HW[is_target_HW].mean()) if is_target_HW.any() else 0.0
+    return PastedRegion(columns.start, rows.start, classes_HW, score)
+
+
+def _pixels(region: Box, within: Box | None, axis: int, length: int) -> range:
+    """Return the pixels along an axis whose centres are in the image and in the boxes."""
+    boxes = [region] if within is None else [region, within]
+    first = max(0, *(math.ceil(box[axis] - 0.5) for box in boxes))
+    last = min(length, *(math.ceil(box[axis + 2] - 0.5) for box in boxes))
+    return range(min(first, length), max(last, min(first, length)))
+
+
+def _resized(probs_HW: NDArray[np.float32], region: Box, columns: range, rows: range) -> NDArray[np.float32]:
+    """Return one class's probabilities at the pixels; beyond the outermost bins they stay as they are there."""
+    height, width = probs_HW.shape
+    to_x, to_y = width / (region[2] - region[0]), height / (region[3] - region[1])
+    edge_x, edge_y = math.ceil(to_x) + 1, math.ceil(to_y) + 1
+    repeated = np.ix_(_repeated(height, edge_y), _repeated(width, edge_x))
+    padded = probs_HW.astype(np.float32, copy=False)[repeated]
+    box = (
+        (columns.start - region[0]) * to_x + edge_x,
+        (rows.start - region[1]) * to_y + edge_y,
+        (columns.stop - region[0]) * to_x + edge_x,
+        (rows.stop - region[1]) * to_y + edge_y,
+    )
+    resized = Image.fromarray(padded).resize((len(columns), len(rows)), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def _repeated(length: int, edge: int) -> NDArray[np.intp]:
+    """Return the places along an axis, with the first and the last repeated `edge` times: faster than `np.pad`."""
+    return np.arange(-edge, length + edge).clip(0, length - 1)

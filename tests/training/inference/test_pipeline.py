@@ -1,0 +1,107 @@
+"""The pipeline of a prediction: batches across images, the order of results, and images that cannot be read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from engine.outputs.inference.prediction import ImageResult
+from engine.task import Prepared, Tensors, UnusableSample
+from engine.training.inference.pipeline import Pipeline
+
+
+class Counted:
+    """A predictor whose image i has `counts[i]` samples, and -1 for one that cannot be read."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, counts: Sequence[int], refuses: bool = False) -> None:
+        self.names = tuple(f"image {index}" for index in range(len(counts)))
+        self.counts = counts
+        self.refuses = refuses
+        self.recorded: list[tuple[int, list[int]]] = []
+        self.most_read = 0
+        self._num_read = 0
+        self._lock = threading.Lock()
+
+    def read(self, index: int) -> Prepared:
+        if self.counts[index] < 0:
+            raise UnusableSample("broken")
+        with self._lock:
+            self._num_read += 1
+            self.most_read = max(self.most_read, self._num_read - len(self.recorded))
+        values = torch.arange(self.counts[index]) + 1000 * index
+        return Prepared({"x_N": values}, self.counts[index], index)
+
+    def answers(self, outputs: Any) -> NDArray[Any]:
+        return outputs.numpy()
+
+    def write(self, index: int, prepared: Prepared, answers: Sequence[NDArray[Any]]) -> Any:
+        assert prepared.content == index
+        if self.refuses:
+            raise OSError(28, "No space left on device", "x.png")
+        return [int(answer) for answer in answers]
+
+    def record(self, index: int, written: Any) -> ImageResult:
+        self.recorded.append((index, written))
+        return ImageResult(self.names[index], len(written), None)
+
+    def finish(self) -> Path:
+        return Path("results")
+
+    def cancel(self) -> None:
+        """Nothing is incomplete."""
+
+
+def run(predictor: Counted, batch_size: int) -> tuple[list[int], list[ImageResult]]:
+    """Return the sizes of the batches, and the results in the order in which they were shown."""
+    sizes: list[int] = []
+    shown: list[ImageResult] = []
+
+    def network(batch: Tensors) -> torch.Tensor:
+        sizes.append(len(batch["x_N"]))
+        return batch["x_N"] * 2
+
+    def show(result: ImageResult, number: int, count: int) -> None:
+        assert (number, count) == (len(shown) + 1, len(predictor.names))
+        shown.append(result)
+
+    pipeline = Pipeline(predictor, network, batch_size=batch_size, on_image=show)
+    pipeline.run()
+    assert shown == pipeline.results
+    return sizes, shown
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
+def test_every_sample_is_answered_once_in_full_batches_and_images_stay_in_order(batch_size: int) -> None:
+    counts = [2, 0, 5, -1, 1, 9, 3]
+    predictor = Counted(counts)
+    sizes, shown = run(predictor, batch_size)
+    usable = [index for index, count in enumerate(counts) if count >= 0]
+    assert predictor.recorded == [(i, [2 * (1000 * i + place) for place in range(counts[i])]) for i in usable]
+    assert [result.name for result in shown] == list(predictor.names)
+    assert [result.problems for result in shown if result.problems] == [("broken",)]
+    assert sum(sizes) == 20 and all(size == batch_size for size in sizes[:-1])
+
+
+def test_the_number_of_images_in_memory_does_not_grow_with_their_number() -> None:
+    few, many = Counted([1] * 60), Counted([1] * 600)
+    run(few, 1000)
+    run(many, 1000)
+    assert many.most_read <= 100 and many.most_read < 3 * max(few.most_read, 20)
+
+
+def test_a_file_that_cannot_be_written_ends_the_prediction() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        run(Counted([1, 1, 1], refuses=True), 2)
+
+
+def test_no_readable_image_is_no_fault_of_the_network() -> None:
+    sizes, shown = run(Counted([-1, -1]), 4)
+    assert sizes == [] and [result.problems for result in shown] == [("broken",), ("broken",)]
