@@ -76,8 +76,11 @@ class TimeLimit:
 
     @property
     def is_near(self) -> bool:
-        """Whether the end should be announced: it begins in five minutes, or in a tenth of the limit."""
-        return self.left <= min(_AHEAD, 0.1 * self._seconds)
+        """Whether the end should be announced: it begins in five minutes, or in a tenth of the limit.
+
+        With steps that are longer than this, it is announced one step before.
+        """
+        return self.left - self._longest <= min(_AHEAD, 0.1 * self._seconds)
 
     def is_due(self) -> bool:
         """Return whether the end must begin now."""

@@ -83,7 +83,7 @@ def _train(
         return _failed(recorder, str(error))
     except Exception as error:  # the engine's root: every error becomes an event, with its traceback in console.log
         if is_out_of_memory(error):
-            return _out_of_memory(error, opened, recorder)
+            return _out_of_memory(error, opened, recorder, 1 if request.launch is None else request.launch.world)
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
         recorder.record_event(e.RunFailed(f"{type(error).__name__}: {error}"))
         return 1
@@ -106,8 +106,10 @@ def _saved(run: OpenRun, recorder: RunRecorder) -> str:
     return f"; its last checkpoint could not be written ({last.error})" if isinstance(last, e.CheckpointFailed) else ""
 
 
-def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRecorder) -> int:
+def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRecorder, world: int) -> int:
     """Record that memory ran out. Raises UserError before the first step: the configuration asks for too much.
+
+    `world` is the number of ranks, which share a batch.
 
     No checkpoint is written, for the update that failed may be half done: the last one holds.
     """
@@ -116,7 +118,7 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
         error,
         "" if opened else recorder.state.doing,
         is_validation=is_validation,
-        batch_size=recorder.state.batch_size,
+        batch_size=max(recorder.state.batch_size // world, 1),
     )
     for run in opened:
         run.checkpointer.wait_for_checkpoints()

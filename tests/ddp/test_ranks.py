@@ -119,3 +119,41 @@ def test_a_pause_holds_all_ranks_longer_than_their_time_limit(tmp_path: Path) ->
     ended = train_together(2, RunRequest(run, config, device="cpu"), meanwhile=meanwhile)
     assert ended.codes == (128 + signal.SIGTERM, 0), ended.said
     assert ended.prints[0] == ended.prints[1], "the ranks differ"
+
+
+@pytest.mark.parametrize(("ranks", "where"), [("1", "backward"), ("0 1", "forward")])
+def test_memory_that_runs_out_on_one_rank_halves_the_batch_of_all_at_the_same_step(
+    tmp_path: Path, ranks: str, where: str
+) -> None:
+    """The curves are those of a training with accumulation from the start."""
+    config = tiny_config("Hungry", training={"batch_size": 8, "epochs": 2, "max_steps": 5})
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    usual = tiny_config(training={"batch_size": 4, "accumulation": 2, "epochs": 2, "max_steps": 5})
+    assert train(RunRequest(alone, usual, device="cpu"), Interrupt()) == 0
+    request = RunRequest(together, config, device="cpu")
+    ended = train_together(2, request, environment={"HUNGRY": ranks, "HUNGER": where})
+    assert ended.codes == (0, 0), ended.said
+    assert ended.prints[0] == ended.prints[1], "the ranks differ"
+    found = entries(together)
+    alerts = [(entry.step, entry.event.message) for entry in found if isinstance(entry.event, e.AlertRaised)]
+    said = f"out of memory at step 1 in {where} on rank {ranks[0]} (20.00 GiB asked): batch size 8 -> 4, accumulation"
+    assert len(alerts) == 1 and alerts[0][0] == 0 and alerts[0][1].startswith(f"{said} 1 -> 2")
+    assert [type(entry.event) for entry in found if entry.actor == "guardian"] == [e.BatchSizeSet, e.AccumulationSet]
+    names = ("loss/total", "loss/error", "grad_norm/total", "lr")
+    expected, curves = series(alone, *names), series(together, *names)
+    assert curves["step"] == expected["step"]
+    for name in names:
+        np.testing.assert_allclose(curves[name], expected[name], rtol=2e-5, err_msg=name)
+
+
+def test_memory_for_not_even_one_sample_of_each_rank_ends_the_run_with_one_sentence(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    request = RunRequest(run, tiny_config("Hungry", training={"batch_size": 4}), device="cpu")
+    ended = train_together(2, request, environment={"HUNGRY": "1", "HUNGER": "forward", "FITS": "0"})
+    assert ended.codes[0] == 2 and ended.codes[1]
+    assert "not enough for a training step of one sample (20.00 GiB more were asked for)" in ended.said[0]
+    alerts = [entry.event for entry in entries(run) if isinstance(entry.event, e.AlertRaised)]
+    assert [alert.kind for alert in alerts] == ["out of memory"]

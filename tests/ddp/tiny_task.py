@@ -115,6 +115,23 @@ class OnceBad(Tiny):
         return features, more
 
 
+class Hungry(Tiny):
+    """Memory is short on the ranks named in the environment: in forward or backward of too many samples."""
+
+    def forward(self, model, batch, active, tap):
+        features, more = super().forward(model, batch, active, tap)
+        fits = int(os.environ.get("FITS", "3"))
+        if model.training and os.environ.get("RANK") in os.environ["HUNGRY"].split() and len(batch["x"]) > fits:
+            if os.environ["HUNGER"] == "forward":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            features.register_hook(ask_for_too_much)
+        return features, more
+
+
+def ask_for_too_much(grad):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
 class Faulty(Tiny):
     """A rank does what the environment says at its seventh forward pass: it hangs, dies, fails, or becomes slow."""
 

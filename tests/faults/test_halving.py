@@ -219,32 +219,6 @@ def test_the_loss_scale_of_fp16_takes_the_repeated_step_for_the_first(
     assert same_weights(tmp_path / "run", tmp_path / "small")
 
 
-class _OtherRanks:
-    """An exchange with ranks that add nothing."""
-
-    world = 1
-
-    def reduce(self, loss_vector: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-        return loss_vector, torch.zeros(1)
-
-
-def test_a_training_on_several_ranks_ends_with_the_key_to_lower(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shorten(monkeypatch, "backward", at=3)
-    run_step = TrainStep.run
-
-    def run_with_ranks(train_step: TrainStep, batches: Sequence[Batch], plan: StepPlan) -> Any:
-        train_step.ranks = _OtherRanks()
-        return run_step(train_step, batches, plan)
-
-    monkeypatch.setattr(TrainStep, "run", run_with_ranks)
-    assert run(tmp_path / "run", small_config(training=STEPS)) == 1
-    (failed,) = entries(tmp_path / "run", e.RunFailed)
-    assert isinstance(failed.event, e.RunFailed) and "lower training.batch_size" in failed.event.error
-    assert not changes(tmp_path / "run")
-
-
 def test_undoing_a_step_restores_batch_statistics_and_tells_of_other_buffers() -> None:
     model, buffer = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), torch.zeros(1)
     model.register_buffer("count", buffer)

@@ -86,6 +86,19 @@ def test_a_short_limit_is_announced_a_tenth_ahead_and_a_long_one_five_minutes() 
     assert long.is_near
 
 
+def test_the_end_is_announced_one_step_ahead_if_a_step_is_longer_than_the_usual_time() -> None:
+    """A boundary later, the end would already be due."""
+    clock = _Clock()
+    limit = TimeLimit(3600, "limit", clock=clock)
+    limit.checkpoint_seconds = 0
+    announced: list[float] = []
+    while not limit.is_due():
+        if limit.is_near:
+            announced.append(limit.left)
+        clock.now += 700
+    assert announced and 0 < announced[0] <= 700 + 300
+
+
 def test_slurm_tells_the_limit_unless_an_option_does() -> None:
     soon = str(int(time.time()) + 3600)
     found = time_limit("", {SLURM_END: soon})

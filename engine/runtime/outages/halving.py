@@ -29,8 +29,8 @@ T = TypeVar("T")
 class BatchHalver:
     """Halves the batch size and doubles accumulation if memory runs out in a step, which is then repeated.
 
-    The same samples make the same updates, whichever the size of the batches. The batches of several ranks keep their
-    size: there the error ends the run. `settle` processes the reports of the steps before.
+    The same samples make the same updates, whichever the size of the batches. `settle` processes the reports of the
+    steps before. `world` is the number of ranks, which share a batch.
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class BatchHalver:
         checkpointer: Checkpointer,
         commands: CommandProcessor,
         settle: Callable[[], None],
+        world: int = 1,
     ):
         self._train_state = train_state
         self._checkpointer = checkpointer
         self._recorder = checkpointer.recorder
         self._commands = commands
         self._settle = settle
+        self._world = world
         self.begin()
 
     def begin(self) -> None:
@@ -72,7 +74,7 @@ class BatchHalver:
     def _smaller(self) -> tuple[int, int] | None:
         """Return a smaller batch size and its accumulation; `None` if there is none with as many samples per update."""
         state = self._recorder.state
-        if state.batch_size == 1 or self._train_state.train_step.ranks is not None:
+        if state.batch_size <= self._world:
             return None
         parts = next(n for n in range(2, state.batch_size + 1) if state.batch_size % n == 0)
         size, accumulation = state.batch_size // parts, state.accumulation * parts
@@ -87,6 +89,13 @@ class BatchHalver:
         is_restored = train_step.undo(self._footing)
         set_random_state(self._random, train_state.device)
         train_state.put_back(self._start, again=True)
+        message = self._announce(smaller, part, text)
+        if not is_restored:
+            self._roll_back(text)
+        self._propose(smaller, message)
+
+    def _announce(self, smaller: tuple[int, int], part: str, text: str) -> str:
+        """Record that memory ran out, and what follows; return it in words."""
         self._settle()
         state = self._recorder.state
         amount = amount_asked(text)
@@ -100,9 +109,7 @@ class BatchHalver:
             current=smaller,
             is_retried=former is not None and former.is_retried,
         )
-        if not is_restored:
-            self._roll_back(text)
-        self._propose(smaller, message)
+        return message
 
     def _roll_back(self, text: str) -> None:
         """Roll back to the newest checkpoint: memory ran out in the midst of an update."""

@@ -65,6 +65,8 @@ class Told:
 class StepExchange:
     """Adds up a step over all ranks, as `TrainStep.ranks`. `status` is asked just before the sum; `told` is its answer.
 
+    `is_void` lets this rank have no part in the step; `is_done` is whether it was added up.
+
     Parameters that have a gradient on any rank get one on all; the others keep none. Running statistics of batch
     normalisation become the mean over the ranks' samples.
     """
@@ -72,7 +74,7 @@ class StepExchange:
     def __init__(self, group: RankGroup, model: nn.Module, status: Callable[[], int]) -> None:
         self.world = group.world
         self.told = Told()
-        self.is_void = False
+        self.is_void = self.is_done = False
         self._group, self._status = group, status
         self._began, self._waited = time.perf_counter(), 0.0
         self._trained = [p for p in model.parameters() if p.requires_grad]
@@ -90,7 +92,7 @@ class StepExchange:
 
     def begin(self) -> None:
         """Note that this rank begins the next step, with its data."""
-        self._began, self._waited, self.is_void = time.perf_counter(), 0.0, False
+        self._began, self._waited, self.is_void, self.is_done = time.perf_counter(), 0.0, False, False
         self._before = [buffer.clone() for buffer in self._buffers]
 
     def undo(self) -> None:
@@ -120,6 +122,7 @@ class StepExchange:
             numbers = flat[-len(numbers) :].clone()
         else:
             self._group.add_up(flat, numbers)
+        self.is_done = True
         self._unpack(numbers.tolist())
         loss_vector = flat[own : own + len(loss_vector)].to(loss_vector.dtype, copy=True)
         return loss_vector, flat[own + len(loss_vector) :][: self.world].to(loss_vector.dtype, copy=True)

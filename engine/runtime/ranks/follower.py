@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,15 +28,17 @@ from engine.runtime.ranks.exchange import NEWS, signalled
 from engine.runtime.ranks.group import Message, RankGroup, RankLostError
 from engine.runtime.ranks.notes import SIGNAL_KEY, News, evidence_key, pack_evidence
 from engine.runtime.ranks.rank_state import RankState, seed_step, unpack
+from engine.runtime.ranks.shared_halver import Shortage, attempt_step
 from engine.runtime.ranks.successor import save_for_rank_0
 from engine.runtime.ranks.validation import validate_together
 from engine.runtime.start.bootstrap import initial_state
 from engine.runtime.start.open_run import open_data
 from engine.runtime.validator import validation_plan
 from engine.task import DataGoneError, load_task
+from engine.training.data.batch import Batch
 from engine.training.device import thread_count
 from engine.training.step import PendingReport
-from engine.training.step_plan import plan_for
+from engine.training.step_plan import StepPlan, plan_for
 
 
 class Follower:
@@ -138,7 +140,7 @@ class Follower:
             train_state.train_step.run([], plan)
         else:
             evidence = evidence_of(train_state.train_step, drawn.batches, plan)
-            self._newest = train_state.train_step.run(drawn.batches, plan), evidence
+            self._newest = self._run(drawn.batches, plan, evidence)
         told, self._is_in_step = self._exchange.told, False
         if told.is_void:
             self._newest = None
@@ -146,6 +148,19 @@ class Follower:
             return True
         self.state = with_measured(state, step=state.step + 1, epoch=train_state.epoch, lr=plan.lr)
         return told.is_word or ends_epoch
+
+    def _run(
+        self, batches: Sequence[Batch], plan: StepPlan, evidence: Evidence
+    ) -> tuple[PendingReport, Evidence] | None:
+        """Train this rank's part of a step; without a part in it, `None`, if memory runs out."""
+        step = self._train_state.train_step
+        done = attempt_step(step, self._exchange, self._group.rank, lambda: step.run(batches, plan))
+        if not isinstance(done, Shortage):
+            return done, evidence
+        self._news.add_shortage(done)
+        self._exchange.is_void = True
+        step.run([], plan)
+        return None
 
     def _drawn(self) -> Any:
         """Return the batches of the next step; `None` if they cannot be had."""

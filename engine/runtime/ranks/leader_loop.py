@@ -20,7 +20,8 @@ from engine.runtime.outages.data_supply import Supply
 from engine.runtime.ranks.exchange import WORD
 from engine.runtime.ranks.group import RankLostError
 from engine.runtime.ranks.leader import LeaderState
-from engine.runtime.ranks.notes import GONE, evidence_key, news_key, unpack_evidence
+from engine.runtime.ranks.notes import GONE, SHORT, evidence_key, news_key, unpack_evidence
+from engine.runtime.ranks.shared_halver import SharedHalver, Shortage
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor
 from engine.supervision.alerts.stragglers import StragglerMonitor
@@ -58,11 +59,14 @@ class LeaderLoop(Loop):
         self._shared_supply = _SharedSupply(config.data, recorder, checkpointer, commands)
         self._supply = self._shared_supply
         self._exchange = train_state.exchange_with(self._status)
+        world = leader.group.world
+        self._shared_halver = SharedHalver(train_state, checkpointer, commands, step_monitor.settle, world)
+        self._halver = self._shared_halver
         self._interrupt: Interrupt = commands.interrupt
         self._random = random_state(train_state.device)
-        self._news = dict.fromkeys(range(leader.group.world), 0)
+        self._news = dict.fromkeys(range(world), 0)
         self._rejected: set[SampleRejected] = set()
-        self._stragglers = StragglerMonitor(leader.group.world, config.distributed.slow_factor)
+        self._stragglers = StragglerMonitor(world, config.distributed.slow_factor)
         leader.begin(recorder, train_state)
 
     def train(self) -> str:
@@ -128,6 +132,9 @@ class LeaderLoop(Loop):
         except RankLostError:
             self._undo()
             raise
+        if launched is None:
+            self._give_way()
+            return None
         told = self._exchange.told
         self._leader.is_open = told.is_word
         if told.is_void:
@@ -136,7 +143,15 @@ class LeaderLoop(Loop):
             return None
         self._hear()
         self._shared_supply.has_come_to_all()
-        return None if launched is None else self._with_ranks(launched)
+        return self._with_ranks(launched)
+
+    def _give_way(self) -> None:
+        """Let all ranks undo the step in which memory ran out here, and halve the batch."""
+        self._undo()
+        self._void()
+        shortage, self._shared_halver.shortage = self._shared_halver.shortage, None
+        if shortage is not None:
+            self._shared_halver.halve(shortage)
 
     def _undo(self) -> None:
         self._state.undo_step()
@@ -166,15 +181,19 @@ class LeaderLoop(Loop):
         told = self._exchange.told
         if told.signal:
             self._interrupt.ask(told.signal)
-        gone = ""
+        gone, shortage = "", None
         for rank in told.news:
             note = self._leader.group.told(news_key(rank, self._news[rank]))
             self._news[rank] += 1
             for kind, text in json.loads(note or b"[]"):
                 if kind == GONE:
                     gone = gone or f"rank {rank}: {text}"
+                elif kind == SHORT:
+                    shortage = shortage or Shortage(*json.loads(text))
                 else:
                     self._record(kind, text)
+        if shortage is not None and self._shared_halver.shortage is None:
+            self._shared_halver.halve(shortage)
         if gone:
             self._supply.wait(DataGoneError(gone))
 

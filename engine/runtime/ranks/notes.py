@@ -12,9 +12,12 @@ from engine.forensics.capture import Evidence, to_payload
 from engine.protocol.events import Event
 from engine.protocol.wire import event_to_text, kind_of
 from engine.runtime.ranks.group import RankGroup
+from engine.runtime.ranks.shared_halver import Shortage
 
 GONE: Final = "gone"
 """The kind of a note with the reason for which a rank cannot reach its data."""
+SHORT: Final = "short of memory"
+"""The kind of a note about memory that ran out in a rank's step."""
 SIGNAL_KEY: Final = "signal"
 """The key of a note with the number of a signal that came while all ranks waited."""
 
@@ -56,6 +59,10 @@ class News:
     def add_gone(self, reason: str) -> None:
         """Add why the data cannot be reached."""
         self._items.append((GONE, reason))
+
+    def add_shortage(self, shortage: Shortage) -> None:
+        """Add how memory ran out in a step."""
+        self._items.append((SHORT, json.dumps([shortage.part, shortage.text])))
 
     def send(self) -> bool:
         """Leave a note with all items. Return whether there was one."""
