@@ -50,8 +50,8 @@ class LayersPanel(SearchedList):
         "Right opens a module, left closes it; + and - open and close all. Enter pins the chosen number of a layer to "
         "the charts, and removes it again. m chooses the number: gradient, weights, update, g=0 or a=0, which are the "
         "shares of zeros in gradient and activations. s orders by it. / filters. h takes histograms of a layer. Dead: "
-        "no gradient, or 99.5 % zeros in the activations, in the newest 3 measurements. Exploding: a norm above ten times "
-        "its median before."
+        "no gradient, or 99.5 % zeros in the activations, in the newest 3 measurements. Exploding: a norm above ten "
+        "times its median before."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "close", show=False),
