@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from engine.config.tree import RunConfig
+from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.outputs.inspection.strip_file import Remembered, remembered_in, thumbnails_of
 from engine.outputs.preview_file import Preview
-from engine.outputs.preview_writer import PreviewWriter
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
 from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder

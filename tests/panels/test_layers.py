@@ -183,3 +183,18 @@ def test_the_legend_names_the_layer_and_the_number_only_if_they_differ() -> None
     assert [label_of(name, norms) for name in norms] == ["a.w", "b.w"]
     mixed = (norms[0], layer_metric("a.w", "update_ratio"))
     assert [label_of(name, mixed) for name in mixed] == ["a.w grad norm", "a.w update ratio"]
+
+
+async def test_h_asks_for_the_histograms_of_the_layer_under_the_cursor(
+    measured: RecordedRun, open_session: Open
+) -> None:
+    stage = Stage(LayersPanel(), open_session())
+    async with stage.run_test(size=(100, 24)) as pilot:
+        await pilot.pause()
+        panel = stage.panel
+        assert isinstance(panel, LayersPanel)
+        panel.listing.focus()
+        await pilot.press("h")
+        await pilot.pause()
+        node = panel.view.node(panel.listing.cursor)
+        assert node is not None and stage.asked == [("histogram", node.path)]

@@ -17,6 +17,7 @@ from cockpit.panels.layers.numbers import MEASURES
 from cockpit.panels.layers.tree import Node
 from cockpit.panels.layers.view import LayerView
 from cockpit.panels.toolkit.line_list import LineList
+from cockpit.panels.toolkit.panel import Ask
 from cockpit.panels.toolkit.search_panel import SearchedList
 from cockpit.panels.toolkit.symbols import signs_for
 from cockpit.session.session import Session, SessionUpdate
@@ -48,8 +49,9 @@ class LayersPanel(SearchedList):
     HELP = (
         "Right opens a module, left closes it; + and - open and close all. Enter pins the chosen number of a layer to "
         "the charts, and removes it again. m chooses the number: gradient, weights, update, g=0 or a=0, which are the "
-        "shares of zeros in gradient and activations. s orders by it. / filters. Dead: no gradient, or 99.5 % zeros in "
-        "the activations, in the newest 3 measurements. Exploding: a norm above ten times its median before."
+        "shares of zeros in gradient and activations. s orders by it. / filters. h takes histograms of a layer. Dead: "
+        "no gradient, or 99.5 % zeros in the activations, in the newest 3 measurements. Exploding: a norm above ten "
+        "times its median before."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "close", show=False),
@@ -58,6 +60,7 @@ class LayersPanel(SearchedList):
         Binding("minus", "turn_all(False)", show=False),
         Binding("m", "measure", show=False),
         Binding("s", "order", show=False),
+        Binding("h", "histogram", show=False),
     ]
     DEFAULT_CSS = """
     LayersPanel {
@@ -199,6 +202,11 @@ class LayersPanel(SearchedList):
         """Choose the next order of the rows."""
         self.view.next_order()
         self._fill()
+
+    def action_histogram(self) -> None:
+        """Ask for the histograms of the layer under the cursor."""
+        node = self.view.node(self.listing.cursor)
+        self.post_message(Ask("histogram", "" if node is None else node.path))
 
     def on_click(self, event: events.Click) -> None:
         """Choose the measure whose heading was clicked."""

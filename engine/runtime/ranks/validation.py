@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from engine.config.tree import RunConfig
-from engine.outputs.preview_writer import PreviewWriter
+from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.runtime.ranks.leader import VALIDATE, LeaderState
 from engine.runtime.ranks.rank_state import RankState
 from engine.runtime.recorder import RunRecorder

@@ -16,7 +16,7 @@ from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.inbox import Inbox
 from engine.journal.task_meta import Parent
-from engine.outputs.preview_writer import PreviewWriter
+from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.protocol import events as e
 from engine.protocol.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.outputs.inspection.strip_file import (
     MAX_STRIPS,
     Remembered,
@@ -20,7 +21,6 @@ from engine.outputs.inspection.strip_file import (
     write_strip,
 )
 from engine.outputs.preview_file import PREDICTED, Plane, Preview
-from engine.outputs.preview_writer import PreviewWriter
 
 
 def preview(name: str, side: int = 64, error: float = 0.25) -> Preview:

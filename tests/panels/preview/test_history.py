@@ -14,8 +14,8 @@ from cockpit.panels.preview.history import History
 from cockpit.panels.preview.layers import Layer
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
+from engine.outputs.inspection.preview_writer import write_previews
 from engine.outputs.inspection.strip_file import strip_path, thumbnails_of, write_strip
-from engine.outputs.preview_writer import write_previews
 from tests.panels.preview.regions import region
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun

@@ -28,8 +28,8 @@ from cockpit.panels.preview.layers import (
 from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
 from engine.journal.task_meta import HAS_PREVIEWS
+from engine.outputs.inspection.preview_writer import write_previews
 from engine.outputs.preview_file import preview_path
-from engine.outputs.preview_writer import write_previews
 from engine.tasks.person.spec import SPEC
 from tests.panels.preview.regions import region
 from tests.panels.stage import Stage

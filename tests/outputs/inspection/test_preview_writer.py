@@ -12,9 +12,9 @@ import torch
 from engine.config.load import dump_config
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
+from engine.outputs.inspection.preview_writer import KEPT_VALIDATIONS, PreviewWriter, write_previews
 from engine.outputs.inspection.strip_file import read_strip, remembered_in, strip_steps
 from engine.outputs.preview_file import Preview, preview_path, preview_steps, read_previews, sample_ious
-from engine.outputs.preview_writer import KEPT_VALIDATIONS, PreviewWriter, write_previews
 from engine.runtime.commands.command_processor import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
