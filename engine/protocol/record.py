@@ -99,8 +99,8 @@ def _getstate(self: Any) -> list[object]:
     return [getattr(self, part.name) for part in fields(self)]
 
 
-def _setstate(self: Any, state: list[object]) -> None:
-    for part, value in zip(fields(self), state, strict=True):
+def _setstate(self: Any, values: list[object]) -> None:
+    for part, value in zip(fields(self), values, strict=True):
         object.__setattr__(self, part.name, value)
 
 

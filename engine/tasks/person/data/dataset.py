@@ -150,7 +150,7 @@ class RoiDataset:
         )
 
     def _person_at(self, value: float) -> Person | None:
-        """Return the person that a number in 0..1 stands for, `None` if it cannot be used."""
+        """Return the person that a number in 0..1 names, `None` if it cannot be used."""
         scene, number = self._targets[int(value * len(self._targets))]
         try:
             picture = self._cache.read(scene)

@@ -20,8 +20,8 @@ LOG_SIZE: Final = 0.4
 """The person gets the size of the target's box, times exp(-LOG_SIZE) to exp(LOG_SIZE)."""
 
 REACH: Final = (0.35, 0.15, 0.4)
-"""Maximum distance of the middles: the first share of the person's width plus half the target's box, across; the second
-share of the person's height plus the third of the box's height, down."""
+"""Maximum distance of the two middles. Across: the first share of the person's width, and half the target's box. Down:
+the second share of the person's height, and the third of the box's height."""
 
 
 @dataclass(frozen=True, slots=True)

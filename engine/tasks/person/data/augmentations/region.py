@@ -21,7 +21,7 @@ from engine.tasks.person.data.labels import label_region, person_cover
 from engine.tasks.person.data.readers.scenes import Box
 
 FindPerson = Callable[[float], Person | None]
-"""Return the person that a number in 0..1 stands for, `None` if the picture cannot be read."""
+"""Return the person that a number in 0..1 names, `None` if the picture cannot be read."""
 
 RegionOf = Callable[[Box], Box]
 """Return the region of a box: with its context, its jitter and its shape."""
