@@ -9,6 +9,7 @@ from typing import Final
 from tests.architecture.sources import ROOT, program_files
 
 MAKERS: Final = {
+    "engine/protocol/record.py": {"__setattr__"},
     "engine/protocol/state.py": {"replace"},
     "engine/protocol/evolve.py": {"with_decided", "with_measured"},
     "engine/protocol/wire.py": {"replace"},
@@ -26,7 +27,7 @@ MAKERS: Final = {
     "cockpit/session/state_decoder.py": {"replace"},
     "cockpit/cli/commands/reading/status.py": {"RunState"},
 }
-"""How each module may make a state: `state`, `wire` and the decoder for others, the start of a run for its first one,
+"""How each module may make a state: the declaration of records, `state`, `wire` and the decoder for others, the start of a run for its first one,
 an ablation, a profile, a rank without a journal, and the status of a run without one for a state that is recorded
 nowhere."""
 
