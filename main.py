@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from engine.adapters.programs.command import Program
     from engine.outputs.ablation_report import Ablation, AblationRequest
     from engine.outputs.fault_report import Diagnosis
+    from engine.outputs.inference.evaluation import EvaluationReport, EvaluationRequest, OnProgress
     from engine.outputs.inference.export_report import ExportReport, ExportRequest
     from engine.outputs.inference.prediction import OnImage, PredictReport, PredictRequest
     from engine.outputs.profile_report import ProfileReport, ProfileRequest
@@ -85,6 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command in (
             again := {
                 "diagnose": diagnose,
+                "eval": evaluate,
                 "export": export,
                 "predict": predict,
                 "profile": profile,
@@ -380,6 +382,19 @@ def profile(arguments: Namespace) -> int:
         return run_steps(request)
 
     return run_profile(arguments, measure)
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Measure a trained network on a data set. Torch is imported after the network's run is found."""
+    from cockpit.cli.commands.trained.evaluate import run_eval  # noqa: PLC0415
+
+    def measure(request: EvaluationRequest, on_progress: OnProgress) -> EvaluationReport:
+        with imports_only():
+            from engine.training.inference.evaluate import evaluate as measure_split  # noqa: PLC0415
+
+        return measure_split(request, on_progress)
+
+    return run_eval(arguments, measure)
 
 
 def predict(arguments: Namespace) -> int:

@@ -6,7 +6,7 @@ shared tensor through a `Tap`, which lets the engine measure the gradient of a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from engine.outputs.inference.evaluation import EvaluationRequest, Examination, OnProgress, Split
     from engine.outputs.inference.prediction import ImageResult, PredictRequest
     from engine.outputs.preview_file import Preview
 
@@ -324,6 +325,42 @@ class CanPredict(Protocol):
 
     def predictor(self, config: Any, request: PredictRequest) -> Predictor:
         """Return the predictor of a request. Raises UserError if there is nothing to predict, before it writes."""
+        ...
+
+
+class Examiner(Protocol):
+    """One evaluation of a task: yields the samples of a split, and measures the network's answers one by one."""
+
+    split: Split
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensors, tuple[str, ...]]]:
+        """Yield the samples in batches on the CPU, with their names. Unusable samples are left out."""
+        ...
+
+    def add(self, outputs: Any, batch: Tensors) -> None:
+        """Measure the network's outputs for the batch that was yielded last."""
+        ...
+
+    def finish(self, on_progress: OnProgress) -> Examination | None:
+        """Return the numbers of samples and groups, `None` if there are none, after the pictures were written.
+
+        Raises UserError if writing fails.
+        """
+        ...
+
+
+@runtime_checkable
+class HasExaminer(Protocol):
+    """A task whose samples can be evaluated one by one."""
+
+    def examiner(self, config: Any, request: EvaluationRequest, on_progress: OnProgress) -> Examiner:
+        """Return the examiner of a request. `config` names the data; `request.data` is empty for the training's own.
+
+        Raises UserError if there is no usable sample.
+        """
         ...
 
 

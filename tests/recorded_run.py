@@ -15,7 +15,7 @@ from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.commands import Request, Rollback
-from engine.protocol.decide import decide
+from engine.protocol.decide import decide, refused
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.evolve import evolve
 from engine.protocol.state import GateCheck, RunState
@@ -211,13 +211,13 @@ class RecordedRun:
         self.journal.open_branch(step)
         self.note(e.RolledBack(checkpoint, before, step))
 
-    def answer_commands(self) -> list[Request]:
-        """Process the commands in the inbox by `decide`, each answered by its event."""
+    def answer_commands(self, *, refuse: str = "") -> list[Request]:
+        """Process the commands in the inbox by `decide`, each answered by its event; `refuse` all for that reason."""
         if self._mailbox is None:
             self._mailbox = Inbox(self.directory)
         requests = self._mailbox.poll()
         for request in requests:
-            outcome = decide(self.state, request.command)
+            outcome = refused(refuse) if refuse else decide(self.state, request.command)
             event = outcome.event or refusal_of(request.command)
             self.note(event, status=outcome.status, reason=outcome.reason, actor=request.actor, command_id=request.id)
         return requests

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eval_options
 from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
-from cockpit.cli.options import add_time_limit
+from cockpit.cli.options import add_histogram_options, add_time_limit
 from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
@@ -103,6 +104,7 @@ def build_parser() -> Parser:
     _add_readers(commands)
     _add_diagnose(commands)
     _add_profile(commands)
+    _add_eval(commands)
     _add_predict(commands)
     _add_export(commands)
     _add_redrive(commands)
@@ -280,6 +282,7 @@ def _add_readers(commands: Any) -> None:  # the type of argparse for a group of 
     events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
     _add_idle_timeout(events)
     events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
+    add_histogram_options(_reader(commands, "histogram", "draw the histograms of a layer, or list those kept"))
     plot = _reader(commands, "plot", "draw a run's curves in the terminal")
     plot.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only")
     plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
@@ -364,6 +367,13 @@ def _add_profile(commands: Any) -> None:
     profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
     profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
     profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
+
+
+def _add_eval(commands: Any) -> None:
+    evaluate = _parser(commands, "eval", "measure a trained network on a data set: every score, by size, by region")
+    evaluate.epilog = _examples(EVAL_EXAMPLES)
+    add_eval_options(evaluate, DEVICES)
+    _add_runs_dir(evaluate, argparse.SUPPRESS)
 
 
 def _add_predict(commands: Any) -> None:

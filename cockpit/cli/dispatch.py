@@ -15,6 +15,7 @@ _MODULES: Final = {
     "runs": "commands.reading.runs",
     "wait": "commands.reading.wait",
     "plot": "commands.reading.plot",
+    "histogram": "commands.reading.histogram",
     "send": "commands.send",
     "compare": "commands.comparing.compare",
     "configs": "commands.configs",

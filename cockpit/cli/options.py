@@ -8,14 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cockpit.cli.parser import time_text
+from cockpit.cli.parser import Parser, count, time_text
 from engine.config.task_path import absolute_task
 from engine.journal.disk.run_dir import CONFIG_FILE, recorded_config
+from engine.protocol.command_syntax import program_name
 
 if TYPE_CHECKING:
     from engine.config.tree import RunConfig
     from engine.protocol.script import ScriptedCommand
     from engine.runtime.start.bootstrap import RunRequest
+
+
+_HISTOGRAM_EXAMPLES = """
+a layer is a module or a parameter by its name in the network; `network` is all of it.
+examples:
+  main.py send latest histogram unet               take some at the next step
+  main.py histogram latest                         list those that are kept
+  main.py histogram latest unet
+  main.py histogram my-run unet.down.0.weight --step 1200 --json
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +189,11 @@ def add_time_limit(parser: argparse._ActionsContainer) -> None:  # pyright: igno
     """Add `--time-limit` to a parser or to a group of options."""
     about = "end with a checkpoint before TIME is over: 3h55m, 90m, 1-02:30:00 (the end of a Slurm job), or none"
     parser.add_argument("--time-limit", type=time_text, default="", metavar="TIME", help=about)
+
+
+def add_histogram_options(parser: Parser) -> None:
+    """Define the arguments of `histogram` after the run."""
+    parser.add_argument("layer", nargs="?", default="", metavar="LAYER", help="a layer's name; without it, list them")
+    parser.add_argument("--step", type=count, metavar="N", help="those of step N only (the newest)")
+    parser.add_argument("--json", action="store_true", help="a JSON array, the oldest first")
+    parser.epilog = _HISTOGRAM_EXAMPLES.replace("main.py", program_name())

@@ -11,10 +11,10 @@ from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
 from cockpit.dialogs.dialog import PASS, Dialog
 from cockpit.dialogs.gate_dialog import GateDialog
-from cockpit.dialogs.knob_dialog import KnobDialog
+from cockpit.dialogs.lists.knob_dialog import KnobDialog
+from cockpit.dialogs.lists.weight_dialog import WeightDialog
 from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.dialogs.value_dialog import Field, ValueDialog, real, whole_number
-from cockpit.dialogs.weight_dialog import WeightDialog
 from cockpit.panels.status.incidents import account
 from cockpit.panels.status.remedies import remedies_of
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back

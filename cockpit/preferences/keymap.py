@@ -108,6 +108,7 @@ _LOOK: Final = (
     KeyBinding("show_log", ("f6",), "log", "the program's output, warnings included", "look"),
     KeyBinding("show_config", ("f7",), "config", "the resolved config, and changes since the start", "look"),
     KeyBinding("show_layers", ("f8",), "layers", "gradient, weights, update and zeros of every layer", "look"),
+    KeyBinding("histogram", ("h",), "histogram", "histograms of a layer: those kept, or new ones", "look"),
     KeyBinding("previous_tab", (",",), "previous tab", "go to the previous tab", "look"),
     KeyBinding("next_tab", (".",), "next tab", "go to the next tab", "look"),
 )

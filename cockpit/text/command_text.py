@@ -85,6 +85,7 @@ _TITLES: Final[dict[type[Any], Callable[[Any], str]]] = {
     c.SetBatchSize: lambda command: "batch size",
     c.SetOptimizer: lambda command: "optimizer",
     c.Rollback: lambda command: f"roll back to {command.checkpoint or 'the last good checkpoint'}",
+    c.TakeHistogram: lambda command: f"histogram of {command.layer}",
     c.SetGuardian: lambda command: f"guardian {on_off(command.enabled)}",
     c.SetAutopilot: lambda command: f"autopilot {on_off(command.enabled)}",
     c.SetKnob: lambda command: f"set {command.name} to {knob_text(command.value)}",

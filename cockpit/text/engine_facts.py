@@ -81,7 +81,8 @@ def _epoch_completed(event: e.EpochCompleted, spec: TaskSpec) -> str:
 def _validated(event: e.ValidationCompleted, spec: TaskSpec) -> str:
     parts = [f"{_metric(name, spec)} {_score(value)}" for name, value in event.metrics.items()]
     loss = [] if event.loss is None or "loss" in event.metrics else [f"loss {number(event.loss)}"]
-    return f"validation: {', '.join([*parts, *loss])} ({duration(event.seconds)})"
+    of = f" of averaged weights ({event.averaged})" if event.averaged else ""
+    return f"validation{of}: {', '.join([*parts, *loss])} ({duration(event.seconds)})"
 
 
 def _metric(name: str, spec: TaskSpec) -> str:
@@ -190,6 +191,11 @@ ENGINE_FACTS: Final[tuple[AnyEventInfo, ...]] = (
         lambda event, spec: f"cannot use {event.file}: {event.error}",
         severity=Severity.ALERT,
         is_frequent=True,
+    ),
+    EventInfo(
+        e.HistogramTaken,
+        lambda event, spec: f"histograms of {event.layer} at step {event.at_step} taken: {event.file}",
+        severity=Severity.RESULT,
     ),
     EventInfo(e.AlertRaised, _alerted, severity=Severity.ALERT, mark=MarkKind.ALERT, trouble=_trouble_of_alert),
     EventInfo(

@@ -176,6 +176,12 @@ STEERING_EVENTS: Final[tuple[AnyEventInfo, ...]] = (
         severity=Severity.SILENT,
     ),
     EventInfo(
+        e.HistogramRequested,
+        lambda event, spec: f"histograms of {event.layer} will be taken at the next step",
+        short=lambda event: f"of {event.layer}, taken at the next step",
+        severity=Severity.SILENT,
+    ),
+    EventInfo(
         e.NoteAdded,
         lambda event, spec: f"note: {event.text}",
         mark=MarkKind.NOTE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Signal
@@ -21,9 +21,11 @@ from tensorboard.compat.proto.event_pb2 import (
     SourceMetadata,  # pyright: ignore[reportAttributeAccessIssue]
 )
 from tensorboard.compat.proto.summary_pb2 import (
+    HistogramProto,  # pyright: ignore[reportAttributeAccessIssue]
     Summary,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
 from engine.outputs.tfevents import EventFile
 
 _SECONDS_BETWEEN_WRITES: Final = 0.25
@@ -52,7 +54,15 @@ class _Branch:
     step: int
 
 
-_Record = _Scalars | _Picture | _Branch
+@dataclass(frozen=True, slots=True)
+class _Histograms:
+    wall_time: float
+    step: int
+    tag: str
+    taken: LayerHistograms
+
+
+_Record = _Scalars | _Picture | _Branch | _Histograms
 
 
 class TensorboardWriter:
@@ -95,6 +105,10 @@ class TensorboardWriter:
         """Queue one picture (height, width, 1 or 3 channels, 0..255). The caller tiles several previews."""
         assert image_HWC_uint8.dtype == np.uint8 and image_HWC_uint8.ndim == 3, "a preview is an HWC uint8 array"
         self._queue(_Picture(time.time(), step, _encodable(tag), image_HWC_uint8.copy()))
+
+    def record_histograms(self, taken: LayerHistograms) -> None:
+        """Queue the histograms of a layer."""
+        self._queue(_Histograms(time.time(), taken.step, _encodable(taken.layer), taken))
 
     def open_branch(self, from_step: int) -> None:
         """Make TensorBoard hide the records after `from_step`, for a resume or rollback."""
@@ -140,6 +154,8 @@ class _Encoder:
                 event = self._filled(record)
             case _Picture():
                 event = Event(summary=Summary(value=[_picture_value(record)]))
+            case _Histograms():
+                event = Event(summary=Summary(value=list(_histogram_values(record))))
             case _Branch():
                 event = Event(session_log=SessionLog(status=SessionLog.START))
         event.wall_time = record.wall_time
@@ -172,3 +188,26 @@ def _picture_value(record: _Picture) -> Any:
     Image.fromarray(record.image_HWC.squeeze(2) if channels == 1 else record.image_HWC).save(buffer, "PNG")
     image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=buffer.getvalue())
     return Summary.Value(tag=record.tag, image=image)
+
+
+def _histogram_values(record: _Histograms) -> Iterator[Any]:
+    """Yield a value of each kind of histogram that has finite values; values that are not are left out."""
+    for kind, found in record.taken.kinds():
+        if found is not None and found.count > found.nans + found.infinities:
+            yield Summary.Value(tag=f"{kind}/{record.tag}", histo=_proto_of(found))
+
+
+def _proto_of(found: Histogram) -> Any:
+    """Return TensorBoard's form of a histogram, whose parts end at given limits."""
+    width = (found.high - found.low) / len(found.bins)
+    limits = [found.low + width * number for number in range(1, len(found.bins))]
+    num = sum(found.bins)
+    return HistogramProto(
+        min=found.low,
+        max=found.high,
+        num=num,
+        sum=found.mean * num,
+        sum_squares=found.sum_of_squares,
+        bucket_limit=[*limits, found.high],
+        bucket=found.bins,
+    )

@@ -189,6 +189,9 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "checkpoint": Word("", "write a checkpoint now", _none(c.SaveCheckpoint)),
         "rollback": Word("[CHECKPOINT]", "load a checkpoint of this run (the last good one)", _rollback),
         "validate": Word("", "run a validation now", _none(c.Validate)),
+        "histogram": Word(
+            "LAYER", "take histograms of a module or parameter at the next step, such as unet", _one(c.TakeHistogram)
+        ),
         "note": Word("TEXT", "write a note to the journal", _note),
         "guardian": Word("SWITCH", "on: the guardian acts on faults; off: it only warns", _switch(c.SetGuardian)),
         "autopilot": Word(

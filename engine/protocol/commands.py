@@ -157,6 +157,15 @@ class Validate:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeHistogram:
+    """Take histograms of the module or parameter `layer` at the next step: weights, gradients and activations."""
+
+    op: ClassVar[str] = "histogram"
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddNote:
     """Write a note to the journal."""
 
@@ -229,6 +238,7 @@ Command = (
     | SaveCheckpoint
     | Rollback
     | Validate
+    | TakeHistogram
     | AddNote
     | SetGuardian
     | SetAutopilot

@@ -89,6 +89,8 @@ def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outco
             return applied(e.CheckpointRequested())
         case c.Validate():
             return applied(e.ValidationRequested())
+        case c.TakeHistogram():
+            return applied(e.HistogramRequested(command.layer)) if command.layer else refused("no layer is named")
         case c.AddNote():
             return applied(e.NoteAdded(command.text)) if command.text.strip() else refused("the note is empty")
         case c.SetGuardian():

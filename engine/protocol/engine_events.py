@@ -123,12 +123,14 @@ class EpochCompleted:
 class ValidationCompleted:
     """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value.
 
-    `loss` is `None` if it was not measured: a training that validates by itself may report metrics only.
+    `loss` is `None` if it was not measured: a training that validates by itself may report metrics only. `averaged` is
+    how the validated weights are averaged, `ema` or `swa`; an empty string for the trained ones.
     """
 
     loss: float | None
     metrics: Mapping[str, float]
     seconds: float
+    averaged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,15 @@ class SampleRejected:
 
     file: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramTaken:
+    """Histograms of `layer` were taken at step `at_step`, and written to `file` in the run's directory."""
+
+    layer: str
+    at_step: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +304,7 @@ Fact = (
     | RolledBack
     | StepSkipped
     | SampleRejected
+    | HistogramTaken
     | AlertRaised
     | SpikeDetected
     | FaultNamed

@@ -151,6 +151,13 @@ class ValidationRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramRequested:
+    """Histograms of `layer` will be taken at the next step."""
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoteAdded:
     """A note was written."""
 
@@ -218,6 +225,7 @@ SteeringEvent = (
     | CheckpointRequested
     | RollbackRequested
     | ValidationRequested
+    | HistogramRequested
     | NoteAdded
     | GuardianSet
     | AutopilotSet

@@ -14,10 +14,11 @@ from engine.journal.store import LAYERS
 from engine.journal.task_meta import ACT_ZEROS, LAYERS_META, PARAMETER_MEASURES, TASK, LayersMeta, layer_metric
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
+from engine.outputs.inspection.histogram_file import LayerHistograms, write_histograms
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.decide import Outcome
-from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, TaskDescribed
+from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, HistogramTaken, TaskDescribed
 from engine.protocol.evolve import evolve
 from engine.protocol.state import Measurements, RunState, with_measured
 from engine.protocol.wire import spec_to_json
@@ -46,7 +47,7 @@ class RunRecorder:
         self.journal = journal
         self._state = state
         self._has_events = False
-        self._tensorboard = tensorboard
+        self.tensorboard = tensorboard
         self._begin = begin
         self._failed: set[str] = set()
         self.layers = LayerRecorder(journal)
@@ -71,7 +72,7 @@ class RunRecorder:
         """Start writing to disk if it was deferred. A second call does nothing. Raises UserError."""
         begin, self._begin = self._begin, None
         if begin is not None:
-            self._tensorboard = begin()
+            self.tensorboard = begin()
 
     def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
         """Record an event that does not answer a command; with another spec, also the journal's copy of it."""
@@ -115,32 +116,32 @@ class RunRecorder:
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record one row of metrics: step `step` (from 1) ended at `epoch` (fractional)."""
         self.journal.record_step(step, epoch, names, values)
-        if self._tensorboard:
-            self._tensorboard.record_step(step, names, values)
+        if self.tensorboard:
+            self.tensorboard.record_step(step, names, values)
 
     def record_steps(self, points: StepPoints) -> None:
         """Record rows of metrics of several steps."""
         self.journal.record_steps(points)
-        if self._tensorboard:
+        if self.tensorboard:
             for step, values in zip(points.steps, points.values.tolist(), strict=True):
-                self._tensorboard.record_step(step, points.names, values)
+                self.tensorboard.record_step(step, points.names, values)
 
     def record_validation(self, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record one row of validation metrics."""
         self.journal.record_validation(self.state.step, epoch, names, values)
-        if self._tensorboard:
-            self._tensorboard.record_validation(self.state.step, names, values)
+        if self.tensorboard:
+            self.tensorboard.record_validation(self.state.step, names, values)
 
     def open_branch(self, from_step: int) -> None:
         """Continue from `from_step`; later records are superseded."""
         self.journal.open_branch(from_step)
-        if self._tensorboard:
-            self._tensorboard.open_branch(from_step)
+        if self.tensorboard:
+            self.tensorboard.open_branch(from_step)
 
     def record_preview(self, tag: str, image_HWC: NDArray[np.uint8]) -> None:
         """Record a picture for TensorBoard: (H, W, 1 or 3), 0..255."""
-        if self._tensorboard:
-            self._tensorboard.record_images(self.state.step, tag, image_HWC)
+        if self.tensorboard:
+            self.tensorboard.record_images(self.state.step, tag, image_HWC)
 
     def watch_losses(self) -> None:
         """Raise an alert for each loss and repair of the journal's files."""
@@ -154,7 +155,7 @@ class RunRecorder:
         """
         if failure := self.journal.failure:
             self._alert_of_failure("journal", f"the journal cannot be written: {failure}")
-        if self._tensorboard and (failure := self._tensorboard.failure):
+        if self.tensorboard and (failure := self.tensorboard.failure):
             self._alert_of_failure("tensorboard", f"TensorBoard stopped: {failure}")
 
     def _alert_of_failure(self, writer: str, message: str) -> None:
@@ -164,11 +165,24 @@ class RunRecorder:
 
     def close(self) -> None:
         """Write the remaining records and close both writers."""
-        if self._tensorboard:
-            self._tensorboard.close()
+        if self.tensorboard:
+            self.tensorboard.close()
         self.journal.close()
         for loss in self.journal.take_losses():  # too late for an alert
             logging.getLogger(__name__).warning("%s", loss)
+
+
+def record_histograms(recorder: RunRecorder, taken: LayerHistograms) -> None:
+    """Write the histograms of a layer to the run's directory and to TensorBoard, and record the event."""
+    if recorder.tensorboard:
+        recorder.tensorboard.record_histograms(taken)
+    try:
+        path = write_histograms(recorder.journal.path.parent, taken)
+    except OSError as error:
+        message = f"the histograms of {taken.layer} at step {taken.step} are lost: {error.strerror or error}"
+        recorder.record_event(AlertRaised("histogram", message, "free disk, and take them again"))
+    else:
+        recorder.record_event(HistogramTaken(taken.layer, taken.step, f"{path.parent.name}/{path.name}"))
 
 
 def _nobody(event: Event, actor: str, step: int) -> None:

@@ -17,7 +17,7 @@ from engine.outputs.system_load import SystemLoad, usable_cores
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
 from engine.protocol.task_spec import TaskSpec
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.recorder import RunRecorder
+from engine.runtime.recorder import RunRecorder, record_histograms
 from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.supervision.alerts.busy_machine import BusyMachineMonitor
 from engine.supervision.gate import gate_checks
@@ -167,6 +167,8 @@ class StepMonitor:
         if (layers := step.pending.layers) is not None:
             measured = layers.resolve(counted=report.finite)
             self._recorder.layers.record(number, step.progress, measured, self._config.layers.every_steps)
+        for pending in step.pending.histograms:
+            record_histograms(self._recorder, pending.resolve(number))
         observed = self._memory.watch.observe(number, metrics, before, seconds=step.seconds)
         observed += self._busy.observe(StepMetrics(number, metrics, before, step.seconds))
         self._recorder.update(

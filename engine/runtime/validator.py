@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from engine.config.tree import RunConfig
@@ -69,7 +70,8 @@ class Validator:
         try:
             if self._remembered is None:
                 self._remembered = remembered_in(self._previews.run_dir)
-            done = self._measure(validation_plan(self._recorder.state, self._config, self._remembered.sample_ids))
+            plan = validation_plan(self._recorder.state, self._config, self._remembered.sample_ids)
+            done = self._measure(replace(plan, averaged=self._train_state.train_step.average.validated))
         finally:
             self._recorder.set_activity(before)
         if done is not None:
@@ -77,9 +79,9 @@ class Validator:
         return None if done is None else done.summary
 
     def _measure(self, plan: ValidationPlan) -> Validation | None:
-        state = self._train_state
-        with state.validated_weights():
-            return evaluate(state.train_step.objective, state.model, state.validation, plan, self._should_abort)
+        state, train_step = self._train_state, self._train_state.train_step
+        with train_step.average.in_use():
+            return evaluate(train_step.objective, state.model, state.validation, plan, self._should_abort)
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""

@@ -1,7 +1,8 @@
 """Average the weights over steps: exponentially (EMA), or with equal shares over the end of a run (SWA).
 
-The averages are validated, exported and kept beside the trained weights in each checkpoint. Running statistics of batch
-norms are averaged like weights: to first order, those of the averaged network are the average of those on the way.
+The averages are validated and exported; each checkpoint holds them in addition to the trained weights. Running
+statistics of batch norms are averaged like weights: to first order, those of the averaged network are the average of
+those on the way.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ AVERAGING: Final = "averaging"
 
 
 class WeightAverage:
-    """The average of a network's weights; `is_begun` is False until the first step that enters it.
+    """The average of a network's weights, if one is configured; `is_begun` is False until a step has entered it.
 
     Each part of the network counts its own steps, since a part that is switched on begins at its present weights.
     """
@@ -35,12 +36,17 @@ class WeightAverage:
         statistics = {id(buffer) for buffer in batch_statistics(model) if buffer.is_floating_point()}
         self._live: dict[str, list[Tensor]] = {
             name: [*part.parameters(), *(buffer for buffer in part.buffers() if id(buffer) in statistics)]
-            for name, part in model.named_children()
+            for name, part in (model.named_children() if self.kind != "none" else ())
         }
         self._averages = {name: [tensor.detach().clone() for tensor in live] for name, live in self._live.items()}
         device = next(model.parameters()).device
         self._counts = torch.zeros(len(self._live), device=device)
         self.is_begun = self.kind == "ema"
+
+    @property
+    def validated(self) -> str:
+        """How the weights in use at a validation are averaged, `ema` or `swa`; an empty string for trained ones."""
+        return self.kind if self.is_begun else ""
 
     @torch.no_grad()
     def update(self, finite: Tensor) -> None:
@@ -88,6 +94,8 @@ class WeightAverage:
 
     def is_finite(self) -> bool:
         """Return whether every averaged value is finite. Waits for the device."""
+        if not self.is_begun:
+            return True
         every = [average for averages in self._averages.values() for average in averages]
         norms = torch._foreach_norm(every)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         return bool(torch.isfinite(torch.stack(norms)).all())

@@ -53,6 +53,7 @@ class ValidationPlan:
 
     Active components, loss weights, batch size, number of previews, and reduced precision or `None`. Previews are made
     of the first `num_previews` samples of the split, of the `num_worst` with the largest errors, and of `remembered`.
+    `averaged` is how the weights are averaged, an empty string for the trained ones.
     """
 
     active: frozenset[str]
@@ -62,6 +63,7 @@ class ValidationPlan:
     amp: torch.dtype | None
     num_worst: int = 0
     remembered: frozenset[str] = frozenset()
+    averaged: str = ""
 
 
 @dataclass(slots=True)
@@ -136,6 +138,18 @@ def measure(
     `place` is the place of its first sample in the split, `errors` are those of samples before it.
     """
     outputs = objective.outputs(model, batch.tensors, plan.active, untapped, plan.amp)
+    return sums_of(objective, outputs, batch, plan, place, errors)
+
+
+def sums_of(
+    objective: Objective,
+    outputs: Any,
+    batch: Batch,
+    plan: ValidationPlan,
+    place: int = 0,
+    errors: Sequence[float] = (),
+) -> Sums:
+    """Return the sums of one batch from the network's outputs, with the previews that `plan` asks for."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
     own = _errors(objective, outputs, batch) if plan.num_previews else []
@@ -207,5 +221,6 @@ def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: f
     """Return the validation that the sums over the whole split make, which took `seconds`."""
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
     loss = sum(plan.weights[term] * mean for term, mean in means.items())
-    summary = ValidationCompleted(loss, objective.task.metrics(sums.scores, sums.count), seconds)
+    metrics = objective.task.metrics(sums.scores, sums.count)
+    summary = ValidationCompleted(loss, metrics, seconds, plan.averaged)
     return Validation(loss, summary, means, _chosen(sums, plan), tuple(sums.bad_samples))

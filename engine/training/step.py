@@ -26,6 +26,7 @@ from engine.training.gradients.batch_statistics import BatchStatistics
 from engine.training.gradients.finite_check import MOMENTS, WEIGHTS, norms_of_state
 from engine.training.gradients.grad_clip import WeightClip, ZClip
 from engine.training.gradients.grad_share import GradientTaps
+from engine.training.gradients.layer_histogram import HistogramTaker, PendingHistograms
 from engine.training.gradients.layer_probe import LayerProbe, PendingLayers, to_host
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.optimizer import apply_learning_rates, begin_moments
@@ -128,7 +129,7 @@ class VectorLayout:
 class PendingReport:
     """A step's measurements on their way from the device; `resolve` waits for them.
 
-    `layers` are those of single layers, `None` unless the plan asks for them.
+    `layers` are those of single layers, `None` unless the plan asks for them; `histograms` those that were requested.
     """
 
     plan: StepPlan
@@ -137,6 +138,7 @@ class PendingReport:
     copied: torch.cuda.Event | None
     timer: PartTimer
     layers: PendingLayers | None = None
+    histograms: tuple[PendingHistograms, ...] = ()
 
     def resolve(self) -> StepReport:
         """Return the report on the host; blocks until the device has finished the step."""
@@ -198,10 +200,11 @@ class TrainStep:
         self.forward = model if forward is None else forward
         self.zclip = ZClip(self.device)
         self.ranks: GradientExchange | None = None
-        self.average: WeightAverage | None = None
+        self.average = WeightAverage(model, objective.config.training)
         self.part = ""
         self._weight_clip = WeightClip()
         self._layers = LayerProbe({"": model})
+        self.histograms = HistogramTaker(model)
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None
@@ -250,7 +253,9 @@ class TrainStep:
         )
         num_samples = sum(batch.total for batch in batches)
         self._layers.begin()
-        with self._layers.watched(on=plan.measure_layers and (taps is not None or self.forward is self.model)):
+        self.histograms.begin()
+        is_eager = taps is not None or self.forward is self.model
+        with self._layers.watched(on=plan.measure_layers and is_eager), self.histograms.watched(on=is_eager):
             losses = [self._backward(batch, plan, len(batch) / num_samples, taps) for batch in batches if len(batch)]
         self.part = "guards"
         loss_vector, bad_ranks = self._gathered(losses, plan, sum(map(len, batches)) / max(num_samples, 1))
@@ -259,6 +264,8 @@ class TrainStep:
             self.scaler.unscale_(self.optimizer)
         if plan.measure_layers:
             self._layers.note_gradients()
+        if batches:  # a step without any is void: the ranks undo it
+            self.histograms.note_gradients()
         measured = self._measure()
         total_norm = measured.by_part[: len(measured.parts)].square().sum().sqrt()
         checked, check_norms = self._check_state(plan)
@@ -270,7 +277,7 @@ class TrainStep:
         self._update(finite, scale)
         self._statistics.settle(finite)
         self._layers.note_update()
-        if self.average is not None and plan.averaged:
+        if plan.averaged:
             self.average.update(finite)
         self._timer.mark("optimizer")
         if self.scaler.is_enabled() and bool(loss_finite):
@@ -361,7 +368,7 @@ class TrainStep:
         layers = self._layers.finish()
         host, copied = to_host(vector)
         self._timer.mark("guards")
-        return PendingReport(plan, layout, host, copied, self._timer, layers)
+        return PendingReport(plan, layout, host, copied, self._timer, layers, self.histograms.finish())
 
 
 def _report(plan: StepPlan, values: _Values) -> StepReport:

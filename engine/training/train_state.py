@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Set
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,6 @@ from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.task import DataGoneError, Rejection, Samples, Splits, Task
-from engine.training.averaging import WeightAverage
 from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import copy_to_host
 from engine.training.data.batch import Batch, Position
@@ -82,8 +80,7 @@ class TrainState:
             amp=amp_dtype(config),
             forward=cast(nn.Module, torch.compile(model)) if config.model.compile else None,
         )
-        if config.training.averaging != "none":
-            self.train_step.average = WeightAverage(model, config.training)
+        self.request_histogram = self.train_step.histograms.request
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -168,23 +165,15 @@ class TrainState:
         """Apply a steering event to tensors and data; `state` is the one before the event."""
         match event:
             case e.PhasePromoted(enabled=names):
-                self._freshen(set(names) - state.refinements)
+                _freshen(self, set(names) - state.refinements)
             case e.RefinementEnabled(name=name):
-                self._freshen({name} - state.refinements)
+                _freshen(self, {name} - state.refinements)
             case e.OptimizerSet(after=name):
                 self._switch_optimizer(name)
             case e.BatchSizeSet(after=batch_size):
                 self.stream.reseat(self.position, batch_size)
             case _:
                 pass
-
-    def _freshen(self, names: set[str]) -> None:
-        parts = self.parts
-        for name in names & set(parts):
-            forget_moments(self.train_step.optimizer, parts[name])
-        average = self.train_step.average
-        if average is not None and average.is_begun:
-            average.begin(names)
 
     def _switch_optimizer(self, name: str) -> None:
         moments = moments_of(self.train_step.optimizer, self.model)
@@ -196,13 +185,7 @@ class TrainState:
         """Return whether every weight, average and moment is finite. Waits for the device."""
         parts = {name: list(module.parameters()) for name, module in self.parts.items()}
         _, norms = norms_of_state(parts, self.train_step.optimizer)
-        average = self.train_step.average
-        return bool(torch.isfinite(norms).all()) and (average is None or average.is_finite())
-
-    def validated_weights(self) -> AbstractContextManager[None]:
-        """Return a context in which the network has the weights to validate: their average, if there is one."""
-        average = self.train_step.average
-        return nullcontext() if average is None else average.in_use()
+        return bool(torch.isfinite(norms).all()) and self.train_step.average.is_finite()
 
     def snapshot(self) -> dict[str, Any]:
         """Return all data that a resume needs besides the RunState, copied to the host."""
@@ -214,7 +197,7 @@ class TrainState:
             "zclip": copy_to_host(self.train_step.zclip.statistics),
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "position": [self.position.epoch, self.position.index],
-            **copy_to_host({} if self.train_step.average is None else self.train_step.average.state_dict()),
+            **copy_to_host(self.train_step.average.state_dict()),
         }
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -228,8 +211,7 @@ class TrainState:
         load_moments(self.train_step.optimizer, self.model, payload["moments"])
         self.train_step.scaler.load_state_dict(payload["scaler"]) if payload["scaler"] else None
         self.train_step.zclip = ZClip(self.device, payload.get("zclip"))
-        if self.train_step.average is not None:
-            self.train_step.average.load(payload)
+        self.train_step.average.load(payload)
         torch.set_rng_state(payload["rng"]["cpu"])
         if payload["rng"]["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(payload["rng"]["cuda"], self.device)
@@ -240,6 +222,15 @@ class TrainState:
         """End the data threads or processes."""
         self.stream.close()
         self.validation.close()
+
+
+def _freshen(train_state: TrainState, names: set[str]) -> None:
+    """Forget the moments of the components `names`, which are enabled now."""
+    parts = train_state.parts
+    for name in names & set(parts):
+        forget_moments(train_state.train_step.optimizer, parts[name])
+    if train_state.train_step.average.is_begun:
+        train_state.train_step.average.begin(names)
 
 
 def _stream(samples: Samples, config: RunConfig, batch_size: int, shard: Shard | None) -> BatchStream:

@@ -41,6 +41,8 @@ ANSWERED_AT_ONCE = [
     ("events latest", 2),
     ("plot latest", 2),
     ("diagnose latest", 2),
+    ("predict latest photo.jpg --box 1,2,3,4", 2),
+    ("data statistics nowhere", 2),
     ("diagnose latest --ablate", 2),
     ("send latest pause", 2),
     ("wait latest --until step>1", 2),

@@ -266,3 +266,9 @@ def test_names_are_cut_before_curves_are_left_out_of_the_legend() -> None:
     small = Canvas(20, 1)
     draw_legend(small, Area(0, 0, 20, 1), items)
     assert small.lines()[0].rstrip().endswith("+2")
+
+
+def test_four_scores_share_the_first_chart_and_the_others_have_one_of_their_own() -> None:
+    metrics = {chart.id: chart.metrics for chart in charts_for(SPEC.scored_by("boundary_f"))}
+    assert metrics["validation"] == ("val/boundary_f", "val/miou", "val/iou_background", "val/iou_target")
+    assert metrics["scores"] == ("val/iou_other", "val/miou_seed", "val/target_iou")

@@ -70,5 +70,5 @@ def test_another_metric_can_be_the_score_with_its_own_direction() -> None:
     assert spec.scored_by("") is spec and spec.scored_by("m") is spec
     other = spec.scored_by("error")
     assert (other.score, other.lower_is_better, other.score_title, other.score_range) == ("error", True, "Error", 2)
-    with pytest.raises(UserError, match=r"no metric 'eror'; did you mean 'error'\?"):
-        spec.scored_by("eror")
+    with pytest.raises(UserError, match=r"no metric 'err0r'; did you mean 'error'\?"):
+        spec.scored_by("err0r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt, signals_to
 from engine.host.launch import Launch
+from engine.host.time_limit import TimeLimit
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.codec import to_text
@@ -53,7 +55,7 @@ def script(*lines: str) -> tuple[ScriptedCommand, ...]:
 
 @dataclass(frozen=True)
 class Ended:
-    """The exit codes of the ranks, the fingerprints of their weights, moments and decided state, and what they said."""
+    """The exit codes of the ranks, fingerprints of weights, averages, moments and decided state, and what they said."""
 
     codes: tuple[int, ...]
     prints: tuple[dict[str, str], ...]
@@ -123,6 +125,10 @@ def _be_rank(request: RunRequest, port: int, folder: Path, environment: Mapping[
     _at_end_of(LeaderLoop, lambda loop: found.update(_print_of(loop._state, loop._recorder.state)))
     _at_end_of(Follower, lambda follower: found.update(_print_of(follower._train_state, follower.state)))
     interrupt = Interrupt()
+    if launch.rank == 0 and "TICKS" in environment:  # a clock that moves at each look, so that no test waits
+        ticks = itertools.count()
+        limit = float(environment["TICKS"])
+        interrupt.limit = TimeLimit(limit, f"--time-limit {limit:g}s", clock=lambda: float(next(ticks)))
     try:
         with signals_to(interrupt):
             code = train(request, interrupt) if launch.rank == 0 else follow(launch, interrupt)
@@ -150,7 +156,8 @@ def _at_end_of(kind: Any, note: Callable[[Any], object]) -> None:
 def _print_of(train_state: Any, state: Any) -> dict[str, str]:
     snapshot = train_state.snapshot()
     moments = {f"{name}/{key}": value for name, held in snapshot["moments"].items() for key, value in held.items()}
-    tensors = {**snapshot["model"], **moments}
+    averages = {f"average/{name}": value for name, value in snapshot.get("averaged_model", {}).items()}
+    tensors = {**snapshot["model"], **moments, **averages}
     data = b"".join(name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors))
     decided = {name: getattr(state, name) for name in Decided.__slots__ if name not in ("run", "spec")}
     return {

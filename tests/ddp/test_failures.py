@@ -17,6 +17,7 @@ from engine.runtime.ranks.pulse import WAITING, Beat, Pulse
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.supervision.alerts.stragglers import StragglerMonitor
+from engine.training.checkpoint.file import load_checkpoint
 from tests.adapters.remote import Remote
 from tests.ddp.ranks import entries, script, series, tiny_config, train_together
 
@@ -140,19 +141,41 @@ def test_data_that_one_rank_cannot_reach_are_waited_for_by_all(tmp_path: Path) -
     np.testing.assert_allclose(found["loss/total"][:3], usual["loss/total"][:3], rtol=1e-5)
 
 
-def test_without_rank_0_the_others_end_and_name_it(tmp_path: Path) -> None:
+def test_without_rank_0_the_others_end_name_it_and_save_its_state(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    config = tiny_config(training={"epochs": 100_000}, distributed={"timeout_seconds": 3.0})
+    keeps = {"every_steps": 0, "every_epochs": 0}
+    config = tiny_config(training={"epochs": 100_000}, distributed={"timeout_seconds": 3.0}, checkpoint=keeps)
+    ends: list[int | None] = []
 
     def meanwhile(remote: Remote, processes: list) -> None:
         remote.await_state(lambda state: state.step >= 3)
         os.kill(processes[0].pid, signal.SIGSTOP)
         processes[1].join(60)
+        ends.append(processes[1].exitcode)
         processes[0].kill()
 
     ended = train_together(2, RunRequest(run, config, device="cpu"), meanwhile=meanwhile)
-    assert ended.codes[1] == 2 and ended.said[1].startswith("rank 0 ")
+    assert ends == [2], "rank 1 waited until rank 0 was killed"
+    assert ended.said[1].startswith("rank 0 (process ") and "has not answered for 3 s" in ended.said[1]
+    name = ended.said[1].rpartition(" is saved as ")[2]
+    assert load_checkpoint(run / "checkpoints" / name)["step"] == int(name[5:13]) > 0
+
+
+def test_rank_1_saves_the_run_of_a_rank_0_that_hangs_in_a_step(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def meanwhile(remote: Remote, processes: list) -> None:
+        processes[1].join(60)
+        processes[0].kill()
+
+    distributed, keeps = {"timeout_seconds": 3.0}, {"every_steps": 0, "every_epochs": 0}
+    request = RunRequest(run, tiny_config("Faulty", distributed=distributed, checkpoint=keeps), device="cpu")
+    ended = train_together(2, request, environment={"FAULT": "hang", "FAULTY": "0"}, meanwhile=meanwhile)
+    said = "has not answered for 3 s: its last step was 6, then it was in forward and backward; its state is saved as "
+    assert ended.codes[1] == 2 and ended.said[1].endswith(f"{said}step-00000006.pt")
+    assert load_checkpoint(run / "checkpoints" / "step-00000006.pt")["step"] == 6
 
 
 def test_a_slow_rank_raises_an_alert(tmp_path: Path) -> None:

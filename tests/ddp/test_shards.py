@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from engine.host.interrupt import Interrupt
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from engine.training.data.batch import Position
 from engine.training.data.spans import Shard, Span, assemble, span_at
 from engine.training.data.stream import BatchStream
@@ -101,9 +103,11 @@ def _rank_of(event: e.StepSkipped) -> int:
 
 
 def test_running_statistics_are_equal_on_all_ranks_and_idle_ranks_do_no_harm(tmp_path: Path) -> None:
-    config = tiny_config("Normed", training={"batch_size": 8, "epochs": 2})
+    config = tiny_config("Normed", training={"batch_size": 8, "epochs": 2, "averaging": "ema", "ema_decay": 0.5})
     run = tmp_path / "run"
     run.mkdir()
     ended = train_together(2, RunRequest(run, config, device="cpu", script=script("2: rollback step-00000000.pt")))
     assert ended.codes == (0, 0), ended.said
     assert ended.prints[0]["tensors"] == ended.prints[1]["tensors"], "the ranks differ"
+    averaged = load_checkpoint(list_checkpoints(run / CHECKPOINTS)[-1])["averaged_model"]
+    assert {"body.1.running_mean", "body.1.weight"} <= averaged.keys()

@@ -101,6 +101,20 @@ class Outage(list):
         return super().__getitem__(index)
 
 
+class OnceBad(Tiny):
+    """The network of rank 1 is not finite at its 14th training pass, and only then."""
+
+    count = 0
+
+    def forward(self, model, batch, active, tap):
+        features, more = super().forward(model, batch, active, tap)
+        if os.environ.get("RANK") == "1" and model.training:
+            type(self).count += 1
+            if type(self).count == 14:
+                features = features * math.nan
+        return features, more
+
+
 class Faulty(Tiny):
     """A rank does what the environment says at its seventh forward pass: it hangs, dies, fails, or becomes slow."""
 

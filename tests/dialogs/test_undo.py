@@ -76,6 +76,7 @@ def test_the_inverse_brings_back_what_was(done, inverse):
         e.CheckpointRequested(),
         e.CheckpointSaved("step-00000008.pt", "asked", 1.0, 0.4, True),
         e.ValidationRequested(),
+        e.HistogramRequested("unet"),
         e.ValidationCompleted(1.0, {"miou": 0.4}, 2.0),
         e.NoteAdded("looks good"),
         e.LrScaled(3e-3, 3e-3, 1.0),

@@ -39,6 +39,7 @@ SPELLINGS: list[tuple[str, Command]] = [
     ("rollback", c.Rollback("")),
     ("rollback best.pt", c.Rollback("best.pt")),
     ("validate", c.Validate()),
+    ("histogram unet.down.0", c.TakeHistogram("unet.down.0")),
     ("note the loss  is calm", c.AddNote("the loss is calm")),
     ("note", c.AddNote("")),
     ("guardian off", c.SetGuardian(False)),

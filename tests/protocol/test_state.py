@@ -116,6 +116,8 @@ WITHOUT_EFFECT: list[Event] = [
     e.CheckpointRequested(),
     e.RollbackRequested("a.pt"),
     e.ValidationRequested(),
+    e.HistogramRequested("unet"),
+    e.HistogramTaken("unet", 9, "histograms/step-00000009-unet.json"),
     e.NoteAdded("hello"),
     e.CommandRefused("pause", {}),
     e.RunStarted("cpu", 1, 2, 3, 4),

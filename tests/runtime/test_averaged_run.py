@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +105,7 @@ def test_what_is_validated_is_the_average_and_the_trained_weights_go_on(finished
     assert averaged.weights == "averaged"
     for opened, directory in ((averaged, finished), (trained, plain)):
         splits, state = opened.task.open_data(opened.config), person_state(loss_weights=opened.config.loss.weights)
-        plan = validation_plan(replace(state, refinements=opened.components), opened.config)
+        plan = validation_plan(replace(state, refinements=opened.components), opened.config, frozenset())
         stream = BatchStream(splits.val, batch_size=4, num_workers=0)
         with closing(stream):
             found = evaluate(Objective(opened.task, opened.config), opened.model, stream, plan)
@@ -151,21 +150,34 @@ def test_a_run_begins_with_the_averaged_weights_of_another(finished: Path, tmp_p
     assert inherited.averaged and inherited.missing == inherited.unexpected == ()
 
 
-@pytest.mark.parametrize(
-    ("entry", "damage"),
-    [
-        (AVERAGED, lambda held: dict(list(held.items())[1:])),
-        (AVERAGED, lambda held: {**held, "extractor.layers.0.0.weight": torch.zeros(1)}),
-        (AVERAGED, lambda held: {**held, "extractor.layers.0.0.bias": torch.full((8,), torch.nan)}),
-        (AVERAGING, lambda held: None),
-        (AVERAGING, lambda held: {"kind": "ema", "counts": {"extractor": -1}}),
-    ],
+def _damaged(payload: dict[str, Any], how: str) -> None:
+    averaged: dict[str, torch.Tensor] = payload[AVERAGED]
+    match how:
+        case "a tensor is missing":
+            del averaged["extractor.layers.0.0.weight"]
+        case "a tensor has another shape":
+            averaged["extractor.layers.0.0.weight"] = torch.zeros(1)
+        case "a tensor is not finite":
+            averaged["extractor.layers.0.0.bias"].fill_(torch.nan)
+        case "its kind is missing":
+            payload[AVERAGING] = None
+        case _:
+            payload[AVERAGING]["counts"]["extractor"] = -1
+
+
+DAMAGES = (
+    "a tensor is missing",
+    "a tensor has another shape",
+    "a tensor is not finite",
+    "its kind is missing",
+    "count",
 )
-def test_a_damaged_average_is_a_damaged_checkpoint(
-    finished: Path, tmp_path: Path, entry: str, damage: Callable[[Any], Any]
-) -> None:
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_average_is_a_damaged_checkpoint(finished: Path, tmp_path: Path, how: str) -> None:
     payload = newest(finished)
-    payload[entry] = damage(payload[entry])
+    _damaged(payload, how)
     path = save_checkpoint(tmp_path, Snapshot(payload["step"], "epoch", payload, 0.0, None, good=True, best=False))
     with pytest.raises(CheckpointDamagedError, match=r"average|not finite"):
         load_resumable(path, CONFIG)

@@ -21,7 +21,7 @@ from cockpit.preferences.settings import Settings
 from tests.recorded_layers import record_layers
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining
-from tests.snapshots.pictures import draw_previews
+from tests.snapshots.pictures import draw_histograms, draw_previews
 
 TERMINALS = (
     *("NO_COLOR", "COLUMNS", "LINES", "COLORTERM", "FORCE_COLOR", "TEXTUAL", "TERM_PROGRAM", "KITTY_WINDOW_ID"),
@@ -86,6 +86,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (run_dir / "config.yaml").write_text(_CONFIG, encoding="utf-8")
         (run_dir / "console.log").write_text(LOG, encoding="utf-8")
         draw_previews(run_dir, 400)
+        draw_histograms(run_dir, 400)
     (folder / "runs" / "early").mkdir()
     yield folder
     calm.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms, write_histograms
 from engine.outputs.inspection.strip_file import thumbnails_of, write_strip
 from engine.outputs.preview_file import Plane, Preview
 from engine.outputs.preview_writer import write_previews
@@ -25,6 +26,18 @@ def draw_previews(run_dir: Path, step: int) -> None:
         write_strip(run_dir, at, thumbnails_of(shown, {}))
         if at == step:
             write_previews(run_dir, step, shown)
+
+
+def draw_histograms(run_dir: Path, step: int) -> None:
+    """Histograms of a layer at `step`, without activations."""
+    bell = [round(900 * 0.5 ** ((number - 30) ** 2 / 60)) for number in range(64)]
+    skewed = [round(700 * 0.5 ** (abs(number - 50) / 5)) for number in range(64)]
+    weights = Histogram(sum(bell), 0, 0, 0, -0.21, 0.24, 0.003, 0.05, 30.0, tuple(bell), -7.0, -0.6, tuple(bell))
+    gradients = Histogram(
+        sum(skewed) + 12, 9, 3, 0, -0.002, 0.001, 1e-5, 2e-4, 1e-3, tuple(skewed), -9.0, -2.7, tuple(skewed)
+    )
+    missing = {"activations": "the network is compiled: hooks see no output"}
+    write_histograms(run_dir, LayerHistograms("unet.down.0.weight", step, weights, gradients, None, missing))
 
 
 def _preview(name: str, shift: int, off: int) -> Preview:

@@ -30,6 +30,7 @@ DIALOGS = {
     "optimizer": "o",
     "batch": "b",
     "note": "N",
+    "histogram": "h",
     "undo": "u",
     "remedies": "A",
     "help": "f1",

@@ -38,6 +38,7 @@ COMMANDS = {
     c.Rollback(): "roll back to the last good checkpoint",
     c.Rollback("120"): "roll back to 120",
     c.Validate(): "validate",
+    c.TakeHistogram("unet"): "histogram of unet",
     c.AddNote("x"): "note",
     c.SetGuardian(True): "guardian on",
     c.SetAutopilot(False): "autopilot off",

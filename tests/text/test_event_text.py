@@ -34,6 +34,7 @@ EXAMPLES: list[Event] = [
     e.CheckpointRequested(),
     e.RollbackRequested(ESCAPE),
     e.ValidationRequested(),
+    e.HistogramRequested(ESCAPE),
     e.NoteAdded(ESCAPE),
     e.GuardianSet(before=True, after=False),
     e.AutopilotSet(before=False, after=True),
@@ -55,6 +56,7 @@ EXAMPLES: list[Event] = [
     e.RolledBack("step-00000120.pt", 200, 120),
     e.StepSkipped(("dice",), (), (ESCAPE,), "loss dice not finite"),
     e.SampleRejected(ESCAPE, "truncated"),
+    e.HistogramTaken(ESCAPE, 9, ESCAPE),
     e.AlertRaised("journal", ESCAPE, "free disk"),
     e.SpikeDetected("loss/total", 9, math.nan, 1.0, 7.5),
     e.FaultNamed(9, "reproduced", "backward", ESCAPE, "sqrt", "dice", "", (ESCAPE,), "forensics/step-9", 0.2),
@@ -154,6 +156,8 @@ def test_a_validation_has_the_titles_that_the_task_gives_its_metrics() -> None:
     assert sentence(unmeasured, SPEC) == "validation: mIoU 0.4321 (2 s)"
     as_metric = e.ValidationCompleted(0.5, {"loss": 0.5}, 2.0)
     assert sentence(as_metric, SPEC) == "validation: loss 0.5000 (2 s)"
+    averaged = e.ValidationCompleted(None, {"miou": 0.4321}, 2.0, "ema")
+    assert sentence(averaged, SPEC) == "validation of averaged weights (ema): mIoU 0.4321 (2 s)"
     other = TaskSpec(metrics=(Metric("odd_one", "accuracy, top 1"),))
     assert "miou 0.4321, iou target absent, accuracy, top 1 0.5000" in sentence(event, other)
 

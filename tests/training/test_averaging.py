@@ -90,15 +90,13 @@ def test_a_step_that_is_not_finite_changes_nothing(kind: str) -> None:
 def test_a_weight_that_only_the_device_knows_moves_as_far() -> None:
     torch.manual_seed(0)
     live = [torch.randn(3, 4), torch.randn(5)]
-    averages, known = [torch.randn(3, 4), torch.randn(5)], [torch.zeros(3, 4), torch.zeros(5)]
-    torch._foreach_copy_(known, averages)
+    averages = [torch.randn(3, 4), torch.randn(5)]
     before = [tensor.clone() for tensor in averages]
     move_towards(averages, live, torch.tensor(0.0))
     assert all(map(torch.equal, averages, before))
     move_towards(averages, live, torch.tensor(0.3))
-    torch._foreach_lerp_(known, live, 0.3)
-    for moved, expected in zip(averages, known, strict=True):
-        torch.testing.assert_close(moved, expected)
+    for moved, start, end in zip(averages, before, live, strict=True):
+        torch.testing.assert_close(moved, torch.lerp(start, end, 0.3))
 
 
 def test_a_part_that_is_switched_on_begins_at_its_present_weights() -> None:
@@ -166,7 +164,7 @@ def test_a_checkpoint_without_this_kind_begins_the_average_at_its_weights() -> N
 def test_an_average_with_a_value_that_is_not_finite_is_known() -> None:
     model = network()
     average = WeightAverage(model, TrainingConfig(averaging="ema"))
-    assert average.is_finite()
+    assert average.is_finite() and average.validated == "ema"
     next(model.parameters()).data[0, 0] = math.inf
     average.update(YES)
     assert not average.is_finite()
@@ -180,7 +178,6 @@ def stepped(kind: str) -> tuple[TrainStep, StepPlan]:
     torch.manual_seed(0)
     model = HierarchicalUNet(config.model)
     train_step = train_step_of(config, model)
-    train_step.average = WeightAverage(model, config.training)
     state = person_state(refinements=frozenset(), loss_weights=dict(config.loss.weights))
     return train_step, plan_for(1.0, state, config)
 
@@ -188,7 +185,7 @@ def stepped(kind: str) -> tuple[TrainStep, StepPlan]:
 def test_a_step_enters_the_average_unless_it_was_not_finite_or_is_not_due() -> None:
     train_step, plan = stepped("swa")
     average, batch = train_step.average, random_batch(small_config())
-    assert average is not None and plan.averaged
+    assert plan.averaged
     train_step.run([batch], plan).resolve()
     first = averaged(average)
     assert equal(first, dict(train_step.model.state_dict()))
@@ -211,3 +208,12 @@ def test_swa_takes_every_nth_step_after_its_start_and_ema_takes_all() -> None:
     assert not plan_for(5.0, later, config).averaged
     assert plan_for(0.1, later, small_config(training={"averaging": "ema"})).averaged
     assert not plan_for(0.1, state, small_config()).averaged
+
+
+def test_without_averaging_there_is_nothing() -> None:
+    model = network()
+    average = WeightAverage(model, TrainingConfig())
+    average.load({"model": model.state_dict()})
+    assert average.validated == "" and average.state_dict() == {} and average.is_finite()
+    with average.in_use():
+        assert equal(dict(model.state_dict()), dict(network().state_dict()))

@@ -74,6 +74,9 @@ class SafetyPanel(TitledLinePanel):
             yield "guardian rollbacks", _count(state.rollbacks, WARN) + self._last("rollback")
         yield "last good", self._checkpoint(session, state, state.good_checkpoint, "good")
         yield "last checkpoint", self._checkpoint(session, state, state.last_checkpoint, "saved")
+        validated = self._newest.get("validation")
+        if validated is not None and (averaged := getattr(validated.event, "averaged", "")):
+            yield "validated", Content.styled(escape_control(f"averaged weights ({averaged})"), STRONG)
         yield "last fault", self._fault(state)
         if not state.spec.why_unsupported(ExcludeSamples.op):
             yield "excluded samples", _count(len(state.excluded_samples), WARN)
@@ -161,6 +164,7 @@ _KINDS: Final[dict[type[Any], str]] = {  # the type of any event is a key
     e.StepSkipped: "skipped",
     e.SpikeDetected: "spike",
     e.FaultNamed: "fault",
+    e.ValidationCompleted: "validation",
 }
 
 

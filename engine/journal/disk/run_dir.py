@@ -20,6 +20,7 @@ CHECKPOINTS: Final = "checkpoints"
 TENSORBOARD: Final = "tensorboard"
 FORENSICS: Final = "forensics"
 PREVIEWS: Final = "previews"
+HISTOGRAMS: Final = "histograms"
 CONSOLE_LOG: Final = "console.log"
 LOCK_FILE: Final = "run.lock"
 LATEST: Final = "latest"
@@ -396,5 +397,5 @@ def check_own_files(path: Path) -> None:
         raise UserError(f"cannot lock the run {path}: Permission denied; {_SHARE}")
     for name in (LOCK_FILE, CONFIG_FILE, CONSOLE_LOG, *_JOURNAL_FILES):
         check_plain_file(path / name)
-    for name in (CHECKPOINTS, TENSORBOARD, FORENSICS, PREVIEWS):
+    for name in (CHECKPOINTS, TENSORBOARD, FORENSICS, PREVIEWS, HISTOGRAMS):
         check_plain_directory(path / name, depth=1)

@@ -67,8 +67,8 @@ OnImage = Callable[[ImageResult, int, int], None]
 class PredictReport:
     """A finished prediction.
 
-    `seconds` is the time from the first image to the last file, `network_seconds` the network's part of it. `notes` are
-    sentences on what was left out on purpose.
+    `num_images` counts those with a mask. `seconds` is the time from the first image to the last file, and
+    `network_seconds` the network's part of it. `notes` are sentences on what was left out on purpose.
     """
 
     checkpoint: Path

@@ -21,7 +21,7 @@ from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
 from engine.training.checkpoint.file import CheckpointDamagedError
-from engine.training.checkpoint.live_state import LiveState
+from engine.training.checkpoint.live_state import LiveState, TakesHistograms
 
 
 class Mailbox(Protocol):
@@ -170,6 +170,8 @@ class CommandProcessor:
                 self._save(request, outcome)
             case e.ValidationRequested():
                 self._validate(request, outcome)
+            case e.HistogramRequested() as event:
+                self._take_histogram(request, outcome, event)
             case e.RollbackRequested(checkpoint=name):
                 self._roll_back(request, outcome, name)
             case event:
@@ -205,6 +207,14 @@ class CommandProcessor:
         else:
             self._answer(request, outcome, done)
             self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)
+
+    def _take_histogram(self, request: Request, outcome: Outcome, event: e.HistogramRequested) -> None:
+        if not isinstance(self._train_state, TakesHistograms):
+            self._refuse(request, refused("this run cannot look into its layers"))
+        elif reason := self._train_state.request_histogram(event.layer):
+            self._refuse(request, refused(reason))
+        else:
+            self._answer(request, outcome, event)
 
     def _roll_back(self, request: Request, outcome: Outcome, name: str) -> None:
         """Roll back to `name`. If it is damaged and was not named by the user, use the previous good checkpoint."""

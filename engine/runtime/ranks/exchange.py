@@ -25,11 +25,11 @@ VOID: Final = 2
 NEWS: Final = 4
 """This rank has left a note for rank 0."""
 _SIGNAL: Final = 8
-"""Factor on the number of a signal that asks for the end."""
+"""Factor on the number of a signal that asks for the end, or for a checkpoint."""
 
 
 def signalled(number: int) -> int:
-    """Return the status of a rank that has got a signal, 0 for none."""
+    """Return the status of a rank that has got signal `number`, 0 for none."""
     return _SIGNAL * number
 
 

@@ -73,7 +73,8 @@ class Follower:
             return ""
         if self._is_in_step:
             self._train_state.undo_step()
-        return save_for_rank_0(self._directory, self._config, self.state, self._train_state)
+        lost = self._group.pulse.beats()[0].process
+        return save_for_rank_0(self._directory, self._config, self.state, self._train_state, lost)
 
     # --- orders -------------------------------------------------------------------------
 
@@ -103,9 +104,13 @@ class Follower:
 
     def _pass_signal_on(self, order: str) -> None:
         """Leave a note about a signal in a pause, in which no step tells rank 0 of it."""
-        if order == orders.STILL and self._interrupt.signal and not self._has_told:
-            self._has_told = True
-            self._group.tell(SIGNAL_KEY, str(self._interrupt.signal).encode())
+        if order == orders.STILL and not self._has_told and (number := self._heard()):
+            self._has_told = number == self._interrupt.signal
+            self._group.tell(SIGNAL_KEY, str(number).encode())
+
+    def _heard(self) -> int:
+        """Return the number of a signal for rank 0, 0 for none; one that requests a checkpoint is returned once."""
+        return self._interrupt.signal or self._interrupt.take_checkpoint()
 
     def _apply(self, kind: str, text: str, actor: str, step: int) -> None:
         """Repeat an event of rank 0: its effect on tensors, and the next state."""
@@ -163,7 +168,7 @@ class Follower:
         return False
 
     def _status(self) -> int:
-        return signalled(self._interrupt.signal) | (NEWS if self._news.send() else 0)
+        return signalled(self._heard()) | (NEWS if self._news.send() else 0)
 
     def _give_evidence(self) -> None:
         """Leave the evidence of the newest step for rank 0 if this rank is the first that was not finite."""

@@ -8,12 +8,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from threading import Event, Thread
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 BEAT_SECONDS: Final = 1.0
 """Seconds between two signs of life."""
 WAITING: Final = "waiting for the other ranks"
 """What a rank does that is not to blame for a standstill."""
+_ANSWER_SECONDS: Final = 2.0
+"""Seconds within which the store answers. It does not if rank 0 keeps it and hangs with all of its threads."""
+
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -37,11 +42,16 @@ class Beat:
 
 
 class Pulse:
-    """The signs of life of one rank, by a thread after `start`. `step` and `doing` are what they say."""
+    """The signs of life of one rank, by a thread after `start`. `step` and `doing` are what they say.
+
+    A store that does not answer is not asked again.
+    """
 
     def __init__(self, store: Store, rank: int, world: int, process: str) -> None:
         self._store, self._rank, self._world, self._process = store, rank, world, process
         self._number = 0
+        self._of_rank_0 = Beat()
+        self._is_mute = False
         self._ended = Event()
         self.step, self.doing = 0, "starting"
 
@@ -62,9 +72,8 @@ class Pulse:
 
     def leave(self, sentence: str = "") -> None:
         """Tell the other ranks that this one ends, and why; an empty string if it has lost the others."""
-        with suppress(Exception):  # the store is gone with its process, and the other ranks with it
-            self.beat()
-            self._store.set(f"left/{self._rank}", sentence)
+        self._ask(self.beat)  # the store may be gone with its process, and the other ranks with it
+        self._ask(lambda: self._store.set(f"left/{self._rank}", sentence))
 
     def reason_of(self, rank: int) -> str | None:
         """Return why `rank` has ended, as far as it said so; `None` if it did not."""
@@ -78,6 +87,9 @@ class Pulse:
         before = self.beats()
         pause(2.2 * BEAT_SECONDS)
         beats = self.beats()
+        if self._is_mute:
+            first = beats[0]
+            return f"rank 0{_of(first)} has not answered for {waited:.0f} s: {self._last(first)}"
         others = [rank for rank in range(self._world) if rank != self._rank]
         said = {rank: reason for rank in others if (reason := self.reason_of(rank)) is not None}
         for rank, reason in said.items():
@@ -102,18 +114,33 @@ class Pulse:
 
     def _beat_of(self, rank: int) -> Beat:
         text = self._text(f"pulse/{rank}")
-        return Beat(**json.loads(text)) if text else Beat()
+        known = Beat() if rank else self._of_rank_0
+        return Beat(**json.loads(text)) if text else known
 
     def _text(self, key: str) -> str | None:
-        try:
-            return self._store.get(key).decode() if self._store.check([key]) else None
-        except Exception:  # torch raises its own errors if the store is gone
-            return None
+        return self._ask(lambda: self._store.get(key).decode() if self._store.check([key]) else None)
+
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        """Return the store's answer; `None` if it gives none, or is gone."""
+        answers: list[T] = []
+
+        def ask() -> None:
+            with suppress(Exception):  # torch raises its own errors if the store is gone
+                answers.append(question())
+
+        if not self._is_mute:
+            asking = Thread(target=ask, name="question", daemon=True)
+            asking.start()
+            asking.join(_ANSWER_SECONDS)
+            self._is_mute = asking.is_alive()
+        return answers[0] if answers else None
 
     def _work(self) -> None:
         with suppress(Exception):  # the store is gone: the main thread notices by itself
             while not self._ended.wait(BEAT_SECONDS):
                 self.beat()
+                if self._rank and self._store.check(["pulse/0"]):
+                    self._of_rank_0 = Beat(**json.loads(self._store.get("pulse/0")))
 
 
 def _of(beat: Beat) -> str:

@@ -1,13 +1,15 @@
-"""Save a run whose rank 0 has died: rank 1 writes the checkpoint, if it can reach the run's directory."""
+"""Save a run whose rank 0 has died or hangs: rank 1 writes the checkpoint, if it can reach the run's directory."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CHECKPOINTS, LOCK_FILE, lock_run
+from engine.journal.disk.run_dir import CHECKPOINTS, LOCK_FILE, lock_run, running_process
 from engine.protocol.codec import to_text
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_to_text
@@ -16,10 +18,11 @@ from engine.supervision.run_memory import RunMemory
 from engine.training.checkpoint.file import Snapshot, checkpoint_name, save_checkpoint
 
 
-def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_state: RankState) -> str:
+def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_state: RankState, rank_0: str) -> str:
     """Write the checkpoint of `state`, without the statistics of monitors and gate, which only rank 0 had.
 
-    Return its name; an empty string if this machine has no such run, or rank 0 still holds its lock.
+    `rank_0` is its process in words. Return the name; an empty string if this machine has no such run, or another
+    process than rank 0 holds its lock.
     """
     checkpoints = directory / CHECKPOINTS
     name = checkpoint_name(state.step)
@@ -36,8 +39,22 @@ def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_s
     }
     snapshot = Snapshot(state.step, "final", payload, float("nan"), state.score, good=False, best=False)
     try:
-        with lock_run(directory):
+        with _owned(directory, rank_0):
             save_checkpoint(checkpoints, snapshot)
     except (OSError, UserError):
         return ""
     return name
+
+
+@contextmanager
+def _owned(directory: Path, rank_0: str) -> Generator[None]:
+    """Hold the run's lock in the block, unless a hanging rank 0 holds it, which cannot write meanwhile.
+
+    If it goes on later, it writes the same state. Raises UserError if another process holds the lock.
+    """
+    holder = running_process(directory)
+    if holder and holder in rank_0.split():
+        yield
+    else:
+        with lock_run(directory):
+            yield

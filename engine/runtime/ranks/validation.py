@@ -63,7 +63,7 @@ def validate_together(
     found: list[Sums] = []
     state.model.eval()
     try:
-        with torch.no_grad(), state.validated_weights():
+        with torch.no_grad(), state.train_step.average.in_use():
             for first in range(0, num_batches, group.world):
                 number = first + group.rank
                 vote, error = 0, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -250,14 +251,8 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
         )
-    weights: Mapping[str, torch.Tensor]
     try:
-        if path.suffix == SUFFIX:
-            weights = read_weights(path)
-        else:
-            payload = read_checkpoint(path)
-            averaged = payload.get(AVERAGED)
-            weights = averaged if are_weights(averaged) else payload["model"]
+        weights, are_averaged = read_weights(path) if path.suffix == SUFFIX else _weights_of(read_checkpoint(path))
     except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
     own = model.state_dict()
@@ -269,7 +264,12 @@ def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
         raise UserError(
             f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
         )
-    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected), averaged=weights is averaged)
+    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected), averaged=are_averaged)
+
+
+def _weights_of(payload: Mapping[str, Any]) -> tuple[Mapping[str, torch.Tensor], bool]:
+    """Return a checkpoint's averaged weights if it has any, else the others, and whether they are averaged."""
+    return (payload[AVERAGED], True) if are_weights(payload.get(AVERAGED)) else (payload["model"], False)
 
 
 def _are_numbers(value: torch.Tensor, own: torch.Tensor | None) -> bool:

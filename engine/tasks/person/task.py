@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from engine.outputs.inference.evaluation import EvaluationRequest, OnProgress
     from engine.outputs.inference.prediction import PredictRequest
     from engine.outputs.preview_file import Preview
-    from engine.task import Predictor
+    from engine.task import Examiner, Predictor
 
 
 class PersonTask:
@@ -152,3 +153,9 @@ class PersonTask:
     def export_outputs(self, outputs: Any) -> Tensors:
         """Return the probabilities of background, target and other: (N, 3, H, W), float32."""
         return {"probabilities": outputs.log_probs_N3HW.exp()}
+
+    def examiner(self, config: PersonConfig, request: EvaluationRequest, on_progress: OnProgress) -> Examiner:
+        """Return the examiner of a split's regions. Raises UserError if the data are missing or hold no person."""
+        from engine.tasks.person.inference.evaluation.examiner import RegionExaminer  # noqa: PLC0415
+
+        return RegionExaminer(config, request, on_progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
@@ -45,4 +45,13 @@ class LiveState(Protocol):
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Restore the result of `snapshot`."""
+        ...
+
+
+@runtime_checkable
+class TakesHistograms(Protocol):
+    """A live state whose layers can be looked at."""
+
+    def request_histogram(self, layer: str) -> str:
+        """Take histograms of `layer` at the next step; return why that is impossible, or an empty string."""
         ...

@@ -55,7 +55,7 @@ def _run(trained: TrainedModel, request: PredictRequest, predictor: Predictor, p
         step=trained.step,
         weights=trained.weights,
         device=describe(trained.device),
-        num_images=len(predictor.names),
+        num_images=sum(result.num_masks > 0 for result in pipeline.results),
         num_masks=sum(result.num_masks for result in pipeline.results),
         seconds=time.perf_counter() - began,
         network_seconds=pipeline.network_seconds,

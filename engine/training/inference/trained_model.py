@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,6 +15,7 @@ from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.codec import WireError
+from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.task import Task, load_task
 from engine.training.checkpoint.content import weight_misfit
@@ -40,7 +41,8 @@ _AVERAGED: Final = "averaged_model"
 class TrainedModel:
     """A network in evaluation mode, with what it was trained by.
 
-    `checkpoint` is the file of its `weights`, after `step` steps; `components` were on at that step.
+    `checkpoint` is the file of its `weights`, after `step` steps. At that step `components` were on, and the loss terms
+    had `loss_weights`.
     """
 
     task: Task
@@ -50,6 +52,7 @@ class TrainedModel:
     step: int
     weights: Weights
     components: frozenset[str]
+    loss_weights: Mapping[str, float] = field(default_factory=lambda: {})
 
     @property
     def device(self) -> torch.device:
@@ -79,10 +82,12 @@ def open_trained(source: Path, *, device: str = "auto", weights: Weights | None 
         raise UserError(f"{path} does not fit the network of its own configuration: {difference}")
     if odd := next((name for name, value in held.items() if not bool(torch.isfinite(value).all())), ""):
         raise UserError(f"{path} is of no use: its {odd[:100]!r} is not finite; give an earlier checkpoint")
-    components = _components(path, payload, task)
+    state = _state(path, payload, task)
     model = task.build_model(config)
     model.load_state_dict(dict(held))
-    return TrainedModel(task, config, model.to(place).eval(), path, step, kind, components)
+    return TrainedModel(
+        task, config, model.to(place).eval(), path, step, kind, state.refinements, {**state.loss_weights}
+    )
 
 
 def _newest_in(run_dir: Path) -> tuple[Path, dict[str, Any]]:
@@ -124,12 +129,14 @@ def _weights(path: Path, payload: Mapping[str, Any], wanted: Weights | None) -> 
     return "averaged", averaged
 
 
-def _components(path: Path, payload: Mapping[str, Any], task: Task) -> frozenset[str]:
-    """Return the components that were on. Raises UserError if the recorded state is missing or not of the task."""
+def _state(path: Path, payload: Mapping[str, Any], task: Task) -> RunState:
+    """Return the recorded state. Raises UserError if it is missing or not of the task."""
     try:
-        active = state_from_text(str(payload.get("state", "")), task.spec).refinements
+        state = state_from_text(str(payload.get("state", "")), task.spec)
     except (WireError, ValueError) as error:
         raise UserError(f"{path} is damaged: its state cannot be read ({error}); give another checkpoint") from error
-    if unknown := active - set(task.spec.component_names):
+    if unknown := state.refinements - set(task.spec.component_names):
         raise UserError(f"{path} is of another task: it names the {task.spec.component_noun} {min(unknown)[:100]!r}")
-    return active
+    if missing := set(task.spec.term_names) - set(state.loss_weights):
+        raise UserError(f"{path} is of another task: it has no weight of the loss term {min(missing)!r}")
+    return state

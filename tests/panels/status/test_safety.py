@@ -64,6 +64,19 @@ async def test_what_a_rollback_would_cost_is_told_in_time_too(
         assert fact(stage, "data wait").endswith("% of the time")
 
 
+async def test_validations_of_averaged_weights_are_told_and_those_of_trained_ones_are_not(
+    told: RecordedRun, open_session: Open
+) -> None:
+    stage = Stage(SafetyPanel(), open_session())
+    async with stage.run_test(size=(80, 20)) as pilot:
+        await pilot.pause()
+        assert "averaged" not in stage.shown
+        told.note(e.ValidationCompleted(1.0, {"miou": 0.5}, 2.0, "ema"))
+        stage.look()
+        await pilot.pause()
+        assert fact(stage, "validated") == "averaged weights (ema)"
+
+
 async def test_what_the_guardian_did_and_what_the_disk_did_is_told(told: RecordedRun, open_session: Open) -> None:
     told.observe(rollbacks=1)
     told.note(e.RolledBack("step-00000200.pt", 400, 200), actor="guardian")

@@ -36,7 +36,7 @@ def altered(trained: Path, tmp_path: Path, change: Callable[[dict[str, Any]], ob
     return tmp_path / "altered.pt"
 
 
-def test_a_run_stands_for_its_best_checkpoint_in_evaluation_mode_with_its_own_configuration(trained: Path) -> None:
+def test_of_a_run_the_best_checkpoint_is_taken_in_evaluation_mode_with_its_own_configuration(trained: Path) -> None:
     opened = open_trained(trained, device="cpu")
     assert opened.checkpoint == trained / CHECKPOINTS / BEST and opened.step == 2
     assert opened.config == CONFIG and opened.weights == "trained" and not opened.model.training

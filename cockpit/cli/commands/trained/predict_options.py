@@ -11,7 +11,7 @@ from cockpit.cli.parser import positive_count, real_number
 
 PREDICT_EXAMPLES: Final = """
 the boxes come from
-  --box x,y,w,h         left, top, width, height in pixels, for every given image; may be repeated
+  --box x,y,w,h         left, top, width, height in pixels, for every given image; --box=-5,0,40,90 if left is negative
   --boxes FILE.json     COCO annotations, whose people are found by file name; outlines are not needed
   --boxes FILE.json     a detector's COCO results: a list of {"image_id", "category_id", "bbox", "score"}; images are
                         named by "file_name" or a text in "image_id", by an id of --image-list, or by a number

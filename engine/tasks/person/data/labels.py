@@ -33,6 +33,12 @@ def person_cover(picture: Picture, target: int, region: Box, size: int) -> NDArr
     return _coverage(mask_HW == TARGET, window, region, size)
 
 
+def painted_classes(picture: Picture, target: int, region: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Return the classes of the whole pixels that `region` touches in the image, and the first one's column and row."""
+    window = _window(region, *picture.image.size)
+    return _paint(picture, target, window), window[:2]
+
+
 def _window(region: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """Return the whole pixels that the region touches: left, top, right, bottom.
 

@@ -24,7 +24,7 @@ def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Sa
     `say` receives a progress line from time to time. Raises UserError if the path or its layout is unknown, or if a
     split holds no usable person.
     """
-    index = _index(config, say)
+    index = index_of(config, say)
     train = RoiDataset(
         index.train.scenes,
         recipe_for(config, model, seed=seed, training=True),
@@ -42,7 +42,8 @@ def open_splits(config: PersonDataConfig, model: ModelConfig, seed: int, say: Sa
     return Splits(train, val, index.train.problems + index.val.problems, doubts, index.notes)
 
 
-def _index(config: PersonDataConfig, say: Say) -> DatasetIndex:
+def index_of(config: PersonDataConfig, say: Say) -> DatasetIndex:
+    """Return the scenes of the data that `config` names. Raises UserError if the path or its layout is unknown."""
     if config.path:
         index = index_dataset(Path(config.path), config.hold_out, CocoOptions(config.use_crowds, say))
     else:

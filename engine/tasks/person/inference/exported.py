@@ -19,7 +19,7 @@ def export_plan(config: PersonConfig) -> ExportPlan:
         names={"image_N3HW": "image"},
         metadata={
             "preprocessing": {
-                "box": "left, top, right, bottom of a person in pixels of the image; it may extend beyond the image",
+                "box": "left, top, right, bottom of a person in pixels of the image, cut at its border",
                 "padding": config.data.roi_padding,
                 "min_side": MIN_SIDE,
                 "keep_aspect": config.data.keep_aspect,

@@ -80,8 +80,10 @@ def outline(mask_HW: Mask, line: int) -> Mask:
     """Return the pixels of a mask that are at most `line` pixels from its outside; the window's frame is outside."""
     inner_HW = mask_HW
     for _ in range(line):
-        padded = np.pad(inner_HW, 1)
-        inner_HW = inner_HW & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        eroded_HW = np.zeros_like(inner_HW)
+        middle = inner_HW[1:-1, 1:-1] & inner_HW[:-2, 1:-1] & inner_HW[2:, 1:-1]
+        eroded_HW[1:-1, 1:-1] = middle & inner_HW[1:-1, :-2] & inner_HW[1:-1, 2:]
+        inner_HW = eroded_HW
     return mask_HW & ~inner_HW
 
 

@@ -78,7 +78,8 @@ def _resized(probs_HW: NDArray[np.float32], region: Box, columns: range, rows: r
     height, width = probs_HW.shape
     to_x, to_y = width / (region[2] - region[0]), height / (region[3] - region[1])
     edge_x, edge_y = math.ceil(to_x) + 1, math.ceil(to_y) + 1
-    padded = np.pad(probs_HW.astype(np.float32, copy=False), ((edge_y, edge_y), (edge_x, edge_x)), mode="edge")
+    repeated = np.ix_(_repeated(height, edge_y), _repeated(width, edge_x))
+    padded = probs_HW.astype(np.float32, copy=False)[repeated]
     box = (
         (columns.start - region[0]) * to_x + edge_x,
         (rows.start - region[1]) * to_y + edge_y,
@@ -87,3 +88,8 @@ def _resized(probs_HW: NDArray[np.float32], region: Box, columns: range, rows: r
     )
     resized = Image.fromarray(padded).resize((len(columns), len(rows)), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized, dtype=np.float32)
+
+
+def _repeated(length: int, edge: int) -> NDArray[np.intp]:
+    """Return the places along an axis, with the first and the last repeated `edge` times: faster than `np.pad`."""
+    return np.arange(-edge, length + edge).clip(0, length - 1)

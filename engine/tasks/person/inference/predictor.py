@@ -181,6 +181,8 @@ class _ResultsFile:
 def _claimed(request: PredictRequest) -> Path:
     """Create the directories of the output and return the file of the results. Raises UserError."""
     output = request.output
+    if inside := next((place for place in request.images if _is_within(output, place)), None):
+        raise UserError(f"--output {output} is in {inside}, whose images its pictures would become: give another")
     try:
         if not request.force and output.is_dir() and any(output.iterdir()):
             raise UserError(f"{output} exists and is not empty: give another --output, or --force to replace files")
@@ -189,6 +191,10 @@ def _claimed(request: PredictRequest) -> Path:
     except OSError as error:
         raise UserError(f"--output {output} cannot be made ({error.strerror}): give another directory") from error
     return output / RESULTS
+
+
+def _is_within(output: Path, place: Path) -> bool:
+    return place.is_dir() and output.resolve().is_relative_to(place.resolve())
 
 
 def _stems(images: Sequence[ImageBoxes]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -14,15 +15,19 @@ from engine.tasks.person.data.readers.scenes import Mask
 def encode_mask(mask_HW: Mask, column: int, row: int, size: Size) -> dict[str, Any]:
     """Return the compressed run lengths of a mask in an image of `size`, whose window begins at `column`, `row`."""
     width, height = size
-    columns_WH = np.pad(mask_HW.T.astype(np.int8), ((0, 0), (1, 1)))
-    change_WH = np.diff(columns_WH, axis=1)
+    columns_WH = np.zeros((mask_HW.shape[1], mask_HW.shape[0] + 2), dtype=np.int8)
+    columns_WH[:, 1:-1] = mask_HW.T
+    change_WH = columns_WH[:, 1:] - columns_WH[:, :-1]
     starts, ends = (_places(change_WH == sign, column, row, height) for sign in (1, -1))
-    is_joined = starts[1:] == ends[:-1]  # down to the last row, and on from the first row of the next column
-    starts, ends = starts[np.r_[True, ~is_joined][: len(starts)]], ends[np.r_[~is_joined, True][: len(ends)]]
-    edges = np.stack([starts, ends], axis=1).reshape(-1)
-    end = [] if len(edges) and edges[-1] == width * height else [width * height]
-    counts = np.diff(np.r_[0, edges, end].astype(np.int64))
-    plain = {"size": [height, width], "counts": counts.tolist()}
+    is_apart = starts[1:] != ends[:-1]  # else a run goes down to the last row, and on from the first of the next column
+    edges = np.empty(2 * np.count_nonzero(is_apart) + 2 * min(len(starts), 1), dtype=np.int64)
+    edges[:1], edges[2::2] = starts[:1], starts[1:][is_apart]
+    edges[1:-1:2], edges[-1:] = ends[:-1][is_apart], ends[-1:]
+    bounds = [0, *edges.tolist(), width * height]
+    counts = [end - begin for begin, end in pairwise(bounds)]
+    if len(edges) and not counts[-1]:
+        counts.pop()
+    plain = {"size": [height, width], "counts": counts}
     packed = cast(dict[str, Any], coco_mask.frPyObjects(cast(Any, plain), height, width))
     return {"size": [height, width], "counts": packed["counts"].decode()}
 

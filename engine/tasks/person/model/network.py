@@ -106,7 +106,7 @@ class HierarchicalUNet(nn.Module):
         if not self.box_channel:
             return image_N3HW
         box_HW = box_map(image_N3HW.shape[-1], self.padding).to(image_N3HW)
-        box_N1HW = box_HW.expand(len(image_N3HW), 1, -1, -1)
+        box_N1HW = box_HW.expand(image_N3HW.shape[0], 1, -1, -1)
         return torch.cat([image_N3HW, box_N1HW], dim=1).contiguous(memory_format=self.memory_format)
 
     def _head(self, name: str, shared_NCHW: Tensor, active: frozenset[str], tap: Tap) -> Tensor | None:

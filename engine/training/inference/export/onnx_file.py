@@ -22,10 +22,15 @@ OPSET: Final = 18
 
 _AXIS: Final = "N"
 """Name of the axis that counts the samples."""
+_LONGEST_REASON: Final = 200
+"""Maximum number of characters of a library's error message."""
 
 
 def onnx_model(exported: Exportable) -> ModelProto:
-    """Return the network as an ONNX model. Raises UserError if it has an operation that ONNX lacks."""
+    """Return the network as an ONNX model.
+
+    Raises UserError if it has an operation that ONNX lacks, or a fixed number of samples.
+    """
     axes = {0: Dim(_AXIS)}
     try:
         with _quiet():
@@ -40,11 +45,14 @@ def onnx_model(exported: Exportable) -> ModelProto:
                 dynamic_shapes=(tuple(axes for _ in exported.examples),),
             )
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the network cannot be exported to ONNX: {reason}; try --format torchscript") from error
+        raise UserError(
+            f"the network cannot be exported to ONNX: {_reason(error)}; try --format torchscript"
+        ) from error
     assert program is not None
     model: Any = program.model_proto
     _strip(model)
+    if fixed := [held.name for held in (*model.graph.input, *model.graph.output) if not _first_axis(held)]:
+        raise UserError(f"{fixed[0]} has a fixed number of samples: the network must count by shape[0], not by len()")
     return model
 
 
@@ -65,8 +73,21 @@ class OnnxSession:
     def run(self, inputs: Arrays) -> Arrays:
         """Return the outputs by name."""
         names = [output.name for output in self._session.get_outputs()]
-        found: list[Any] = self._session.run(names, dict(inputs))
+        found: Any = self._session.run(names, dict(inputs))
         return dict(zip(names, found, strict=True))
+
+
+def _first_axis(value: Any) -> str:
+    """Return the name of an input's or output's first axis; an empty string for a fixed size."""
+    dimensions = value.type.tensor_type.shape.dim
+    return dimensions[0].dim_param if dimensions else ""
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the error at the origin: the exporter wraps it in instructions."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:_LONGEST_REASON]
 
 
 def _strip(model: ModelProto) -> None:
@@ -87,12 +108,11 @@ def _strip(model: ModelProto) -> None:
 @contextmanager
 def _quiet() -> Generator[None]:
     """Silence the exporter: it warns of packages that are not needed, and of torch's own deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)

@@ -36,8 +36,14 @@ class TorchScriptSession:
         self._exported = exported
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Return the outputs by name."""
-        with torch.no_grad():
-            found = self._module(*(torch.from_numpy(inputs[name]) for name in self._exported.network.input_names))
+        """Return the outputs by name. Raises UserError if the trace has a fixed number of samples."""
+        given = [torch.from_numpy(inputs[name]) for name in self._exported.network.input_names]
+        try:
+            with torch.no_grad():
+                found = self._module(*given)
+        except RuntimeError as error:
+            raise UserError(
+                f"the traced network fails on {len(given[0])} samples: it must count them by shape[0], not by len()"
+            ) from error
         values = found if isinstance(found, tuple) else (found,)
         return {name: value.numpy() for name, value in zip(self._exported.outputs, values, strict=True)}

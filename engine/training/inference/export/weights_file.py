@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,20 +24,33 @@ def weights_content(weights: Mapping[str, Tensor], text: str) -> bytes:
     return save(_dense(weights), {METADATA: text})
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a safetensors file. Raises UserError if it is damaged, or the package is missing."""
+def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """Return the weights in a safetensors file, and whether its description says that they are averaged.
+
+    Raises UserError if the file is damaged, or the package is missing.
+    """
     if find_spec("safetensors") is None:
         raise UserError(f"{path.name} needs the package safetensors: pip install 'training-cockpit[export]'")
-    from safetensors import SafetensorError  # noqa: PLC0415 - an extra
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - an extra
     from safetensors.torch import load_file  # noqa: PLC0415
 
     try:
         weights = load_file(path)
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(METADATA, "")
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path.name} cannot be read as safetensors: {error}") from error
     if small := next((name for name, value in weights.items() if value.is_floating_point() and value.itemsize < 2), ""):
         raise UserError(f"{path.name} holds {small[:100]!r} in 8 bits, in which no network is trained")
-    return weights
+    return weights, _are_averaged(text)
+
+
+def _are_averaged(text: str) -> bool:
+    """Return whether the description `text` says that the weights are averaged; other programs write none."""
+    try:
+        return json.loads(text)["weights"] == "averaged"
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def is_same(content: bytes, weights: Mapping[str, Tensor]) -> bool:

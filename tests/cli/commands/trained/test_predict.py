@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,13 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import main
-from cockpit.cli.commands.trained.predict import free_output
+from cockpit.cli.arguments import parse_arguments
+from cockpit.cli.commands.trained import terminal_picture
+from cockpit.cli.commands.trained.predict import MOST_PICTURES, free_output, run_predict
 from cockpit.cli.commands.trained.terminal_picture import cells, draw_picture
 from engine.journal.disk.run_dir import CHECKPOINTS
-from engine.outputs.inference.prediction import GivenBoxes, PredictRequest
-from engine.task import Task, untapped
+from engine.outputs.inference.prediction import GivenBoxes, ImageResult, OnImage, PredictReport, PredictRequest
+from engine.task import Sample, Task, untapped
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.inference.predictor import PersonPredictor
 from engine.tasks.person.spec import SPEC
@@ -30,7 +33,7 @@ from engine.training.checkpoint.file import BEST
 from engine.training.inference import predict
 from engine.training.inference.trained_model import open_trained
 from tests.faulty import run
-from tests.small import small_config
+from tests.small import SECTIONS, small_config
 from tests.tasks.person.data.builders import gradient, write_coco
 
 
@@ -48,23 +51,39 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return directory
 
 
+def as_batch(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+    return {name: torch.stack([sample.tensors[name] for sample in samples]) for name in samples[0].tensors}
+
+
 def predicted(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     code = main.main(["predict", *map(str, words), "--device", "cpu"])
     out, err = capsys.readouterr()
     return code, out, err
 
 
-@pytest.mark.parametrize("fields", [{}, {"roi_padding": 0.25}, {"keep_aspect": True, "roi_padding": 0.1}])
-def test_regions_are_those_of_the_validation_bit_for_bit(data: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
-    config = cast(PersonConfig, small_config(data={"path": str(data), **fields}))
+@pytest.mark.parametrize(
+    ("fields", "has_box"),
+    [({}, False), ({"roi_padding": 0.25}, True), ({"keep_aspect": True, "roi_padding": 0.1}, False)],
+)
+def test_regions_and_answers_are_those_of_the_validation_bit_for_bit(
+    data: Path, tmp_path: Path, fields: dict[str, Any], has_box: bool
+) -> None:
+    model = {**SECTIONS["model"], "box_channel": has_box}
+    config = cast(PersonConfig, small_config(data={"path": str(data), **fields}, model=model))
     boxes = GivenBoxes(data / "instances_val.json")
     request = PredictRequest(Path("none"), (data / "images",), boxes, tmp_path / "out")
     predictor = PersonPredictor(config, request)
-    samples = PersonTask().open_data(config).val
-    expected = [samples.sample(0, index).tensors["image_N3HW"] for index in range(len(samples))]
-    found = torch.cat([predictor.read(index).tensors["image_N3HW"] for index in range(len(predictor.names))])
+    task = PersonTask()
+    samples = task.open_data(config).val
+    expected = as_batch([samples.sample(0, index) for index in range(len(samples))])
+    parts = [predictor.read(index).tensors for index in range(len(predictor.names))]
+    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     predictor.cancel()
-    assert len(expected) == 4 and torch.equal(found, torch.stack(expected))
+    assert all(torch.equal(values, expected[name]) for name, values in found.items())
+    network = task.build_model(config).eval()
+    with torch.no_grad():
+        answers = [task.forward(network, batch, frozenset(), untapped).log_probs_N3HW for batch in (found, expected)]
+    assert answers[0].shape[0] == 4 and torch.equal(*answers)
 
 
 def test_masks_are_those_of_the_network_in_the_pixels_of_the_image(
@@ -104,7 +123,8 @@ def test_a_bad_image_and_a_bad_box_are_reported_and_the_others_go_on(
     gradient(30, 20).save(folder / "small.png")
     words = ("--box", "2,2,20,15", "--box", "40,25,15,15", "--output", tmp_path / "out")
     code, out, err = predicted(capsys, trained, folder, *words)
-    assert code == 2 and "5 masks in 4 images" in out and "2 problems, listed above" in out
+    assert code == 2 and "5 masks in 3 images" in out and "2 problems, listed above" in out
+    assert "\u2580" not in out, "a picture in a pipe"
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["broken.png", "small.png"]
     assert "the box of --box 2, (40, 25, 55, 40), is outside the image of 30 x 20 pixels" in err
     assert sorted(file.stem for file in (tmp_path / "out" / "overlays").iterdir()) == ["deep", "palette", "small"]
@@ -141,6 +161,12 @@ def test_an_output_with_files_is_kept_unless_it_is_forced(
     assert (tmp_path / "out" / "predictions.json").read_text() == "mine"
     assert predicted(capsys, *words, "--force")[0] == 0
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
+
+
+def test_an_output_among_the_images_is_refused(trained: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (trained, data / "images", "--box", "5,5,25,40", "--output", data / "images" / "out")
+    code, _, err = predicted(capsys, *words)
+    assert code == 2 and "whose images its pictures would become" in err and not (data / "images" / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -180,17 +206,53 @@ def test_a_directory_of_results_is_not_used_twice(tmp_path: Path) -> None:
     assert free_output(tmp_path).name == "predictions-2"
 
 
+class Terminal(io.StringIO):
+    """A terminal that keeps its output."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "num_drawn"),
+    [
+        ((), {}, MOST_PICTURES),
+        (("--no-picture",), {}, 0),
+        (("--json",), {}, 0),
+        ((), {"NO_COLOR": "1"}, 0),
+        ((), {"TERM": "dumb"}, 0),
+    ],
+)
+def test_the_first_pictures_are_drawn_on_a_terminal_with_colours(
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    num_drawn: int,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"TERM": "xterm", **environment}.items():
+        monkeypatch.setenv(name, value)
+    drawn: list[Path] = []
+    monkeypatch.setattr(terminal_picture, "draw_picture", lambda file, title: drawn.append(file))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+
+    def predict_six(request: PredictRequest, on_image: OnImage) -> PredictReport:
+        for number in range(1, 7):
+            on_image(ImageResult(f"{number}.png", 1, Path(f"{number}.png")), number, 6)
+        return PredictReport(request.source, 2, "trained", "cpu", 6, 6, 1.0, 0.5, request.output, request.output)
+
+    arguments = parse_arguments(["predict", str(trained), "x.png", "--box", "1,2,3,4", *words])
+    assert run_predict(arguments, predict_six) == 0
+    assert drawn == [Path(f"{number}.png") for number in range(1, num_drawn + 1)]
+
+
 def test_a_picture_is_drawn_in_half_blocks_with_the_colours_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
     pixels[:20, :, 0] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     for name, value in {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "30", "LINES": "40"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -25,8 +25,10 @@ from engine.tasks.person.data.dataset import recipe_for, region_for
 from engine.tasks.person.inference.paste import paste_region
 from engine.training.inference.export.export import BOUND, export
 from engine.training.inference.export.network import Exportable, exportable
+from engine.training.inference.export.onnx_file import onnx_model
 from engine.training.inference.export.quantize import quantize, split_samples
 from engine.training.inference.export.sensitivity import Range, harmed
+from engine.training.inference.export.torchscript_file import TorchScriptSession, torchscript_content
 from engine.training.inference.trained_model import TrainedModel, open_trained
 from tests.conftest import ROOT
 from tests.faulty import run
@@ -35,6 +37,7 @@ from tests.small import small_config
 onnx: Any = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 onnxruntime: Any = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 
+pytestmark = pytest.mark.timeout(300)  # the exporter compiles for seconds, on a busy machine for minutes
 CONFIG = small_config(training={"max_steps": 4, "learning_rate": 1e-2}, data={"roi_padding": 0.1, "keep_aspect": True})
 EXAMPLE = ROOT / "cockpit" / "docs" / "examples" / "onnx_predict.py"
 
@@ -157,6 +160,47 @@ def test_the_example_of_the_manual_predicts_the_same_without_torch(
     pasted_HW = paste_region(own_3HW, own_region, image.size).full_mask(image.size)
     assert mask_HW.shape == pasted_HW.shape == (80, 96) and set(np.unique(mask_HW)) <= {0, 255}
     assert ((mask_HW == 255) != pasted_HW).sum() <= 1, "a pixel may be on the edge of two classes"
+
+
+class Odd(torch.nn.Module):
+    """Networks that cannot be exported."""
+
+    input_names = ("x",)
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        (x,) = inputs
+        if self.kind == "branches":
+            return x * 2 if x.sum() > 0 else x
+        return torch.cat([x, torch.ones(4).expand(len(x), 4)], dim=1)
+
+
+def odd(kind: str) -> Exportable:
+    network: Any = Odd(kind).eval()
+    return Exportable(network, ExportPlan({"x": torch.rand(2, 3)}, {}), {"y": torch.zeros(0)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("branches", "cannot be exported to ONNX: Could not guard on data-dependent"), ("len", "x has a fixed number")],
+)
+def test_a_network_that_onnx_cannot_hold_is_refused_with_the_reason(
+    kind: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        onnx_model(odd(kind))
+    assert capfd.readouterr().out == ""
+
+
+def test_a_trace_with_a_fixed_number_of_samples_is_refused() -> None:
+    exported = odd("len")
+    session = TorchScriptSession(torchscript_content(exported, "{}"), exported)
+    assert session.run({"x": np.zeros((2, 3), np.float32)})["y"].shape == (2, 7)
+    with pytest.raises(UserError, match=r"fails on 3 samples: it must count them by shape\[0\]"):
+        session.run({"x": np.zeros((3, 3), np.float32)})
 
 
 def test_the_example_is_short() -> None:

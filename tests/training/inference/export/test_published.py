@@ -18,17 +18,20 @@ from engine.training.inference.trained_model import TrainedModel
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FULL = "rgb_hierarchical_unet_v2_attention_r64m64_refined_full"
+EVERYTHING = frozenset(REFINEMENTS) - {EXCLUSIVE_REFINEMENTS[0]}
 CASES = {
-    "full": (FULL, frozenset(REFINEMENTS) - {EXCLUSIVE_REFINEMENTS[0]}),
-    **{name: ("tiny", frozenset({name})) for name in REFINEMENTS},
+    "full": (FULL, (), EVERYTHING),
+    "small": ("small", ("model.box_channel=true",), EVERYTHING),
+    **{name: ("tiny", (), frozenset({name})) for name in REFINEMENTS},
 }
+"""Configuration, settings and active refinements of each network."""
 
 
 @pytest.fixture(scope="module", params=CASES)
 def exported(request: pytest.FixtureRequest) -> Exportable:
     """A network with random weights; residuals that start at zero have some too."""
-    name, active = CASES[request.param]
-    config: Any = load_config(name, ())
+    name, settings, active = CASES[request.param]
+    config: Any = load_config(name, settings)
     torch.manual_seed(0)
     model = PersonTask().build_model(config).eval()
     with torch.no_grad():

@@ -20,11 +20,13 @@ from engine.outputs.inference.export_report import METADATA, ExportRequest
 from engine.protocol.events import WeightsInherited
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.tasks.person.task import PersonTask
 from engine.training.checkpoint.file import BEST, read_checkpoint
 from engine.training.inference.export import weights_file
 from engine.training.inference.export.export import export, spread
-from engine.training.inference.export.network import difference, exportable, samples_for
-from engine.training.inference.trained_model import open_trained
+from engine.training.inference.export.network import CHECKED, difference, exportable, samples_for
+from engine.training.inference.export.torchscript_file import TorchScriptSession, torchscript_content
+from engine.training.inference.trained_model import TrainedModel, open_trained
 from tests.conftest import ROOT
 from tests.faulty import entries, run
 from tests.small import small_config
@@ -75,9 +77,11 @@ def test_averaged_weights_are_exported_unless_others_are_asked_for(trained: Path
     assert (report.weights, report.run, report.checkpoint) == ("averaged", "", "averaged.pt")
     held = read_checkpoint(trained / CHECKPOINTS / BEST)["model"]
     name, value = next(iter(held.items()))
-    assert torch.equal(safetensors.load_file(request.output)[name], value / 2)
+    found, are_averaged = weights_file.read_weights(request.output)
+    assert are_averaged and torch.equal(found[name], value / 2)
     report = export(replace(request, weights="trained", force=True), lambda stage: None)
-    assert report.weights == "trained" and torch.equal(safetensors.load_file(request.output)[name], value)
+    found, are_averaged = weights_file.read_weights(request.output)
+    assert report.weights == "trained" and not are_averaged and torch.equal(found[name], value)
 
 
 def test_a_run_begins_with_the_weights_of_a_safetensors_file_as_with_those_of_a_checkpoint(
@@ -88,7 +92,11 @@ def test_a_run_begins_with_the_weights_of_a_safetensors_file_as_with_those_of_a_
         assert run(tmp_path / name, small_config(training={"max_steps": 1}), init_from=str(origin)) == 0
         (entry,) = entries(tmp_path / name, WeightsInherited)
         assert isinstance(entry.event, WeightsInherited)
-        assert entry.event.num_loaded == len(safetensors.load_file(weights)) and not entry.event.missing
+        assert (
+            not entry.event.averaged
+            and entry.event.num_loaded == len(safetensors.load_file(weights))
+            and not entry.event.missing
+        )
         starts.append(read_checkpoint(tmp_path / name / CHECKPOINTS / "step-00000001.pt")["model"])
     assert all(torch.equal(value, starts[1][name]) for name, value in starts[0].items())
 
@@ -135,6 +143,23 @@ def test_torchscript_equals_the_network_and_describes_itself(trained: Path) -> N
     with torch.no_grad():
         expected = opened.model(images, opened.components).log_probs_N3HW.exp()
         torch.testing.assert_close(module(images), expected)
+
+
+def test_every_option_of_the_network_is_in_a_trace_that_takes_any_number_of_regions() -> None:
+    options = {"norm": "batch", "box_channel": True, "flip_average": True, "min_other_share": 0.06}
+    config = small_config(model=options, data={"roi_padding": 0.25})
+    model = PersonTask().build_model(config).eval()
+    active = config.active_components()
+    exported = exportable(TrainedModel(PersonTask(), config, model, Path("x.pt"), 0, "trained", active))
+    session = TorchScriptSession(torchscript_content(exported, "{}"), exported)
+    for count in CHECKED:
+        inputs = exported.noise(count)
+        assert difference(session.run(inputs), exported.network.run(inputs)) <= 1e-6
+    plain = small_config(model={**options, "flip_average": False}, data={"roi_padding": 0.25})
+    other = PersonTask().build_model(plain).eval()
+    other.load_state_dict(model.state_dict())
+    unaveraged = exportable(TrainedModel(PersonTask(), plain, other, Path("x.pt"), 0, "trained", active))
+    assert difference(session.run(inputs), unaveraged.network.run(inputs)) > 1e-4, "the mirrored regions count"
 
 
 def test_other_tasks_export_weights_and_networks_if_they_say_how(tmp_path: Path) -> None:

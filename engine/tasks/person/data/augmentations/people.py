@@ -13,11 +13,11 @@ from PIL import Image
 from engine.tasks.person.data.augmentations.draws import PasteDraws, spread
 from engine.tasks.person.data.augmentations.patch import Patch
 from engine.tasks.person.data.crop import cut_region
-from engine.tasks.person.data.labels import OTHER, TARGET, person_cover
+from engine.tasks.person.data.labels import OTHER, TARGET
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
 
 LOG_SIZE: Final = 0.4
-"""The person's box gets the size of the target's box, times exp(-LOG_SIZE) to exp(LOG_SIZE)."""
+"""The person gets the size of the target's box, times exp(-LOG_SIZE) to exp(LOG_SIZE)."""
 
 REACH: Final = (0.35, 0.15, 0.4)
 """Maximum distance of the middles: the first share of the person's width plus half the target's box, across; the second
@@ -50,10 +50,13 @@ def lay(patch: Patch, person: Person, draws: PasteDraws, place: Place, *, visibl
 
     It is laid behind the target if less than `visible` of the target would be seen otherwise.
     """
-    bounds = person.mask.box
-    affine = _affine(draws, place, (bounds[2] - bounds[0], bounds[3] - bounds[1]), rotation)
+    mask = person.mask
+    height, width = mask.mask_HW.shape
+    bounds = (float(mask.column), float(mask.row), float(mask.column + width), float(mask.row + height))
+    affine = _affine(draws, place, (width, height), rotation)
     fine = max(patch.image_3HW.shape[-1], patch.label_HW.shape[-1])
-    cover = Image.fromarray(person_cover(person.picture, person.number, bounds, fine))
+    whole = Image.fromarray(mask.mask_HW.astype(np.uint8) * 255)
+    cover = whole.resize((fine, fine), Image.Resampling.BOX)
     cover_HW = _moved(cover, affine, patch.label_HW.shape[-1])
     painted_HW = cover_HW > 0.5
     is_target_HW = patch.label_HW == TARGET
@@ -69,10 +72,10 @@ def lay(patch: Patch, person: Person, draws: PasteDraws, place: Place, *, visibl
 
 
 Affine = NDArray[np.float64]
-"""(2, 3): from a place in the region (0..1 across and down) to one in the person's box (0..1)."""
+"""(2, 3): from a place in the region (0..1 across and down) to one in the person's bounds (0..1)."""
 
 
-def _affine(draws: PasteDraws, place: Place, size: tuple[float, float], rotation: float) -> Affine:
+def _affine(draws: PasteDraws, place: Place, size: tuple[int, int], rotation: float) -> Affine:
     """Return where the person comes to lie. Its proportions are kept in the image's pixels."""
     width, height = size
     scale = math.exp(spread(draws.size, LOG_SIZE)) * math.sqrt(place.box[0] * place.box[1] / (width * height))
@@ -92,12 +95,13 @@ def _affine(draws: PasteDraws, place: Place, size: tuple[float, float], rotation
 
 
 def _moved(cover: Image.Image, affine: Affine, size: int) -> NDArray[np.float32]:
-    """Return the person's cover of each pixel of the region, 0..1."""
-    return np.array(_moved_image(cover, affine, size), dtype=np.float32)
+    """Return the person's share of each pixel of the region, 0..1."""
+    shares_HW: NDArray[np.float32] = np.asarray(_moved_image(cover, affine, size), dtype=np.float32)
+    return shares_HW * np.float32(1 / 255)
 
 
 def _moved_image(image: Image.Image, affine: Affine, size: int) -> Image.Image:
-    """Return the region's view of an image of the person's box. Outside the box all values are zero."""
+    """Return the region's view of an image of the person's bounds. Outside of them all values are zero."""
     scaled = affine * image.width
     linear, offset = scaled[:, :2] / size, scaled[:, 2]
     matrix = (linear[0, 0], linear[0, 1], offset[0], linear[1, 0], linear[1, 1], offset[1])

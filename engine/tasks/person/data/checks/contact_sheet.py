@@ -114,24 +114,25 @@ def _sheet(title: str, tiles: Sequence[_Tile]) -> Image.Image:
     width = tile_corner(min(len(tiles), COLUMNS) - 1)[0] + 2 * SIDE + _GAP
     sheet = Image.new("RGB", (width, tile_corner(len(tiles) - 1)[1] + SIDE + _LINE + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _write(draw, (_GAP, 2), title, width)
+    write_line(draw, (_GAP, 2), title, width)
     for place, (word, colour) in enumerate(zip(("background", "target", "others"), COLOURS, strict=True)):
-        _write(draw, (_GAP + 80 * place, _LINE), word, width, colour)
+        write_line(draw, (_GAP + 80 * place, _LINE), word, width, colour)
     for place, tile in enumerate(tiles):
         left, top = tile_corner(place)
         sheet.paste(tile.region, (left, top))
-        sheet.paste(_tinted(tile), (left + SIDE, top))
-        _write(draw, (left, top + SIDE + 2), tile.name, 2 * SIDE)
+        sheet.paste(tinted(tile.region, tile.label_SS), (left + SIDE, top))
+        write_line(draw, (left, top + SIDE + 2), tile.name, 2 * SIDE)
     return sheet
 
 
-def _tinted(tile: _Tile) -> Image.Image:
-    grey_SS1 = np.asarray(tile.region.convert("L"), dtype=np.float32)[..., None]
-    colours_SS3 = np.array(COLOURS, dtype=np.float32)[tile.label_SS]
+def tinted(region: Image.Image, label_SS: NDArray[np.integer]) -> Image.Image:
+    """Return a picture in grey with the colours of its classes."""
+    grey_SS1 = np.asarray(region.convert("L"), dtype=np.float32)[..., None]
+    colours_SS3 = np.array(COLOURS, dtype=np.float32)[label_SS]
     return Image.fromarray(((1 - TINT) * grey_SS1 + TINT * colours_SS3).astype(np.uint8))
 
 
-def _write(
+def write_line(
     draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, ink: tuple[int, int, int] = _INK
 ) -> None:
     """Draw a line of text, cut at its beginning if it is wider than `width`."""

@@ -33,12 +33,16 @@ _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """Content of a directory: the layout in words, both splits, and `notes` on how they were split."""
+    """Content of a directory: the layout in words, both splits, and `notes` on how they were split.
+
+    With `is_divided`, the directory has one split, of which a fifth became the validation split.
+    """
 
     layout: str
     train: SplitIndex
     val: SplitIndex
     notes: tuple[str, ...] = ()
+    is_divided: bool = False
 
 
 def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOptions | None = None) -> DatasetIndex:
@@ -61,7 +65,8 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
         notes = [f"there is one split: {_held_out(hold_out)}"] if len(folders) == 1 else []
         if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(folders)]:
             notes.append(f"not read: the images in {_listed(unused)}")
-        return DatasetIndex("mask folders", *index_mask_folders(folders, hold_out), tuple(notes))
+        splits = index_mask_folders(folders, hold_out)
+        return DatasetIndex("mask folders", *splits, tuple(notes), is_divided=len(folders) == 1)
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     packed = sorted(entry.name for entry in root.iterdir() if _PACKED.fullmatch(entry.name))
@@ -95,7 +100,8 @@ def _index_coco(root: Path, files: CocoFiles, hold_out: HoldOut, options: CocoOp
         val = _without_namesakes(val, of_train - of_val, train)
         return DatasetIndex("COCO JSON", train, val, notes)
     train, val = _divide(train, hold_out)
-    return DatasetIndex("COCO JSON", train, val, (f"there is one split, {name}: {_held_out(hold_out)}{tests}",))
+    notes = (f"there is one split, {name}: {_held_out(hold_out)}{tests}",)
+    return DatasetIndex("COCO JSON", train, val, notes, is_divided=True)
 
 
 def _unused(root: Path, files: CocoFiles) -> str:

@@ -1,0 +1,87 @@
+"""What `main.py eval` measures: the request, and the report with every number of a trained network on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+Split = Literal["train", "val", "all"]
+SPLITS: Final[tuple[Split, ...]] = ("val", "train", "all")
+Cell = str | float | int | None
+"""A number or a name in a row; `None` for no value."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Receives what is counted, how many are done, and how many there are; 0 if that is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """An evaluation of the network of `source`, a checkpoint or a run's directory.
+
+    `data` replaces the data of the training, unless it is empty. `split` of `None` leaves the choice to the task.
+    `weights` of `None` takes averaged weights if there are any. A `batch_size` of 0 is that of the validation. Pictures
+    of the `num_worst` worst samples are written to `pictures`, unless that is `None`.
+    """
+
+    source: Path
+    data: str = ""
+    split: Split | None = None
+    weights: Literal["averaged", "trained"] | None = None
+    batch_size: int = 0
+    device: str = "auto"
+    pictures: Path | None = None
+    num_worst: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedGroup:
+    """The `count` samples of a group, and the numbers over them by name."""
+
+    name: str
+    count: int
+    numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a task that examines sample by sample adds: numbers by group, rows, pictures, and what was left out.
+
+    The first group is the whole split. `references` are answers to compare with, such as a constant one. `titles` are
+    those of numbers that are no metrics of the spec. `rows` has one per sample, `files` one per file of the data.
+    """
+
+    groups: tuple[EvaluatedGroup, ...]
+    references: tuple[EvaluatedGroup, ...]
+    titles: Mapping[str, str]
+    rows: tuple[Mapping[str, Cell], ...]
+    files: tuple[Mapping[str, Cell], ...]
+    pictures: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationReport:
+    """The evaluation of a checkpoint's `weights` after `step` steps on a split of `data`.
+
+    An empty `data` is the task's built-in data. `metrics` are the task's, with their `titles`; `score` names the one
+    that decided on the best checkpoint. `examination` is `None` if the task cannot examine samples one by one.
+    """
+
+    checkpoint: Path
+    step: int
+    weights: str
+    device: str
+    data: str
+    split: Split
+    sample_noun: str
+    num_samples: int
+    seconds: float
+    loss: float
+    terms: Mapping[str, float]
+    metrics: Mapping[str, float]
+    titles: Mapping[str, str]
+    score: str
+    examination: Examination | None = None
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,230 @@
+"""Histograms of one layer's weights, gradients and outputs at the next step, counted on the device.
+
+Nothing here changes a number of the training or draws a random one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import nearest
+from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
+
+NETWORK: Final = "network"
+"""The name of the whole network as a layer."""
+NUM_BINS: Final = 64
+_CHUNK: Final = 1 << 22
+"""Values that are counted together: a large layer takes little memory."""
+_MOST: Final = 16
+"""Layers that may wait for the same step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """A histogram of `total` values on the device: whole numbers, and the ranges and sums."""
+
+    total: int
+    whole: Tensor
+    numbers: Tensor
+
+    def resolve(self) -> Histogram:
+        """Return the histogram; waits for the device."""
+        zeros, nans, infinities, *bins = (int(number) for number in self.whole.tolist())
+        low, high, sum_of_values, sum_of_squares, low_exponent, high_exponent = map(float, self.numbers.tolist())
+        finite = self.total - nans - infinities
+        mean = sum_of_values / finite if finite else math.nan
+        std = math.sqrt(max(sum_of_squares / finite - mean * mean, 0.0)) if finite else math.nan
+        return Histogram(
+            count=self.total,
+            zeros=zeros,
+            nans=nans,
+            infinities=infinities,
+            low=low if finite else math.nan,
+            high=high if finite else math.nan,
+            mean=mean,
+            std=std,
+            sum_of_squares=sum_of_squares,
+            bins=tuple(bins[:NUM_BINS]),
+            low_exponent=low_exponent if finite > zeros else math.nan,
+            high_exponent=high_exponent if finite > zeros else math.nan,
+            magnitudes=tuple(bins[NUM_BINS:]),
+        )
+
+
+@torch.no_grad()
+def count(tensors: Sequence[Tensor]) -> _Counts:
+    """Return the counts over all values of `tensors`, without waiting for the device."""
+    parts = [part for tensor in tensors for part in tensor.detach().reshape(-1).split(_CHUNK)]
+    device = parts[0].device
+    precise = torch.float32 if device.type == "mps" else torch.float64
+
+    def number(value: float) -> Tensor:
+        return torch.full((), value, dtype=precise, device=device)
+
+    low, high, low_exponent, high_exponent = (number(sign * math.inf) for sign in (1, -1, 1, -1))
+    sums, squares = number(0.0), number(0.0)
+    whole = torch.zeros(3, dtype=torch.int64, device=device)
+    for part in parts:
+        values = part.to(precise)
+        is_finite, exponents = torch.isfinite(values), values.abs().log10()
+        finite = torch.where(is_finite, values, 0.0)
+        low = torch.minimum(low, torch.where(is_finite, values, math.inf).min())
+        high = torch.maximum(high, torch.where(is_finite, values, -math.inf).max())
+        has_exponent = torch.isfinite(exponents)
+        low_exponent = torch.minimum(low_exponent, torch.where(has_exponent, exponents, math.inf).min())
+        high_exponent = torch.maximum(high_exponent, torch.where(has_exponent, exponents, -math.inf).max())
+        sums, squares = sums + finite.sum(), squares + finite.square().sum()
+        kinds = (values == 0, torch.isnan(values), torch.isinf(values))
+        whole = whole + torch.stack([kind.sum() for kind in kinds])
+    bins, magnitudes = (torch.zeros(NUM_BINS + 1, dtype=torch.int64, device=device) for _ in range(2))
+    for part in parts:
+        values = part.to(precise)
+        bins = bins + _binned(values, low, high)
+        magnitudes = magnitudes + _binned(values.abs().log10(), low_exponent, high_exponent)
+    numbers = torch.stack([low, high, sums, squares, low_exponent, high_exponent])
+    total = sum(part.numel() for part in parts)
+    return _Counts(total, torch.cat([whole, bins[:NUM_BINS], magnitudes[:NUM_BINS]]), numbers)
+
+
+def _binned(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return the number of values in each of the equal parts from `low` to `high`, then of those not finite."""
+    width = torch.where(high > low, high - low, 1.0)
+    places = ((values - low) / width * NUM_BINS).clamp(0, NUM_BINS - 1)
+    places = torch.where(torch.isfinite(values), places, NUM_BINS).long()
+    counts = torch.zeros(NUM_BINS + 1, dtype=torch.int64, device=values.device)
+    return counts.scatter_add_(0, places, torch.ones_like(places))
+
+
+@dataclass(frozen=True, slots=True)
+class PendingHistograms:
+    """The histograms of one layer on their way from the device."""
+
+    layer: str
+    found: dict[str, _Counts]
+    missing: dict[str, str]
+
+    def resolve(self, step: int) -> LayerHistograms:
+        """Return the histograms of step `step` (from 1); waits for the device."""
+        taken = {kind: counts.resolve() for kind, counts in self.found.items()}
+        return LayerHistograms(
+            self.layer, step, taken.get("weights"), taken.get("gradients"), taken.get("activations"), self.missing
+        )
+
+
+@dataclass(slots=True)
+class _Layer:
+    """A layer that waits for a step: its parameters, and the module whose output is counted; `None` for none."""
+
+    parameters: list[Tensor]
+    module: nn.Module | None
+    output: _Counts | None = field(default=None)
+    why_no_output: str = "the module was not called"
+
+
+class HistogramTaker:
+    """Takes the histograms of the requested layers of `model` at the next step that is not undone.
+
+    In each step, in this order: `begin`, forward passes while it is `watched`, `note_gradients`, `finish`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._waiting: dict[str, _Layer] = {}
+        self._taken: list[PendingHistograms] = []
+
+    def request(self, layer: str) -> str:
+        """Take the histograms of `layer` at the next step; return why that is impossible, or an empty string."""
+        modules = {name or NETWORK: module for name, module in reversed(list(self._model.named_modules()))}
+        parameters = dict(self._model.named_parameters())
+        if layer in parameters:
+            owner = layer.rpartition(".")[0] or NETWORK
+            found = _Layer([parameters[layer]], modules.get(owner))
+        elif layer in modules:
+            found = _Layer(list(modules[layer].parameters()), modules[layer])
+        else:
+            return _unknown(layer, [*modules, *parameters])
+        if len(self._waiting) >= _MOST and layer not in self._waiting:
+            return f"{_MOST} layers wait for the next step already"
+        self._waiting[layer] = found
+        return ""
+
+    def begin(self) -> None:
+        """Forget what an undone step has counted."""
+        self._taken = []
+        for layer in self._waiting.values():
+            layer.output, layer.why_no_output = None, "the module was not called"
+
+    @contextmanager
+    def watched(self, *, on: bool) -> Generator[None]:
+        """Count the first output of each requested module in the block; without `on`, the network is compiled."""
+        handles: list[Any] = []
+        for layer in self._waiting.values():
+            if not on:
+                layer.why_no_output = "the network is compiled: hooks see no output"
+            elif layer.module is not None:
+                handles.append(layer.module.register_forward_hook(partial(_note_output, layer)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def note_gradients(self) -> None:
+        """Count the weights and gradients of the requested layers."""
+        for name, layer in self._waiting.items():
+            weights = [p for p in layer.parameters if p.is_floating_point() and p.numel()]
+            grads = [_dense(p.grad) for p in weights if p.grad is not None]
+            found, missing = dict[str, _Counts](), dict[str, str]()
+            for kind, tensors, reason in (
+                ("weights", weights, "the layer has no parameters"),
+                ("gradients", grads, "no gradient: the layer is frozen or took no part in the loss"),
+            ):
+                if tensors:
+                    found[kind] = count(tensors)
+                else:
+                    missing[kind] = reason
+            if layer.output is not None:
+                found["activations"] = layer.output
+            else:
+                missing["activations"] = layer.why_no_output
+            self._taken.append(PendingHistograms(name, found, missing))
+
+    def finish(self) -> tuple[PendingHistograms, ...]:
+        """Return what was taken, on its way to the host; the requests are done then."""
+        taken, self._taken = tuple(self._taken), []
+        for done in taken:
+            self._waiting.pop(done.layer, None)
+        return taken
+
+
+def _note_output(layer: _Layer, module: nn.Module, inputs: object, output: object) -> None:
+    first = cast(Sequence[object], output)[0] if isinstance(output, tuple | list) and output else output
+    if layer.output is not None or not module.training:
+        return
+    if isinstance(first, Tensor) and first.is_floating_point() and first.numel():
+        try:
+            layer.output = count([first])
+        except RuntimeError:  # such as no memory for it: the training must not fail of it
+            layer.why_no_output = "no memory to count them"
+    else:
+        layer.why_no_output = f"the module returns {type(first).__name__}, not a tensor of numbers"
+
+
+def _dense(grad: Tensor) -> Tensor:
+    return grad.coalesce().values() if grad.is_sparse else grad
+
+
+def _unknown(layer: str, names: Sequence[str]) -> str:
+    """Return why there is no such layer, with the nearest name, or else the outermost ones."""
+    match = nearest(layer, names)
+    outermost = ", ".join(name for name in names if "." not in name)
+    hint = f"did you mean {match!r}?" if match else f"there are {outermost}, and their parts"
+    return f"no layer is called {layer!r}; {hint}"
