@@ -31,8 +31,8 @@ class Cockpit(LoopRun):
     """A training of one's own, recorded and steered like a run of the engine.
 
     `model` and `optimizer` may each be one object, a sequence, or a mapping by name. `options` are those of
-    `LoopOptions`: run, config, scheduler, scaler, runs_dir, resume, score, lower_is_better, checkpoint_every, guardian
-    and max_steps.
+    `LoopOptions`: run, config, scheduler, scaler, runs_dir, resume, score, lower_is_better, checkpoint_every, guardian,
+    max_steps and layers_every.
 
     Raises UserError if the run exists or cannot be resumed, and TypeError for an optimizer that is not torch's.
     """

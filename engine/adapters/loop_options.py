@@ -31,6 +31,7 @@ class OptionWords(TypedDict, total=False):
     checkpoint_every: int
     guardian: bool
     max_steps: int
+    layers_every: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class LoopOptions:
     checkpoint. `score` names the metric of `validated` by which the best checkpoint is chosen; the first one if empty.
     `checkpoint_every` is the number of steps between checkpoints, 0 for one per epoch. With `guardian`, repeated
     non-finite steps return the run to its last good checkpoint with a lower learning rate. `max_steps` is the expected
-    length, for the time that is left; 0 if unknown.
+    length, for the time that is left; 0 if unknown. `layers_every` is the number of steps between measurements of
+    single layers, 0 for none; `None` for 50, or what the environment's TRAINING_COCKPIT_LAYERS says.
     """
 
     run: str = ""
@@ -56,6 +58,7 @@ class LoopOptions:
     checkpoint_every: int = 0
     guardian: bool = False
     max_steps: int = 0
+    layers_every: int | None = None
 
     def stateful(self) -> dict[str, Stateful]:
         """Return the parts that are saved with the weights, by name."""

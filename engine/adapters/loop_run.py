@@ -45,6 +45,8 @@ class LoopRun:
             )
         models, optimizers = by_name(model), list(by_name(optimizer).values())
         self._hooks = OptimizerHooks(ParameterNames(models), self._detach)
+        if chosen.layers_every is not None:
+            self._hooks.layers.measure_every(chosen.layers_every)
         for one in optimizers:
             self._hooks.watch(one)
         self._live = AttachedState(models, self._hooks, chosen.stateful(), total=chosen.max_steps)

@@ -181,6 +181,9 @@ def test_accumulated_batches_are_one_step_with_their_mean_loss(hf: Any, tmp_path
     logged = [row["loss"] for row in made.state.log_history if "loss" in row]
     assert len(series.steps) == 6
     assert list(series.values["loss/total"]) == pytest.approx(logged, abs=1e-4)
+    layers = [name for name in hf.journal(tmp_path).metric_names(of_layers=True) if name.endswith("/update_ratio")]
+    measured = hf.journal(tmp_path).series(layers)
+    assert measured.steps.tolist() == [1] and all(values[0] > 0 for values in measured.values.values())
 
 
 def test_numbers_that_are_logged_after_the_last_step_are_in_its_row(hf: Any, tmp_path: Path) -> None:

@@ -218,6 +218,9 @@ def test_two_optimizers_by_hand_are_one_step_and_a_nan_changes_neither(pl: Any, 
     assert list(pl.journal(tmp_path).series(["lr"]).steps) == list(range(1, 13))
     (skipped,) = pl.events_of(tmp_path, e.StepSkipped)
     assert {"net.body.0.weight", "net.head.weight"} <= set(skipped.modules)
+    layers = [f"layer/net.{name}/update_ratio" for name in ("body.0.weight", "head.weight")]
+    measured = pl.journal(tmp_path).series(layers)
+    assert measured.steps.tolist() == [1] and all(measured.present[name].all() for name in layers)
 
 
 def test_validations_are_recorded_with_the_best_score_but_not_the_sanity_check(pl: Any, tmp_path: Path) -> None:

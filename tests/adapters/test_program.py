@@ -19,6 +19,7 @@ from engine.adapters.programs.program import run_program
 from engine.errors import UserError
 from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
+from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -109,6 +110,10 @@ def test_an_untouched_program_is_watched_steered_and_stopped(tmp_path: Path, dir
     assert sorted(found) == list(range(1, state.step + 1)), "every step has its row"
     assert found[7]["skipped"] == 1.0 and found[8]["skipped"] == 0.0
     assert {"grad_norm/0", "grad_norm/2", "weight_norm/0"} <= found[8].keys() and found[1]["loss/total"] > 0
+    metric = "layer/2.bias/grad_norm"
+    with closing(JournalReader(directory)) as reader:
+        series = reader.series((metric,))
+    assert series.steps[0] == 1 and series.values[metric][0] == pytest.approx(found[1]["grad_norm/2"], rel=1.0)
     answers = [entry for entry in entries(directory) if entry.command_id]
     assert [entry.status for entry in answers] == [
         Status.APPLIED,

@@ -4,7 +4,8 @@ Two engines on the same configuration in one process, in turns of a few steps. O
 finite flags, checks of weights and moments, gradient shares, the watch's spikes and alerts, evidence for a replay. The
 other takes the same steps with the norm of the whole gradient for its clip and nothing else. The ratio is that of each
 pair of turns, and the median of the pairs is what counts: at most 1.02. `--governor` and `--adaptive-clip` switch those
-on too. `--averaging ema` compares a guarded engine that averages its weights with one that does not.
+on too. With `--layers` both have every guard, and one measures its layers at every step: the cost of one measurement.
+`--averaging ema` compares a guarded engine that averages its weights with one that does not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from engine.config.load import load_config
-from engine.config.tree import RunConfig
+from engine.config.tree import LayersConfig, RunConfig
 from engine.forensics.capture import Evidence, RandomState, random_state
 from engine.forensics.investigate import Forensics
 from engine.host.interrupt import Interrupt
@@ -41,7 +42,12 @@ from engine.training.step_plan import StepPlan
 TURN = 10
 """Steps in a turn: each has one check of weights and moments and one measurement of shares."""
 QUIET = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
-OFF = ("guard.share_every_steps=0", "guard.check_weights_every=1000000", "guard.adaptive_clip=off")
+OFF = (
+    "guard.share_every_steps=0",
+    "guard.check_weights_every=1000000",
+    "guard.adaptive_clip=off",
+    "layers.every_steps=0",
+)
 
 
 class UnguardedStep(TrainStep):
@@ -92,6 +98,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--governor", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--adaptive-clip", choices=("off", "zclip", "agc"), default="off")
+    parser.add_argument("--layers", action="store_true", help="compare a step with a measurement of the layers")
     parser.add_argument("--averaging", choices=("none", "ema", "swa"), default="none")
     parser.add_argument("--cpu", action="store_true", help="count processor time: on a machine with other work to do")
     parser.add_argument("--set", dest="settings", action="append", default=[])
@@ -100,15 +107,23 @@ def main(words: Sequence[str] | None = None) -> None:
     guards = (f"guard.max_grad_share={options.governor}", f"guard.adaptive_clip={options.adaptive_clip}")
     averaging = options.averaging != "none"
     mean = (f"training.averaging={options.averaging}", "training.swa_start=0", "training.swa_every_steps=1")
+    at_all, at_none = (["layers.every_steps=1"], ["layers.every_steps=0"]) if options.layers else ([], [])
+    is_pair = averaging or options.layers
     with ExitStack() as stack:
-        more = [*QUIET, *options.settings, *guards, *mean]
+        more = [*QUIET, *options.settings, *guards, *mean, *at_all]
         guarded = stack.enter_context(engine(load_config(options.config, more)))
-        less = [*QUIET, *options.settings, *(guards if averaging else OFF)]
-        bare = stack.enter_context(engine(load_config(options.config, less), blind=not averaging))
+        less = [*QUIET, *options.settings, *(guards if is_pair else OFF), *at_none]
+        bare = stack.enter_context(engine(load_config(options.config, less), blind=not is_pair))
         clock = time.process_time if options.cpu else time.perf_counter
         turns = [(timed(guarded, clock), timed(bare, clock)) for _ in range(options.pairs + 3)][3:]
     ratios = sorted(mine / plain for mine, plain in turns)
     mine, plain = (statistics.median(column) / TURN * 1e3 for column in zip(*turns, strict=True))
+    if options.layers:
+        every = LayersConfig().every_steps
+        share = (mine - plain) / plain / every
+        print(f"{options.config}: a measurement of the layers takes {mine - plain:.1f} ms of {plain:.1f} ms a step")
+        print(f"every {every} steps: {share:.2%} of a step; target 1 %")
+        return
     low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
     names = (options.averaging, "without") if averaging else ("guarded", "bare")
     print(f"{options.config}: {names[0]} {mine:.1f} ms, {names[1]} {plain:.1f} ms a step, {len(turns)} pairs of {TURN}")

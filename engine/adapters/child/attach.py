@@ -136,6 +136,7 @@ class _Attachment:
             "is_loss_bad": update.is_loss_bad,
             "scaler": update.scaler_skipped,
             "weight_norms": self._weight_norms.read(self._hooks),
+            "layers": update.layers,
         }
 
     def _attend(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..hooks.gradient_reader import part_norms
+from ..hooks.layer_watch import MeasuredLayers
 
 _SEND_SECONDS: Final = 0.1
 """Seconds between two messages with rows: one for each step would cost the training more."""
@@ -112,6 +113,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of numbers. Those still on their way from a device have arrived by now, or are waited for here."""
     parts = part_norms(row["norms"])
     loss, finite = row["loss"], row["finite"]
+    is_counted = not (row["bad"] or row["is_loss_bad"] or row["scaler"] is not None)
     return {
         **row,
         "norms": parts,
@@ -119,4 +121,15 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         "loss": loss if isinstance(loss, list) or loss is None else loss.tolist(),
         "finite": None if finite is None else bool(finite[0]),
         "bad": list(row["bad"]),
+        "layers": _plain_layers(row["layers"], counted=is_counted and (finite is None or bool(finite[0]))),
     }
+
+
+def _plain_layers(layers: MeasuredLayers | None, *, counted: bool) -> dict[str, Any] | None:
+    """Return the numbers of layers with their names, `None` without any."""
+    if layers is None:
+        return None
+    measured = layers.resolve(counted=counted)
+    names = measured.names
+    named = {"parameters": names.parameters, "sizes": names.sizes, "modules": names.modules}
+    return {**named, "values": measured.values.tolist(), "every": layers.every}

@@ -13,7 +13,7 @@ from types import ModuleType
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LINK = "TRAINING_COCKPIT_LINK"
-PACKAGE = "training_cockpit_adapters"
+PACKAGE = "training_cockpit_engine"
 
 
 class AfterTorch(MetaPathFinder):
@@ -40,9 +40,9 @@ class AfterTorch(MetaPathFinder):
 
 
 def attach() -> None:
-    """Load the adapters under a name that no program uses, and attach them. A failure is only reported."""
+    """Load the engine's adapters under a name that no program uses, and attach them. A failure is only reported."""
     try:
-        root = os.path.dirname(HERE)
+        root = os.path.dirname(os.path.dirname(HERE))
         file = os.path.join(root, "__init__.py")
         spec = importlib.util.spec_from_file_location(PACKAGE, file, submodule_search_locations=[root])
         if spec is None or spec.loader is None:
@@ -50,7 +50,7 @@ def attach() -> None:
         package = importlib.util.module_from_spec(spec)
         sys.modules[PACKAGE] = package
         spec.loader.exec_module(package)
-        importlib.import_module(f"{PACKAGE}.child.attach").attach(os.environ[LINK])
+        importlib.import_module(f"{PACKAGE}.adapters.child.attach").attach(os.environ[LINK])
     except Exception as error:  # the user's program must run as without the cockpit
         sys.stderr.write(f"cockpit: not attached: {error!r}\n")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .buffer_guard import BufferGuard
 from .gradient_reader import GradientReader, ParameterNames
+from .layer_watch import LayerWatch, chosen_every
 from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, WatchedOptimizer
 
@@ -36,7 +37,7 @@ class OptimizerHooks(UpdateJudge):
     def __init__(
         self, names: ParameterNames, on_fault: Callable[[Exception], None], *, judges_closures: bool = True
     ) -> None:
-        super().__init__()
+        super().__init__(LayerWatch(names, chosen_every()))
         self.in_step = False
         self.num_calls = 0
         self.stays_after_fault = False
@@ -111,6 +112,7 @@ class OptimizerHooks(UpdateJudge):
         watched.reader.refresh()
         if total_norm is not None and any(id(parameter) in clipped for parameter in watched.reader.parameters[:1]):
             watched.note_clip(total_norm)
+            self.layers.note_gradients(watched.reader.parameters)
             self._early_clip = (set(), None)
 
     def note_scaler_skip(self, optimizer: torch.optim.Optimizer, scale: float) -> None:
@@ -143,6 +145,7 @@ class OptimizerHooks(UpdateJudge):
         Inside a hook they stay and do nothing: torch runs over them, and over those of the program.
         """
         self._is_removed = True
+        self.layers.remove()
         for watched in self._watched.values():
             watched.restore()
             for handle in () if self._in_hook else watched.handles:
@@ -180,6 +183,7 @@ class OptimizerHooks(UpdateJudge):
         is_skipped = watched.is_hidden
         if watched.is_changed:
             watched.restore()
+        self.layers.note_update()
         watched.clip = NO_CLIP  # Lightning clips after the judgement: what it says must not reach the next step
         self.buffers.settle(self.update.finite, is_skipped=is_skipped)
         if self.on_update is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .gradient_reader import Norms
+from .layer_watch import LayerWatch, MeasuredLayers
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
 
@@ -19,7 +20,8 @@ class Update:
 
     `lr` is the rate in force, `bad` are parameters with non-finite gradients. `losses` are the scalars
     on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
-    on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`.
+    on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`. `layers` are the
+    numbers of single layers, `None` unless the step was measured.
     """
 
     count: int = 0
@@ -30,6 +32,7 @@ class Update:
     is_loss_bad: bool = False
     finite: Tensor | None = None
     scaler_skipped: float | None = None
+    layers: MeasuredLayers | None = None
 
     @property
     def is_skipped(self) -> bool:
@@ -48,7 +51,8 @@ class UpdateJudge:
     `judges_losses` and `rehearse` are explained in `OptimizerHooks`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layers: LayerWatch) -> None:
+        self.layers = layers
         self.learning_rate = LearningRate()
         self.clip = math.inf
         self.update = Update()
@@ -59,6 +63,7 @@ class UpdateJudge:
     def take(self) -> Update:
         """Return what was seen since the last call."""
         seen, self.update = self.update, Update()
+        seen.layers = self.layers.take()
         return seen
 
     def _judge(self, watched: WatchedOptimizer) -> None:
@@ -67,6 +72,7 @@ class UpdateJudge:
         reader = watched.reader
         reader.refresh()
         if not reader.is_on_host:
+            self.layers.note_gradients(reader.parameters)
             losses, self._unjudged = self._unjudged, []
             norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
             self.update.norms += (norms,)
@@ -81,6 +87,7 @@ class UpdateJudge:
             assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
+        self.layers.note_gradients(reader.parameters, divisor)
         self.update.norms += (norms,)
         losses, self._unjudged = self._unjudged, []
         is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1

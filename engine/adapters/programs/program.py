@@ -23,6 +23,7 @@ from engine.adapters.hooks.update_judge import Update
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState
+from engine.adapters.programs.sent_layers import SentLayers
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.steps.step_reading import StepReading
@@ -237,6 +238,7 @@ def reading_of(row: Mapping[str, Any]) -> StepReading:
         bad=bad,
         is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
         scaler_skipped=row["scaler"],
+        layers=SentLayers.of(row.get("layers")),
     )
     return StepReading(
         update,

@@ -12,7 +12,7 @@ from engine.errors import UserError
 from engine.journal.disk.run_dir import create_run, find_run
 from engine.protocol.events import ValidationCompleted
 
-_AROUND: Final = "training_cockpit_adapters.child.attach"
+_AROUND: Final = "training_cockpit_engine.adapters.child.attach"
 """The module that watches a program started by `training-cockpit run`; see `child/sitecustomize.py`."""
 RUNS_DIR: Final = "runs"
 _NO_BOUND: Final = 1e30

@@ -47,6 +47,15 @@ class StepRecords:
                     self._record_table(together, is_newest=is_last)
                 else:
                     self._record_one(together[0], is_newest=is_last)
+                for reading in together:
+                    self._record_layers(reading)
+
+    def _record_layers(self, reading: StepReading) -> None:
+        """Record the numbers of single layers, if the step was measured."""
+        layers, reading.update.layers = reading.update.layers, None
+        if layers is not None:
+            measured = layers.resolve(counted=verdict_of(reading).is_finite)
+            self._recorder.layers.record(reading.number, reading.progress, measured, layers.every)
 
     def _record_table(self, readings: Sequence[StepReading], *, is_newest: bool) -> None:
         """Record steps that counted. The state is measured at those at which something was found, and at the newest."""

@@ -7,16 +7,16 @@ is also loaded into foreign programs.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 NETWORK: Final = "network"
 """The name of a network that is a single layer."""
@@ -119,8 +119,9 @@ class LayerProbe:
         self._parameters = list(held.values())
         self._numbers = {id(parameter): number for number, parameter in enumerate(self._parameters)}
         self._modules = list(modules.values())
+        self._places = {id(module): number for number, module in enumerate(self._modules)}
         self.names = LayerNames(tuple(held), tuple(p.numel() for p in self._parameters), tuple(modules))
-        self._handles: list[Any] = []
+        self._stop: Callable[[], object] | None = None
         self._step = _Step()
         self._last: tuple[weakref.ref[Tensor] | None, int, Tensor | None] = (None, 0, None)
 
@@ -139,20 +140,29 @@ class LayerProbe:
             self.unwatch()
 
     def watch(self) -> None:
-        """Count the zeros in the outputs of all modules, in training mode, until `unwatch`."""
+        """Count the zeros in the outputs of all modules, in training mode, until `unwatch`.
+
+        The hook is torch's for all modules. One on each would be copied and saved together with the network.
+        """
         self.unwatch()
-        for number, module in enumerate(self._modules):
-            self._handles.append(module.register_forward_hook(partial(self._note_output, number)))
+        me = weakref.ref(self)
+
+        def note(module: nn.Module, inputs: object, output: object) -> None:
+            if not torch.compiler.is_compiling() and (probe := me()) is not None:
+                probe._note_output(module, output)
+
+        self._stop = weakref.finalize(self, register_module_forward_hook(note).remove)
 
     def unwatch(self) -> None:
-        """Remove the hooks from the modules."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        """Remove the hook."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
         self._last = (None, 0, None)
 
-    def _note_output(self, number: int, module: nn.Module, inputs: object, output: object) -> None:
-        if torch.compiler.is_compiling() or not module.training:
+    def _note_output(self, module: nn.Module, output: object) -> None:
+        number = self._places.get(id(module))
+        if number is None or not module.training:
             return
         tensor = _first_tensor(output)
         if tensor is None:

@@ -1,0 +1,145 @@
+"""Measure the layers of a foreign training at some of its steps; a fault ends the measurement and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ...training.gradients.layer_probe import LayerProbe, LayerValues, PendingLayers
+from .gradient_reader import ParameterNames, unwrapped
+
+VARIABLE: Final = "TRAINING_COCKPIT_LAYERS"
+"""Environment variable with the steps between two measurements, 0 for none."""
+_EVERY: Final = 50
+
+
+class MeasuredLayers(Protocol):
+    """The numbers of the layers at one step, which are measured every `every` steps."""
+
+    @property
+    def every(self) -> int:
+        """Return the interval in steps."""
+        ...
+
+    def resolve(self, *, counted: bool) -> LayerValues:
+        """Return the numbers on the host; there is no update unless the step `counted`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedLayers:
+    """The numbers of the layers of this process."""
+
+    pending: PendingLayers
+    every: int
+
+    def resolve(self, *, counted: bool) -> LayerValues:
+        """Return the numbers on the host; see `MeasuredLayers`."""
+        return self.pending.resolve(counted=counted)
+
+
+def chosen_every() -> int:
+    """Return the steps between two measurements that the environment chooses; 50 by default.
+
+    Of several processes only rank 0 measures, as only its numbers are recorded.
+    """
+    group = torch.distributed
+    is_together = group.is_available() and group.is_initialized()
+    if (group.get_rank() if is_together else int(os.environ.get("RANK", "0"))) > 0:
+        return 0
+    word = os.environ.get(VARIABLE, "")
+    return int(word) if word.isdecimal() else _EVERY
+
+
+class LayerWatch:
+    """Measures the networks in `names` every `every` steps, from the first one on; 0 for never.
+
+    Outputs of modules are watched from the end of the step before. The first step of a network that is known only at
+    its first update is measured without them.
+    """
+
+    def __init__(self, names: ParameterNames, every: int) -> None:
+        self._names = names
+        self._num_steps = 0
+        self._num_models = 0
+        self._probe: LayerProbe | None = None
+        self.measure_every(every)
+
+    def measure_every(self, every: int) -> None:
+        """Measure every `every` steps from now on; 0 for never."""
+        self.remove()
+        self.every = every
+        self._guarded(self._prepare)
+
+    @property
+    def _is_due(self) -> bool:
+        return self.every > 0 and self._num_steps % self.every == 0
+
+    def note_gradients(self, parameters: Iterable[Tensor], scale: float = 1.0) -> None:
+        """Measure gradients, which are `scale` times what they mean, and weights before an update."""
+        if self._is_due:
+            self._guarded(lambda: self._note(parameters, scale))
+
+    def note_update(self) -> None:
+        """Measure how far the update has moved the weights."""
+        if self._is_due and self._probe is not None:
+            self._guarded(self._probe.note_update)
+
+    def take(self) -> WatchedLayers | None:
+        """Return the numbers of the step that ended, `None` unless it was measured; watch the next one if it is due."""
+        found: list[PendingLayers | None] = []
+        if self._is_due and self._probe is not None:
+            probe = self._probe
+            self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
+        self._num_steps += 1
+        self._guarded(self._prepare)
+        return WatchedLayers(found[0], self.every) if found and found[0] is not None else None
+
+    def remove(self) -> None:
+        """Measure nothing more."""
+        self.every = 0
+        if self._probe is not None:
+            self._probe.unwatch()
+
+    def _note(self, parameters: Iterable[Tensor], scale: float) -> None:
+        if self._num_models != len(self._names.models):
+            self._renew()
+        if self._probe is not None:
+            self._probe.note_gradients(parameters, scale=scale)
+
+    def _prepare(self) -> None:
+        """Watch the outputs of the next step if it is measured."""
+        if self._is_due and self._names.models:
+            if self._num_models != len(self._names.models):
+                self._renew()
+            if self._probe is not None:
+                self._probe.begin()
+                if not any(map(_is_compiled, self._names.models.values())):
+                    self._probe.watch()
+
+    def _renew(self) -> None:
+        self._num_models = len(self._names.models)
+        if self._probe is not None:
+            self._probe.unwatch()
+        self._probe = LayerProbe({name: unwrapped(model) for name, model in self._names.models.items()})
+
+    def _guarded(self, measure: Callable[[], object]) -> None:
+        try:
+            measure()
+        except Exception as error:  # the training must go on, and with it everything else that is recorded
+            self.remove()
+            sys.stderr.write(f"cockpit: layers are no longer measured: {error!r}\n")
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    """Return whether a part of the network is compiled: hooks would be compiled into it, or have no effect."""
+    return any(
+        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None  # pyright: ignore[reportPrivateUsage]
+        for module in model.modules()
+    )
