@@ -27,8 +27,8 @@ MAKERS: Final = {
     "cockpit/session/state_decoder.py": {"replace"},
     "cockpit/cli/commands/reading/status.py": {"RunState"},
 }
-"""How each module may make a state: the declaration of records, `state`, `wire` and the decoder for others, the start of
-a run for its first one, an ablation, a profile, a rank without a journal, and the status of a run without one for a
+"""How each module may make a state: the declaration of records, `state`, `wire` and the decoder for others, the start
+of a run for its first one, an ablation, a profile, a rank without a journal, and the status of a run without one for a
 state that is recorded nowhere."""
 
 RETURN_STATES: Final = {"state_from_text", "state_from_json", "initial_state", "evolve", "with_decided"}

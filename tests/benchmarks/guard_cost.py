@@ -5,7 +5,6 @@ finite flags, checks of weights and moments, gradient shares, the watch's spikes
 other takes the same steps with the norm of the whole gradient for its clip and nothing else. The ratio is that of each
 pair of turns, and the median of the pairs is what counts: at most 1.02. `--governor` and `--adaptive-clip` switch those
 on too. With `--layers` both have every guard, and one measures its layers at every step: the cost of one measurement.
-`--averaging ema` compares a guarded engine that averages its weights with one that does not.
 """
 
 from __future__ import annotations
@@ -99,21 +98,17 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--governor", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--adaptive-clip", choices=("off", "zclip", "agc"), default="off")
     parser.add_argument("--layers", action="store_true", help="compare a step with a measurement of the layers")
-    parser.add_argument("--averaging", choices=("none", "ema", "swa"), default="none")
     parser.add_argument("--cpu", action="store_true", help="count processor time: on a machine with other work to do")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args(words)
     torch.set_num_threads(options.threads)
     guards = (f"guard.max_grad_share={options.governor}", f"guard.adaptive_clip={options.adaptive_clip}")
-    averaging = options.averaging != "none"
-    mean = (f"training.averaging={options.averaging}", "training.swa_start=0", "training.swa_every_steps=1")
     at_all, at_none = (["layers.every_steps=1"], ["layers.every_steps=0"]) if options.layers else ([], [])
-    is_pair = averaging or options.layers
     with ExitStack() as stack:
-        more = [*QUIET, *options.settings, *guards, *mean, *at_all]
+        more = [*QUIET, *options.settings, *guards, *at_all]
         guarded = stack.enter_context(engine(load_config(options.config, more)))
-        less = [*QUIET, *options.settings, *(guards if is_pair else OFF), *at_none]
-        bare = stack.enter_context(engine(load_config(options.config, less), blind=not is_pair))
+        less = [*QUIET, *options.settings, *(guards if options.layers else OFF), *at_none]
+        bare = stack.enter_context(engine(load_config(options.config, less), blind=not options.layers))
         clock = time.process_time if options.cpu else time.perf_counter
         turns = [(timed(guarded, clock), timed(bare, clock)) for _ in range(options.pairs + 3)][3:]
     ratios = sorted(mine / plain for mine, plain in turns)
@@ -125,8 +120,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"every {every} steps: {share:.2%} of a step; target 1 %")
         return
     low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
-    names = (options.averaging, "without") if averaging else ("guarded", "bare")
-    print(f"{options.config}: {names[0]} {mine:.1f} ms, {names[1]} {plain:.1f} ms a step, {len(turns)} pairs of {TURN}")
+    print(f"{options.config}: guarded {mine:.1f} ms, bare {plain:.1f} ms a step, {len(turns)} pairs of {TURN} steps")
     print(f"ratio of pairs: median {statistics.median(ratios):.3f}, quartiles {low:.3f} to {high:.3f}; target 1.02")
 
 
