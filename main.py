@@ -58,7 +58,7 @@ from engine.journal.disk.run_dir import (
     discard_run,
     find_run,
 )
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 from engine.runtime.start.preflight import check_data, check_weights
 from engine.runtime.start.restart import run_of_job
 

@@ -7,12 +7,13 @@ shared tensor through a `Tap`, which lets the engine measure the gradient of a s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.config.task_class import task_class
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def untapped(consumer: str, read: Tensor) -> Tensor:
     return read
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rejection:
     """Data in `file` that could not be used, and the reason; another sample replaced them."""
 
@@ -46,7 +47,7 @@ class Rejection:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Doubt:
     """Data in `file` that are used although they may be wrong; `message` gives an example."""
 
@@ -69,7 +70,7 @@ class DataGoneError(UserError):
     """Raised if the whole data set is unreachable, for example because its disk was unmounted. It may return."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sample:
     """One sample: tensors by name, without the batch axis. Events name it by `sample_id`."""
 
@@ -102,7 +103,7 @@ def sample_id_at(samples: Samples, epoch: int, index: int) -> str:
     return known(epoch, index) if known else ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Splits:
     """Training and validation samples, with the rejected and the doubtful files of each."""
 
@@ -206,7 +207,7 @@ class HasSampleErrors(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExportPlan:
     """Inputs of an exported network, and its description for the programs that use it.
 
@@ -232,7 +233,7 @@ class CanExport(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inspection:
     """The content of a data directory in plain lines; `is_usable` is whether a run can train on it."""
 
@@ -255,7 +256,7 @@ class HasInspect(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statistics:
     """Numbers about a data directory: as plain lines, and as a dataclass that can be written as JSON."""
 
@@ -275,7 +276,7 @@ class HasStatistics(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """The samples of one image, ready for the network, and whatever `Predictor.write` needs of the image."""
 

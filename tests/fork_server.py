@@ -35,7 +35,7 @@ PRELOADED = (
     "engine.config.load",
     "engine.config.unusual",
     "engine.runtime.start.bootstrap",
-    "engine.protocol.script",
+    "engine.protocol.words.script",
     "cockpit.app.runner",
     "cockpit.app.controller",
     "cockpit.app.attached_app",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from cockpit.charts.scale import Scale
 from cockpit.charts.scene import Body, ChartScene, Curve, Heat, HeatRow, LegendItem, LineChart, Pane, Stack
 from cockpit.charts.ticks import compact, narrow
 from cockpit.charts.view import Extent, View, whole_run
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 NO_EDGES: Final = (math.nan, math.nan)
@@ -51,7 +52,7 @@ class Source(Protocol):
     def newest(self, name: str) -> float | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Underlay:
     """A run whose curves are drawn below those of another: its history, its axis like that of the other, its name.
 
@@ -77,7 +78,7 @@ class Underlay:
         return self.source.buckets_of(known, first=edges[0], last=edges[-1], columns=count, edges=edges)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChartInputs:
     """Inputs that all charts share: the history, the visible window, the marks and the reference levels."""
 
@@ -113,7 +114,7 @@ class ChartInputs:
         return Extent(min([self.source.first_step, *firsts]), self.source.last_step, self.axis)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """Options of one chart: its metrics (`None` for the default ones), log scale, smoothing, range of each plot.
 
@@ -173,7 +174,7 @@ def _windows(feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> list[ColumnWi
     return [shown, recent] if len(layout.plots) == 2 else [recent]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _PlotColumns:
     """The columns of one plot, fetched for all of its metrics together."""
 

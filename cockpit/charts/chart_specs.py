@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
 from cockpit.charts.scale import FREE, Bounds
 from engine.journal.task_meta import LAYER_PREFIX, layer_of
 from engine.outputs.step_time import PARTS
+from engine.protocol.record import record
 from engine.protocol.task_spec import NO_SPEC, Metric, TaskSpec
 
 _SHARE: Final[Bounds] = (0.0, 1.0)
 _GPU_MEMORY: Final = ("system/gpu_memory", "system/gpu_memory_peak", "system/gpu_memory_limit")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spec:
     """One chart: its named metrics, those whose name begins with `prefix`, and its default options.
 

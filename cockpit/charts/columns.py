@@ -9,6 +9,8 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.protocol.record import record
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -81,7 +83,7 @@ class StepAxis:
         return float(np.interp(place, self.places_K, self.steps_K))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ColumnWindow:
     """The steps from `first` (included) to `end` (excluded) that a plot shows, at least a fraction of a step wide.
 
@@ -139,7 +141,7 @@ class ColumnWindow:
         return None if self.axis is None else self.axis.steps(self.places(columns))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Band:
     """The drawable part of K curves in C columns in axis units (log10 on a log axis); NaN for nothing.
 

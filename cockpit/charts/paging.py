@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from engine.protocol.record import record
 
 _MAX_SHOWN: Final = 6
 _THREE_FROM, _TWO_FROM = 180, 72
@@ -11,7 +12,7 @@ _THREE_FROM, _TWO_FROM = 180, 72
 _MIN_HEIGHT: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shape:
     """Columns and rows of charts, at least one of each."""
 

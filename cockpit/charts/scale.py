@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from cockpit.charts.columns import Band, Floats
+from engine.protocol.record import record
 
 Bounds = tuple[float, float]
 """The lower and upper limit of an axis; infinite if it is free."""
@@ -27,7 +27,7 @@ _REACH: Final = 0.6
 """A level within this share of the data's range is drawn; another is named at the edge."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scale:
     """The range `low` < `high` in axis units: the value itself, or its log10 if `log`."""
 

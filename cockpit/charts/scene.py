@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from cockpit.charts.annotations.marks import NO_MARKS, Marks
 from cockpit.charts.columns import Columns, ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import FREE, Bounds, Scale
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Curve:
     """One metric in a plot: its letter, its colour slot and its dot columns.
 
@@ -28,7 +28,7 @@ class Curve:
     """A sparse curve's values at the window's first and last column, interpolated to points outside."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Level:
     """A named line across a plot: constant at `value`, or in `pieces` of (start, value), the newest last.
 
@@ -48,7 +48,7 @@ class Level:
         return tuple(value for _, value in self.pieces) or (self.value,)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LineChart:
     """Curves over one value axis; `smoothing` 0 draws them as recorded. The axis keeps to `bounds`."""
 
@@ -63,14 +63,14 @@ class LineChart:
     """Curves of other runs, drawn dim and dotted where nothing else is."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stack:
     """The share of each curve (one column per cell) in the sum of absolute values."""
 
     curves: tuple[Curve, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeatRow:
     """One row of a heat strip (one column per cell)."""
 
@@ -78,7 +78,7 @@ class HeatRow:
     columns: Columns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Heat:
     """Rows of colour on one logarithmic scale; a cell shows its greatest value."""
 
@@ -89,7 +89,7 @@ class Heat:
 Body = LineChart | Stack | Heat
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pane:
     """One plot: its steps, its content, its marks, and the cursor's step or `None`."""
 
@@ -99,7 +99,7 @@ class Pane:
     cursor: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LegendItem:
     """Legend entry of a curve: letter, colour slot, name, value, and chance level or empty string.
 
@@ -114,7 +114,7 @@ class LegendItem:
     short: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChartScene:
     """A chart: one pane, or the whole run and the newest steps next to each other. `tags` are right of the title."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from cockpit.charts.columns import ColumnWindow, StepAxis
+from engine.protocol.record import record
 
 ZOOM: Final = 2.0
 _MIN_SPAN: Final = 8.0
@@ -16,7 +17,7 @@ _WHOLE_SPAN: Final = 20.0
 """A young run is drawn as if it had this many steps, so that its axis stays the same at first."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extent:
     """The first and the last recorded step; (0, 0) for an empty run. `axis` is that of the plots, `None` for steps."""
 
@@ -25,7 +26,7 @@ class Extent:
     axis: StepAxis | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """The visible range: `window` is `None` for the whole run; `follow` keeps it at the newest step.
 

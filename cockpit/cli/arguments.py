@@ -14,7 +14,7 @@ from cockpit.cli.options import add_histogram_options, add_time_limit
 from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
-from engine.protocol.command_syntax import COMMAND_WORDS, program_name, usage
+from engine.protocol.words.command_syntax import COMMAND_WORDS, program_name, usage
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 DEFAULT_RUNS_DIR: Final = Path("runs")

@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.journal.disk.run_dir import has_journal, recorded_config, running_process
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import ATTACHED, RECORDED_FROM, Attached, attached_of
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 
 
 def refuse_resume(run_dir: Path) -> None:

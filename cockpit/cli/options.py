@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os.path
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.parser import Parser, count, time_text
 from engine.config.task_path import absolute_task
 from engine.journal.disk.run_dir import CONFIG_FILE, recorded_config
-from engine.protocol.command_syntax import program_name
+from engine.protocol.record import record
+from engine.protocol.words.command_syntax import program_name
 
 if TYPE_CHECKING:
     from engine.config.tree import RunConfig
-    from engine.protocol.script import ScriptedCommand
+    from engine.protocol.words.script import ScriptedCommand
     from engine.runtime.start.bootstrap import RunRequest
 
 
@@ -29,7 +30,7 @@ examples:
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrainOptions:
     """The training options as given; an omitted option is empty or None."""
 
@@ -57,7 +58,7 @@ class TrainOptions:
     time_limit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BranchPoint:
     """The checkpoint of a run from which a branch begins; `checkpoint` is relative to the run's folder of them."""
 
@@ -133,7 +134,7 @@ def script_of(options: TrainOptions) -> tuple[ScriptedCommand, ...]:
     """Return the commands of `--script`, none without it."""
     if not options.script:
         return ()
-    from engine.protocol.script import read_script  # noqa: PLC0415
+    from engine.protocol.words.script import read_script  # noqa: PLC0415
 
     return read_script(options.script)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,7 @@ from cockpit.text.event_info import MarkKind
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.series import RowBlock, Rows
 from engine.journal.task_meta import ATTACHED, attached_of
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -53,7 +54,7 @@ _MIN_COLUMNS: Final = 20
 _MIN_ROWS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrintedCurves:
     """The curves of a run, its events, and the levels that its charts show."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 
 from cockpit.text.format import escape_control, number
 from engine.journal.reader import JournalReader
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 _LOG_RATIO: Final = 10.0
 _MIN_COLUMNS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MetricCurve:
     """One metric over ascending steps; its values may be NaN or Inf. `log` asks for a logarithmic axis."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -14,13 +13,14 @@ from cockpit.console.run_view import RunView
 from cockpit.session.activity_text import OVER
 from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 _CELL = 40
 _MIN_BAR, _MAX_BAR = 8, 40
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LineSegment:
     """A piece of a line that is never broken: a label, a value, and the style of the value."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from threading import Lock
 from typing import Final
@@ -18,12 +17,13 @@ from cockpit.charts.ticks import value_ticks
 from cockpit.console.curves import MetricCurve, fact_lines
 from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
+from engine.protocol.record import record
 
 _PLOTEXT: Final = Lock()
 """plotext has one figure for the whole process."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Glyphs:
     """The marker of plotext for lines, and characters for points, values that cannot be drawn and interventions."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cockpit.session.incidents.incidents import Incident
 from cockpit.session.run_summary import Best
 from cockpit.session.session import Session
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunView:
     """The figures of the live panel: times in seconds; `terms` are the newest raw loss terms, `chance` their levels.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
@@ -21,14 +20,15 @@ from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import ATTACHED, Attached, attached_of
 from engine.outputs.step_time import StepTime, divided
 from engine.protocol import events as e
-from engine.protocol.command_syntax import program_name
 from engine.protocol.events import Activity, Status
+from engine.protocol.record import record
 from engine.protocol.state import RunState, knob_text
+from engine.protocol.words.command_syntax import program_name
 
 _MAX_LISTED = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunSummary:
     """The data of a summary, read from the journal once; `time` is that of the newest steps, with the verdict."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,11 +15,12 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Status
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Effect:
     """The predicted effect of an action; `text` is the reason if it is not `enabled`."""
 
@@ -28,7 +28,7 @@ class Effect:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Action:
     """The plan of a key, its predicted effect, and the commands that it can send, by `op`; none if any."""
 

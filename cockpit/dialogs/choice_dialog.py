@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -15,9 +14,10 @@ from textual.widgets.option_list import Option
 from cockpit.dialogs.dialog import FAIL, Dialog, button, line, told
 from cockpit.session.session import Session
 from engine.protocol.commands import Command
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """One row of the list: a label and its command."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cockpit.console.incident_text import incident_line
 from cockpit.dialogs.choice_dialog import Choice, MenuDialog
@@ -29,11 +29,12 @@ from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import OPTIMIZERS
 from engine.protocol.events import PhaseDemoted, Status
+from engine.protocol.record import record
 from engine.protocol.state import RunState, knob_text
 from engine.protocol.task_spec import TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Situation:
     """The input of a plan. `argument` is that of the action, `now` the time in seconds since 1970.
 
@@ -55,14 +56,14 @@ class Situation:
         return self.session.state
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send:
     """Send this command, after a confirmation if it is hard to undo."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Open:
     """Open the dialog that `make` returns and send its answer. `asked`: the dialog itself is the confirmation."""
 
@@ -71,7 +72,7 @@ class Open:
     undo: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reason:
     """Show why nothing happens; the next undo skips `entry`."""
 

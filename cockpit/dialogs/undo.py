@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.text.event_info import Inverse
@@ -12,13 +11,14 @@ from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol.commands import Command
 from engine.protocol.events import Event, Status
+from engine.protocol.record import record
 from engine.protocol.task_spec import NO_SPEC
 
 MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal", "time limit"})
 """Actors that are not persons: `undo` does not reverse their commands."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Undo:
     """An intervention and the command that reverses it; `caution` names the part that is not restored."""
 
@@ -27,7 +27,7 @@ class Undo:
     caution: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoUndo:
     """Reason why nothing is reversed; `entry` is the intervention that prevents it, or `None`."""
 

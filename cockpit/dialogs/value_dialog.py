@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -17,9 +16,10 @@ from engine.errors import UserError
 from engine.protocol.commands import Command
 from engine.protocol.decide import refused
 from engine.protocol.events import Status
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One value: its label, its current text, and `read`, which turns a text into the command or raises UserError."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from engine.errors import UserError, did_you_mean
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 Group = Literal["steer", "charts", "look", "app", "runs"]
@@ -22,7 +23,7 @@ GROUPS: Final[Mapping[Group, str]] = {
 """Titles of the groups, in the order of help."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyBinding:
     """One action: its keys as they are written in settings, a label for the footer, a sentence for help."""
 

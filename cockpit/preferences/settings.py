@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -12,6 +12,7 @@ from cockpit.preferences.keymap import KEYS, KeyBinding, remap
 from cockpit.preferences.run_keys import RUN_KEYS
 from cockpit.terminal.encoding import shows_unicode
 from engine.errors import UserError, did_you_mean
+from engine.protocol.record import record
 
 _RUN_ACTIONS: Final = frozenset(key.action for key in RUN_KEYS)
 
@@ -25,7 +26,7 @@ ATTACH_LOG: Final = "attach.log"
 MAX_POLL_RATE: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """Settings of the cockpit; `poll_rate` is in reads of the journal per second, above 0 and at most 10.
 

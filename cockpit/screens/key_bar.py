@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from textual import events
@@ -11,6 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from cockpit.preferences.keymap import KeyBinding, shown_key
+from engine.protocol.record import record
 
 _ALWAYS: Final = ("quit", "key_map", "pause", "run_quit", "run_help", "run_attach")
 _ALERTED: Final = ("acknowledge", "remedies")
@@ -18,7 +18,7 @@ _USUAL: Final = ("lower_lr", "raise_lr", "promote", "help", "detach", "rollback"
 _PAUSED: Final = ("lower_lr", "rollback", "promote", "undo", "help", "checkpoint", "raise_lr", "detach")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Present:
     """Inputs of the key bar: the tab, and whether the run is paused, can be steered, or has an alert.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 
 from engine.journal.reader import Entry
 from engine.protocol.events import CheckpointSaved
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checkpoint:
     """A checkpoint on disk: its step, and `saved_at` in seconds since 1970; `None` if it is not recorded."""
 

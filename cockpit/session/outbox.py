@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +18,14 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, can_accept_commands, decide, refused
 from engine.protocol.events import Status
 from engine.protocol.evolve import evolve
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 BUSY_SECONDS: Final = 0.004
 """Seconds that a key may wait for the journal; after that the command is sent by the next poll."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pending:
     """A command that was sent and is not answered yet; `sent_at` is in seconds of the session's clock.
 
@@ -36,7 +37,7 @@ class Pending:
     sent_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandOutcome:
     """The engine's answer to a command of this screen: the entry has the status and the reason.
 

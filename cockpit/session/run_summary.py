@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +16,13 @@ from engine.journal.reader import JournalReader
 from engine.journal.task_meta import Attached
 from engine.protocol.codec import Json
 from engine.protocol.events import RunFailed
+from engine.protocol.record import record
 
 _GRADIENT_BOUND: Final = re.compile(r"^ +max_grad_norm: *([^\s#]+)", re.MULTILINE)
 """One line of a configuration: reading all of its YAML would cost 30 ms at the start of a screen."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Best:
     """The best validation of the current lineage: the task's score and the step it was measured at."""
 

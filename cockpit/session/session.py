@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,7 @@ from engine.journal.task_meta import (
 )
 from engine.protocol.codec import WireError
 from engine.protocol.events import RunStarted, TaskDescribed
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -59,7 +60,7 @@ EVENTS_PER_LOOK: Final = 1_000
 _STARTING: Final = "starting"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionUpdate:
     """The changes of one poll; falsy if there are none. `time`: pulse, heartbeat or notice have another text.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, Generic, TypeVar
 
 from engine.protocol.commands import Command
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 E = TypeVar("E")
@@ -54,7 +54,7 @@ class MarkKind(IntEnum):
         return self in (MarkKind.INTERVENTION, MarkKind.PHASE, MarkKind.ROLLBACK)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SettingChange:
     """One setting that an event changed: its config section (empty for none), its name, its values, and their text.
 
@@ -78,7 +78,7 @@ class SettingChange:
         return self.show(self.after)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inverse:
     """The command that reverses an event; `caution` names the part that it cannot restore."""
 
@@ -86,7 +86,7 @@ class Inverse:
     caution: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trouble:
     """An event as part of an incident: its kind, and the family of kinds that share a cause.
 
@@ -99,7 +99,7 @@ class Trouble:
     at_step: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventInfo(Generic[E]):
     """The registry entry of the event class `kind`; text may contain control characters.
 

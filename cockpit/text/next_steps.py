@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cockpit.text.format import escape_control
@@ -12,12 +11,13 @@ from engine.journal.disk.run_dir import FORENSICS
 from engine.journal.reader import Entry
 from engine.journal.task_meta import Attached
 from engine.protocol import events as e
-from engine.protocol.command_syntax import INSTALLED_COMMAND, program_name
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 from engine.protocol.state import RunState
+from engine.protocol.words.command_syntax import INSTALLED_COMMAND, program_name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """The end of a run: 'finished', 'stopped' or 'failed', the reason, and the seconds of its last process."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError, did_you_mean
+from engine.protocol.record import record
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """One page: its name, its one-line summary (the paragraph below the title) and its Markdown text."""
 

@@ -6,14 +6,14 @@ This module does not import torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from engine.protocol import commands as c
+from engine.protocol.record import record
 from engine.protocol.task_spec import Unsupported
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Adapter:
     """One way of connecting a foreign training: its name, title, and what it cannot do.
 

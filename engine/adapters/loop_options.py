@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,6 +12,7 @@ import torch
 from engine.adapters.capabilities import LOOP
 from engine.adapters.run.attached_state import Stateful, highest_rate
 from engine.adapters.run.run_files import program_of
+from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState
 from engine.protocol.task_spec import Phase, TaskSpec
 
@@ -34,7 +34,7 @@ class OptionWords(TypedDict, total=False):
     layers_every: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoopOptions:
     """Options of `Cockpit`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engine.config.tree import RunConfig
+from engine.protocol.record import record
 
 _NOUNS = {
     float: ("a number", "numbers"),
@@ -21,7 +21,7 @@ _NOUNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConfigKey:
     """One setting: `expected` is its type and range in words; `is_text` whether it accepts any text."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from engine.config.tree import AlertRule, DataConfig, RunConfig, Section
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 CONFIGS_DIR: Final = (Path(__file__).parent / "named").resolve()
@@ -39,7 +39,7 @@ Kind = type[RunConfig]
 """The class of a task's configuration."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NamedConfig:
     """A configuration in configs/: its name, the first comment line of its file, and the file."""
 
@@ -48,7 +48,7 @@ class NamedConfig:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resolved:
     """A configuration with the origin of each dotted key: `file:line`, `command line` or `default`."""
 

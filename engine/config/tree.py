@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.host.interrupt import Reactions
-from engine.protocol.command_syntax import parse_command
 from engine.protocol.conditions.syntax import parse_condition
+from engine.protocol.words.command_syntax import parse_command
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -13,6 +12,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from yaml.reader import ReaderError
 
 from engine.errors import UserError
+from engine.protocol.record import record
 
 COMMAND_LINE: Final = "command line"
 
@@ -35,7 +35,7 @@ _PLAIN_VALUES: Final = (
 _RESOLVERS: Final[dict[Any, Any]] = {None: list(_PLAIN_VALUES)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """One value of a configuration and its location; `line` counts from 1."""
 

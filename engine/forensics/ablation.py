@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.outputs.ablation_report import FINITE, NOT_FINITE, Ablation, AblationRequest, Variant, blame, ranked
 from engine.protocol.events import RefinementDisabled
 from engine.protocol.evolve import evolve
+from engine.protocol.record import record
 from engine.protocol.state import RunState, with_measured
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
@@ -78,7 +79,7 @@ def without_workers(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"data": config.data.model_copy(update={"num_workers": 0})})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Bench:
     """Shared inputs of all variants."""
 

@@ -6,12 +6,12 @@ import dataclasses
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.protocol.record import record
 from engine.training.data.batch import Batch, Position
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan
@@ -25,7 +25,7 @@ def input_name(tensor_name: str) -> str:
     return _SHAPE.sub("", tensor_name)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RandomState:
     """torch's generators of the host and of the device (`None` without CUDA)."""
 
@@ -33,7 +33,7 @@ class RandomState:
     cuda: Tensor | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evidence:
     """A step's plan and batches, the random state before it, its loss scale and number format (`None` for fp32)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.tree import RunConfig
@@ -15,6 +14,7 @@ from engine.forensics.remedies import remedy_of
 from engine.journal.disk.run_dir import FORENSICS
 from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
 from engine.protocol.events import AlertRaised, FaultNamed
+from engine.protocol.record import record
 from engine.supervision.run_memory import RunMemory
 from engine.training.data.batch import Batch
 from engine.training.device import describe
@@ -32,7 +32,7 @@ The kind of a fault is determined by its step's report.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Findings:
     """Result of an investigation, for the journal. `problem` is the error of writing its folder, or an empty string."""
 
@@ -41,7 +41,7 @@ class Findings:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forensics:
     """Investigates non-finite steps of one run. Only the engine's thread calls it, between two steps."""
 

@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.outputs.fault_report import TensorStats
+from engine.protocol.record import record
 
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = str(Path(__file__).parent)
@@ -31,7 +31,7 @@ _OVERWRITES = ("aten::copy_", "aten::fill_", "aten::zero_")
 _MOST_NODES = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Location of an operation: module path (an empty string outside the network) and source line."""
 
@@ -40,7 +40,7 @@ class Place:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Origin of a non-finite value. `index` counts operations; `sequence` is its node in the graph.
 

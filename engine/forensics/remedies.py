@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from engine.outputs.fault_report import NOT_REPLAYED, ONLY_MIXED, VANISHED, Fault
-from engine.protocol.command_syntax import program_name
 from engine.protocol.task_spec import TaskSpec
+from engine.protocol.words.command_syntax import program_name
 
 _GENTLER: Final = "further reduce the learning rate to 1e-6, use gradient accumulation, or try Adam instead of AdamW"
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from engine.forensics.capture import Evidence, input_name, kept_random_state, set_random_state
 from engine.forensics.nan_tracer import Origin, Tracer, is_finite, reaches
+from engine.protocol.record import record
 from engine.task import Tap, untapped
 from engine.training.data.batch import Batch
 from engine.training.gradients.batch_statistics import kept_statistics
@@ -24,7 +25,7 @@ from engine.training.loss_sum import Objective, loss_sum
 from engine.training.step_plan import StepPlan
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Replayed:
     """Result of a replay. `loss` and `grad_norm` are as in the step's report, `terms` are raw.
 

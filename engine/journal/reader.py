@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +17,7 @@ from engine.journal.task_meta import TASK, spec_of
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text
 from engine.protocol.events import Event, Status
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One event of the journal: `time` in seconds since 1970, `step` the boundary at which it happened."""
 
@@ -40,7 +40,7 @@ class Entry:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Newest:
     """The newest rows of a journal: (branch, step) of the last training step, and the last event and command number."""
 

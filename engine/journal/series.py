@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.journal.store import LAYERS, POINT_TABLES, has_layers
 from engine.journal.transaction import newest_branch
+from engine.protocol.record import record
 
 ROWS_PER_CHUNK = 20_000
 """Rows unpacked at a time, so that a long history needs memory only for the requested metrics."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowBlock:
     """The rows of one layout: row `at[i]` of S has `values_NK[i]`, one value per entry of the K `names`."""
 
@@ -27,7 +28,7 @@ class RowBlock:
     values_NK: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rows:
     """S rows, steps ascending, packed as they were recorded."""
 
@@ -59,7 +60,7 @@ def unpack_rows(found: Sequence[tuple[int, int, bytes]], names_of: Callable[[int
     return Rows(np.array(steps, np.int64), tuple(parts))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Series:
     """S rows in the order of `steps`: one float32 array per name, NaN if absent.
 
@@ -72,7 +73,7 @@ class Series:
     present: Mapping[str, NDArray[np.bool_]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SeriesWindow:
     """Steps `first` to `last`, both included, `None` for no bound; the lineage ends in `branch` (`None`: newest)."""
 
@@ -81,7 +82,7 @@ class SeriesWindow:
     branch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Block:
     """S rows and K columns from one table, with a mask of recorded values."""
 

@@ -7,13 +7,13 @@ import socket
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.journal.store import storable
 from engine.journal.transaction import insert_events, newest_branch
 from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity, CommandRefused, Status
+from engine.protocol.record import record
 
 STALE_SECONDS = 15.0
 """Age of a heartbeat in seconds after which a session counts as dead."""
@@ -26,7 +26,7 @@ UNANSWERED = """
 CommandRow = tuple[int, str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WriterSession:
     """One process's session with the journal.
 

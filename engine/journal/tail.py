@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +15,7 @@ from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import has_layers, journal_file, open_at_rest, open_readable
 from engine.protocol.codec import Json, WireError, from_text
+from engine.protocol.record import record
 
 PointTable = Literal["steps", "validations", "layers"]
 
@@ -29,7 +29,7 @@ Mark = tuple[int, int, float]
 """Branch, step and time of a table's newest row; unchanged if the table is."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRange:
     """The steps `first` to `last`, both included, of one branch in one table."""
 
@@ -39,7 +39,7 @@ class StepRange:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventPage:
     """Entries in the order of their numbers; `num_read` counts the rows up to `last_id`, unknown kinds included."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from engine.journal.disk.run_dir import renamed_run
 from engine.protocol.codec import Json, WireError, from_json
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import spec_from_json
 
@@ -36,7 +36,7 @@ RECORDED_FROM: Final = "# Recorded from "
 """The first words of an attached run's configuration file, which is the program's and not a task's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attached:
     """The adapter and the program of an attached run. `resume` is how the run goes on; empty if it cannot."""
 
@@ -67,7 +67,7 @@ def layer_of(metric: str) -> tuple[str, str]:
     return (layer, measure) if metric.startswith(LAYER_PREFIX) else ("", "")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayersMeta:
     """Steps between two measurements of the layers, and the number of values of each parameter by name."""
 
@@ -79,7 +79,7 @@ PARENT: Final = "parent"
 """The key of `Parent` in the meta table; absent for a run that began by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parent:
     """The origin of a branch: the run, the step and the checkpoint file from which it began.
 

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from engine.protocol import wire
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 if TYPE_CHECKING:  # readers of a run's session, and the first frame, need no numpy
@@ -24,7 +25,7 @@ _ROWS_PER_STATEMENT: Final = 32
 _MANY_ROWS: Final = ", ".join([_ONE_ROW] * _ROWS_PER_STATEMENT)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Point:
     """One row of metrics for the table `table`; `time` in seconds since 1970."""
 
@@ -40,7 +41,7 @@ class Point:
         yield branch, self.step, self.epoch, self.time, layout, self.values.tobytes()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepPoints:
     """Rows of metrics of several steps, with the same names; `values` is the float32 array (steps, names)."""
 
@@ -58,7 +59,7 @@ class StepPoints:
             yield branch, step, epoch, at, layout, packed[number * width : (number + 1) * width]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventRow:
     """One row of the event table, without its branch."""
 
@@ -72,7 +73,7 @@ class EventRow:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Branch:
     """The start of a new branch, which supersedes rows after `from_step`."""
 
@@ -80,7 +81,7 @@ class Branch:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Meta:
     """A JSON text stored under `key`."""
 
@@ -109,7 +110,7 @@ def count_points(item: Item) -> int:
     return len(item.steps) if isinstance(item, StepPoints) else int(isinstance(item, Point))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Transaction:
     """Items in recorded order, the latest state, and their session and branch."""
 

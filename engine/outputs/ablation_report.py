@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from engine.protocol.record import record
 
 CALMER: Final = 2.0
 """Minimum factor by which a refinement raises the largest gradient norm to be blamed if all steps were finite."""
@@ -13,7 +14,7 @@ CALMER: Final = 2.0
 FINITE, NOT_FINITE = "finite", "not finite"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AblationRequest:
     """An ablation to run: `num_steps` from `checkpoint` and the `folder` of a recorded fault.
 
@@ -27,7 +28,7 @@ class AblationRequest:
     device: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variant:
     """A few steps with refinement `without` off; an empty string for all on.
 
@@ -45,7 +46,7 @@ class Variant:
     bad_batch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ablation:
     """The control (all on), the variants with the most harmful refinement first, the culprits, and the reason."""
 

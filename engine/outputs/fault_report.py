@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
 from engine.journal.disk.run_dir import FORENSICS
 from engine.protocol.codec import WireError, from_json, from_text, to_text
+from engine.protocol.record import record
 
 REPRODUCED: Final = "reproduced"
 ONLY_MIXED: Final = "only under mixed precision"
@@ -22,7 +22,7 @@ _PREFIX: Final = "step-"
 _MOST_SAMPLES: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorStats:
     """Statistics of one tensor: `low`, `high` and `mean` are over its finite entries, NaN if there are none."""
 
@@ -37,7 +37,7 @@ class TensorStats:
     num_inf: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fault:
     """Origin of a non-finite step.
 
@@ -64,7 +64,7 @@ class Fault:
         return (self.verdict, self.direction, self.module, self.operation, self.term, self.refinement)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForensicReport:
     """A fault and its step. `step` counts from 1; `time` is in seconds since 1970.
 
@@ -196,7 +196,7 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnosis:
     """A recorded fault and the result of its replay in another process; `same` is whether they agree."""
 

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
 from engine.outputs.system_load import OthersMeter, usable_cores
+from engine.protocol.record import record
 
 _SECONDS: Final = 0.5
 """Seconds in which the load is measured."""
@@ -21,7 +21,7 @@ _TOLERATED: Final = 0.25
 _QUOTA: Final = "/sys/fs/cgroup/cpu.max"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Threads:
     """A chosen number of threads, and the reason in words."""
 

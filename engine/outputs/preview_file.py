@@ -9,7 +9,7 @@ import math
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.journal.disk.run_dir import PREVIEWS
+from engine.protocol.record import record
 
 _NAME: Final = re.compile(r"step-(\d{8,})\.npz")
 DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -45,7 +46,7 @@ _NUMBERS: Final = ("error", "rank", "place")
 MAX_CLASSES: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plane:
     """One picture of a sample with its `name` on screen; `kind` is the meaning of `values`."""
 
@@ -54,7 +55,7 @@ class Plane:
     values: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Preview:
     """A validation sample as pictures, in display order.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from engine.protocol.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class ProfileRequest:
     """A profile of `num_steps` steps from a checkpoint of a run; an empty `checkpoint` selects the last good one.
 
@@ -20,7 +21,7 @@ class ProfileRequest:
     device: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProfileReport:
     """The profile: where it began, seconds per step under the profiler, the table, and the file of the trace.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from engine.protocol.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class ReproductionRequest:
     """The finished run to reproduce, and the new run `name` in `runs_dir`.
 
@@ -18,7 +19,7 @@ class ReproductionRequest:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """The first difference between the two traces; a value is `None` if the step lacks it."""
 
@@ -28,7 +29,7 @@ class Difference:
     redriven: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReproductionReport:
     """Comparison of the reproduced run with the recorded one.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from engine.protocol.record import record
 
 TIME: Final = "time/"
 """Prefix of the metrics of a step's parts, in seconds."""
@@ -44,7 +45,7 @@ _IDLE_GPU: Final = 60.0
 _LEAST_SHOWN: Final = 0.01
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """What a verdict may suggest to change: values of the configuration, the processors, and torch's threads or 0."""
 
@@ -56,7 +57,7 @@ class Settings:
     is_compiled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepTime:
     """Mean seconds of each part of a step, over `num_steps` steps.
 

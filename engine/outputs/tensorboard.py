@@ -6,7 +6,6 @@ import io
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Signal
 from threading import Thread
@@ -27,12 +26,13 @@ from tensorboard.compat.proto.summary_pb2 import (
 
 from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
 from engine.outputs.tfevents import EventFile
+from engine.protocol.record import record
 
 _SECONDS_BETWEEN_WRITES: Final = 0.25
 _SECONDS_TO_CLOSE: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Scalars:
     wall_time: float
     step: int
@@ -40,7 +40,7 @@ class _Scalars:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Picture:
     wall_time: float
     step: int
@@ -48,13 +48,13 @@ class _Picture:
     image_HWC: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Branch:
     wall_time: float
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Histograms:
     wall_time: float
     step: int

@@ -5,28 +5,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias
+
+from engine.protocol.record import record
 
 KnobValue: TypeAlias = float | int | bool | str
 """The value of a knob: a number, a whole number, on or off, or a choice."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pause:
     """Stop at the next step boundary and keep everything in memory."""
 
     op: ClassVar[str] = "pause"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resume:
     """Continue after a pause."""
 
     op: ClassVar[str] = "resume"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunSteps:
     """Run exactly `num_steps` (1..1,000,000) more steps, then pause."""
 
@@ -35,7 +36,7 @@ class RunSteps:
     num_steps: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScaleLr:
     """Multiply the learning rate by `factor` (> 0); the shape of the schedule is kept."""
 
@@ -44,7 +45,7 @@ class ScaleLr:
     factor: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetLr:
     """Set the learning rate to `value` now. Warm-up ends, and the decay continues from here."""
 
@@ -53,7 +54,7 @@ class SetLr:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PromotePhase:
     """Enter the next phase. Refused while a check of the gate fails, unless `force`."""
 
@@ -62,14 +63,14 @@ class PromotePhase:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DemotePhase:
     """Return to the previous phase."""
 
     op: ClassVar[str] = "demote"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnableRefinement:
     """Enable one refinement."""
 
@@ -78,7 +79,7 @@ class EnableRefinement:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DisableRefinement:
     """Disable one refinement."""
 
@@ -87,7 +88,7 @@ class DisableRefinement:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetLossWeight:
     """Set the weight of the loss term `term` to `value` (>= 0)."""
 
@@ -97,7 +98,7 @@ class SetLossWeight:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetGradientClip:
     """Clip the global gradient norm at `value` (> 0)."""
 
@@ -106,7 +107,7 @@ class SetGradientClip:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetAccumulation:
     """Accumulate gradients over `num_batches` batches per update."""
 
@@ -115,7 +116,7 @@ class SetAccumulation:
     num_batches: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetBatchSize:
     """Draw `num_rois` samples per batch, from the next batch on."""
 
@@ -124,7 +125,7 @@ class SetBatchSize:
     num_rois: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetOptimizer:
     """Switch between `adam` and `adamw`; the moments are kept."""
 
@@ -133,14 +134,14 @@ class SetOptimizer:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SaveCheckpoint:
     """Write a checkpoint now."""
 
     op: ClassVar[str] = "checkpoint"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rollback:
     """Load a checkpoint of this run by file name or step; the last good one if `checkpoint` is an empty string."""
 
@@ -149,14 +150,14 @@ class Rollback:
     checkpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Validate:
     """Run a validation now."""
 
     op: ClassVar[str] = "validate"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TakeHistogram:
     """Take histograms of the module or parameter `layer` at the next step: weights, gradients and activations."""
 
@@ -165,7 +166,7 @@ class TakeHistogram:
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddNote:
     """Write a note to the journal."""
 
@@ -174,7 +175,7 @@ class AddNote:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetGuardian:
     """Let the guardian act on faults, or only diagnose and warn."""
 
@@ -183,7 +184,7 @@ class SetGuardian:
     enabled: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetAutopilot:
     """Let the autopilot promote through the phases by their gates, or leave promotions to users."""
 
@@ -192,7 +193,7 @@ class SetAutopilot:
     enabled: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExcludeSamples:
     """Exclude these samples from training (`folder/image.jpg#3`): batches with one of them are skipped."""
 
@@ -201,7 +202,7 @@ class ExcludeSamples:
     sample_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetKnob:
     """Set the knob `name`, a setting that the training's own code declared, to `value`."""
 
@@ -211,7 +212,7 @@ class SetKnob:
     value: KnobValue
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop:
     """Finish the step, write a checkpoint, end the run."""
 
@@ -254,7 +255,7 @@ RULE: Final = "rule"
 """The names of the policies and of alert rules as senders of requests, in the journal too."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """A command in transit: its row number in the journal (0 for none), its sender, and the sender's reason."""
 

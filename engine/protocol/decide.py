@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import did_you_mean
@@ -11,6 +10,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command, KnobValue
 from engine.protocol.events import Activity, Event, Status
+from engine.protocol.record import record
 from engine.protocol.state import Knob, RunState, knob_text
 
 OPTIMIZERS = ("adam", "adamw")
@@ -18,7 +18,7 @@ _SWITCH: Final = {"on": True, "true": True, "off": False, "false": False}
 _OVER = (Activity.STOPPING, Activity.FINISHED, Activity.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """The outcome of a command: its event, or `None` if it is refused, and the reason of a difference."""
 

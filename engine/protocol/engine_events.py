@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.protocol.commands import KnobValue
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 
@@ -22,7 +22,7 @@ class Activity(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Departure:
     """A configuration key whose `value` is far from the `usual` one of its named configuration."""
 
@@ -31,7 +31,7 @@ class Departure:
     usual: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandRefused:
     """A command was refused and changed nothing; the reason is stored with it."""
 
@@ -39,7 +39,7 @@ class CommandRefused:
     args: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunStarted:
     """Training begins at this step.
 
@@ -57,7 +57,7 @@ class RunStarted:
     unusual: tuple[Departure, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConfigChanged:
     """A resumed run has another value of `key` than before; both values are JSON text."""
 
@@ -66,14 +66,14 @@ class ConfigChanged:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskDescribed:
     """The task's terms, metrics or abilities became known or changed; `spec` replaces the former one."""
 
     spec: TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KnobDeclared:
     """The training's own code declared the knob `name` with its value and its range.
 
@@ -88,7 +88,7 @@ class KnobDeclared:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WeightsInherited:
     """Weights were loaded from another run's checkpoint; `missing` and `unexpected` did not fit.
 
@@ -102,7 +102,7 @@ class WeightsInherited:
     averaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActivityChanged:
     """The engine's activity changed."""
 
@@ -110,7 +110,7 @@ class ActivityChanged:
     after: Activity
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EpochCompleted:
     """Every training sample of `epoch` (0-based) was used once."""
 
@@ -119,7 +119,7 @@ class EpochCompleted:
     mean_loss: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ValidationCompleted:
     """The validation split was measured: the loss, and the task's metrics by name, NaN for one without a value.
 
@@ -133,7 +133,7 @@ class ValidationCompleted:
     averaged: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointSaved:
     """A checkpoint is on disk, synced and checksummed.
 
@@ -147,7 +147,7 @@ class CheckpointSaved:
     good: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointFailed:
     """A checkpoint could not be written; training continues with the earlier ones."""
 
@@ -155,7 +155,7 @@ class CheckpointFailed:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointDamaged:
     """A checkpoint did not match its checksum or was unreadable; the previous one is used."""
 
@@ -163,7 +163,7 @@ class CheckpointDamaged:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RolledBack:
     """Weights, moments, random state and data position are those of `checkpoint` again; interventions are kept."""
 
@@ -172,7 +172,7 @@ class RolledBack:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepSkipped:
     """A non-finite step: nothing was updated. It names the non-finite terms and modules, and the samples."""
 
@@ -182,7 +182,7 @@ class StepSkipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SampleRejected:
     """A training or validation file could not be used; another sample replaced it."""
 
@@ -190,7 +190,7 @@ class SampleRejected:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HistogramTaken:
     """Histograms of `layer` were taken at step `at_step`, and written to `file` in the run's directory."""
 
@@ -199,7 +199,7 @@ class HistogramTaken:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AlertRaised:
     """A problem for the user: kind, evidence, and a remedy or an empty string.
 
@@ -217,7 +217,7 @@ class AlertRaised:
     severity: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpikeDetected:
     """`metric` jumped at step `at_step`: `score` robust deviations above the `centre` of earlier values."""
 
@@ -228,7 +228,7 @@ class SpikeDetected:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FaultNamed:
     """The replay of a non-finite step found its origin.
 
@@ -248,7 +248,7 @@ class FaultNamed:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProbationStarted:
     """Until `until_step` a fault returns the run to `checkpoint` and phase `former_phase`, without `enabled`."""
 
@@ -258,14 +258,14 @@ class ProbationStarted:
     enabled: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProbationEnded:
     """The probation is over; `passed` is False if a fault ended it."""
 
     passed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AutopilotDecided:
     """The autopilot's action or wait at a phase's gate, and the reason."""
 
@@ -273,7 +273,7 @@ class AutopilotDecided:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFinished:
     """The run was completed or stopped on request."""
 
@@ -281,7 +281,7 @@ class RunFinished:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFailed:
     """The engine raised an exception; console.log has the traceback."""
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from engine.protocol.commands import KnobValue
 from engine.protocol.engine_events import *  # noqa: F403 - so that all events have one namespace
 from engine.protocol.engine_events import Activity, Fact
+from engine.protocol.record import record
 
 # --- steering events, one per command ---------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Paused:
     """Training is paused at a step boundary."""
 
@@ -21,7 +21,7 @@ class Paused:
     after: str = Activity.PAUSED.value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resumed:
     """Training continues."""
 
@@ -29,7 +29,7 @@ class Resumed:
     after: str = Activity.RUNNING.value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepsGranted:
     """Training runs `after` more steps, then pauses."""
 
@@ -37,7 +37,7 @@ class StepsGranted:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LrScaled:
     """The learning rate changed from `before` to `after`; `scale` is the new total factor on the schedule."""
 
@@ -46,7 +46,7 @@ class LrScaled:
     scale: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LrSet:
     """The learning rate was pinned to `after` at progress `at_epoch` (epochs, fractional)."""
 
@@ -55,7 +55,7 @@ class LrSet:
     at_epoch: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PhasePromoted:
     """Phase `after` began with the `enabled` refinements. `forced` if a check of the gate failed."""
 
@@ -65,7 +65,7 @@ class PhasePromoted:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PhaseDemoted:
     """The run returned to phase `after`; the `disabled` refinements are off."""
 
@@ -74,7 +74,7 @@ class PhaseDemoted:
     disabled: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RefinementEnabled:
     """The component `name` is on."""
 
@@ -83,7 +83,7 @@ class RefinementEnabled:
     after: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RefinementDisabled:
     """The component `name` is off."""
 
@@ -92,7 +92,7 @@ class RefinementDisabled:
     after: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossWeightSet:
     """The loss term `term` has a new weight."""
 
@@ -101,7 +101,7 @@ class LossWeightSet:
     after: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GradientClipSet:
     """The gradient-norm bound changed."""
 
@@ -109,7 +109,7 @@ class GradientClipSet:
     after: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AccumulationSet:
     """The number of batches per update changed."""
 
@@ -117,7 +117,7 @@ class AccumulationSet:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchSizeSet:
     """The number of samples per batch changed."""
 
@@ -125,7 +125,7 @@ class BatchSizeSet:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptimizerSet:
     """The optimizer changed; its moments were kept."""
 
@@ -133,38 +133,38 @@ class OptimizerSet:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointRequested:
     """A checkpoint is due at this boundary; `CheckpointSaved` answers the command."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RollbackRequested:
     """A rollback to `checkpoint` is due at this boundary; `RolledBack` answers the command."""
 
     checkpoint: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ValidationRequested:
     """A validation is due at this boundary; `ValidationCompleted` answers the command."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HistogramRequested:
     """Histograms of `layer` will be taken at the next step."""
 
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoteAdded:
     """A note was written."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GuardianSet:
     """The guardian was switched on or off."""
 
@@ -172,7 +172,7 @@ class GuardianSet:
     after: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AutopilotSet:
     """The autopilot was switched on or off."""
 
@@ -180,7 +180,7 @@ class AutopilotSet:
     after: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SamplesExcluded:
     """Training skips the batches with one of these samples; `before` and `after` count all excluded samples."""
 
@@ -189,7 +189,7 @@ class SamplesExcluded:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KnobSet:
     """The knob `name` has a new value."""
 
@@ -198,7 +198,7 @@ class KnobSet:
     after: KnobValue
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopRequested:
     """The run ends after this step, with a checkpoint."""
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final, TypedDict, Unpack
 
 from engine.protocol.commands import KnobValue
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """Limits on interventions: the range of the learning rate, and its maximum factor in one command.
 
@@ -38,7 +39,7 @@ VALIDATION: Final = "validation"
 """Prefix of the gate check that a validation measures. All other checks need steps only."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GateCheck:
     """One condition of a promotion, with the measured value and its bound.
 
@@ -57,7 +58,7 @@ class GateCheck:
         return self.name.startswith(f"{VALIDATION} ")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LrPin:
     """A learning rate set by hand at `at_epoch` (epochs, fractional). Warm-up is over; the decay continues from it."""
 
@@ -65,7 +66,7 @@ class LrPin:
     at_epoch: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Probation:
     """A promotion that enabled `enabled` is on probation: until `until_step` a fault reverts it.
 
@@ -78,7 +79,7 @@ class Probation:
     enabled: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knob:
     """A setting that the training's own code declared, with its value and its range.
 
@@ -124,7 +125,7 @@ def knob_text(value: KnobValue) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decided:
     """The part of a state that the run's events determine: `evolve` computes it from them.
 
@@ -164,7 +165,7 @@ class Decided:
     spec: TaskSpec = NO_SPEC
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunState(Decided):
     """The complete state of a run except its tensors. It is immutable, and stored in checkpoints and the journal.
 

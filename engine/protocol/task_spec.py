@@ -5,13 +5,14 @@ The journal's meta holds it, so that any run can be shown without the task's cod
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from engine.errors import UserError, did_you_mean
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Term:
     """One loss term, computed while `component` is on, or always if that is an empty string.
 
@@ -24,7 +25,7 @@ class Term:
     clamped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Component:
     """A part of the task that can be switched during training.
 
@@ -40,7 +41,7 @@ class Component:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Phase:
     """One phase: its title, and the components that it adds to the previous phase."""
 
@@ -48,7 +49,7 @@ class Phase:
     adds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Metric:
     """A validation metric, `val/<name>` in the journal; `low` and `high` bound its axis, `None` if unknown.
 
@@ -62,7 +63,7 @@ class Metric:
     lower_is_better: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unsupported:
     """A command, by its `op`, that runs of the task cannot carry out; the `reason` says what to use instead."""
 
@@ -70,7 +71,7 @@ class Unsupported:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskSpec:
     """All properties of a task for generic code. `score` is the metric of best checkpoint, gate and header.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import torch
 
@@ -15,6 +15,7 @@ from engine.forensics.investigate import Findings, Forensics
 from engine.outputs.step_time import TIME
 from engine.outputs.system_load import SystemLoad, usable_cores
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import RunRecorder, record_histograms
@@ -29,7 +30,7 @@ from engine.training.step import PendingReport, StepReport
 from engine.training.train_state import TrainState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launched:
     """A step whose report may still be in transit from the device, and its data known to the host.
 
@@ -58,7 +59,7 @@ class Launched:
         return {TIME + part: seconds for part, seconds in known.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BetweenSteps:
     """Seconds since the end of the step before: in all, and of what the loop does; and the copies to the device."""
 

@@ -6,12 +6,13 @@ finally gives up that phase. The last part of the run is trained at 1e-6 with de
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from engine.config.tree import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 PROMOTE, WAIT, VALIDATE, GIVE_UP, TUNE, DONE = "promotes", "waits", "validates", "gives up", "tunes", "is done"
@@ -19,7 +20,7 @@ SAID_EVERY: Final = 100
 """Minimum steps between two reports of the same decision with another reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AutopilotState:
     """Memory of the autopilot. A checkpoint contains it; a rollback keeps it.
 
@@ -34,7 +35,7 @@ class AutopilotState:
     said_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AutopilotDecision:
     """An action or a wait, with its reason. `subject` identifies the reason, independent of changing values."""
 

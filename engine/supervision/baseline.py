@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from engine.protocol.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class LossLevel:
     """The total loss of the best blind answer, its standard error, and the loss of uniform probabilities."""
 
@@ -22,7 +23,7 @@ _GROUPS: Final = 2
 """Minimum number of groups of samples for a standard error."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Baseline:
     """For each loss term its value for the blind answer in several groups of samples. Their scatter is its noise.
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from engine.config.tree import RecoveryConfig
 from engine.protocol import commands as c
-from engine.protocol.command_syntax import program_name
 from engine.protocol.commands import Command
 from engine.protocol.events import FaultNamed
 from engine.protocol.state import Probation, RunState
 from engine.protocol.task_spec import TaskSpec
+from engine.protocol.words.command_syntax import program_name
 from engine.supervision.guardian_types import NOTHING, BadStep, Decision, GuardianState, StepObservation
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.protocol.commands import Command
 from engine.protocol.events import FaultNamed
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepObservation:
     """One step, its number from 1.
 
@@ -30,7 +29,7 @@ class StepObservation:
     steep: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BadStep:
     """A non-finite step and its samples."""
 
@@ -38,7 +37,7 @@ class BadStep:
     sample_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GuardianState:
     """Memory of the guardian. A checkpoint contains it; a rollback keeps it.
 
@@ -57,7 +56,7 @@ class GuardianState:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """Commands of the guardian in their order, or giving up with a diagnosis, and the reason.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from engine.protocol.events import AlertRaised
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.step_metrics import AlertOfRow, Latch, StepBlock, StepMetrics, observe_each
@@ -79,7 +80,7 @@ class _Part:
         self.fast, self.slow, self.count, self.idle, self.weight_at_first = 0.0, 0.0, 0, 0, 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PartMemory:
     """One part in a checkpoint: means and counts, and for each kind of alert whether it is raised, and since when."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from engine.config.tree import RunConfig
 from engine.protocol.codec import to_text
 from engine.protocol.events import Event, SpikeDetected
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.alerts.plateau import PlateauMonitor
@@ -23,7 +24,7 @@ _CLIP = "clip/threshold"
 _CLIP_WINDOW = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MonitorMemory:
     """Monitor state that must survive a resume, because the guardian acts on it: spikes and large gradient norms.
 

@@ -9,6 +9,7 @@ from typing import cast
 from engine.config.tree import RunConfig
 from engine.protocol.codec import Json, from_json, to_json
 from engine.protocol.events import ValidationCompleted
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.baseline import UNKNOWN, Baseline, LossLevel
@@ -20,7 +21,7 @@ FaultKind = tuple[tuple[str, ...], ...]
 """The non-finite values that a step reports: terms, gradients, weights and moments, by name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Diagnosed:
     """The index of the newest step with a diagnosed fault of this kind."""
 
@@ -46,7 +47,7 @@ class EpochLoss:
         return self.total / self.count if self.count else math.nan
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Halved:
     """The newest halving of the batch, before the step after `at_step`.
 
@@ -64,7 +65,7 @@ class Halved:
         return replace(self, is_retried=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Saved:
     """The memory in a checkpoint; a checkpoint of an earlier version lacks the later fields."""
 

@@ -14,8 +14,9 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from engine.protocol.record import record
 
 _ROUNDING = 1e-9
 """A bound on the error of a difference of logarithms."""
@@ -23,7 +24,7 @@ _LEAST = 1e-12
 """Minimum value: losses and norms are >= 0, and this keeps their logarithm finite."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpikeScore:
     """A value relative to its history: `score` deviations above the `centre`."""
 
@@ -44,7 +45,7 @@ class SpikeRule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleMemory:
     """Number of values that a rule needs before it scores, and the newest logarithms, oldest first."""
 
@@ -146,7 +147,7 @@ def _deviation(ordered: list[float], centre: float) -> float:
     return min(max(centre - ordered[i], ordered[i + half - 1] - centre) for i in starts)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tolerance:
     """Thresholds of a spike: its score above `score`, and the value at least `ratio` times the centre.
 

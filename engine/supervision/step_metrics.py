@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.protocol.events import AlertRaised
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 LEAST_GAP = 200
 """Minimum steps until an alert that has cleared is raised again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepMetrics:
     """One step: its number (from 1), metrics by name, the state after it, and its duration in seconds."""
 
@@ -31,7 +31,7 @@ class StepMetrics:
         return not self.metrics.get("skipped", 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepBlock:
     """Finite steps in a row: their numbers (from 1), durations in seconds and the state that they all had.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from engine.errors import UserError
 from engine.outputs.preview_file import Preview
 from engine.protocol.events import AlertRaised, ValidationCompleted
+from engine.protocol.record import record
 from engine.task import HasPreviews, HasSampleErrors, untapped
 from engine.training.data.batch import Batch, Position
 from engine.training.data.stream import BatchStream
@@ -22,7 +23,7 @@ from engine.training.loss_sum import Objective
 _MOST_NAMED = 6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Validation:
     """The loss, the scores, the mean of every raw loss term, a few previews, and the samples of non-finite batches."""
 
@@ -47,7 +48,7 @@ class Validation:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ValidationPlan:
     """Settings of a validation.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import Tap, Task, Tensors
 from engine.training.step_plan import StepPlan
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Objective:
     """The training objective: a task with its configuration."""
 
@@ -40,7 +40,7 @@ class Objective:
         return {term: found[term] for term in terms}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossSum:
     """A batch's total loss with its gradient, and its weighted and raw terms."""
 

@@ -12,12 +12,12 @@ norm of that weight reveals it before the next update.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.protocol.record import record
 from engine.task import untapped
 from engine.training.averaging import WeightAverage
 from engine.training.data.batch import Batch
@@ -33,7 +33,7 @@ from engine.training.optimizer import apply_learning_rates, begin_moments
 from engine.training.step_plan import StepPlan
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepReport:
     """Measurements of one step. `values` belong to `names`; `finite` is False if nothing was updated.
 
@@ -71,7 +71,7 @@ class GradientExchange(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Values:
     """A step's measurements by name; losses and clamp hits by term, norms by part of the network."""
 
@@ -87,7 +87,7 @@ class _Values:
     bad_ranks: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VectorLayout:
     """The names of the values in a step's vector, in the order in which `TrainStep.run` writes them.
 
@@ -125,7 +125,7 @@ class VectorLayout:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PendingReport:
     """A step's measurements on their way from the device; `resolve` waits for them.
 
@@ -155,7 +155,7 @@ _Extras = dict[str, Tensor]
 """Metrics that only some steps have, scalars on the device."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Measured:
     """The step's gradients, and L2 norms of G gradients and their weights, and of P parts' gradients and weights."""
 
@@ -165,7 +165,7 @@ class _Measured:
     by_part: Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Footing:
     """The state before a step, as far as `TrainStep.undo` needs it.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from engine.config.tree import RunConfig, TrainingConfig
+from engine.protocol.record import record
 from engine.protocol.state import LrPin, RunState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepPlan:
     """One step's settings; `ramps` are factors in 0..1 on the learning rate of recently enabled refinements.
 

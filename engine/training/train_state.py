@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from torch import nn
 from engine.config.tree import RunConfig
 from engine.protocol import events as e
 from engine.protocol.events import Event
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.task import DataGoneError, Rejection, Samples, Splits, Task
 from engine.training.checkpoint.content import load_resumable
@@ -36,7 +37,7 @@ def amp_dtype(config: RunConfig) -> torch.dtype | None:
     return AMP_DTYPES[config.training.amp_dtype] if config.training.mixed_precision else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DrawnBatch:
     """Batches drawn for one step, on the device; empty if all remaining ones of the epoch were excluded.
 

@@ -11,7 +11,7 @@ import pytest
 from cockpit.cli.arguments import build_parser, parse_arguments
 from cockpit.cli.options import TrainOptions, overrides, train_options
 from cockpit.cli.version import version
-from engine.protocol.command_syntax import COMMAND_WORDS
+from engine.protocol.words.command_syntax import COMMAND_WORDS
 from tests.recorded import ROOT
 
 NOTHING = TrainOptions(

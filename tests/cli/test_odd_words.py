@@ -10,7 +10,7 @@ import pytest
 
 from cockpit.cli.arguments import build_parser
 from engine.journal.writer import JournalWriter
-from engine.protocol.command_syntax import COMMAND_WORDS
+from engine.protocol.words.command_syntax import COMMAND_WORDS
 from main import main
 from tests.person_state import person_state
 

@@ -24,9 +24,9 @@ from engine.host.time_limit import TimeLimit
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.codec import to_text
-from engine.protocol.command_syntax import parse_command
-from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Decided
+from engine.protocol.words.command_syntax import parse_command
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.start.bootstrap import RunRequest
 from tests.adapters.remote import Remote
 

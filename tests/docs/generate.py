@@ -20,7 +20,7 @@ from engine.config.keys import ConfigKey, config_keys, section_keys
 from engine.config.tree import AlertRule
 from engine.config.yaml_source import read_settings
 from engine.protocol import commands as c
-from engine.protocol.command_syntax import COMMAND_WORDS, usage
+from engine.protocol.words.command_syntax import COMMAND_WORDS, usage
 from engine.tasks.person.config import PersonConfig
 from tests.conftest import ROOT
 from tests.faults.table import rows

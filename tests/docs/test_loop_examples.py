@@ -19,9 +19,9 @@ from engine.adapters.capabilities import ADAPTERS
 from engine.adapters.loop_options import LoopOptions
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
-from engine.protocol.command_syntax import COMMAND_WORDS
 from engine.protocol.events import Activity, StepSkipped
 from engine.protocol.state import RunState
+from engine.protocol.words.command_syntax import COMMAND_WORDS
 from tests.conftest import ROOT
 from tests.docs.generate import EXAMPLES, ops_of_words
 from tests.docs.test_examples import python_blocks

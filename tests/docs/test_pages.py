@@ -17,9 +17,9 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.screens.tabs import PAGE_OF
 from cockpit.text.pages import page_names, read_page, section
 from engine.errors import UserError
-from engine.protocol.command_syntax import parse_command
 from engine.protocol.conditions.condition import STATE_NAMES
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
+from engine.protocol.words.command_syntax import parse_command
 from tests.conftest import ROOT
 from tests.docs.generate import BASE_CONFIG, DOCS, TABLES, base_config, generated, generated_pages
 

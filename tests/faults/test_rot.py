@@ -14,7 +14,7 @@ import engine.training.step
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.sources import open_splits
 from engine.training.checkpoint.file import BEST

@@ -9,8 +9,8 @@ import pytest
 
 from engine.errors import UserError
 from engine.protocol import commands as c
-from engine.protocol.command_syntax import COMMAND_WORDS, parse_command, usage
 from engine.protocol.commands import Command
+from engine.protocol.words.command_syntax import COMMAND_WORDS, parse_command, usage
 
 SPELLINGS: list[tuple[str, Command]] = [
     ("pause", c.Pause()),

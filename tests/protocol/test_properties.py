@@ -18,12 +18,12 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol import wire
 from engine.protocol.codec import WireError, from_json, from_text, to_json, to_text
-from engine.protocol.command_syntax import COMMAND_WORDS, parse_command
 from engine.protocol.commands import Command, KnobValue
 from engine.protocol.decide import decide
 from engine.protocol.events import Activity, Event, Status, SteeringEvent
 from engine.protocol.evolve import evolve
 from engine.protocol.state import Knob, RunState
+from engine.protocol.words.command_syntax import COMMAND_WORDS, parse_command
 from tests.protocol.test_codec import PLAIN, Everything, Point
 from tests.protocol.test_decide import ONE_OF_EACH
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.protocol import commands as c
-from engine.protocol.script import ScriptedCommand, read_script
+from engine.protocol.words.script import ScriptedCommand, read_script
 
 SCRIPT = """\
 # what this run tries

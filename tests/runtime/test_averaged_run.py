@@ -17,7 +17,7 @@ from engine.journal.reader import JournalReader
 from engine.outputs.reproduction_report import ReproductionRequest
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

@@ -8,7 +8,7 @@ import pytest
 
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from tests.faulty import entries, run, series
 from tests.small import small_config
 

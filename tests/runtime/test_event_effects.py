@@ -9,7 +9,7 @@ import pytest
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.loop import Loop
 from tests.faulty import entries, run
 from tests.small import small_config

@@ -15,8 +15,8 @@ from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.evolve import evolve
-from engine.protocol.script import ScriptedCommand
 from engine.protocol.state import Decided, RunState
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.start.bootstrap import initial_state
 from engine.runtime.start.resume import resumed_state
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint

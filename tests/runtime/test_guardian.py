@@ -12,7 +12,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.checkpointer import Checkpointer
 from engine.training.checkpoint.file import list_checkpoints
 from engine.training.data.batch import Batch

@@ -16,7 +16,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.outputs.inspection.histogram_file import kept_histograms
 from engine.protocol import events as e
 from engine.protocol.commands import TakeHistogram
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.small import small_config

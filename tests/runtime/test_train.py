@@ -25,7 +25,7 @@ from engine.journal.sender import await_outcome, send
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

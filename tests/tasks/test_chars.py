@@ -12,9 +12,9 @@ from engine.config.load import load_config
 from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
-from engine.protocol.command_syntax import parse_command
-from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import state_from_text
+from engine.protocol.words.command_syntax import parse_command
+from engine.protocol.words.script import ScriptedCommand
 from engine.task import load_task
 from engine.training.checkpoint.file import load_checkpoint
 from tests.conftest import ROOT

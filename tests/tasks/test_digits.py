@@ -21,10 +21,10 @@ from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.outputs.fault_report import REPORT_TEXT
 from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
 from engine.protocol import events as e
-from engine.protocol.command_syntax import COMMAND_WORDS, parse_command
 from engine.protocol.commands import SetKnob
-from engine.protocol.script import ScriptedCommand
 from engine.protocol.wire import OPS, op_of
+from engine.protocol.words.command_syntax import COMMAND_WORDS, parse_command
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.task import load_task
 from engine.training.checkpoint.file import list_checkpoints

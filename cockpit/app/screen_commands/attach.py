@@ -9,7 +9,7 @@ from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from engine.errors import UserError
 from engine.host.imports import imports_only
 from engine.journal.disk.run_dir import find_run, has_journal
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 
 
 def attach(arguments: Namespace) -> int:

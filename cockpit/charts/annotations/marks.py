@@ -15,10 +15,11 @@ from cockpit.charts.inks import Ink
 from cockpit.text.event_info import MarkKind
 from cockpit.text.event_text import info_of, sentence
 from engine.journal.reader import Entry
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mark:
     """An event at a step, in one sentence with escaped control characters."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from cockpit.text.event_info import SettingChange
 from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -19,7 +20,7 @@ GRADIENT_BOUND: Final = 10.0
 """The bound on the gradient norm if a journal lacks the configured one; the configuration's default."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InForce:
     """The settings in force from `step` on."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from cockpit.charts.columns import ColumnWindow, Flags, StepAxis
@@ -13,9 +11,10 @@ from cockpit.charts.draw.layout import Layout
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Pane
 from cockpit.charts.ticks import place_label, place_ticks, round_values, step_label
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AxisSpace:
     """Content of a plot's axes: (row, label) pairs, and the cells that hold a NaN or an infinity."""
 

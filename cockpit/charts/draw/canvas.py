@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.inks import Ink
+from engine.protocol.record import record
 
 Cells = NDArray[np.uint32]
 Styles = NDArray[np.uint16]
@@ -18,7 +18,7 @@ SPACE: Final = ord(" ")
 _PAPER: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Area:
     """A rectangle of cells; width and height may be 0."""
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.draw.canvas import Cells
+from engine.protocol.record import record
 
 Marker = Literal["braille", "block", "ascii"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """A box, an axis and its ticks: corners clockwise from the upper left, then lines and their crossings."""
 
@@ -25,7 +26,7 @@ class Frame:
     tick_y: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChartSigns:
     """Single characters with a meaning, unique among those in the same place, and no letters of curves."""
 
@@ -48,7 +49,7 @@ class ChartSigns:
     """The vertical lines of a marker in order: strong, light, sparse."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Glyphs:
     """A marker set. A cell holds `across` x `down` dots; `table` maps the sum of their `weights` to a character."""
 

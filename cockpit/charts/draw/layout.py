@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.charts.draw.canvas import Area
+from engine.protocol.record import record
 
 _MIN_SPLIT: Final = 44
 """Narrower charts show the recent pane instead of the whole run, not both."""
 _NO_GUTTER: Final = 26
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """Areas of a chart: the legend, one plot per pane, and which optional parts have room.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.charts.draw.canvas import Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import Ink, curve_ink
 from cockpit.charts.scene import ChartScene, LegendItem
+from engine.protocol.record import record
 
 Piece = tuple[str, Ink]
 """Text in one colour."""
@@ -67,7 +67,7 @@ def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None
         canvas.write(area.x + area.width - len(more), area.y + area.height - 1, more, Ink.LABEL)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Form:
     """The parts of each curve that a legend shows."""
 

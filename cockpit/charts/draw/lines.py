@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,13 +20,14 @@ from cockpit.charts.scale import Scale, robust_scale
 from cockpit.charts.scene import Curve, Level, LineChart
 from cockpit.charts.smoothing import smoothed
 from cockpit.charts.ticks import narrow, value_ticks
+from engine.protocol.record import record
 
 _MAX_TICKS: Final = 6
 _LETTER_SHIFT: Final = 2
 """A curve's letter is at most this many rows from its end, or left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Plot:
     """Inputs that all parts of one drawing share."""
 

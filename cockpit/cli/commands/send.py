@@ -15,12 +15,12 @@ from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.protocol.codec import Json
-from engine.protocol.command_syntax import parse_command
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Event, Status
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import event_to_json, kind_of
+from engine.protocol.words.command_syntax import parse_command
 
 REFUSED, UNANSWERED = 1, 3
 """Exit codes in addition to 0; a wrong command or a run that is not running raises UserError, which is 2."""

@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from cockpit.cli.parser import Parser
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 
 _MCP_EXAMPLES: Final = """
 an MCP client starts it by itself; in its configuration:

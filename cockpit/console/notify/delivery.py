@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cockpit.console.notify.messages import Notice, joined
+from engine.protocol.record import record
 
 MAX_WAITING: Final = 50
 """Messages that wait for an address; beyond it the oldest are only counted."""
@@ -24,7 +24,7 @@ _LAST_TRIES: Final = 2
 Send = Callable[[Notice], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pace:
     """Seconds between two messages, after which further ones are joined, and after the first failure.
 

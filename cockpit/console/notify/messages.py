@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from cockpit.console.incident_text import incident_line
@@ -14,6 +13,7 @@ from cockpit.text.next_steps import resume_command
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status
+from engine.protocol.record import record
 
 Kind = Literal["info", "success", "warning", "failure"]
 
@@ -25,7 +25,7 @@ MOVES: Final = (e.PhasePromoted, e.PhaseDemoted, e.RolledBack)
 """Changes of phase and rollbacks, whether by a person, a rule, the guardian or the autopilot."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notice:
     """One message: its heading, its text in one line, and how serious it is."""
 

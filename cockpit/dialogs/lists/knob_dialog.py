@@ -16,8 +16,8 @@ from cockpit.session.session import Session
 from cockpit.text.command_text import knob_range
 from cockpit.text.format import escape_control
 from engine.protocol import commands as c
-from engine.protocol.command_syntax import knob_value
 from engine.protocol.state import Knob, knob_text
+from engine.protocol.words.command_syntax import knob_value
 
 _NAME, _VALUE = 20, 14
 

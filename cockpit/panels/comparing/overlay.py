@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from cockpit.charts.chart_specs import Spec, charts_for
 from cockpit.charts.columns import AxisKind, Columns, Floats, StepAxis
 from cockpit.console.curves import summary_metrics
 from cockpit.panels.comparing.runs import ComparedRun
+from engine.protocol.record import record
 
 _UNITS: Final[Mapping[AxisKind, float]] = {"step": 1.0, "epoch": 1000.0, "samples": 1.0, "time": 1000.0}
 """Whole numbers of a view per place on the axis: a view counts in thousandths of epochs and seconds."""
@@ -26,7 +26,7 @@ def curve_name(metric: str, number: int) -> str:
     return f"{metric}{_MARK}{number}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OverlaidRuns:
     """Several runs as the source of charts on one axis; positions are whole units of that axis, not steps."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +18,14 @@ from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.protocol import events as e
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
 KINDS: Final[tuple[AxisKind, ...]] = ("step", "epoch", "samples", "time")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunRecords:
     """The records of a run besides its curves: interventions, configuration by dotted key, newest state or `None`."""
 

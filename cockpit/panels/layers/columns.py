@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from cockpit.panels.toolkit.line_panel import padded
 from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, LABEL, STRONG, WARN, Symbols, sparkline
 from cockpit.text.format import escape_control
 from engine.journal.task_meta import ACT_ZEROS, GRAD_NORM, GRAD_ZEROS, UPDATE_RATIO
+from engine.protocol.record import record
 
 _SHARES: Final = (GRAD_ZEROS, ACT_ZEROS)
 _NUMBER_WIDTH, _SHARE_WIDTH = 8, 5
@@ -25,7 +25,7 @@ _MOST_NAME: Final = 64
 _SHORT: Final = {"exploding": "expl"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Columns:
     """The columns at one width: cells of the name, of the mark's word and of the sparkline, and the measures."""
 
@@ -63,7 +63,7 @@ def heading(columns: Columns, chosen: str, signs: Symbols) -> Content:
     return Content("").join([*parts, Content.styled(" newest", LABEL)])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowLook:
     """The look of one row: its name and the depth of its indent, its fold, and whether a curve of it is pinned."""
 

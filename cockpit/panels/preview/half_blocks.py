@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from cockpit.panels.preview.layers import Layer, scaled
+from engine.protocol.record import record
 
 MIN_COLUMNS: Final = 16
 """Pictures of fewer columns are drawn only if no picture can have as many."""
@@ -25,7 +25,7 @@ _NEAR: Final = 0.5
 """Grids of at least this share of the largest picture area count as large; of them, the most pictures win."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grid:
     """Layout of pictures: columns and rows of pictures, and the cells of each picture without its title."""
 

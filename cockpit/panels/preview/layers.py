@@ -6,13 +6,13 @@ All have H x W pixels; RGB is 0..255.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.outputs.preview_file import MAX_CLASSES, PREDICTED, TRUTH, Plane, Preview
+from engine.protocol.record import record
 
 Rgb = NDArray[np.uint8]
 Bytes = NDArray[np.uint8]
@@ -28,7 +28,7 @@ _BELOW: Final = np.array([86, 180, 233], dtype=np.float32)
 _ABOVE: Final = np.array([230, 159, 0], dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """One layer of a sample: its name, its picture, and its letters for terminals without colour (H x W)."""
 
@@ -37,7 +37,7 @@ class Layer:
     letters_HW: NDArray[np.str_]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Palette:
     """Name, colour and letter of each class; numbers beyond the task's classes have no name."""
 

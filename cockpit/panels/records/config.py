@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from textual.content import Content
@@ -17,11 +16,12 @@ from cockpit.panels.toolkit.search_panel import SearchedList
 from cockpit.panels.toolkit.symbols import LABEL, STRONG, WARN
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
+from engine.protocol.record import record
 
 _KEY_WIDTH: Final = 42
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Row:
     """A line: a heading without a key, or a key with its value and its change or `None`."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cockpit.text.event_info import COMPONENTS
 from cockpit.text.event_text import info_of
 from engine.journal.reader import Entry
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """A key's first and present value, and the step and actor of its newest change."""
 

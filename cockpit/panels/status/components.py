@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from cockpit.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRO
 from cockpit.session.history.history import History
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control, number, plural
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
@@ -37,7 +37,7 @@ _KEYS_END: Final = 10
 """The first component without a number key."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """Values of one component; `None` for those it lacks or that were not measured. `absence`: why it is off."""
 

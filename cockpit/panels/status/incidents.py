@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from cockpit.console.incident_text import what_of
 from cockpit.session.incidents.incidents import Incident
 from cockpit.text.event_info import NOT_FINITE
 from cockpit.text.format import escape_control, number
 from engine.protocol import events as e
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 _FEW = 6
 """Modules that are named at most; the others are counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IncidentText:
     """Printable texts of an incident: what, cause, where, evidence, remedy; empty string if unknown."""
 

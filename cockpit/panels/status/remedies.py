@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.session.checkpoints import step_of
@@ -17,6 +16,7 @@ from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Event, Status
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
@@ -27,7 +27,7 @@ _FIRST_CLIP: Final = 1.0
 """The first bound on the gradient norm of a run without a clip."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remedy:
     """A remedy: its label and its command. The first of several is the recommended one."""
 

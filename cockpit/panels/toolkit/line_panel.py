@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from textual import events
@@ -19,11 +18,12 @@ from cockpit.panels.toolkit.strip_cache import StripCache
 from cockpit.panels.toolkit.symbols import LABEL, STRONG, signs_for
 from cockpit.session.session import Pending, Session, SessionUpdate
 from engine.journal.reader import Entry
+from engine.protocol.record import record
 
 _GAP: Final = Content("  ")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinePart:
     """A piece of a line that is never broken. Of parts that do not fit, the highest `rank` is left out first."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 
 LABEL: Final = "$foreground 62%"
 FAINT: Final = "$foreground 38%"
@@ -20,7 +20,7 @@ WAITING: Final = "italic $text-warning"
 """Style of a pending value, which the engine has not applied yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbols:
     """One character per state; `spark` from low to high; `full` and `empty` make bars."""
 

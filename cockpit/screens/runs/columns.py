@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from textual.content import Content
@@ -15,6 +14,7 @@ from cockpit.session.run_list.listed_run import UNREAD, ListedRun
 from cockpit.session.run_list.order import SortColumn, TreeRow
 from cockpit.text.format import age, escape_control, number, rate
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 
 _STATE_STYLES: Final = {
     Activity.RUNNING.value: ACTIVE,
@@ -27,7 +27,7 @@ _STATE_STYLES: Final = {
 _UNKNOWN: Final = Content.styled("-", FAINT)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CellContext:
     """What cells depend on besides their run: the characters, the time in seconds since 1970, the marked runs."""
 
@@ -40,7 +40,7 @@ Cell = Callable[[TreeRow, CellContext, int], Content]
 """Makes the cell of a row in a width."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Column:
     """A column of at least `width` cells. Of those that do not fit, the ones of the highest `rank` are left out.
 
@@ -167,7 +167,7 @@ _ROOMY: Final = 100
 """Width from which columns are two cells apart."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """Columns with the width of each, for one width of the list."""
 

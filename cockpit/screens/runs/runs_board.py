@@ -23,7 +23,7 @@ from cockpit.screens.runs.run_rows import RunRows
 from cockpit.screens.runs.run_table import RunTable
 from cockpit.session.run_list.watcher import RunWatcher
 from cockpit.text.format import escape_control
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 
 MIN_WIDTH, MIN_HEIGHT = 60, 10
 """The smallest size at which the list is readable."""

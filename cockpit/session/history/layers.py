@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -25,6 +24,7 @@ from engine.journal.task_meta import (
     layer_of,
     layers_of,
 )
+from engine.protocol.record import record
 
 NEWEST: Final = 32
 """Measurements that the tab knows: the newest ones."""
@@ -35,7 +35,7 @@ _ROWS_PER_LOOK: Final = 400
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerWindow:
     """The newest W measurements, oldest first, of P parameters with their `sizes`, and of M modules.
 
@@ -51,7 +51,7 @@ class LayerWindow:
     every_steps: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Layout:
     """Columns of a row: those of each measure of all `parameters`, and those of `modules`. An absent one is -1."""
 

@@ -5,13 +5,13 @@ R metrics (rows of a matrix) by slots (places of training steps); a block of siz
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from cockpit.session.history.summaries import Matrix, Slots, Stats
+from engine.protocol.record import record
 
 SIZES: Final = (16, 128, 1024, 8192, 65536)
 """Slots per block of each level; every size is a multiple of the one before."""
@@ -19,7 +19,7 @@ SIZES: Final = (16, 128, 1024, 8192, 65536)
 _FACTORS: Final = (SIZES[0], *(above // below for below, above in pairwise(SIZES)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cells:
     """Cells to gather for C columns: in `flat` a run, beginning at `starts`, for each of `columns` that has any."""
 
@@ -41,7 +41,7 @@ class Cells:
         return cls(flat, (np.cumsum(per_column) - per_column)[columns], columns)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GatherPlan:
     """Where the values of C columns are to be gathered from: single slots and whole blocks."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from cockpit.session.history.pyramid import SIZES, GatherPlan
 from cockpit.session.history.summaries import INF, NAN, Slots, absent
 from cockpit.session.history.table import Table
+from engine.protocol.record import record
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -23,7 +23,7 @@ _ROUNDING: Final = 1e-6
 """The same in steps, for edges that were computed from places on another axis."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Buckets:
     """C columns of equal width: column c covers the steps [first + c*w, first + (c+1)*w).
 

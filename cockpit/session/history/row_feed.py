@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cockpit.session.history.backfill import PendingRows
 from engine.journal.series import Rows
 from engine.journal.tail import JournalTail, Lineage, Mark, PointTable, StepRange
+from engine.protocol.record import record
 
 ROWS_PER_READ: Final = 5_000
 """Rows of each kind that one look reads."""
@@ -21,7 +22,7 @@ _END: Final = 2**62
 """A step after every other."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MetricRow:
     """The recorded metrics of one training step or validation, as float32, in their order."""
 

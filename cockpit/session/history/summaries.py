@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import mmap
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.protocol.record import record
 
 Matrix = NDArray[np.float32]
 Slots = NDArray[np.int64]
@@ -41,7 +42,7 @@ def absent(values: Matrix) -> NDArray[np.bool_]:
     return values.view(np.uint32) == _ABSENT_BITS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stats:
     """Cells of any shape, as six arrays of that shape, in this order.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.text.format import escape_control, number, rate
@@ -12,6 +11,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.engine_events import Departure
+from engine.protocol.record import record
 from engine.protocol.state import knob_text
 
 RECENT_STEPS: Final = 300
@@ -24,7 +24,7 @@ _LEARNING_RATE: Final = "training.learning_rate"
 _WARM_UP: Final = "training.warmup_epochs"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cause:
     """`key` tells one cause from another: two alerts with the same one belong together. `text` is printable.
 

@@ -13,6 +13,7 @@ from cockpit.text.event_text import info_of, is_information
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN
+from engine.protocol.record import record
 
 _NEAR_STEPS: Final = 20
 """Maximum steps between an alert and a later non-finite step or spike of the same incident, without a known cause."""
@@ -22,7 +23,7 @@ _MOST_MEMBERS: Final = 60
 _MOST_LOOKED_AT: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tally:
     """Count of one kind of alert in an incident, its first and last step, and its modules or terms."""
 
@@ -33,7 +34,7 @@ class Tally:
     places: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Incident:
     """Alerts of one cause, numbered from 1 in their run: the likely cause, the steps, and the entries.
 

@@ -8,7 +8,6 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +17,7 @@ from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_at_rest, open_readable
 from engine.journal.task_meta import ATTACHED, PARENT, TASK
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 
 _LOSS: Final = "loss/total"
 _CURVE_ROWS: Final = 160
@@ -35,7 +35,7 @@ NO_CAUSES: Final = (
 """Frequent kinds of events that are neither a part nor a cause of an incident, and need not be decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFacts:
     """The facts of one run: its state, its newest session, its origin, and the curve of its newest losses.
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.session.run_list.listed_run import ListedRun, parent_of
 from engine.errors import UserError, did_you_mean
 from engine.protocol.conditions.condition import STATE_NAMES, Condition, Quantity, Value
 from engine.protocol.conditions.syntax import parse_condition
+from engine.protocol.record import record
 
 Test = Callable[[ListedRun], bool]
 
@@ -52,7 +52,7 @@ class _Moment:
         return values.get(quantity.name)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFilter:
     """What the user typed: alternatives, each with its tests and its words. No alternative matches every run.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from cockpit.session.run_list.facts import RunFacts, present_activity
 from engine.journal.disk.labels import Labels
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 
 UNREADABLE: Final = "unreadable"
 NO_JOURNAL: Final = "no journal"
@@ -17,7 +18,7 @@ UNREAD: Final = ""
 _NO_LABELS: Final = Labels()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListedRun:
     """A run of the directory. `state` is its activity, `UNREADABLE`, `NO_JOURNAL`, or `UNREAD` until its facts are
     read; `reason` says in a sentence why, if that is not plain. `started` is in seconds since 1970.

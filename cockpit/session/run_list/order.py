@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cockpit.session.run_list.facts import RunFacts
 from cockpit.session.run_list.listed_run import ListedRun, parent_of
+from engine.protocol.record import record
 
 Key = float | str | None
 """The value to sort by; `None` comes last in either direction."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SortColumn:
     """A column to sort by; `descending` is its usual direction."""
 
@@ -23,7 +23,7 @@ class SortColumn:
     descending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TreeRow:
     """A run in its place: `depth` runs above it lead to it, and `is_last` is whether no sibling follows it.
 

@@ -8,13 +8,14 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Final, TypeAlias
 
 from cockpit.session.run_list.catalogue import RunCatalogue
 from cockpit.session.run_list.listed_run import ListedRun
 from engine.errors import UserError
+from engine.protocol.record import record
 
 Identity: TypeAlias = tuple[int, ...]
 """Inode and time of a directory; empty if there is none."""
@@ -30,7 +31,7 @@ _SCAN_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunListing:
     """The list at one moment. `unread` rows have no facts yet; `trouble` is why the directory cannot be listed."""
 

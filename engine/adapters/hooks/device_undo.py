@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.protocol.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class _Before:
     """State of one parameter before an update: its keys, and copies of its counters."""
 
@@ -19,7 +20,7 @@ class _Before:
     counters: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Late:
     """The flag of the last update on its way to the host."""
 

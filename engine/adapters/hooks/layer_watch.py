@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from engine.protocol.record import record
 
 from ...training.gradients.layer_probe import LayerProbe, LayerValues, PendingLayers
 from .gradient_reader import ParameterNames, unwrapped
@@ -32,7 +33,7 @@ class MeasuredLayers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WatchedLayers:
     """The numbers of the layers of this process."""
 

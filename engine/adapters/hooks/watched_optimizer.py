@@ -11,6 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from engine.protocol.record import record
+
 from .device_undo import DeviceUndo
 from .gradient_reader import GradientReader, Norms
 
@@ -42,7 +44,7 @@ class LearningRate:
         return self.pin * (scheduled / self.reference) * self.scale
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Clip:
     """What was seen at the user's own clip: the norm before it, non-finite gradients, or norms still on the device."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A command in words, and the name of what it trains, such as 'train.py'."""
 
@@ -19,7 +19,7 @@ class Command:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Program:
     """A command to run, and the directory of its run."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from engine.protocol.record import record
 from engine.training.gradients.layer_probe import LayerNames, LayerValues
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SentLayers:
     """The numbers of the layers at one step, which are measured every `every` steps."""
 

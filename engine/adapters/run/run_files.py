@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hol
 from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, RECORDED_FROM, TASK, Attached
 from engine.journal.writer import JournalWriter
 from engine.protocol.codec import to_json
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.wire import spec_to_json
 from engine.runtime.recorder import RunRecorder
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OpenFiles:
     """The recorder and the log of an open run; `close` writes the rest and unlocks the directory."""
 

@@ -11,6 +11,7 @@ from typing import Final
 from torch import Tensor
 
 from engine.adapters.hooks.update_judge import Update
+from engine.protocol.record import record
 
 NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 """No numbers."""
@@ -36,7 +37,7 @@ class StepReading:
     time: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """Whether a step counted, what in it was not finite, and its gradient norm, NaN if it did not count."""
 

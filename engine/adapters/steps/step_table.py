@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from engine.adapters.steps.step_reading import StepReading, number_of
 from engine.journal.transaction import StepPoints
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.supervision.step_metrics import StepBlock
 
@@ -61,7 +61,7 @@ def _are_alike(one: StepReading, other: StepReading) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepTable:
     """Steps in a row with the same metrics: `values` is the array (steps, names)."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from engine.adapters.run.knobs import KnobValue
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
+from engine.protocol.record import record
 
 _LONG: Final = timedelta(days=365)
 """Time limit of a wait: a pause lasts as long as the user wants."""
@@ -27,7 +28,7 @@ _COMPLAINT: Final = "complaint"
 _count = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RankWord:
     """What is in force in all processes after a step boundary, and what the trainer is to do there.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from engine.adapters.trainers.training_frame import TrainingFrame
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState, with_decided, with_measured
 from engine.protocol.task_spec import Phase, TaskSpec, Unsupported
 from engine.protocol.wire import state_from_text, state_to_text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunOptions:
     """What the user says of the run: its name, recorded configuration, directory, and the metric of the best score.
 
@@ -51,7 +52,7 @@ class RunOptions:
         return run_directory(self.runs_dir, self.run, resume=is_resumed), is_resumed
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrainerTraining:
     """What a trainer is about to train. `total` is its length in steps, 0 if unknown; `step` are the steps done.
 

@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
 from engine.errors import UserError
 from engine.journal.disk.plain_files import check_plain_file
+from engine.protocol.record import record
 
 LABELS_FILE: Final = "labels.json"
 MAX_NOTE: Final = 500
@@ -21,7 +22,7 @@ _MAX_BYTES: Final = 65_536
 """Largest file that is read: a longer one was not written by this module."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Labels:
     """The labels of one run; `formerly` are the names that it had before it was renamed, oldest first."""
 

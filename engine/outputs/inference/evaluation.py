@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Literal
+
+from engine.protocol.record import record
 
 Split = Literal["train", "val", "all"]
 SPLITS: Final[tuple[Split, ...]] = ("val", "train", "all")
@@ -16,7 +18,7 @@ OnProgress = Callable[[str, int, int], None]
 """Receives what is counted, how many are done, and how many there are; 0 if that is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EvaluationRequest:
     """An evaluation of the network of `source`, a checkpoint or a run's directory.
 
@@ -35,7 +37,7 @@ class EvaluationRequest:
     num_worst: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EvaluatedGroup:
     """The `count` samples of a group, and the numbers over them by name."""
 
@@ -44,7 +46,7 @@ class EvaluatedGroup:
     numbers: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Examination:
     """What a task that examines sample by sample adds: numbers by group, rows, pictures, and what was left out.
 
@@ -61,7 +63,7 @@ class Examination:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EvaluationReport:
     """The evaluation of a checkpoint's `weights` after `step` steps on a split of `data`.
 

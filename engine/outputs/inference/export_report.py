@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Literal
+
+from engine.protocol.record import record
 
 Format = Literal["onnx", "torchscript", "safetensors"]
 """Format of an exported network; `safetensors` holds its weights only."""
@@ -20,7 +22,7 @@ SCHEMA: Final = "training-cockpit/export/1"
 """Name and version of the description's schema."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExportRequest:
     """An export of the network in `source`, a run's directory or a checkpoint file, to `output`.
 
@@ -38,7 +40,7 @@ class ExportRequest:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Int8Report:
     """Comparison of the quantized network with the float one on samples that the calibration did not see.
 
@@ -56,7 +58,7 @@ class Int8Report:
     int8_ms: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExportReport:
     """The exported file, and its check against the network.
 

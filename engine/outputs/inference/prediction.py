@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from engine.protocol.record import record
 
 Four = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GivenBoxes:
     """The boxes of a prediction: those of a file, and those for all images as (left, top, width, height).
 
@@ -25,7 +26,7 @@ class GivenBoxes:
     min_score: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PredictRequest:
     """A prediction by the network of `source`, a checkpoint or a run's directory, for images and directories of them.
 
@@ -46,7 +47,7 @@ class PredictRequest:
     device: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageResult:
     """One finished image: its name, the number of masks, the overlay, and what could not be used, in sentences.
 
@@ -63,7 +64,7 @@ OnImage = Callable[[ImageResult, int, int], None]
 """Takes a finished image, its number from 1 and the number of all images."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PredictReport:
     """A finished prediction.
 

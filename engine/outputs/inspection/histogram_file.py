@@ -6,12 +6,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.journal.disk.run_dir import HISTOGRAMS
 from engine.protocol.codec import WireError, from_json, from_text, to_text
+from engine.protocol.record import record
 
 MAX_HISTOGRAMS: Final = 200
 """Number of newest files that a run keeps."""
@@ -19,7 +19,7 @@ _NAME: Final = re.compile(r"step-(\d{8,})-.*\.json")
 _MAX_LABEL: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Histogram:
     """The distribution of `count` values. NaN and infinite ones are counted apart, and are in no other number.
 
@@ -42,7 +42,7 @@ class Histogram:
     magnitudes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerHistograms:
     """A layer at the end of the backward pass of step `step` (from 1): weights before the update, gradients, outputs.
 

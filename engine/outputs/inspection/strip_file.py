@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.journal.disk.run_dir import PREVIEWS
 from engine.outputs.preview_file import DAMAGED, PREDICTED, Plane, Preview, meaning_of, plane_key
+from engine.protocol.record import record
 
 MAX_STRIPS: Final = 200
 """Number of validations with small pictures at which every second one is deleted, but for the first and the newest."""
@@ -25,7 +25,7 @@ _SIDE: Final = 32
 _NAME: Final = re.compile(r"strip-(\d{8,})\.npz")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Thumbnail:
     """A sample's prediction at one validation: its picture, and its error or NaN.
 
@@ -123,7 +123,7 @@ def read_strip(run_dir: Path, step: int) -> tuple[Thumbnail, ...]:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remembered:
     """The samples that every validation shows, with the last step at which each was among the worst or -1."""
 

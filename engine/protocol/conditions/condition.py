@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 
 Value: TypeAlias = float | str | None
@@ -48,7 +48,7 @@ _TURNED: Final = {"<=": ">=", ">=": "<=", "==": "==", "!=": "!=", "<": ">", ">":
 """Each operator with the one for exchanged sides."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quantity:
     """A value of the run by its name; one in quotes (`is_metric`) is always a recorded metric."""
 
@@ -67,7 +67,7 @@ class Moment(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunMoment:
     """A run at one moment: its state, and the newest value of each metric.
 
@@ -92,7 +92,7 @@ class RunMoment:
         return held
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comparison:
     """Two values and an operator; the left one is a quantity."""
 
@@ -125,7 +125,7 @@ class Comparison:
         return f"{self.left} {self.operator} {right}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Negation:
     """The opposite of a part."""
 
@@ -148,7 +148,7 @@ class Negation:
         return f"not ({self.part})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Both:
     """Several parts that must all hold."""
 
@@ -177,7 +177,7 @@ class Both:
         return " and ".join(f"({part})" if isinstance(part, Either) else str(part) for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Either:
     """Several parts of which one must hold."""
 
@@ -219,7 +219,7 @@ def comparison_of(left: Quantity | float | str, sign: str, right: Quantity | flo
     return Comparison(right, _TURNED[sign], left)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Held:
     """The part of a condition that holds, as text, and the values of its quantities by name."""
 
@@ -232,7 +232,7 @@ class Held:
         return f"{self.part} ({', '.join(f'{name} {value_text(value)}' for name, value in self.values.items())})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """A condition on a run, as `parse_condition` reads it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import UserError, did_you_mean, nearest
@@ -19,6 +18,7 @@ from engine.protocol.conditions.condition import (
     comparison_of,
 )
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 ROW_NAMES: Final = ("samples_per_second", "data_wait", "skipped")
@@ -40,7 +40,7 @@ _ACTIVITY: Final = Quantity("activity")
 _EXAMPLE: Final = "write it like 'phase>=2 or nan>0'"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Token:
     kind: str
     text: str

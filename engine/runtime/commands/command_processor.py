@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from engine.host.interrupt import SIGNAL, Interrupt
@@ -13,8 +13,9 @@ from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN, Request
 from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import Event
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.record import record
 from engine.protocol.wire import refusal_of
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.recorder import RunRecorder
@@ -65,7 +66,7 @@ class RequestQueue:
         return self.interrupt.is_set() or any(isinstance(request.command, c.Stop) for request in self._waiting)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandedOver:
     """A checkpoint or a validation that a foreign trainer carries out by itself. Call `done` or `refuse` once."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from engine.protocol.record import record
 from engine.runtime.ranks.group import RankGroup
 
 WORD: Final = 1
@@ -33,7 +33,7 @@ def signalled(number: int) -> int:
     return _SIGNAL * number
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Told:
     """What all ranks said in one step: their status, and their own seconds and data waits in it."""
 

@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from threading import Event, Thread
 from typing import Final, Protocol, TypeVar
+
+from engine.protocol.record import record
 
 BEAT_SECONDS: Final = 1.0
 """Seconds between two signs of life."""
@@ -31,7 +33,7 @@ class Store(Protocol):
     def check(self, keys: list[str], /) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Beat:
     """One sign of life: its number, the steps done, what the rank is doing, and its process."""
 

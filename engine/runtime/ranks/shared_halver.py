@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
+from engine.protocol.record import record
 from engine.runtime.outages.halving import BatchHalver
 from engine.runtime.outages.memory import is_out_of_memory
 from engine.runtime.ranks.exchange import StepExchange
@@ -17,7 +17,7 @@ from engine.training.step import TrainStep
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shortage:
     """The part of a step in which memory ran out, such as 'in backward on rank 1', and the error's text."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.protocol.events import Event
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecordedAction:
     """An action at the boundary before `step`, to be repeated there.
 

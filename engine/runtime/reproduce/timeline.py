@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -17,6 +17,7 @@ from engine.journal.task_meta import PARENT, parent_of
 from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, to_json
 from engine.protocol.events import Activity, Status
+from engine.protocol.record import record
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import RunRequest
@@ -25,7 +26,7 @@ SESSIONS: Final = "sessions"
 """The journal's key for the conditions of each process that trained the run, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conditions:
     """Conditions of one process: resolved configuration, kind of device, torch version and threads."""
 
@@ -36,7 +37,7 @@ class Conditions:
     init_from: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timeline:
     """A part of the run with one configuration: its actions in order."""
 
@@ -44,7 +45,7 @@ class Timeline:
     past: tuple[RecordedAction, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Reopened:
     """From `step` on, after the due validation if `settled`, the run continued under other conditions."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -31,9 +31,10 @@ from engine.outputs.free_cores import choose_threads
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState
 from engine.protocol.wire import spec_to_json
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import HasPreviews, load_task
@@ -43,7 +44,7 @@ INIT_FROM: Final = "init_from"
 """The journal's key for the checkpoint of the run's initial weights."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunRequest:
     """A run to train: an existing directory, a resolved configuration, and the source of the weights.
 
@@ -189,8 +190,8 @@ class _LogFile(WatchedFileHandler):
     def begin(self) -> None:
         """Write the waiting records, and all later ones."""
         waiting, self._waiting = self._waiting or (), None
-        for record in waiting:
-            self.emit(record)
+        for entry in waiting:
+            self.emit(entry)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or keep it for later."""

@@ -18,7 +18,8 @@ from engine.journal.inbox import Inbox
 from engine.journal.task_meta import Parent
 from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.protocol import events as e
-from engine.protocol.command_syntax import program_name
+from engine.protocol.record import record
+from engine.protocol.words.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor, RequestQueue
 from engine.runtime.loop import Loop
@@ -94,7 +95,7 @@ def open_run(
         raise
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Loaded:
     """The task, the device and the data, and the events that report problems in the data."""
 
@@ -104,7 +105,7 @@ class _Loaded:
     said: tuple[e.Event, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Built:
     """The live state, the checkpoint of the initial weights (or an empty string), and the event that reports it."""
 

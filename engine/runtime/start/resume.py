@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,7 @@ from engine.protocol import events as e
 from engine.protocol.commands import RULE
 from engine.protocol.engine_events import Departure
 from engine.protocol.events import Activity
+from engine.protocol.record import record
 from engine.protocol.state import Decisions, RunState, with_decided, with_measured
 from engine.protocol.wire import state_from_text
 from engine.runtime.reproduce.recorded_action import RecordedAction
@@ -33,7 +34,7 @@ from engine.training.checkpoint.file import CheckpointDamagedError, checkpoint_n
 _AGAIN = "done again after the resume"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """The checkpoint from which a run resumes, and the damaged ones that were skipped.
 

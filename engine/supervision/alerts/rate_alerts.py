@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from engine.protocol.events import AlertRaised
+from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec, Term
 from engine.supervision.step_metrics import AlertOfRow, Latch, StepBlock, StepMetrics, observe_each
 
@@ -60,7 +60,7 @@ class RollingRate:
         self._count = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RateRule:
     """A property of a step, and the alert if at least `alarm` of the newest `size` steps have it.
 

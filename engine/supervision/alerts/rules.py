@@ -9,20 +9,21 @@ from typing import Final
 
 from engine.config.tree import AlertRule
 from engine.errors import UserError
-from engine.protocol.command_syntax import parse_command
 from engine.protocol.commands import RULE, Command, Request
 from engine.protocol.conditions.condition import Condition, RunMoment
 from engine.protocol.conditions.syntax import check_metrics, metrics_of, parse_condition
 from engine.protocol.events import AlertRaised, ValidationCompleted
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
+from engine.protocol.words.command_syntax import parse_command
 
 _TOTAL: Final = "loss/total"
 _OF_TASK: Final = ("loss/", "loss_raw/", "val/")
 """The beginnings of metrics whose names a task's spec determines."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleCount:
     """The steps in a row for which a rule's condition holds, and those since its last alert, `None` before any."""
 
@@ -30,7 +31,7 @@ class RuleCount:
     since: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RulesMemory:
     """Memory of the rules, by name, and the metrics of the newest validation. A checkpoint contains it."""
 
@@ -38,7 +39,7 @@ class RulesMemory:
     validation: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleFired:
     """The alert of a rule, and the request of its command; `None` if it has no command."""
 

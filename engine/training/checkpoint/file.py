@@ -10,11 +10,12 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from engine.protocol.record import record
 
 FORMAT = 1
 KEPT_KINDS = ("asked", "promotion")
@@ -33,7 +34,7 @@ _PLAIN_TYPES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Snapshot:
     """A checkpoint's content, copied from the live tensors, and its name. `kind` is that of CheckpointSaved."""
 
@@ -46,7 +47,7 @@ class Snapshot:
     best: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Written:
     """Result of a snapshot: its file name, the seconds of writing it, and the error or an empty string.
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from engine.protocol.record import record
 from engine.task import Rejection, Tensors
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Position:
     """A position in the endless shuffled stream: `index` samples of `epoch` were already drawn."""
 

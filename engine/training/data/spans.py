@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import Sample, Samples
 from engine.training.data.batch import Batch, Position
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shard:
     """The part of rank `rank` of `world` ranks: a slice of each batch, or, with `by_batch`, every batch in turn."""
 
@@ -36,7 +36,7 @@ class Shard:
         return (span.epoch * per_epoch + span.start // batch_size) % self.world == self.rank
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """The samples `start` to `stop` (exclusive) of `epoch`; `ends_epoch` if they are its last.
 

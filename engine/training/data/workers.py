@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, cast
@@ -20,6 +19,7 @@ import psutil
 import torch
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import Samples, sample_id_at
 from engine.training.data.batch import Batch
 from engine.training.data.spans import Span, assemble
@@ -203,7 +203,7 @@ class _Worker:
         return ours
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Packed:
     """A batch with arrays instead of tensors, which makes pickling several times faster."""
 
@@ -215,7 +215,7 @@ class _Packed:
         return Batch(tensors=tensors, **{name: value for name, value in self.fields.items() if name != "tensors"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Failed:
     """An exception from a worker."""
 

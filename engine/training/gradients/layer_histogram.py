@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from engine.errors import nearest
 from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
+from engine.protocol.record import record
 
 NETWORK: Final = "network"
 """The name of the whole network as a layer."""
@@ -27,7 +28,7 @@ _MOST: Final = 16
 """Layers that may wait for the same step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Counts:
     """A histogram of `total` values on the device: whole numbers, and the ranges and sums."""
 
@@ -103,7 +104,7 @@ def _binned(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return counts.scatter_add_(0, places, torch.ones_like(places))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PendingHistograms:
     """The histograms of one layer on their way from the device."""
 

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from engine.protocol.record import record
+
 NETWORK: Final = "network"
 """The name of a network that is a single layer."""
 _CONTAINERS: Final = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 """Modules that are never called."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerNames:
     """The names of P parameters, with the number of values of each, and of M modules."""
 
@@ -33,7 +35,7 @@ class LayerNames:
     modules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerValues:
     """The numbers of one step; NaN for none, infinite for a gradient that is not finite.
 
@@ -45,7 +47,7 @@ class LayerValues:
     values: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PendingLayers:
     """The numbers of one step on their way from the device; `resolve` waits for them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.codec import WireError
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.task import Task, load_task
@@ -35,7 +36,7 @@ Weights = Literal["averaged", "trained"]
 """The average of a network's weights over its last steps, or those of its last step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrainedModel:
     """A network in evaluation mode, with what it was trained by.
 

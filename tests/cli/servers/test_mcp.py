@@ -17,7 +17,7 @@ from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
-from engine.protocol.command_syntax import COMMAND_WORDS
+from engine.protocol.words.command_syntax import COMMAND_WORDS
 from tests.cli.commands.test_send import STATE, engine
 from tests.recorded import ROOT
 

@@ -19,7 +19,7 @@ from engine.outputs.reproduction_report import ReproductionReport, ReproductionR
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
-from engine.protocol.script import ScriptedCommand
+from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.reproduce.timeline import Conditions, segments_of

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cockpit.cli.attached_runs import refuse_diagnose
@@ -18,9 +17,10 @@ from engine.journal.disk.run_dir import find_run
 from engine.outputs.ablation_report import Ablation, AblationRequest, Variant
 from engine.outputs.fault_report import Diagnosis, diagnosis_lines, find_folder, folders_of, read_report
 from engine.protocol.codec import to_json
+from engine.protocol.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instruments:
     """The functions that need torch: `replay(folder, device)`, and `ablate(request, on_variant)`.
 

@@ -13,7 +13,7 @@ from engine.errors import UserError, did_you_mean
 from engine.journal.disk.run_dir import find_run
 from engine.outputs.inspection.histogram_file import LayerHistograms, kept_histograms
 from engine.protocol.codec import to_json
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 
 _LINES = 8
 """Height of the bars."""

@@ -25,7 +25,7 @@ from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.store import BUSY_SECONDS
 from engine.journal.tail import JournalTail
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 
 _MIN_WIDTH, _MAX_WIDTH = 40, 240
 

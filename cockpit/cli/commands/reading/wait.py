@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json, to_json
 from engine.protocol.conditions.condition import Condition, Held, RunMoment, Value, value_text
 from engine.protocol.conditions.syntax import ROW_NAMES, metrics_of, parse_condition
+from engine.protocol.record import record
 
 HOLDS, ENDED = 0, 1
 """Exit codes in addition to 3; wrong words raise UserError, which is 2."""
@@ -28,7 +28,7 @@ _NEWEST_STEPS: Final = 200
 """Steps that are read first, for the newest value of metrics that not every step has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """The outcome: its word in JSON, the exit code, the step, and the part that holds, `None` if none does."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run
 from engine.protocol.codec import Json
+from engine.protocol.record import record
 
 MAX_ROWS = 1_000
 MAX_EVENTS = 500
@@ -138,7 +138,7 @@ class SendArguments(Arguments):
     ] = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Caller:
     """The circumstances of a call: the directory of the runs, the right to steer, the actor, and its cancellation."""
 
@@ -154,7 +154,7 @@ class Caller:
         return find_run(self.runs_dir, name, to_write=to_write)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentTool:
     """One tool: its name and title, the text that tells a model how to use it, its arguments and its function.
 

@@ -13,7 +13,7 @@ from cockpit.cli.servers.program import program_command
 from engine.errors import UserError
 from engine.journal.sender import send
 from engine.protocol.codec import Json
-from engine.protocol.command_syntax import parse_command
+from engine.protocol.words.command_syntax import parse_command
 
 READ_ONLY: Final = (
     "this server is read-only: a person has to start it with `main.py mcp --steer`; until then use dry_run"

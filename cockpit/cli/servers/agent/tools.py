@@ -8,7 +8,7 @@ from cockpit.cli.servers.agent import calls
 from cockpit.cli.servers.agent.calls import AgentTool
 from cockpit.cli.servers.agent.reading import events_of, list_runs_of, metrics_of, status_of, wait_for
 from cockpit.cli.servers.agent.steering import diagnose_in_child, send_to
-from engine.protocol.command_syntax import COMMAND_WORDS, usage
+from engine.protocol.words.command_syntax import COMMAND_WORDS, usage
 
 INSTRUCTIONS: Final = (
     "These tools watch and steer trainings of neural networks. Begin with list_runs or status. Read metrics without "

@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, web
@@ -17,6 +16,7 @@ from cockpit.cli.servers.browser.gate import Gate, is_own_host, is_own_origin
 from cockpit.cli.servers.browser.screens import ScreenProcess
 from engine.errors import UserError
 from engine.host.start_signals import heeded_signals
+from engine.protocol.record import record
 
 MAX_SCREENS: Final = 8
 """Screens at the same time; each is a process."""
@@ -38,7 +38,7 @@ _BROKEN: Final = (AssertionError, AttributeError, ConnectionError, LookupError, 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """The place to serve at, the title of the page, and the words of the process that draws the screen."""
 

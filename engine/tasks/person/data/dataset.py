@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import DataGoneError, Rejection, Sample, UnreachableSample, UnusableSample
 from engine.tasks.person.config import AugmentationsConfig, ModelConfig, PersonDataConfig
 from engine.tasks.person.data.augment import augment
@@ -38,7 +38,7 @@ _AUGMENTATION_STREAM: Final = 2
 """Separates the numbers of `data.augmentations`: switching them on leaves jitter and light as they were."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RoiRecipe:
     """Parameters of cropping and augmentation. With `training` off, nothing is jittered, augmented or shuffled."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.protocol.command_syntax import program_name
+from engine.protocol.words.command_syntax import program_name
 from engine.task import Splits
 from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.checks.doubts import sample_doubts

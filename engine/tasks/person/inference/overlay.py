@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.scenes import Box, Mask
 
 COLOURS: Final = (
@@ -35,7 +35,7 @@ def colour_of(number: int) -> tuple[int, int, int]:
     return COLOURS[(number - 1) % len(COLOURS)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShownPerson:
     """A person to draw: the number from 1, the given box, the mask whose first pixel is at `column`, `row`, a score."""
 

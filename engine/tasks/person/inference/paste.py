@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.scenes import Box, Mask
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PastedRegion:
     """Classes of an image's pixels: 0 background, 1 target, 2 other. The first pixel is at `column`, `row`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -16,6 +15,7 @@ from PIL import Image
 
 from engine.errors import UserError
 from engine.outputs.inference.prediction import ImageResult, PredictRequest
+from engine.protocol.record import record
 from engine.task import Prepared
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.crop import crop_region
@@ -37,7 +37,7 @@ OVERLAYS: Final = "overlays"
 MASKS: Final = "masks"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Target:
     """A box inside the image, the region that was cut for it, and its number in the image from 1."""
 
@@ -47,7 +47,7 @@ class _Target:
     region: Box
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Content:
     """A decoded image with its usable boxes, and sentences on the others."""
 
@@ -56,7 +56,7 @@ class _Content:
     faults: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Written:
     """The result entries of an image, its overlay or `None`, and the faults of its boxes."""
 

@@ -8,12 +8,13 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from engine.errors import UserError
 from engine.outputs.inference.export_report import ExportReport, ExportRequest, Int8Report
+from engine.protocol.record import record
 from engine.task import Samples
 from engine.training.inference.export.metadata import description, run_dir_of, versions
 from engine.training.inference.export.network import CHECKED, Arrays, Exportable, difference, exportable, samples_for
@@ -33,7 +34,7 @@ class Session(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Made:
     """The content of a file, and what its check has found."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import CanExport, ExportPlan, ReportsProgress, Samples, untapped
 from engine.training.data.spans import stacked
 from engine.training.inference.trained_model import TrainedModel
@@ -54,7 +54,7 @@ class ExportedNetwork(nn.Module):
         return {name: value.contiguous().numpy() for name, value in found.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exportable:
     """A network that is ready for export: the module, its plan, an example of its outputs, and inputs to check it."""
 

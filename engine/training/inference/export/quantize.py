@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engine.errors import UserError
 from engine.outputs.inference.export_report import Int8Report
+from engine.protocol.record import record
 from engine.task import Samples
 from engine.training.inference.export.network import Arrays, Exportable
 from engine.training.inference.export.onnx_file import OnnxSession, describe
@@ -34,7 +34,7 @@ _COMPARED: Final = 128
 _QUANTIZED: Final = ("Conv", "ConvTranspose")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Comparison:
     """The share of equal classes, and the milliseconds per sample of both models."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.protocol.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class PasteDraws:
     """Numbers in 0..1 that place another person: whether, which one, where, and in front or behind."""
 
@@ -24,7 +25,7 @@ class PasteDraws:
     over_others: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BackgroundDraws:
     """Numbers in 0..1 that choose new surroundings: whether, of which person's image, and which part of it."""
 
@@ -36,7 +37,7 @@ class BackgroundDraws:
     mirror: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EraseDraws:
     """Numbers in 0..1 of one painted rectangle: whether, its sides, its place and its colour."""
 
@@ -50,7 +51,7 @@ class EraseDraws:
     blue: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Draws:
     """Every random number of one sample, each in 0..1."""
 

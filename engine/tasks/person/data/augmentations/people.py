@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.protocol.record import record
 from engine.tasks.person.data.augmentations.draws import PasteDraws, spread
 from engine.tasks.person.data.augmentations.patch import Patch
 from engine.tasks.person.data.crop import cut_region
@@ -24,7 +24,7 @@ REACH: Final = (0.35, 0.15, 0.4)
 the second share of the person's height, and the third of the box's height."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Person:
     """Someone of another picture who can be laid into a region."""
 
@@ -37,7 +37,7 @@ class Person:
         return self.picture.people[self.number]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """The region's target: its size with and without the context around the box, in pixels of its image."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from engine.protocol.record import record
 from engine.tasks.person.data.crop import cut_region
 from engine.tasks.person.data.labels import painted_classes, person_cover
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
@@ -23,7 +23,7 @@ _MARGIN: Final = 0.02
 """Growth of the upright cut on every side, so that no corner of the rotated region falls outside."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Turn:
     """A rotation by `angle` (radians) around `centre`, in pixels of the image. Boxes lie in the rotated image."""
 

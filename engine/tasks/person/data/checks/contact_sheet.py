@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import UnusableSample
 from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.index import DatasetIndex
@@ -35,7 +35,7 @@ _PAPER: Final = (24, 24, 24)
 _INK: Final = (230, 230, 230)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Tile:
     name: str
     region: Image.Image

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.scenes import Picture
 
 _SIDE: Final = 16
@@ -23,7 +23,7 @@ _BOX_DIFFERENCE: Final = 0.04
 """Difference of people's bounds, in fractions of the image, up to which they are equal."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Thumbnail:
     """The greys of a picture at low resolution, and the bounds of its people in fractions of its size."""
 

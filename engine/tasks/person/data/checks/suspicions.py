@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from scipy.ndimage import label
 
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.masks.facts import facts_of
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
 
@@ -18,7 +18,7 @@ MIN_SIDE: Final = 8
 _MANY_PARTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Suspicion:
     """A test: its message about `of` (people or images), the share that triggers it, and the search for examples."""
 

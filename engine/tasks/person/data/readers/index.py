@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import Rejection
 from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
@@ -31,7 +32,7 @@ _PACKED: Final = re.compile(r"(?i).*\.(gz|jsonl|ndjson|zip|tar|tgz|bz2|xz|7z|par
 _NOT_DATA: Final = re.compile(r"\..*|__MACOSX")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatasetIndex:
     """Content of a directory: the layout in words, both splits, and `notes` on how they were split.
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.checks.contact_sheet import claim_directory, write_sheets
 from engine.tasks.person.data.checks.doubts import Look, shared_doubts
@@ -33,7 +34,7 @@ _NUM_TRIED: Final = 5
 _LABEL_SIZE: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SplitReport:
     """One split: counts, class shares in the decoded regions, and box sides in pixels."""
 
@@ -52,7 +53,7 @@ class SplitReport:
     doubts: tuple[Doubt, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatasetReport:
     """Both splits of a directory; `verdict` is one sentence on whether a run can train on it."""
 

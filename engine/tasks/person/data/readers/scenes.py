@@ -6,7 +6,6 @@ Boxes are (left, top, right, bottom) in pixels of the full image. They are edges
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 
 Box = tuple[float, float, float, float]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PersonMask:
     """One person's box, and the mask cut to its bounds with the first pixel at `column`, `row`."""
 
@@ -31,7 +31,7 @@ class PersonMask:
     mask_HW: Mask
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Picture:
     """A decoded scene: an 8-bit RGB image and its people, in the order of the scene's boxes."""
 
@@ -68,7 +68,7 @@ class Scene(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SplitIndex:
     """One split of a dataset: scenes with people, problems, doubts, and the number of ignored crowds."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import UnusableSample
 from engine.tasks.person.data.labels import OTHER, label_region
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
@@ -32,7 +33,7 @@ _NEAR: Final = 0.1
 Shares = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SplitStatistics:
     """One split. Shares are fractions of background, target and other; `None` if no region could be read.
 
@@ -59,7 +60,7 @@ class SplitStatistics:
     height_percentiles: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DatasetStatistics:
     """Both splits by name, and the class weights that follow from the train split; `None` if a class is missing."""
 

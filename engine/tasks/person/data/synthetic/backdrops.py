@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.protocol.record import record
 from engine.tasks.person.data.synthetic.canvas import Paint, Polygons, capsules
 from engine.tasks.person.data.synthetic.figures import NUM_TEXTURES, SKIN_TONES, Colour
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Palette:
     """The colours of one scene. Clothes are mostly more vivid than the surroundings, but the ranges overlap."""
 

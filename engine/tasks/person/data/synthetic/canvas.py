@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from engine.protocol.record import record
 
 SUPERSAMPLING: Final = 2
 NO_OWNER: Final = 0
@@ -16,7 +17,7 @@ Polygons = NDArray[np.float64]
 """K polygons of P corners, (K, P, 2), x and y in image pixels."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Paint:
     """Appearance of a part: RGB in 0..1, its texture and the strength of the texture."""
 

@@ -5,12 +5,12 @@ A figure has its own frame: y grows downwards, the hip is the origin, 1 is the h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.scenes import Box
 from engine.tasks.person.data.synthetic.canvas import Paint, Polygons, capsules
 
@@ -34,7 +34,7 @@ HAIR: Final[tuple[Colour, ...]] = (
 NUM_TEXTURES: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Figure:
     """One person in image pixels: polygons in painting order, (K, P, 2), and their paints."""
 
@@ -52,7 +52,7 @@ class Figure:
         return float(left), float(top), float(right), float(bottom)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Limb:
     """The three joints of an arm or leg, x and y each: shoulder, elbow, hand; or hip, knee, foot."""
 
@@ -61,7 +61,7 @@ class _Limb:
     lower: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Pose:
     """Joint positions in the figure's own frame. The two limbs of a pair are the far one and the near one."""
 

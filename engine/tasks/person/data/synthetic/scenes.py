@@ -6,13 +6,13 @@ drawn when it is first needed. Positions are planned in advance, so that boxes a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.protocol.record import record
 from engine.tasks.person.config import SyntheticConfig
 from engine.tasks.person.data.readers.index import DatasetIndex
 from engine.tasks.person.data.readers.scenes import Box, Picture, SplitIndex, cut_mask
@@ -37,7 +37,7 @@ _SPLITS: Final = {"train": 0, "val": 1}
 _GRID: Final = 48
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SyntheticScene:
     """One scene that is not yet drawn: `size` pixels square, with the planned boxes clipped to the image."""
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import corners, read_box
 from engine.tasks.person.data.readers.coco.values import as_number, shown
@@ -20,7 +21,7 @@ from engine.tasks.person.data.readers.scenes import Box
 _NUM_NAMED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NamedBox:
     """A given box (left, top, right, bottom), its score if there is one, and its place, such as `line 3`."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
 from engine.outputs.inference.prediction import GivenBoxes
+from engine.protocol.record import record
 from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import corners
 from engine.tasks.person.data.readers.coco.document import load_entries
@@ -23,7 +23,7 @@ NO_BOXES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The images that have boxes or faults of boxes, and sentences on what is left out."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from engine.protocol.record import record
 
 SIZES: Final = ("small", "medium", "large")
 """COCO's sizes of people by the area of their masks: up to 32 x 32 pixels, up to 96 x 96, and larger."""
@@ -38,7 +39,7 @@ def mask_iou(one: RunLengths, other: RunLengths) -> float:
     return float(iou[0, 0])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrueMask:
     """The true mask of a person in an image; `size` is the image's (width, height)."""
 

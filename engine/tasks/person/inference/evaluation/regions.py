@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
 from engine.outputs.inference.evaluation import EvaluationRequest, OnProgress, Split
+from engine.protocol.record import record
 from engine.task import Rejection, Sample
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.dataset import RoiDataset, RoiRecipe, recipe_for, region_for
@@ -20,7 +20,7 @@ from engine.tasks.person.data.sources import index_of
 from engine.tasks.person.inference.run_lengths import encode_mask
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RegionCase:
     """One person of an image: the sample, its region and box, and the mask of `area` pixels as COCO's run lengths."""
 

@@ -10,12 +10,12 @@ import codecs
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from engine.protocol.record import record
 from engine.task import UnusableSample
 
 LISTS: Final = ("images", "annotations", "categories")
@@ -98,7 +98,7 @@ _TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CocoDocument:
     """The three lists of a COCO file. Annotations stay undecoded until they are used."""
 

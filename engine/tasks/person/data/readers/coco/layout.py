@@ -6,11 +6,11 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.image_lookup import walk_folders
 
 MAX_DEPTH: Final = 4
@@ -29,7 +29,7 @@ _IMAGE_FOLDERS: Final = ("images", "data", "imgs", "img", "JPEGImages")
 _SURE: Final = re.compile(r"(?i)(instances|person_keypoints|lvis)_.*|.*\.coco")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AnnotationFile:
     """A COCO file with its split (train, val, test or an empty string) and `subset` (such as train2017)."""
 
@@ -54,7 +54,7 @@ class AnnotationFile:
         return int(digits[0][:9]) if digits else 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CocoFiles:
     """The annotation file of each split. Without `val`, a part of `train` is held out.
 

@@ -7,7 +7,6 @@ results of `parse_outline` are safe to draw.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import mul
 from typing import Any, Final, cast
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as _coco_mask
 
+from engine.protocol.record import record
 from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.outline_forms import polygon_lists, read_counts, run_length_parts, unquote
 from engine.tasks.person.data.readers.coco.values import as_integer, shown
@@ -30,7 +30,7 @@ _MAX_SHIFT: Final = 60
 """Maximum bits of a run length. Longer text is malformed, and numbers of millions of bits take minutes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outline:
     """A person's outline: closed polygons of x, y pairs (pixels), or COCO's compressed run lengths (column-major)."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import corners, cut_box, is_exact, other_convention, read_box
 from engine.tasks.person.data.readers.coco.document import AnnotationBody, PolygonBody
@@ -42,7 +43,7 @@ NUM_NAMED: Final = 3
 """Number of faults of one kind that are listed individually; more are summed up in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CocoPerson:
     """One annotation that can be drawn; `box` is `None` if the person cannot be a target.
 
@@ -55,7 +56,7 @@ class CocoPerson:
     given: Box | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CocoScene:
     """One image file with its annotated people; `size` is the annotated (width, height)."""
 
@@ -76,7 +77,7 @@ class CocoScene:
         return Picture(image, tuple(masks))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sighting:
     """One occurrence of a fault: the file, the place in it, and a description."""
 

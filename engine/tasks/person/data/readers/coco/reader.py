@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import cut_box
 from engine.tasks.person.data.readers.coco.categories import PersonCategory
@@ -43,7 +44,7 @@ def quiet(text: str) -> None:
     """Ignore a progress line."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CocoOptions:
     """Options for annotation files: whether crowds are people; `say` receives progress lines."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from engine.protocol.record import record
 from engine.tasks.person.data.readers.scenes import Box
 
 THIN: Final = 0.12
@@ -18,7 +18,7 @@ THIN: Final = 0.12
 _LUT_SIZE: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IdFacts:
     """One number of a mask: its pixels, those with four equal neighbours, and its bounds.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.holdout import HoldOut, held_out
 from engine.tasks.person.data.readers.image_files import child, image_files, plain_name, subfolders
@@ -32,7 +32,7 @@ _SPLITS: Final = (("train", "training"), ("val", "valid", "validation"))
 _SPLIT_NAMES: Final = frozenset(name for names in _SPLITS for name in names) | {"test", "testing"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MaskScene:
     """An image file and its mask file; `size` is the mask's (width, height), which must be the image's."""
 
@@ -133,7 +133,7 @@ def _hold_out(pairing: Pairing, rule: HoldOut) -> list[Pairing]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Reading:
     """Measurements of every mask of a split, with its size, and the unusable images."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.protocol.record import record
 from engine.task import Rejection
 from engine.tasks.person.data.readers.image_files import MASK_SUFFIXES, image_files, plain_name
 
@@ -39,7 +39,7 @@ _IMAGE_ENDINGS: Final = ("", "_leftimg8bit", "_image", "_img", "_rgb")
 """Endings of an image's stem that the mask's stem does not have."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pair:
     """An image file and its mask file; `name` is the image's path in its folder."""
 
@@ -48,7 +48,7 @@ class Pair:
     mask: Path
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pairing:
     """The images of a folder with a mask, and the problems of those without or with a shared one.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
+from engine.protocol.record import record
 from engine.task import Doubt
 from engine.tasks.person.data.readers.masks.facts import IdFacts, number, present_ids
 
@@ -24,7 +25,7 @@ _CRUMB: Final = 0.01
 """A part of a one-number mask below this fraction of the largest part is not a person."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MaskRule:
     """Numbers that are people: all except background and void, within the bounds; or each connected part."""
 
@@ -46,7 +47,7 @@ class MaskRule:
         return _parts(numbers_HW > 0) if self.by_parts else (numbers_HW, len(present))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MaskFile:
     """One mask of the folder: the image's name, the mask's name, and whether it has a palette."""
 
@@ -60,7 +61,7 @@ class MaskFile:
         return [fact for fact in self.facts if rule.is_person(fact.id)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Encoding:
     """A public data set's class x 1000 + number: those of people, other known ones, and those without meaning."""
 

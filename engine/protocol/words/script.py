@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
-from engine.protocol.command_syntax import parse_command
 from engine.protocol.commands import Command
+from engine.protocol.record import record
+from engine.protocol.words.command_syntax import parse_command
 
 _DIGITS: Final = 15
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScriptedCommand:
     """`command` is due at the boundary before `step` (0 or more); `line` is its line in the script, from 1."""
 

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from engine.errors import UserError, did_you_mean
 from engine.protocol import commands as c
 from engine.protocol.commands import Command, KnobValue
+from engine.protocol.record import record
 
 INSTALLED_COMMAND: Final = "training-cockpit"
 
@@ -23,7 +23,7 @@ def program_name() -> str:
     return INSTALLED_COMMAND if PurePath(sys.argv[0]).name == INSTALLED_COMMAND else "main.py"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """The syntax of a command: its arguments, a summary, and the conversion of arguments to the command."""
 
