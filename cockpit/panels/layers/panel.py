@@ -199,6 +199,7 @@ class LayersPanel(SearchedList):
         """Choose the next order of the rows."""
         self.view.next_order()
         self._fill()
+        self._go_to(0)
 
     def on_click(self, event: events.Click) -> None:
         """Choose the measure whose heading was clicked."""
