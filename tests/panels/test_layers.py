@@ -109,7 +109,7 @@ async def test_rows_are_ordered_by_the_chosen_number_and_filtered(measured: Reco
         values = [panel.view.numbers.newest("grad_norm", n) for n in panel.view.rows]  # pyright: ignore[reportOptionalMemberAccess]
         assert values == sorted(values, reverse=True) and len(values) == 7, "the frozen parameter has no gradient"
         assert "decoder.conv.weight" in stage.shown.splitlines()[2]
-        assert "largest gradient first" in stage.shown
+        assert "largest gradient first" in stage.shown and panel.listing.cursor == 0
         await pilot.press("m", "m", "m", "m")
         assert panel.view.tree.nodes[panel.view.rows[0]].path == "decoder.relu"
         await pilot.press("s", "s", "slash", *"relu", "enter")
@@ -166,6 +166,13 @@ async def test_ascii_has_no_other_characters(measured: RecordedRun, open_session
         rows = "\n".join(stage.shown.splitlines()[:8])
         assert rows.isascii(), rows
         assert "!expl" in rows and "- backbone" in rows and "+ decoder" in rows and ">gradient" in rows
+
+
+async def test_a_long_path_keeps_its_end(measured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(LayersPanel(), open_session())
+    async with stage.run_test(size=(60, 18)) as pilot:
+        await pilot.press("escape", "s")
+        assert any(line.startswith("   …") and ".weight " in line for line in stage.shown.splitlines())
 
 
 async def test_a_click_opens_a_module_or_chooses_a_number(measured: RecordedRun, open_session: Open) -> None:

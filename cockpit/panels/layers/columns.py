@@ -77,7 +77,8 @@ def row(look: RowLook, number: int, numbers: LayerNumbers, chosen: str, columns:
     """Return the line of node `number`."""
     mark = numbers.marks[number]
     word = _SHORT.get(mark, mark) if columns.mark < len(mark) else mark
-    name = padded(f"{'  ' * look.depth}{look.fold} {escape_control(look.name)}", columns.name)
+    indent = f"{'  ' * look.depth}{look.fold} "
+    name = padded(indent + _end_of(escape_control(look.name), columns.name - len(indent), signs), columns.name)
     pieces: list[tuple[str, str]] = [
         (signs.on if look.is_pinned else " ", ACTIVE),
         (name, STRONG if mark else ""),
@@ -90,6 +91,13 @@ def row(look: RowLook, number: int, numbers: LayerNumbers, chosen: str, columns:
     curve = numbers.by_measure[chosen][-columns.spark :, number]
     pieces.append((f" {_spark(curve, chosen, signs).rjust(columns.spark)}", ACTIVE))
     return Content.assemble(*pieces)
+
+
+def _end_of(path: str, room: int, signs: Symbols) -> str:
+    """Return the end of a path that is too long for `room` cells: its last names tell layers apart."""
+    if len(path) <= room or "." not in path:
+        return path
+    return signs.dots + path[len(path) - max(room - len(signs.dots), 0) :]
 
 
 def cell(value: float, measure: str) -> str:

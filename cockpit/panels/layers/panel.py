@@ -202,6 +202,7 @@ class LayersPanel(SearchedList):
         """Choose the next order of the rows."""
         self.view.next_order()
         self._fill()
+        self._go_to(0)
 
     def action_histogram(self) -> None:
         """Ask for the histograms of the layer under the cursor."""
