@@ -45,8 +45,8 @@ def main(words: Sequence[str] | None = None) -> None:
         }
         ratios.append(taken[True] / taken[False])
     print(f"{options.config}: {sum(p.numel() for p in model.parameters())} parameters")
-    spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
-    print(f"a step with averaging, of one without: {statistics.median(ratios):.3f} ({spread}), {len(ratios)} pairs")
+    spread = f"{min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} pairs"
+    print(f"a step with averaging takes {statistics.median(ratios):.3f} times as long as without ({spread})")
     finite, held = torch.tensor(True), BatchStatistics(model)
     print(f"the average alone: {milliseconds(lambda: train_step.average.update(finite), 20):.2f} ms")
 
