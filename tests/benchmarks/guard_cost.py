@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from engine.forensics.investigate import Forensics
 from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, Event
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
@@ -78,7 +78,7 @@ class BlindMonitors(MonitorSuite):
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BlindForensics(Forensics):
     """Does not read the random state of any step; `random` takes its place."""
 

@@ -168,9 +168,9 @@ async def test_every_key_without_a_command_is_grey_and_says_why(run: ForeignRun,
 
 @pytest.mark.parametrize("op", OPS)
 def test_every_command_can_be_unsupported_and_its_action_is_then_refused(op: str, tmp_path: Path) -> None:
-    """Each command belongs to an action, or is sent only by a remedy, by `send` or when the screen is left."""
+    """Each command belongs to an action, or is sent by a remedy, a box of its own, `send` or the end of a screen."""
     actions = {action for action, row in ACTIONS.items() if op in row.ops}
-    assert actions or op in ("set-lr", "exclude", "stop")
+    assert actions or op in ("set-lr", "exclude", "stop", "histogram")
     known = {key.action for key in KEYS} | {"toggle"}
     assert actions <= known
 

@@ -56,6 +56,7 @@ EVERY_WORD = """
 16: rollback 6
 17: pause
 17: step 2
+19: histogram network
 19: resume
 20: stop enough
 """

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.protocol.record import record
+from ...protocol.record import record
 
 
 @record

@@ -10,8 +10,7 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.protocol.record import record
-
+from ...protocol.record import record
 from ...training.gradients.layer_probe import LayerProbe, LayerValues, PendingLayers
 from .gradient_reader import ParameterNames, unwrapped
 
@@ -61,8 +60,8 @@ def chosen_every() -> int:
 class LayerWatch:
     """Measures the networks in `names` every `every` steps, from the first one on; 0 for never.
 
-    Outputs of modules are watched from the end of the step before. The first step of a network that is known only at
-    its first update is measured without them.
+    Outputs of modules are watched from the end of the step before, and so not in the first one. Until it begins, the
+    program may compile its networks; torch warns of that while there is a hook on all modules.
     """
 
     def __init__(self, names: ParameterNames, every: int) -> None:
@@ -76,7 +75,6 @@ class LayerWatch:
         """Measure every `every` steps from now on; 0 for never."""
         self.remove()
         self.every = every
-        self._guarded(self._prepare)
 
     @property
     def _is_due(self) -> bool:

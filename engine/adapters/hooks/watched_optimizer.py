@@ -11,8 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from engine.protocol.record import record
-
+from ...protocol.record import record
 from .device_undo import DeviceUndo
 from .gradient_reader import GradientReader, Norms
 

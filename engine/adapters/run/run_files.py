@@ -62,18 +62,22 @@ def open_files(directory: Path, state: RunState, described: Mapping[str, Any], *
         return OpenFiles(recorder, log, files.pop_all())
 
 
+class _RunLog(logging.FileHandler):
+    """The log of one run."""
+
+
 def _log_to(path: Path, files: ExitStack) -> logging.Logger:
     """Return the cockpit's own logger, which writes to `path`. The root logger belongs to the program."""
-    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler = _RunLog(path, delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     log = logging.getLogger("engine")
-    former = log.propagate
     log.addHandler(handler)
     log.propagate = False
 
     def end() -> None:
         log.removeHandler(handler)
-        log.propagate = former
+        # Another run of this process may still be open, whichever began first.
+        log.propagate = not any(isinstance(other, _RunLog) for other in log.handlers)
         handler.close()
 
     files.callback(end)

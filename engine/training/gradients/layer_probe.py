@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from engine.protocol.record import record
+from ...protocol.record import record
 
 NETWORK: Final = "network"
 """The name of a network that is a single layer."""
