@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -151,3 +152,5 @@ def test_a_fault_during_a_pause_lets_the_training_go_on(runs: Path, monkeypatch:
         training.run(cockpit, 1, each)
     assert len(training.seen) == 12 and (hooked[0], hooked[-1]) == (1, 0)
     assert events(runs / "one", e.RunFinished)[-1].reason == "detached"
+    log = logging.getLogger("engine")
+    assert log.propagate and not log.handlers, "the log of the run is closed"

@@ -177,7 +177,7 @@ class AttachedRun(AttachedRecords):
 
     def _close(self) -> None:
         self._closing.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self.checkpointer.close()
         self._files.close()
@@ -206,10 +206,7 @@ class AttachedRun(AttachedRecords):
         with suppress(Exception):
             sys.stderr.write(f"cockpit: detached after a fault of its own, the training goes on: {error!r}\n")
         with suppress(Exception):
-            if threading.current_thread() is self._thread:
-                self._closing.set()
-            else:
-                self._close()
+            self._close()
 
     # --- between two steps ----------------------------------------------------------------
 
