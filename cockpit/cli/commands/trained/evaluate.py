@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from cockpit.cli.commands.trained.source import source_of
 from cockpit.cli.output import clear_progress, print_json, print_lines, say_progress, table
 from cockpit.text.format import escape_control, number
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run
 from engine.outputs.inference.evaluation import (
     Cell,
     EvaluatedGroup,
@@ -42,9 +42,7 @@ def run_eval(
 
     Raises UserError if there is no such network or data, or a file cannot be written.
     """
-    source = Path(arguments.source)
-    if not source.is_file():
-        source = find_run(arguments.runs_dir, arguments.source)
+    source = source_of(arguments)
     if arguments.csv is not None and arguments.csv.is_dir():
         raise UserError(f"--csv {arguments.csv} is a directory; give a file")
     output: Path | None = arguments.output

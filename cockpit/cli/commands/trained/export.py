@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from cockpit.cli.commands.trained.source import source_of
 from cockpit.cli.output import print_json, print_lines
 from cockpit.cli.servers.extras import check_extra
 from cockpit.cli.version import version
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control
-from engine.journal.disk.run_dir import CHECKPOINTS, find_run
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.inference.export_report import SUFFIXES, ExportReport, ExportRequest, Int8Report
 from engine.protocol.codec import to_json
 
@@ -30,9 +31,7 @@ def run_export(arguments: argparse.Namespace, export: Callable[[ExportRequest, S
 
     Raises UserError if there is no such network, a package is missing, or the file cannot be written.
     """
-    source = Path(arguments.source)
-    if not source.is_file():
-        source = find_run(arguments.runs_dir, arguments.source)
+    source = source_of(arguments)
     for package in _PACKAGES[arguments.format]:
         check_extra(package, "export", f"export --format {arguments.format}")
     request = ExportRequest(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from cockpit.cli.commands.trained.source import source_of
 from cockpit.cli.output import clear_progress, print_json, print_lines, say_progress
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control
-from engine.journal.disk.run_dir import find_run
 from engine.outputs.inference.prediction import GivenBoxes, ImageResult, OnImage, PredictReport, PredictRequest
 from engine.protocol.codec import Json
 
@@ -30,9 +30,7 @@ def run_predict(arguments: argparse.Namespace, predict: Callable[[PredictRequest
 
     Raises UserError if there is no such network, image or box, or the directory of the output is not empty.
     """
-    source = Path(arguments.source)
-    if not source.is_file():
-        source = find_run(arguments.runs_dir, arguments.source)
+    source = source_of(arguments)
     boxes = GivenBoxes(
         arguments.boxes, arguments.image_list, tuple(arguments.box), arguments.category, arguments.min_score
     )
