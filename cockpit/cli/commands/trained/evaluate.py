@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from engine.outputs.inference.evaluation import (
     Examination,
     OnProgress,
 )
+from engine.outputs.inference.whole_file import write_whole
 from engine.protocol.codec import Json
 
 _BAR: Final = 24
@@ -122,12 +122,9 @@ def _is_unknown(cell: Cell) -> bool:
 
 def _write(file: Path, content: str) -> None:
     """Write a file completely or not at all. Raises UserError if writing fails."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(content, encoding="utf-8", errors="surrogateescape")
-        partial.replace(file)
+        write_whole(file, content.encode("utf-8", errors="surrogateescape"))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"{file} cannot be written ({error.strerror}); choose another file") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.outputs.inference.whole_file import write_whole
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB = 0, 2
@@ -22,16 +23,6 @@ _MEMORY: Final = 9
 def write_png(file: Path, pixels: NDArray[np.uint8]) -> None:
     """Write grey (H, W) or RGB (H, W, 3) pixels to a temporary file and rename it. Raises OSError."""
     write_whole(file, png_bytes(pixels))
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file such that it is complete or, after a crash, absent or as before. Raises OSError."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def png_bytes(pixels: NDArray[np.uint8]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from engine.errors import UserError
+from engine.outputs.inference.whole_file import write_whole
 from engine.outputs.preview_file import Preview
 from engine.tasks.person.data.checks.contact_sheet import COLOURS, tinted, write_line
 from engine.tasks.person.data.readers.scenes import Box
@@ -70,12 +71,11 @@ class WorstRegions:
         tiles = sorted(self._heap, reverse=True)
         if not tiles:
             return ()
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        content = io.BytesIO()
+        _sheet(tiles).save(content, "PNG")
         try:
-            _sheet(tiles).save(partial, "PNG")
-            partial.replace(file)
+            write_whole(file, content.getvalue())
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise UserError(f"{file} cannot be written ({error.strerror or error})") from error
         return (file,)
 
