@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import re
 import struct
 import sys
 import termios
@@ -30,6 +31,7 @@ _KITTY_PROGRAMS: Final = ("ghostty",)
 _SIXEL_TERMS: Final = ("foot", "mlterm", "contour", "yaft")
 _SIXEL_PROGRAMS: Final = ("wezterm", "iterm.app", "mintty", "rio")
 _USUAL_CELL: Final = (10, 20)
+_DELETION: Final = re.compile(r"\x1b_Ga=d,I=(\d+)\x1b\\")
 
 
 def protocol_of(environment: Mapping[str, str]) -> Protocol:
@@ -77,5 +79,12 @@ def image_widget(protocol: Protocol, cell: tuple[int, int], write: Callable[[str
     sized: Any = _terminal.get_cell_size  # the function caches its result in an attribute
     sized._result = _terminal.CellSize(*cell)
     driver: Any = tgp  # the module writes to its `sys.__stdout__`
-    driver.sys = SimpleNamespace(__stdout__=SimpleNamespace(write=write, flush=lambda: None))
+    driver.sys = SimpleNamespace(
+        __stdout__=SimpleNamespace(write=lambda text: write(_with_deletion(text)), flush=lambda: None)
+    )
     return TGPImage if protocol == "kitty" else SixelImage
+
+
+def _with_deletion(text: str) -> str:
+    """Return a message with textual-image's deletion, which addresses no picture, as the one of the picture."""
+    return _DELETION.sub("\x1b_Ga=d,d=I,i=\\1,q=2\x1b\\\\", text)
