@@ -345,9 +345,13 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
         await pilot.pause(0.3)
         assert len(pictures.children) == 4
         drawn = "".join(segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip)
+        places = [child.children[1].region for child in pictures.children]
     assert astray.getvalue() == ""
     assert ("\x1b_G" in "".join(written)) == (protocol == "kitty")
     assert ("\x1bP" in drawn) == (protocol == "sixel")
+    for place in places if protocol == "sixel" else ():
+        assert f"\x1b[{place.y + 1};{place.x + 1}H\x1bP" in drawn
+        assert f"\x1b\\\x1b[{place.bottom};{place.right + 1}H" in drawn, "the rest of its last line goes on there"
 
 
 async def test_pictures_that_are_replaced_while_they_are_built_end_no_screen() -> None:
