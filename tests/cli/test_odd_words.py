@@ -41,7 +41,7 @@ PARSER = build_parser()
 @pytest.fixture
 def home(runs_dir: Path, live: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a run that is alive. The parser is built once: it takes longer than most words."""
-    monkeypatch.setattr("cockpit.cli.arguments.build_parser", lambda: PARSER)
+    monkeypatch.setattr("cockpit.cli.arguments.build_parser", lambda _: PARSER)
     live.record_state(person_state("live", total_steps=10, lr=1e-3))
     live.record_step(3, 0.1, ("loss/total",), [1.0])
     live.flush()
