@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from cockpit.console.incident_text import incident_line
+from cockpit.dialogs.box import PASS
 from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
-from cockpit.dialogs.dialog import PASS, Dialog
+from cockpit.dialogs.dialog import Dialog
 from cockpit.dialogs.gate_dialog import GateDialog
 from cockpit.dialogs.lists.knob_dialog import KnobDialog
 from cockpit.dialogs.lists.weight_dialog import WeightDialog
