@@ -12,7 +12,6 @@ from cockpit.dialogs.action_table import ACTIONS, Effect, effect, refusal
 from cockpit.dialogs.box import CARE, FAIL, PASS
 from cockpit.dialogs.confirmations import asked_first
 from cockpit.dialogs.dialog import Dialog
-from cockpit.dialogs.lists.histogram_dialog import HistogramDialog
 from cockpit.dialogs.openers import Open, Reason, Send, Situation
 from cockpit.session.session import CommandOutcome, Session, SessionUpdate
 from cockpit.text.command_text import title
@@ -75,6 +74,9 @@ class ActionDispatcher:
 
     def show_histograms(self, layer: str = "") -> None:
         """Open the dialog for histograms, which sends its command itself and stays open."""
+        # No dialog is in the first picture.
+        from cockpit.dialogs.lists.histogram_dialog import HistogramDialog  # noqa: PLC0415
+
         self._open(HistogramDialog(self.session, layer), asked=True)
 
     def steer(self, command: Command) -> None:
