@@ -64,15 +64,18 @@ class Cockpit(LoopRun):
             return
         batches = self._batches.epoch(loader, self._numbers)
         started, before = time.perf_counter(), self.step
+        run, replay, hooks = self._run, self._replay, self._hooks
         for batch in batches:
-            self._replay.keep(batch)
+            replay.keep(batch)
             yield batch
-            if self._run.is_over:
+            if run.is_over:
                 if self._is_detached:
                     self._let_go()
                     yield from batches
                 return
-            goes_on = self._after_iteration()
+            if not hooks.update.count:  # weights and gradients belong together only after an update
+                continue
+            goes_on = self._after_update()
             if self._is_replay_due:
                 self._is_replay_due = False
                 if (running := self._replay.begin(self.step)) is None:
@@ -86,18 +89,16 @@ class Cockpit(LoopRun):
                 return
         self._end_epoch(time.perf_counter() - started, before)
 
-    def _after_iteration(self) -> bool:
-        """Record what the iteration did, and process commands. Return whether the loop goes on."""
+    def _after_update(self) -> bool:
+        """Record what the step did, and process commands. Return whether the loop goes on."""
+        run = self._run
         try:
-            if not self._hooks.update.count:  # weights and gradients belong together only after an update
-                return True
             update = self._hooks.take()
-            reading = self._numbers.reading(update, self._run.recorder.state.loss_weights)
-            if self._run.add(reading):
-                self._is_replay_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
+            if run.add(self._numbers.reading(update, run.recorder.state.loss_weights)):
+                self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, self.step)
             self._is_settled = True
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
-                self._run.checkpoint("step")
+                run.checkpoint("step")
                 self._numbers.restart()
             return self._at_boundary()
         except TrainingStopped:

@@ -37,7 +37,7 @@ class Update:
     @property
     def is_skipped(self) -> bool:
         """Whether an update was suppressed, as far as the host knows."""
-        return self.is_loss_bad or self.scaler_skipped is not None or bool(self.bad)
+        return bool(self.bad) or self.is_loss_bad or self.scaler_skipped is not None
 
     @property
     def grad_norm(self) -> float:
@@ -79,30 +79,40 @@ class UpdateJudge:
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
         norms = reader.read()
-        clip, watched.clip = watched.clip, NO_CLIP
         divisor = watched.loss_scale()
-        if clip is not NO_CLIP and clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
-            divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
+        clip = watched.clip
+        if clip is not NO_CLIP:
+            watched.clip = NO_CLIP
+            if clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
+                divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
         if divisor != 1.0:
             assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
-        self.layers.note_gradients(reader.parameters, divisor)
-        self.update.norms += (norms,)
-        losses, self._unjudged = self._unjudged, []
-        is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
+        if self.layers.is_due:
+            self.layers.note_gradients(reader.parameters, divisor)
+        update = self.update
+        update.norms += (norms,)
+        is_loss_bad = False
+        if losses := self._unjudged:
+            self._unjudged = []
+            is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
         if norms.bad or is_loss_bad:
-            self.update.bad += clip.bad or norms.bad
-            self.update.is_loss_bad |= is_loss_bad
+            update.bad += clip.bad or norms.bad
+            update.is_loss_bad |= is_loss_bad
             watched.hide_gradients()
         elif norms.total > self.clip:
             watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
 
     def _apply_rate(self, watched: WatchedOptimizer) -> None:
-        if not self.update.count:
-            self.update.lr = self.learning_rate.at(watched.scheduled())
-        if not self.learning_rate.is_neutral:
-            watched.set_rates(self.learning_rate)
+        rate, update = self.learning_rate, self.update
+        if rate.scale == 1.0 and rate.pin is None:
+            if not update.count:
+                update.lr = watched.scheduled()
+            return
+        if not update.count:
+            update.lr = rate.at(watched.scheduled())
+        watched.set_rates(rate)
 
 
 def num_processes() -> int:
