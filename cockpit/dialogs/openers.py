@@ -11,6 +11,7 @@ from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
 from cockpit.dialogs.dialog import PASS, Dialog
 from cockpit.dialogs.gate_dialog import GateDialog
+from cockpit.dialogs.lists.histogram_dialog import HistogramDialog
 from cockpit.dialogs.lists.knob_dialog import KnobDialog
 from cockpit.dialogs.lists.weight_dialog import WeightDialog
 from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
@@ -91,6 +92,11 @@ def promote(situation: Situation) -> Plan:
         if outcome.status is Status.REFUSED
         else Open(lambda: GateDialog(situation.session), asked=True)
     )
+
+
+def histogram(situation: Situation) -> Plan:
+    """Open the dialog for histograms, which sends its command itself; the argument is the layer to begin with."""
+    return Open(lambda: HistogramDialog(situation.session, situation.argument), asked=True)
 
 
 def weight(situation: Situation) -> Plan:
