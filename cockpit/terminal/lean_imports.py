@@ -32,18 +32,28 @@ _ABSENT: Final = ("ssl",)
 """Modules that asyncio can do without, as on a system that has none."""
 
 
+def _stand_in(name: str, members: dict[str, Any]) -> ModuleType:
+    """Return a module with `members`. Another name, which a later version of a package may want, comes from the real one."""
+    module = ModuleType(name)
+
+    def from_real(attribute: str) -> Any:
+        if attribute.startswith("__"):  # asked for by the import system
+            raise AttributeError(attribute)
+        sys.modules.pop(name, None)
+        return getattr(importlib.import_module(name), attribute)
+
+    vars(module).update(members, __getattr__=from_real)
+    return module
+
+
 @contextmanager
 def lean_imports() -> Generator[None]:
     """Import with stand-ins for unused modules. Later imports get the real ones.
 
     asyncio has no encrypted connections in the process after this; everything else works.
     """
-    added: dict[str, ModuleType | None] = {}
-    for name, members in _STAND_INS.items():
-        if name not in sys.modules:
-            added[name] = ModuleType(name)
-            vars(added[name]).update(members)
-    added |= {name: None for name in _ABSENT if name not in sys.modules}
+    added: dict[str, ModuleType | None] = {name: None for name in _ABSENT if name not in sys.modules}
+    added |= {name: _stand_in(name, members) for name, members in _STAND_INS.items() if name not in sys.modules}
     modules: dict[str, Any] = sys.modules
     modules |= added
     try:
