@@ -53,12 +53,12 @@ def poison(monkeypatch: pytest.MonkeyPatch, term: str, rule: Rule) -> None:
 
 
 def long_config(**overrides: Mapping[str, object]) -> PersonConfig:
-    """Some forty steps of the small network, with windows to match.
+    """Twenty steps of the small network, with windows to match.
 
     An epoch has two steps. A validation and a checkpoint after each would take as long as the steps.
     """
     sections: dict[str, Mapping[str, object]] = {
-        "training": {"epochs": 20, "warmup_epochs": 0.5},
+        "training": {"epochs": 10, "warmup_epochs": 0.5},
         "guard": {"recovery": {"bad_steps": 2, "window_steps": 4, "stretch_steps": 20, "probation_steps": 6}},
         "gate": {"min_steps": 4, "window_steps": 4},
         "loss": {"blend_in_steps": 2},

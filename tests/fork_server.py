@@ -1,7 +1,8 @@
 """A program: import what the cockpit and the engine import, then fork a process for each request.
 
-Argument: the descriptor of a Unix socket. A request is a JSON object and four descriptors: standard input, output and
-error, and a pipe to which the process id and then the exit code are written. The server ends when the socket closes.
+Argument: the descriptor of a listening Unix socket. A request is a JSON object and four descriptors: standard input,
+output and error, and a pipe to which the process id and then the exit code are written. The server ends with its last
+connection.
 """
 
 from __future__ import annotations
@@ -60,33 +61,62 @@ PRELOADED = (
 """Modules that import the others. None of them starts a thread or computes."""
 
 
-def serve(connection: socket.socket) -> dict[str, Any] | None:
+def serve(listener: socket.socket) -> dict[str, Any] | None:
     """Fork a process for each request. Returns the request in the process, and None in the server at the end."""
     running: dict[int, tuple[int, int]] = {}
+    connections: dict[int, socket.socket] = {}
     while True:
-        ready = select.select([connection, *running], [], [])[0]
+        ready = select.select([listener, *connections, *running], [], [])[0]
         for descriptor in [found for found in ready if found in running]:
-            process, told = running.pop(descriptor)
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
             os.close(descriptor)
-            _tell(told, code)
-            os.close(told)
-        if connection in ready:
-            data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 4)
-            if not data:
-                return None
-            process = os.fork()
-            if process == 0:
-                connection.close()
-                for descriptor in (*running, *(told for _, told in running.values()), descriptors[3]):
-                    os.close(descriptor)
-                request: dict[str, Any] = json.loads(data)
-                _become(request, descriptors[:3])
-                return request
-            _tell(descriptors[3], process)
-            running[os.pidfd_open(process)] = process, descriptors[3]
-            for descriptor in descriptors[:3]:
-                os.close(descriptor)
+            _tell_end(*running.pop(descriptor))
+        if listener in ready:
+            connection = listener.accept()[0]
+            connections[connection.fileno()] = connection
+            with contextlib.suppress(ConnectionError):
+                connection.send(b"ready")
+        for number in [found for found in ready if found in connections]:
+            data, descriptors = _received(connections[number])
+            if data:
+                process = os.fork()
+                if process == 0:
+                    _close_all(listener, *connections.values())
+                    _close(*running, *(told for _, told in running.values()), descriptors[3])
+                    request: dict[str, Any] = json.loads(data)
+                    _become(request, descriptors[:3])
+                    return request
+                _tell(descriptors[3], process)
+                running[os.pidfd_open(process)] = process, descriptors[3]
+                _close(*descriptors[:3])
+            else:
+                connections.pop(number).close()
+        if not connections:
+            return None
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _close_all(*sockets: socket.socket) -> None:
+    for one in sockets:
+        one.close()
+
+
+def _tell_end(process: int, told: int) -> None:
+    """Tell the exit code of a process that has ended."""
+    _tell(told, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+    os.close(told)
+
+
+def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Return a request and its descriptors, or nothing if the connection has ended."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 4)
+    except ConnectionError:
+        return b"", []
+    return data, list(descriptors)
 
 
 def _tell(told: int, number: int) -> None:
@@ -120,15 +150,14 @@ def _stream(descriptor: int, errors: str) -> TextIO:
 
 
 def main() -> None:
-    """Serve until the socket closes; in each process, run the requested script."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    connection.set_inheritable(False)
+    """Serve until the last connection closes; in each process, run the requested script."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    listener.set_inheritable(False)
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    connection.send(b"ready")
-    request = serve(connection)
+    request = serve(listener)
     if request is not None:
         script: str = request["script"]
         sys.argv = [script, *request["words"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -14,9 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from tests import fork_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -147,20 +151,44 @@ def _unnamed_file() -> int:
 
 @functools.cache
 def _server() -> socket.socket:
-    """Start the fork server of this process; it ends with it."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-    )
-    theirs.close()
-    ours.settimeout(120)
-    assert ours.recv(10) == b"ready"
+    """Return a connection to the fork server of all workers of these tests. The first that needs it starts it.
 
-    def close() -> None:
-        ours.close()
-        server.wait(60)
-
-    atexit.register(close)
+    The server ends with its last connection.
+    """
+    name = f"\0fork-server-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with open(fork_server.__file__, "rb") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        ours = _connected(name)
+        if ours is None:
+            server = _started(name)
+            ours = _connected(name)
+            if "PYTEST_XDIST_WORKER" not in os.environ:  # other workers may still need it
+                atexit.register(server.wait, 60)
+    assert ours is not None, "the fork server does not start"
+    atexit.register(ours.close)  # before the wait
     return ours
+
+
+def _started(name: str) -> subprocess.Popen[bytes]:
+    """Start a fork server that listens at the abstract socket `name`."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(name)
+        listener.listen()
+        command = [sys.executable, "-m", "tests.fork_server", str(listener.fileno())]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        descriptors = [listener.fileno()]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, pass_fds=descriptors, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+
+def _connected(name: str) -> socket.socket | None:
+    """Return a connection to the fork server at `name`, or None if there is none."""
+    ours = socket.socket(socket.AF_UNIX)
+    ours.settimeout(120)
+    with suppress(ConnectionError):
+        ours.connect(name)
+        if ours.recv(10) == b"ready":
+            return ours
+    ours.close()
+    return None

@@ -85,13 +85,13 @@ KEYS = ("loss/total", "grad_norm/total", "lr", "loss/dice")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a configuration and its undisturbed run 'whole'."""
     directory = tmp_path_factory.mktemp("main")
-    config = _config(directory, epochs=5)
+    config = _config(directory, epochs=3)
     code, _, err = _finished("--no-ui", "--config", config, "--run", "whole", cwd=directory)
     assert code == 0, err
     return directory
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_killed_at_a_random_step_goes_on_bit_for_bit(unbroken: Path, seed: int) -> None:
     name = f"killed-{seed}"
     steps = _series(unbroken / "runs" / "whole", KEYS)["step"]

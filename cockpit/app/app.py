@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -87,6 +88,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         self._terminal = terminal
         self._controller: SessionController | None = None
         self._num_faults = 0
+        self._opened_by = 0.0
         self._events: asyncio.AbstractEventLoop | None = None
         self._own_filters: list[LineFilter] = []
         if settings.marker == "ascii":
@@ -94,6 +96,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
 
             self._own_filters.append(AsciiFilter())
         use_theme(self, settings.theme)
+        self.style_for_theme()
         if settings.reduced_motion:
             self.animation_level = "none"
         for key in settings.keys:
@@ -122,6 +125,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         self._events = asyncio.get_running_loop()
         gc.disable()
         self.set_timer(_OPENED_AFTER, gc.enable)
+        self._opened_by = time.monotonic() + _OPENED_AFTER
         self.call_after_refresh(self._open)
 
     def on_unmount(self) -> None:
@@ -167,6 +171,8 @@ class CockpitApp(OpenApp, inherit_bindings=False):
     def _tick(self) -> None:
         """Poll now, or as soon as the budget allows: waiting for the next tick would make the screen older."""
         self.shutdown.answer()
+        if self._controller is not None and self._controller.screen.is_opening and time.monotonic() < self._opened_by:
+            return  # the first picture is being made of what was read
         self._poll()
         if self._controller is not None and 0 < (wait := self._controller.due_in()) < 1 / self.settings.poll_rate:
             self.set_timer(wait, self._poll)

@@ -13,6 +13,7 @@ from cockpit.app.app import CockpitApp
 from cockpit.preferences.keymap import attached_keys
 from cockpit.preferences.settings import Settings
 from cockpit.screens.splash import SplashScreen
+from cockpit.terminal.lean_imports import lean_imports
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.journal.disk.run_dir import has_journal, list_runs
@@ -64,8 +65,9 @@ class AttachedApp(CockpitApp):
 
     def _furnish(self, source: Session | Path) -> SessionController:
         # Importing numpy takes longer than the whole first frame.
-        from cockpit.app.attached_controller import AttachedController  # noqa: PLC0415
-        from cockpit.session.session import Session  # noqa: PLC0415
+        with lean_imports():
+            from cockpit.app.attached_controller import AttachedController  # noqa: PLC0415
+            from cockpit.session.session import Session  # noqa: PLC0415
 
         session = Session(source, can_steer=self._can_steer, actor=_actor()) if isinstance(source, Path) else source
         self._controller = AttachedController(

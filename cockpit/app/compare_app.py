@@ -40,6 +40,7 @@ class CompareApp(OpenApp, inherit_bindings=False):
         self._shown = screen
         self._events: asyncio.AbstractEventLoop | None = None
         use_theme(self, settings.theme)
+        self.style_for_theme()
 
     def get_default_screen(self) -> Screen[None]:
         """Return an empty screen, below the comparison."""

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
@@ -21,9 +20,7 @@ from cockpit.panels.records.config_values import ConfigValues
 from cockpit.panels.toolkit.panel_faults import Faults, told
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
-from cockpit.screens.help import HelpScreen, KeyMapScreen
 from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.palette import ActionProvider
 from cockpit.screens.tab_bar import TABS
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
@@ -209,6 +206,12 @@ class SessionController:
         )
 
     def _open(self, action: str) -> None:
+        # These are not in the first picture.
+        from textual.command import CommandPalette  # noqa: PLC0415
+
+        from cockpit.screens.help import HelpScreen, KeyMapScreen  # noqa: PLC0415
+        from cockpit.screens.palette import ActionProvider  # noqa: PLC0415
+
         keys = keys_for(self._settings.keys, self.session.spec)
         without = {**self._withheld, **without_effect(self.session)}
         match action:

@@ -92,8 +92,11 @@ examples:
 """
 
 
-def build_parser() -> Parser:
-    """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand."""
+def build_parser(command: str = "") -> Parser:
+    """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand.
+
+    For the command `attach` it knows only that one, as the first chart waits for it.
+    """
     about = "Train a network, watch the run and steer it."
     parser = Parser(prog=program_name(), description=about, epilog=_examples(_EXAMPLES))
     parser.add_argument("--version", action=VersionAction, help="print the version and exit")
@@ -101,27 +104,14 @@ def build_parser() -> Parser:
     _add_where_to_train(parser)
     _add_origin(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    _add_readers(commands)
-    _add_diagnose(commands)
-    _add_profile(commands)
-    _add_eval(commands)
-    _add_predict(commands)
-    _add_export(commands)
-    _add_redrive(commands)
-    _add_send(commands)
-    _add_wait(commands)
-    _add_configs_and_data(commands)
-    _add_docs(commands)
-    _add_run(commands)
-    _add_branch(commands)
-    _add_compare(commands)
-    _add_servers(commands)
+    for add in (_add_attach,) if command == "attach" else _ADDERS:
+        add(commands)
     return parser
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Parse the words after `main.py`; print one sentence for a mistake and exit with code 2."""
-    parser = build_parser()
+    parser = build_parser(first_word(words))
     own, program = split_run(words)
     arguments = parser.parse_args(own)
     arguments.program = program
@@ -256,10 +246,13 @@ def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None: 
     parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
 
 
-def _add_readers(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
+def _add_attach(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
     attach = _reader(commands, "attach", "open the screen on a run of any process, live or ended")
     _add_baseline(attach)
     attach.add_argument("--read-only", action="store_true", help="only watch: the screen sends no command")
+
+
+def _add_readers(commands: Any) -> None:
     status = _reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")
     metrics = _reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")
@@ -418,7 +411,7 @@ def _add_send(commands: Any) -> None:
     _add_runs_dir(parser, argparse.SUPPRESS)
 
 
-def _add_configs_and_data(commands: Any) -> None:
+def _add_configs_and_docs(commands: Any) -> None:
     configs = _parser(commands, "configs", "list the named configs, or print one")
     configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
     data = _parser(commands, "data", "check a data set, or measure it")
@@ -434,9 +427,6 @@ def _add_configs_and_data(commands: Any) -> None:
         action.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
         action.add_argument("--task", default="", metavar="TASK", help=about)
         action.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
-
-
-def _add_docs(commands: Any) -> None:
     docs = _parser(commands, "docs", "list the pages of the manual, or show one")
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
@@ -446,3 +436,9 @@ def _add_servers(commands: Any) -> None:
     add_mcp_options(mcp)
     _add_runs_dir(mcp, argparse.SUPPRESS)
     add_serve_options(_reader(commands, "serve", "show the screen on a run in a browser of this machine"))
+
+
+_ADDERS: Final = (
+    *(_add_attach, _add_readers, _add_diagnose, _add_profile, _add_eval, _add_predict, _add_export, _add_redrive),
+    *(_add_send, _add_wait, _add_configs_and_docs, _add_run, _add_branch, _add_compare, _add_servers),
+)

@@ -10,10 +10,6 @@ from cockpit.console.incident_text import incident_line
 from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
 from cockpit.dialogs.dialog import PASS, Dialog
-from cockpit.dialogs.gate_dialog import GateDialog
-from cockpit.dialogs.lists.histogram_dialog import HistogramDialog
-from cockpit.dialogs.lists.knob_dialog import KnobDialog
-from cockpit.dialogs.lists.weight_dialog import WeightDialog
 from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.dialogs.value_dialog import Field, ValueDialog, real, whole_number
 from cockpit.panels.status.incidents import account
@@ -90,27 +86,51 @@ def promote(situation: Situation) -> Plan:
     return (
         Reason(outcome.reason)
         if outcome.status is Status.REFUSED
-        else Open(lambda: GateDialog(situation.session), asked=True)
+        else Open(lambda: _gate_dialog(situation.session), asked=True)
     )
 
 
 def histogram(situation: Situation) -> Plan:
     """Open the dialog for histograms, which sends its command itself; the argument is the layer to begin with."""
-    return Open(lambda: HistogramDialog(situation.session, situation.argument), asked=True)
+    return Open(lambda: _histogram_dialog(situation), asked=True)
+
+
+def _histogram_dialog(situation: Situation) -> Dialog:
+    from cockpit.dialogs.lists.histogram_dialog import HistogramDialog  # noqa: PLC0415 - as above
+
+    return HistogramDialog(situation.session, situation.argument)
+
+
+def _gate_dialog(session: Session, heading: str = "") -> Dialog:
+    from cockpit.dialogs.gate_dialog import GateDialog  # noqa: PLC0415 - no dialog is in the first picture
+
+    return GateDialog(session, heading)
 
 
 def weight(situation: Situation) -> Plan:
     """Open the dialog for loss weights; the argument is the term to begin with."""
     if not situation.session.spec.terms:
         return Reason("the task has no loss terms")
-    return Open(lambda: WeightDialog(situation.session, situation.argument))
+
+    def make() -> Dialog:
+        from cockpit.dialogs.lists.weight_dialog import WeightDialog  # noqa: PLC0415 - no dialog is in the first picture
+
+        return WeightDialog(situation.session, situation.argument)
+
+    return Open(make)
 
 
 def knob(situation: Situation) -> Plan:
     """Open the dialog for knobs; the argument is the knob to begin with."""
     if not situation.state.knobs:
         return Reason("this run has no knobs: its code declares none")
-    return Open(lambda: KnobDialog(situation.session, situation.argument))
+
+    def make() -> Dialog:
+        from cockpit.dialogs.lists.knob_dialog import KnobDialog  # noqa: PLC0415 - no dialog is in the first picture
+
+        return KnobDialog(situation.session, situation.argument)
+
+    return Open(make)
 
 
 def knobs_say(situation: Situation) -> str:
@@ -218,7 +238,7 @@ def undo(situation: Situation) -> Plan:
         return Reason(plan.reason, plan.entry)
     if isinstance(plan.entry.event, PhaseDemoted):
         heading = f"Undo: {_taken_back(plan)}, through the gate"
-        return Open(lambda: GateDialog(session, heading), asked=True, undo=True)
+        return Open(lambda: _gate_dialog(session, heading), asked=True, undo=True)
     outcome = session.decide(plan.command)
     if outcome.status is Status.REFUSED:
         return Reason(f"{sentence(plan.entry.event, session.spec)}: cannot be taken back, {outcome.reason}", plan.entry)

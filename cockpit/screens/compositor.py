@@ -16,12 +16,24 @@ from cockpit.terminal.textual_private import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from textual.screen import Screen
 
 
 TESTED_VERSIONS: Final = ("8.2.0", "8.2.1", "8.2.2", "8.2.3", "8.2.4", "8.2.5", "8.2.6", "8.2.7", "8.2.8")
 """Versions of Textual that the frugal compositor was tested with, as it depends on internals."""
+
+
+class PlacedUpdate(ChopsUpdate):
+    """An update without line feeds, as each of its pieces is placed.
+
+    A sixel picture has lines without a piece: several pictures next to each other gave so many line feeds in a row that
+    the screen scrolled.
+    """
+
+    def render_segments(self, console: Console) -> str:
+        """Return the text to write."""
+        return super().render_segments(console).replace("\n", "")
 
 
 class FrugalCompositor(OpenCompositor):
@@ -49,9 +61,10 @@ class FrugalCompositor(OpenCompositor):
         """Return the update of the regions refreshed since the last one; `None` for none."""
         self._changed = _outermost(self.dirty_regions)
         try:
-            return super().render_partial_update()
+            update = super().render_partial_update()
         finally:
             self._changed = None
+        return None if update is None else PlacedUpdate(update.chops, update.spans, update.chop_ends)
 
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield the changed lines only."""

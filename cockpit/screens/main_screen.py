@@ -32,7 +32,7 @@ from cockpit.screens.tabs import side_panels, tab_of
 from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
-from cockpit.terminal.textual_private import MeasuresAgain
+from cockpit.terminal.textual_private import MeasuresAgain, OpensQuickly
 from cockpit.text.format import escape_control
 from engine.protocol.events import Activity
 
@@ -55,7 +55,7 @@ _SIZES = (("large", 170, 42), ("medium", 110, 34))
 """Sizes from which the side column is wide, and from which there is one."""
 
 
-class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
+class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=False):
     """Passes updates to the visible panels only."""
 
     AUTO_FOCUS = ""
@@ -141,7 +141,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
         self._focus_on(name)
         self.apply_update(SessionUpdate())
         if self._is_first_picture:
-            self.call_after_refresh(self._uncover)
+            self.after_changes(self._uncover)
 
     def _uncover(self) -> None:
         """Show the first picture once the panels' heights are known, so that charts are drawn for one size."""
@@ -150,6 +150,7 @@ class MainScreen(MeasuresAgain, Screen[None], inherit_bindings=False):
             hold_back(self._frugal, False)
             self.apply_update(SessionUpdate())
             self.refresh()
+            self.call_after_refresh(self.end_opening)
             self.set_timer(_TABS_AFTER, self._make_next)
 
     def _made(self) -> set[str | None]:

@@ -7,8 +7,10 @@ from textual.containers import Center, Middle
 from textual.screen import Screen
 from textual.widgets import Static
 
+from cockpit.terminal.textual_private import OpensQuickly
 
-class SplashScreen(Screen[None], inherit_bindings=False):
+
+class SplashScreen(OpensQuickly, Screen[None], inherit_bindings=False):
     """Screen that needs nothing but Textual, so that it appears immediately."""
 
     def __init__(self, run: str, doing: str = "starting: reading the configuration") -> None:

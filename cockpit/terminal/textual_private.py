@@ -6,8 +6,9 @@ exports of this module.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -17,7 +18,7 @@ from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, FOCUSIN, FOCUSOUT, XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Key
+from textual.events import Idle, Key
 from textual.geometry import Region
 from textual.message import Message
 from textual.messages import Layout
@@ -39,6 +40,7 @@ __all__ = [
     "OpenApp",
     "OpenCompositor",
     "OpenDriver",
+    "OpensQuickly",
     "XTermParser",
     "installed_version",
     "key_events",
@@ -47,10 +49,13 @@ __all__ = [
 
 PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "textual.app:App": (
-        *("_background_screens", "_capture_stderr", "_capture_stdout", "_dispatch_message", "_driver", "_exception"),
-        "_handle_exception",
+        *("_background_screens", "_capture_stderr", "_capture_stdout", "_css_update_count", "_dispatch_message"),
+        *("_driver", "_exception", "_handle_exception"),
     ),
-    "textual.screen:Screen": ("_compositor",),
+    "textual.screen:Screen": (
+        *("_compositor", "_css_update_count", "_dirty_widgets", "_layout_required", "_on_idle", "_on_timer_update"),
+        "_repaint_required",
+    ),
     "textual.widget:Widget": ("_layout_updates",),
     "textual._compositor:Compositor": ("_dirty_regions", "_get_renders", "render_partial_update", "render_update"),
     "textual.driver:Driver": ("_app", "_loop"),
@@ -72,6 +77,10 @@ def installed_version() -> str:
     return folders[0].name.removeprefix("textual-").removesuffix(".dist-info") if len(folders) == 1 else ""
 
 
+_TURNS: Final = 10
+"""Turns of the event loop in which a widget handles a message, and a second one that follows from it."""
+
+
 class MeasuresAgain:
     """Mixin for a screen: measure a widget again each time it asks for a layout.
 
@@ -84,6 +93,47 @@ class MeasuresAgain:
         if isinstance(message, Layout):
             message.widget._layout_updates += 1  # pyright: ignore[reportPrivateUsage]
         return super().post_message(message)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
+
+class OpensQuickly:
+    """Mixin for a screen: while `is_opening`, lay out and draw as soon as its widgets have handled their messages.
+
+    Textual does so at the next of sixty ticks a second, and a screen that opens in several rounds waits for one tick in
+    each. The mixin comes before the screen's own base, like `MeasuresAgain`.
+    """
+
+    is_opening = True
+    _is_due = False
+
+    def end_opening(self) -> None:
+        """Update at Textual's own rate from now on."""
+        self.is_opening = False
+
+    def after_changes(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the widgets have handled their messages and the layout that they ask for is done."""
+        screen: Any = self
+        _after_turns(lambda: screen.call_after_refresh(callback))
+
+    async def _on_idle(self, event: Idle) -> None:
+        screen: Any = self
+        await super()._on_idle(event)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        is_changed = screen._layout_required or screen._repaint_required or screen._dirty_widgets
+        if self.is_opening and is_changed and not self._is_due:
+            self._is_due = True
+            _after_turns(self._update)
+
+    def _update(self) -> None:
+        self._is_due = False
+        screen: Any = self
+        screen.call_next(screen._on_timer_update)  # where an exception of a widget is handled
+
+
+def _after_turns(callback: Callable[[], object], turns: int = _TURNS) -> None:
+    loop = asyncio.get_running_loop()
+    if turns:
+        loop.call_soon(_after_turns, callback, turns - 1)
+    else:
+        callback()
 
 
 class OpenCompositor(Compositor):
@@ -148,6 +198,8 @@ class OpenDriver(LinuxDriver):
 class OpenApp(App[None], inherit_bindings=False):
     """An app that passes exceptions to `on_fault` and continues, with a public driver and output."""
 
+    _styled_for: str | None = None
+
     def on_fault(self, error: Exception) -> None:
         """Handle an exception of a message handler or callback; ends the app unless a subclass overrides it."""
         super()._handle_exception(error)
@@ -155,6 +207,23 @@ class OpenApp(App[None], inherit_bindings=False):
     def record_fault(self, error: Exception) -> None:
         """Keep the first exception, so that tests on this app fail as usual."""
         self._exception = self._exception or error
+
+    def style_for_theme(self) -> None:
+        """Style for the theme that the app begins with.
+
+        Textual styles for its own theme, and for this one in a second pass after the first layout, which is left out.
+        """
+        self.stylesheet.set_variables(self.get_css_variables())
+        self._styled_for = self.theme
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Parse the style sheet again and style every widget, unless that was done for the first theme."""
+        begins, self._styled_for = self._styled_for == self.theme, None
+        if begins:
+            for screen in self.screen_stack:
+                screen._css_update_count = self._css_update_count  # pyright: ignore[reportPrivateUsage]
+        else:
+            super().refresh_css(animate)
 
     def send_prints_to(self, stream: TextIO) -> None:
         """Send prints during the app to `stream`; Textual discards them."""

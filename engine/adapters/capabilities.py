@@ -58,6 +58,8 @@ _RETURN: Final = (
 )
 _TERMS: Final = "the loss is computed inside the trainer: use a knob in the model or in compute_loss"
 
+_SEVERAL: Final = "several processes (`torchrun`)"
+_FOLLOW: Final = "yes, with DistributedDataParallel"
 _RANKS: Final = "the program runs in several processes: stop it, and change its own options"
 SEVERAL_RANKS: Final = tuple(
     Unsupported(op, _RANKS)
@@ -71,8 +73,9 @@ LOOP: Final = Adapter(
     lacks={**_ALWAYS, c.Validate.op: _ON_ITS_OWN},
     offers={
         "loss terms named, weights set": "yes, with cockpit.loss(terms)",
-        "operation behind a NaN named": "on the CPU: the step is repeated with its batches",
+        "operation behind a NaN named": "on the CPU, in one process: the step is repeated with its batches",
         "exact resume": "yes; the loader by its own state, or by reading to the same place",
+        _SEVERAL: "yes: all follow rank 0 at the same step",
     },
     resume="Cockpit(..., resume=True)",
 )
@@ -92,6 +95,7 @@ NO_LINE: Final = Adapter(
         "loss terms named, weights set": "no: only the loss on which backward() is called",
         "operation behind a NaN named": "no: the parameters",
         "exact resume": "no",
+        _SEVERAL: "recorded: `note` and the end only",
     },
 )
 HUGGINGFACE: Final = Adapter(
@@ -100,8 +104,9 @@ HUGGINGFACE: Final = Adapter(
     lacks={**_ALWAYS, c.SetLossWeight.op: _TERMS, c.Rollback.op: _TRAINERS, c.SetGuardian.op: _RETURN},
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "on the CPU: inside the network",
+        "operation behind a NaN named": "on the CPU, in one process: inside the network",
         "exact resume": "as the trainer does it: resume_from_checkpoint",
+        _SEVERAL: _FOLLOW,
     },
     resume="trainer.train(resume_from_checkpoint=...) and CockpitCallback(..., resume=True)",
 )
@@ -116,8 +121,9 @@ LIGHTNING: Final = Adapter(
     },
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "on the CPU: inside the network",
+        "operation behind a NaN named": "on the CPU, in one process: inside the network",
         "exact resume": "as the trainer does it: ckpt_path",
+        _SEVERAL: _FOLLOW,
     },
     resume="trainer.fit(..., ckpt_path=...) and CockpitCallback(..., resume=True)",
 )

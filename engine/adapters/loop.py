@@ -19,7 +19,8 @@ from typing import TypeVar
 from torch import Tensor
 
 from engine.adapters.loop_run import LoopRun
-from engine.adapters.run.attached_run import TrainingStopped
+from engine.adapters.ranks.follower_run import FollowerRun
+from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
 from engine.adapters.run.knobs import KnobHandle, KnobValue
 from engine.errors import UserError
@@ -59,16 +60,16 @@ class Cockpit(LoopRun):
         A stop ends `with Cockpit(...)`; without it, this and all later epochs end here. After a resume in mid-epoch
         the loader is brought to the same place: by its `load_state_dict`, or by reading the batches before it.
         """
-        if self._run.is_over:
+        if self._is_over:
             yield from loader if self._is_detached else ()
             return
         batches = self._batches.epoch(loader, self._numbers)
         started, before = time.perf_counter(), self.step
-        run, replay, hooks = self._run, self._replay, self._hooks
+        replay, hooks = self._replay, self._hooks
         for batch in batches:
             replay.keep(batch)
             yield batch
-            if run.is_over:
+            if self._is_over:
                 if self._is_detached:
                     self._let_go()
                     yield from batches
@@ -82,8 +83,8 @@ class Cockpit(LoopRun):
                     self._rehearse()
                     loop = inspect.currentframe()
                     yield from self._replay.batches(loop and loop.f_back, self._hooks.update.losses)
-                else:
-                    self._run.replays.add(running)
+                elif (run := self._recorded) is not None:
+                    run.replays.add(running)
             self._forget_step()
             if not goes_on:
                 return
@@ -91,21 +92,38 @@ class Cockpit(LoopRun):
 
     def _after_update(self) -> bool:
         """Record what the step did, and process commands. Return whether the loop goes on."""
-        run = self._run
         try:
-            update = self._hooks.take()
-            if run.add(self._numbers.reading(update, run.recorder.state.loss_weights)):
-                self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, self.step)
+            self._note_step()
             self._is_settled = True
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
-                run.checkpoint("step")
+                self._checkpoint("step")
                 self._numbers.restart()
+        except Exception as error:  # a fault of the cockpit must not end a foreign training
+            self._detach(error)
+        try:
             return self._at_boundary()
         except TrainingStopped:
             raise
-        except Exception as error:  # a fault of the cockpit must not end a foreign training
+        except Exception as error:
             self._detach(error)
             return True
+
+    def _note_step(self) -> None:
+        update = self._hooks.take()
+        if isinstance(self._run, FollowerRun):
+            self._run.step += 1
+            self._numbers.drop()
+        elif not self._run.is_over:
+            reading = self._numbers.reading(update, self._run.loss_weights)
+            if self._run.add(reading):
+                self._is_replay_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
+
+    def _checkpoint(self, kind: str, *, best: bool = False) -> None:
+        """Write a checkpoint of a step that all processes are at; only a `best` one may be of one process alone."""
+        if self._ranks is not None and not best:
+            self._ranks.pass_point(self._live, self.step)
+        if (run := self._recorded) is not None:
+            run.checkpoint(kind, best=best)
 
     def _forget_step(self) -> None:
         if self._is_settled:
@@ -120,7 +138,7 @@ class Cockpit(LoopRun):
     def _at_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
         try:
-            if self._run.boundary():
+            if self._hold():
                 self._numbers.restart()
         except TrainingStopped:
             self._run.end("stopped")
@@ -130,14 +148,25 @@ class Cockpit(LoopRun):
             return False
         return True
 
+    def _hold(self) -> bool:
+        """Carry out commands, in all processes at the same step. Return whether anything was asked."""
+        ranks = self._ranks
+        if ranks is None:
+            return isinstance(self._run, AttachedRun) and self._run.boundary()
+        is_held = ranks.boundary(self._run, self._live)
+        if ranks.is_gone:
+            self._let_go()
+        return is_held
+
     def _end_epoch(self, seconds: float, first_step: int) -> None:
         position = self._live.position
         try:
             done = position.epoch
             self._live.position = LoaderPosition(done + 1, length=position.length)
-            self._run.end_epoch(done, seconds)
+            if (run := self._recorded) is not None:
+                run.end_epoch(done, seconds)
             if self.step > first_step:
-                self._run.checkpoint("epoch")
+                self._checkpoint("epoch")
         except Exception as error:
             self._detach(error)
 
@@ -175,13 +204,14 @@ class Cockpit(LoopRun):
 
     def _weights_of(self, named: Mapping[str, Tensor]) -> Mapping[str, float]:
         """Return the weights in force, and describe terms that are new."""
-        if self._run.is_over:
+        if self._is_over:
             return MappingProxyType({})
-        weights = self._run.recorder.state.loss_weights
-        for name in named:
-            if name not in weights:
-                self._run.describe_terms(tuple(named))
-                return self._run.recorder.state.loss_weights
+        weights = self._run.loss_weights
+        if (run := self._recorded) is not None:
+            for name in named:
+                if name not in weights:
+                    run.describe_terms(tuple(named))
+                    return run.loss_weights
         return weights
 
     def knob(
@@ -195,31 +225,32 @@ class Cockpit(LoopRun):
     ) -> KnobHandle:
         """Return a live value: call it to read it. It can be set from the screen, within `low`..`high` or `choices`.
 
-        A bool makes a toggle. A resumed run keeps the value that was set. Raises UserError for bounds that exclude
-        `value`.
+        A bool makes a toggle. A resumed run keeps the value that was set. In all processes it is that of rank 0. Raises
+        UserError for bounds that exclude `value`.
         """
-        handle = KnobHandle(name, value, self._run)
+        handle = KnobHandle(name, value, self._run if isinstance(self._run, AttachedRun) else None)
         handle.declare(low, high, tuple(choices))
+        if self._ranks is not None and not self._is_over:
+            self._ranks.declare(handle, self._run)
         return handle
 
     def log(self, **numbers: float | Tensor) -> None:
-        """Record numbers with the current step, as `log/NAME`."""
+        """Record numbers with the current step, as `log/NAME`; of several processes, those of rank 0."""
         self._numbers.logged.update(numbers)
 
     def validated(self, *, loss: float | None = None, **metrics: float | Tensor) -> None:
         """Record the result of a validation, as `val/NAME`. The best score makes the best checkpoint.
 
-        The score is `score`, or else the first metric.
+        The score is `score`, or else the first metric. Of several processes, that of rank 0 is recorded.
         """
-        if self._run.is_over:
+        if (run := self._recorded) is None:
             return
         try:
             measured = None if loss is None else float(loss)
             numbers = {name: float(value) for name, value in metrics.items()}
             if not numbers and measured is not None:
                 numbers = {"loss": measured}
-            is_best = self._run.validated(numbers, measured, self._numbers.seconds)
-            if is_best:
-                self._run.checkpoint("best", best=True)
+            if run.validated(numbers, measured, self._numbers.seconds):
+                self._checkpoint("best", best=True)
         except Exception as error:
             self._detach(error)

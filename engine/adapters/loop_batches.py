@@ -39,6 +39,11 @@ class LoopNumbers:
         else:
             values.append(number)
 
+    def drop(self) -> None:
+        """Forget the numbers of a step that another process records, and begin the next one."""
+        self._losses, self.logged = {}, {}
+        self.wait, self.samples, self._began = 0.0, 0, time.perf_counter()
+
     @property
     def seconds(self) -> float:
         """Seconds since the last step ended."""

@@ -5,24 +5,29 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
+
+import torch
+from torch import nn
 
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.hooks.update_judge import num_processes
 from engine.adapters.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.loop_options import LoopOptions, OptionWords
+from engine.adapters.ranks.follower_run import FollowerRun
+from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of
 from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.batches import by_name
 from engine.adapters.run.run_files import program_of
-from engine.adapters.run.settings import NoValidation, attached_config, run_directory
+from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.state import RunState
@@ -38,12 +43,23 @@ class LoopRun:
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
         chosen = LoopOptions(**options)
-        if (processes := max(num_processes(), int(os.environ.get("WORLD_SIZE", "1")))) > 1:
-            raise UserError(
-                f"Cockpit() records a training in one process, and this one has {processes}: start it with "
-                "`training-cockpit run -- torchrun ...`, or use the callback for Hugging Face or Lightning"
-            )
         models, optimizers = by_name(model), list(by_name(optimizer).values())
+        self._ranks = ranks_of(models, optimizers)
+        self._stopped = False
+        self._entered = False
+        self._is_replay_due = False
+        self._is_settled = False
+        try:
+            self._begin(chosen, models, optimizers)
+        except BaseException as error:
+            if self._ranks is not None:
+                self._ranks.refuse(error)
+            raise
+
+    def _begin(
+        self, chosen: LoopOptions, models: Mapping[str, nn.Module], optimizers: Sequence[torch.optim.Optimizer]
+    ) -> None:
+        """Watch the training, and open its run, in rank 0 or follow it."""
         self._hooks = OptimizerHooks(ParameterNames(models), self._detach)
         if chosen.layers_every is not None:
             self._hooks.layers.measure_every(chosen.layers_every)
@@ -51,38 +67,67 @@ class LoopRun:
             self._hooks.watch(one)
         self._live = AttachedState(models, self._hooks, chosen.stateful(), total=chosen.max_steps)
         self._checkpoint_every = chosen.checkpoint_every
-        directory = run_directory(chosen.runs_dir, chosen.run, resume=chosen.resume)
-        settings = attached_config(chosen.checkpoint_every)
-        self._run = AttachedRun(directory, settings, self._live, NoValidation())
-        self._replay = StepReplay(models)
         self._batches = LoopBatches(self._live)
         self._numbers = LoopNumbers(self._hooks)
-        self._stopped = False
-        self._entered = False
-        self._is_replay_due = False
-        self._is_settled = False
+        ranks = self._ranks
+        self._replay = StepReplay(models, is_alone=ranks is None)
+        self._run: AttachedRun | FollowerRun
+        if ranks is not None:
+            ranks.join(self._hooks, self._live)
+            if ranks.rank:
+                self._run = FollowerRun(self._live)
+                self._follow(ranks, self._run)
+                return
+            ranks.await_others()
+        directory = run_directory(chosen.runs_dir, chosen.run, resume=chosen.resume)
+        self._run = run = AttachedRun(directory, attached_config(chosen.checkpoint_every), self._live, NoValidation())
         state = chosen.first_state(directory.name, optimizers)
-        self._open(state, chosen.config or {}, resume=chosen.resume)
+        self._open(run, state, chosen.config or {}, resume=chosen.resume)
 
-    def _open(self, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
+    def _follow(self, ranks: LoopRanks, run: FollowerRun) -> None:
+        """Take part in the run of rank 0."""
+        leave_to_rank_0()
+        patches.install(self._hooks)
+        try:
+            if ranks.follow(run, self._live):
+                self._batches.resume()
+            ranks.pass_point(self._live, run.step)
+        except BaseException:
+            self._let_go()
+            raise
+        atexit.register(self._at_exit)
+
+    def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
         payload = self._newest() if resume else None
         if payload is not None:
             state = state_from_text(payload["state"], state.spec)
         patches.install(self._hooks)
         described = {"adapter": LOOP.name, "program": program_of(), "config": config}
         try:
-            self._run.open(state, described, payload)
+            run.open(state, described, payload)
+            if self._ranks is not None:
+                self._lead(self._ranks, run)
         except BaseException:
-            patches.remove(self._hooks)
-            self._hooks.remove()
+            self._let_go()
             raise
         if payload is not None:
             self._batches.resume()
         else:
-            self._run.checkpoint("start")
+            run.checkpoint("start")
         atexit.register(self._at_exit)
-        where = self._run.directory
+        where = run.directory
         sys.stderr.write(f"cockpit: recording {where}; from another terminal: training-cockpit status {where}\n")
+
+    def _lead(self, ranks: LoopRanks, run: AttachedRun) -> None:
+        """Let the other processes begin, which wait for the run."""
+        self._live.others = lambda: ranks.parts(run.step)
+        run.on_fault, run.on_look = self._detach, lambda: ranks.look(run)
+        try:
+            ranks.lead(run, self._hooks)
+            ranks.pass_point(self._live, run.step)
+        except BaseException as error:
+            run.fail(error)
+            raise
 
     def _newest(self) -> Mapping[str, Any]:
         """Return the newest checkpoint that fits. Raises UserError if there is none."""
@@ -106,8 +151,21 @@ class LoopRun:
         return self._run.directory
 
     @property
+    def _is_over(self) -> bool:
+        """Whether the cockpit has no part in the training any more; several processes end it together."""
+        if self._ranks is None:
+            return self._run.is_over
+        return self._ranks.is_gone or self._stopped
+
+    @property
     def _is_detached(self) -> bool:
-        return self._run.is_over and not self._stopped
+        return self._is_over and not self._stopped
+
+    @property
+    def _recorded(self) -> AttachedRun | None:
+        """The run, if this process records it and has not ended it."""
+        run = self._run
+        return run if isinstance(run, AttachedRun) and not run.is_over else None
 
     def __enter__(self) -> Self:
         self._entered = True
@@ -127,20 +185,27 @@ class LoopRun:
 
     def close(self) -> None:
         """End the run as complete, with a last checkpoint."""
+        if self._ranks is not None and not self._is_over:
+            with suppress(Exception):  # the program may have left the group of its processes before
+                self._ranks.pass_point(self._live, self.step)
         self._run.end("complete")
         self._close()
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._run.end("interrupted", checkpoint=not self._hooks.in_step)
-        else:
+        elif isinstance(self._run, AttachedRun):
             self._run.fail(error)
+        elif self._ranks is not None:
+            with suppress(Exception):
+                self._ranks.words.note_failure(f"{type(error).__name__}: {error}")
         self._close()
 
     def _close(self) -> None:
         self._stopped = True
-        patches.remove(self._hooks)
-        self._hooks.remove()
+        if self._ranks is not None:
+            self._ranks.leave()
+        self._let_go()
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
@@ -150,8 +215,17 @@ class LoopRun:
     def _detach(self, error: Exception) -> None:
         if os.environ.get("TRAINING_COCKPIT_RAISE"):
             raise error
-        patches.remove(self._hooks)
-        self._run.detach(error)
+        if self._ranks is None or not self._ranks.words.has_begun:
+            patches.remove(self._hooks)
+            self._run.detach(error)
+            return
+        try:
+            self._ranks.complain(error)
+        except Exception:  # no way to the others
+            self._ranks.is_gone = True
+            self._let_go()
+        if isinstance(self._run, AttachedRun):  # rate and clip stay in force until all let go
+            self._run.detach(error, lets_go=False)
 
     def _let_go(self) -> None:
         """Remove what a detached cockpit has left: its own thread and the hooks of torch must not do it."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cockpit import Cockpit
+from engine.adapters.ranks.agreement import refuse_divided
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity
@@ -135,11 +136,21 @@ def test_a_plain_loop_without_terms_shows_the_loss_of_backward(runs: Path) -> No
     assert [row["loss/total"] for row in rows(runs / "one").values()] == pytest.approx(losses)
 
 
-def test_several_processes_are_refused_with_what_to_use(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_are_not_connected_are_refused_with_what_to_call(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steering one of them only would let them wait for each other for ever."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match=r"this one has 2: start it with `training-cockpit run -- torchrun"):
+    with pytest.raises(UserError, match=r"2 processes, which are not connected: call .*init_process_group\(\) before"):
         Training().cockpit(runs)
+
+
+def test_a_training_whose_processes_divide_the_network_is_refused() -> None:
+    class FullyShardedDataParallel(torch.nn.Linear):
+        """What torch's class of this name looks like from outside."""
+
+    with pytest.raises(UserError, match=r"divide the network or its moments \(FullyShardedDataParallel\)"):
+        refuse_divided({"": torch.nn.Sequential(FullyShardedDataParallel(2, 2))}, ())
 
 
 def test_importing_the_cockpit_imports_no_torch() -> None:

@@ -15,8 +15,9 @@ from torch import nn
 from torch.distributed import HashStore, distributed_c10d
 
 from engine.adapters.capabilities import HUGGINGFACE
-from engine.adapters.trainers import rank_words, trainer_run
-from engine.adapters.trainers.rank_words import RankWords
+from engine.adapters.ranks import rank_words
+from engine.adapters.ranks.rank_words import RankWords
+from engine.adapters.trainers import trainer_run
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.errors import UserError

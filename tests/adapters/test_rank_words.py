@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from torch.distributed import HashStore, distributed_c10d
 
-from engine.adapters.trainers import rank_words
-from engine.adapters.trainers.rank_words import RankWord, RankWords
+from engine.adapters.ranks import rank_words
+from engine.adapters.ranks.rank_words import RankWord, RankWords
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e

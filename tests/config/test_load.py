@@ -337,8 +337,8 @@ def test_configs_are_listed_with_the_first_comment_line(tmp_path, monkeypatch):
 def test_no_mangled_config_raises_anything_but_a_user_error(write):
     """Cut, doubled and garbled forms of a real config either load or are told in one sentence."""
     text = (load.CONFIGS_DIR / "tiny.yaml").read_text(encoding="utf-8")
-    forms = [text[:cut] for cut in range(0, len(text), 23)]
-    forms += [text[:cut] + mark + text[cut:] for cut in range(0, len(text), 53) for mark in "{[:\t-&*!%@`'\"|>?,"]
+    forms = [text[:cut] for cut in range(0, len(text), 29)]
+    forms += [text[:cut] + mark + text[cut:] for cut in range(0, len(text), 101) for mark in "{[:\t-&*!%@`'\"|>?,"]
     for form in forms:
         try:
             load_config(write(form))

@@ -53,7 +53,7 @@ def test_a_number_is_read_however_it_is_written(value: float) -> None:
         assert setting.value == value and isinstance(setting.value, float | int)
 
 
-@settings(PROPERTY, max_examples=1500)
+@settings(PROPERTY, max_examples=500)
 @given(YAML_TEXT)
 @example("a: &x [*x]")
 @example("a: *x")
@@ -70,7 +70,7 @@ def test_any_text_is_settings_or_one_sentence_that_names_the_file(text: str) -> 
         assert all(setting.source == "mine.yaml" for setting in found.values())
 
 
-@settings(PROPERTY, max_examples=250)
+@settings(PROPERTY, max_examples=100)
 @given(st.sampled_from(KEYS), YAML_TEXT | SCALARS.map(str))
 def test_any_override_is_taken_or_refused_in_one_sentence(key: str, text: str) -> None:
     try:
@@ -81,7 +81,7 @@ def test_any_override_is_taken_or_refused_in_one_sentence(key: str, text: str) -
         assert isinstance(resolved.config, PersonConfig)
 
 
-@settings(PROPERTY, max_examples=40)
+@settings(PROPERTY, max_examples=20)
 @given(
     st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 9) | st.floats(0.01, 0.99) | st.booleans()), max_size=5)
 )

@@ -70,11 +70,10 @@ def train_together(
     meanwhile: Callable[[Remote, Sequence[Any]], object] | None = None,
 ) -> Ended:
     """Train `request` on `world` ranks; `meanwhile` may send commands, and gets the processes."""
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "engine.runtime.ranks.follower", "engine.runtime.train"])
+    context = fork_context()
     folder = request.directory.parent / f"{request.directory.name}-ranks"
     folder.mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_port()
     processes: list[Any] = []
     for rank in range(world):
         launched = replace(request, launch=Launch(rank, world))
@@ -101,7 +100,15 @@ def train_together(
     return Ended(codes, tuple(found), tuple(part.pop("said") for part in found))
 
 
-def _free_port() -> int:
+def fork_context() -> Any:
+    """Return the way of starting processes that share the import of torch."""
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "engine.runtime.ranks.follower", "engine.runtime.train"])
+    return context
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

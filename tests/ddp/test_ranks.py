@@ -148,6 +148,38 @@ def test_memory_that_runs_out_on_one_rank_halves_the_batch_of_all_at_the_same_st
         np.testing.assert_allclose(curves[name], expected[name], rtol=2e-5, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("ranks", "where", "step", "said"),
+    [
+        ("1", "update", 3, "at step 3 in optimizer on rank 1"),
+        ("0", "update", 4, "at step 4 in optimizer on rank 0"),
+        ("1", "update", 4, "at step 5 in optimizer on rank 1, in the step before"),
+        ("1", "data", 0, "while its data were prepared on rank 1"),
+        ("0", "data", 0, "while its data were prepared on rank 0"),
+    ],
+)
+def test_memory_that_runs_out_in_an_update_or_in_data_is_survived_by_all_ranks(
+    tmp_path: Path, ranks: str, where: str, step: int, said: str
+) -> None:
+    """The others have done the update of the rank in which it broke off: all go back to the same checkpoint."""
+    config = tiny_config(
+        "Hungry", training={"batch_size": 8, "epochs": 4, "max_steps": 6}, checkpoint={"every_steps": 2}
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    request = RunRequest(run, config, device="cpu")
+    ended = train_together(2, request, environment={"HUNGRY": ranks, "HUNGER": where, "HUNGRY_STEP": str(step)})
+    assert ended.codes == (0, 0), ended.said
+    assert ended.prints[0] == ended.prints[1], "the ranks differ"
+    assert ended.prints[0]["step"] == "6"
+    found = entries(run)
+    alerts = [entry.event for entry in found if isinstance(entry.event, e.AlertRaised)]
+    (alert,) = [alert.message for alert in alerts if alert.kind == "out of memory"]
+    assert said in alert and "batch size 8 -> 4, accumulation 1 -> 2" in alert
+    rolled = [entry.event for entry in found if isinstance(entry.event, e.RolledBack)]
+    assert len(rolled) == (where == "update")
+
+
 def test_memory_for_not_even_one_sample_of_each_rank_ends_the_run_with_one_sentence(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

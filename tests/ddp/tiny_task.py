@@ -9,6 +9,7 @@ import time
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
@@ -116,7 +117,20 @@ class OnceBad(Tiny):
 
 
 class Hungry(Tiny):
-    """Memory is short on the ranks named in the environment: in forward or backward of too many samples."""
+    """Memory is short on the ranks named in the environment: in forward, backward or update of too many samples.
+
+    The update has begun by then. In data memory is short once.
+    """
+
+    is_hungry, updates = False, 0
+
+    def build_model(self, config):
+        if os.environ["HUNGER"] == "update":
+            register_optimizer_step_pre_hook(ask_in_update)
+        return super().build_model(config)
+
+    def changed(self, items):
+        return Scarce(items) if os.environ["HUNGER"] == "data" else items
 
     def forward(self, model, batch, active, tap):
         features, more = super().forward(model, batch, active, tap)
@@ -124,8 +138,33 @@ class Hungry(Tiny):
         if model.training and os.environ.get("RANK") in os.environ["HUNGRY"].split() and len(batch["x"]) > fits:
             if os.environ["HUNGER"] == "forward":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            features.register_hook(ask_for_too_much)
+            if os.environ["HUNGER"] == "backward":
+                features.register_hook(ask_for_too_much)
+            Hungry.is_hungry = os.environ["HUNGER"] == "update"
         return features, more
+
+
+class Scarce(list):
+    """Items for which there is no memory at the seventh attempt of a hungry rank."""
+
+    count = 0
+
+    def __getitem__(self, index):
+        self.count += 1
+        if os.environ.get("RANK") in os.environ["HUNGRY"].split() and self.count == 7:
+            raise MemoryError("cannot allocate 20.00 GiB")
+        return super().__getitem__(index)
+
+
+def ask_in_update(optimizer, *_):
+    """Spoil a weight, as an update does that breaks off, and ask for too much."""
+    wanted = int(os.environ.get("HUNGRY_STEP", "1"))
+    Hungry.updates += 1
+    if Hungry.is_hungry and Hungry.updates >= wanted:
+        Hungry.is_hungry = False
+        with torch.no_grad():
+            optimizer.param_groups[0]["params"][0].add_(1.0)
+        ask_for_too_much(None)
 
 
 def ask_for_too_much(grad):

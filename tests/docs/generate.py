@@ -122,6 +122,7 @@ FILES: Final = {
     ("your-own-model", "## A complete example"): EXAMPLES / "digits.py",
     ("own-loop", "### An untouched program"): EXAMPLES / "untouched_program.py",
     ("own-loop", "### A loop"): EXAMPLES / "own_loop.py",
+    ("own-loop", "### A loop in several processes"): EXAMPLES / "own_loop_ranks.py",
     ("own-loop", "### A Hugging Face trainer"): EXAMPLES / "huggingface_trainer.py",
     ("own-loop", "### A Lightning trainer"): EXAMPLES / "lightning_trainer.py",
     ("recipes", "## Train under a scheduler"): EXAMPLES / "slurm_job.sh",

@@ -67,11 +67,12 @@ def _newest_step(directory: Path) -> int:
         return 0
 
 
-def test_ten_thousand_commands_get_ten_thousand_answers_and_the_run_trains_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_commands", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_each_of_very_many_commands_gets_its_answer_and_the_run_trains_on(tmp_path: Path, num_commands: int) -> None:
     with _training(tmp_path / "run"):
         before = _newest_step(tmp_path / "run")
         with closing(Sender(tmp_path / "run")) as sender:
-            numbers = [sender.send(c.AddNote(f"note {number}"), "flood") for number in range(9_999)]
+            numbers = [sender.send(c.AddNote(f"note {number}"), "flood") for number in range(num_commands - 1)]
             numbers.append(sender.send(c.SetGradientClip(0.25), "flood"))
         last = await_outcome(tmp_path / "run", numbers[-1], timeout=60)
         _wait_for_step(tmp_path / "run", before + 3)

@@ -14,7 +14,7 @@ from tests.forked import CapturedProcess, Forked
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("times", [10, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [4, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_run_killed_many_times_ends_with_the_bits_of_one_that_was_not(tmp_path: Path, times: int) -> None:
     program = Forked((str(tmp_path), str(times), "7"), "tests.faults.killed_runs")
     done = CapturedProcess(program, ROOT, {**os.environ, "OMP_NUM_THREADS": "1"})

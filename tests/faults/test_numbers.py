@@ -22,9 +22,9 @@ EVERYTHING = {name: name != "subpixel_conv" for name in REFINEMENTS}
 
 
 def _config(**training: object) -> PersonConfig:
-    """Thirty steps with every refinement on that goes with the others."""
+    """Twenty-four steps with every refinement on that goes with the others."""
     sections = {"refinements": EVERYTHING}
-    more = {"epochs": 60, "max_steps": 30, "warmup_epochs": 0.5, **training}
+    more = {"epochs": 60, "max_steps": 24, "warmup_epochs": 0.5, **training}
     rarely = {"validation": {"every_epochs": 5}, "checkpoint": {"every_epochs": 0}}  # an epoch has two steps
     return recovery(small_config(model=sections, training=more, **rarely), enabled=False)
 
@@ -48,12 +48,12 @@ def test_a_bad_value_in_each_loss_term_costs_its_own_step_and_no_other(
 ) -> None:
     faults: dict[int, Plant] = {3 + 2 * number: in_term(term, value) for number, term in enumerate(LOSS_TERMS)}
     plant(monkeypatch, faults)
-    assert run(tmp_path / "run", _config()) == 0
+    assert run(tmp_path / "run", _config(max_steps=18)) == 0
     assert {number: event.terms for number, event in _skipped(tmp_path / "run").items()} == {
         index + 1: (term,) for index, term in zip(faults, LOSS_TERMS, strict=True)
     }
     assert _all_finite(tmp_path / "run")
-    assert state_of(tmp_path / "run").step == 30
+    assert state_of(tmp_path / "run").step == 18
 
 
 @pytest.mark.parametrize("value", BAD)
@@ -74,7 +74,7 @@ def test_a_bad_pixel_is_named_with_the_samples_of_its_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     plant(monkeypatch, {5: in_input(value)})
-    assert run(tmp_path / "run", _config(max_steps=12)) == 0
+    assert run(tmp_path / "run", _config(max_steps=8)) == 0
     (skipped,) = _skipped(tmp_path / "run").values()
     (named,) = (entry.event for entry in entries(tmp_path / "run", e.FaultNamed))
     assert isinstance(named, e.FaultNamed)
@@ -89,13 +89,13 @@ def test_a_bad_weight_or_moment_is_taken_back_to_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, value: float
 ) -> None:
     fault = in_weight("unet", value) if place == "weight" else in_moment("unet", place, value)
-    plant(monkeypatch, {9: fault})
-    config = recovery(_config(max_steps=20), enabled=True)
+    plant(monkeypatch, {5: fault})
+    config = recovery(_config(max_steps=12), enabled=True)
     assert run(tmp_path / "run", config) == 0
     back = entries(tmp_path / "run", e.RolledBack)
     assert [entry.actor for entry in back] == ["guardian"]
     assert _all_finite(tmp_path / "run")
-    assert state_of(tmp_path / "run").step == 20
+    assert state_of(tmp_path / "run").step == 12
 
 
 def test_a_loss_of_1e30_is_finite_and_is_clipped_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

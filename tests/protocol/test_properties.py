@@ -27,7 +27,7 @@ from engine.protocol.words.command_syntax import COMMAND_WORDS, parse_command
 from tests.protocol.test_codec import PLAIN, Everything, Point
 from tests.protocol.test_decide import ONE_OF_EACH
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=150)
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=100)
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -148,7 +148,7 @@ def test_a_command_survives_the_wire(command: Command) -> None:
 
 @pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
 def test_an_event_of_any_content_survives_the_wire(kind: type[Event]) -> None:
-    @settings(PROPERTY, max_examples=25)
+    @settings(PROPERTY, max_examples=15)
     @given(EVENTS[kind])
     def survives(event: Event) -> None:
         read = wire.event_from_text(wire.kind_of(event), wire.event_to_text(event))
@@ -171,7 +171,7 @@ def test_any_json_is_a_command_or_named(value: Any, op: str, more: dict[str, Any
 # --- rules ------------------------------------------------------------------------------
 
 
-@settings(PROPERTY, max_examples=600)
+@settings(PROPERTY, max_examples=200)
 @given(RUNNING, COMMANDS, st.floats(0, 100))
 def test_a_command_ends_applied_clamped_or_refused_and_says_why(
     state: RunState, command: Command, at_epoch: float
@@ -181,7 +181,7 @@ def test_a_command_ends_applied_clamped_or_refused_and_says_why(
     assert bool(outcome.reason) == (outcome.status is not Status.APPLIED)
 
 
-@settings(PROPERTY, max_examples=600)
+@settings(PROPERTY, max_examples=200)
 @given(RUNNING, COMMANDS)
 def test_what_a_command_sets_lies_within_the_limits(state: RunState, command: Command) -> None:
     event = decide(state, command).event
@@ -194,7 +194,7 @@ def test_what_a_command_sets_lies_within_the_limits(state: RunState, command: Co
     assert all(0 <= weight <= 100 for weight in after.loss_weights.values())
 
 
-@settings(PROPERTY, max_examples=600)
+@settings(PROPERTY, max_examples=200)
 @given(RUNNING, SET_KNOB | st.builds(c.SetKnob, st.sampled_from(sorted(KNOBS)), st.floats()))
 def test_a_knob_keeps_its_type_and_its_range_and_can_be_set_back(state: RunState, command: c.SetKnob) -> None:
     event = decide(state, command).event
@@ -218,7 +218,7 @@ def test_a_knob_typed_as_it_is_shown_takes_the_value(name: str, value: KnobValue
 
 @pytest.mark.parametrize("kind", get_args(SteeringEvent), ids=lambda kind: kind.__name__)
 def test_steering_done_twice_is_done_once(kind: type[Event]) -> None:
-    @settings(PROPERTY, max_examples=25)
+    @settings(PROPERTY, max_examples=15)
     @given(RUNNING, EVENTS[kind])
     def is_idempotent(state: RunState, event: Event) -> None:
         once = evolve(state, event, 7)
@@ -230,7 +230,7 @@ def test_steering_done_twice_is_done_once(kind: type[Event]) -> None:
 # --- command line -----------------------------------------------------------------------
 
 
-@settings(PROPERTY, max_examples=600)
+@settings(PROPERTY, max_examples=200)
 @given(st.sampled_from(sorted(COMMAND_WORDS)), st.lists(st.text(max_size=12), max_size=3))
 def test_any_words_are_a_command_or_get_one_sentence(name: str, arguments: list[str]) -> None:
     try:

@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, is_dataclass, replace
+from inspect import signature
 from typing import Any, Generic, TypeVar
 
 import pytest
@@ -124,6 +125,35 @@ def test_missing_and_unknown_arguments_are_refused() -> None:
         Point()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
         Point(1, z=2)  # type: ignore[call-arg]
+
+
+def test_records_with_fields_of_the_same_kinds_share_code_but_no_names() -> None:
+    @record
+    class Line:
+        """As many fields as `Point`, of the same kinds."""
+
+        length: float
+        colour: str = "blue"
+        marks: tuple[str, ...] = ("a",)
+        ends: list[str] = field(default_factory=lambda: ["from", "to"])
+
+    line = Line(length=2)
+    assert (line.length, line.colour, line.marks, line.ends) == (2, "blue", ("a",), ["from", "to"])
+    assert str(signature(Line)).startswith("(length, colour='blue', marks=('a',), ends=")
+    assert Line.__init__.__code__.co_code == Point.__init__.__code__.co_code
+    with pytest.raises(TypeError, match="'name'"):
+        Line(1, name="x")  # type: ignore[call-arg]
+
+
+def test_a_field_without_default_after_one_with_a_default_is_refused() -> None:
+    class Wrong:
+        """Wrong."""
+
+        x: int = 1
+        y: int
+
+    with pytest.raises(TypeError, match=r"Wrong\.y: a field without default follows one with a default"):
+        record(Wrong)
 
 
 def test_a_field_by_keyword_only_is_refused() -> None:

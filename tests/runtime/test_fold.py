@@ -29,9 +29,9 @@ STEERED = (
     ScriptedCommand(5, c.SetGradientClip(0.5), 4),
     ScriptedCommand(6, c.EnableRefinement("contour_detection"), 5),
     ScriptedCommand(8, c.PromotePhase(force=True), 6),
-    ScriptedCommand(16, c.SetOptimizer("adam"), 7),
-    ScriptedCommand(20, c.SetLr(1e-4), 8),
-    ScriptedCommand(22, c.Rollback("8"), 9),
+    ScriptedCommand(15, c.SetOptimizer("adam"), 7),
+    ScriptedCommand(16, c.SetLr(1e-4), 8),
+    ScriptedCommand(18, c.Rollback("8"), 9),
 )
 
 

@@ -28,11 +28,11 @@ def by_guardian(directory: Path, *kinds: type) -> list[object]:
 def test_a_run_whose_rate_is_too_high_is_taken_back_until_it_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 11 and plan.lr > 3e-4)
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 11 and plan.lr > 1e-4)
     assert run(tmp_path / "run", long_config()) == 0
     state = state_of(tmp_path / "run")
     back = [entry for entry in entries(tmp_path / "run", e.RolledBack)]
-    assert [entry.actor for entry in back] == ["guardian"] * state.rollbacks and state.rollbacks >= 1
+    assert [entry.actor for entry in back] == ["guardian"] * state.rollbacks and state.rollbacks >= 2
     assert all("2 steps were not finite within 4" in entry.reason for entry in back)
     assert len(by_guardian(tmp_path / "run", e.LrScaled)) == state.rollbacks
     assert state.lr_scale == pytest.approx(0.5**state.rollbacks)
@@ -85,10 +85,10 @@ def test_a_damaged_last_good_checkpoint_is_passed_over_for_the_one_before(
     directory = tmp_path / "run"
 
     def rule(plan: StepPlan, batch: Batch) -> bool:
-        if plan.step == 14 and plan.lr > 3e-4:
+        if plan.step == 14 and plan.lr > 1e-4:
             path = directory / CHECKPOINTS / "step-00000012.pt"
             path.write_bytes(path.read_bytes()[:-50])
-        return plan.step >= 12 and plan.lr > 3e-4
+        return plan.step >= 12 and plan.lr > 1e-4
 
     poison(monkeypatch, "dice", rule)
     config = recovery(long_config(checkpoint={"keep_last": 6}), lr_factor=0.1, bad_steps=3)
@@ -114,9 +114,11 @@ def test_a_guardian_that_is_off_warns_and_the_last_stop_holds(tmp_path: Path, mo
 def test_what_a_guardian_that_was_off_only_would_have_done_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 9 and plan.lr > 3e-4)
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 9 and plan.lr > 1.2e-4)
     script = (ScriptedCommand(20, c.SetGuardian(True), 1),)
-    config = recovery(long_config(training={"epochs": 20}), enabled=False, lr_factor=0.1, stretch_steps=500)
+    config = recovery(
+        long_config(training={"epochs": 20, "max_steps": 30}), enabled=False, lr_factor=0.1, stretch_steps=500
+    )
     assert run(tmp_path / "run", config, script=script) == 0
     assert state_of(tmp_path / "run").rollbacks == 1 and entries(tmp_path / "run", e.RunFailed) == []
 
@@ -133,7 +135,7 @@ def test_the_guardian_is_switched_off_in_the_run(tmp_path: Path, monkeypatch: py
 def test_a_run_stopped_between_two_bad_steps_acts_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison(monkeypatch, "dice", lambda plan, batch: plan.step in (11, 13) and plan.lr > 6e-4)
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step in (11, 13) and plan.lr > 1.5e-4)
     config = recovery(long_config(), lr_factor=0.25)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run(whole, config) == 0

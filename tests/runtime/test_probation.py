@@ -29,31 +29,32 @@ def test_a_promotion_that_stays_calm_passes_its_probation(tmp_path: Path) -> Non
     assert state.phase == 2 and state.probation is None and state.rollbacks == 0
 
 
-def test_a_fault_in_the_probation_takes_the_run_back_to_its_checkpoint_and_phase(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = tmp_path / "run"
-    poison(monkeypatch, "active_contour", lambda plan, batch: plan.step >= 11)
-    assert run(directory, long_config(), script=PROMOTE) == 0
-    assert kinds_by(directory, "guardian") == ["ProbationStarted", "ProbationEnded", "RolledBack", "PhaseDemoted"]
-    (back,), (down,) = entries(directory, e.RolledBack), entries(directory, e.PhaseDemoted)
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose promotion fails its probation."""
+    directory = tmp_path_factory.mktemp("probation") / "tried"
+    with pytest.MonkeyPatch.context() as patch:
+        poison(patch, "active_contour", lambda plan, batch: plan.step >= 11)
+        assert run(directory, long_config(), script=PROMOTE) == 0
+    return directory
+
+
+def test_a_fault_in_the_probation_takes_the_run_back_to_its_checkpoint_and_phase(tried: Path) -> None:
+    assert kinds_by(tried, "guardian") == ["ProbationStarted", "ProbationEnded", "RolledBack", "PhaseDemoted"]
+    (back,), (down,) = entries(tried, e.RolledBack), entries(tried, e.PhaseDemoted)
     assert back.event == e.RolledBack("step-00000008.pt", 12, 8)
     assert down.event == e.PhaseDemoted(2, 1, ("active_contour_loss",)) and down.step == 8
     for entry in (back, down):
         assert "phase 2 failed its probation: step 12 was not finite" in entry.reason
-    state = state_of(directory)
+    state = state_of(tried)
     assert state.phase == 1 and state.rollbacks == 1 and state.lr_scale == 1.0
-    assert not any(series(directory, "skipped").values())
+    assert not any(series(tried, "skipped").values())
 
 
-def test_the_run_that_went_back_trains_on_as_if_it_had_never_been_promoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_run_that_went_back_trains_on_as_if_it_had_never_been_promoted(tmp_path: Path, tried: Path) -> None:
     assert run(tmp_path / "plain", long_config()) == 0
-    poison(monkeypatch, "active_contour", lambda plan, batch: plan.step >= 11)
-    assert run(tmp_path / "tried", long_config(), script=PROMOTE) == 0
-    assert series(tmp_path / "tried", "loss/total") == series(tmp_path / "plain", "loss/total")
-    assert same_weights(tmp_path / "tried", tmp_path / "plain")
+    assert series(tried, "loss/total") == series(tmp_path / "plain", "loss/total")
+    assert same_weights(tried, tmp_path / "plain")
 
 
 @pytest.mark.parametrize("stop_at", [8, 10])
@@ -119,7 +120,7 @@ def level(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("level")
 def test_the_autopilot_walks_to_the_last_phase_and_then_tunes(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    config = lenient(training={"epochs": 50, "warmup_epochs": 0.5}, autopilot=_autopilot())
+    config = lenient(training={"epochs": 15, "warmup_epochs": 0.5}, autopilot=_autopilot())
     assert run(directory, config) == 0  # type: ignore[arg-type]
     promoted = entries(directory, e.PhasePromoted)
     assert [entry.event.after for entry in promoted] == [2, 3, 4]  # type: ignore[union-attr]
@@ -139,7 +140,7 @@ def test_the_autopilot_waits_after_a_failed_probation_and_gives_up_in_the_end(
 ) -> None:
     directory = tmp_path / "run"
     poison(monkeypatch, "active_contour", lambda plan, batch: True)
-    config = lenient(training={"epochs": 50, "warmup_epochs": 0.5}, autopilot=_autopilot(max_failures=2))
+    config = lenient(training={"epochs": 15, "warmup_epochs": 0.5}, autopilot=_autopilot(max_failures=2))
     assert run(directory, config) == 0  # type: ignore[arg-type]
     tries = [entry.step for entry in entries(directory, e.PhasePromoted)]
     assert len(tries) == 2 and tries[1] - tries[0] >= 10
@@ -151,9 +152,9 @@ def test_the_autopilot_waits_after_a_failed_probation_and_gives_up_in_the_end(
 
 @pytest.mark.usefixtures("level")
 def test_the_autopilot_decides_alike_in_a_run_that_was_cut(tmp_path: Path) -> None:
-    config = lenient(training={"epochs": 30, "warmup_epochs": 0.5}, autopilot=_autopilot())
+    config = lenient(training={"epochs": 15, "warmup_epochs": 0.5}, autopilot=_autopilot())
     assert run(tmp_path / "whole", config) == 0  # type: ignore[arg-type]
-    assert run(tmp_path / "cut", config, script=(ScriptedCommand(19, c.Stop(), 1),)) == 0  # type: ignore[arg-type]
+    assert run(tmp_path / "cut", config, script=(ScriptedCommand(10, c.Stop(), 1),)) == 0  # type: ignore[arg-type]
     assert run(tmp_path / "cut", config, resume=True) == 0  # type: ignore[arg-type]
     whole = [(entry.step, entry.event) for entry in entries(tmp_path / "whole", e.PhasePromoted)]
     assert whole and [(entry.step, entry.event) for entry in entries(tmp_path / "cut", e.PhasePromoted)] == whole

@@ -10,7 +10,7 @@ from textual._compositor import Compositor
 
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
-from cockpit.screens.compositor import FrugalCompositor
+from cockpit.screens.compositor import FrugalCompositor, PlacedUpdate
 from cockpit.session.session import FULL_UPDATE, Session
 from tests.recorded_run import RecordedRun, record_run
 
@@ -24,8 +24,12 @@ async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_
 
     def display(screen, update):
         if update is not None:
+            if isinstance(update, PlacedUpdate):
+                assert "\n" not in update.render_segments(app.console), "lines of a picture hold no other text"
+                kinds.add("placed")
             stream.feed(update.render_segments(app.console))
 
+    kinds: set[str] = set()
     monkeypatch.setattr(app, "_display", display)
     async with app.run_test(size=(120, 40)) as pilot:
         app.screen.refresh(layout=True)
@@ -38,7 +42,7 @@ async def test_the_screen_after_many_updates_is_what_drawing_it_whole_gives(tmp_
         await asyncio.sleep(1.8)
         await pilot.pause()
         whole = ["".join(part.text for part in strip).rstrip() for strip in app.screen._compositor.render_strips()]
-        assert [line.rstrip() for line in terminal.display] == whole
+        assert [line.rstrip() for line in terminal.display] == whole and kinds == {"placed"}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=str)

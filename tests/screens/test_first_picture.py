@@ -87,3 +87,12 @@ async def test_garbage_is_collected_again_once_the_screen_is_gone(recorded, monk
         await opened(app, pilot)
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+async def test_the_screen_waits_for_no_tick_until_its_first_picture_is_there(recorded, monkeypatch):
+    monkeypatch.setattr("textual.screen.UPDATE_PERIOD", 600)
+    app = CockpitApp(recorded, settings=Settings(reduced_motion=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot)
+        await pilot.pause(0.1)
+        assert not screen.is_opening and screen.charts.board.current.num_draws == 1

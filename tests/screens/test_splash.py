@@ -29,6 +29,50 @@ def test_nothing_heavy_is_imported_before_the_first_frame(tmp_path, monkeypatch)
     assert done.stdout.strip() == ""
 
 
+ATTACHED = """
+import sys
+from cockpit.terminal.lean_imports import lean_imports
+with lean_imports():
+    import cockpit.app.attached_app, cockpit.app.runner, cockpit.terminal.driver
+first = [name for name in sys.argv[1].split(",") if name in sys.modules]
+with lean_imports():
+    import cockpit.app.attached_controller
+later = [name for name in sys.argv[2].split(",") if name in sys.modules]
+import asyncio, ssl, textual.types, platformdirs, textual.app, numpy
+real = textual.types.DirEntry and ssl.create_default_context and platformdirs.user_downloads_path()
+assert textual.app.user_downloads_path() == real and numpy.add(1, 1) == 2
+print(",".join((*first, *later)))
+"""
+
+NEVER = ("ssl", "platformdirs", "textual.types", "textual.widgets._tree", "textual.widgets._select")
+AFTER_THE_CHARTS = (
+    *("cockpit.screens.help", "cockpit.screens.palette", "cockpit.dialogs.gate_dialog"),
+    *("cockpit.dialogs.lists.knob_dialog", "cockpit.dialogs.lists.weight_dialog"),
+    *("cockpit.dialogs.lists.histogram_dialog", "hashlib"),
+)
+
+
+def test_an_attached_screen_imports_no_more_than_the_first_chart_needs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = (",".join((*NEVER, *LATER)), ",".join((*NEVER, *AFTER_THE_CHARTS)))
+    command = [sys.executable, "-c", ATTACHED, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+async def test_the_style_sheet_is_parsed_for_the_theme_from_the_start(tmp_path, monkeypatch):
+    parsed: list[str] = []
+    app = CockpitApp(tmp_path / "calm", settings=Settings(theme="cockpit-light"))
+    again = app.stylesheet.reparse
+    monkeypatch.setattr(app.stylesheet, "reparse", lambda: (parsed.append(app.theme), again()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        assert parsed == [] and app.screen.styles.background.hex == "#FBFBF8"
+        app.theme = "cockpit-dark"
+        await pilot.pause(0.2)
+        assert parsed == ["cockpit-dark"] and app.screen.styles.background.hex == "#0F1419"
+
+
 async def test_the_first_frame_names_the_run_and_what_is_done(tmp_path, monkeypatch):
     frames: list[str] = []
 

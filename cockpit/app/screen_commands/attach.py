@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from cockpit.cli.commands.comparing.baseline import baseline_of
+from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from engine.errors import UserError
 from engine.host.imports import imports_only
@@ -24,7 +25,7 @@ def attach(arguments: Namespace) -> int:
         raise UserError(
             f"the journal of {directory.name!r} is gone: --resume {directory.name} continues from its checkpoints"
         )
-    with imports_only():
+    with imports_only(), lean_imports():
         from cockpit.app.attached_app import AttachedApp  # noqa: PLC0415
         from cockpit.app.runner import run_attached, run_served  # noqa: PLC0415
         from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415

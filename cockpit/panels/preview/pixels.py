@@ -33,6 +33,8 @@ class GraphicPictures(Grid):
         self._layers: Sequence[Layer] = ()
         self._is_strip = False
         self._class: type[Widget] | None = None
+        self._drawn: list[Any] = []
+        self._is_stale = self._is_building = False
 
     def show(self, layers: Sequence[Layer], *, strip: bool = False) -> None:
         """Draw these layers; of a strip that does not fit, some from its beginning to its end."""
@@ -44,12 +46,27 @@ class GraphicPictures(Grid):
         self._rebuild()
 
     def _rebuild(self) -> None:
-        if self.is_attached:
-            self.run_worker(self._mounted(), exclusive=True)
+        """Build the widgets of the newest layers, after those that are being built.
 
-    async def _mounted(self) -> None:
+        A build is never cancelled: with the removal of widgets, the whole app would be.
+        """
+        self._is_stale = True
+        if self.is_attached and not self._is_building:
+            self._is_building = True
+            self.run_worker(self._build())
+
+    async def _build(self) -> None:
+        try:
+            while self._is_stale:
+                self._is_stale = False
+                await self._replace()
+        finally:
+            self._is_building = False
+
+    async def _replace(self) -> None:
         """Replace the widgets by those of the newest layers."""
         layers, size = self._layers, self.size
+        self._forget()
         await self.remove_children()
         if not layers or not size.area:
             return
@@ -62,9 +79,20 @@ class GraphicPictures(Grid):
         cells = [self._cell(layer, grid.width, grid.height) for layer in shown_in(grid, layers, strip=is_strip)]
         await self.mount_all(cells)
 
+    def on_unmount(self) -> None:
+        """Delete the pictures from the terminal."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Delete the pictures of all widgets from the terminal, which would keep them after the widgets."""
+        for picture in self._drawn:
+            picture.image = None
+        self._drawn.clear()
+
     def _cell(self, layer: Layer, width: int, height: int) -> Widget:
         picture: Any = self._image_class()()  # textual-image's classes take their picture as an attribute
         picture.image = Image.fromarray(layer.picture_HWC)
+        self._drawn.append(picture)
         picture.styles.width, picture.styles.height = width, height
         return Vertical(Static(layer.name, markup=False), picture)
 

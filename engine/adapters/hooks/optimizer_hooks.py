@@ -28,9 +28,10 @@ class OptimizerHooks(UpdateJudge):
 
     `on_fault` receives an exception of these hooks; they then do nothing more. `judges_closures` is False for a trainer
     that calls `judge` itself, inside the closure. `judges_losses` is False where each of several processes has its own
-    loss and all have the same gradients. `on_update` is called after each update. `rehearse` is called instead of all
-    else in a copy of the process that only repeats a step. With `stays_after_fault`, rate and clip stay in
-    force after a fault, and non-finite gradients are left out, until `remove`. Only functions of torch are used then.
+    loss and all have the same gradients. `agree` returns a flag that is True only if it is in all of them, where their
+    gradients may differ; `None` if they cannot. `on_update` is called after each update. `rehearse` is called instead
+    of all else in a copy of the process that only repeats a step. With `stays_after_fault`, rate and clip stay in force
+    after a fault, and non-finite gradients are left out, until `remove`. Only functions of torch are used then.
     """
 
     def __init__(
@@ -121,9 +122,11 @@ class OptimizerHooks(UpdateJudge):
         watched = self._watched.get(id(optimizer))
         if watched is None or self._is_removed:
             return
+        self.update.count += 1
         try:
             watched.reader.refresh()
-            self.update.count += 1
+            if self.agree is not None:  # the others may carry out this update: none will
+                self.agree(torch.zeros((), dtype=torch.bool, device=watched.reader.parameters[0].device))
             self._unjudged = []
             self.update.lr = self.learning_rate.at(watched.scheduled())
             self.update.bad += watched.reader.bad_names(watched.reader.parameters)
@@ -157,7 +160,7 @@ class OptimizerHooks(UpdateJudge):
             return None
         watched = self._watched[id(optimizer)]
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._in_hook = True
+        self._in_hook, self._agreed = True, None
         try:
             if not self._is_bare:
                 return self._prepare(watched, closure, args, kwargs)
@@ -178,11 +181,11 @@ class OptimizerHooks(UpdateJudge):
         try:
             self.update.count += 1
             if self._is_bare:
-                watched.restore()
+                self._finish_barely(watched)
             else:
                 self._finish(watched, optimizer)
         except Exception as error:
-            self._fall_back(error, watched.restore)
+            self._fall_back(error, lambda: self._finish_barely(watched))
         finally:
             self._in_hook = False
 
@@ -222,7 +225,7 @@ class OptimizerHooks(UpdateJudge):
         if watched.is_changed:
             watched.restore()
         if is_plain:
-            watched.judge_barely(self.clip)
+            watched.judge_barely(self.clip, self._in_all)
         self._apply_rate(watched)
 
     def _prepare(
@@ -262,8 +265,8 @@ class OptimizerHooks(UpdateJudge):
         watched = self._watched[id(optimizer)]
         try:
             if self._is_bare:
-                watched.judge_barely(self.clip)
+                watched.judge_barely(self.clip, self._in_all)
             else:
                 self._judge(watched)
         except Exception as error:
-            self._fall_back(error, lambda: watched.judge_barely(self.clip))
+            self._fall_back(error, lambda: watched.judge_barely(self.clip, self._in_all))

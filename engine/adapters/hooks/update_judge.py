@@ -20,8 +20,9 @@ class Update:
 
     `lr` is the rate in force, `bad` are parameters with non-finite gradients. `losses` are the scalars
     on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
-    on the device. `scaler_skipped` is the scale of a GradScaler that skipped the update, or `None`. `layers` are the
-    numbers of single layers, `None` unless the step was measured.
+    on the device. `is_bad_elsewhere` is whether another process's part was not finite. `scaler_skipped` is the scale of
+    a GradScaler that skipped the update, or `None`. `layers` are the numbers of single layers, `None` unless the step
+    was measured.
     """
 
     count: int = 0
@@ -30,6 +31,7 @@ class Update:
     bad: tuple[str, ...] = ()
     losses: list[float | Tensor] = field(default_factory=lambda: [])
     is_loss_bad: bool = False
+    is_bad_elsewhere: bool = False
     finite: Tensor | None = None
     scaler_skipped: float | None = None
     layers: MeasuredLayers | None = None
@@ -37,7 +39,9 @@ class Update:
     @property
     def is_skipped(self) -> bool:
         """Whether an update was suppressed, as far as the host knows."""
-        return bool(self.bad) or self.is_loss_bad or self.scaler_skipped is not None
+        if self.bad or self.is_loss_bad or self.is_bad_elsewhere:
+            return True
+        return self.scaler_skipped is not None
 
     @property
     def grad_norm(self) -> float:
@@ -48,7 +52,7 @@ class Update:
 class UpdateJudge:
     """The learning rate and the clip in force, and what was seen at the updates of the newest step: `update`.
 
-    `judges_losses` and `rehearse` are explained in `OptimizerHooks`.
+    `judges_losses`, `agree` and `rehearse` are explained in `OptimizerHooks`.
     """
 
     def __init__(self, layers: LayerWatch) -> None:
@@ -57,6 +61,8 @@ class UpdateJudge:
         self.clip = math.inf
         self.update = Update()
         self.judges_losses = True
+        self.agree: Callable[[Tensor], Tensor] | None = None
+        self._agreed: Tensor | None = None
         self.rehearse: Callable[[], None] | None = None
         self._unjudged: list[float | Tensor] = []
 
@@ -74,7 +80,7 @@ class UpdateJudge:
         if not reader.is_on_host:
             self.layers.note_gradients(reader.parameters)
             losses, self._unjudged = self._unjudged, []
-            norms, finite = watched.judge_on_device(losses if num_processes() == 1 else (), self.clip)
+            norms, finite = watched.judge_on_device(losses if self._is_loss_known else (), self.clip, self._in_all)
             self.update.norms += (norms,)
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
@@ -93,16 +99,43 @@ class UpdateJudge:
             self.layers.note_gradients(reader.parameters, divisor)
         update = self.update
         update.norms += (norms,)
-        is_loss_bad = False
-        if losses := self._unjudged:
-            self._unjudged = []
-            is_loss_bad = not all(map(math.isfinite, losses)) and num_processes() == 1
-        if norms.bad or is_loss_bad:
+        is_bad = bool(norms.bad)
+        if self._unjudged and self._has_bad_loss():
+            is_bad = update.is_loss_bad = True
+        if (is_bad or self.agree is not None) and not self._counts_everywhere(is_bad=is_bad):
+            update.is_bad_elsewhere |= not is_bad
             update.bad += clip.bad or norms.bad
-            update.is_loss_bad |= is_loss_bad
             watched.hide_gradients()
         elif norms.total > self.clip:
             watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
+
+    def _has_bad_loss(self) -> bool:
+        """Return whether a loss of the step decides against its update."""
+        losses, self._unjudged = self._unjudged, []
+        return not all(map(math.isfinite, losses)) and self._is_loss_known
+
+    @property
+    def _is_loss_known(self) -> bool:
+        """Whether a loss may decide about an update: it does so in all processes."""
+        return self.agree is not None or num_processes() == 1
+
+    def _counts_everywhere(self, *, is_bad: bool) -> bool:
+        """Return whether an update that `is_bad` here or not is carried out, in all processes."""
+        return not is_bad if self.agree is None else bool(self._in_all(torch.tensor(not is_bad)))
+
+    def _in_all(self, finite: Tensor) -> Tensor:
+        """Return the flag of an update that is True only if it is in all processes, which are asked once for each."""
+        if self.agree is None:
+            return finite
+        if self._agreed is None:
+            self._agreed = self.agree(finite)
+        return finite & self._agreed
+
+    def _finish_barely(self, watched: WatchedOptimizer) -> None:
+        """Finish an update after a fault. The other processes must not wait for a judgement that was not made."""
+        watched.restore()
+        if self._agreed is None:
+            self._in_all(torch.ones((), dtype=torch.bool, device=watched.reader.parameters[0].device))
 
     def _apply_rate(self, watched: WatchedOptimizer) -> None:
         rate, update = self.learning_rate, self.update

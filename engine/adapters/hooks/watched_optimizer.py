@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,11 +115,15 @@ class WatchedOptimizer:
         with torch.no_grad():
             torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
-    def judge_barely(self, clip: float) -> None:
-        """Hide non-finite gradients and scale those above `clip`, with functions of torch only."""
+    def judge_barely(self, clip: float, in_all: Callable[[Tensor], Tensor]) -> None:
+        """Hide non-finite gradients and scale those above `clip`, with functions of torch only.
+
+        `in_all` returns whether a flag is True in all processes.
+        """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        if not math.isfinite(norm):
+        total = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = float(total)
+        if not bool(in_all(torch.isfinite(total))):
             self.hide_gradients()
         elif norm > clip:
             self.scale_gradients(clip / norm)
@@ -134,16 +138,19 @@ class WatchedOptimizer:
                 copy.deepcopy(self.optimizer.state_dict()),
             )
 
-    def judge_on_device(self, losses: Sequence[float | Tensor], clip: float) -> tuple[Norms, Tensor]:
+    def judge_on_device(
+        self, losses: Sequence[float | Tensor], clip: float, in_all: Callable[[Tensor], Tensor]
+    ) -> tuple[Norms, Tensor]:
         """Let the update count only if losses and gradients are finite; return the norms and the flag on the device.
 
-        Gradients whose norm is above `clip` are scaled down to it.
+        Gradients whose norm is above `clip` are scaled down to it. `in_all` returns whether a flag is True in all
+        processes, on the device.
         """
         norms, self.clip = self.clip.norms or self.reader.read_on_device(), NO_CLIP
         assert isinstance(norms.squares, Tensor)
         total = norms.squares.sum().sqrt()
         scalars = [loss.to(total) if isinstance(loss, Tensor) else total.new_tensor(loss) for loss in losses]
-        finite = torch.isfinite(torch.stack([total, *scalars])).all()
+        finite = in_all(torch.isfinite(torch.stack([total, *scalars])).all())
         scale = torch.clamp(total / clip, min=1.0) if math.isfinite(clip) else None
         self.is_changed = True
         self._undo.guard(self.reader.parameters, finite, scale)

@@ -36,9 +36,13 @@ _SECONDS: Final = 60.0
 
 
 class StepReplay:
-    """Repeats the batches of the newest step of a training in a copy of the process, and names the fault."""
+    """Repeats the batches of the newest step of a training in a copy of the process, and names the fault.
 
-    def __init__(self, models: Mapping[str, nn.Module]) -> None:
+    Unless the process `is_alone` nothing can be repeated: the copy would wait for the other processes.
+    """
+
+    def __init__(self, models: Mapping[str, nn.Module], *, is_alone: bool = True) -> None:
+        self._is_alone = is_alone
         self._models = models
         self._kept: list[Any] = []
         self._random: Tensor | None = None
@@ -50,10 +54,12 @@ class StepReplay:
     @property
     def can_fork(self) -> bool:
         """Whether a copy of the process can compute: on the CPU, where the system has `fork`."""
-        return self._is_on_host and hasattr(os, "fork") and not torch.cuda.is_initialized()
+        return self._is_alone and self._is_on_host and hasattr(os, "fork") and not torch.cuda.is_initialized()
 
     def keep(self, batch: Any) -> None:
         """Keep `batch` until the step that it belongs to is settled."""
+        if not self._is_alone:
+            return
         if not self._kept:
             self._num_unseen += 1
             if self._num_unseen > self._most_unseen:

@@ -117,6 +117,11 @@ class AttachedRecords:
         """The description of the training so far."""
         return self.recorder.state.spec
 
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """The weights of the loss terms in force."""
+        return self.recorder.state.loss_weights
+
     def set_limits(self, limits: Limits) -> None:
         """Set the bounds of commands, which were not known when the run was opened."""
         with self._lock, suppress(RuntimeError):  # a command that came before has used the former ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -89,13 +89,20 @@ class LoaderPosition:
 
 @dataclass(slots=True)
 class AttachedState:
-    """All that a checkpoint of a foreign training holds. `total` is its expected length in steps, 0 if unknown."""
+    """All that a checkpoint of a foreign training holds. `total` is its expected length in steps, 0 if unknown.
+
+    `others` returns the own parts of the other processes by rank, `num_ranks` is their number with this one.
+    `on_restore` is called with each checkpoint that is restored.
+    """
 
     models: Mapping[str, nn.Module]
     hooks: OptimizerHooks
     stateful: Mapping[str, Stateful] = field(default_factory=dict[str, Stateful])
     position: LoaderPosition = field(default_factory=LoaderPosition)
     total: int = 0
+    num_ranks: int = 1
+    others: Callable[[], Mapping[int, Mapping[str, Any]]] = lambda: {}
+    on_restore: Callable[[Mapping[str, Any]], object] = lambda _: None
 
     @property
     def device(self) -> torch.device:
@@ -163,8 +170,10 @@ class AttachedState:
 
     def snapshot(self) -> dict[str, Any]:
         """Return all data that a resume needs besides the RunState, copied to the host."""
-        position, rate = self.position, self.hooks.learning_rate
+        rate = self.hooks.learning_rate
+        others = {"num_ranks": self.num_ranks, "ranks": self.others()} if self.num_ranks > 1 else {}
         return {
+            **others,
             "model": {
                 (f"{prefix}.{name}" if prefix else name): value
                 for prefix, model in self.models.items()
@@ -174,12 +183,17 @@ class AttachedState:
             "stateful": {name: copy_to_host(part.state_dict()) for name, part in self.stateful.items()},
             "rng": random_states(),
             "lr_reference": rate.reference,
-            "position": {
-                "epoch": position.epoch,
-                "batches": position.batches,
-                "random": None if position.random is None else copy_to_host(position.random),
-                "state": None if position.state is None else copy_to_host(position.state),
-            },
+            "position": self.snapshot_position(),
+        }
+
+    def snapshot_position(self) -> dict[str, Any]:
+        """Return the place in the data, copied to the host."""
+        position = self.position
+        return {
+            "epoch": position.epoch,
+            "batches": position.batches,
+            "random": None if position.random is None else copy_to_host(position.random),
+            "state": None if position.state is None else copy_to_host(position.state),
         }
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -233,11 +247,16 @@ class AttachedState:
         set_random_states(payload["rng"])
         self.hooks.learning_rate.reference = float(payload["lr_reference"])
         self.adopt(state)
+        self.on_restore(payload)
 
     def take_up_position(self, payload: Mapping[str, Any]) -> None:
         """Go on reading where the checkpoint was written. A rollback does not: it goes on with the next batch."""
-        held = payload["position"]
-        self.position = LoaderPosition(int(held["epoch"]), int(held["batches"]), 0, held["random"], held["state"])
+        held: Mapping[str, Any] = payload["position"]
+        batches, order, state = int(held["batches"]), held["random"], held["state"]
+        if (number := int(payload.get("num_ranks", 1))) != self.num_ranks:
+            # about the same place: so many samples were read by another number of processes
+            batches, order, state = batches * number // self.num_ranks, random_states(), None
+        self.position = LoaderPosition(int(held["epoch"]), batches, 0, order, state)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

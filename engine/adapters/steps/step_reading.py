@@ -39,11 +39,15 @@ class StepReading:
 
 @record
 class Verdict:
-    """Whether a step counted, what in it was not finite, and its gradient norm, NaN if it did not count."""
+    """Whether a step counted, what in it was not finite, and its gradient norm, NaN if it did not count.
+
+    `is_bad_elsewhere` is whether another process's part in it was not finite.
+    """
 
     is_finite: bool
     bad: tuple[str, ...]
     grad_norm: float
+    is_bad_elsewhere: bool = False
 
 
 def values_of(reading: StepReading) -> dict[str, float]:
@@ -70,11 +74,14 @@ def verdict_of(reading: StepReading) -> Verdict:
     """Return the verdict on a step. Waits for the device if it is still there."""
     update = reading.update
     if update.finite is None:
-        return Verdict(not update.is_skipped, update.bad, math.nan if update.is_skipped else update.grad_norm)
+        norm = math.nan if update.is_skipped else update.grad_norm
+        return Verdict(not update.is_skipped, update.bad, norm, update.is_bad_elsewhere)
     squares = [norms.squares.tolist() for norms in update.norms if isinstance(norms.squares, Tensor)]
     total = math.sqrt(sum(sum(part) for part in squares)) if squares else math.nan
     if math.isfinite(total):
-        return Verdict(True, (), total)
+        counts = bool(update.finite)
+        losses = all(math.isfinite(number_of(loss)) for loss in update.losses)
+        return Verdict(counts, (), total if counts else math.nan, is_bad_elsewhere=losses and not counts)
     bad = [
         part
         for norms, values in zip(update.norms, squares, strict=True)

@@ -194,6 +194,7 @@ def _reason(reading: StepReading, values: Mapping[str, float], verdict: Verdict,
     is_loss_bad = bool(terms) or not math.isfinite(values["loss/total"])
     said = [f"loss {', '.join(terms)}".strip()] if is_loss_bad else []
     said += [f"gradient of {listed(verdict.bad)}"] if verdict.bad else []
-    reason = (" and ".join(said) or "the gradient norm") + " not finite; nothing was updated"
+    other = "the loss or a gradient of another process" if verdict.is_bad_elsewhere else "the gradient norm"
+    reason = (" and ".join(said) or other) + " not finite; nothing was updated"
     scale = reading.update.scaler_skipped
     return reason if scale is None else f"{reason} (skipped by the loss scaler, whose scale is {scale:g} now)"

@@ -18,11 +18,11 @@ from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.ranks.rank_words import RankWord, RankWords
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.settings import leave_to_rank_0
-from engine.adapters.trainers.rank_words import RankWord, RankWords
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
 from engine.adapters.trainers.training_frame import TrainingFrame

@@ -89,6 +89,7 @@ class StepExchange:
         self._before: list[Tensor] = []
         self._flat = torch.empty(0)
         self._views: list[Tensor] = []
+        self._has_gradient = [False] * len(self._trained)
 
     def begin(self) -> None:
         """Note that this rank begins the next step, with its data."""
@@ -140,13 +141,16 @@ class StepExchange:
             kind = torch.float64 if torch.float64 in kinds else torch.float32
             self._flat = torch.zeros(size, dtype=kind, device=held[0].device)
             self._views = _views(self._flat, held)
-        present = [(view, p.grad) for view, p in zip(self._views, self._trained, strict=False) if p.grad is not None]
-        absent = [view for view, p in zip(self._views, self._trained, strict=False) if p.grad is None]
-        if present:
-            views, grads = zip(*present, strict=True)
-            torch._foreach_copy_(list(views), list(grads))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        if absent:
+        found = [p.grad for p in self._trained]
+        self._has_gradient = [grad is not None for grad in found]
+        grads = [grad for grad in found if grad is not None]
+        views = self._views[: len(found)]
+        if len(grads) < len(found):
+            absent = [view for view, has in zip(views, self._has_gradient, strict=True) if not has]
             torch._foreach_zero_(absent)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+            views = [view for view, has in zip(views, self._has_gradient, strict=True) if has]
+        if grads:
+            torch._foreach_copy_(views, grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         return self._flat, self._flat[: sum(p.numel() for p in self._trained)], own
 
     def _num_numbers(self) -> int:
@@ -158,16 +162,19 @@ class StepExchange:
         own = (self._status() | (VOID if self.is_void else 0), time.perf_counter() - self._began, self._waited)
         for slot, value in zip(slots, own, strict=True):
             slot[self._group.rank] = value
-        present = [float(p.grad is not None) for p in self._trained]
-        return torch.tensor([*slots[0], *slots[1], *slots[2], *present], dtype=self._flat.dtype)
+        return torch.tensor([*slots[0], *slots[1], *slots[2], *self._has_gradient], dtype=self._flat.dtype)
 
     def _unpack(self, numbers: Sequence[float]) -> None:
         """Give the sums to the parameters and buffers, and keep what was told."""
         world = self.world
         parts = [tuple(numbers[at : at + world]) for at in range(0, 3 * world, world)]
         self.told = Told(tuple(map(int, parts[0])), parts[1], parts[2])
+        kind = self._flat.dtype
         for view, p, count in zip(self._views, self._trained, numbers[3 * world :], strict=False):
-            p.grad = view.to(p.dtype) if count else None
+            if not count:
+                p.grad = None
+            else:
+                p.grad = view if p.dtype is kind else view.to(p.dtype)
         if not self.told.is_void:
             for buffer, view in zip(self._buffers, self._views[len(self._trained) :], strict=True):
                 buffer.copy_(view)

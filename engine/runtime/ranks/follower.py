@@ -23,12 +23,13 @@ from engine.protocol.events import AlertRaised, SampleRejected
 from engine.protocol.evolve import evolve
 from engine.protocol.state import RunState, with_measured
 from engine.protocol.wire import event_from_text, state_from_text
+from engine.runtime.outages.memory import is_out_of_memory
 from engine.runtime.ranks import leader as orders
 from engine.runtime.ranks.exchange import NEWS, signalled
 from engine.runtime.ranks.group import Message, RankGroup, RankLostError
 from engine.runtime.ranks.notes import SIGNAL_KEY, News, evidence_key, pack_evidence
 from engine.runtime.ranks.rank_state import RankState, seed_step, unpack
-from engine.runtime.ranks.shared_halver import Shortage, attempt_step
+from engine.runtime.ranks.shared_halver import Shortage, attempt_step, shortage_of, void_step
 from engine.runtime.ranks.successor import save_for_rank_0
 from engine.runtime.ranks.validation import validate_together
 from engine.runtime.start.bootstrap import initial_state
@@ -51,6 +52,7 @@ class Follower:
         self._news = News(group)
         self._exchange = train_state.exchange_with(self._status)
         self._newest: tuple[PendingReport, Evidence] | None = None
+        self._late: Shortage | None = None
         self._has_told = self._is_in_step = False
 
     def begin(self) -> None:
@@ -69,9 +71,9 @@ class Follower:
     def save(self) -> str:
         """Write a checkpoint in place of rank 0, of the state before a step that is not complete.
 
-        Return its name; an empty string if this is not rank 1, or the run's directory cannot be had.
+        Return its name; an empty string if this is not rank 1, its update broke off, or there is no run directory.
         """
-        if self._group.rank != 1:
+        if self._group.rank != 1 or self._late is not None:
             return ""
         if self._is_in_step:
             self._train_state.undo_step()
@@ -94,7 +96,7 @@ class Follower:
                 case orders.END:
                     return False
                 case orders.RESTORE:
-                    self._newest = None
+                    self._newest = self._late = None
                     self._train_state.restore(unpack(blob), self.state)
                     self.state = with_measured(self.state, step=int(message["step"]))
                 case orders.VALIDATE:
@@ -136,8 +138,7 @@ class Follower:
         plan = replace(plan_for(train_state.progress, state, self._config), measure_layers=False)  # rank 0 does
         seed_step(self._config.training.seed, state.step, self._group.rank)
         if drawn is None:
-            self._exchange.is_void = True
-            train_state.train_step.run([], plan)
+            void_step(train_state.train_step, self._exchange, self._group.rank, plan)
         else:
             evidence = evidence_of(train_state.train_step, drawn.batches, plan)
             self._newest = self._run(drawn.batches, plan, evidence)
@@ -147,30 +148,50 @@ class Follower:
             train_state.undo_step()
             return True
         self.state = with_measured(state, step=state.step + 1, epoch=train_state.epoch, lr=plan.lr)
-        return told.is_word or ends_epoch
+        if not (told.is_word or ends_epoch):
+            return False
+        self._group.gather_if_any(self._late)
+        return True
 
     def _run(
         self, batches: Sequence[Batch], plan: StepPlan, evidence: Evidence
     ) -> tuple[PendingReport, Evidence] | None:
-        """Train this rank's part of a step; without a part in it, `None`, if memory runs out."""
+        """Train this rank's part of a step; without a part in it, `None`, if memory runs out.
+
+        In the update it is too late to tell the others with this step: they are told at its end or with the next one.
+        """
         step = self._train_state.train_step
         done = attempt_step(step, self._exchange, self._group.rank, lambda: step.run(batches, plan))
         if not isinstance(done, Shortage):
             return done, evidence
+        if done.is_late:
+            self._late = done
+            return None
         self._news.add_shortage(done)
-        self._exchange.is_void = True
-        step.run([], plan)
+        if not self._exchange.is_done:
+            void_step(step, self._exchange, self._group.rank, plan)
         return None
 
     def _drawn(self) -> Any:
-        """Return the batches of the next step; `None` if they cannot be had."""
+        """Return the batches of the next step; `None` if they cannot be had, or if this rank has no part in it."""
         state = self.state
+        if self._late is not None:
+            self._news.add_shortage(replace(self._late, part=f"{self._late.part}, in the step before"))
+            self._exchange.begin()
+            self._train_state.refuse_draw(state.excluded_samples)
+            return None
         try:
             drawn = self._train_state.draw(
                 state.accumulation, excluded=state.excluded_samples, give_up=self._report_stuck_readers
             )
         except DataGoneError as error:
             self._news.add_gone(str(error))
+            return None
+        except Exception as error:  # libraries raise plain errors
+            if not is_out_of_memory(error):
+                raise
+            step = self._train_state.train_step
+            self._news.add_shortage(shortage_of(error, step, self._exchange, self._group.rank))
             return None
         for rejection in drawn.rejections if drawn is not None else ():
             self._news.add(SampleRejected(rejection.file, rejection.error))

@@ -151,6 +151,10 @@ class RankGroup:
             dist.gather_object(own, found if self.rank == 0 else None, 0, group=self._control)
         return found
 
+    def gather_if_any(self, own: object | None) -> Sequence[Any]:
+        """Return, in rank 0, what some ranks gave, in the order of the ranks: of those that gave `None`, nothing."""
+        return [given for given in self.gather(own) if given is not None] if self.most(int(own is not None)) else ()
+
     def add_up(self, tensor: Tensor, numbers: Tensor | None = None) -> None:
         """Add up `tensor` over all ranks in place, and `numbers`, which are on the host while `tensor` is not.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from engine.runtime.ranks.exchange import WORD
 from engine.runtime.ranks.group import RankLostError
 from engine.runtime.ranks.leader import LeaderState
 from engine.runtime.ranks.notes import GONE, SHORT, evidence_key, news_key, unpack_evidence
-from engine.runtime.ranks.shared_halver import SharedHalver, Shortage
+from engine.runtime.ranks.shared_halver import SharedHalver, Shortage, void_step
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.step_monitor import Launched, StepMonitor
 from engine.supervision.alerts.stragglers import StragglerMonitor
@@ -92,10 +92,9 @@ class LeaderLoop(Loop):
 
     def _void(self) -> None:
         self._exchange.begin()
-        self._exchange.is_void = True
         before = random_state(self._state.device)
         plan = plan_for(self._state.progress, self._recorder.state, self._config)
-        self._state.train_step.run([], plan)
+        void_step(self._state.train_step, self._exchange, 0, plan)
         set_random_state(before, self._state.device)
         self._leader.is_open = True
         self._hear()
@@ -120,6 +119,7 @@ class LeaderLoop(Loop):
         drawn = super()._draw()
         if drawn is None:
             self._void()
+            self._halve_own()
         return drawn
 
     def _launch(self, drawn: DrawnBatch) -> Launched | None:
@@ -133,22 +133,52 @@ class LeaderLoop(Loop):
             self._undo()
             raise
         if launched is None:
-            self._give_way()
+            self._give_way(drawn)
             return None
+        return self._with_ranks(launched) if self._is_done_by_all(drawn) else None
+
+    def _is_done_by_all(self, drawn: DrawnBatch) -> bool:
+        """Return whether the step that was added up counts. Else all ranks have undone it, or go back."""
         told = self._exchange.told
         self._leader.is_open = told.is_word
         if told.is_void:
             self._undo()
             self._hear()
-            return None
+            self._halve_own()
+            return False
         self._hear()
         self._shared_supply.has_come_to_all()
-        return self._with_ranks(launched)
+        if told.is_word or drawn.ends_epoch:
+            late = self._late_ranks()
+            self._leader.is_open = told.is_word or bool(late)
+            self._shared_halver.shortage = late[0] if late else None
+        elif self._shared_halver.shortage is not None:
+            self._open_boundary()
+        is_done = self._shared_halver.shortage is None
+        self._halve_own()
+        return is_done
 
-    def _give_way(self) -> None:
-        """Let all ranks undo the step in which memory ran out here, and halve the batch."""
-        self._undo()
-        self._void()
+    def _late_ranks(self) -> Sequence[Shortage]:
+        """Return how memory ran out in the updates of some ranks, where all wait after a step."""
+        own = self._shared_halver.shortage
+        try:
+            return self._leader.group.gather_if_any(own)
+        except RankLostError:
+            if own is not None:
+                raise
+            return ()  # the step is complete here, and the next exchange names the rank
+
+    def _give_way(self, drawn: DrawnBatch) -> None:
+        """Let all ranks undo the step in which memory ran out here, or go back, and halve the batch."""
+        if self._exchange.is_done:
+            self._is_done_by_all(drawn)
+        else:
+            self._undo()
+            self._void()
+            self._halve_own()
+
+    def _halve_own(self) -> None:
+        """Halve the batch of all ranks if memory has run out here, or in an update; all wait for commands."""
         shortage, self._shared_halver.shortage = self._shared_halver.shortage, None
         if shortage is not None:
             self._shared_halver.halve(shortage)
@@ -189,11 +219,14 @@ class LeaderLoop(Loop):
                 if kind == GONE:
                     gone = gone or f"rank {rank}: {text}"
                 elif kind == SHORT:
-                    shortage = shortage or Shortage(*json.loads(text))
+                    said = Shortage(*json.loads(text))
+                    shortage = said if shortage is None or said.is_late else shortage
                 else:
                     self._record(kind, text)
         if shortage is not None and self._shared_halver.shortage is None:
             self._shared_halver.halve(shortage)
+        elif shortage is not None and shortage.is_late:
+            self._shared_halver.shortage = shortage  # in place of one that all have undone
         if gone:
             self._supply.wait(DataGoneError(gone))
 

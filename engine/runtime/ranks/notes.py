@@ -62,7 +62,7 @@ class News:
 
     def add_shortage(self, shortage: Shortage) -> None:
         """Add how memory ran out in a step."""
-        self._items.append((SHORT, json.dumps([shortage.part, shortage.text])))
+        self._items.append((SHORT, json.dumps([shortage.part, shortage.text, shortage.is_late])))
 
     def send(self) -> bool:
         """Leave a note with all items. Return whether there was one."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from engine.config.tree import RunConfig
 from engine.protocol.state import RunState
+from engine.runtime.outages.memory import is_out_of_memory
 from engine.runtime.ranks.exchange import StepExchange
 from engine.runtime.ranks.group import RankGroup
 from engine.task import DataGoneError, Splits, Task
@@ -61,7 +62,7 @@ class RankState(TrainState):
     ) -> DrawnBatch | None:
         """Draw like `TrainState.draw`. Return `None` also if another rank cannot draw its part."""
         self._start = self.position
-        self.group.pulse.doing = "reading a batch"
+        self.group.pulse.doing, self.train_step.part = "reading a batch", ""
         self.exchange.begin()
         self._votes = bool(excluded)
         try:
@@ -71,6 +72,11 @@ class RankState(TrainState):
             return None
         except DataGoneError:
             self._vote_unusable()
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                self.put_back(self._start, again=True)
+                self._vote_unusable()
             raise
         if drawn is None:
             self._vote_unusable()

@@ -13,29 +13,31 @@ from engine.runtime.outages.halving import BatchHalver
 from engine.runtime.outages.memory import is_out_of_memory
 from engine.runtime.ranks.exchange import StepExchange
 from engine.training.step import TrainStep
+from engine.training.step_plan import StepPlan
 
 T = TypeVar("T")
 
 
 @record
 class Shortage:
-    """The part of a step in which memory ran out, such as 'in backward on rank 1', and the error's text."""
+    """The part of a step in which memory ran out, such as 'in backward on rank 1', and the error's text.
+
+    `is_late` is whether the step was added up before: the other ranks have done its update.
+    """
 
     part: str
     text: str
+    is_late: bool = False
 
 
 def attempt_step(train_step: TrainStep, exchange: StepExchange, rank: int, work: Callable[[], T]) -> T | Shortage:
-    """Return the result of `work`, a step of this rank, or how memory ran out in it; its gradients are freed then.
-
-    Raises the error of an update: the other ranks have done theirs.
-    """
+    """Return the result of `work`, a step of this rank, or how memory ran out in it; its gradients are freed then."""
     try:
         return work()
     except Exception as error:  # libraries raise plain errors
-        if not is_out_of_memory(error) or exchange.is_done or not train_step.part:
+        if not is_out_of_memory(error):
             raise
-        shortage = Shortage(f"in {train_step.part} on rank {rank}", str(error))
+        shortage = shortage_of(error, train_step, exchange, rank)
     # The error is gone here, and with it the frames that hold the tensors of the step.
     gc.collect()
     train_step.model.zero_grad(set_to_none=True)
@@ -44,19 +46,31 @@ def attempt_step(train_step: TrainStep, exchange: StepExchange, rank: int, work:
     return shortage
 
 
+def shortage_of(error: Exception, train_step: TrainStep, exchange: StepExchange, rank: int) -> Shortage:
+    """Return how memory ran out in this rank's part of a step, or while its data were prepared."""
+    doing = f"in {train_step.part}" if train_step.part else "while its data were prepared"
+    is_late = exchange.is_done and not exchange.told.is_void
+    return Shortage(f"{doing} on rank {rank}", str(error), is_late=is_late)
+
+
+def void_step(train_step: TrainStep, exchange: StepExchange, rank: int, plan: StepPlan) -> None:
+    """Have no part in a step of all ranks. Raises OutOfMemoryError if not even the exchange has the memory."""
+    exchange.is_void = True
+    done = attempt_step(train_step, exchange, rank, lambda: train_step.run([], plan))
+    if isinstance(done, Shortage) and not exchange.is_done:
+        raise torch.OutOfMemoryError(done.text)
+
+
 class SharedHalver(BatchHalver):
     """Halves the batch of all ranks, as rank 0, after all have undone a step.
 
-    `shortage` is set if memory ran out in the step of rank 0, in which it then has no part.
+    `shortage` is set if memory ran out in rank 0, while its data were prepared or in its step.
     """
 
     shortage: Shortage | None = None
 
     def attempt(self, work: Callable[[], T]) -> T | None:
-        """Return the result of `work`; `None` if memory ran out, for which `shortage` is set.
-
-        Memory that runs out while data are prepared, or in an update, ends the run.
-        """
+        """Return the result of `work`; `None` if memory ran out, for which `shortage` is set."""
         self.shortage = None
         train_step = self._train_state.train_step
         exchange = train_step.ranks
@@ -68,8 +82,14 @@ class SharedHalver(BatchHalver):
         return None
 
     def halve(self, shortage: Shortage) -> None:
-        """Propose a smaller batch for all ranks. Raises OutOfMemoryError if none is possible."""
+        """Propose a smaller batch for all ranks, and let all go back to the last checkpoint if one has not updated.
+
+        Raises OutOfMemoryError if no smaller batch is possible.
+        """
         smaller = self._smaller()
         if smaller is None:
             raise torch.OutOfMemoryError(shortage.text)
-        self._propose(smaller, self._announce(smaller, shortage.part, shortage.text))
+        message = self._announce(smaller, shortage.part, shortage.text)
+        if shortage.is_late:
+            self._roll_back(shortage.text)
+        self._propose(smaller, message)

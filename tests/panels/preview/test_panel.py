@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -343,9 +345,38 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
         await pilot.pause(0.3)
         assert len(pictures.children) == 4
         drawn = "".join(segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip)
+        places = [child.children[1].region for child in pictures.children]
     assert astray.getvalue() == ""
     assert ("\x1b_G" in "".join(written)) == (protocol == "kitty")
     assert ("\x1bP" in drawn) == (protocol == "sixel")
+    for place in places if protocol == "sixel" else ():
+        assert f"\x1b[{place.y + 1};{place.x + 1}H\x1bP" in drawn
+        assert f"\x1b\\\x1b[{place.bottom};{place.right + 1}H" in drawn, "the rest of its last line goes on there"
+
+
+async def test_pictures_that_are_replaced_while_they_are_built_end_no_screen() -> None:
+    from cockpit.panels.preview.pixels import GraphicPictures
+
+    written: list[str] = []
+    pictures = GraphicPictures(lambda: image_widget("kitty", (8, 16), written.append))
+
+    class Alone(App[None]):
+        def compose(self) -> ComposeResult:
+            yield pictures
+
+    layers = layers_of(region(heads=False), PALETTE)
+    async with Alone().run_test(size=(100, 40)) as pilot:
+        for pause in range(12):
+            pictures.show(layers[: 1 + pause % 2])
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        pictures.show(layers[:3])
+        await pilot.pause(0.1)
+        assert pilot.app.is_running and len(pictures.children) == 3
+        pictures.show(())
+        await pilot.pause(0.1)
+        sent = set(re.findall(r"a=p,i=(\d+)", "".join(written)))
+        assert len(sent) >= 3 and sent == set(re.findall(r"a=d,d=I,i=(\d+)", "".join(written))), "none is left behind"
 
 
 async def test_without_textual_image_half_blocks_are_drawn_and_one_sentence_says_what_to_install(

@@ -32,7 +32,7 @@ STATE = RunState(
 METRICS = {"val/loss": 0.25, "loss/total": 0.75, "grad_norm/total": 2.0, "loss": 9.0, "odd name": 1.0, "gap": math.nan}
 MOMENT = RunMoment(STATE, METRICS)
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=300)
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=150)
 
 
 @pytest.mark.parametrize(

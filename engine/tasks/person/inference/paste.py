@@ -55,13 +55,18 @@ def paste_region(
     if not (columns and rows):
         return PastedRegion(columns.start, rows.start, np.zeros((len(rows), len(columns)), dtype=np.uint8), 0.0)
     target_HW, other_HW = (_resized(probs_HW, region, columns, rows) for probs_HW in probs_3HW[1:])
-    background_HW = 1 - target_HW - other_HW
+    background_HW = 1 - target_HW
+    background_HW -= other_HW
     if threshold is None:
-        is_target_HW = (target_HW > background_HW) & (target_HW >= other_HW)
+        is_target_HW = target_HW > background_HW
+        is_target_HW &= target_HW >= other_HW
     else:
         is_target_HW = target_HW >= threshold
-    classes_HW = np.where(is_target_HW, 1, np.where(other_HW > background_HW, 2, 0)).astype(np.uint8)
-    score = float(target_HW[is_target_HW].mean()) if is_target_HW.any() else 0.0
+    classes_HW: NDArray[np.uint8] = (other_HW > background_HW).view(np.uint8)
+    classes_HW *= 2
+    np.copyto(classes_HW, 1, where=is_target_HW)
+    of_target = target_HW[is_target_HW]
+    score = float(of_target.mean()) if of_target.size else 0.0
     return PastedRegion(columns.start, rows.start, classes_HW, score)
 
 

@@ -45,6 +45,12 @@ def test_png_files_have_the_pixels(shape: tuple[int, ...], tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_masks_are_packed() -> None:
+    mask_HW = np.zeros((300, 400), dtype=np.uint8)
+    mask_HW[50:250, 100:300] = 255
+    assert len(png_bytes(mask_HW)) < mask_HW.size / 50
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
     with pytest.raises(OSError):
@@ -62,6 +68,22 @@ def test_an_overlay_tints_the_mask_outlines_it_and_leaves_the_rest() -> None:
     assert (np.abs(inside - (0.58 * 100 + 0.42 * np.array(colour_of(2)))) <= 1).all()
     assert tuple(drawn[55, 70]) == (100, 100, 100) and tuple(drawn[25, 40]) == colour_of(2), "the box"
     assert (np.asarray(image) == 100).all(), "the image itself is not drawn on"
+
+
+def test_a_tint_is_the_same_at_every_brightness_and_stays_inside_the_mask() -> None:
+    greys_HW3 = np.arange(256, dtype=np.uint8).reshape(16, 16)[..., None].repeat(3, axis=2).repeat(3, axis=1)
+    greys_HW3 = np.concatenate([greys_HW3, greys_HW3])
+    mask_HW = np.zeros((14, 40), dtype=np.bool_)
+    mask_HW[1:13, 3:38] = True
+    mask_HW[5, 9] = False
+    drawn = draw_overlay(Image.fromarray(greys_HW3), [ShownPerson(1, (0.0, 0.0, 1.0, 1.0), 4, 17, mask_HW, 0.9)])
+    whole_HW = np.pad(mask_HW, ((17, 1), (4, 4)))
+    expected = np.where(whole_HW[..., None], greys_HW3 * (1 - 0.42) + np.array(colour_of(1)) * 0.42, greys_HW3).astype(
+        np.uint8
+    )
+    expected[outline(whole_HW, 1)] = colour_of(1)
+    below_the_label = slice(16, None)
+    np.testing.assert_array_equal(drawn[below_the_label], expected[below_the_label])
 
 
 def test_the_outline_is_as_wide_as_asked_and_follows_holes() -> None:

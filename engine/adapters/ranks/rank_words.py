@@ -7,6 +7,7 @@ rank ends only after its gradients were averaged with those of rank 0, which had
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from datetime import timedelta
@@ -20,11 +21,15 @@ from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.record import record
 
-_LONG: Final = timedelta(days=365)
-"""Time limit of a wait: a pause lasts as long as the user wants."""
 _OPENING: Final = timedelta(minutes=1)
 """Time limit for the other processes to begin, which they do together: the network was just given to all."""
+_FIRST_SECONDS: Final = 0.001
+_LAST_SECONDS: Final = 0.05
+"""Seconds between two looks for a word: each look is a tenth of the wait so far later than the one before."""
 _COMPLAINT: Final = "complaint"
+_FAILURE: Final = "failure"
+_KEPT_PARTS: Final = 3
+"""Number of points whose parts stay in the store: rank 0 reads only those of the newest."""
 _count = 0
 
 
@@ -32,6 +37,7 @@ _count = 0
 class RankWord:
     """What is in force in all processes after a step boundary, and what the trainer is to do there.
 
+    `weights` are those of loss terms, `step` is the number of steps done, and with `restore` a checkpoint follows.
     `is_gone` is whether all detach themselves here. `refused` is why the run cannot begin, an empty string if it can.
     """
 
@@ -40,6 +46,9 @@ class RankWord:
     lr_reference: float = 0.0
     clip: float = float("inf")
     knobs: Mapping[str, KnobValue] = field(default_factory=dict[str, KnobValue])
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    step: int = 0
+    restore: bool = False
     stop: bool = False
     save: bool = False
     evaluate: bool = False
@@ -57,18 +66,19 @@ class RankWords:
     """The words of one training, for one of its `num_ranks` processes. `open_next` is called at each boundary of all.
 
     A process with a fault of the cockpit complains, and goes on listening: rank 0 lets all detach at one boundary.
+    `lacks` is what is said of a process that does not begin.
     """
 
-    def __init__(self, rank: int, num_ranks: int) -> None:
+    def __init__(self, rank: int, num_ranks: int, lacks: str = "has no callback of the cockpit") -> None:
         global _count  # noqa: PLW0603 (all processes make them in the same order, so the numbers agree)
         _count += 1
         store: Any = distributed_c10d._get_default_store()  # pyright: ignore[reportPrivateUsage]
-        self._store = distributed_c10d.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
+        self._store: Any = distributed_c10d.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
             f"cockpit-{_count}", store
         )
         self._boundary = 0
         self._held: int | None = None
-        self._rank, self._num_ranks = rank, num_ranks
+        self._rank, self._num_ranks, self._lacks = rank, num_ranks, lacks
         self.is_first = rank == 0
         self.has_begun = False
         """Whether all processes have opened their run, so that each is at every boundary."""
@@ -82,7 +92,7 @@ class RankWords:
             try:
                 self._store.wait([key], _OPENING)
             except RuntimeError:  # a time limit, of one of several classes
-                return f"rank {rank} has no callback of the cockpit"
+                return f"rank {rank} {self._lacks}"
             if reason := self._store.get(key).decode():
                 return reason
         return ""
@@ -120,6 +130,7 @@ class RankWords:
         """Announce, in rank 0, that all hold at the next boundary."""
         self._held = self._boundary + 1
         self._store.set(f"hold {self._held}", "1")
+        self._store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
 
     def say(self, word: RankWord) -> None:
         """Say, in rank 0, what is in force after this boundary."""
@@ -129,8 +140,18 @@ class RankWords:
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""
         key = f"word {self._boundary}"
-        self._store.wait([key], _LONG)
+        self._await(key)
         return RankWord(**json.loads(self._store.get(key)))
+
+    def _await(self, key: str, seconds: float = float("inf")) -> bool:
+        """Wait for `key` without a lock on the store, of which other threads of torch may have need."""
+        began = time.monotonic()
+        while not self._store.check([key]):
+            waited = time.monotonic() - began
+            if waited >= seconds:
+                return False
+            time.sleep(min(max(waited / 10, _FIRST_SECONDS), _LAST_SECONDS))
+        return True
 
     def leave(self) -> None:
         """Let the other processes detach themselves, because rank 0 has done so."""
@@ -145,3 +166,33 @@ class RankWords:
     def complaint(self) -> str:
         """Return, in rank 0, the fault of another process; an empty string for none."""
         return self._store.get(_COMPLAINT).decode() if self._store.check([_COMPLAINT]) else ""
+
+    def note_failure(self, sentence: str) -> None:
+        """Tell rank 0 that this process ends with an error of the training."""
+        self._store.set(_FAILURE, f"rank {self._rank}: {sentence}")
+
+    def failure(self) -> str:
+        """Return, in rank 0, the error that ended another process; an empty string for none."""
+        return self._store.get(_FAILURE).decode() if self._store.check([_FAILURE]) else ""
+
+    # --- what is the process's own ----------------------------------------------------------
+
+    def leave_part(self, point: int, part: bytes) -> None:
+        """Leave this process's part of the checkpoint of `point`, a number that all count alike, for rank 0."""
+        self._store.set(f"part {point} {self._rank}", part)
+        if point > _KEPT_PARTS:
+            self._store.delete_key(f"part {point - _KEPT_PARTS} {self._rank}")
+
+    def part_of(self, point: int, rank: int, seconds: float) -> bytes:
+        """Return, in rank 0, the part that `rank` leaves within `seconds`; empty bytes if it does not."""
+        key = f"part {point} {rank}"
+        return bytes(self._store.get(key)) if self._await(key, seconds) else b""
+
+    def share_value(self, key: str, value: KnobValue) -> KnobValue:
+        """Return the value of rank 0 in all processes; the own one if rank 0 shares none within a minute."""
+        key = f"value {key}"
+        if self.is_first:
+            self._store.set(key, json.dumps(value))
+        elif self._await(key, _OPENING.total_seconds()):
+            return json.loads(self._store.get(key))
+        return value

@@ -1,0 +1,53 @@
+"""The run of an own loop in a process other than rank 0: it counts steps, and adopts what rank 0 has decided."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.adapters.ranks.rank_words import RankWord
+from engine.adapters.run.attached_state import AttachedState
+from engine.adapters.run.knobs import KnobHandle, KnobValue
+
+
+class FollowerRun:
+    """The run as a process sees it that does not record it: rank 0 does, in `directory`."""
+
+    def __init__(self, live: AttachedState) -> None:
+        self.directory = Path()
+        self.is_over = False
+        self.step = 0
+        self.loss_weights: Mapping[str, float] = {}
+        self._live = live
+        self._values: Mapping[str, KnobValue] = {}
+        self._knobs: list[KnobHandle] = []
+
+    def obey(self, word: RankWord) -> None:
+        """Bring into force what rank 0 has decided."""
+        hooks = self._live.hooks
+        rate = hooks.learning_rate
+        rate.scale, rate.pin, rate.reference = word.lr_scale, word.lr_pin, word.lr_reference
+        hooks.clip = word.clip
+        self.step, self.loss_weights, self._values = word.step, word.weights, word.knobs
+        for knob in self._knobs:
+            self._adopt(knob)
+
+    def add_knob(self, knob: KnobHandle) -> None:
+        """Let rank 0 set `knob` from now on."""
+        self._knobs.append(knob)
+        self._adopt(knob)
+
+    def _adopt(self, knob: KnobHandle) -> None:
+        knob.value = self._values.get(knob.name, knob.value)
+
+    # --- what rank 0 records ----------------------------------------------------------------
+
+    def end(self, reason: str, *, checkpoint: bool = True) -> None:
+        """Record nothing more."""
+        self.is_over = True
+
+    def detach(self, error: Exception) -> None:
+        """Say that the cockpit has a fault here, and record nothing more."""
+        self.is_over = True
+        sys.stderr.write(f"cockpit: detached after a fault of its own, the training goes on: {error!r}\n")

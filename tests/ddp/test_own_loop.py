@@ -1,0 +1,78 @@
+"""An own loop in two processes: commands, stops, non-finite steps and faults take effect in both at one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from engine.protocol import commands as c
+from engine.protocol import events as e
+from engine.protocol.events import Activity, Status
+from tests.adapters.own_loop import events, rows, state_of
+from tests.adapters.remote import Remote
+from tests.ddp.loop_program import BAD_STEP, run_together, steered, unsteered
+
+
+def test_two_processes_are_steered_together(tmp_path: Path) -> None:
+    at: dict[str, int] = {}
+
+    def steer() -> None:
+        remote = Remote(tmp_path / "one")
+        remote.await_state(lambda state: state.step >= BAD_STEP + 4)
+        for command in (c.ScaleLr(0.5), c.SetKnob("noise", 0.7), c.SetLossWeight("size", 0.25)):
+            assert remote.send(command).status is Status.APPLIED
+        saved = remote.send(c.SaveCheckpoint()).event
+        assert isinstance(saved, e.CheckpointSaved)
+        remote.send(c.Pause())
+        at["paused"] = remote.await_pause()
+        remote.send(c.RunSteps(3))
+        remote.await_state(lambda state: state.step == at["paused"] + 3 and state.activity is Activity.PAUSED)
+        assert isinstance(remote.send(c.Rollback(saved.path)).event, e.RolledBack)
+        at["back"] = remote.await_pause()
+        remote.send(c.RunSteps(2))
+        remote.await_state(lambda state: state.step == at["back"] + 2 and state.activity is Activity.PAUSED)
+        assert remote.send(c.SetKnob("noise", 0.3)).status is Status.APPLIED
+        remote.send(c.Stop())
+
+    first, second = run_together(tmp_path, steered, steer)
+    run = tmp_path / "one"
+    assert first == second
+    assert at["back"] < at["paused"] and first["step"] == at["back"] + 2
+    assert first["knob"] == 0.3 and first["directory"] == str(run) and first["rate"] == 0.005
+    state = state_of(run)
+    assert state.step == first["step"] and state.loss_weights == first["weights"] == {"error": 1.0, "size": 0.25}
+    (skipped,) = events(run, e.StepSkipped)
+    assert "gradient" in skipped.reason and rows(run)[BAD_STEP]["skipped"] == 1.0
+    payload = torch.load(run / "checkpoints" / events(run, e.CheckpointSaved)[-1].path, weights_only=True)
+    assert payload["step"] == first["step"] and payload["num_ranks"] == 2 and set(payload["ranks"]) == {1}
+    assert events(run, e.RunFinished)[-1].reason == "stopped"
+
+
+def test_runs_of_two_processes_resume_exactly_and_have_their_faults_together(tmp_path: Path) -> None:
+    first, second = run_together(tmp_path, unsteered)
+    assert first["shown"] == [24.0, 0.05]
+
+    for ranks in zip(first["resumed"], second["resumed"], strict=True):
+        assert ranks[0] == ranks[1]
+    straight, after, between, step = first["resumed"]
+    assert straight == after and 8 < int(between) < 12 and step == "18"
+
+    assert first["unwrapped"] == second["unwrapped"]
+    assert first["unwrapped"]["finite"] and first["unwrapped"]["step"] == 6
+    (skipped,) = events(tmp_path / "unwrapped", e.StepSkipped)
+    assert "of another process" in skipped.reason and rows(tmp_path / "unwrapped")[3]["skipped"] == 1.0
+
+    assert first["faulty"] == second["faulty"]
+    rates = first["faulty"]["rates"]
+    assert rates[:4] == [0.01] * 4 and 0.005 in rates[4:9] and rates[-1] == 0.01 and len(rates) == 36
+    (alert,) = [event for event in events(tmp_path / "faulty", e.AlertRaised) if event.kind == "detached"]
+    assert "rank 1: ZeroDivisionError" in alert.message
+    assert events(tmp_path / "faulty", e.RunFinished)[-1].reason == "detached"
+
+    assert second["refused"].startswith("TypeError") and first["refused"].startswith("UserError: rank 1: TypeError")
+    assert not (tmp_path / "refused").exists()
+
+    assert (first["failed"], second["failed"]) == ("KeyboardInterrupt", "ValueError")
+    (failure,) = events(tmp_path / "failed", e.RunFailed)
+    assert failure.error == "rank 1: ValueError: the data of rank 1 are odd"
