@@ -33,7 +33,7 @@ _ABSENT: Final = ("ssl",)
 
 
 def _stand_in(name: str, members: dict[str, Any]) -> ModuleType:
-    """Return a module with `members`. Another name, which a later version of a package may want, comes from the real one."""
+    """Return a module with `members`; any other name, which later versions may want, comes from the real one."""
     module = ModuleType(name)
 
     def from_real(attribute: str) -> Any:

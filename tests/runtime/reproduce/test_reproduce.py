@@ -95,8 +95,9 @@ def test_a_run_resumed_with_other_options_is_driven_in_stretches(tmp_path: Path)
 def test_what_the_guardian_did_is_done_again_and_not_decided_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 11 and plan.lr > 1e-4)
-    assert run(tmp_path / "run", recovery(long_config(), lr_factor=0.25)) == 0
+    poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 11 and plan.lr > 3e-4)
+    config = long_config(training={"epochs": 20, "warmup_epochs": 0.5})
+    assert run(tmp_path / "run", recovery(config, lr_factor=0.25)) == 0
     done = [entry.actor for entry in entries(tmp_path / "run", e.RolledBack, e.LrScaled)]
     assert done == ["guardian", "guardian"]
     assert_identical(drive(tmp_path / "run"), redone=2)
