@@ -214,8 +214,6 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
                 self.notify(f"theme {self.theme}, {(at + 1) % len(IN_TURN) + 1} of {len(IN_TURN)}", markup=False)
             case _ if self._controller is None:
                 pass
-            case "histogram":
-                self._controller.steering.show_histograms(argument)
             case _ if self._controller.steering.handles(action):
                 self._controller.steering.dispatch(action, argument)
             case _:

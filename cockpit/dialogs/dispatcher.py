@@ -72,13 +72,6 @@ class ActionDispatcher:
                     text += " (once more: the intervention before it)"
                 self._refuse(_named(action), text)
 
-    def show_histograms(self, layer: str = "") -> None:
-        """Open the dialog for histograms, which sends its command itself and stays open."""
-        # No dialog is in the first picture.
-        from cockpit.dialogs.lists.histogram_dialog import HistogramDialog  # noqa: PLC0415
-
-        self._open(HistogramDialog(self.session, layer), asked=True)
-
     def steer(self, command: Command) -> None:
         """Send `command`, after a confirmation if it is hard to undo; a refusal is shown and nothing is sent.
 

@@ -91,6 +91,17 @@ def promote(situation: Situation) -> Plan:
     )
 
 
+def histogram(situation: Situation) -> Plan:
+    """Open the dialog for histograms, which sends its command itself; the argument is the layer to begin with."""
+    return Open(lambda: _histogram_dialog(situation), asked=True)
+
+
+def _histogram_dialog(situation: Situation) -> Dialog:
+    from cockpit.dialogs.lists.histogram_dialog import HistogramDialog  # noqa: PLC0415 - as above
+
+    return HistogramDialog(situation.session, situation.argument)
+
+
 def _gate_dialog(session: Session, heading: str = "") -> Dialog:
     from cockpit.dialogs.gate_dialog import GateDialog  # noqa: PLC0415 - no dialog is in the first picture
 
