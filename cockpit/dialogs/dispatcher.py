@@ -9,8 +9,9 @@ from typing import Final, Literal, Protocol
 
 from cockpit.dialogs import dialog as dialogs
 from cockpit.dialogs.action_table import ACTIONS, Effect, effect, refusal
+from cockpit.dialogs.box import CARE, FAIL, PASS
 from cockpit.dialogs.confirmations import asked_first
-from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog
+from cockpit.dialogs.dialog import Dialog
 from cockpit.dialogs.openers import Open, Reason, Send, Situation
 from cockpit.session.session import CommandOutcome, Session, SessionUpdate
 from cockpit.text.command_text import title

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from cockpit.console.incident_text import incident_line
+from cockpit.dialogs.box import PASS
 from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
-from cockpit.dialogs.dialog import PASS, Dialog
+from cockpit.dialogs.dialog import Dialog
 from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.dialogs.value_dialog import Field, ValueDialog, real, whole_number
 from cockpit.panels.status.incidents import account

@@ -18,7 +18,6 @@ from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of
@@ -26,6 +25,7 @@ from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.batches import by_name
+from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
 from engine.errors import UserError

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from cockpit import Cockpit
+from engine.adapters.hooks.gradient_reader import Norms
+from engine.adapters.hooks.update_judge import Update
 from engine.adapters.run import attached_run
 from engine.adapters.steps import step_records, step_table
-from engine.adapters.steps.step_reading import StepReading
+from engine.adapters.steps.step_reading import StepReading, verdict_of
 from engine.protocol import events as e
 from tests.adapters.own_loop import Training, entries, rows, state_of
 
@@ -66,3 +70,23 @@ def test_steps_recorded_together_are_the_same(runs: Path, tmp_path: Path, monkey
     for number, row in single[0].items():
         assert together[0][number] == pytest.approx(row, rel=1e-6, nan_ok=True), number
         assert list(together[0][number]) == list(row)
+
+
+@pytest.mark.parametrize(
+    ("square", "loss", "counts", "is_finite", "is_bad_elsewhere"),
+    [
+        (1.0, 0.5, True, True, False),
+        (1.0, math.nan, False, False, False),
+        (1.0, 0.5, False, False, True),
+        (math.nan, 0.5, False, False, False),
+    ],
+)
+def test_a_step_on_a_device_counts_only_if_its_update_was_made(
+    square: float, loss: float, counts: bool, is_finite: bool, is_bad_elsewhere: bool
+) -> None:
+    """Finite gradients do not say so: the loss, or the part of another process, may not have been finite."""
+    norms = Norms([torch.zeros(1)], torch.tensor([square]), part_of=("network",))
+    update = Update(1, norms=(norms,), losses=[torch.tensor(loss)], finite=torch.tensor(counts))
+    verdict = verdict_of(StepReading(update, {"": loss}, 0.1))
+    assert (verdict.is_finite, verdict.is_bad_elsewhere) == (is_finite, is_bad_elsewhere)
+    assert math.isfinite(verdict.grad_norm) is is_finite

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from cockpit import Cockpit
+from engine.adapters.run.attached_run import AttachedRun
 
 SIZES = {1: (64, 48), 10: (192, 512), 100: (384, 2048)}
 """Width and batch size of steps that take about as many milliseconds on two cores."""
@@ -86,6 +87,7 @@ def with_cockpit(one: Training) -> Generator[Turn]:
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stderr(io.StringIO()):
         cockpit = Cockpit(one.model, one.optimizer, run="cost", runs_dir=runs)
         records = cockpit._run  # pyright: ignore[reportPrivateUsage] - a turn ends when its steps are recorded
+        assert isinstance(records, AttachedRun)
 
         batches = cockpit.steps(itertools.repeat((one.x, one.y)))  # one epoch: its checkpoint is no cost of a step
 
