@@ -118,7 +118,8 @@ class OpensQuickly:
         screen: Any = self
         await super()._on_idle(event)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         is_changed = screen._layout_required or screen._repaint_required or screen._dirty_widgets
-        if self.is_opening and is_changed and not self._is_due:
+        # Textual updates nothing of a screen under another one: what it has to show would be due again and again.
+        if self.is_opening and is_changed and screen.is_current and not self._is_due:
             self._is_due = True
             _after_turns(self._update)
 
