@@ -118,7 +118,8 @@ class OpensQuickly:
         screen: Any = self
         await super()._on_idle(event)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         is_changed = screen._layout_required or screen._repaint_required or screen._dirty_widgets
-        if self.is_opening and is_changed and not self._is_due:
+        is_on_top = screen.app.screen is screen  # one below keeps its changes, and would go on for ever
+        if self.is_opening and is_changed and not self._is_due and is_on_top:
             self._is_due = True
             _after_turns(self._update)
 
