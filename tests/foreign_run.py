@@ -30,6 +30,7 @@ UNSUPPORTED: Final = {
     "rollback": "this loader cannot be rewound; use StatefulDataLoader",
     "set-guardian": "an own loop has no guardian",
     "set-autopilot": "an own loop has no autopilot; use set-lr",
+    "histogram": "your program runs the step; write a Task",
 }
 UNKNOWN: Final = TaskSpec(
     name="own loop", unsupported=tuple(Unsupported(op, reason) for op, reason in UNSUPPORTED.items())

@@ -162,8 +162,8 @@ def _server() -> socket.socket:
         if ours is None:
             server = _started(name)
             ours = _connected(name)
-            if "PYTEST_XDIST_WORKER" not in os.environ:  # other workers may still need it
-                atexit.register(server.wait, 60)
+            is_shared = "PYTEST_XDIST_WORKER" in os.environ  # other workers may still need it
+            atexit.register(server.poll if is_shared else functools.partial(server.wait, 60))
     assert ours is not None, "the fork server does not start"
     atexit.register(ours.close)  # before the wait
     return ours

@@ -23,7 +23,7 @@ from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, use_theme
 from cockpit.screens.splash import SplashScreen
-from cockpit.terminal.textual_private import OpenApp
+from cockpit.terminal.terminal_app import TerminalApp
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
@@ -47,7 +47,7 @@ class Signalled(Message):
     """The process received a signal."""
 
 
-class CockpitApp(OpenApp, inherit_bindings=False):
+class CockpitApp(TerminalApp, inherit_bindings=False):
     """The screen on `session`; given a run's directory, it opens the session after the first frame.
 
     `training` runs in this process and is started with the session; `terminal` is the one to draw on. `cannot_detach`
@@ -70,16 +70,7 @@ class CockpitApp(OpenApp, inherit_bindings=False):
         baseline: Path | None = None,
         cannot_detach: str = NOT_HERE,
     ) -> None:
-        driver = None
-        if terminal is not None:
-            # Only a screen on a real terminal needs it, and not every system supports it.
-            from cockpit.terminal.driver import driver_on  # noqa: PLC0415
-
-            driver = driver_on(terminal)
-        super().__init__(driver_class=driver)
-        if terminal is not None:
-            # Textual discards what is printed; it belongs in the log.
-            self.send_prints_to(terminal.log_stream())
+        super().__init__(terminal)
         self.settings = settings
         self.gave_up = False
         self._source = session
@@ -223,8 +214,6 @@ class CockpitApp(OpenApp, inherit_bindings=False):
                 self.notify(f"theme {self.theme}, {(at + 1) % len(IN_TURN) + 1} of {len(IN_TURN)}", markup=False)
             case _ if self._controller is None:
                 pass
-            case "histogram":
-                self._controller.steering.show_histograms(argument)
             case _ if self._controller.steering.handles(action):
                 self._controller.steering.dispatch(action, argument)
             case _:

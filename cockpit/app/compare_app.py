@@ -11,14 +11,14 @@ from textual.screen import Screen
 from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import use_theme
-from cockpit.terminal.textual_private import OpenApp
+from cockpit.terminal.terminal_app import TerminalApp
 
 if TYPE_CHECKING:
     from cockpit.panels.comparing.screen import CompareScreen
     from cockpit.terminal.terminal import Terminal
 
 
-class CompareApp(OpenApp, inherit_bindings=False):
+class CompareApp(TerminalApp, inherit_bindings=False):
     """Shows `screen` until it is left, on `terminal` if there is one."""
 
     TITLE = "Training Cockpit"
@@ -26,15 +26,7 @@ class CompareApp(OpenApp, inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, screen: CompareScreen, settings: Settings, terminal: Terminal | None = None) -> None:
-        driver = None
-        if terminal is not None:
-            # Only a screen on a real terminal needs it, and not every system supports it.
-            from cockpit.terminal.driver import driver_on  # noqa: PLC0415
-
-            driver = driver_on(terminal)
-        super().__init__(driver_class=driver)
-        if terminal is not None:
-            self.send_prints_to(terminal.log_stream())
+        super().__init__(terminal)
         self.gave_up = False
         self.shutdown = Shutdown(None, self.exit)
         self._shown = screen

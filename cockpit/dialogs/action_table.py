@@ -30,11 +30,15 @@ class Effect:
 
 @record
 class Action:
-    """The plan of a key, its predicted effect, and the commands that it can send, by `op`; none if any."""
+    """The plan of a key, its predicted effect, and the commands that it can send, by `op`; none if any.
+
+    One that `looks` has something to show also while no command can be sent.
+    """
 
     plan: Callable[[Situation], Plan]
     effect: Callable[[Situation], Effect]
     ops: tuple[str, ...] = ()
+    looks: bool = False
 
 
 def _sends(command_of: Callable[[RunState], Command], op: str) -> Action:
@@ -156,6 +160,11 @@ def _batch(state: RunState) -> str:
     return f"{', '.join(text for op, text in numbers.items() if not state.spec.why_unsupported(op))} now"
 
 
+def _histogram_effect(situation: Situation) -> Effect:
+    only_kept = situation.session.refusal
+    return Effect(True, f"those kept: {only_kept}" if only_kept else "those kept, or new ones at the next step")
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "pause": Action(_pause, _pause_effect, (c.Pause.op, c.Resume.op)),
     "step": _sends(lambda state: c.RunSteps(1), c.RunSteps.op),
@@ -179,8 +188,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "guardian": _sends(lambda state: c.SetGuardian(not state.guardian), c.SetGuardian.op),
     "autopilot": _sends(lambda state: c.SetAutopilot(not state.autopilot), c.SetAutopilot.op),
     "remedies": _reasoned(openers.remedies, openers.remedies_says),
+    "histogram": Action(openers.histogram, _histogram_effect, (c.TakeHistogram.op,), looks=True),
 }
-"""Every action of the group "steer" except `acknowledge`, which changes nothing in the run; "toggle" takes a name."""
+"""Every action that can send a command. "toggle" takes the name of a component, "histogram" that of a layer."""
 
 
 def unsupported(spec: TaskSpec) -> dict[str, str]:
@@ -193,7 +203,8 @@ def unsupported(spec: TaskSpec) -> dict[str, str]:
 
 def refusal(action: str, session: Session) -> str:
     """Return why `action` can do nothing at all: no command can be sent, or none of its own; else an empty string."""
-    return session.refusal or unsupported(session.spec).get(action, "")
+    refused = "" if ACTIONS[action].looks else session.refusal
+    return refused or unsupported(session.spec).get(action, "")
 
 
 def without_effect(session: Session) -> dict[str, str]:
@@ -201,7 +212,7 @@ def without_effect(session: Session) -> dict[str, str]:
     never = {action: f"not in this run: {reason}" for action, reason in unsupported(session.spec).items()}
     if session.state is None or not (reason := session.refusal):
         return never
-    return {**dict.fromkeys(ACTIONS, f"not now: {reason}"), **never}
+    return {**{action: f"not now: {reason}" for action, row in ACTIONS.items() if not row.looks}, **never}
 
 
 def effect(action: str, session: Session, situation: Situation | None = None) -> Effect:

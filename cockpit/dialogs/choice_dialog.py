@@ -11,7 +11,8 @@ from textual.widget import Widget
 from textual.widgets import Button, OptionList
 from textual.widgets.option_list import Option
 
-from cockpit.dialogs.dialog import FAIL, Dialog, button, line, told
+from cockpit.dialogs.box import FAIL, button, line
+from cockpit.dialogs.dialog import Dialog, told
 from cockpit.session.session import Session
 from engine.protocol.commands import Command
 from engine.protocol.record import record

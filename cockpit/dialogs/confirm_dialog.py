@@ -9,7 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button
 
-from cockpit.dialogs.dialog import Dialog, button, line, told
+from cockpit.dialogs.box import button, line
+from cockpit.dialogs.dialog import Dialog, told
 from cockpit.session.session import Session
 from cockpit.text.command_text import title
 from engine.protocol.commands import Command

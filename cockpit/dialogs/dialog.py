@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widget import Widget
-from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets import Button, Input, OptionList
 from textual.widgets.option_list import Option
 
+from cockpit.dialogs.box import CARE, FAIL, PASS, Box, button
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain
 from cockpit.text.command_text import changes_nothing, describe_outcome
@@ -24,64 +21,15 @@ from engine.protocol.events import Status
 Answer = tuple[Command, ...]
 """The commands that a dialog was closed with; empty if it was cancelled."""
 
-PASS, FAIL, CARE = "✓", "✗", "!"
-"""Marks before words, so that colour is never the only signal."""
 
+class Dialog(MeasuresAgain, Box[Answer]):
+    """A box that is updated while it is open. Its keys work whichever widget has the focus."""
 
-class Dialog(MeasuresAgain, ModalScreen[Answer]):
-    """A box with a title, a body and buttons. Its keys work whichever widget has the focus."""
-
-    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", show=False)]
-    DEFAULT_CSS = """
-    Dialog {
-        align: center middle;
-
-        & > #box {
-            width: 74;
-            max-width: 96%;
-            height: auto;
-            max-height: 94%;
-            padding: 0 1;
-            border: round $primary;
-            background: $surface;
-            border-title-color: $text;
-            border-subtitle-color: $text-muted;
-        }
-        &.danger > #box { border: heavy $error; }
-        & .line { width: 100%; height: auto; }
-        & .hint { width: 100%; height: auto; color: $text-muted; }
-        & #buttons { width: 100%; height: 1; margin-top: 1; }
-        & #buttons Button { margin-right: 2; }
-        & Input { border: none; height: 1; padding: 0 1; background: $boost; }
-        & Input:focus { border: none; background: $primary-muted; }
-        & OptionList { border: none; padding: 0; background: $surface; height: auto; max-height: 12; }
-        & OptionList:focus { border: none; }
-    }
-    """
 
     def __init__(self, session: Session, title: str, *, keys: str, danger: bool = False) -> None:
-        super().__init__()
+        super().__init__(title, keys=keys, danger=danger)
         self.session = session
-        self._heading = Content(f"{CARE} {title}" if danger else title)
-        self._keys = Content(keys)
-        self.set_class(danger, "danger")
-
-    def compose(self) -> ComposeResult:
-        """Return the box with the body and the buttons."""
-        with VerticalScroll(id="box", can_focus=False) as box:
-            box.border_title, box.border_subtitle = self._heading, self._keys
-            yield from self.body()
-            with Horizontal(id="buttons"):
-                yield from self.buttons()
-
-    def body(self) -> Iterable[Widget]:
-        """Return the widgets above the buttons."""
-        return ()
-
-    def buttons(self) -> Iterable[Button]:
-        """Return the buttons, the one that cancels last."""
-        return (button("Cancel", "cancel", "escape"),)
 
     def on_mount(self) -> None:
         """Show the texts of the newest state."""
@@ -102,37 +50,9 @@ class Dialog(MeasuresAgain, ModalScreen[Answer]):
         self.dismiss((command,))
         return True
 
-    def say(self, place: str, text: Content | str) -> None:
-        """Show `text` (never markup) in the line with the id `place`; an empty text takes no line."""
-        static = self.query_one(f"#{place}", Static)
-        static.update(Content(text) if isinstance(text, str) else text)
-        static.display = bool(text)
-
     def action_cancel(self) -> None:
         """Close without a command."""
         self.dismiss(())
-
-    async def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Run the action of the clicked button, whose id is the action."""
-        event.stop()
-        await self.run_action(event.button.id or "cancel")
-
-
-def button(label: str, action: str, key: str, *, danger: bool = False) -> Button:
-    """Return a flat button that runs `action` and shows its key."""
-    return Button(Content(f"{label} [{key}]"), id=action, variant="error" if danger else "default", compact=True)
-
-
-def field(place: str, value: str = "") -> Input:
-    """Return an input that selects its text when it gets the focus, with a cursor that does not blink."""
-    made = Input(value, id=place, select_on_focus=True)
-    made.cursor_blink = False
-    return made
-
-
-def line(place: str, *, hint: bool = False) -> Static:
-    """Return an empty line of text with the id `place`."""
-    return Static("", id=place, classes="hint" if hint else "line", markup=False)
 
 
 def is_open_to(outcome: Outcome) -> bool:

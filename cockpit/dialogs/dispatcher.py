@@ -9,8 +9,9 @@ from typing import Final, Literal, Protocol
 
 from cockpit.dialogs import dialog as dialogs
 from cockpit.dialogs.action_table import ACTIONS, Effect, effect, refusal
+from cockpit.dialogs.box import CARE, FAIL, PASS
 from cockpit.dialogs.confirmations import asked_first
-from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog
+from cockpit.dialogs.dialog import Dialog
 from cockpit.dialogs.openers import Open, Reason, Send, Situation
 from cockpit.session.session import CommandOutcome, Session, SessionUpdate
 from cockpit.text.command_text import title
@@ -70,13 +71,6 @@ class ActionDispatcher:
                     self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
                     text += " (once more: the intervention before it)"
                 self._refuse(_named(action), text)
-
-    def show_histograms(self, layer: str = "") -> None:
-        """Open the dialog for histograms, which sends its command itself and stays open."""
-        # No dialog is in the first picture.
-        from cockpit.dialogs.lists.histogram_dialog import HistogramDialog  # noqa: PLC0415
-
-        self._open(HistogramDialog(self.session, layer), asked=True)
 
     def steer(self, command: Command) -> None:
         """Send `command`, after a confirmation if it is hard to undo; a refusal is shown and nothing is sent.

@@ -11,7 +11,8 @@ from textual.widget import Widget
 from textual.widgets import Button
 
 from cockpit.console.live_panel import phase_title
-from cockpit.dialogs.dialog import CARE, FAIL, PASS, Dialog, button, line
+from cockpit.dialogs.box import CARE, FAIL, PASS, button, line
+from cockpit.dialogs.dialog import Dialog
 from cockpit.session.session import Session
 from cockpit.text.format import listed, number
 from engine.protocol import commands as c

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from cockpit.console.incident_text import incident_line
+from cockpit.dialogs.box import PASS
 from cockpit.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.dialogs.confirm_dialog import ConfirmDialog
-from cockpit.dialogs.dialog import PASS, Dialog
+from cockpit.dialogs.dialog import Dialog
 from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.dialogs.value_dialog import Field, ValueDialog, real, whole_number
 from cockpit.panels.status.incidents import account
@@ -88,6 +89,17 @@ def promote(situation: Situation) -> Plan:
         if outcome.status is Status.REFUSED
         else Open(lambda: _gate_dialog(situation.session), asked=True)
     )
+
+
+def histogram(situation: Situation) -> Plan:
+    """Open the dialog for histograms, which sends its command itself; the argument is the layer to begin with."""
+    return Open(lambda: _histogram_dialog(situation), asked=True)
+
+
+def _histogram_dialog(situation: Situation) -> Dialog:
+    from cockpit.dialogs.lists.histogram_dialog import HistogramDialog  # noqa: PLC0415 - as above
+
+    return HistogramDialog(situation.session, situation.argument)
 
 
 def _gate_dialog(session: Session, heading: str = "") -> Dialog:

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input
 
-from cockpit.dialogs.dialog import FAIL, Dialog, button, field, is_open_to, line, told
+from cockpit.dialogs.box import FAIL, button, field, line
+from cockpit.dialogs.dialog import Dialog, is_open_to, told
 from cockpit.session.session import Session
 from engine.errors import UserError
 from engine.protocol.commands import Command

@@ -27,8 +27,8 @@ TESTED_VERSIONS: Final = ("8.2.0", "8.2.1", "8.2.2", "8.2.3", "8.2.4", "8.2.5", 
 class PlacedUpdate(ChopsUpdate):
     """An update without line feeds, as each of its pieces is placed.
 
-    A sixel picture has lines without a piece: several pictures next to each other gave so many line feeds in a row that
-    the screen scrolled.
+    Sixel pictures have lines without a piece. With several next to each other, so many line feeds followed each other
+    that the screen scrolled.
     """
 
     def render_segments(self, console: Console) -> str:

@@ -65,15 +65,18 @@ class Cockpit(LoopRun):
             return
         batches = self._batches.epoch(loader, self._numbers)
         started, before = time.perf_counter(), self.step
+        replay, hooks = self._replay, self._hooks
         for batch in batches:
-            self._replay.keep(batch)
+            replay.keep(batch)
             yield batch
             if self._is_over:
                 if self._is_detached:
                     self._let_go()
                     yield from batches
                 return
-            goes_on = self._after_iteration()
+            if not hooks.update.count:  # weights and gradients belong together only after an update
+                continue
+            goes_on = self._after_update()
             if self._is_replay_due:
                 self._is_replay_due = False
                 if (running := self._replay.begin(self.step)) is None:
@@ -87,10 +90,8 @@ class Cockpit(LoopRun):
                 return
         self._end_epoch(time.perf_counter() - started, before)
 
-    def _after_iteration(self) -> bool:
-        """Record what the iteration did, and process commands. Return whether the loop goes on."""
-        if not self._hooks.update.count:  # weights and gradients belong together only after an update
-            return True
+    def _after_update(self) -> bool:
+        """Record what the step did, and process commands. Return whether the loop goes on."""
         try:
             self._note_step()
             self._is_settled = True

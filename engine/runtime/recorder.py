@@ -194,15 +194,15 @@ class LayerRecorder:
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
-        self._names: LayerNames | None = None
+        self._described: tuple[LayerNames, int] | None = None
         self._metrics: tuple[str, ...] = ()
 
     def record(self, step: int, epoch: float, measured: LayerValues, every_steps: int) -> None:
         """Record the numbers of step `step` (from 1), which are measured every so many steps."""
         names = measured.names
-        if names != self._names:
+        if (names, every_steps) != self._described:
             numbers = [layer_metric(name, measure) for measure in PARAMETER_MEASURES for name in names.parameters]
-            self._names = names
+            self._described = names, every_steps
             self._metrics = (*numbers, *(layer_metric(name, ACT_ZEROS) for name in names.modules))
             sizes = dict(zip(names.parameters, names.sizes, strict=True))
             self._journal.set_meta(LAYERS_META, to_json(LayersMeta(every_steps, sizes)))

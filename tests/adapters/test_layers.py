@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from engine.adapters.child.link import _plain_layers  # pyright: ignore[reportPrivateUsage]
-from engine.adapters.hooks import patches
+from engine.adapters.hooks import layer_watch, patches
 from engine.adapters.hooks.layer_watch import VARIABLE, LayerWatch, chosen_every
 from engine.adapters.programs.sent_layers import SentLayers
 from engine.journal.reader import JournalReader
@@ -149,3 +150,30 @@ def test_the_numbers_of_another_process_arrive_as_they_were() -> None:
 def test_the_environment_chooses_how_often(monkeypatch: pytest.MonkeyPatch, word: str, every: int) -> None:
     monkeypatch.setenv(VARIABLE, word)
     assert chosen_every() == every
+
+
+def test_layers_are_measured_less_often_while_it_takes_more_than_a_thousandth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step takes a second, and a measurement 0.16 of one, until it costs nothing."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    now, cost, used = 0.0, 0.04, 0.0
+
+    def thread_time() -> float:
+        nonlocal used
+        used += cost
+        return used
+
+    monkeypatch.setattr(layer_watch, "time", SimpleNamespace(thread_time=thread_time, perf_counter=lambda: now))
+    model = network()
+    hooks = hooks_on(model, optimizer := torch.optim.SGD(model.parameters(), 0.1))
+    backward(model, 0)
+    measured: dict[int, int] = {}
+    for step in range(1, 602):
+        now += 1.0
+        cost = 0.04 if step <= 201 else 0.0
+        optimizer.step()
+        if (layers := hooks.take().layers) is not None:
+            measured[step] = layers.every
+    assert measured == {1: 50, 51: 50, 201: 200, 401: 200, 501: 100, 551: 50, 601: 50}
+    hooks.remove()

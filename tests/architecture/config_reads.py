@@ -100,10 +100,18 @@ class Program:
         default_factory=lambda: defaultdict(lambda: defaultdict(frozenset))
     )
     returns: defaultdict[str, Types] = field(default_factory=lambda: defaultdict(frozenset))
+    found: dict[tuple[ast.AST, tuple[type, ...]], tuple[ast.AST, ...]] = field(default_factory=dict)
+
+    def _within(self, node: ast.AST, *kinds: type) -> tuple[ast.AST, ...]:
+        """Return the nodes of some kinds below a node, which is searched once."""
+        key = (node, kinds)
+        if key not in self.found:
+            self.found[key] = tuple(inner for inner in ast.walk(node) if isinstance(inner, kinds))
+        return self.found[key]
 
     def learn(self, module: ast.Module) -> None:
         """Add the fields, attributes and return types of a module."""
-        for node in ast.walk(module):
+        for node in self._within(module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef):
             if isinstance(node, ast.ClassDef):
                 self._learn_class(node)
             elif isinstance(node, Function):
@@ -152,7 +160,7 @@ class Program:
     def _assignments(
         self, function: Function | ast.Lambda, names: dict[str, Types]
     ) -> Iterator[tuple[ast.expr, Types]]:
-        for node in ast.walk(function):
+        for node in self._within(function, ast.AnnAssign, ast.NamedExpr, ast.Assign):
             match node:
                 case ast.AnnAssign(target=target, annotation=annotation):
                     yield target, annotated(annotation)

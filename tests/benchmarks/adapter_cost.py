@@ -5,6 +5,7 @@ batches through `steps` and its loss through `loss`. A turn of the cockpit ends 
 take about 1, 10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds
 that a step of the cockpit takes longer, and that as a share. The bounds: 1 % of a step of 10 ms, and 50 microseconds.
 
+`--steps SECONDS` compares single steps instead, which is robust where other programs disturb some of them.
 `--cpu` measures processor time on a busy machine: that of the training's thread, and that of the whole process with the
 cockpit's own threads. `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the
 cockpit, if they are installed.
@@ -82,8 +83,8 @@ def bare(one: Training) -> Turn:
 
 
 @contextlib.contextmanager
-def with_cockpit(one: Training) -> Generator[Turn]:
-    """Yield turns of the loop with the cockpit."""
+def with_cockpit(one: Training, *, settles: bool = True) -> Generator[Turn]:
+    """Yield turns of the loop with the cockpit; unless it `settles`, its own thread records the steps when it does."""
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stderr(io.StringIO()):
         cockpit = Cockpit(one.model, one.optimizer, run="cost", runs_dir=runs)
         records = cockpit._run  # pyright: ignore[reportPrivateUsage] - a turn ends when its steps are recorded
@@ -94,7 +95,8 @@ def with_cockpit(one: Training) -> Generator[Turn]:
         def turn(num_steps: int) -> None:
             for _ in itertools.islice(batches, num_steps):
                 one.finish(cockpit.loss({"ce": one.loss()}))
-            records.settle()
+            if settles:
+                records.settle()
 
         with contextlib.closing(cockpit):
             yield turn
@@ -162,15 +164,49 @@ def measure(
     return statistics.median(steps), statistics.median(extras)
 
 
+def measure_steps(milliseconds: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Return the times of single steps of the training's thread, sorted: of a bare loop, and with the cockpit.
+
+    Blocks of both take turns; the first step of a block is left out. Quantiles leave out steps that were disturbed.
+    """
+    plain = bare(training(milliseconds))
+    with with_cockpit(training(milliseconds), settles=False) as watched:
+        found: dict[Turn, list[float]] = {plain: [], watched: []}
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            for turn, times in found.items():
+                turn(1)
+                for _ in range(8):
+                    began = time.perf_counter()
+                    turn(1)
+                    times.append(time.perf_counter() - began)
+    return sorted(found[plain]), sorted(found[watched])
+
+
+def print_steps(seconds: float) -> None:
+    """Print the cost of single steps at the first tenth and at the median."""
+    for milliseconds in SIZES:
+        plain, watched = measure_steps(milliseconds, seconds)
+        for name, share in (("p10", 0.1), ("p50", 0.5)):
+            step, extra = plain[int(share * len(plain))], watched[int(share * len(watched))]
+            extra -= step
+            print(f"{name:8}step {step * 1e3:7.2f} ms   longer by {extra * 1e6:7.1f} us   {len(watched)} steps")
+            sys.stdout.flush()
+
+
 def main() -> None:
     """Print the cost at each length of a step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30, help="pairs of turns")
     parser.add_argument("--peer", choices=list(PEERS), default="cockpit")
     parser.add_argument("--cpu", action="store_true", help="measure processor time")
+    parser.add_argument("--steps", type=float, metavar="SECONDS", help="compare single steps for as long at each size")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.steps:
+        print_steps(options.steps)
+        return
     clocks = {"thread": time.thread_time, "process": time.process_time} if options.cpu else {"wall": time.perf_counter}
     print(f"{options.peer}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.pairs} pairs")
     for milliseconds in SIZES:

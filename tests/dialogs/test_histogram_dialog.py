@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Input
 
+from cockpit.dialogs.action_table import without_effect
 from engine.journal.task_meta import LAYERS_META, LayersMeta
 from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms, write_histograms
 from engine.protocol import commands as c
@@ -35,7 +36,7 @@ def measured(run):
 
 
 async def show(screen, pilot, layer: str = "") -> None:
-    screen.steering.show_histograms(layer)
+    screen.steering.dispatch("histogram", layer)
     await pilot.pause()
 
 
@@ -86,6 +87,15 @@ async def test_a_screen_that_only_watches_shows_what_is_kept_and_takes_nothing(m
         assert "unet at step 30" in screen.box
         await press(pilot, "enter")
         assert "this screen is read-only" in screen.box and screen.answer() == []
+
+
+async def test_what_is_kept_can_be_looked_at_while_no_command_can_be_sent(measured, open_screen):
+    screen = open_screen(can_steer=False)
+    async with screen.run_test(size=SIZE):
+        foretold = screen.steering.effect("histogram")
+        assert foretold.enabled and foretold.text == "those kept: this screen is read-only"
+        reasons = without_effect(screen.session)
+        assert "checkpoint" in reasons and "histogram" not in reasons
 
 
 async def test_the_reason_of_a_refusal_stands_in_the_box(measured, open_screen):

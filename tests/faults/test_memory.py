@@ -27,7 +27,7 @@ CPU = RuntimeError(
 )
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79 GiB")
 ERRORS = [MemoryError(), MemoryError("Unable to allocate 3.20 GiB for an array with shape (9, 9)"), CPU, CUDA]
-STEPS = {"epochs": 40, "max_steps": 8}
+STEPS = {"epochs": 40, "max_steps": 6}
 
 
 def _reason(directory: Path) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from cockpit.charts.chart_specs import charts_for, charts_of, label_of
-from cockpit.panels.layers.columns import percent
+from cockpit.panels.layers.columns import percent, shortened
 from cockpit.panels.layers.panel import NOTHING, LayersPanel
 from cockpit.panels.layers.tree import LayerTree
+from cockpit.panels.toolkit.symbols import signs_for
 from cockpit.session.session import Session
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import layer_metric
@@ -168,11 +169,22 @@ async def test_ascii_has_no_other_characters(measured: RecordedRun, open_session
         assert "!expl" in rows and "- backbone" in rows and "+ decoder" in rows and ">gradient" in rows
 
 
-async def test_a_long_path_keeps_its_end(measured: RecordedRun, open_session: Open) -> None:
+def test_a_long_path_has_initials_that_still_tell_layers_apart() -> None:
+    path, signs = "blocks.layers.{}.self_attn.in_proj_weight", signs_for("braille")
+    assert [shortened(path.format(number), 22, signs) for number in (0, 11)] == [
+        "b.l.0.s.in_proj_weight",
+        "…l.11.s.in_proj_weight",
+    ]
+    assert shortened(path.format(0), 32, signs) == "b.l.0.self_attn.in_proj_weight"
+    assert shortened(path.format(0), 60, signs) == path.format(0)
+    assert shortened("a_very_long_name_without_a_module", 8, signs) == "a_very_long_name_without_a_module"
+
+
+async def test_long_paths_are_shortened_in_a_narrow_table(measured: RecordedRun, open_session: Open) -> None:
     stage = Stage(LayersPanel(), open_session())
     async with stage.run_test(size=(60, 18)) as pilot:
         await pilot.press("escape", "s")
-        assert any(line.startswith("   …") and ".weight " in line for line in stage.shown.splitlines())
+        assert any(line.startswith("   b.") and ".weight " in line for line in stage.shown.splitlines())
 
 
 async def test_a_click_opens_a_module_or_chooses_a_number(measured: RecordedRun, open_session: Open) -> None:

@@ -15,10 +15,11 @@ from cockpit.charts.annotations.marks import marks_of
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.reading.events import run_events
 from cockpit.console.summary import fact_lines, read_outcome
-from cockpit.dialogs.action_table import ACTIONS, unsupported
+from cockpit.dialogs.action_table import ACTIONS, unsupported, without_effect
 from cockpit.panels.status.remedies import remedies_of
 from cockpit.preferences.keymap import KEYS, lookup
 from cockpit.preferences.settings import Settings
+from cockpit.screens.help import table
 from cockpit.session.session import Session
 from cockpit.text.event_info import MarkKind
 from engine.journal.reader import JournalReader
@@ -37,6 +38,7 @@ WITHOUT = {
     "rollback": "rollback",
     "guardian": "set-guardian",
     "autopilot": "set-autopilot",
+    "histogram": "histogram",
 }
 """Keys that do nothing on this run, each with the command that is missing."""
 
@@ -159,18 +161,22 @@ async def test_every_key_without_a_command_is_grey_and_says_why(run: ForeignRun,
             await pilot.press("escape")
             keys = flat(await shown(pilot, "question_mark"))
             assert "not in this run: an own loop has no phases" in keys
+            look_keys = table("look", KEYS, without_effect(session)).plain
+            assert "those kept, or new ones - not in this run: your program runs the step" in flat(look_keys)
             await pilot.press("escape")
             await shown(pilot, "ctrl+p")
             assert "1 batches per update now" in flat(await shown(pilot, *"batch"))
             await pilot.press(*["backspace"] * 5)
             assert "validate (v) - not now" in flat(await shown(pilot, *"validate"))
+            await pilot.press(*["backspace"] * 8)
+            assert "histogram (h) - not now" in flat(await shown(pilot, *"histogram"))
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_every_command_can_be_unsupported_and_its_action_is_then_refused(op: str, tmp_path: Path) -> None:
     """Each command belongs to an action, or is sent by a remedy, a box of its own, `send` or the end of a screen."""
     actions = {action for action, row in ACTIONS.items() if op in row.ops}
-    assert actions or op in ("set-lr", "exclude", "stop", "histogram")
+    assert actions or op in ("set-lr", "exclude", "stop")
     known = {key.action for key in KEYS} | {"toggle"}
     assert actions <= known
 
@@ -207,4 +213,4 @@ def test_the_console_knows_the_run_without_its_code(run: ForeignRun, capsys: pyt
     assert "accuracy 0.5, best 0.5000 at step 40" in said and "ce" in said
     arguments = parse_arguments(["events", "own", "--runs-dir", str(run.directory.parent)])
     assert run_events(arguments) == 0
-    assert "task own loop: loss terms ce, kl; metrics accuracy; 10 commands not supported" in capsys.readouterr().out
+    assert "task own loop: loss terms ce, kl; metrics accuracy; 11 commands not supported" in capsys.readouterr().out

@@ -15,7 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList
 from textual.widgets.option_list import Option
 
-from cockpit.dialogs.dialog import FAIL, PASS, Dialog, button, field, line
+from cockpit.dialogs.box import FAIL, PASS, button, field, line
+from cockpit.dialogs.dialog import Dialog
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.text.histogram_text import drawn, heading

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, OptionList
 
-from cockpit.dialogs.dialog import FAIL, RowsDialog, field, is_open_to, line, told
+from cockpit.dialogs.box import FAIL, field, line
+from cockpit.dialogs.dialog import RowsDialog, is_open_to, told
 from cockpit.dialogs.value_dialog import real
 from cockpit.session.session import Session
 from cockpit.text.format import number

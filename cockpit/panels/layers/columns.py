@@ -55,10 +55,8 @@ def heading(columns: Columns, chosen: str, signs: Symbols) -> Content:
     """Return the heading: a click on a measure chooses it, and the chosen one has a sign."""
     parts = [Content.styled(padded("  layer", columns.name + columns.mark + 3), LABEL)]
     for measure in columns.measures:
-        title = MEASURES[measure][0].rjust(width_of(measure))
-        text = Content.styled(
-            (signs.here if measure == chosen else " ") + title, STRONG if measure == chosen else LABEL
-        )
+        title = (signs.here if measure == chosen else "") + MEASURES[measure][0]
+        text = Content.styled(title.rjust(width_of(measure) + 1), STRONG if measure == chosen else LABEL)
         parts.append(text.stylize(Style.from_meta({"measure": measure})))
     return Content("").join([*parts, Content.styled(" newest", LABEL)])
 
@@ -78,7 +76,7 @@ def row(look: RowLook, number: int, numbers: LayerNumbers, chosen: str, columns:
     mark = numbers.marks[number]
     word = _SHORT.get(mark, mark) if columns.mark < len(mark) else mark
     indent = f"{'  ' * look.depth}{look.fold} "
-    name = padded(indent + _end_of(escape_control(look.name), columns.name - len(indent), signs), columns.name)
+    name = padded(indent + shortened(escape_control(look.name), columns.name - len(indent), signs), columns.name)
     pieces: list[tuple[str, str]] = [
         (signs.on if look.is_pinned else " ", ACTIVE),
         (name, STRONG if mark else ""),
@@ -93,9 +91,18 @@ def row(look: RowLook, number: int, numbers: LayerNumbers, chosen: str, columns:
     return Content.assemble(*pieces)
 
 
-def _end_of(path: str, room: int, signs: Symbols) -> str:
-    """Return the end of a path that is too long for `room` cells: its last names tell layers apart."""
-    if len(path) <= room or "." not in path:
+def shortened(path: str, room: int, signs: Symbols) -> str:
+    """Return a path in `room` cells: its first names by their initials, which tell layers apart with the numbers.
+
+    If these are too long, return the end.
+    """
+    names = path.split(".")
+    for number, name in enumerate(names[:-1]):
+        if len(path) <= room:
+            break
+        names[number] = name if name.isdigit() else name[:1]
+        path = ".".join(names)
+    if len(path) <= room or len(names) == 1:
         return path
     return signs.dots + path[len(path) - max(room - len(signs.dots), 0) :]
 

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Input, Static
 
 from cockpit.panels.layers.columns import Columns, RowLook, heading, in_full, row
@@ -25,21 +24,6 @@ from engine.errors import UserError
 from engine.journal.task_meta import layer_metric
 
 NOTHING: Final = "no layers were measured: layers.every_steps sets how often"
-
-
-class LayerList(LineList):
-    """The rows; a click moves the cursor, and opens or closes a module."""
-
-    class Toggled(Message):
-        """A line was clicked, which has the cursor now."""
-
-    def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the line that was clicked, and open or close it."""
-        event.prevent_default()
-        index = event.get_content_offset_capture(self).y + round(self.scroll_offset.y)
-        if 0 <= index < self.count:
-            self.go_to(index)
-            self.post_message(self.Toggled())
 
 
 class LayersPanel(SearchedList):
@@ -70,7 +54,6 @@ class LayersPanel(SearchedList):
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(id=id)
-        self.listing = LayerList(self.line)
         self.listing.follows = False
         self.view = LayerView()
         self._signs = signs_for(marker)
@@ -217,19 +200,15 @@ class LayersPanel(SearchedList):
             self.view.measure = str(measure)
             self._fill()
 
-    def on_layer_list_toggled(self, event: LayerList.Toggled) -> None:
-        """Open or close the module that was clicked."""
-        event.stop()
-        node = self.view.node(self.listing.cursor)
-        if node is not None:
-            self.view.turn(node)
-            self._fill()
-
     def on_line_list_chosen(self, event: LineList.Chosen) -> None:
-        """Pin the chosen number of a layer to the charts, or remove it from them."""
+        """Open or close a module that was clicked; on enter, pin the chosen number of a layer or remove it again."""
         event.stop()
         node, session = self.view.node(event.index), self._session
         if node is None or session is None:
+            return
+        if event.by_click:
+            self.view.turn(node)
+            self._fill()
             return
         name, metric = MEASURES[self.view.measure][1], self.view.metric_of(node)
         if not metric:

@@ -54,10 +54,10 @@ class LineList(FastLines, ScrollView, can_focus=True):
     follows: var[bool] = var(True)
 
     class Chosen(Message):
-        """Line number `index` was chosen."""
+        """Line number `index` was chosen, `by_click` or by enter."""
 
-        def __init__(self, index: int) -> None:
-            self.index = index
+        def __init__(self, index: int, *, by_click: bool = False) -> None:
+            self.index, self.by_click = index, by_click
             super().__init__()
 
     class Moved(Message):
@@ -154,10 +154,10 @@ class LineList(FastLines, ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Choose the line that was clicked."""
-        index = event.get_content_offset_capture(self).y + self.scroll_offset.y
+        index = event.get_content_offset_capture(self).y + round(self.scroll_offset.y)
         if self._has_cursor and 0 <= index < self._count:
             self._go(index)
-            self.action_choose()
+            self.post_message(self.Chosen(index, by_click=True))
 
     def go_to(self, index: int) -> None:
         """Make line `index` visible and move the cursor to it."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
+from cockpit.dialogs.box import FAIL, Box, button, field, line
 from cockpit.text.format import escape_control
 
 
-class TextPrompt(ModalScreen[str | None]):
+class TextPrompt(Box[str | None]):
     """A box with an explanation and an input; closes with the text, or with `None` if it was cancelled.
 
     `check` returns what is wrong with a text, an empty string for nothing.
@@ -26,29 +25,7 @@ class TextPrompt(ModalScreen[str | None]):
         Binding("escape,ctrl+c", "cancel", "cancel", show=False),
         Binding("enter", "confirm", "confirm", show=False),
     ]
-    DEFAULT_CSS = """
-    TextPrompt {
-        align: center middle;
-
-        & > VerticalScroll {
-            width: 74;
-            max-width: 96%;
-            height: auto;
-            max-height: 94%;
-            padding: 0 1;
-            border: round $primary;
-            background: $surface;
-            border-subtitle-color: $text-muted;
-        }
-        &.danger > VerticalScroll { border: heavy $error; }
-        & Static { width: 100%; height: auto; }
-        & #wrong { color: $text-error; }
-        & #buttons { width: 100%; height: 1; margin-top: 1; }
-        & #buttons Button { margin-right: 2; }
-        & Input { border: none; height: 1; padding: 0 1; background: $boost; }
-        & Input:focus { border: none; background: $primary-muted; }
-    }
-    """
+    DEFAULT_CSS = "TextPrompt #wrong { color: $text-error; }"
 
     def __init__(
         self,
@@ -59,30 +36,22 @@ class TextPrompt(ModalScreen[str | None]):
         check: Callable[[str], str] = lambda text: "",
         danger: bool = False,
     ) -> None:
-        super().__init__()
-        self._heading = Content(f"! {title}" if danger else title)
+        super().__init__(title, keys="enter confirms   escape cancels", danger=danger)
         self._explain = explain
         self._value = value
         self._check = check
         self._is_dangerous = danger
-        self.set_class(danger, "danger")
 
-    def compose(self) -> ComposeResult:
-        """Yield the box with its explanation, its input and its buttons."""
-        with VerticalScroll(can_focus=False) as box:
-            box.border_title, box.border_subtitle = self._heading, "enter confirms   escape cancels"
-            for text in self._explain:
-                yield Static(Content(escape_control(text)), markup=False)
-            yield Input(self._value, select_on_focus=True)
-            yield Static(id="wrong", markup=False)
-            with Horizontal(id="buttons"):
-                style = "error" if self._is_dangerous else "default"
-                yield Button(Content("Confirm [enter]"), id="confirm", variant=style, compact=True)
-                yield Button(Content("Cancel [escape]"), id="cancel", compact=True)
+    def body(self) -> Iterable[Widget]:
+        """Return the explanation, the input, and the line for what is wrong with the text."""
+        for text in self._explain:
+            yield Static(Content(escape_control(text)), classes="line", markup=False)
+        yield field("text", self._value)
+        yield line("wrong")
 
-    def on_mount(self) -> None:
-        """Keep the cursor from blinking."""
-        self.query_one(Input).cursor_blink = False
+    def buttons(self) -> Iterable[Button]:
+        """Return the buttons that confirm and cancel."""
+        return button("Confirm", "confirm", "enter", danger=self._is_dangerous), button("Cancel", "cancel", "escape")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Forget what was wrong with the former text."""
@@ -98,7 +67,7 @@ class TextPrompt(ModalScreen[str | None]):
         """Close with the text, or show what is wrong with it."""
         text = self.query_one(Input).value.strip()
         if wrong := self._check(text):
-            self.query_one("#wrong", Static).update(Content(f"✗ {escape_control(wrong)}"))
+            self.query_one("#wrong", Static).update(Content(f"{FAIL} {escape_control(wrong)}"))
             self.query_one(Input).focus()
         else:
             self.dismiss(text)
@@ -106,8 +75,3 @@ class TextPrompt(ModalScreen[str | None]):
     def action_cancel(self) -> None:
         """Close without a text."""
         self.dismiss(None)
-
-    async def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Run the action of the clicked button, whose id is the action."""
-        event.stop()
-        await self.run_action(event.button.id or "cancel")

@@ -16,6 +16,7 @@ class BufferGuard:
         layers = [layer for model in models.values() for layer in model.modules() if isinstance(layer, _NormBase)]
         self._live: list[Tensor] = [buffer for layer in layers for buffer in layer.buffers()]
         self._kept: list[Tensor] = [buffer.detach().clone() for buffer in self._live]
+        self.has_any = bool(self._live)
 
     def settle(self, finite: Tensor | None, *, is_skipped: bool) -> None:
         """Keep or restore the statistics after an update. `finite` is its verdict while it is still on the device."""

@@ -6,29 +6,21 @@ Shapes: G parameters with a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import copy_context
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import local
-from typing import Any, Final, TypeVar
+from itertools import compress
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from .gradient_squares import GradientLayout, dense, quietly, squares_of
 
 MOST_PARTS = 16
 """Maximum number of modules whose norms are shown."""
 _DIVIDED = 8
 """A part is divided further if it holds more than this share of all parameters: one in eight."""
-_SMALL = 8192
-"""Number of values up to which NumPy's BLAS uses no further thread."""
-_MEDIUM = 8 * _SMALL
-"""Number of values up to which one thread is as fast as several; larger gradients are read by torch's threads."""
-_IN_CONTEXT = int(np.__version__.partition(".")[0]) >= 2
-Result = TypeVar("Result")
-_PLAIN = (torch.float32, torch.float64)
-"""Types whose sums of squares NumPy computes in the same precision."""
+_MOST_LAYOUTS = 16
+"""Maximum number of layouts that are kept: which parameters have a gradient may differ from step to step."""
 _MOST_NAMED = 8
 """Maximum number of parameters that a sentence names."""
 
@@ -112,9 +104,11 @@ def _joined(prefix: str, name: str) -> str:
 
 @dataclass(slots=True)
 class Norms:
-    """Squared L2 norms of G gradients in the order of `parameters`, on the host, or on the device until read."""
+    """Sums of squares that together are those of G gradients, on the host, or on the device until read.
 
-    parameters: Sequence[Tensor] = ()
+    `part_of` has the part of the network for each sum.
+    """
+
     squares: Sequence[float] | Tensor = ()
     total: float = 0.0
     bad: tuple[str, ...] = ()
@@ -147,7 +141,9 @@ class GradientReader:
         self._count = -1
         self.parameters: list[Tensor] = []
         self._parts: list[str] = []
-        self._is_plain = False
+        self._absent: list[Tensor] = []
+        self._layout = GradientLayout((), ())
+        self._layouts: dict[tuple[bool, ...], GradientLayout] = {}
 
     def refresh(self) -> None:
         """Read the parameter groups again if parameters were added."""
@@ -158,7 +154,8 @@ class GradientReader:
             self._count = count
             self.parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
             self._parts = [self._names.part_of(p) for p in self.parameters]
-            self._is_plain = all(p.dtype in _PLAIN and p.numel() <= _MEDIUM for p in self.parameters)
+            self._layouts.clear()
+            self._choose_layout()
 
     @property
     def is_on_host(self) -> bool:
@@ -167,46 +164,62 @@ class GradientReader:
 
     def read(self) -> Norms:
         """Return the norms of the gradients in host memory, and the names of the non-finite ones."""
-        held, parts = self.parameters, self._parts
-        squares = _quietly(self._plain_squares) if self._is_plain else None
+        squares = quietly(self._plain_squares)
         if squares is None:
-            grads = [p.grad for p in held]
-            present = [number for number, grad in enumerate(grads) if grad is not None]
-            if len(present) < len(grads):
-                held, parts = [held[n] for n in present], [parts[n] for n in present]
-            squares = _squares([grad for grad in grads if grad is not None])
+            return self._read_each()
         summed = sum(squares)
         if math.isfinite(summed):
-            return Norms(held, squares, math.sqrt(summed), (), parts)
-        total, bad = math.nan, self.bad_names(held)
-        if not bad:  # every entry is finite, and only the sum of squares overflows in float32
-            squares = [float(p.grad.double().square().sum()) for p in held if p.grad is not None]
-            total = math.sqrt(sum(squares))
-        return Norms(held, squares, total, bad, parts)
+            return Norms(squares, math.sqrt(summed), (), self._layout.part_of)
+        return self._read_each()
 
     def _plain_squares(self) -> list[float] | None:
-        """Return the sums of squares if every gradient is a plain array in host memory, else `None`."""
-        squares: list[float] = []
-        try:
-            for parameter in self.parameters:
-                flat = parameter.grad.numpy().ravel()  # pyright: ignore[reportOptionalMemberAccess] - caught below
-                squares.append(float(flat.dot(flat)) if flat.size <= _SMALL else _sliced_square(flat))
-        except (AttributeError, TypeError, RuntimeError):  # none, sparse, or with a graph
-            return None
-        return squares
+        """Return sums of squares, together those of all gradients; `None` if a gradient has to be read alone."""
+        for parameter in self._absent:
+            if parameter.grad is not None:
+                break
+        else:
+            if (squares := self._layout.squares()) is not None:
+                return squares
+        self._choose_layout()
+        return self._layout.squares()
+
+    def _choose_layout(self) -> None:
+        """Lay out the parameters that have a gradient now: some get none in this step, or never."""
+        present = tuple(p.grad is not None for p in self.parameters)
+        self._absent = [p for p, is_here in zip(self.parameters, present, strict=True) if not is_here]
+        if present not in self._layouts:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            held = list(compress(self.parameters, present))
+            self._layouts[present] = GradientLayout(held, list(compress(self._parts, present)))
+        self._layout = self._layouts[present]
+
+    def _read_each(self) -> Norms:
+        """Return the norms of the gradients, each of them read alone."""
+        held = [(p, part) for p, part in zip(self.parameters, self._parts, strict=True) if p.grad is not None]
+        grads = [p.grad for p, _ in held if p.grad is not None]
+        parts = [part for _, part in held]
+        squares = quietly(lambda: squares_of(grads))
+        summed = sum(squares)
+        if math.isfinite(summed):
+            return Norms(squares, math.sqrt(summed), (), parts)
+        total, bad = math.nan, self.bad_names(p for p, _ in held)
+        if not bad:  # every entry is finite, and only the sum of squares overflows in float32
+            squares = [float(grad.double().square().sum()) for grad in grads]
+            total = math.sqrt(sum(squares))
+        return Norms(squares, total, bad, parts)
 
     def read_on_device(self) -> Norms:
         """Return the norms as a tensor on the device, without waiting for it."""
-        held = [p for p in self.parameters if p.grad is not None]
         parts = [part for p, part in zip(self.parameters, self._parts, strict=True) if p.grad is not None]
-        grads = [p.grad for p in held if p.grad is not None]
+        grads = [p.grad for p in self.parameters if p.grad is not None]
         norms = torch._foreach_norm(grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        return Norms(held, torch.stack([norm.float() for norm in norms]).square(), math.nan, (), parts)
+        return Norms(torch.stack([norm.float() for norm in norms]).square(), math.nan, (), parts)
 
     def weight_norms(self) -> dict[str, float]:
         """Return the L2 norm of the weights of each part."""
         sums: dict[str, float] = {}
-        squares = _squares([parameter.detach() for parameter in self.parameters])
+        squares = quietly(lambda: squares_of([parameter.detach() for parameter in self.parameters]))
         for square, part in zip(squares, self._parts, strict=True):
             sums[part] = sums.get(part, 0.0) + square
         return {part: math.sqrt(square) if square >= 0 else math.nan for part, square in sums.items()}
@@ -214,66 +227,8 @@ class GradientReader:
     def bad_names(self, parameters: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the names of parameters with a non-finite gradient. Waits for the device."""
         return tuple(
-            self._names.name_of(p) for p in parameters if p.grad is not None and not bool(_is_finite(_dense(p.grad)))
+            self._names.name_of(p) for p in parameters if p.grad is not None and not bool(_is_finite(dense(p.grad)))
         )
-
-
-def _squares(grads: Sequence[Tensor]) -> list[float]:
-    """Return the sum of squares of each gradient in host memory: about two microseconds for each small one.
-
-    Threads of NumPy's BLAS are never started: they would go on spinning next to torch's.
-    """
-    large = [grad for grad in grads if grad.numel() > _MEDIUM]
-    norms = iter(_norms(large)) if large else iter(())
-    return _quietly(lambda: [next(norms) ** 2 if grad.numel() > _MEDIUM else _square(grad) for grad in grads])
-
-
-def _quietly(call: Callable[[], Result]) -> Result:
-    """Return the result of `call`, in which NumPy reports no overflow.
-
-    NumPy 2 keeps its settings in the context, and entering one takes a tenth of the time of `errstate`.
-    """
-    if _IN_CONTEXT:
-        return _quiet.context.run(call)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return call()
-
-
-class _Quiet(local):
-    """A context with these settings, for each thread its own: one can be in it at a time."""
-
-    def __init__(self) -> None:
-        self.context = copy_context()
-        self.context.run(np.seterr, over="ignore", invalid="ignore")
-
-
-_quiet: Final = _Quiet()
-
-
-def _sliced_square(flat: NDArray[Any]) -> float:
-    """Return the sum of squares of a vector of more than `_SMALL` values."""
-    slices = (flat[start : start + _SMALL] for start in range(0, flat.size, _SMALL))
-    return float(sum(float(part.dot(part)) for part in slices))
-
-
-def _norms(grads: list[Tensor]) -> list[float]:
-    try:
-        norms = torch._foreach_norm(grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        return torch.stack([norm.float() for norm in norms]).tolist()
-    except (RuntimeError, NotImplementedError):  # sparse
-        return [float(_dense(grad.detach()).float().norm()) for grad in grads]
-
-
-def _square(grad: Tensor) -> float:
-    """Return the sum of squares of a gradient in host memory."""
-    if grad.dtype in _PLAIN and grad.layout is torch.strided and not grad.requires_grad:
-        flat = grad.numpy().ravel()
-        return float(flat.dot(flat)) if flat.size <= _SMALL else _sliced_square(flat)
-    return float(_dense(grad.detach()).float().square().sum())
-
-
-def _dense(grad: Tensor) -> Tensor:
-    return grad.coalesce().values() if grad.is_sparse else grad
 
 
 def _is_finite(values: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -17,6 +19,8 @@ from .gradient_reader import ParameterNames, unwrapped
 VARIABLE: Final = "TRAINING_COCKPIT_LAYERS"
 """Environment variable with the steps between two measurements, 0 for none."""
 _EVERY: Final = 50
+_MOST_SHARE: Final = 0.001
+"""Maximum share of the time that measuring costs the training's thread, unless the interval is chosen."""
 
 
 class MeasuredLayers(Protocol):
@@ -53,56 +57,84 @@ def chosen_every() -> int:
     is_together = group.is_available() and group.is_initialized()
     if (group.get_rank() if is_together else int(os.environ.get("RANK", "0"))) > 0:
         return 0
-    word = os.environ.get(VARIABLE, "")
-    return int(word) if word.isdecimal() else _EVERY
+    return int(os.environ[VARIABLE]) if is_chosen() else _EVERY
+
+
+def is_chosen() -> bool:
+    """Return whether the environment chooses the steps between two measurements."""
+    return os.environ.get(VARIABLE, "").isdecimal()
 
 
 class LayerWatch:
     """Measures the networks in `names` every `every` steps, from the first one on; 0 for never.
 
-    Outputs of modules are watched from the end of the step before, and so not in the first one. Until it begins, the
-    program may compile its networks; torch warns of that while there is a hook on all modules.
+    With `None` the environment chooses. If it does not, the interval is 50 steps, doubled as often as it takes until
+    measuring costs less than a thousandth of the time. `is_due` is whether the current step is measured. Outputs of
+    modules are watched from the end of the step before, and so not in the first one. Until it begins, the program may
+    compile its networks; torch warns of that while there is a hook on all modules.
     """
 
-    def __init__(self, names: ParameterNames, every: int) -> None:
+    def __init__(self, names: ParameterNames, every: int | None = None) -> None:
         self._names = names
         self._num_steps = 0
         self._num_models = 0
         self._probe: LayerProbe | None = None
-        self.measure_every(every)
+        self._cost = 0.0
+        self._measured_at: tuple[float, int] | None = None
+        self.measure_every(chosen_every() if every is None else every)
+        self._is_sparing = every is None and not is_chosen()
 
     def measure_every(self, every: int) -> None:
         """Measure every `every` steps from now on; 0 for never."""
         self.remove()
         self.every = every
+        self._is_sparing = False
+        self._step_is(self._num_steps)
 
-    @property
-    def _is_due(self) -> bool:
-        return self.every > 0 and self._num_steps % self.every == 0
+    def _step_is(self, number: int) -> None:
+        self._num_steps = number
+        self.is_due = self.every > 0 and number % self.every == 0
 
     def note_gradients(self, parameters: Iterable[Tensor], scale: float = 1.0) -> None:
         """Measure gradients, which are `scale` times what they mean, and weights before an update."""
-        if self._is_due:
+        if self.is_due:
             self._guarded(lambda: self._note(parameters, scale))
 
     def note_update(self) -> None:
         """Measure how far the update has moved the weights."""
-        if self._is_due and self._probe is not None:
+        if self.is_due and self._probe is not None:
             self._guarded(self._probe.note_update)
 
     def take(self) -> WatchedLayers | None:
         """Return the numbers of the step that ended, `None` unless it was measured; watch the next one if it is due."""
         found: list[PendingLayers | None] = []
-        if self._is_due and self._probe is not None:
-            probe = self._probe
-            self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
-        self._num_steps += 1
-        self._guarded(self._prepare)
-        return WatchedLayers(found[0], self.every) if found and found[0] is not None else None
+        every = self.every
+        if self.is_due:
+            if (probe := self._probe) is not None:
+                self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
+            self._space_out()
+        self._step_is(self._num_steps + 1)
+        if self.is_due:
+            self._guarded(self._prepare)
+        return WatchedLayers(found[0], every) if found and found[0] is not None else None
+
+    def _space_out(self) -> None:
+        """Choose the interval by what the measurement of this step has cost the training's thread."""
+        now, before = (time.perf_counter(), self._num_steps), self._measured_at
+        cost, self._cost, self._measured_at = self._cost, 0.0, now
+        if not self._is_sparing or before is None or not self.every:
+            return
+        seconds = (now[0] - before[0]) / (now[1] - before[1])
+        share = cost / max(seconds * self.every, 1e-9)
+        if share > _MOST_SHARE:
+            self.every *= 2 ** math.ceil(math.log2(share / _MOST_SHARE))
+        elif share < _MOST_SHARE / 4 and self.every > _EVERY:
+            self.every //= 2
 
     def remove(self) -> None:
         """Measure nothing more."""
         self.every = 0
+        self.is_due = False
         if self._probe is not None:
             self._probe.unwatch()
 
@@ -114,7 +146,7 @@ class LayerWatch:
 
     def _prepare(self) -> None:
         """Watch the outputs of the next step if it is measured."""
-        if self._is_due and self._names.models:
+        if self._names.models:
             if self._num_models != len(self._names.models):
                 self._renew()
             if self._probe is not None:
@@ -129,11 +161,14 @@ class LayerWatch:
         self._probe = LayerProbe({name: unwrapped(model) for name, model in self._names.models.items()})
 
     def _guarded(self, measure: Callable[[], object]) -> None:
+        began = time.thread_time()
         try:
             measure()
         except Exception as error:  # the training must go on, and with it everything else that is recorded
             self.remove()
             sys.stderr.write(f"cockpit: layers are no longer measured: {error!r}\n")
+        finally:
+            self._cost += time.thread_time() - began
 
 
 def _is_compiled(model: nn.Module) -> bool:

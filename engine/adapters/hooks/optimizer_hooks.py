@@ -7,19 +7,18 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from .buffer_guard import BufferGuard
 from .gradient_reader import GradientReader, ParameterNames
-from .layer_watch import LayerWatch, chosen_every
+from .layer_watch import LayerWatch
 from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, WatchedOptimizer
 
 _MOST_LOSSES: Final = 64
-T = TypeVar("T")
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 
@@ -38,7 +37,7 @@ class OptimizerHooks(UpdateJudge):
     def __init__(
         self, names: ParameterNames, on_fault: Callable[[Exception], None], *, judges_closures: bool = True
     ) -> None:
-        super().__init__(LayerWatch(names, chosen_every()))
+        super().__init__(LayerWatch(names))
         self.in_step = False
         self.num_calls = 0
         self.stays_after_fault = False
@@ -163,11 +162,14 @@ class OptimizerHooks(UpdateJudge):
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         self._in_hook, self._agreed = True, None
         try:
-            return self._survive(
-                lambda: self._prepare(watched, args, kwargs), lambda: self._prepare_barely(watched, closure is None)
-            )
+            if not self._is_bare:
+                return self._prepare(watched, closure, args, kwargs)
+            self._prepare_barely(watched, closure is None)
+        except Exception as error:  # a fault of the cockpit must not end a foreign training
+            self._fall_back(error, lambda: self._prepare_barely(watched, closure is None))
         finally:
             self._in_hook = False
+        return None
 
     def _after(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         watched = self._watched[id(optimizer)]
@@ -178,33 +180,37 @@ class OptimizerHooks(UpdateJudge):
         self._in_hook = True
         try:
             self.update.count += 1
-            self._survive(lambda: self._finish(watched, optimizer), lambda: self._finish_barely(watched))
+            if self._is_bare:
+                self._finish_barely(watched)
+            else:
+                self._finish(watched, optimizer)
+        except Exception as error:
+            self._fall_back(error, lambda: self._finish_barely(watched))
         finally:
             self._in_hook = False
 
     def _finish(self, watched: WatchedOptimizer, optimizer: torch.optim.Optimizer) -> None:
-        is_skipped = watched.is_hidden
+        is_skipped = False
         if watched.is_changed:
+            is_skipped = watched.is_hidden
             watched.restore()
-        self.layers.note_update()
+        if self.layers.is_due:
+            self.layers.note_update()
         watched.clip = NO_CLIP  # Lightning clips after the judgement: what it says must not reach the next step
-        self.buffers.settle(self.update.finite, is_skipped=is_skipped)
+        if self.buffers.has_any:
+            self.buffers.settle(self.update.finite, is_skipped=is_skipped)
         if self.on_update is not None:
             self.on_update(optimizer)
 
-    def _survive(self, usual: Callable[[], T], bare: Callable[[], None]) -> T | None:
-        """Return the result of `usual`. After a fault do nothing more, or where the hooks stay, do `bare` instead."""
+    def _fall_back(self, error: Exception, bare: Callable[[], None]) -> None:
+        """Give up after a fault; where the hooks stay, do `bare` instead of what failed, the first time."""
+        was_bare = self._is_bare
+        self._give_up(error)
         try:
-            if not self._is_bare:
-                return usual()
-        except Exception as error:  # a fault of the cockpit must not end a foreign training
-            self._give_up(error)
-        try:
-            if not self._is_removed:
+            if not (self._is_removed or was_bare):
                 bare()
-        except Exception as error:
-            self._give_up(error)
-        return None
+        except Exception as further:
+            self._give_up(further)
 
     def _give_up(self, error: Exception) -> None:
         if self.stays_after_fault and not self._is_bare:
@@ -222,12 +228,17 @@ class OptimizerHooks(UpdateJudge):
             watched.judge_barely(self.clip, self._in_all)
         self._apply_rate(watched)
 
-    def _prepare(self, watched: WatchedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _prepare(
+        self,
+        watched: WatchedOptimizer,
+        closure: Callable[[], Any] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         if watched.is_changed:  # an exception in the last step may have prevented it
             watched.restore()
         self.in_step = True
         self.num_calls += 1
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             self._judge(watched)
         self._apply_rate(watched)
@@ -242,8 +253,7 @@ class OptimizerHooks(UpdateJudge):
     def _judged_closure(self, watched: WatchedOptimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         def judged() -> Any:
             loss = closure()
-            if not self._is_removed:
-                self._survive(lambda: self._judge(watched), lambda: watched.judge_barely(self.clip, self._in_all))
+            self.judge(watched.optimizer)
             return loss
 
         return judged
@@ -253,4 +263,10 @@ class OptimizerHooks(UpdateJudge):
         if self._is_removed or id(optimizer) not in self._watched:
             return
         watched = self._watched[id(optimizer)]
-        self._survive(lambda: self._judge(watched), lambda: watched.judge_barely(self.clip, self._in_all))
+        try:
+            if self._is_bare:
+                watched.judge_barely(self.clip, self._in_all)
+            else:
+                self._judge(watched)
+        except Exception as error:
+            self._fall_back(error, lambda: watched.judge_barely(self.clip, self._in_all))

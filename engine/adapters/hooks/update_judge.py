@@ -39,7 +39,9 @@ class Update:
     @property
     def is_skipped(self) -> bool:
         """Whether an update was suppressed, as far as the host knows."""
-        return self.is_loss_bad or self.is_bad_elsewhere or self.scaler_skipped is not None or bool(self.bad)
+        if self.bad or self.is_loss_bad or self.is_bad_elsewhere:
+            return True
+        return self.scaler_skipped is not None
 
     @property
     def grad_norm(self) -> float:
@@ -83,26 +85,34 @@ class UpdateJudge:
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
         norms = reader.read()
-        clip, watched.clip = watched.clip, NO_CLIP
         divisor = watched.loss_scale()
-        if clip is not NO_CLIP and clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
-            divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
+        clip = watched.clip
+        if clip is not NO_CLIP:
+            watched.clip = NO_CLIP
+            if clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
+                divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
         if divisor != 1.0:
             assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
-        self.layers.note_gradients(reader.parameters, divisor)
-        self.update.norms += (norms,)
-        losses, self._unjudged = self._unjudged, []
-        is_loss_bad = not all(map(math.isfinite, losses)) and self._is_loss_known
-        is_bad = bool(norms.bad) or is_loss_bad
-        if not self._counts_everywhere(is_bad=is_bad):
-            self.update.is_bad_elsewhere |= not is_bad
-            self.update.bad += clip.bad or norms.bad
-            self.update.is_loss_bad |= is_loss_bad
+        if self.layers.is_due:
+            self.layers.note_gradients(reader.parameters, divisor)
+        update = self.update
+        update.norms += (norms,)
+        is_bad = bool(norms.bad)
+        if self._unjudged and self._has_bad_loss():
+            is_bad = update.is_loss_bad = True
+        if (is_bad or self.agree is not None) and not self._counts_everywhere(is_bad=is_bad):
+            update.is_bad_elsewhere |= not is_bad
+            update.bad += clip.bad or norms.bad
             watched.hide_gradients()
         elif norms.total > self.clip:
             watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
+
+    def _has_bad_loss(self) -> bool:
+        """Return whether a loss of the step decides against its update."""
+        losses, self._unjudged = self._unjudged, []
+        return not all(map(math.isfinite, losses)) and self._is_loss_known
 
     @property
     def _is_loss_known(self) -> bool:
@@ -128,10 +138,14 @@ class UpdateJudge:
             self._in_all(torch.ones((), dtype=torch.bool, device=watched.reader.parameters[0].device))
 
     def _apply_rate(self, watched: WatchedOptimizer) -> None:
-        if not self.update.count:
-            self.update.lr = self.learning_rate.at(watched.scheduled())
-        if not self.learning_rate.is_neutral:
-            watched.set_rates(self.learning_rate)
+        rate, update = self.learning_rate, self.update
+        if rate.scale == 1.0 and rate.pin is None:
+            if not update.count:
+                update.lr = watched.scheduled()
+            return
+        if not update.count:
+            update.lr = rate.at(watched.scheduled())
+        watched.set_rates(rate)
 
 
 def num_processes() -> int:

@@ -29,11 +29,6 @@ class LearningRate:
     pin: float | None = None
     reference: float = 0.0
 
-    @property
-    def is_neutral(self) -> bool:
-        """Whether the schedule's rate is in force."""
-        return self.scale == 1.0 and self.pin is None
-
     def at(self, scheduled: float) -> float:
         """Return the rate in force where the schedule says `scheduled`."""
         if self.pin is None:

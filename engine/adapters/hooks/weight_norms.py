@@ -19,9 +19,10 @@ class WeightNorms:
         self._newest: dict[str, float] = {}
         self._due = 0.0
 
-    def read(self, hooks: OptimizerHooks) -> dict[str, float]:
+    def read(self, hooks: OptimizerHooks, now: float | None = None) -> dict[str, float]:
         """Return the L2 norm of the weights of each part: the last ones, unless new ones cost little now."""
-        now = time.perf_counter()
+        if now is None:
+            now = time.perf_counter()
         if now < self._due:
             return self._newest
         found: dict[str, float] = {}

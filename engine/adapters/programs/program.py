@@ -227,7 +227,7 @@ class _Supervised:
 def reading_of(row: Mapping[str, Any]) -> StepReading:
     """Return the numbers of a step as they came from the program."""
     losses: list[float] = row["loss"] or []
-    norms = Norms((), [value**2 for value in row["norms"].values()], row["grad_norm"], (), _same(tuple(row["norms"])))
+    norms = Norms([value**2 for value in row["norms"].values()], row["grad_norm"], (), _same(tuple(row["norms"])))
     bad = tuple(row["bad"])
     if row["finite"] is False and not bad:
         bad = tuple(part for part, value in row["norms"].items() if not math.isfinite(value))

@@ -61,15 +61,14 @@ class StepReplay:
         if not self._is_alone:
             return
         if not self._kept:
-            self._keep_random()
+            self._num_unseen += 1
+            if self._num_unseen > self._most_unseen:
+                self._keep_random()
         if len(self._kept) < _MOST_BATCHES:
             self._kept.append(batch)
 
     def _keep_random(self) -> None:
         """Keep the state of torch's generator; less often while the training draws no numbers from it."""
-        self._num_unseen += 1
-        if self._num_unseen <= self._most_unseen:
-            return
         former, self._random = self._random, torch.get_rng_state()
         is_drawn = former is None or not torch.equal(former, self._random)
         self._most_unseen = 0 if is_drawn else min(2 * self._most_unseen + 1, _MOST_UNSEEN)

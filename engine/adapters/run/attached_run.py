@@ -39,6 +39,7 @@ _RECORD_SECONDS: Final = 0.25
 """Seconds between two times that it records the steps so far: one by one they would cost the training more."""
 _PAUSE_SECONDS: Final = 0.02
 _UPKEEP_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 5.0
 
 
 class TrainingStopped(BaseException):
@@ -167,6 +168,8 @@ class AttachedRun(AttachedRecords):
         is_first, self.is_over = not self.is_over, True
         if not is_first:
             yield False
+            if self._thread is not None and self._thread is not threading.current_thread():
+                self._thread.join(_CLOSE_SECONDS)  # it may be closing the files just now, after a fault of its own
             return
         with suppress(Exception):
             self.replays.end()
@@ -250,8 +253,8 @@ class AttachedRun(AttachedRecords):
 
     def add(self, reading: StepReading) -> bool:
         """Record one step. Return whether it was skipped, as far as the host knows."""
-        self._step += 1
-        reading.number, reading.progress, reading.time = self._step, self.live.progress, time.time()
+        self._step = number = self._step + 1
+        reading.number, reading.progress, reading.time = number, self.live.progress, time.time()
         self._rows.append(reading)
         is_skipped = reading.update.is_skipped
         if is_skipped or self._left is not None:

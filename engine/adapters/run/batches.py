@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
 from engine.errors import UserError
+
+_SEQUENCES: Final = (list, tuple)
 
 # `Any`: users hand over one object, several, or several by name, and batches of any structure.
 
@@ -28,8 +30,8 @@ def by_name(parts: Any) -> dict[str, Any]:
 def count_samples(batch: Any) -> int:
     """Return the number of samples in a batch: the length of its first tensor; 0 if unknown."""
     if isinstance(batch, Tensor):
-        return batch.size(0) if batch.ndim else 0
-    if isinstance(batch, list | tuple):
+        return batch.shape[0] if batch.ndim else 0
+    if isinstance(batch, _SEQUENCES):
         values = batch
     elif isinstance(batch, Mapping):
         values = batch.values()

@@ -58,14 +58,14 @@ class LoopNumbers:
 
         `weights` are those of the loss terms in it.
         """
-        seconds = self.seconds
-        self._began += seconds
-        losses: dict[str, float | Tensor] = {
-            name: values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
-            for name, values in self._losses.items()
-        }
+        now = time.perf_counter()
+        seconds = max(now - self._began, 1e-9)
+        self._began = now
+        losses: dict[str, float | Tensor] = {}
+        for name, values in self._losses.items():
+            losses[name] = values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
         if not losses and update.losses:
-            losses = {"": sum(update.losses[1:], update.losses[0])}
+            losses[""] = sum(update.losses[1:], update.losses[0])
         reading = StepReading(
             update,
             losses,
@@ -73,7 +73,7 @@ class LoopNumbers:
             self.wait,
             self.samples,
             {name: on_host(value) for name, value in self.logged.items()} if self.logged else NOTHING,
-            self._weight_norms.read(self._hooks),
+            self._weight_norms.read(self._hooks, now),
             weights,
         )
         self._losses = {}
@@ -98,18 +98,16 @@ class LoopBatches:
         """Yield the batches of the current epoch that are left."""
         batches = self._open(loader)
         stateful = loader if isinstance(loader, Stateful) else None
-        while True:
-            asked_at = time.perf_counter()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
+        asked_at = time.perf_counter()
+        for batch in batches:
             numbers.wait += time.perf_counter() - asked_at
             numbers.samples += count_samples(batch)
-            self._live.position.batches += 1
+            position = self._live.position
+            position.batches += 1
             if stateful is not None:
-                self._live.position.state = stateful.state_dict()
+                position.state = stateful.state_dict()
             yield batch
+            asked_at = time.perf_counter()
 
     def _open(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """Return an iterator at the place of the current epoch."""

@@ -1,4 +1,4 @@
-"""Write the files of `eval` and `predict`."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 

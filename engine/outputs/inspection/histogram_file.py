@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.journal.disk.run_dir import HISTOGRAMS
+from engine.outputs.inference.whole_file import write_whole
 from engine.protocol.codec import WireError, from_json, from_text, to_text
 from engine.protocol.record import record
 
@@ -72,12 +73,10 @@ def histogram_path(run_dir: Path, layer: str, step: int) -> Path:
 
 
 def write_histograms(run_dir: Path, taken: LayerHistograms) -> Path:
-    """Write a temporary file, rename it, delete the oldest files, and return the path. Raises OSError."""
+    """Write the file, delete the oldest ones, and return the path. Raises OSError."""
     path = histogram_path(run_dir, taken.layer, taken.step)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(to_text(taken), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, to_text(taken).encode())
     for old in _files(run_dir)[:-MAX_HISTOGRAMS]:
         old.unlink(missing_ok=True)
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.outputs.inference.whole_file import write_whole
 from engine.outputs.inspection.strip_file import Thumbnail, strip_path, strip_steps, write_strip
 from engine.outputs.preview_file import Preview, plane_key, preview_path, preview_steps
 
@@ -71,13 +73,12 @@ class PreviewWriter:
 
 
 def write_previews(run_dir: Path, step: int, previews: tuple[Preview, ...]) -> None:
-    """Write a temporary file, rename it, and delete the oldest files. Raises OSError if writing fails."""
+    """Write the file of a validation and delete the oldest files. Raises OSError."""
     path = preview_path(run_dir, step)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **_stacks(previews))
-    partial.replace(path)
+    packed = BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **_stacks(previews))
+    write_whole(path, packed.getvalue())
     for old in preview_steps(run_dir)[:-KEPT_VALIDATIONS]:
         preview_path(run_dir, old).unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.journal.disk.run_dir import PREVIEWS
+from engine.outputs.inference.whole_file import write_whole
 from engine.outputs.preview_file import DAMAGED, PREDICTED, Plane, Preview, meaning_of, plane_key
 from engine.protocol.record import record
 
@@ -82,22 +84,21 @@ def _nearest(values: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 
 
 def write_strip(run_dir: Path, step: int, thumbnails: Sequence[Thumbnail]) -> None:
-    """Write a temporary file, rename it, and thin out the older files. Raises OSError if writing fails."""
+    """Write the file of a validation and thin out the older files. Raises OSError."""
     if not thumbnails:
         return
     path = strip_path(run_dir, step)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            sample_id=np.array([small.sample_id for small in thumbnails], dtype=np.str_),
-            error=np.array([small.error for small in thumbnails], dtype=np.float32),
-            worst_at=np.array([small.worst_at for small in thumbnails], dtype=np.int64),
-            **{plane_key(thumbnails[0].plane): np.stack([small.plane.values for small in thumbnails])},
-        )
-    partial.replace(path)
+    packed = BytesIO()
+    np.savez_compressed(
+        packed,
+        allow_pickle=False,
+        sample_id=np.array([small.sample_id for small in thumbnails], dtype=np.str_),
+        error=np.array([small.error for small in thumbnails], dtype=np.float32),
+        worst_at=np.array([small.worst_at for small in thumbnails], dtype=np.int64),
+        **{plane_key(thumbnails[0].plane): np.stack([small.plane.values for small in thumbnails])},
+    )
+    write_whole(path, packed.getvalue())
     steps = strip_steps(run_dir)
     if len(steps) > MAX_STRIPS:
         for old in steps[1:-1:2]:

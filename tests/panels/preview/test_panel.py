@@ -322,6 +322,12 @@ def test_a_cell_has_a_usual_size_where_the_terminal_does_not_say(tmp_path: Path)
         assert cell_size(file.fileno()) == (10, 20)
 
 
+async def wait_for(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("protocol", ["kitty", "sixel"])
 async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
     protocol: str, monkeypatch: pytest.MonkeyPatch
@@ -341,10 +347,16 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
             yield pictures
 
     async with Alone().run_test(size=(100, 40)) as pilot:
+
+        def drawn_now() -> str:
+            return "".join(segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip)
+
         pictures.show(layers_of(region(heads=False), PALETTE))
-        await pilot.pause(0.3)
+        await wait_for(
+            lambda: ("".join(written).count("a=p,") if protocol == "kitty" else drawn_now().count("\x1bP")) == 4
+        )
         assert len(pictures.children) == 4
-        drawn = "".join(segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip)
+        drawn = drawn_now()
         places = [child.children[1].region for child in pictures.children]
     assert astray.getvalue() == ""
     assert ("\x1b_G" in "".join(written)) == (protocol == "kitty")
@@ -371,12 +383,12 @@ async def test_pictures_that_are_replaced_while_they_are_built_end_no_screen() -
             for _ in range(pause):
                 await asyncio.sleep(0)
         pictures.show(layers[:3])
-        await pilot.pause(0.1)
-        assert pilot.app.is_running and len(pictures.children) == 3
+        await wait_for(lambda: len(pictures.children) == 3 and "".join(written).count("a=p,") >= 3)
+        assert pilot.app.is_running
         pictures.show(())
-        await pilot.pause(0.1)
+        await wait_for(lambda: not pictures.children)
         sent = set(re.findall(r"a=p,i=(\d+)", "".join(written)))
-        assert len(sent) >= 3 and sent == set(re.findall(r"a=d,d=I,i=(\d+)", "".join(written))), "none is left behind"
+        assert sent == set(re.findall(r"a=d,d=I,i=(\d+)", "".join(written))), "none is left behind"
 
 
 async def test_without_textual_image_half_blocks_are_drawn_and_one_sentence_says_what_to_install(
