@@ -118,8 +118,9 @@ class OpensQuickly:
         screen: Any = self
         await super()._on_idle(event)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         is_changed = screen._layout_required or screen._repaint_required or screen._dirty_widgets
-        # Textual updates nothing of a screen under another one: what it has to show would be due again and again.
-        if self.is_opening and is_changed and screen.is_current and not self._is_due:
+        # What a screen under another one has to show would be due again and again, also if Textual calls it current.
+        is_on_top = screen.app.screen is screen
+        if self.is_opening and is_changed and is_on_top and not self._is_due:
             self._is_due = True
             _after_turns(self._update)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.live_screen import delays_of
 from tests.conftest import ROOT
 
 FOLDER = Path(__file__).parent
@@ -70,3 +71,9 @@ def test_the_programs_that_benchmarks_embed_import_what_exists():
     assert {"chart_history", "cockpit_latency", "coco_reading"} <= set(found.values())
     lost = [(name, *pair) for pair, name in found.items() if not hasattr(importlib.import_module(pair[0]), pair[1])]
     assert lost == []
+
+
+def test_the_delay_of_a_row_ends_with_the_first_later_step_that_is_shown() -> None:
+    written = [(step, float(step)) for step in range(1, 9)]
+    seen = [(2, 2.5), (5, 6.0), (6, 6.25)]
+    assert delays_of(written, seen) == [3.0, 2.0, 1.0, 0.25]

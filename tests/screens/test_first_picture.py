@@ -9,6 +9,7 @@ import pytest
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
 from cockpit.screens.main_screen import MainScreen
+from cockpit.screens.splash import SplashScreen
 from cockpit.screens.tab_bar import TABS
 from tests.recorded_run import record_run
 
@@ -96,3 +97,17 @@ async def test_the_screen_waits_for_no_tick_until_its_first_picture_is_there(rec
         screen = await opened(app, pilot)
         await pilot.pause(0.1)
         assert not screen.is_opening and screen.charts.board.current.num_draws == 1
+
+
+async def test_the_screen_below_the_open_one_is_at_rest(recorded, monkeypatch):
+    early: list[object] = []
+    app = CockpitApp(recorded, settings=Settings(reduced_motion=True))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(app, pilot)
+        below = app.screen_stack[0]
+        assert isinstance(below, SplashScreen)
+        monkeypatch.setattr(below, "_update", lambda: early.append(below))
+        below.refresh()
+        below.check_idle()
+        await pilot.pause(0.2)
+        assert early == []
