@@ -177,7 +177,11 @@ def _check_plain(file: Path) -> None:
 
 def _connect_writable(file: Path, busy_seconds: float | None = None) -> sqlite3.Connection:
     connection = _connect(file, "mode=rw", busy_seconds)
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -70,11 +70,20 @@ def test_a_missing_journal_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / JOURNAL_FILE).write_text("loss,step\n" * 1000)
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *words, **named: opened.append(connect(*words, **named)) or opened[-1]
+    )
     for opening in (open_readable, open_writable, create_journal):
         with pytest.raises(UserError, match="not a database; move it out of the run's directory, and --resume"):
             opening(tmp_path)
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert len(opened) >= 3
 
 
 @pytest.mark.parametrize("head", [b"", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"])
