@@ -85,7 +85,7 @@ def test_a_step_on_a_device_counts_only_if_its_update_was_made(
     square: float, loss: float, counts: bool, is_finite: bool, is_bad_elsewhere: bool
 ) -> None:
     """Finite gradients do not say so: the loss, or the part of another process, may not have been finite."""
-    norms = Norms([torch.zeros(1)], torch.tensor([square]), part_of=("network",))
+    norms = Norms(torch.tensor([square]), part_of=("network",))
     update = Update(1, norms=(norms,), losses=[torch.tensor(loss)], finite=torch.tensor(counts))
     verdict = verdict_of(StepReading(update, {"": loss}, 0.1))
     assert (verdict.is_finite, verdict.is_bad_elsewhere) == (is_finite, is_bad_elsewhere)

@@ -227,7 +227,7 @@ FAULTS: Final = (
     Fault(
         "10,000 commands sent together",
         "10,000 answers; the run continues",
-        "faults/test_doors.py::test_ten_thousand_commands_get_ten_thousand_answers_and_the_run_trains_on",
+        "faults/test_doors.py::test_each_of_very_many_commands_gets_its_answer_and_the_run_trains_on",
     ),
     Fault(
         "a read-only run directory",
