@@ -120,8 +120,10 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         self.call_after_refresh(self._open)
 
     def on_unmount(self) -> None:
-        """Switch garbage collection on again, also if the screen was closed early."""
+        """Close the session, and switch garbage collection on again, also if the screen was closed early."""
         gc.enable()
+        if self._controller is not None:
+            self._controller.session.close()
 
     def _open(self) -> None:
         if self._controller is None:

@@ -111,11 +111,11 @@ class RunsApp(AttachedApp):
 
     def _leave(self) -> None:
         """Close the screen on a run; without one, or after a signal, the app."""
-        controller, self._controller = self._controller, None
-        if controller is None or self._was_signalled:
+        if self._controller is None or self._was_signalled:
             self.exit()
         else:
-            self.call_later(self._come_back, controller)
+            self.call_later(self._come_back, self._controller)
+            self._controller = None
 
     async def _come_back(self, controller: SessionController) -> None:
         while self.screen is not self._list:
