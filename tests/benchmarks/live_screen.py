@@ -139,6 +139,15 @@ def _wait_for_a_curve(terminal: TerminalSession) -> None:
     time.sleep(SETTLED)
 
 
+def _watched(terminal: TerminalSession, seconds: float) -> tuple[float, float, float]:
+    """Watch the viewer for `seconds` once it has a curve. Return when that began, percent of a core, memory in MB."""
+    _wait_for_a_curve(terminal)
+    spent, began = cost(terminal)[0], time.perf_counter()
+    time.sleep(seconds)
+    later, memory = cost(terminal)
+    return began, 100 * (later - spent) / (time.perf_counter() - began), memory
+
+
 def live(viewer: Viewer, folder: Path, rate: float, seconds: float) -> Callable[[], dict[str, float]]:
     """Measure the viewer on a run that is being written. Return what evaluates it.
 
@@ -159,11 +168,7 @@ def live(viewer: Viewer, folder: Path, rate: float, seconds: float) -> Callable[
         while not written:
             time.sleep(0.1)
         with viewer.on(run, folder) as terminal:
-            _wait_for_a_curve(terminal)
-            spent, began = cost(terminal)[0], time.perf_counter()
-            time.sleep(seconds)
-            later, memory = cost(terminal)
-            share = 100 * (later - spent) / (time.perf_counter() - began)
+            began, share, memory = _watched(terminal, seconds)
             raw, arrivals = terminal.written(), list(terminal.arrivals)
     finally:
         writer.kill()
@@ -201,14 +206,10 @@ def delays_of(written: Sequence[tuple[int, float]], seen: Sequence[tuple[int, fl
 
 
 def idle(viewer: Viewer, folder: Path, run: Path, seconds: float) -> dict[str, float]:
-    """Measure the viewer on a finished run that nobody touches."""
+    """Measure the viewer on a finished run, without any input."""
     folder.mkdir(parents=True)
     with viewer.on(run, folder) as terminal:
-        _wait_for_a_curve(terminal)
-        spent, began = cost(terminal)[0], time.perf_counter()
-        time.sleep(seconds)
-        later, memory = cost(terminal)
-        share = 100 * (later - spent) / (time.perf_counter() - began)
+        _, share, memory = _watched(terminal, seconds)
     return {"finished run: processor, %": share, "finished run: memory, MB": memory}
 
 
