@@ -411,7 +411,7 @@ def _add_send(commands: Any) -> None:
     _add_runs_dir(parser, argparse.SUPPRESS)
 
 
-def _add_configs_and_docs(commands: Any) -> None:
+def _add_configs_data_docs(commands: Any) -> None:
     configs = _parser(commands, "configs", "list the named configs, or print one")
     configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
     data = _parser(commands, "data", "check a data set, or measure it")
@@ -440,5 +440,5 @@ def _add_servers(commands: Any) -> None:
 
 _ADDERS: Final = (
     *(_add_attach, _add_readers, _add_diagnose, _add_profile, _add_eval, _add_predict, _add_export, _add_redrive),
-    *(_add_send, _add_wait, _add_configs_and_docs, _add_run, _add_branch, _add_compare, _add_servers),
+    *(_add_send, _add_wait, _add_configs_data_docs, _add_run, _add_branch, _add_compare, _add_servers),
 )
