@@ -27,7 +27,7 @@ class Gate:
         """Return the cookie of the browser that shows `token`, which is replaced, or `None` if it is not the token.
 
         A browser that is already admitted keeps its cookie. One too many takes the place of the one that has been
-        without a screen for the longest time, or else of the one that opened its newest screen first.
+        without a screen for the longest time. If all have one, that whose newest screen is the oldest goes.
         """
         if not _is_same(token, self.token):
             return None
