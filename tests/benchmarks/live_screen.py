@@ -169,7 +169,8 @@ def live(viewer: Viewer, folder: Path, rate: float, seconds: float) -> Callable[
             time.sleep(0.1)
         with viewer.on(run, folder) as terminal:
             began, share, memory = _watched(terminal, seconds)
-            raw, arrivals = terminal.written(), list(terminal.arrivals)
+            arrivals = list(terminal.arrivals)
+            raw = terminal.written()[: arrivals[-1][1]]  # more may have come since
     finally:
         writer.kill()
         writer.wait()
