@@ -67,10 +67,10 @@ def build(
     from torch import nn
 
     from engine.config.load import load_config
-    from engine.host.interrupt import Interrupt
     from engine.journal.writer import JournalWriter
     from engine.outputs.tensorboard import TensorboardWriter
     from engine.protocol.events import Activity
+    from engine.runtime.host.interrupt import Interrupt
     from engine.runtime.recorder import RunRecorder
     from engine.runtime.start.bootstrap import RunRequest, initial_state
     from engine.runtime.start.open_run import open_run
