@@ -243,6 +243,21 @@ async def test_the_next_and_the_previous_run_are_one_key_away(tmp_path: Path) ->
         await seen(pilot, "run 1 of 2: a", "20/1000")
 
 
+async def test_a_replaced_screen_makes_no_tab_anymore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = record_run(tmp_path / "runs" / "a", steps=20)
+    async with attached(run_dir) as (app, pilot):
+        await seen(pilot, "20/1000")
+        replaced = app.screen
+        assert isinstance(replaced, MainScreen)
+        await app.pop_screen()
+        # A timer of the screen may come while its parts are removed: the charts are missing then.
+        monkeypatch.setattr(MainScreen, "_made", lambda _: set())
+        await replaced._make_next()
+        replaced.show_tab("log")
+        await pilot.pause()
+        assert app.is_running
+
+
 async def test_the_only_run_has_no_next_one(tmp_path: Path) -> None:
     async with attached(record_run(tmp_path / "runs" / "only", steps=20)) as (_, pilot):
         await seen(pilot, "20/1000")

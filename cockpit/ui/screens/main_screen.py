@@ -131,6 +131,8 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
     def show_tab(self, name: str) -> None:
         """Show the tab of that name once it is made; its panels get everything."""
         self.tab = name
+        if not self.is_attached:  # replaced by another run's screen: its tabs are removed
+            return
         if name not in self._made():
             self.call_later(self._make, name)
             return
@@ -158,7 +160,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
 
     async def _make(self, name: str) -> None:
         """Mount the tab of that name, and show it if it was requested."""
-        if name not in self._made():
+        if name not in self._made() and self.is_attached:
             tab = tab_of(name, self._settings.marker)
             await self._body.mount(tab)
             self._panels += tuple(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
