@@ -15,8 +15,8 @@ import pytest
 import main
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
-from cockpit.screens.quit import QuitScreen
 from cockpit.session.session import Session
+from cockpit.ui.screens.quit import QuitScreen
 from engine.adapters.capabilities import ADAPTERS, HUGGINGFACE, LOOP, NO_LINE, resume_of
 from engine.adapters.run.findings import record_of
 from engine.adapters.run.run_files import OpenFiles, open_files

@@ -86,8 +86,8 @@ def build(
     from torch import nn
 
     from engine.config.load import load_config
-    from engine.host.interrupt import Interrupt
     from engine.protocol.events import Activity
+    from engine.runtime.host.interrupt import Interrupt
     from engine.runtime.start.bootstrap import RunRequest
     from engine.runtime.start.open_run import open_run
     from engine.tasks.person.config import PersonConfig

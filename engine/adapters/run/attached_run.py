@@ -23,13 +23,13 @@ from engine.adapters.run.run_files import open_files
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig
-from engine.host.interrupt import Interrupt
 from engine.protocol import events as e
 from engine.protocol.events import Activity, AlertRaised
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor, HandedOver, RequestQueue
-from engine.runtime.supervisor import Supervisor
+from engine.runtime.host.interrupt import Interrupt
+from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
 

@@ -14,8 +14,8 @@ from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, 
 from engine.adapters.steps.step_table import in_tables, is_plain, table_of
 from engine.journal.transaction import StepPoints
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
+from engine.runtime.monitoring.supervisor import Supervisor, TrainingDivergedError
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.supervisor import Supervisor, TrainingDivergedError
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import RunMemory
 
