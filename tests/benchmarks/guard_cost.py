@@ -137,7 +137,7 @@ def engine(config: RunConfig, *, blind: bool = False) -> Generator[Callable[[], 
     with tempfile.TemporaryDirectory() as directory:
         journal = JournalWriter(Path(directory))
         journal.start()
-        recorder = RunRecorder(initial_state("bench", config), journal, None)
+        recorder = RunRecorder(initial_state("bench", config), journal)
         run = open_run(RunRequest(Path(directory), config), None, recorder, Interrupt())
         recorder.set_activity(Activity.RUNNING)
         if blind:

@@ -103,7 +103,7 @@ class AttachedRun(AttachedRecords):
         if payload is not None:
             self._take_up(payload, state)
         elif is_resumed:
-            self.recorder.open_branch(state.step)
+            self.recorder.journal.open_branch(state.step)
             self._step = state.step
         hand_over = self.handed_over.append if self.hands_over else None
         self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer, hand_over)
@@ -117,7 +117,7 @@ class AttachedRun(AttachedRecords):
         self._thread.start()
 
     def _take_up(self, payload: Mapping[str, Any], state: RunState) -> None:
-        self.recorder.open_branch(state.step)
+        self.recorder.journal.open_branch(state.step)
         self.live.restore(payload, state)
         self.live.take_up_position(payload)
         self.checkpointer.take_up(payload)

@@ -66,7 +66,7 @@ class StepRecords:
         last = len(readings) - 1
         done = 0
         for row in sorted({*found, last}):
-            recorder.record_steps(table.points(done, row + 1))
+            recorder.journal.record_points(table.points(done, row + 1))
             self._count_steps(readings[done : row + 1], losses[done : row + 1])
             done = row + 1
             reading, events = readings[row], found.get(row, ())
@@ -81,7 +81,7 @@ class StepRecords:
         """Record the row of a step that counted once more, in place of the first one: it has further numbers."""
         if is_plain(reading):
             table = table_of([reading], knows_data=self._recorder.state.spec.knows_data)
-            self._recorder.record_steps(table.points(0, 1))
+            self._recorder.journal.record_points(table.points(0, 1))
 
     def _count_steps(self, readings: Sequence[StepReading], losses: Sequence[float]) -> None:
         for reading, loss in zip(readings, losses, strict=True):
@@ -129,7 +129,9 @@ class StepRecords:
         if not recorder.state.spec.knows_data:
             del metrics["data_wait"]
         row = np.array([[*metrics.values()]], np.float32)
-        recorder.record_steps(StepPoints([reading.number], [reading.progress], [reading.time], tuple(metrics), row))
+        recorder.journal.record_points(
+            StepPoints([reading.number], [reading.progress], [reading.time], tuple(metrics), row)
+        )
         observed = watch.observe(reading.number, metrics, recorder.state, seconds=reading.seconds)
         self._note_rate(reading)
         if is_newest or observed or not verdict.is_finite:

@@ -164,7 +164,7 @@ class StepMonitor:
         }
         number, before = report.index + 1, self._recorder.state
         metrics = {**dict(zip(report.names, report.values, strict=True)), **extra}
-        self._recorder.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
+        self._recorder.journal.record_step(number, step.progress, tuple(metrics), tuple(metrics.values()))
         if (layers := step.pending.layers) is not None:
             measured = layers.resolve(counted=report.finite)
             self._recorder.layers.record(number, step.progress, measured, self._config.layers.every_steps)

@@ -188,7 +188,7 @@ def _announce(
     fresh = redescribed(request.directory, recorder.state) if request.resume else ()
     recorder.begin()
     if request.resume:
-        recorder.open_branch(recorder.state.step)
+        recorder.journal.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
     for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
