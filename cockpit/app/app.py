@@ -22,17 +22,17 @@ from cockpit.app.shutdown import NOT_HERE, Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, use_theme
-from cockpit.screens.splash import SplashScreen
 from cockpit.terminal.terminal_app import TerminalApp
+from cockpit.ui.screens.splash import SplashScreen
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
     from cockpit.app.training_handle import TrainingHandle
-    from cockpit.dialogs.dispatcher import Severity
-    from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
-    from cockpit.panels.toolkit.panel_faults import PanelFailed
     from cockpit.session.session import Session
     from cockpit.terminal.terminal import Terminal
+    from cockpit.ui.dialogs.dispatcher import Severity
+    from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
+    from cockpit.ui.panels.toolkit.panel_faults import PanelFailed
 
 _LOG: Final = logging.getLogger(__name__)
 

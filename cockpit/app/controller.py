@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
-from cockpit.dialogs.action_table import without_effect
-from cockpit.dialogs.dispatcher import ActionDispatcher, Opener
-from cockpit.panels.records.config_values import ConfigValues
-from cockpit.panels.toolkit.panel_faults import Faults, told
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
-from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.tab_bar import TABS
-from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.text.next_steps import End, next_steps, next_steps_attached
+from cockpit.ui.dialogs.action_table import without_effect
+from cockpit.ui.dialogs.dispatcher import ActionDispatcher, Opener
+from cockpit.ui.panels.records.config_values import ConfigValues
+from cockpit.ui.panels.toolkit.panel_faults import Faults, told
+from cockpit.ui.screens.main_screen import MainScreen
+from cockpit.ui.screens.tab_bar import TABS
+from cockpit.ui.screens.update_throttle import UpdateThrottle
 
 if TYPE_CHECKING:
     from cockpit.app.training_handle import RunResult
-    from cockpit.panels.toolkit.panel import Panel
     from cockpit.preferences.settings import Settings
+    from cockpit.ui.panels.toolkit.panel import Panel
 
 _HIDDEN_SECONDS: Final = 3.0
 """How often the screen behind a dialog is updated while only metrics change."""
@@ -209,8 +209,8 @@ class SessionController:
         # These are not in the first picture.
         from textual.command import CommandPalette  # noqa: PLC0415
 
-        from cockpit.screens.help import HelpScreen, KeyMapScreen  # noqa: PLC0415
-        from cockpit.screens.palette import ActionProvider  # noqa: PLC0415
+        from cockpit.ui.screens.help import HelpScreen, KeyMapScreen  # noqa: PLC0415
+        from cockpit.ui.screens.palette import ActionProvider  # noqa: PLC0415
 
         keys = keys_for(self._settings.keys, self.session.spec)
         without = {**self._withheld, **without_effect(self.session)}

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any, Final, NoReturn
 
 from engine.errors import did_you_mean
-from engine.host.time_limit import parse_seconds
+from engine.runtime.host.time_limit import parse_seconds
 
 _MOST: Final = 2**53
 """The largest number of steps or samples: above it, floats are not exact."""

@@ -14,8 +14,8 @@ import pytest
 
 import engine.task
 from cockpit.cli.arguments import parse_arguments
-from cockpit.screens.tabs import PAGE_OF
 from cockpit.text.pages import page_names, read_page, section
+from cockpit.ui.screens.tabs import PAGE_OF
 from engine.errors import UserError
 from engine.protocol.conditions.condition import STATE_NAMES
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cockpit.charts.draw.glyphs import MARKERS, Marker
-from cockpit.panels.charts.grid import ChartGrid
 from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.themes import LIGHT
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.ui.panels.charts.grid import ChartGrid
 from engine.protocol import events as e
 from tests.charts.array_history import ArrayHistory
 from tests.panels.charts.chart_stage import STEPS, ArraySession, ChartStage, metrics_at, session_of

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.header import Header
 from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.ui.panels.status.header import Header
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished
 from tests.console.scripted import FakeClock

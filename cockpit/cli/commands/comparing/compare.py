@@ -18,11 +18,11 @@ from cockpit.charts.draw.layout import arrange
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 from cockpit.cli.output import entry_to_json, float_values, print_json, print_lines, table
-from cockpit.panels.comparing.overlay import OverlaidRuns, metrics_of_runs, spec_of_metric, usual_metrics
-from cockpit.panels.comparing.runs import ComparedRun, open_runs
-from cockpit.panels.comparing.tables import as_columns, config_differences, config_rows, fitted, intervention_rows
 from cockpit.terminal.encoding import shows_unicode
 from cockpit.text.format import escape_control, number
+from cockpit.ui.panels.comparing.overlay import OverlaidRuns, metrics_of_runs, spec_of_metric, usual_metrics
+from cockpit.ui.panels.comparing.runs import ComparedRun, open_runs
+from cockpit.ui.panels.comparing.tables import as_columns, config_differences, config_rows, fitted, intervention_rows
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.run_dir import find_run
 from engine.protocol.codec import Json, to_json

@@ -15,8 +15,8 @@ from textual_serve.server import Server
 from cockpit.cli.servers.browser.gate import Gate, is_own_host, is_own_origin
 from cockpit.cli.servers.browser.screens import ScreenProcess
 from engine.errors import UserError
-from engine.host.start_signals import heeded_signals
 from engine.protocol.record import record
+from engine.runtime.host.start_signals import heeded_signals
 
 MAX_SCREENS: Final = 8
 """Screens at the same time; each is a process."""
