@@ -16,7 +16,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.host.interrupt import Interrupt
-from engine.runtime.outages.halving import OUT_OF_MEMORY
+from engine.runtime.outages.memory import OUT_OF_MEMORY
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.tasks.person.task import PersonTask
 from engine.training.data.batch import Batch

@@ -37,6 +37,8 @@ _POLL_SECONDS: Final = 0.05
 """Seconds between two looks of the cockpit's thread at the inbox."""
 _RECORD_SECONDS: Final = 0.25
 """Seconds between two times that it records the steps so far: one by one they would cost the training more."""
+_RECORD_COST: Final = 600
+"""It waits longer, up to twice as long, for this many times the seconds that recording took: it holds Python's lock."""
 _PAUSE_SECONDS: Final = 0.02
 _UPKEEP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
@@ -218,10 +220,15 @@ class AttachedRun(AttachedRecords):
 
         Raises TrainingStopped if the run is to end.
         """
-        if not (self._attention or self.interrupt.is_set()):
+        if not self.is_asked:
             return False
         self._attend()
         return True
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the next boundary has to carry out a command, or to end the run."""
+        return self._attention or self.interrupt.is_set()
 
     @property
     def is_due(self) -> bool:
@@ -285,8 +292,10 @@ class AttachedRun(AttachedRecords):
             try:
                 now = time.monotonic()
                 if self._rows and now >= record_at:
-                    record_at = now + _RECORD_SECONDS
+                    began = time.thread_time()
                     self.settle()
+                    pause = _RECORD_COST * (time.thread_time() - began)
+                    record_at = now + min(max(pause, _RECORD_SECONDS), 2 * _RECORD_SECONDS)
                 self.replays.collect()
                 self.on_look()
                 if self._inbox.fetch() or self.commands.is_proposed:

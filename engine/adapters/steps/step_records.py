@@ -48,7 +48,8 @@ class StepRecords:
                 else:
                     self._record_one(together[0], is_newest=is_last)
                 for reading in together:
-                    self._record_layers(reading)
+                    if reading.update.layers is not None:
+                        self._record_layers(reading)
 
     def _record_layers(self, reading: StepReading) -> None:
         """Record the numbers of single layers, if the step was measured."""
