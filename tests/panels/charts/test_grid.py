@@ -336,18 +336,6 @@ async def test_charts_appear_with_their_metrics() -> None:
         assert [chart.spec.id for chart in app.grid.board.available][-1] == "load"
 
 
-async def test_a_fixed_layout_can_be_asked_for_and_given_up() -> None:
-    app = ChartStage(session_of(50))
-    async with app.run_test(size=WIDE) as pilot:
-        app.apply_update()
-        app.grid.set_layout(1, 2)
-        await pilot.pause()
-        assert [chart.size.width for chart in app.grid.board.shown] == [140, 140]
-        app.grid.set_layout()
-        await pilot.pause()
-        assert len(app.grid.board.shown) == 6
-
-
 async def test_a_resize_changes_the_page() -> None:
     app = ChartStage(session_of(50))
     async with app.run_test(size=WIDE) as pilot:
