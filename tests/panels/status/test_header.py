@@ -167,8 +167,9 @@ async def test_what_is_not_known_yet_is_left_out(run: RecordedRun, open_session:
 
 
 async def test_a_paused_run_says_for_how_long(told: RecordedRun, open_session: Open, clock: FakeClock) -> None:
-    told.note(Paused("running"))
     session = open_session()
+    told.note(Paused("running"))
+    session.poll()
     clock.advance(65)
     stage = Stage(Header(), session)
     async with stage.run_test(size=(80, 4)) as pilot:
