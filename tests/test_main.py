@@ -19,10 +19,10 @@ import pytest
 import main
 from engine.config.load import dump_config, read_resolved
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.journal.reader import JournalReader
 from engine.protocol.events import RunFailed, RunFinished
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.forked import CapturedProcess, Forked
@@ -140,7 +140,7 @@ def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
-    program = "import signal, time\nfrom engine.host.interrupt import Interrupt, signals_to\n"
+    program = "import signal, time\nfrom engine.runtime.host.interrupt import Interrupt, signals_to\n"
     program += "with signals_to(Interrupt()):\n    print('ready', flush=True)\n    time.sleep(60); time.sleep(60)\n"
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:

@@ -49,6 +49,8 @@ class LoopRun:
         self._entered = False
         self._is_replay_due = False
         self._is_settled = False
+        self._weights: Mapping[str, float] = {}
+        """The weights of the loss terms in the newest step."""
         try:
             self._begin(chosen, models, optimizers)
         except BaseException as error:
@@ -70,7 +72,7 @@ class LoopRun:
         self._batches = LoopBatches(self._live)
         self._numbers = LoopNumbers(self._hooks)
         ranks = self._ranks
-        self._replay = StepReplay(models, is_alone=ranks is None)
+        self._replay = StepReplay(models)
         self._run: AttachedRun | FollowerRun
         if ranks is not None:
             ranks.join(self._hooks, self._live)
@@ -215,6 +217,8 @@ class LoopRun:
     def _detach(self, error: Exception) -> None:
         if os.environ.get("TRAINING_COCKPIT_RAISE"):
             raise error
+        if self._replay.is_rehearsal:  # a copy of the process has no part in the training
+            return
         if self._ranks is None or not self._ranks.words.has_begun:
             patches.remove(self._hooks)
             self._run.detach(error)

@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Sequence
 
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.protocol import events as e
 from engine.protocol.state import with_measured
+from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
+from engine.runtime.monitoring.supervisor import TrainingDivergedError
 from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
+from engine.runtime.outages.validation_parts import NoSampleFitsError
 from engine.runtime.ranks.group import RankLostError
 from engine.runtime.ranks.leader import Leader, leading
 from engine.runtime.recorder import RunRecorder
@@ -19,7 +21,6 @@ from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recor
 from engine.runtime.start.open_run import OpenRun, open_run
 from engine.runtime.start.restart import TORCHRUN
 from engine.runtime.start.resume import Start, find_start
-from engine.runtime.supervisor import TrainingDivergedError
 from engine.training.device import thread_count
 
 
@@ -113,12 +114,15 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
 
     No checkpoint is written, for the update that failed may be half done: the last one holds.
     """
-    is_validation = any(run.checkpointer.memory.validation_due for run in opened)
+    fits_none = isinstance(error, NoSampleFitsError)
+    is_validation = fits_none or any(run.checkpointer.memory.validation_due for run in opened)
+    size = 0 if is_validation else max(recorder.state.batch_size // world, 1)
     sentence = out_of_memory(
         error,
         "" if opened else recorder.state.doing,
         is_validation=is_validation,
-        batch_size=max(recorder.state.batch_size // world, 1),
+        batch_size=1 if fits_none else size,
+        rank=error.rank if isinstance(error, NoSampleFitsError) else None,
     )
     for run in opened:
         run.checkpointer.wait_for_checkpoints()

@@ -13,6 +13,7 @@ from engine.outputs.inspection.strip_file import Remembered, remembered_in, thum
 from engine.outputs.preview_file import Preview
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
 from engine.protocol.state import RunState
+from engine.runtime.outages.validation_parts import PartedMeasure, alert_of
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
@@ -59,11 +60,12 @@ class Validator:
         self._previews = previews
         self._should_stop = should_stop
         self._remembered: Remembered | None = None
+        self._measured_in_parts = PartedMeasure(self._note_halved)
 
     def validate(self) -> ValidationCompleted | None:
         """Measure the validation split now. Return `None` if the run was stopped meanwhile.
 
-        Raises DataGoneError if the data are unreachable.
+        Raises DataGoneError if the data are unreachable, and NoSampleFitsError if memory is too small for one sample.
         """
         before = self._recorder.state.activity
         self._recorder.set_activity(Activity.VALIDATING)
@@ -81,7 +83,17 @@ class Validator:
     def _measure(self, plan: ValidationPlan) -> Validation | None:
         state, train_step = self._train_state, self._train_state.train_step
         with train_step.average.in_use():
-            return evaluate(train_step.objective, state.model, state.validation, plan, self._should_abort)
+            return evaluate(
+                train_step.objective,
+                state.model,
+                state.validation,
+                plan,
+                self._should_abort,
+                self._measured_in_parts,
+            )
+
+    def _note_halved(self, before: int, after: int, text: str) -> None:
+        self._recorder.record_event(alert_of(self._recorder.state.step, before, after, text))
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""
@@ -111,8 +123,9 @@ class Validator:
             **{f"val/loss/{term}": value for term, value in done.terms.items()},
             **{f"val/{name}": value for name, value in self._measured(summary)},
         }
-        self._recorder.record_validation(self._train_state.progress, tuple(metrics), tuple(metrics.values()))
-        doubt = done.doubt(self._recorder.state.step)
+        step, progress = self._recorder.state.step, self._train_state.progress
+        self._recorder.journal.record_validation(step, progress, tuple(metrics), tuple(metrics.values()))
+        doubt = done.doubt(step)
         if doubt is not None and not self._memory.is_validation_doubted:
             self._recorder.record_event(doubt)
         self._memory.is_validation_doubted = doubt is not None

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -94,36 +94,20 @@ class Sums:
         self.bad_samples += more.bad_samples
 
 
-def evaluate(
-    objective: Objective,
-    model: nn.Module,
-    stream: BatchStream,
-    plan: ValidationPlan,
-    abort: Callable[[], bool] = lambda: False,
-) -> Validation | None:
-    """Validate on the whole split without augmentation. Return `None` if `abort()` returned True meanwhile.
+class Measure(Protocol):
+    """Measures one batch: `measure`, or another way to the same sums."""
 
-    It draws no random numbers and leaves the network in training mode, so training is equal with and without it.
-    """
-    started = time.perf_counter()
-    device = next(model.parameters()).device
-    sums = Sums.of(objective, plan)
-    stream.reseat(Position(), plan.batch_size)
-    model.eval()
-    try:
-        with torch.no_grad():
-            while not abort() and stream.wait(abort):
-                batch = stream.next()
-                sums.add(measure(objective, model, batch.to(device), plan, sums.count, sums.errors))
-                if batch.ends_epoch:
-                    return summarise(sums, objective, plan, time.perf_counter() - started)
-    finally:
-        model.train()
-    return None
-
-
-def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:
-    return objective.task.spec.active_terms(plan.active)
+    def __call__(
+        self,
+        objective: Objective,
+        model: nn.Module,
+        batch: Batch,
+        plan: ValidationPlan,
+        place: int,
+        errors: Sequence[float] = (),
+    ) -> Sums:
+        """Return the sums of one batch; see `measure`."""
+        ...
 
 
 def measure(
@@ -134,12 +118,46 @@ def measure(
     place: int,
     errors: Sequence[float] = (),
 ) -> Sums:
-    """Return the sums of one batch on the model's device, with previews.
+    """Return the sums of one batch, which is moved to the model's device, with previews.
 
     `place` is the place of its first sample in the split, `errors` are those of samples before it.
     """
-    outputs = objective.outputs(model, batch.tensors, plan.active, untapped, plan.amp)
-    return sums_of(objective, outputs, batch, plan, place, errors)
+    held = batch.to(next(model.parameters()).device)
+    outputs = objective.outputs(model, held.tensors, plan.active, untapped, plan.amp)
+    return sums_of(objective, outputs, held, plan, place, errors)
+
+
+def evaluate(
+    objective: Objective,
+    model: nn.Module,
+    stream: BatchStream,
+    plan: ValidationPlan,
+    abort: Callable[[], bool] = lambda: False,
+    measured: Measure = measure,
+) -> Validation | None:
+    """Validate on the whole split without augmentation. Return `None` if `abort()` returned True meanwhile.
+
+    It draws no random numbers and leaves the network in training mode, so training is equal with and without it.
+    `measured` measures each batch.
+    """
+    started = time.perf_counter()
+    sums = Sums.of(objective, plan)
+    stream.reseat(Position(), plan.batch_size)
+    model.eval()
+    try:
+        with torch.no_grad():
+            while not abort() and stream.wait(abort):
+                batch = stream.next()
+                sums.add(measured(objective, model, batch, plan, sums.count, sums.errors))
+                if batch.ends_epoch:
+                    return summarise(sums, objective, plan, time.perf_counter() - started)
+    finally:
+        model.train()
+    return None
+
+
+def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:
+    return objective.task.spec.active_terms(plan.active)
 
 
 def sums_of(

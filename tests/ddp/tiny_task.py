@@ -117,12 +117,12 @@ class OnceBad(Tiny):
 
 
 class Hungry(Tiny):
-    """Memory is short on the ranks named in the environment: in forward, backward or update of too many samples.
+    """Memory is short on the ranks named in the environment: in forward, backward, update or validation of too many.
 
     The update has begun by then. In data memory is short once.
     """
 
-    is_hungry, updates = False, 0
+    is_hungry, has_trained, updates = False, False, 0
 
     def build_model(self, config):
         if os.environ["HUNGER"] == "update":
@@ -135,7 +135,11 @@ class Hungry(Tiny):
     def forward(self, model, batch, active, tap):
         features, more = super().forward(model, batch, active, tap)
         fits = int(os.environ.get("FITS", "3"))
-        if model.training and os.environ.get("RANK") in os.environ["HUNGRY"].split() and len(batch["x"]) > fits:
+        is_short = os.environ.get("RANK") in os.environ["HUNGRY"].split() and len(batch["x"]) > fits
+        Hungry.has_trained |= model.training
+        if is_short and not model.training and Hungry.has_trained and os.environ["HUNGER"] == "validation":
+            ask_for_too_much(None)
+        if is_short and model.training:
             if os.environ["HUNGER"] == "forward":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             if os.environ["HUNGER"] == "backward":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Input
 
-from cockpit.dialogs.action_table import without_effect
+from cockpit.ui.dialogs.action_table import without_effect
 from engine.journal.task_meta import LAYERS_META, LayersMeta
 from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms, write_histograms
 from engine.protocol import commands as c

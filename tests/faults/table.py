@@ -155,9 +155,14 @@ FAULTS: Final = (
         "faults/test_halving.py::test_one_sample_that_does_not_fit_is_refused_at_the_first_step",
     ),
     Fault(
-        "memory runs out in a later validation",
-        "one sentence that names the key to lower, exit code 1; `--resume` continues from the last checkpoint",
-        "faults/test_memory.py::test_memory_that_runs_out_in_a_run_keeps_its_last_checkpoint",
+        "memory runs out in a validation",
+        "the batch is measured in halves, down to one sample, with the same scores; an alert has the numbers",
+        "faults/test_short_validation.py::test_a_validation_is_measured_in_parts_and_has_the_same_scores",
+    ),
+    Fault(
+        "memory runs out in a validation of one sample",
+        "one sentence with the numbers, exit code 1; `--resume` continues from the last checkpoint",
+        "faults/test_short_validation.py::test_a_validation_of_which_no_sample_fits_ends_with_one_sentence",
     ),
     Fault(
         "disk full for some time: checkpoints, journal, TensorBoard, log",

@@ -204,3 +204,54 @@ def test_one_checkpoint_that_is_deleted_before_the_next_two_is_lost() -> None:
     for name, left in (("a", "a"), ("b", "ab"), ("c", "ac"), ("d", "cd")):
         inventory.note(Written(snapshot, name, 0.1, left=tuple(left)))
     assert inventory.check(["c", "d"]) == ["b"]
+
+
+def test_a_checkpoint_that_a_check_has_seen_before_the_note_of_an_earlier_one_is_not_lost() -> None:
+    """The writer has finished `c`, and is about to prune `b` for `d`, when the directory is looked at."""
+    snapshot = Snapshot(step=1, kind="step", payload={}, loss=1.0, score=None, good=True, best=True)
+    inventory = Inventory(2)
+    for name, left in (("a", "a"), ("b", "ab")):
+        inventory.note(Written(snapshot, name, 0.1, left=tuple(left)))
+    assert inventory.check(["b", "c", "d"]) == []
+    for name, left in (("c", "bc"), ("d", "cd"), ("e", "de"), ("f", "ef")):
+        inventory.note(Written(snapshot, name, 0.1, left=tuple(left)))
+    assert inventory.check(["e", "f"]) == []
+    inventory.note(Written(snapshot, "g", 0.1, left=("f", "g")))
+    assert inventory.check(["g"]) == ["f"]
+
+
+def test_a_checkpoint_that_was_seen_before_the_note_of_a_new_directory_is_not_lost_with_the_former_one() -> None:
+    snapshot = Snapshot(step=1, kind="step", payload={}, loss=1.0, score=None, good=True, best=True)
+    inventory = Inventory(1)
+    inventory.note(Written(snapshot, "a", 0.1, left=("a",)))
+    assert inventory.check(["b", "c"]) == []
+    inventory.note(Written(snapshot, "b", 0.1, left=("b",), made_directory=True))
+    for name in "cd":
+        inventory.note(Written(snapshot, name, 0.1, left=(name,)))
+    assert inventory.check(["d"]) == []
+
+
+def test_a_listing_that_is_read_during_a_write_calls_nothing_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
+) -> None:
+    """The listing lacks the checkpoint that is just renamed, and the one that is pruned for it."""
+    real = engine.runtime.outages.run_directory.list_checkpoints
+    former: list[Path] = []
+    torn: list[str] = []
+
+    def listing(directory: Path) -> list[Path]:
+        found = real(directory)
+        if directory.name != CHECKPOINTS:
+            return found
+        pruned = [path for path in former if path not in found]
+        former[:] = found
+        if pruned and not torn:
+            torn.append(found[-1].name)
+            return found[:-1]
+        return found
+
+    monkeypatch.setattr(engine.runtime.outages.run_directory, "list_checkpoints", listing)
+    directory = tmp_path / "run"
+    assert run(directory, config()) == 0
+    assert torn and not alerts(directory)
+    assert_whole(directory)

@@ -16,9 +16,9 @@ from textual.widgets import Input
 from cockpit.app.app import CockpitApp
 from cockpit.app.shutdown import NOT_HERE
 from cockpit.app.training_handle import TrainingHandle
-from cockpit.dialogs.dispatcher import ActionDispatcher
-from cockpit.panels.records.log import LogPanel
 from cockpit.preferences.settings import Settings
+from cockpit.ui.dialogs.dispatcher import ActionDispatcher
+from cockpit.ui.panels.records.log import LogPanel
 from tests.recorded_layers import record_layers
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining

@@ -76,7 +76,9 @@ class LayerWatch:
 
     def __init__(self, names: ParameterNames, every: int | None = None) -> None:
         self._names = names
-        self._num_steps = 0
+        self.num_idle = 0
+        """Number of steps that pass before `take` has anything to do."""
+        self._next = 0
         self._num_models = 0
         self._probe: LayerProbe | None = None
         self._cost = 0.0
@@ -91,9 +93,16 @@ class LayerWatch:
         self._is_sparing = False
         self._step_is(self._num_steps)
 
+    @property
+    def _num_steps(self) -> int:
+        """The number of steps that have ended."""
+        return self._next - self.num_idle
+
     def _step_is(self, number: int) -> None:
-        self._num_steps = number
+        """Begin step `number`, and note how many steps pass before the next that is measured begins or ends."""
         self.is_due = self.every > 0 and number % self.every == 0
+        self.num_idle = self.every - number % self.every - 1 if self.every and not self.is_due else 0
+        self._next = number + self.num_idle
 
     def note_gradients(self, parameters: Iterable[Tensor], scale: float = 1.0) -> None:
         """Measure gradients, which are `scale` times what they mean, and weights before an update."""

@@ -182,8 +182,10 @@ class OptimizerHooks(UpdateJudge):
             self.update.count += 1
             if self._is_bare:
                 self._finish_barely(watched)
-            else:
+            elif watched.is_changed or self.layers.is_due or self.buffers.has_any or self.on_update is not None:
                 self._finish(watched, optimizer)
+            else:
+                watched.clip = NO_CLIP
         except Exception as error:
             self._fall_back(error, lambda: self._finish_barely(watched))
         finally:

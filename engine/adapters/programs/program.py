@@ -28,13 +28,13 @@ from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.journal.sender import Sender
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.state import Limits, RunState
 from engine.protocol.task_spec import Phase, TaskSpec
+from engine.runtime.host.interrupt import Interrupt
 
 LINK: Final = "TRAINING_COCKPIT_LINK"
 """Environment variable with the address of the cockpit, for `engine/adapters/child/sitecustomize.py`."""

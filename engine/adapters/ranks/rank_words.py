@@ -28,6 +28,8 @@ _LAST_SECONDS: Final = 0.05
 """Seconds between two looks for a word: each look is a tenth of the wait so far later than the one before."""
 _COMPLAINT: Final = "complaint"
 _FAILURE: Final = "failure"
+_DUE_SECONDS: Final = 20.0
+"""Seconds for which the others wait for rank 0 to say whether a step is repeated, which it does after the same step."""
 _KEPT_PARTS: Final = 3
 """Number of points whose parts stay in the store: rank 0 reads only those of the newest."""
 _count = 0
@@ -78,7 +80,8 @@ class RankWords:
         )
         self._boundary = 0
         self._held: int | None = None
-        self._rank, self._num_ranks, self._lacks = rank, num_ranks, lacks
+        self._rank, self.num_ranks, self._lacks = rank, num_ranks, lacks
+        self._replay_key = ""
         self.is_first = rank == 0
         self.has_begun = False
         """Whether all processes have opened their run, so that each is at every boundary."""
@@ -87,7 +90,7 @@ class RankWords:
 
     def await_others(self) -> str:
         """Wait in rank 0 until all others are ready. Return why one is not, or an empty string."""
-        for rank in range(1, self._num_ranks):
+        for rank in range(1, self.num_ranks):
             key = f"ready {rank}"
             try:
                 self._store.wait([key], _OPENING)
@@ -174,6 +177,36 @@ class RankWords:
     def failure(self) -> str:
         """Return, in rank 0, the error that ended another process; an empty string for none."""
         return self._store.get(_FAILURE).decode() if self._store.check([_FAILURE]) else ""
+
+    # --- repetitions of a step --------------------------------------------------------------
+
+    @property
+    def boundary(self) -> int:
+        """The number of boundaries so far, which is the same in all processes after the same step."""
+        return self._boundary
+
+    def share_due(self, *, is_due: bool) -> bool:
+        """Return whether rank 0 has the step repeated, in all processes; False if it does not say so in time."""
+        former, self._replay_key = self._replay_key, f"replay {self._boundary}"
+        if not self.is_first:
+            return self._await(self._replay_key, _DUE_SECONDS) and self._store.get(self._replay_key) == b"1"
+        self._store.set(self._replay_key, "1" if is_due else "0")
+        if former:
+            self._store.delete_key(former)  # all have read it: none has taken this step without the others
+        return is_due
+
+    def leave_finding(self, point: int, text: str) -> None:
+        """Leave the result of this process's repetition for rank 0."""
+        self._store.set(f"finding {point} {self._rank}", text)
+
+    def finding_of(self, point: int, rank: int) -> str:
+        """Return, in rank 0, the result that `rank` has left; an empty string if there is none yet."""
+        key = f"finding {point} {rank}"
+        if not self._store.check([key]):
+            return ""
+        text = self._store.get(key).decode()
+        self._store.delete_key(key)
+        return text
 
     # --- what is the process's own ----------------------------------------------------------
 

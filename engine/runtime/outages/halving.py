@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -16,12 +16,9 @@ from engine.protocol.events import AlertRaised, Status
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
-from engine.runtime.outages.memory import amount_asked, is_out_of_memory
+from engine.runtime.outages.memory import OUT_OF_MEMORY, amount_asked, is_out_of_memory
 from engine.supervision.run_memory import Halved
 from engine.training.train_state import TrainState
-
-OUT_OF_MEMORY: Final = "out of memory"
-"""The kind of the alert."""
 
 T = TypeVar("T")
 

@@ -21,23 +21,29 @@ class Inventory:
     def note(self, written: Written) -> None:
         """Compare with the checkpoints that existed after `written`.
 
-        If its directory had to be created, all earlier ones are lost, also those that were pruned otherwise.
+        Names after it are left out: `check` may have seen them already, although they were written later. If the
+        directory had to be created, all earlier ones are lost, also those that were pruned otherwise.
         """
-        self._lost |= self._known if written.made_directory else self._missing_in(written.left)
-        self._known = set(written.left)
+        later = {name for name in self._known if name > written.name}
+        earlier = self._known - later
+        self._lost |= earlier - {written.name} if written.made_directory else self._missing(earlier, written.left)
+        self._known = later.union(written.left)
+
+    def is_complete(self, left: Sequence[str], *, also: Iterable[str] = ()) -> bool:
+        """Return whether none was deleted, if those that are `left` and `also` are as in `check`."""
+        return not (self._lost | self._missing(self._known.union(also), left)).difference(left)
 
     def check(self, left: Sequence[str], *, also: Iterable[str] = ()) -> list[str]:
         """Return the names of deleted checkpoints, oldest first, and begin again with those that are `left`.
 
         `also` are further names that should exist.
         """
-        self._known |= set(also)
-        lost = self._lost | self._missing_in(left)
+        lost = self._lost | self._missing(self._known.union(also), left)
         self._known, self._lost = set(left), set()
         return sorted(lost.difference(left))
 
-    def _missing_in(self, left: Sequence[str]) -> set[str]:
-        return set(lost_checkpoints(sorted(self._known), left, self._keep_last))
+    def _missing(self, known: Iterable[str], left: Sequence[str]) -> set[str]:
+        return set(lost_checkpoints(sorted(known), left, self._keep_last))
 
 
 def lost_checkpoints(known: Sequence[str], left: Sequence[str], keep_last: int) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ from typing import Final
 
 import torch
 
+OUT_OF_MEMORY: Final = "out of memory"
+"""The kind of the alert."""
+
 _SIGNS: Final = (
     "can't allocate memory",
     "out of memory",
@@ -31,20 +34,25 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
-def out_of_memory(error: BaseException, doing: str, *, is_validation: bool = False, batch_size: int = 0) -> str:
+def out_of_memory(
+    error: BaseException, doing: str, *, is_validation: bool = False, batch_size: int = 0, rank: int | None = None
+) -> str:
     """Return the sentence for `error`, raised while the engine was `doing` something; empty for a step.
 
-    It names the keys to lower. `batch_size` is that of the step, 0 for unknown.
+    It names the keys to lower. `batch_size` is that of the step or of the validation, 0 for unknown, and `rank` is the
+    one of several in which it was raised, if it is known.
     """
     amount, capacity = amount_asked(str(error)), _CAPACITY.search(str(error))
     if doing == "building the network":
         what, keys = doing, "lower the sizes under model in the configuration"
     elif doing:
         what, keys = doing, "take fewer or smaller images, or lower data.num_workers"
+    elif batch_size == 1:
+        name = "validation" if is_validation else "training step"
+        where = "" if rank is None else f" on rank {rank}"
+        what, keys = f"a {name} of one sample{where}", "lower the sizes under model in the configuration"
     elif is_validation:
         what, keys = "a validation", "lower validation.batch_size, or the sizes under model"
-    elif batch_size == 1:
-        what, keys = "a training step of one sample", "lower the sizes under model in the configuration"
     else:
         what, keys = "a training step", "lower training.batch_size, or the sizes under model"
     limit = f", the device has {capacity[1]}" if capacity else ""

@@ -61,11 +61,19 @@ class Upkeep:
                 self._lock = lock_run(self._directory)
 
     def _keep_checkpoints(self) -> None:
-        """Forget deleted checkpoints, and write a new one if the newest was deleted."""
-        state, directory = self._recorder.state, self._checkpointer.directory
+        """Forget deleted checkpoints, and write a new one if the newest was deleted.
+
+        A listing that is read while one is written may lack both the new one and one that was pruned for it. So nothing
+        is called deleted before the writer has finished.
+        """
+        directory, inventory = self._checkpointer.directory, self._checkpointer.inventory
         left = [path.name for path in list_checkpoints(directory)]
-        aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)}
-        missing = self._checkpointer.inventory.check(left, also=state.checkpoints)
+        if not inventory.is_complete(left, also=self._recorder.state.checkpoints):
+            self._checkpointer.wait_for_checkpoints()
+            left = [path.name for path in list_checkpoints(directory)]
+        state = self._recorder.state
+        missing = inventory.check(left, also=state.checkpoints)
+        aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)} if missing else ()
         lost = [name for name in missing if name not in aside]
         if not lost:
             return

@@ -17,13 +17,14 @@ from engine.config.load import read_resolved
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.forensics.capture import Evidence, evidence_of
-from engine.host.interrupt import Interrupt, StoppedEarlyError
-from engine.host.launch import Launch
 from engine.protocol.events import AlertRaised, SampleRejected
 from engine.protocol.evolve import evolve
 from engine.protocol.state import RunState, with_measured
 from engine.protocol.wire import event_from_text, state_from_text
+from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
+from engine.runtime.host.launch import Launch
 from engine.runtime.outages.memory import is_out_of_memory
+from engine.runtime.outages.validation_parts import NoSampleFitsError, PartedMeasure, alert_of
 from engine.runtime.ranks import leader as orders
 from engine.runtime.ranks.exchange import NEWS, signalled
 from engine.runtime.ranks.group import Message, RankGroup, RankLostError
@@ -50,6 +51,7 @@ class Follower:
         self.state: RunState
         self._directory = Path()
         self._news = News(group)
+        self._measured_in_parts = PartedMeasure(self._note_halved)
         self._exchange = train_state.exchange_with(self._status)
         self._newest: tuple[PendingReport, Evidence] | None = None
         self._late: Shortage | None = None
@@ -100,9 +102,9 @@ class Follower:
                     self._train_state.restore(unpack(blob), self.state)
                     self.state = with_measured(self.state, step=int(message["step"]))
                 case orders.VALIDATE:
-                    with suppress(DataGoneError):  # rank 0 has the same error, and decides
+                    with suppress(DataGoneError, NoSampleFitsError):  # rank 0 has the same error, and decides
                         plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
-                        validate_together(self._train_state, plan)
+                        validate_together(self._train_state, plan, self._measured_in_parts)
                 case _:
                     pass
 
@@ -121,6 +123,9 @@ class Follower:
         event = event_from_text(kind, text)
         self._train_state.carry_out(event, self.state)
         self.state = evolve(self.state, event, step, actor=actor)
+
+    def _note_halved(self, before: int, after: int, text: str) -> None:
+        self._news.add(alert_of(self.state.step, before, after, text, self._group.rank))
 
     # --- step ---------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import torch
 
 from engine.config.tree import RunConfig
 from engine.outputs.inspection.preview_writer import PreviewWriter
+from engine.runtime.outages.validation_parts import NoSampleFitsError, alert_of
 from engine.runtime.ranks.leader import VALIDATE, LeaderState
 from engine.runtime.ranks.rank_state import RankState
 from engine.runtime.recorder import RunRecorder
@@ -22,11 +23,12 @@ from engine.runtime.validator import Validator
 from engine.supervision.run_memory import RunMemory
 from engine.task import DataGoneError
 from engine.training.data.batch import Position
-from engine.training.evaluate import Sums, Validation, ValidationPlan, measure, summarise
+from engine.training.evaluate import Measure, Sums, Validation, ValidationPlan, summarise
 
 _ABORT: Final = 1
 _GONE: Final = 2
-"""Votes of a rank that has to stop, or cannot reach its data."""
+_SHORT: Final = 3
+"""Votes of a rank that has to stop, cannot reach its data, or (with its number added) has no memory for a sample."""
 
 
 class SharedValidator(Validator):
@@ -46,18 +48,22 @@ class SharedValidator(Validator):
 
     def _measure(self, plan: ValidationPlan) -> Validation | None:
         self._state.leader.order(VALIDATE, remembered=sorted(plan.remembered))
-        return validate_together(self._state, plan, self._should_abort)
+        return validate_together(self._state, plan, self._measured_in_parts, self._should_abort)
+
+    def _note_halved(self, before: int, after: int, text: str) -> None:
+        self._recorder.record_event(alert_of(self._recorder.state.step, before, after, text, rank=0))
 
 
 def validate_together(
-    state: RankState, plan: ValidationPlan, abort: Callable[[], bool] = lambda: False
+    state: RankState, plan: ValidationPlan, measured: Measure, abort: Callable[[], bool] = lambda: False
 ) -> Validation | None:
     """Measure this rank's batches; return the validation of all in rank 0.
 
-    Return `None` in other ranks, and if `abort()` returned True. Raises DataGoneError if a rank cannot reach its data.
+    Return `None` in other ranks, and if `abort()` returned True. Raises DataGoneError if a rank cannot reach its data,
+    and NoSampleFitsError if the memory of one is too small for a sample.
     """
     started, group = time.perf_counter(), state.group
-    objective, stream = state.train_step.objective, state.validation
+    stream = state.validation
     stream.reseat(Position(), plan.batch_size)
     num_batches = math.ceil(state.num_val / plan.batch_size)
     found: list[Sums] = []
@@ -68,16 +74,11 @@ def validate_together(
                 number = first + group.rank
                 vote, error = 0, ""
                 if number < num_batches:
-                    place, errors = number * plan.batch_size, [error for sums in found for error in sums.errors]
-                    try:
-                        if stream.wait(abort):
-                            batch = stream.next().to(state.device)
-                            found.append(measure(objective, state.model, batch, plan, place, errors))
-                        else:
-                            vote = _ABORT
-                    except DataGoneError as gone:
-                        vote, error = _GONE, str(gone)
+                    place = number * plan.batch_size
+                    vote, error = _measure_next(state, plan, measured, abort, (found, place))
                 vote = group.most(max(vote, _ABORT if abort() else 0))
+                if vote >= _SHORT:
+                    raise NoSampleFitsError([*group.gather(error), ""][vote - _SHORT], vote - _SHORT)
                 if vote == _GONE:
                     raise DataGoneError(error or "another rank cannot reach its validation samples")
                 if vote == _ABORT:
@@ -87,7 +88,28 @@ def validate_together(
     parts = group.gather(found)
     if group.rank:
         return None
-    return summarise(_in_order(parts, num_batches, state, plan), objective, plan, time.perf_counter() - started)
+    total = _in_order(parts, num_batches, state, plan)
+    return summarise(total, state.train_step.objective, plan, time.perf_counter() - started)
+
+
+def _measure_next(
+    state: RankState, plan: ValidationPlan, measured: Measure, abort: Callable[[], bool], into: tuple[list[Sums], int]
+) -> tuple[int, str]:
+    """Add the sums of this rank's next batch to those before it. Return its vote, and the error of which it tells.
+
+    `into` are the sums, and the place of the batch's first sample in the split.
+    """
+    (found, place), stream = into, state.validation
+    try:
+        if not stream.wait(abort):
+            return _ABORT, ""
+        errors = [error for sums in found for error in sums.errors]
+        found.append(measured(state.train_step.objective, state.model, stream.next(), plan, place, errors))
+    except DataGoneError as gone:
+        return _GONE, str(gone)
+    except NoSampleFitsError as short:
+        return _SHORT + state.group.rank, str(short)
+    return 0, ""
 
 
 def _in_order(parts: Sequence[list[Sums]], num_batches: int, state: RankState, plan: ValidationPlan) -> Sums:

@@ -42,6 +42,14 @@ class Batch:
         """The number of samples on all ranks."""
         return len(self) + self.others
 
+    def part(self, first: int, most: int) -> Batch:
+        """Return at most `most` of the samples from number `first` on (from 0)."""
+        if first == 0 and most >= len(self):
+            return self
+        chosen = slice(first, first + most)
+        tensors = {name: tensor[chosen] for name, tensor in self.tensors.items()}
+        return dataclasses.replace(self, tensors=tensors, sample_ids=self.sample_ids[chosen])
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`. On CUDA the host does not wait for the copies."""
         if device.type == "cpu":
