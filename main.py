@@ -11,7 +11,7 @@ import sys
 
 from cockpit.terminal.shell_job import ShellJob, begin_job, wants_job
 from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
-from engine.host.start_signals import end_on_signals, unwind_on_signals
+from engine.runtime.host.start_signals import end_on_signals, unwind_on_signals
 
 if __name__ == "__main__":  # before the slow imports
     end_on_signals()
@@ -46,11 +46,6 @@ from cockpit.cli.options import (
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
-from engine.host.background import BackgroundRun, Ended
-from engine.host.imports import enough_memory, imports_only
-from engine.host.interrupt import Interrupt, signals_to
-from engine.host.launch import Launch, torchrun_launch
-from engine.host.time_limit import time_limit
 from engine.journal.disk.run_dir import (
     CONSOLE_LOG,
     JOURNAL_FILE,
@@ -59,6 +54,11 @@ from engine.journal.disk.run_dir import (
     find_run,
 )
 from engine.protocol.words.command_syntax import program_name
+from engine.runtime.host.background import BackgroundRun, Ended
+from engine.runtime.host.imports import enough_memory, imports_only
+from engine.runtime.host.interrupt import Interrupt, signals_to
+from engine.runtime.host.launch import Launch, torchrun_launch
+from engine.runtime.host.time_limit import time_limit
 from engine.runtime.start.preflight import check_data, check_weights
 from engine.runtime.start.restart import run_of_job
 

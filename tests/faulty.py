@@ -12,10 +12,10 @@ import torch
 
 import engine.tasks.person.losses.terms
 import engine.training.step
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.state import RunState
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.config import PersonConfig

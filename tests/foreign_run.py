@@ -80,12 +80,14 @@ class ForeignRun:
             values = {"loss/total": total, "loss/ce": ce, "loss/kl": 0.5 * kl, "loss_raw/ce": ce, "loss_raw/kl": kl}
             values |= {"grad_norm/total": 0.5, "lr": self.state.lr, "samples_per_second": 900.0}
             self.recorder.update(step=step, loss=total, grad_norm=0.5, samples_per_second=900.0)
-            self.recorder.record_step(step, step / 100, tuple(values), tuple(values.values()))
+            self.recorder.journal.record_step(step, step / 100, tuple(values), tuple(values.values()))
         self.flush()
 
     def validate(self, accuracy: float) -> None:
         """Record a validation by the loop itself."""
-        self.recorder.record_validation(self.state.step / 100, ("val/accuracy", "val/loss"), (accuracy, 0.8))
+        self.journal.record_validation(
+            self.state.step, self.state.step / 100, ("val/accuracy", "val/loss"), (accuracy, 0.8)
+        )
         self.recorder.record_event(e.ValidationCompleted(0.8, {"accuracy": accuracy}, 0.4))
         self.flush()
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.small import small_config

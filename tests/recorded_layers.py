@@ -36,7 +36,7 @@ def record_layers(journal: JournalWriter, steps: int) -> None:
     numbers = list(range(1, steps, EVERY))
     rows = np.array([_row(step, is_last=step == numbers[-1]) for step in numbers], np.float32)
     points = StepPoints(numbers, [step / 50 for step in numbers], [0.0] * len(numbers), tuple(names), rows, LAYERS)
-    journal.record_steps(points)
+    journal.record_points(points)
 
 
 def _row(step: int, *, is_last: bool) -> list[float]:

@@ -12,16 +12,17 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import main
 from engine.config.load import dump_config, read_resolved
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.journal.reader import JournalReader
 from engine.protocol.events import RunFailed, RunFinished
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.forked import CapturedProcess, Forked
@@ -36,10 +37,19 @@ def _program(*words: str, cwd: Path) -> CapturedProcess:
     return CapturedProcess(Forked(words), cwd, ENVIRONMENT)
 
 
+class _NewProcess(subprocess.Popen[str]):
+    """A process that ends with a test that fails: it would train on beside all later ones."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
 def _new_program(*words: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "main.py"), *words]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
+    return _NewProcess(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
 def _finished(*words: str, cwd: Path) -> tuple[int, str, str]:
@@ -130,7 +140,7 @@ def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
-    program = "import signal, time\nfrom engine.host.interrupt import Interrupt, signals_to\n"
+    program = "import signal, time\nfrom engine.runtime.host.interrupt import Interrupt, signals_to\n"
     program += "with signals_to(Interrupt()):\n    print('ready', flush=True)\n    time.sleep(60); time.sleep(60)\n"
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:

@@ -22,17 +22,17 @@ from cockpit.app.shutdown import NOT_HERE, Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, use_theme
-from cockpit.screens.splash import SplashScreen
 from cockpit.terminal.terminal_app import TerminalApp
+from cockpit.ui.screens.splash import SplashScreen
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
     from cockpit.app.training_handle import TrainingHandle
-    from cockpit.dialogs.dispatcher import Severity
-    from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
-    from cockpit.panels.toolkit.panel_faults import PanelFailed
     from cockpit.session.session import Session
     from cockpit.terminal.terminal import Terminal
+    from cockpit.ui.dialogs.dispatcher import Severity
+    from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
+    from cockpit.ui.panels.toolkit.panel_faults import PanelFailed
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -167,7 +167,10 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         if self._controller is not None and self._controller.screen.is_opening and time.monotonic() < self._opened_by:
             return  # the first picture is being made of what was read
         self._poll()
-        if self._controller is not None and 0 < (wait := self._controller.due_in()) < 1 / self.settings.poll_rate:
+        if (
+            self._controller is not None
+            and 0 < (wait := self._controller.screen.pace.due_in()) < 1 / self.settings.poll_rate
+        ):
             self.set_timer(wait, self._poll)
 
     def _poll(self) -> None:

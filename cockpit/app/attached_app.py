@@ -12,9 +12,9 @@ from textual.screen import Screen
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.keymap import attached_keys
 from cockpit.preferences.settings import Settings
-from cockpit.screens.splash import SplashScreen
 from cockpit.terminal.lean_imports import lean_imports
 from cockpit.text.format import escape_control
+from cockpit.ui.screens.splash import SplashScreen
 from engine.errors import UserError
 from engine.journal.disk.run_dir import has_journal, list_runs
 

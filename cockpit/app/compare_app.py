@@ -14,8 +14,8 @@ from cockpit.preferences.themes import use_theme
 from cockpit.terminal.terminal_app import TerminalApp
 
 if TYPE_CHECKING:
-    from cockpit.panels.comparing.screen import CompareScreen
     from cockpit.terminal.terminal import Terminal
+    from cockpit.ui.panels.comparing.screen import CompareScreen
 
 
 class CompareApp(TerminalApp, inherit_bindings=False):

@@ -21,8 +21,8 @@ from cockpit.terminal.shell_job import ShellJob
 from cockpit.terminal.standard_streams import complain
 from cockpit.terminal.terminal import Terminal
 from cockpit.text.format import escape_control
-from engine.host.start_signals import heeded_signals
 from engine.journal.disk.run_dir import CONSOLE_LOG
+from engine.runtime.host.start_signals import heeded_signals
 
 _AT_ONCE: Final = 2
 """The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
@@ -125,7 +125,7 @@ def run_served(open_app: Callable[[None], CockpitApp], log: Path) -> int:
     Output of this process goes to the file `log`. The driver handles signals.
     """
     # Only a screen in a browser needs it.
-    from cockpit.terminal.web_driver import packets_on_output  # noqa: PLC0415
+    from cockpit.terminal.drivers.web_driver import packets_on_output  # noqa: PLC0415
 
     with packets_on_output(log):
         app = open_app(None)

@@ -14,15 +14,15 @@ from textual.screen import Screen
 from cockpit.app.attached_app import AttachedApp
 from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.settings import Settings
-from cockpit.screens.runs.runs_screen import RunsScreen
 from cockpit.session.run_list.watcher import RunWatcher
 from cockpit.text.format import escape_control
+from cockpit.ui.screens.runs.runs_screen import RunsScreen
 from engine.errors import UserError
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController
-    from cockpit.dialogs.dispatcher import Severity
     from cockpit.terminal.terminal import Terminal
+    from cockpit.ui.dialogs.dispatcher import Severity
 
 _CONTROLLER: Final = "cockpit.app.attached_controller"
 _PRELOAD_AFTER: Final = 1.0
@@ -86,7 +86,7 @@ class RunsApp(AttachedApp):
 
     def on_runs_screen_compare(self, message: RunsScreen.Compare) -> None:
         """Compare runs on a screen above the list."""
-        from cockpit.panels.comparing.screen import CompareScreen  # noqa: PLC0415 - the list needs no charts
+        from cockpit.ui.panels.comparing.screen import CompareScreen  # noqa: PLC0415 - the list needs no charts
 
         try:
             screen = CompareScreen(message.paths, self.settings)

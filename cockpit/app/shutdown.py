@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cockpit.app.controller import SessionController
     from cockpit.app.training_handle import RunResult, TrainingHandle
-    from cockpit.screens.quit import QuitAnswer
+    from cockpit.ui.screens.quit import QuitAnswer
 
 NOT_HERE: Final = "not needed on this screen: to leave it is enough, the run goes on"
 
@@ -110,14 +110,14 @@ class Shutdown:
         elif self._training is None or self._ending is not None:
             self._close()
         elif not self._confirm(self._controller.screen.app) and not self._is_leaving:
-            from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
+            from cockpit.ui.screens.quit import QuitScreen  # noqa: PLC0415 - not in the first frame
 
             question = QuitScreen(self._why_not_detach, saves=self._saves)
             self._controller.screen.app.push_screen(question, self._answered)
 
     def _confirm(self, app: App[Any]) -> bool:
         """Answer the question with a stop; return False if it is not open."""
-        from cockpit.screens.quit import QuitScreen  # noqa: PLC0415 - as above
+        from cockpit.ui.screens.quit import QuitScreen  # noqa: PLC0415 - as above
 
         if not isinstance(question := app.screen, QuitScreen):
             return False

@@ -11,7 +11,7 @@ from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eva
 from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
 from cockpit.cli.options import add_histogram_options, add_time_limit
-from cockpit.cli.parser import Parser, count, first_word, key_list, positive_count, real_number, setting
+from cockpit.cli.parser import Parser, count, first_word, key_list, natural, positive_count, seconds, setting
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
 from engine.protocol.words.command_syntax import COMMAND_WORDS, program_name, usage
@@ -257,10 +257,10 @@ def _add_readers(commands: Any) -> None:
     status.add_argument("--json", action="store_true", help="one JSON object")
     metrics = _reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")
     metrics.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
-    metrics.add_argument("--around", type=count, metavar="STEP", help="only the steps around STEP")
-    metrics.add_argument("--window", type=count, default=10, metavar="N", help="N steps on each side of STEP (10)")
+    metrics.add_argument("--around", type=natural, metavar="STEP", help="only the steps around STEP")
+    metrics.add_argument("--window", type=natural, default=10, metavar="N", help="N steps on each side of STEP (10)")
     metrics.add_argument("--follow", action="store_true", help="print each new step and validation until the run ends")
-    metrics.add_argument("--tail", type=count, metavar="N", help="with --follow: begin with the newest N steps (all)")
+    metrics.add_argument("--tail", type=natural, metavar="N", help="with --follow: begin with the newest N steps (all)")
     _add_idle_timeout(metrics)
     form = metrics.add_mutually_exclusive_group()
     form.add_argument(
@@ -314,7 +314,7 @@ def _run_action(actions: Any, name: str, summary: str) -> Parser:
 
 def _add_idle_timeout(parser: Parser) -> None:
     about = "with --follow: end after so many seconds without news, with exit code 3"
-    parser.add_argument("--idle-timeout", type=real_number, metavar="SECONDS", help=about)
+    parser.add_argument("--idle-timeout", type=seconds, metavar="SECONDS", help=about)
 
 
 def _add_wait(commands: Any) -> None:
@@ -324,7 +324,7 @@ def _add_wait(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("--until", required=True, metavar="CONDITION", help="comparisons, and, or, not, parentheses")
-    parser.add_argument("--timeout", type=real_number, metavar="SECONDS", help="how long to wait (until the run ends)")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="how long to wait (until the run ends)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     _add_runs_dir(parser, argparse.SUPPRESS)
 
@@ -400,9 +400,7 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
-    parser.add_argument(
-        "--timeout", type=real_number, default=60.0, metavar="SECONDS", help="how long --wait waits (60)"
-    )
+    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS", help="how long --wait waits (60)")
     parser.add_argument("--dry-run", action="store_true", help="only print the predicted outcome")
     parser.add_argument("--force", action="store_true", help="with promote: despite a failed check")
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")

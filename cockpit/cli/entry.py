@@ -6,7 +6,7 @@ import sys
 
 from cockpit.terminal.shell_job import begin_job, wants_job
 from cockpit.terminal.standard_streams import open_closed_streams
-from engine.host.start_signals import end_on_signals
+from engine.runtime.host.start_signals import end_on_signals
 
 
 def main() -> int:

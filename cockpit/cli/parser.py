@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any, Final, NoReturn
 
 from engine.errors import did_you_mean
-from engine.host.time_limit import parse_seconds
+from engine.runtime.host.time_limit import parse_seconds
 
 _MOST: Final = 2**53
 """The largest number of steps or samples: above it, floats are not exact."""
@@ -87,6 +87,14 @@ def count(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    """Return a whole number of at least 0. Raises ArgumentTypeError."""
+    number = count(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+    return number
+
+
 def positive_count(text: str) -> int:
     """Return a whole number of at least 1. Raises ArgumentTypeError."""
     number = count(text)
@@ -125,4 +133,12 @@ def real_number(text: str) -> float:
         value = math.nan
     if math.isnan(value):
         raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a number")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Return a number of at least 0. Raises ArgumentTypeError for anything else, NaN included."""
+    value = real_number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is below 0: give a number of seconds")
     return value

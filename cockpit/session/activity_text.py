@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from cockpit.session.pace import Pace
 from cockpit.text.format import duration, escape_control
-from engine.protocol.events import Activity
+from engine.journal.reader import Entry
+from engine.protocol.events import Activity, Paused
 from engine.protocol.state import RunState
 
 OVER: Final = (Activity.FINISHED, Activity.FAILED)
@@ -23,12 +26,21 @@ class ActivityText:
         self._at: tuple[Activity, str] | None = None
         self._first_step: int | None = None
         self._since = self._moved_at = 0.0
+        self._paused_at: float | None = None
+        self._is_as_opened = True
+
+    def note(self, entries: Sequence[Entry], now: float) -> None:
+        """Take new events at `now` (seconds): a run may have been paused long before it was opened."""
+        times = [entry.time for entry in entries if isinstance(entry.event, Paused)]
+        if times:
+            self._paused_at = now - max(0.0, time.time() - times[-1])
 
     def observe(self, state: RunState, now: float) -> None:
         """Record that the run was in `state` at `now` (seconds): its activity, and the times of its last changes."""
         if self._at != (state.activity, state.doing):
             if self._at is None or self._at[0] is not state.activity:
                 self._moved_at = now
+            self._is_as_opened = self._at is None
             self._at, self._since = (state.activity, state.doing), now
         if self._first_step is None:
             self._first_step = state.step
@@ -44,7 +56,7 @@ class ActivityText:
             case Activity.FINISHED | Activity.FAILED:
                 return state.activity.value
             case Activity.PAUSED:
-                return f"paused, {at_it}"
+                return f"paused, {duration(now - self._pause_began())}"
             case _ if state.doing:
                 return f"{escape_control(state.doing)}, {at_it}"
             case Activity.STARTING:
@@ -55,6 +67,9 @@ class ActivityText:
                 return f"validating, {at_it}"
             case Activity.STOPPING:
                 return f"stopping: the last checkpoint is written, {at_it}"
+
+    def _pause_began(self) -> float:
+        return self._since if self._paused_at is None or not self._is_as_opened else self._paused_at
 
     def _step_text(self, state: RunState, now: float) -> str:
         still = now - self._moved_at

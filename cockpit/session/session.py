@@ -280,6 +280,7 @@ class Session(Outbox):
         self._last_event = events.last_id
         self._unread = events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)
+        self._watch.note(events.entries, now)
         began = self.incidents.add(events.entries)
         answers = self._match(events.entries)
         return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)

@@ -33,7 +33,7 @@ GIVE_BACK: Final = "".join(
 DRIVER_VARIABLE: Final = "TEXTUAL_DRIVER"
 """Environment variable in which Textual finds the class of its driver."""
 
-BROWSER_DRIVER: Final = "cockpit.terminal.web_driver:BrowserDriver"
+BROWSER_DRIVER: Final = "cockpit.terminal.drivers.web_driver:BrowserDriver"
 
 
 def is_in_browser() -> bool:

@@ -17,7 +17,7 @@ class TerminalApp(OpenApp, inherit_bindings=False):
         driver = None
         if terminal is not None:
             # Only a screen on a real terminal needs it, and not every system supports it.
-            from cockpit.terminal.driver import driver_on  # noqa: PLC0415
+            from cockpit.terminal.drivers.driver import driver_on  # noqa: PLC0415
 
             driver = driver_on(terminal)
         super().__init__(driver_class=driver)

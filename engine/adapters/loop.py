@@ -106,6 +106,9 @@ class Cockpit(LoopRun):
 
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
+        run = self._run
+        if self._ranks is None and isinstance(run, AttachedRun) and not run.is_asked:
+            return True
         try:
             return self._at_boundary()
         except TrainingStopped:
@@ -121,7 +124,7 @@ class Cockpit(LoopRun):
                 self._run.step += 1
                 self._numbers.drop()
             elif not self._run.is_over:
-                reading = self._numbers.reading(update, self._run.loss_weights)
+                reading = self._numbers.reading(update, self._weights)
                 if self._run.add(reading):
                     is_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
         finally:
@@ -224,13 +227,13 @@ class Cockpit(LoopRun):
         """Return the weights in force, and describe terms that are new."""
         if self._is_over:
             return MappingProxyType({})
-        weights = self._run.loss_weights
-        if (run := self._recorded) is not None:
-            for name in named:
-                if name not in weights:
-                    run.describe_terms(tuple(named))
-                    return run.loss_weights
-        return weights
+        self._weights = self._run.loss_weights
+        for name in named:
+            if name not in self._weights and (run := self._recorded) is not None:
+                run.describe_terms(tuple(named))
+                self._weights = run.loss_weights
+                break
+        return self._weights
 
     def knob(
         self,

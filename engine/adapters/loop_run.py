@@ -49,6 +49,8 @@ class LoopRun:
         self._entered = False
         self._is_replay_due = False
         self._is_settled = False
+        self._weights: Mapping[str, float] = {}
+        """The weights of the loss terms in the newest step."""
         try:
             self._begin(chosen, models, optimizers)
         except BaseException as error:

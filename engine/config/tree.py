@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from engine.host.interrupt import Reactions
+from engine.config.signal_reactions import Reactions
 from engine.protocol.conditions.syntax import parse_condition
 from engine.protocol.words.command_syntax import parse_command
 

@@ -9,6 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import UserError
 from engine.journal.store import journal_file, storable
@@ -36,6 +37,22 @@ MAX_PENDING = 200_000
 """Items kept in memory while the disk fails. Further metric rows are dropped and counted; events are kept."""
 
 
+class RowCopy(Protocol):
+    """A second place for the rows of a run, such as TensorBoard's files. No method waits or raises."""
+
+    def record_step(self, step: int, names: tuple[str, ...], values: Sequence[float]) -> None:
+        """Record the metrics of training step `step` (from 1)."""
+        ...
+
+    def record_validation(self, step: int, names: tuple[str, ...], values: Sequence[float]) -> None:
+        """Record the metrics of a validation after training step `step`."""
+        ...
+
+    def open_branch(self, from_step: int) -> None:
+        """Continue from `from_step`. Later rows of former branches are superseded."""
+        ...
+
+
 class JournalWriter:
     """Records a run. Every `record_*` returns immediately; `failure` is why the disk fails, or `None`.
 
@@ -58,6 +75,11 @@ class JournalWriter:
         self._last_commit = 0.0
         self._thread: threading.Thread | None = None
         self._home = JournalHome(self.path)
+        self._copy: RowCopy | None = None
+
+    def copy_rows_to(self, copy: RowCopy | None) -> None:
+        """Give `copy` each further branch, step of `record_step` and validation too; `None` for no copy."""
+        self._copy = copy
 
     def start(self) -> None:
         """Open or create the journal and begin a session.
@@ -74,23 +96,26 @@ class JournalWriter:
     def open_branch(self, from_step: int) -> None:
         """Continue from `from_step`. Later rows of former branches are superseded, but kept."""
         self._add(Branch(from_step, self._clock()))
+        if self._copy is not None:
+            self._copy.open_branch(from_step)
 
     def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record the metrics of training step `step`; `epoch` is fractional.
 
         Values become float32; NaN and Inf are kept.
         """
-        self._record_points(Point("steps", step, epoch, self._clock(), names, array("f", values)))
-
-    def record_steps(self, points: StepPoints) -> None:
-        """Record the metrics of several training steps."""
-        self._record_points(points)
+        self.record_points(Point("steps", step, epoch, self._clock(), names, array("f", values)))
+        if self._copy is not None:
+            self._copy.record_step(step, names, values)
 
     def record_validation(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Record the metrics of a validation after training step `step`. A second one at the same step replaces it."""
-        self._record_points(Point("validations", step, epoch, self._clock(), names, array("f", values)))
+        self.record_points(Point("validations", step, epoch, self._clock(), names, array("f", values)))
+        if self._copy is not None:
+            self._copy.record_validation(step, names, values)
 
-    def _record_points(self, points: Point | StepPoints) -> None:
+    def record_points(self, points: Point | StepPoints) -> None:
+        """Record rows of metrics in the journal only. While the disk fails for long, they are dropped and counted."""
         width = len(points.values) if isinstance(points, Point) else points.values.shape[1]
         assert len(points.names) == width, f"{len(points.names)} names for {width} values"
         count = count_points(points)

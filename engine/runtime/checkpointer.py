@@ -168,7 +168,7 @@ class Checkpointer:
         state, step = self.recorder.state, int(payload["step"])
         self.train_state.restore(payload, state)
         set_aside(self.directory, after_step=step)
-        self.recorder.open_branch(step)
+        self.recorder.journal.open_branch(step)
         self.memory.validation_due = bool(payload["validation_due"])
         self.memory.rewind(from_text(payload["books"]))
         self.validator.forget_after(step)

@@ -11,13 +11,13 @@ from engine.forensics.capture import Evidence
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
+from engine.runtime.monitoring.step_monitor import Launched, StepMonitor, StepTimes
+from engine.runtime.monitoring.supervisor import TrainingDivergedError
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.halving import BatchHalver
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.step_monitor import Launched, StepMonitor, StepTimes
-from engine.runtime.supervisor import TrainingDivergedError
 from engine.task import DataGoneError, Rejection
 from engine.training.device import PartTimer, PeakMemory
 from engine.training.step import PendingReport

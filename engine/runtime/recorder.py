@@ -1,10 +1,10 @@
-"""Apply events and measurements to the run state and record them in the journal and TensorBoard."""
+"""Apply events and measurements to the run state, and record them in the journal."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
@@ -14,7 +14,8 @@ from engine.journal.store import LAYERS
 from engine.journal.task_meta import ACT_ZEROS, LAYERS_META, PARAMETER_MEASURES, TASK, LayersMeta, layer_metric
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
-from engine.outputs.inspection.histogram_file import LayerHistograms, write_histograms
+from engine.outputs.inspection.histogram_file import write_histograms
+from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.decide import Outcome
@@ -31,7 +32,7 @@ VANISHED: Final = "vanished"
 
 
 class RunRecorder:
-    """Holds the current RunState, and journals every change of it.
+    """Holds the current RunState, and journals every change of it. Rows of metrics go to `journal` itself.
 
     Given `begin`, which opens the journal and returns TensorBoard's writer, it records in memory until then.
     """
@@ -40,14 +41,13 @@ class RunRecorder:
         self,
         state: RunState,
         journal: JournalWriter,
-        tensorboard: TensorboardWriter | None = None,
         *,
         begin: Callable[[], TensorboardWriter | None] | None = None,
     ):
         self.journal = journal
         self._state = state
         self._has_events = False
-        self.tensorboard = tensorboard
+        self.tensorboard: TensorboardWriter | None = None
         self._begin = begin
         self._failed: set[str] = set()
         self.layers = LayerRecorder(journal)
@@ -73,6 +73,7 @@ class RunRecorder:
         begin, self._begin = self._begin, None
         if begin is not None:
             self.tensorboard = begin()
+            self.journal.copy_rows_to(self.tensorboard)
 
     def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
         """Record an event that does not answer a command; with another spec, also the journal's copy of it."""
@@ -112,31 +113,6 @@ class RunRecorder:
         """Record a change of activity, if it is one."""
         if self.state.activity is not activity:
             self.record_event(ActivityChanged(self.state.activity, activity))
-
-    def record_step(self, step: int, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """Record one row of metrics: step `step` (from 1) ended at `epoch` (fractional)."""
-        self.journal.record_step(step, epoch, names, values)
-        if self.tensorboard:
-            self.tensorboard.record_step(step, names, values)
-
-    def record_steps(self, points: StepPoints) -> None:
-        """Record rows of metrics of several steps."""
-        self.journal.record_steps(points)
-        if self.tensorboard:
-            for step, values in zip(points.steps, points.values.tolist(), strict=True):
-                self.tensorboard.record_step(step, points.names, values)
-
-    def record_validation(self, epoch: float, names: tuple[str, ...], values: Sequence[float]) -> None:
-        """Record one row of validation metrics."""
-        self.journal.record_validation(self.state.step, epoch, names, values)
-        if self.tensorboard:
-            self.tensorboard.record_validation(self.state.step, names, values)
-
-    def open_branch(self, from_step: int) -> None:
-        """Continue from `from_step`; later records are superseded."""
-        self.journal.open_branch(from_step)
-        if self.tensorboard:
-            self.tensorboard.open_branch(from_step)
 
     def record_preview(self, tag: str, image_HWC: NDArray[np.uint8]) -> None:
         """Record a picture for TensorBoard: (H, W, 1 or 3), 0..255."""
@@ -207,4 +183,4 @@ class LayerRecorder:
             sizes = dict(zip(names.parameters, names.sizes, strict=True))
             self._journal.set_meta(LAYERS_META, to_json(LayersMeta(every_steps, sizes)))
         row = measured.values[None]
-        self._journal.record_steps(StepPoints([step], [epoch], [time.time()], self._metrics, row, LAYERS))
+        self._journal.record_points(StepPoints([step], [epoch], [time.time()], self._metrics, row, LAYERS))

@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Sequence
 
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt, StoppedEarlyError
 from engine.protocol import events as e
 from engine.protocol.state import with_measured
+from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
+from engine.runtime.monitoring.supervisor import TrainingDivergedError
 from engine.runtime.outages.memory import is_out_of_memory, out_of_memory
 from engine.runtime.outages.validation_parts import NoSampleFitsError
 from engine.runtime.ranks.group import RankLostError
@@ -20,7 +21,6 @@ from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recor
 from engine.runtime.start.open_run import OpenRun, open_run
 from engine.runtime.start.restart import TORCHRUN
 from engine.runtime.start.resume import Start, find_start
-from engine.runtime.supervisor import TrainingDivergedError
 from engine.training.device import thread_count
 
 

@@ -123,8 +123,9 @@ class Validator:
             **{f"val/loss/{term}": value for term, value in done.terms.items()},
             **{f"val/{name}": value for name, value in self._measured(summary)},
         }
-        self._recorder.record_validation(self._train_state.progress, tuple(metrics), tuple(metrics.values()))
-        doubt = done.doubt(self._recorder.state.step)
+        step, progress = self._recorder.state.step, self._train_state.progress
+        self._recorder.journal.record_validation(step, progress, tuple(metrics), tuple(metrics.values()))
+        doubt = done.doubt(step)
         if doubt is not None and not self._memory.is_validation_doubted:
             self._recorder.record_event(doubt)
         self._memory.is_validation_doubted = doubt is not None

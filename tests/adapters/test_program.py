@@ -17,7 +17,6 @@ from cockpit.session.session import Session
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender
@@ -25,6 +24,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Status
+from engine.runtime.host.interrupt import Interrupt
 from tests.adapters.own_loop import entries, events, rows, state_of
 
 TRAIN = """
@@ -208,7 +208,7 @@ import sys
 from pathlib import Path
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
-from engine.host.interrupt import Interrupt
+from engine.runtime.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
 directory = create_run(Path(sys.argv[2]) / "runs", "one")
 run_program(Program(command_of([sys.argv[1], "400", "0.005"]), directory), Interrupt())
@@ -250,7 +250,7 @@ def test_ranks_started_by_torchrun_are_recorded_by_the_first(tmp_path: Path, dir
 
 
 OWN = """
-import sys, torch
+import sys, time, torch
 from torch import nn
 from cockpit import Cockpit
 torch.manual_seed(0)
@@ -263,6 +263,7 @@ with Cockpit(model, optimizer, run=sys.argv[1], runs_dir=sys.argv[2], resume="--
             cockpit.loss({"size": model(x).square().mean()}).backward()
             optimizer.step()
             optimizer.zero_grad()
+            time.sleep(0.005)
 """
 
 

@@ -123,7 +123,7 @@ def slowly(at: At) -> At:
     def slow(rank: Rank, step: int) -> None:
         at(rank, step)
         if step > 8:
-            time.sleep(0.02)
+            time.sleep(0.03)
 
     return slow
 

@@ -15,8 +15,8 @@ import pytest
 import main
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
-from cockpit.screens.quit import QuitScreen
 from cockpit.session.session import Session
+from cockpit.ui.screens.quit import QuitScreen
 from engine.adapters.capabilities import ADAPTERS, HUGGINGFACE, LOOP, NO_LINE, resume_of
 from engine.adapters.run.findings import record_of
 from engine.adapters.run.run_files import OpenFiles, open_files
@@ -52,7 +52,7 @@ def untouched(tmp_path: Path) -> Iterator[OpenFiles]:
     names = ("loss/total", "grad_norm/total", "grad_norm/0", "lr", "skipped")
     for step in range(1, 31):
         recorder.update(step=step, loss=1.0 / step, grad_norm=0.5, lr=1e-3, doing="")
-        recorder.record_step(step, 0.0, names, (1.0 / step, 0.5, 0.5, 1e-3, 0.0))
+        recorder.journal.record_step(step, 0.0, names, (1.0 / step, 0.5, 0.5, 1e-3, 0.0))
     recorder.watch_writers()
     yield opened
     opened.close()

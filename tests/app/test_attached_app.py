@@ -14,9 +14,9 @@ from textual.widgets import Static
 
 from cockpit.app.attached_app import AttachedApp
 from cockpit.preferences.settings import ATTACH_LOG, Settings, attach_log
-from cockpit.screens.help import KeyMapScreen
-from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.tab_bar import TABS
+from cockpit.ui.screens.help import KeyMapScreen
+from cockpit.ui.screens.main_screen import MainScreen
+from cockpit.ui.screens.tab_bar import TABS
 from engine.journal.reader import JournalReader
 from engine.journal.sender import send
 from engine.protocol import commands as c
@@ -144,12 +144,12 @@ async def test_each_screen_tells_which_other_one_has_just_steered(
         run.train(4)
         send(run.directory, c.AddNote("of the past"), "cockpit@pts/7")
         run.answer_commands()
-        monkeypatch.setattr("cockpit.dialogs.dispatcher._NEW_SECONDS", 0.0)
+        monkeypatch.setattr("cockpit.ui.dialogs.dispatcher._NEW_SECONDS", 0.0)
         monkeypatch.setattr("os.ttyname", lambda _: "/dev/pts/3")
         async with attached(run.directory) as (_, pilot):
             await seen(pilot, "running", "4/400")
             assert "cockpit@pts/7" not in text_of(pilot.app.screen)
-            monkeypatch.setattr("cockpit.dialogs.dispatcher._NEW_SECONDS", 10.0)
+            monkeypatch.setattr("cockpit.ui.dialogs.dispatcher._NEW_SECONDS", 10.0)
             send(run.directory, c.ScaleLr(0.5), "cockpit@pts/7")
             run.answer_commands()
             await seen(pilot, "cockpit@pts/7: applied at step 4: learning rate")
@@ -241,6 +241,22 @@ async def test_the_next_and_the_previous_run_are_one_key_away(tmp_path: Path) ->
         shutil.rmtree(runs[2])
         await pilot.press("greater_than_sign")
         await seen(pilot, "run 1 of 2: a", "20/1000")
+
+
+async def test_a_replaced_screen_makes_no_tab_anymore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = record_run(tmp_path / "runs" / "a", steps=20)
+    async with attached(run_dir) as (app, pilot):
+        await seen(pilot, "20/1000")
+        replaced = app.screen
+        assert isinstance(replaced, MainScreen)
+        # A timer of the screen may come while its parts are removed: the charts are missing before the screen is.
+        monkeypatch.setattr(MainScreen, "_made", lambda _: set())
+        await replaced._make_next()
+        await app.pop_screen()
+        await replaced._make_next()
+        replaced.show_tab("log")
+        await pilot.pause()
+        assert app.is_running
 
 
 async def test_the_only_run_has_no_next_one(tmp_path: Path) -> None:

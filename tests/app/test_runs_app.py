@@ -13,15 +13,15 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from cockpit.app.runs_app import RunsApp
-from cockpit.panels.comparing.screen import CompareScreen
 from cockpit.preferences.settings import Settings
-from cockpit.screens.help import RunKeysScreen
-from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.runs.prompt import TextPrompt
-from cockpit.screens.runs.run_table import RunTable
-from cockpit.screens.runs.runs_screen import RunsScreen
 from cockpit.session.run_list.catalogue import RunCatalogue
 from cockpit.session.run_list.watcher import RunWatcher
+from cockpit.ui.panels.comparing.screen import CompareScreen
+from cockpit.ui.screens.help import RunKeysScreen
+from cockpit.ui.screens.main_screen import MainScreen
+from cockpit.ui.screens.runs.prompt import TextPrompt
+from cockpit.ui.screens.runs.run_table import RunTable
+from cockpit.ui.screens.runs.runs_screen import RunsScreen
 from engine.journal.disk.labels import read_labels, set_note
 from engine.journal.disk.run_dir import lock_run
 from engine.journal.store import JOURNAL_FILE

@@ -25,11 +25,11 @@ from engine.config.load import load_config
 from engine.config.tree import LayersConfig, RunConfig
 from engine.forensics.capture import Evidence, RandomState, random_state
 from engine.forensics.investigate import Forensics
-from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
 from engine.protocol.events import Activity, Event
 from engine.protocol.record import record
 from engine.protocol.state import RunState
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.start.open_run import OpenRun, open_run
@@ -137,7 +137,7 @@ def engine(config: RunConfig, *, blind: bool = False) -> Generator[Callable[[], 
     with tempfile.TemporaryDirectory() as directory:
         journal = JournalWriter(Path(directory))
         journal.start()
-        recorder = RunRecorder(initial_state("bench", config), journal, None)
+        recorder = RunRecorder(initial_state("bench", config), journal)
         run = open_run(RunRequest(Path(directory), config), None, recorder, Interrupt())
         recorder.set_activity(Activity.RUNNING)
         if blind:

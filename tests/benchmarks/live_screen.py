@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,12 @@ RATES: Final = (1, 50)
 SIZE: Final = (200, 50)
 SETTLED: Final = 12.0
 """Seconds after the first chart in which a screen is not measured yet: further tabs are made then."""
+
+WINDOW: Final = 3.0
+"""Seconds after which it is looked again whether a viewer is at rest."""
+
+RESTING: Final = 0.1
+"""Share of a core below which a viewer has read a finished run."""
 
 OURS: Final = """
 import sys, time
@@ -108,8 +115,13 @@ class Viewer:
         return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
+def ends_of(arrivals: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Return the time and the end of each arrival but the last, from the time and the start of each."""
+    return [(at, end) for (at, _), (_, end) in pairwise([*arrivals])]
+
+
 def _arrival(arrivals: Sequence[tuple[float, int]], offset: int) -> float:
-    return next(at for at, end in arrivals if end >= offset)
+    return next((at for at, end in arrivals if end >= offset), -math.inf)  # what came last has no end yet
 
 
 def _rising(shown: Sequence[tuple[int, float]], since: float) -> list[tuple[int, float]]:
@@ -169,7 +181,7 @@ def live(viewer: Viewer, folder: Path, rate: float, seconds: float) -> Callable[
             time.sleep(0.1)
         with viewer.on(run, folder) as terminal:
             began, share, memory = _watched(terminal, seconds)
-            raw, arrivals = terminal.written(), list(terminal.arrivals)
+            raw, arrivals = terminal.written(), ends_of(terminal.arrivals)
     finally:
         writer.kill()
         writer.wait()
@@ -206,11 +218,30 @@ def delays_of(written: Sequence[tuple[int, float]], seen: Sequence[tuple[int, fl
 
 
 def idle(viewer: Viewer, folder: Path, run: Path, seconds: float) -> dict[str, float]:
-    """Measure the viewer on a finished run, without any input."""
+    """Measure the viewer on a finished run, without any input, once it has read all of it."""
     folder.mkdir(parents=True)
     with viewer.on(run, folder) as terminal:
+        since = time.monotonic()
+        _wait_for_a_curve(terminal)
+        spent = _wait_for_rest(terminal)
+        reading = time.monotonic() - since
         _, share, memory = _watched(terminal, seconds)
-    return {"finished run: processor, %": share, "finished run: memory, MB": memory}
+    return {
+        "finished run: until at rest, s": reading,
+        "finished run: processor s until then": spent,
+        "finished run: processor, %": share,
+        "finished run: memory, MB": memory,
+    }
+
+
+def _wait_for_rest(terminal: TerminalSession) -> float:
+    """Wait until the viewer takes less than `RESTING` of a core for two windows. Return its processor seconds."""
+    deadline, quiet, spent = time.monotonic() + 300, 0, cost(terminal)[0]
+    while quiet < 2 and time.monotonic() < deadline:
+        time.sleep(WINDOW)
+        former, spent = spent, cost(terminal)[0]
+        quiet = quiet + 1 if spent - former < RESTING * WINDOW else 0
+    return spent
 
 
 def main(words: Sequence[str] | None = None) -> None:

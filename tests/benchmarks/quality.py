@@ -38,7 +38,7 @@ def train_and_print(options: argparse.Namespace) -> None:
     import torch
 
     from engine.config.load import load_config
-    from engine.host.interrupt import Interrupt
+    from engine.runtime.host.interrupt import Interrupt
     from engine.runtime.start.bootstrap import RunRequest
     from engine.runtime.train import train
 

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.config.load import load_config
-from engine.host.launch import Launch
+from engine.runtime.host.launch import Launch
 from engine.runtime.ranks.exchange import StepExchange
 from engine.runtime.ranks.group import RankGroup
 from engine.task import load_task, untapped

@@ -13,6 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.config.tree import RunConfig
+    from engine.runtime.recorder import RunRecorder
 
 TURN = 8
 """Steps in a turn."""
@@ -59,6 +64,20 @@ def finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def _begin_recording(directory: Path, config: RunConfig) -> RunRecorder:
+    """A recorder into a new journal and TensorBoard's files."""
+    from engine.journal.writer import JournalWriter
+    from engine.outputs.tensorboard import TensorboardWriter
+    from engine.runtime.recorder import RunRecorder
+    from engine.runtime.start.bootstrap import initial_state
+
+    journal = JournalWriter(directory)
+    journal.start()
+    recorder = RunRecorder(initial_state("bench", config), journal, begin=lambda: TensorboardWriter(directory / "tb"))
+    recorder.begin()
+    return recorder
+
+
 def build(
     directory: Path, name: str, settings: Sequence[str], device: str = "cpu"
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
@@ -67,12 +86,9 @@ def build(
     from torch import nn
 
     from engine.config.load import load_config
-    from engine.host.interrupt import Interrupt
-    from engine.journal.writer import JournalWriter
-    from engine.outputs.tensorboard import TensorboardWriter
     from engine.protocol.events import Activity
-    from engine.runtime.recorder import RunRecorder
-    from engine.runtime.start.bootstrap import RunRequest, initial_state
+    from engine.runtime.host.interrupt import Interrupt
+    from engine.runtime.start.bootstrap import RunRequest
     from engine.runtime.start.open_run import open_run
     from engine.tasks.person.config import PersonConfig
     from engine.tasks.person.data.sources import open_splits
@@ -84,9 +100,7 @@ def build(
     quiet = ("checkpoint.every_steps=0", "checkpoint.every_epochs=0", "validation.every_epochs=1000")
     config = load_config(name, [*quiet, *settings])
     assert isinstance(config, PersonConfig)
-    journal = JournalWriter(directory)
-    journal.start()
-    recorder = RunRecorder(initial_state("bench", config), journal, TensorboardWriter(directory / "tb", every_steps=1))
+    recorder = _begin_recording(directory, config)
     run = open_run(RunRequest(directory, config, device=device), None, recorder, Interrupt())
     recorder.set_activity(Activity.RUNNING)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.live_screen import delays_of
+from tests.benchmarks.live_screen import delays_of, ends_of
 from tests.conftest import ROOT
 
 FOLDER = Path(__file__).parent
@@ -77,3 +77,8 @@ def test_the_delay_of_a_row_ends_with_the_first_later_step_that_is_shown() -> No
     written = [(step, float(step)) for step in range(1, 9)]
     seen = [(2, 2.5), (5, 6.0), (6, 6.25)]
     assert delays_of(written, seen) == [3.0, 2.0, 1.0, 0.25]
+
+
+def test_what_has_arrived_ends_where_the_next_one_starts() -> None:
+    assert ends_of([(0.1, 0), (0.2, 10), (0.3, 25)]) == [(0.1, 10), (0.2, 25)]
+    assert ends_of([]) == []

@@ -133,6 +133,9 @@ def test_a_relative_data_folder_becomes_absolute(monkeypatch: pytest.MonkeyPatch
         ("data", "the following arguments are required: ACTION"),
         ("send", "the following arguments are required: RUN, COMMAND"),
         ("send r pause --timeout soon", "'soon' is not a number"),
+        ("wait r --until phase>1 --timeout -3", "'-3' is below 0: give a number of seconds"),
+        ("metrics r --follow --json --idle-timeout -1", "'-1' is below 0"),
+        ("metrics r --follow --tail -2", "'-2' is below 0"),
     ],
 )
 def test_a_mistake_gets_one_sentence_with_the_nearest_match(

@@ -18,15 +18,15 @@ from typing import Any
 
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt, signals_to
-from engine.host.launch import Launch
-from engine.host.time_limit import TimeLimit
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.codec import to_text
 from engine.protocol.state import Decided
 from engine.protocol.words.command_syntax import parse_command
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt, signals_to
+from engine.runtime.host.launch import Launch
+from engine.runtime.host.time_limit import TimeLimit
 from engine.runtime.start.bootstrap import RunRequest
 from tests.adapters.remote import Remote
 

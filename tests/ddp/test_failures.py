@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.host.interrupt import Interrupt
-from engine.host.launch import Launch, torchrun_launch
 from engine.protocol import events as e
+from engine.runtime.host.interrupt import Interrupt
+from engine.runtime.host.launch import Launch, torchrun_launch
 from engine.runtime.ranks.pulse import WAITING, Beat, Pulse
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.host.interrupt import Interrupt
 from engine.protocol import events as e
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.ddp.ranks import Ended, entries, script, series, tiny_config, train_together

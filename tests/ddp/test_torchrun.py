@@ -14,9 +14,9 @@ import psutil
 import pytest
 import yaml
 
-from engine.host.launch import Launch
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
+from engine.runtime.host.launch import Launch
 from engine.runtime.start.restart import TORCHRUN, run_of_job
 from main import main
 from tests.adapters.remote import Remote

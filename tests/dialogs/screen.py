@@ -9,11 +9,11 @@ from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from cockpit.dialogs.dispatcher import ActionDispatcher
-from cockpit.panels.status.pending_commands import PendingStrip
-from cockpit.panels.toolkit.panel import Ask, Steer
 from cockpit.preferences.keymap import KEYS, bindings_of, keys_for
 from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.ui.dialogs.dispatcher import ActionDispatcher
+from cockpit.ui.panels.status.pending_commands import PendingStrip
+from cockpit.ui.panels.toolkit.panel import Ask, Steer
 from engine.protocol.commands import Command
 from engine.protocol.events import AlertRaised
 from engine.tasks.person.spec import SPEC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.dialogs.gate_dialog import GateDialog
+from cockpit.ui.dialogs.gate_dialog import GateDialog
 from engine.protocol import commands as c
 from tests.dialogs.screen import SIZE, press
 

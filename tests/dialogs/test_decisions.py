@@ -7,7 +7,7 @@ import re
 import pytest
 from textual.widgets import Input
 
-from cockpit.dialogs.action_table import ACTIONS
+from cockpit.ui.dialogs.action_table import ACTIONS
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command

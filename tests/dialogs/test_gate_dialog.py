@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cockpit.dialogs.gate_dialog import GateDialog
+from cockpit.ui.dialogs.gate_dialog import GateDialog
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from tests.dialogs.conftest import GREEN, RED

@@ -12,12 +12,12 @@ from textual.widgets import OptionList, Static
 from textual.widgets._toast import Toast
 
 from cockpit.app.app import CockpitApp
-from cockpit.panels.charts.status_line import ChartStatus
-from cockpit.panels.status.pending_commands import PendingStrip
 from cockpit.preferences.keymap import remap
 from cockpit.preferences.settings import Settings
-from cockpit.screens.answer_strip import AnswerStrip
 from cockpit.session.session import Session
+from cockpit.ui.panels.charts.status_line import ChartStatus
+from cockpit.ui.panels.status.pending_commands import PendingStrip
+from cockpit.ui.screens.answer_strip import AnswerStrip
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, RunFinished
 from tests.dialogs.conftest import RED

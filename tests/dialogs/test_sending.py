@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 from textual.widgets import Input
 
-from cockpit.dialogs.action_table import ACTIONS
 from cockpit.preferences.keymap import lookup
+from cockpit.ui.dialogs.action_table import ACTIONS
 from engine.journal.task_meta import TASK
 from engine.protocol import commands as c
 from engine.protocol import events as e

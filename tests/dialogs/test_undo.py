@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.dialogs.undo import NoUndo, Undo, named, plan_undo
+from cockpit.ui.dialogs.undo import NoUndo, Undo, named, plan_undo
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cockpit.dialogs.gate_dialog import GateDialog
 from cockpit.session.outbox import Outbox
+from cockpit.ui.dialogs.gate_dialog import GateDialog
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status

@@ -51,7 +51,7 @@ def _chatter(value: Tensor) -> Tensor:
 
 
 def _break_header() -> None:
-    from cockpit.panels.status.header import Header
+    from cockpit.ui.panels.status.header import Header
 
     def take(self: Header, *update: object) -> None:
         raise ZeroDivisionError("a broken header")

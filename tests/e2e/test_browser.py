@@ -1,4 +1,4 @@
-"""The screen in a real browser: a token opens it, a key steers the run, and without the token there is nothing."""
+"""The screen in a real browser: an address opens it once, a key steers the run, and a stranger gets nothing."""
 
 from __future__ import annotations
 
@@ -42,16 +42,35 @@ def run(tmp_path: Path) -> Iterator[RecordedRun]:
     recorded.close()
 
 
+class Server:
+    """The process of `serve`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._process, self._lines = process, process.stdout
+
+    def next_address(self) -> str:
+        """Return the address of the next line that is printed."""
+        line = self._lines.readline()
+        assert line, self._process.communicate()[1]
+        return str(json.loads(line)["url"])
+
+    def screens(self) -> list[psutil.Process]:
+        """Return the processes of its screens."""
+        return psutil.Process(self._process.pid).children()
+
+    def interrupt(self) -> None:
+        """Send SIGINT."""
+        self._process.send_signal(signal.SIGINT)
+
+
 @pytest.fixture
-def server(run: RecordedRun) -> Iterator[tuple[psutil.Process, str]]:
-    """The process of `serve --steer` and its address; it is expected to end, with the processes of its screens."""
+def server(run: RecordedRun) -> Iterator[Server]:
+    """A process of `serve --steer`; it is expected to end by itself, with the processes of its screens."""
     words = [sys.executable, str(ROOT / "main.py"), "serve", str(run.directory), "--steer", "--json", "--port", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, process.communicate()[1]
-            yield psutil.Process(process.pid), json.loads(line)["url"]
+            yield Server(process)
             assert (process.wait(SECONDS), process.communicate()[1]) == (0, "")
         finally:
             process.kill()
@@ -85,37 +104,60 @@ async def until(holds: Callable[[], Any], what: Callable[[], str]) -> Any:
     raise AssertionError(what())
 
 
-async def test_a_key_in_the_browser_steers_the_run(run: RecordedRun, server: tuple[psutil.Process, str]) -> None:
-    process, address = server
+async def test_the_screen_in_a_browser(run: RecordedRun, server: Server) -> None:
+    address = server.next_address()
     async with playwright.async_playwright() as tools:
         browser = await tools.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS])
-        stranger = await browser.new_page()
-        refused = await stranger.goto(address.partition("?")[0])
-        assert refused.status == 403
+        stranger = await browser.new_page()  # each page has a profile of its own
+        assert (await stranger.goto(address.partition("?")[0])).status == 403
         page = await browser.new_page(viewport={"width": 1200, "height": 700})
         foreign: list[str] = []
         page.on("response", lambda answer: foreign.append(answer.url) if "127.0.0.1" not in answer.url else None)
         shown = Shown(page)
         assert (await page.goto(address)).status == 200
-        await until(lambda: "night" in shown.text() and "40" in shown.text(), shown.text)
-        await page.wait_for_selector("body.-first-byte")
-        await page.focus("textarea.xterm-helper-textarea")
-        await page.keyboard.press("Space")
-        (request,) = await until(run.answer_commands, shown.text)
-        assert request.command == Pause() and request.actor.startswith("cockpit@")
-        await until(lambda: "paused" in shown.text(), shown.text)
-        again = await stranger.goto(address)
-        assert again.status == 403  # the token is spent
+        await _see_the_run_and_steer_it(page, shown, run)
         assert foreign == []  # nothing is loaded from elsewhere
-        await page.set_viewport_size({"width": 1700, "height": 700})
-        await until(lambda: shown.width() > 150, shown.text)
-        await page.keyboard.press("q")
-        await page.wait_for_selector("body.-closed")
-        await page.reload()  # the cookie opens it again
-        await page.wait_for_selector("body.-first-byte")
-        screens = process.children()
-        assert len(screens) == 1
-        process.send_signal(signal.SIGINT)
-        await page.wait_for_selector("body.-closed")
+        assert page.url == address.partition("?")[0]  # the token is neither in the address bar nor in a copy of it
+        before = server.screens()
+        assert (await stranger.goto(address)).status == 403  # a used address in another profile: no page, no process
+        assert server.screens() == before
+        await _leave_and_come_back(page, server)
+        next_address = server.next_address()
+        assert (await stranger.goto(next_address)).status == 200  # without a restart
+        await stranger.wait_for_selector("body.-first-byte")
+        screens = server.screens()
+        assert len(screens) == 2
+        server.interrupt()
+        for one in (page, stranger):
+            await one.wait_for_selector("body.-closed")
         await browser.close()
     assert psutil.wait_procs(screens, timeout=SECONDS)[1] == []
+
+
+async def _see_the_run_and_steer_it(page: Any, shown: Shown, run: RecordedRun) -> None:
+    await until(lambda: "night" in shown.text() and "40" in shown.text(), shown.text)
+    await page.wait_for_selector("body.-first-byte")
+    await page.focus("textarea.xterm-helper-textarea")
+    await page.keyboard.press("Space")
+    (request,) = await until(run.answer_commands, shown.text)
+    assert request.command == Pause() and request.actor.startswith("cockpit@")
+    await until(lambda: "paused" in shown.text(), shown.text)
+    await page.set_viewport_size({"width": 1700, "height": 700})
+    await until(lambda: shown.width() > 150, shown.text)
+
+
+async def _leave_and_come_back(page: Any, server: Server) -> None:
+    """Reload, lose the connection, and end the screen by its key: the cookie opens it again each time."""
+    former = server.screens()
+    await page.reload()
+    await page.wait_for_selector("body.-first-byte")
+    (screen,) = await until(lambda: [one for one in server.screens() if one not in former], lambda: "no new screen")
+    screen.kill()
+    await page.wait_for_selector("body.-closed")
+    await page.click("text=Restart")
+    await page.wait_for_selector("body.-first-byte")
+    await page.focus("textarea.xterm-helper-textarea")
+    await page.keyboard.press("q")
+    await page.wait_for_selector("body.-closed")
+    await page.reload()
+    await page.wait_for_selector("body.-first-byte")

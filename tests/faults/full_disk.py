@@ -9,7 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
-from engine.host.interrupt import Interrupt
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.sender import await_outcome, send
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.start.bootstrap import RunRequest

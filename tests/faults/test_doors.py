@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import create_run
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender, await_outcome
@@ -23,6 +22,7 @@ from engine.journal.store import JOURNAL_FILE
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.outputs.reproduction_report import ReproductionRequest
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.outages.memory import OUT_OF_MEMORY
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.tasks.person.task import PersonTask

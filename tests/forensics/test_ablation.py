@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.forensics.ablation import ablate
-from engine.host.interrupt import Interrupt
 from engine.outputs.ablation_report import FINITE, NOT_FINITE, AblationRequest
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.training.checkpoint.file import checkpoint_name

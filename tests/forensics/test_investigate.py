@@ -18,11 +18,11 @@ from engine.forensics.capture import from_payload
 from engine.forensics.evidence_dir import BATCH_FILE, WEIGHTS_FILE, load_part
 from engine.forensics.investigate import APART, MOST_KINDS, Forensics
 from engine.forensics.offline import diagnose
-from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.outputs.fault_report import NOT_REPLAYED, REPORT_TEXT, folders_of, read_report
 from engine.protocol import events as e
 from engine.protocol.events import Event
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.train import train
 from engine.supervision.run_memory import RunMemory

@@ -11,8 +11,8 @@ import torch
 import main
 from engine.errors import UserError
 from engine.forensics.profile import profile
-from engine.host.interrupt import Interrupt
 from engine.outputs.profile_report import ProfileRequest
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.forensics.test_ablation import content

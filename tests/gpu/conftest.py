@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.host.interrupt import Interrupt
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.config import PersonConfig

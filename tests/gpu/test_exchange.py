@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from engine.host.launch import Launch
+from engine.runtime.host.launch import Launch
 from engine.runtime.ranks.exchange import WORD, StepExchange, signalled
 from engine.runtime.ranks.group import RankGroup
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.writer import JournalWriter
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.start.open_run import open_run

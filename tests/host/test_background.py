@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from engine.errors import UserError
-from engine.host.background import BackgroundRun, Ended
-from engine.host.interrupt import Interrupt
+from engine.runtime.host.background import BackgroundRun, Ended
+from engine.runtime.host.interrupt import Interrupt
 
 
 def ended(train: object, interrupt: Interrupt | None = None) -> Ended | None:

@@ -7,8 +7,9 @@ import signal
 
 import pytest
 
-from engine.host.interrupt import Interrupt, Reactions, signals_to
-from engine.host.time_limit import TimeLimit
+from engine.config.signal_reactions import Reactions
+from engine.runtime.host.interrupt import Interrupt, signals_to
+from engine.runtime.host.time_limit import TimeLimit
 
 
 def _heard(*numbers: int, reactions: Reactions | None = None) -> Interrupt:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine.host.time_limit import SLURM_END, TimeLimit, parse_seconds, time_limit
+from engine.runtime.host.time_limit import SLURM_END, TimeLimit, parse_seconds, time_limit
 
 
 class _Clock:

@@ -27,7 +27,7 @@ NORM, ZEROS = layer_metric("a.b/weight", "grad_norm"), layer_metric("a", "act_ze
 def record(writer: JournalWriter, step: int, names: tuple[str, ...], values: tuple[float, ...]) -> None:
     """Write one row of numbers of layers."""
     row = np.array([values], np.float32)
-    writer.record_steps(StepPoints([step], [step / 10], [0.0], names, row, LAYERS))
+    writer.record_points(StepPoints([step], [step / 10], [0.0], names, row, LAYERS))
 
 
 def test_the_name_of_a_metric_can_be_taken_apart() -> None:

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -16,8 +17,12 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from engine.journal.reader import JournalReader
+from engine.journal.writer import JournalWriter
 from engine.outputs import tensorboard, tfevents
 from engine.outputs.tensorboard import TensorboardWriter
+from engine.protocol.state import RunState
+from engine.runtime.recorder import RunRecorder
 
 NAMES = ("loss/total", "loss/dice")
 
@@ -100,6 +105,26 @@ def test_a_name_with_bytes_that_are_no_text_can_be_read(tmp_path: Path, writer: 
 
     (shown,) = read(tmp_path).Images("caf\u00e9 ? \x1b[31m")
     assert shown.step == 4
+
+
+def test_the_rows_and_branches_of_a_journal_are_copied_once_recording_began(tmp_path: Path) -> None:
+    with closing(JournalWriter(tmp_path)) as journal:
+        journal.start()  # earlier than a run's own, so that a row is written before the copy begins
+        recorder = RunRecorder(RunState("run"), journal, begin=lambda: TensorboardWriter(tmp_path / "tensorboard"))
+        journal.record_step(1, 0.1, ("loss/total",), (9.0,))
+        recorder.begin()
+        for step in range(2, 6):
+            journal.record_step(step, step / 10, ("loss/total",), (float(step),))
+        journal.record_validation(3, 0.3, ("val/miou",), (0.25,))
+        journal.record_validation(5, 0.5, ("val/miou",), (0.5,))
+        journal.open_branch(3)
+        journal.record_step(4, 0.4, ("loss/total",), (0.5,))
+        recorder.close()
+
+    assert curve(tmp_path, "loss/total") == [(2, 2.0), (3, 3.0), (4, 0.5)]
+    assert curve(tmp_path, "val/miou") == [(3, 0.25)]
+    with closing(JournalReader(tmp_path)) as reader:
+        assert list(reader.series(["loss/total"]).steps) == [1, 2, 3, 4]
 
 
 def test_a_branch_leaves_out_what_it_supersedes(tmp_path: Path, writer: TensorboardWriter) -> None:

@@ -9,9 +9,9 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.widget import Widget
 
-from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel
 from cockpit.preferences.themes import DARK, THEMES
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel
 
 
 class Stage(App[None]):

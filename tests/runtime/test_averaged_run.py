@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import JournalReader
 from engine.outputs.reproduction_report import ReproductionRequest
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

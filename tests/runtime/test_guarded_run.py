@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.small import small_config

@@ -11,12 +11,12 @@ import pytest
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.reader import Entry, JournalReader
 from engine.outputs.inspection.histogram_file import kept_histograms
 from engine.protocol import events as e
 from engine.protocol.commands import TakeHistogram
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.small import small_config

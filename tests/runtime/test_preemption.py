@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from engine.config.tree import PreemptionConfig
-from engine.host.interrupt import Interrupt
-from engine.host.time_limit import TimeLimit
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
+from engine.runtime.host.interrupt import Interrupt
+from engine.runtime.host.time_limit import TimeLimit
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

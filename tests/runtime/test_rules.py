@@ -9,7 +9,6 @@ import pytest
 
 from engine.config.tree import AlertRule
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.outputs.reproduction_report import ReproductionRequest
@@ -17,6 +16,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

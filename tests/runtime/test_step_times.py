@@ -11,9 +11,9 @@ import pytest
 from cockpit.cli.commands.reading.status import read_status
 from cockpit.console import step_time_text
 from cockpit.console.summary import read_outcome, summary_lines
-from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.outputs.step_time import PARTS, TIME
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.small import small_config

@@ -10,11 +10,11 @@ import torch
 
 import engine.runtime.start.bootstrap
 from engine.config.load import read_resolved
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.journal.reader import JournalReader
 from engine.outputs.free_cores import Threads
 from engine.protocol.events import NoteAdded
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

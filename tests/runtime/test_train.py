@@ -18,7 +18,6 @@ import engine.tasks.person.losses.terms
 import engine.training.step
 from engine.config.load import read_resolved
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, CONSOLE_LOG, TENSORBOARD
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
@@ -26,6 +25,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

@@ -13,18 +13,18 @@ from textual.widgets import Static
 
 from cockpit.app.app import CockpitApp
 from cockpit.app.shutdown import NOT_HERE
-from cockpit.panels.charts.grid import ChartGrid
-from cockpit.panels.records.events import EventsPanel
-from cockpit.panels.status.header import Header
-from cockpit.panels.status.phases import PhasesPanel
-from cockpit.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
 from cockpit.preferences.keymap import KEYS, keys_for, remap
 from cockpit.preferences.settings import Settings
-from cockpit.screens.help import HelpScreen, KeyMapScreen
-from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.tab_bar import TABS
-from cockpit.screens.tabs import PAGE_OF
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.ui.panels.charts.grid import ChartGrid
+from cockpit.ui.panels.records.events import EventsPanel
+from cockpit.ui.panels.status.header import Header
+from cockpit.ui.panels.status.phases import PhasesPanel
+from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel, Steer
+from cockpit.ui.screens.help import HelpScreen, KeyMapScreen
+from cockpit.ui.screens.main_screen import MainScreen
+from cockpit.ui.screens.tab_bar import TABS
+from cockpit.ui.screens.tabs import PAGE_OF
 from engine.errors import UserError
 from engine.protocol.commands import AddNote
 from engine.protocol.events import RunFinished

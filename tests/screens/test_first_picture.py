@@ -8,9 +8,9 @@ import pytest
 
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
-from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.splash import SplashScreen
-from cockpit.screens.tab_bar import TABS
+from cockpit.ui.screens.main_screen import MainScreen
+from cockpit.ui.screens.splash import SplashScreen
+from cockpit.ui.screens.tab_bar import TABS
 from tests.recorded_run import record_run
 
 
@@ -49,7 +49,7 @@ async def test_charts_are_in_the_first_picture_and_are_drawn_once_for_it(recorde
 
 
 async def test_a_tab_is_made_when_it_is_wanted(recorded, monkeypatch):
-    monkeypatch.setattr("cockpit.screens.main_screen._TABS_AFTER", 600)
+    monkeypatch.setattr("cockpit.ui.screens.main_screen._TABS_AFTER", 600)
     app = CockpitApp(recorded, settings=Settings(reduced_motion=True))
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(app, pilot)

@@ -15,13 +15,13 @@ from cockpit.charts.annotations.marks import marks_of
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.reading.events import run_events
 from cockpit.console.summary import fact_lines, read_outcome
-from cockpit.dialogs.action_table import ACTIONS, unsupported, without_effect
-from cockpit.panels.status.remedies import remedies_of
 from cockpit.preferences.keymap import KEYS, lookup
 from cockpit.preferences.settings import Settings
-from cockpit.screens.help import table
 from cockpit.session.session import Session
 from cockpit.text.event_info import MarkKind
+from cockpit.ui.dialogs.action_table import ACTIONS, unsupported, without_effect
+from cockpit.ui.panels.status.remedies import remedies_of
+from cockpit.ui.screens.help import table
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e

@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 
 from cockpit.preferences.keymap import KEYS, KeyBinding, shown_key
-from cockpit.screens.key_bar import Present, fitting, label_of, wanted
-from cockpit.screens.main_screen import MIN_WIDTH
-from cockpit.screens.tab_bar import TABS
+from cockpit.ui.screens.key_bar import Present, fitting, label_of, wanted
+from cockpit.ui.screens.main_screen import MIN_WIDTH
+from cockpit.ui.screens.tab_bar import TABS
 
 PRESENTS = [
     Present(tab, paused, steerable, alerted)

@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 from textual.widgets import Static
 
-from cockpit.screens.main_screen import MainScreen
-from cockpit.screens.quit import QuitScreen
+from cockpit.ui.screens.main_screen import MainScreen
+from cockpit.ui.screens.quit import QuitScreen
 from engine.protocol import commands as c
 from tests.recorded_run import RecordedRun, record_run
 from tests.screens.test_app import Ended, FakeTraining, answer, cockpit, live_run, shown, until

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 FIRST_FRAME = """
 import sys
-import main, cockpit.app.runner, cockpit.terminal.driver, engine.host.background, engine.tasks.person.defaults
+import main, cockpit.app.runner, cockpit.terminal.drivers.driver
+import engine.runtime.host.background, engine.tasks.person.defaults
 from cockpit.preferences.settings import load_settings, settings_file
 load_settings(settings_file())
 print(",".join(name for name in sys.argv[1:] if name in sys.modules))
@@ -33,7 +34,7 @@ ATTACHED = """
 import sys
 from cockpit.terminal.lean_imports import lean_imports
 with lean_imports():
-    import cockpit.app.attached_app, cockpit.app.runner, cockpit.terminal.driver
+    import cockpit.app.attached_app, cockpit.app.runner, cockpit.terminal.drivers.driver
 first = [name for name in sys.argv[1].split(",") if name in sys.modules]
 with lean_imports():
     import cockpit.app.attached_controller
@@ -46,9 +47,9 @@ print(",".join((*first, *later)))
 
 NEVER = ("ssl", "platformdirs", "textual.types", "textual.widgets._tree", "textual.widgets._select")
 AFTER_THE_CHARTS = (
-    *("cockpit.screens.help", "cockpit.screens.palette", "cockpit.dialogs.gate_dialog"),
-    *("cockpit.dialogs.lists.knob_dialog", "cockpit.dialogs.lists.weight_dialog"),
-    *("cockpit.dialogs.lists.histogram_dialog", "hashlib"),
+    *("cockpit.ui.screens.help", "cockpit.ui.screens.palette", "cockpit.ui.dialogs.gate_dialog"),
+    *("cockpit.ui.dialogs.lists.knob_dialog", "cockpit.ui.dialogs.lists.weight_dialog"),
+    *("cockpit.ui.dialogs.lists.histogram_dialog", "hashlib"),
 )
 
 

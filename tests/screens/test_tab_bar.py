@@ -6,8 +6,8 @@ import pytest
 from textual.app import App, ComposeResult
 
 from cockpit.preferences.keymap import KEYS, remap
-from cockpit.screens.main_screen import MIN_WIDTH
-from cockpit.screens.tab_bar import TABS, TabBar
+from cockpit.ui.screens.main_screen import MIN_WIDTH
+from cockpit.ui.screens.tab_bar import TABS, TabBar
 
 
 class Bar(App[None]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from cockpit.screens.update_throttle import UpdateThrottle
 from cockpit.session.session import SessionUpdate
+from cockpit.ui.screens.update_throttle import UpdateThrottle
 from engine.journal.reader import Entry
 from tests.console.scripted import FakeClock
 

@@ -23,7 +23,7 @@ from engine.protocol.task_spec import Metric, TaskSpec, Term
 from engine.protocol.wire import spec_to_json
 from tests.console.scripted import FakeClock
 from tests.recorded import first_line, start_program
-from tests.recorded_run import CHANCE, STARTED, RecordedRun, record_run
+from tests.recorded_run import CHANCE, EPOCH_SECONDS, STARTED, STEP_SECONDS, RecordedRun, record_run
 
 Watch = Callable[..., Session]
 
@@ -184,6 +184,28 @@ def test_the_pulse_tells_what_the_engine_is_doing(run: RecordedRun, watch: Watch
     assert pulse(3) == "waiting for batch, 3 s"
     run.note(e.Paused("running"))
     assert pulse(4) == "paused, 4 s"
+
+
+def test_a_run_that_was_paused_before_it_was_opened_is_paused_since_then(
+    run: RecordedRun, watch: Watch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.begin()
+    run.train(20)
+    run.note(e.Paused("running"))
+    monkeypatch.setattr("time.time", lambda: EPOCH_SECONDS + 20 * STEP_SECONDS + 75)
+    session = watch(run.directory)
+    session.poll()
+    assert session.pulse == "paused, 1 min 15 s"
+    clock.advance(5)
+    session.poll()
+    assert session.pulse == "paused, 1 min 20 s"
+    run.note(e.Resumed("paused"))
+    session.poll()
+    run.note(e.Paused("running"))
+    session.poll()
+    clock.advance(3)
+    session.poll()
+    assert session.pulse == "paused, 3 s"
 
 
 def test_speed_and_time_left_come_from_the_steps(run: RecordedRun, watch: Watch, clock: FakeClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,9 @@ from textual.widgets import Input
 from cockpit.app.app import CockpitApp
 from cockpit.app.shutdown import NOT_HERE
 from cockpit.app.training_handle import TrainingHandle
-from cockpit.dialogs.dispatcher import ActionDispatcher
-from cockpit.panels.records.log import LogPanel
 from cockpit.preferences.settings import Settings
+from cockpit.ui.dialogs.dispatcher import ActionDispatcher
+from cockpit.ui.panels.records.log import LogPanel
 from tests.recorded_layers import record_layers
 from tests.recorded_run import EPOCH_SECONDS, RecordedRun, record_run
 from tests.snapshots.frozen import FrozenSession, StillTraining
@@ -125,7 +126,7 @@ def still() -> Callable[..., Callable[[Pilot[None]], Any]]:
             app = pilot.app
             assert isinstance(app, CockpitApp) and isinstance(app._source, FrozenSession)
             while app._source.num_polls < 2:
-                await pilot.pause(0.02)
+                await asyncio.sleep(0.02)
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cockpit.app.compare_app import CompareApp
-from cockpit.panels.comparing.screen import CompareScreen
 from cockpit.preferences.settings import Settings
+from cockpit.ui.panels.comparing.screen import CompareScreen
 from tests.panels.comparing.pairs import record_pair
 from tests.snapshots.conftest import settled
 

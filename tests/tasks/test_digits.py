@@ -16,7 +16,6 @@ import torch
 
 from engine.config.load import load_config, read_resolved
 from engine.config.tree import RunConfig
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.outputs.fault_report import REPORT_TEXT
 from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
@@ -25,6 +24,7 @@ from engine.protocol.commands import SetKnob
 from engine.protocol.wire import OPS, op_of
 from engine.protocol.words.command_syntax import COMMAND_WORDS, parse_command
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.task import load_task
 from engine.training.checkpoint.file import list_checkpoints

@@ -12,7 +12,7 @@ import pytest
 from textual import events
 from textual.message import Message
 
-from cockpit.terminal.input import InputParser, read_input
+from cockpit.terminal.drivers.input import InputParser, read_input
 
 SPECIAL = (
     b"\x1b", b"\x1b[", b"\x1b[200~", b"\x1b[201~", b"\x1bO", b"\x1b]", b"\x1bP", b"\x1b_", b"\x1b\\", b"\x07",

@@ -15,11 +15,11 @@ from textual.screen import Screen
 
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
-from cockpit.screens import compositor
-from cockpit.screens.compositor import TESTED_VERSIONS, FrugalCompositor
 from cockpit.session.session import Session
 from cockpit.terminal import textual_private
 from cockpit.terminal.textual_private import PRIVATE_NAMES, installed_version
+from cockpit.ui.screens import compositor
+from cockpit.ui.screens.compositor import TESTED_VERSIONS, FrugalCompositor
 from tests.architecture.sources import ROOT, program_files
 from tests.recorded_run import record_run
 

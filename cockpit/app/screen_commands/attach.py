@@ -8,9 +8,9 @@ from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from engine.errors import UserError
-from engine.host.imports import imports_only
 from engine.journal.disk.run_dir import find_run, has_journal
 from engine.protocol.words.command_syntax import program_name
+from engine.runtime.host.imports import imports_only
 
 
 def attach(arguments: Namespace) -> int:

@@ -16,8 +16,8 @@ def run_comparison(arguments: argparse.Namespace) -> int:
     from cockpit.app.compare_app import CompareApp  # noqa: PLC0415
     from cockpit.app.runner import run_attached  # noqa: PLC0415
     from cockpit.cli.commands.comparing.compare import compared_directories  # noqa: PLC0415
-    from cockpit.panels.comparing.screen import CompareScreen  # noqa: PLC0415
     from cockpit.preferences.settings import attach_log, load_settings, settings_file  # noqa: PLC0415
+    from cockpit.ui.panels.comparing.screen import CompareScreen  # noqa: PLC0415
 
     settings = load_settings(settings_file())
     screen = CompareScreen(compared_directories(arguments), settings, metrics=arguments.keys, kind=arguments.x)

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from cockpit.terminal.terminal import Terminal, why_no_screen
-from engine.host.imports import imports_only
+from engine.runtime.host.imports import imports_only
 
 
 def wants_screen(arguments: Namespace) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import logging
 import socket
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from cockpit.cli.servers.browser.gate import LOOPBACK, Gate
@@ -14,10 +16,15 @@ from cockpit.cli.servers.extras import check_extra
 from cockpit.cli.servers.program import program_command
 from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run, has_journal
+from engine.protocol.record import record
 
 
 def run_serve(arguments: argparse.Namespace) -> int:
-    """Serve until a signal ends it. Raises UserError for a run without a journal, another host, or a used port."""
+    """Serve until a signal ends it.
+
+    Raises UserError for a run without a journal, another host, or a used port, and BrokenPipeError if nothing reads the
+    first address.
+    """
     if arguments.host not in LOOPBACK:
         raise UserError(_tunnel(arguments.host, arguments.port))
     check_extra("textual_serve", "browser", "main.py serve")
@@ -26,17 +33,50 @@ def run_serve(arguments: argparse.Namespace) -> int:
         raise UserError(f"the journal of {directory.name!r} is gone: there is nothing to show")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     # Importing the web server takes a quarter of a second.
-    from cockpit.cli.servers.browser.server import ScreenServer, Site, announcement, serve  # noqa: PLC0415
+    from cockpit.cli.servers.browser.server import ScreenServer, Site, serve  # noqa: PLC0415
 
     words = screen_words(directory, can_steer=arguments.steer)
-    server = ScreenServer(Site(arguments.host, arguments.port, f"Training Cockpit: {directory.name}", words), Gate())
+    site = Site(arguments.host, arguments.port, f"Training Cockpit: {directory.name}", words)
+    said = announcement_as_json if arguments.json else announcement
 
-    def announce(address: str) -> None:
-        said = announcement(address, directory.name, can_steer=arguments.steer, as_json=arguments.json)
-        print(said, flush=True)
+    def announce(address: str, admitted: int) -> None:
+        place = Admission(address, directory.name, arguments.steer, admitted, arguments.browsers)
+        # The server goes on without a reader of later addresses, as in `serve --json | head -1`.
+        with suppress(BrokenPipeError) if admitted else nullcontext():
+            print(said(place), flush=True)
 
-    serve(server, announce)
+    serve(ScreenServer(site, Gate(arguments.browsers), announce))
     return 0
+
+
+@record
+class Admission:
+    """An address that admits one more browser to the screen on `run`, and the number of those that are admitted."""
+
+    address: str
+    run: str
+    can_steer: bool
+    admitted: int
+    limit: int
+
+
+def announcement(place: Admission) -> str:
+    """Return the lines that are printed for people."""
+    if not place.admitted:
+        kind = "steers" if place.can_steer else "watches"
+        return (
+            f"{place.address}\nThis address {kind} {place.run}. It works once; the browser that opens it stays "
+            "admitted. Ctrl+C ends the server."
+        )
+    count = f"{place.admitted} of {place.limit} browsers are admitted"
+    more = "the next one takes the place of another" if place.admitted == place.limit else "for one more"
+    return f"{count}; {more}:\n{place.address}"
+
+
+def announcement_as_json(place: Admission) -> str:
+    """Return the line that is printed for programs."""
+    said = {"url": place.address, "run": place.run, "steer": place.can_steer}
+    return json.dumps({**said, "admitted": place.admitted, "browsers": place.limit})
 
 
 def screen_words(directory: Path, *, can_steer: bool) -> list[str]:

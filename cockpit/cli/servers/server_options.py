@@ -14,9 +14,11 @@ an MCP client starts it by itself; in its configuration:
 """
 
 _SERVE_EXAMPLES: Final = """
-the printed address has a token that works once; nothing else can open the page:
+the printed address works once; the browser that opens it stays admitted, also after a reload or a lost connection,
+and an address for one more browser is printed:
   main.py serve latest
   main.py serve my-run --steer --port 9000
+  main.py serve my-run --browsers 1                the next browser takes the place of the former one
 from another machine:
   ssh -L 8123:127.0.0.1:8123 USER@HOST             then open the address there
 """
@@ -34,10 +36,17 @@ def add_serve_options(parser: Parser) -> None:
     parser.add_argument("--steer", action="store_true", help="let the browser send commands (it only watches)")
     parser.add_argument("--port", type=_port, default=8123, metavar="N", help="the port (8123); 0 for any that is free")
     parser.add_argument("--host", default="127.0.0.1", metavar="NAME", help="127.0.0.1, localhost or ::1 (127.0.0.1)")
-    parser.add_argument("--json", action="store_true", help="print the address as a JSON object")
+    parser.add_argument("--browsers", type=_browsers, default=4, metavar="N", help="admitted at the same time (4)")
+    parser.add_argument("--json", action="store_true", help="print each address as a JSON object")
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _browsers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 3 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of browsers: give one from 1 to 99")
     return int(text)

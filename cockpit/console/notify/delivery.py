@@ -40,7 +40,7 @@ def masked(url: str) -> str:
     """Return the address without its secrets: the scheme, and the host of a webhook."""
     scheme, separator, _ = url.strip().partition("://")
     if not separator or not scheme.isalnum():
-        return "the address"
+        return "a text without a scheme"
     try:
         host = urlsplit(url.strip()).hostname or ""
     except ValueError:

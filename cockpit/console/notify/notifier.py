@@ -67,7 +67,9 @@ class _Notifier:
         if wrong is None:
             raise UserError("the process of notifications could not start: try again without notify")
         if wrong:
-            raise UserError(f"apprise knows no such address for notifications as {', '.join(wrong)}")
+            raise UserError(
+                f"apprise knows no such address for notifications as {', '.join(wrong)}: write it like ntfy://my-topic"
+            )
 
     def tell(self, run_dir: Path, is_resumed: bool) -> None:
         """Name the run, and wait until it is watched."""

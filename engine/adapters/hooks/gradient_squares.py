@@ -1,7 +1,8 @@
 """Sums of squares of gradients in host memory, read with as few calls as possible.
 
-A call for each gradient costs a training of small layers more than the numbers themselves. So the small gradients are
-copied into one array by one call, in which those of one part of the network are neighbours.
+A call for each gradient costs a training of small layers more than the numbers themselves. So small gradients are
+copied into one array by one call, in which those of one part of the network are neighbours. The passes of a network
+with large ones drive this code out of the processor's caches: there one function of torch reads all gradients sooner.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _PLAIN: Final = (torch.float32, torch.float64)
 _IN_CONTEXT: Final = int(np.__version__.partition(".")[0]) >= 2
 # Names of this module: each step of a training looks them up, and those of torch are far away in memory by then.
 _copy: Final[Callable[[list[Tensor], list[Tensor]], None]] = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+_norm: Final[Callable[..., Sequence[Tensor]]] = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 _record: Final[Callable[[bool], None]] = torch._C._set_grad_enabled  # pyright: ignore[reportPrivateUsage] - a context costs twice as much
 _is_recorded: Final = torch.is_grad_enabled
 Result = TypeVar("Result")
@@ -33,44 +35,53 @@ Result = TypeVar("Result")
 class GradientLayout:
     """Where the gradients of `parameters`, which have one, are read: small ones together, and large ones alone.
 
-    `parts` are the parts of the network to which the parameters belong. `part_of` has the part of each sum of squares:
-    several sums may be of one part.
+    If there are large ones, all are read alone, unless their type is too short for their sum. `parts` are the parts of
+    the network to which the parameters belong. `part_of` has the part of each sum of squares: several sums may be of
+    one part.
     """
 
     def __init__(self, parameters: Sequence[Tensor], parts: Sequence[str]) -> None:
         order = {part: number for number, part in enumerate(dict.fromkeys(parts))}
         held = sorted(zip(parameters, parts, strict=True), key=lambda item: order[item[1]])
-        small = [(p, part) for p, part in held if p.numel() <= _SMALL and p.is_floating_point()]
-        large = [(p, part) for p, part in held if p.numel() > _SMALL or not p.is_floating_point()]
+        is_small = all(p.numel() <= _SMALL and p.is_floating_point() for p in parameters)
+        self._is_plain = not is_small and all(p.dtype in _PLAIN for p in parameters)
+        small = [(p, part) for p, part in held if not self._is_plain and p.numel() <= _SMALL and p.is_floating_point()]
+        placed = {id(p) for p, _ in small}
+        large = [(p, part) for p, part in held if id(p) not in placed]
         self._small = [p for p, _ in small]
         self._large = [p for p, _ in large]
-        dtype = torch.float64 if any(p.dtype is torch.float64 for p in self._small) else torch.float32
-        flat = torch.empty(sum(p.numel() for p in self._small), dtype=dtype)
-        places = iter(flat.split([p.numel() for p in self._small]))
-        self._places = [next(places).view(p.shape) for p in self._small]
+        self._places: list[Tensor] = []
         self._dots: list[tuple[Callable[[NDArray[Any]], float], NDArray[Any]]] = []
-        piece_parts: list[str] = []
+        self.part_of = (*(self._place(small) if small else ()), *(part for _, part in large))
+
+    def _place(self, small: Sequence[tuple[Tensor, str]]) -> Sequence[str]:
+        """Lay out the small gradients in one array. Return the part of each piece of it."""
+        dtype = torch.float64 if any(p.dtype is torch.float64 for p, _ in small) else torch.float32
+        sizes = [p.numel() for p, _ in small]
+        flat = torch.empty(sum(sizes), dtype=dtype)
+        self._places = [place.view(p.shape) for (p, _), place in zip(small, flat.split(sizes), strict=True)]
+        part_of: list[str] = []
         start = 0
-        for part in order:
+        for part in dict.fromkeys(part for _, part in small):
             end = start + sum(p.numel() for p, own in small if own == part)
             pieces = [flat[begin : min(begin + _SMALL, end)].numpy() for begin in range(start, end, _SMALL)]
             self._dots += [(piece.dot, piece) for piece in pieces]
-            piece_parts += [part] * len(pieces)
+            part_of += [part] * len(pieces)
             start = end
-        self.part_of = (*piece_parts, *(part for _, part in large))
+        return part_of
 
     def squares(self) -> list[float] | None:
-        """Return the sums of squares if every gradient is a dense one without a graph, else `None`."""
+        """Return the sums of squares if every gradient is a dense one, else `None`."""
         grads: Any = [p.grad for p in self._small]
         is_recorded = _is_recorded()
+        _record(False)
         try:
-            _record(False)
             if grads:
                 _copy(self._places, grads)
             found = [float(dot(piece)) for dot, piece in self._dots]
             if self._large:
                 large: Any = [p.grad for p in self._large]
-                found += squares_of(large)
+                found += [(norm := one.item()) * norm for one in _norm(large)] if self._is_plain else squares_of(large)
         except (AttributeError, TypeError, RuntimeError):  # none, or sparse
             return None
         finally:
@@ -112,8 +123,7 @@ _quiet: Final = _Quiet()
 
 def _norms(grads: list[Tensor]) -> list[float]:
     try:
-        norms = torch._foreach_norm(grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        return torch.stack([norm.float() for norm in norms]).tolist()
+        return torch.stack([norm.float() for norm in _norm(grads)]).tolist()
     except (RuntimeError, NotImplementedError):  # sparse
         return [float(dense(grad.detach()).float().norm()) for grad in grads]
 

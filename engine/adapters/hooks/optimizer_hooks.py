@@ -182,17 +182,18 @@ class OptimizerHooks(UpdateJudge):
             self.update.count += 1
             if self._is_bare:
                 self._finish_barely(watched)
-            else:
+            elif watched.is_changed or self.layers.is_due or self.buffers.has_any or self.on_update is not None:
                 self._finish(watched, optimizer)
+            else:
+                watched.clip = NO_CLIP
         except Exception as error:
             self._fall_back(error, lambda: self._finish_barely(watched))
         finally:
             self._in_hook = False
 
     def _finish(self, watched: WatchedOptimizer, optimizer: torch.optim.Optimizer) -> None:
-        is_skipped = False
+        is_skipped = watched.is_changed and watched.is_hidden
         if watched.is_changed:
-            is_skipped = watched.is_hidden
             watched.restore()
         if self.layers.is_due:
             self.layers.note_update()

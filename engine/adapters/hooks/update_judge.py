@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 
 from .gradient_reader import Norms
-from .layer_watch import LayerWatch, MeasuredLayers
+from .layer_watch import LayerWatch, MeasuredLayers, TakenHistograms
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
+
+_no_losses: Final = cast("Callable[[], list[float | Tensor]]", list)
+"""The list itself: a function around it would be one more call in each step."""
 
 
 @dataclass(slots=True)
@@ -22,19 +26,20 @@ class Update:
     on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
     on the device. `is_bad_elsewhere` is whether another process's part was not finite. `scaler_skipped` is the scale of
     a GradScaler that skipped the update, or `None`. `layers` are the numbers of single layers, `None` unless the step
-    was measured.
+    was measured. `histograms` are those that were requested.
     """
 
     count: int = 0
     lr: float = 0.0
     norms: tuple[Norms, ...] = ()
     bad: tuple[str, ...] = ()
-    losses: list[float | Tensor] = field(default_factory=lambda: [])
+    losses: list[float | Tensor] = field(default_factory=_no_losses)
     is_loss_bad: bool = False
     is_bad_elsewhere: bool = False
     finite: Tensor | None = None
     scaler_skipped: float | None = None
     layers: MeasuredLayers | None = None
+    histograms: tuple[TakenHistograms, ...] = ()
 
     @property
     def is_skipped(self) -> bool:
@@ -69,7 +74,12 @@ class UpdateJudge:
     def take(self) -> Update:
         """Return what was seen since the last call."""
         seen, self.update = self.update, Update()
-        seen.layers = self.layers.take()
+        layers = self.layers
+        if layers.num_idle:
+            layers.num_idle -= 1
+        else:
+            seen.histograms = layers.take_histograms()
+            seen.layers = layers.take()
         return seen
 
     def _judge(self, watched: WatchedOptimizer) -> None:
@@ -85,7 +95,8 @@ class UpdateJudge:
             self.update.finite = finite if self.update.finite is None else self.update.finite & finite
             return
         norms = reader.read()
-        divisor = watched.loss_scale()
+        scale = watched.optimizer.__dict__.get("grad_scale")  # of a GradScaler that leaves them to the fused kernel
+        divisor = 1.0 if scale is None else float(scale)
         clip = watched.clip
         if clip is not NO_CLIP:
             watched.clip = NO_CLIP
@@ -139,13 +150,10 @@ class UpdateJudge:
 
     def _apply_rate(self, watched: WatchedOptimizer) -> None:
         rate, update = self.learning_rate, self.update
-        if rate.scale == 1.0 and rate.pin is None:
-            if not update.count:
-                update.lr = watched.scheduled()
-            return
         if not update.count:
             update.lr = rate.at(watched.scheduled())
-        watched.set_rates(rate)
+        if rate.scale != 1.0 or rate.pin is not None:
+            watched.set_rates(rate)
 
 
 def num_processes() -> int:

@@ -76,11 +76,6 @@ class WatchedOptimizer:
         """Return the learning rate of the first group."""
         return float(self.optimizer.param_groups[0].get("lr", 0.0))
 
-    def loss_scale(self) -> float:
-        """Return the factor of the gradients under a GradScaler that leaves them to the fused kernel."""
-        scale = self.optimizer.__dict__.get("grad_scale")
-        return float(scale) if scale is not None else 1.0
-
     def note_clip(self, total_norm: Tensor) -> None:
         """Keep what the user's own clip would hide."""
         if not self.reader.is_on_host:

@@ -16,15 +16,16 @@ class WeightNorms:
     """Reads the norms of the weights of watched optimizers, where these are in host memory."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, float] = {}
-        self._due = 0.0
+        self.newest: dict[str, float] = {}
+        self.due = 0.0
+        """When new ones are read, by the clock `perf_counter`."""
 
     def read(self, hooks: OptimizerHooks, now: float | None = None) -> dict[str, float]:
         """Return the L2 norm of the weights of each part: the last ones, unless new ones cost little now."""
         if now is None:
             now = time.perf_counter()
-        if now < self._due:
-            return self._newest
+        if now < self.due:
+            return self.newest
         found: dict[str, float] = {}
         for reader in hooks.readers:
             reader.refresh()
@@ -32,5 +33,5 @@ class WeightNorms:
                 for part, norm in reader.weight_norms().items():
                     found[part] = math.hypot(found.get(part, 0.0), norm)
         done = time.perf_counter()
-        self._newest, self._due = found, done + _COST * (done - now)
+        self.newest, self.due = found, done + _COST * (done - now)
         return found

@@ -100,7 +100,7 @@ class AttachedRecords:
             self.recorder.update(step=self._step)
             names = {**({} if loss is None else {"loss": loss}), **metrics}
             row = {f"val/{name}": value for name, value in names.items()}
-            self.recorder.record_validation(self.live.progress, tuple(row), tuple(row.values()))
+            self.recorder.journal.record_validation(self._step, self.live.progress, tuple(row), tuple(row.values()))
             summary = e.ValidationCompleted(loss, dict(metrics), seconds)
             (record or self.recorder.record_event)(summary)
             self.memory.note_validation(summary, self.recorder.state.spec.score)

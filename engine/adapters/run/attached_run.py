@@ -23,13 +23,13 @@ from engine.adapters.run.run_files import open_files
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig
-from engine.host.interrupt import Interrupt
 from engine.protocol import events as e
 from engine.protocol.events import Activity, AlertRaised
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor, HandedOver, RequestQueue
-from engine.runtime.supervisor import Supervisor
+from engine.runtime.host.interrupt import Interrupt
+from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
 
@@ -37,6 +37,8 @@ _POLL_SECONDS: Final = 0.05
 """Seconds between two looks of the cockpit's thread at the inbox."""
 _RECORD_SECONDS: Final = 0.25
 """Seconds between two times that it records the steps so far: one by one they would cost the training more."""
+_RECORD_COST: Final = 600
+"""It waits longer, up to twice as long, for this many times the seconds that recording took: it holds Python's lock."""
 _PAUSE_SECONDS: Final = 0.02
 _UPKEEP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
@@ -103,7 +105,7 @@ class AttachedRun(AttachedRecords):
         if payload is not None:
             self._take_up(payload, state)
         elif is_resumed:
-            self.recorder.open_branch(state.step)
+            self.recorder.journal.open_branch(state.step)
             self._step = state.step
         hand_over = self.handed_over.append if self.hands_over else None
         self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer, hand_over)
@@ -117,7 +119,7 @@ class AttachedRun(AttachedRecords):
         self._thread.start()
 
     def _take_up(self, payload: Mapping[str, Any], state: RunState) -> None:
-        self.recorder.open_branch(state.step)
+        self.recorder.journal.open_branch(state.step)
         self.live.restore(payload, state)
         self.live.take_up_position(payload)
         self.checkpointer.take_up(payload)
@@ -128,17 +130,7 @@ class AttachedRun(AttachedRecords):
         recorder, live = self.recorder, self.live
         with self._lock:
             recorder.update(device=live.describe_device(), total_steps=live.total, lr=live.learning_rate(), doing="")
-            recorder.record_event(
-                e.RunStarted(
-                    device=live.describe_device(),
-                    num_parameters=live.num_parameters(),
-                    num_train_samples=0,
-                    num_val_samples=0,
-                    total_steps=live.total,
-                    resumed_from=resumed_from,
-                    learning_rate=live.learning_rate(),
-                )
-            )
+            recorder.record_event(_started(live, resumed_from))
             recorder.set_activity(Activity.RUNNING)
             live.adopt(recorder.state)
 
@@ -218,10 +210,15 @@ class AttachedRun(AttachedRecords):
 
         Raises TrainingStopped if the run is to end.
         """
-        if not (self._attention or self.interrupt.is_set()):
+        if not self.is_asked:
             return False
         self._attend()
         return True
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the next boundary has to carry out a command, or to end the run."""
+        return self._attention or self.interrupt.is_set()
 
     @property
     def is_due(self) -> bool:
@@ -285,8 +282,10 @@ class AttachedRun(AttachedRecords):
             try:
                 now = time.monotonic()
                 if self._rows and now >= record_at:
-                    record_at = now + _RECORD_SECONDS
+                    began = time.thread_time()
                     self.settle()
+                    pause = _RECORD_COST * (time.thread_time() - began)
+                    record_at = now + min(max(pause, _RECORD_SECONDS), 2 * _RECORD_SECONDS)
                 self.replays.collect()
                 self.on_look()
                 if self._inbox.fetch() or self.commands.is_proposed:
@@ -299,3 +298,15 @@ class AttachedRun(AttachedRecords):
             except Exception as error:  # a fault of the cockpit must not end a foreign training
                 self.on_fault(error)
         self._inbox.close()
+
+
+def _started(live: Attachable, resumed_from: str) -> e.RunStarted:
+    return e.RunStarted(
+        device=live.describe_device(),
+        num_parameters=live.num_parameters(),
+        num_train_samples=0,
+        num_val_samples=0,
+        total_steps=live.total,
+        resumed_from=resumed_from,
+        learning_rate=live.learning_rate(),
+    )

@@ -15,7 +15,7 @@ _SEQUENCES: Final = (list, tuple)
 
 
 def by_name(parts: Any) -> dict[str, Any]:
-    """Return networks or optimizers by name; a single one has an empty name."""
+    """Return networks or optimizers by name; a single one has an empty name. Raises UserError for none."""
     if isinstance(parts, Mapping):
         named = {str(name): part for name, part in parts.items()}
     elif isinstance(parts, list | tuple):
@@ -30,8 +30,10 @@ def by_name(parts: Any) -> dict[str, Any]:
 def count_samples(batch: Any) -> int:
     """Return the number of samples in a batch: the length of its first tensor; 0 if unknown."""
     if isinstance(batch, Tensor):
-        return batch.shape[0] if batch.ndim else 0
+        return batch.size(0) if batch.ndim else 0
     if isinstance(batch, _SEQUENCES):
+        if batch and isinstance(first := batch[0], Tensor) and first.ndim and (count := first.size(0)):
+            return count  # of nearly all batches, without a second call
         values = batch
     elif isinstance(batch, Mapping):
         values = batch.values()

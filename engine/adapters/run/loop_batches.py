@@ -61,6 +61,7 @@ class LoopNumbers:
         now = time.perf_counter()
         seconds = max(now - self._began, 1e-9)
         self._began = now
+        norms = self._weight_norms
         losses: dict[str, float | Tensor] = {}
         for name, values in self._losses.items():
             losses[name] = values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
@@ -73,7 +74,7 @@ class LoopNumbers:
             self.wait,
             self.samples,
             {name: on_host(value) for name, value in self.logged.items()} if self.logged else NOTHING,
-            self._weight_norms.read(self._hooks, now),
+            norms.newest if now < norms.due else norms.read(self._hooks, now),
             weights,
         )
         self._losses = {}
@@ -98,16 +99,17 @@ class LoopBatches:
         """Yield the batches of the current epoch that are left."""
         batches = self._open(loader)
         stateful = loader if isinstance(loader, Stateful) else None
-        asked_at = time.perf_counter()
+        live, clock = self._live, time.perf_counter
+        asked_at = clock()
         for batch in batches:
-            numbers.wait += time.perf_counter() - asked_at
+            numbers.wait += clock() - asked_at
             numbers.samples += count_samples(batch)
-            position = self._live.position
+            position = live.position
             position.batches += 1
             if stateful is not None:
                 position.state = stateful.state_dict()
             yield batch
-            asked_at = time.perf_counter()
+            asked_at = clock()
 
     def _open(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """Return an iterator at the place of the current epoch."""

@@ -14,8 +14,8 @@ from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, 
 from engine.adapters.steps.step_table import in_tables, is_plain, table_of
 from engine.journal.transaction import StepPoints
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
-from engine.runtime.recorder import RunRecorder
-from engine.runtime.supervisor import Supervisor, TrainingDivergedError
+from engine.runtime.monitoring.supervisor import Supervisor, TrainingDivergedError
+from engine.runtime.recorder import RunRecorder, record_histograms
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import RunMemory
 
@@ -48,7 +48,10 @@ class StepRecords:
                 else:
                     self._record_one(together[0], is_newest=is_last)
                 for reading in together:
-                    self._record_layers(reading)
+                    if reading.update.layers is not None:
+                        self._record_layers(reading)
+                    if reading.update.histograms:
+                        self._record_histograms(reading)
 
     def _record_layers(self, reading: StepReading) -> None:
         """Record the numbers of single layers, if the step was measured."""
@@ -56,6 +59,12 @@ class StepRecords:
         if layers is not None:
             measured = layers.resolve(counted=verdict_of(reading).is_finite)
             self._recorder.layers.record(reading.number, reading.progress, measured, layers.every)
+
+    def _record_histograms(self, reading: StepReading) -> None:
+        """Record the histograms that were requested for the step."""
+        taken, reading.update.histograms = reading.update.histograms, ()
+        for histograms in taken:
+            record_histograms(self._recorder, histograms.resolve(reading.number))
 
     def _record_table(self, readings: Sequence[StepReading], *, is_newest: bool) -> None:
         """Record steps that counted. The state is measured at those at which something was found, and at the newest."""
@@ -66,7 +75,7 @@ class StepRecords:
         last = len(readings) - 1
         done = 0
         for row in sorted({*found, last}):
-            recorder.record_steps(table.points(done, row + 1))
+            recorder.journal.record_points(table.points(done, row + 1))
             self._count_steps(readings[done : row + 1], losses[done : row + 1])
             done = row + 1
             reading, events = readings[row], found.get(row, ())
@@ -81,7 +90,7 @@ class StepRecords:
         """Record the row of a step that counted once more, in place of the first one: it has further numbers."""
         if is_plain(reading):
             table = table_of([reading], knows_data=self._recorder.state.spec.knows_data)
-            self._recorder.record_steps(table.points(0, 1))
+            self._recorder.journal.record_points(table.points(0, 1))
 
     def _count_steps(self, readings: Sequence[StepReading], losses: Sequence[float]) -> None:
         for reading, loss in zip(readings, losses, strict=True):
@@ -129,7 +138,9 @@ class StepRecords:
         if not recorder.state.spec.knows_data:
             del metrics["data_wait"]
         row = np.array([[*metrics.values()]], np.float32)
-        recorder.record_steps(StepPoints([reading.number], [reading.progress], [reading.time], tuple(metrics), row))
+        recorder.journal.record_points(
+            StepPoints([reading.number], [reading.progress], [reading.time], tuple(metrics), row)
+        )
         observed = watch.observe(reading.number, metrics, recorder.state, seconds=reading.seconds)
         self._note_rate(reading)
         if is_newest or observed or not verdict.is_finite:

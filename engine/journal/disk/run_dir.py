@@ -128,14 +128,16 @@ def discard_run(path: Path) -> None:
         if _identity(path) not in _made_here or holds_work(path):
             return
         with lock_run(path):
-            for entry in path.iterdir():
-                if entry.is_dir():
-                    for held in entry.iterdir():
-                        held.unlink()
-                    entry.rmdir()
-                else:
-                    entry.unlink()
-            path.rmdir()
+            for folder in [entry for entry in path.iterdir() if entry.is_dir()]:
+                _remove_with_files(folder)
+            _remove_with_files(path)
+
+
+def _remove_with_files(folder: Path) -> None:
+    """Remove `folder` and its files. Raises OSError if it holds a folder."""
+    for entry in folder.iterdir():
+        entry.unlink()
+    folder.rmdir()
 
 
 def _identity(path: Path) -> tuple[int, int]:

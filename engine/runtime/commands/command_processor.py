@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from engine.host.interrupt import SIGNAL, Interrupt
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import GUARDIAN, Request
@@ -18,6 +17,7 @@ from engine.protocol.wire import refusal_of
 from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.event_effects import ReplayQueue, carry_out, follow_up
+from engine.runtime.host.interrupt import SIGNAL, Interrupt
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from engine.host.interrupt import TIME_LIMIT, Interrupt
-from engine.host.time_limit import TimeLimit
 from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.host.interrupt import TIME_LIMIT, Interrupt
+from engine.runtime.host.time_limit import TimeLimit
 
 _INFO: Final = "info"
 

@@ -17,12 +17,12 @@ from engine.config.load import read_resolved
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.forensics.capture import Evidence, evidence_of
-from engine.host.interrupt import Interrupt, StoppedEarlyError
-from engine.host.launch import Launch
 from engine.protocol.events import AlertRaised, SampleRejected
 from engine.protocol.evolve import evolve
 from engine.protocol.state import RunState, with_measured
 from engine.protocol.wire import event_from_text, state_from_text
+from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
+from engine.runtime.host.launch import Launch
 from engine.runtime.outages.memory import is_out_of_memory
 from engine.runtime.outages.validation_parts import NoSampleFitsError, PartedMeasure, alert_of
 from engine.runtime.ranks import leader as orders

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.distributed import distributed_c10d
 from torch.distributed.rendezvous import rendezvous
 
-from engine.host.interrupt import Interrupt
-from engine.host.launch import Launch
+from engine.runtime.host.interrupt import Interrupt
+from engine.runtime.host.launch import Launch
 from engine.runtime.ranks.pulse import WAITING, Pulse
 
 _HEAD: Final = 8192

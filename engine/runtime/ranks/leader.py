@@ -21,11 +21,11 @@ from torch import nn
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
-from engine.host.launch import Launch
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.protocol.wire import event_to_text, kind_of, state_to_text
+from engine.runtime.host.interrupt import Interrupt
+from engine.runtime.host.launch import Launch
 from engine.runtime.ranks.group import RankGroup
 from engine.runtime.ranks.notes import SIGNAL_KEY
 from engine.runtime.ranks.rank_state import RankState, pack

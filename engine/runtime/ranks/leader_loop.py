@@ -10,12 +10,13 @@ from typing import Any
 
 from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence, from_payload, random_state, set_random_state
-from engine.host.interrupt import Interrupt
 from engine.protocol.events import SampleRejected
 from engine.protocol.wire import event_from_text
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
+from engine.runtime.monitoring.step_monitor import Launched, StepMonitor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.ranks.exchange import WORD
 from engine.runtime.ranks.group import RankLostError
@@ -23,7 +24,6 @@ from engine.runtime.ranks.leader import LeaderState
 from engine.runtime.ranks.notes import GONE, SHORT, evidence_key, news_key, unpack_evidence
 from engine.runtime.ranks.shared_halver import SharedHalver, Shortage, void_step
 from engine.runtime.recorder import RunRecorder
-from engine.runtime.step_monitor import Launched, StepMonitor
 from engine.supervision.alerts.stragglers import StragglerMonitor
 from engine.task import DataGoneError
 from engine.training.step_plan import plan_for

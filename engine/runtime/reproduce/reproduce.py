@@ -18,13 +18,13 @@ import torch
 from engine.config.load import read_resolved
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, create_run, discard_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
 from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.outputs.reproduction_report import Difference, ReproductionReport, ReproductionRequest
 from engine.outputs.step_time import TIME
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.timeline import Timeline, read_segments
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train

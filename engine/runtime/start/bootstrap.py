@@ -14,7 +14,6 @@ from typing import Final
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.host.launch import Launch
 from engine.journal.disk.run_dir import (
     CONFIG_FILE,
     CONSOLE_LOG,
@@ -35,6 +34,7 @@ from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState
 from engine.protocol.wire import spec_to_json
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.launch import Launch
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import HasPreviews, load_task

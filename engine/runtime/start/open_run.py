@@ -12,7 +12,6 @@ from torch import nn
 
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.inbox import Inbox
 from engine.journal.task_meta import Parent
@@ -22,7 +21,10 @@ from engine.protocol.record import record
 from engine.protocol.words.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor, RequestQueue
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
+from engine.runtime.monitoring.step_monitor import StepMonitor
+from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.ranks.leader import Leader, LeaderState
 from engine.runtime.ranks.leader_loop import LeaderLoop
 from engine.runtime.ranks.validation import SharedValidator
@@ -42,8 +44,6 @@ from engine.runtime.start.resume import (
     resumed_state,
     still_unusual,
 )
-from engine.runtime.step_monitor import StepMonitor
-from engine.runtime.supervisor import Supervisor
 from engine.runtime.validator import Validator
 from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
@@ -188,7 +188,7 @@ def _announce(
     fresh = redescribed(request.directory, recorder.state) if request.resume else ()
     recorder.begin()
     if request.resume:
-        recorder.open_branch(recorder.state.step)
+        recorder.journal.open_branch(recorder.state.step)
     if is_lost:
         recorder.record_event(_lost_journal(recorder.state.step))
     for event in (*fresh, *map(e.NoteAdded, request.notes), *said):

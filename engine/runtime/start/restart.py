@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
-from engine.host.launch import Launch
 from engine.journal.disk.run_dir import has_journal, list_runs
+from engine.runtime.host.launch import Launch
 
 TORCHRUN: Final = "torchrun"
 """The journal's key for the job that started the run."""

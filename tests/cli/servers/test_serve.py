@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
 from cockpit.cli.servers.browser.gate import Gate, is_own_host, is_own_origin
-from cockpit.cli.servers.serve import screen_words
+from cockpit.cli.servers.serve import Admission, announcement, announcement_as_json, screen_words
 from engine.errors import UserError
 from engine.journal.writer import JournalWriter
 from tests.cli.conftest import Call
@@ -20,84 +23,165 @@ from tests.cli.conftest import Call
 aiohttp = pytest.importorskip("aiohttp", reason="the extra browser is not installed")
 pytest.importorskip("textual_serve", reason="the extra browser is not installed")
 
-from cockpit.cli.servers.browser.server import ScreenServer, Site, announcement  # noqa: E402
+from cockpit.cli.servers.browser.server import ScreenServer, Site  # noqa: E402
 
-Get = Callable[..., Any]
+
+class Serving:
+    """A server on a free port, the addresses that it has printed, and browsers."""
+
+    def __init__(self, words: Sequence[str], limit: int) -> None:
+        self.gate = Gate(limit)
+        self.printed: list[tuple[str, int]] = []
+        site = Site("127.0.0.1", 0, "a run", words)
+        self.server = ScreenServer(site, self.gate, lambda address, admitted: self.printed.append((address, admitted)))
+        self.stack = AsyncExitStack()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    async def browser(self) -> Browser:
+        """Return a browser with cookies of its own."""
+        jar = aiohttp.CookieJar(unsafe=True)
+        return Browser(self, await self.stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar)))
+
+
+class Browser:
+    """A client that keeps cookies."""
+
+    def __init__(self, serving: Serving, client: Any) -> None:
+        self.serving, self.client = serving, client
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any, str]:
+        """Request a path, or an address, and return status, headers and text."""
+        url = path if path.startswith("http") else self.serving.origin + path
+        async with self.client.get(url, headers=headers, allow_redirects=False) as response:
+            return response.status, response.headers, await response.text(errors="replace")
+
+    async def open(self) -> str:
+        """Open the newest address that was printed and return its text."""
+        address, _ = self.serving.printed[-1]
+        status, _, text = await self.get(address)
+        assert status == 200
+        return text
+
+    def screen(self) -> Any:
+        """Return a connection to a screen."""
+        return self.client.ws_connect(f"{self.serving.origin}/ws?width=x&height=-1", origin=self.serving.origin)
 
 
 @asynccontextmanager
-async def serving(gate: Gate) -> AsyncIterator[tuple[ScreenServer, Get]]:
-    """Yield a server on a free port, and a function that requests a path and returns status and response."""
-    server = ScreenServer(Site("127.0.0.1", 0, "a run", ["false"]), gate)
-    runner = await server.start()
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
-
-        async def get(path: str, **headers: str) -> tuple[int, Any, str]:
-            url = f"http://127.0.0.1:{server.port}{path}"
-            async with client.get(url, headers=headers, allow_redirects=False) as response:
-                return response.status, response.headers, await response.text(errors="replace")
-
+async def serving(*words: str, limit: int = 4) -> AsyncIterator[Serving]:
+    """Yield a server whose screens are processes of `words`."""
+    served = Serving(words or ["false"], limit)
+    runner = await served.server.start()
+    served.server.announce()
+    async with served.stack:
         try:
-            yield server, get
+            yield served
         finally:
             await runner.cleanup()
 
 
-async def test_nothing_is_served_without_the_token() -> None:
-    async with serving(Gate()) as (server, get):
+async def test_nothing_is_served_without_the_token(tmp_path: Path) -> None:
+    async with serving("touch", str(tmp_path / "a screen")) as served:
+        stranger = await served.browser()
         for path in ("/", "/?token=", "/?token=guess", "/static/js/textual.js", "/ws", "/download/x", "/nothing"):
-            status, headers, text = await get(path)
-            assert (status, "Set-Cookie" in headers) == (403, False)
-            assert "textual" not in text.lower()
-        own = f"http://127.0.0.1:{server.port}"
-        upgrade = {"Origin": own, "Connection": "Upgrade", "Upgrade": "websocket"}
-        assert (await get("/ws", **upgrade))[0] == 403
-
-
-async def test_the_token_admits_one_browser() -> None:
-    gate = Gate()
-    async with serving(gate) as (server, get):
-        assert server.address == f"http://127.0.0.1:{server.port}/?token={gate.token}"
-        status, headers, page = await get(f"/?token={gate.token}")
-        assert status == 200
-        assert f"ws://127.0.0.1:{server.port}/ws" in page
-        assert gate.token not in page
-        cookie = headers["Set-Cookie"]
-        assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert "google" not in headers["Content-Security-Policy"]
-        assert (await get("/static/js/textual.js"))[0] == 200  # with the cookie
-        assert (await get("/"))[0] == 200
-        async with aiohttp.ClientSession() as other, other.get(server.address) as response:
+            for cookie in ("", "None", "\udcff", served.gate.token):
+                status, headers, text = await stranger.get(path, Cookie=f"cockpit_{served.server.port}={cookie}")
+                assert (status, "Set-Cookie" in headers) == (403, False)
+                assert "textual" not in text.lower()
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await stranger.screen()
+        async with stranger.client.head(served.printed[0][0]) as response:  # as a program that previews links
             assert response.status == 403
+        assert served.printed == [(f"{served.origin}/?token={served.gate.token}", 0)]
+        assert "Training Cockpit" in await stranger.open()  # the token has not been spent
+        assert not [*tmp_path.iterdir()]  # no process of a screen was started
+        async with stranger.screen() as socket:
+            await socket.receive()
+        assert [*tmp_path.iterdir()]
+
+
+async def test_the_token_is_exchanged_for_a_cookie() -> None:
+    async with serving() as served:
+        browser = await served.browser()
+        ((address, _),) = served.printed
+        _, headers, entry = await browser.get(f"{address}&fontsize=20&x=%22%3E")
+        (cookie,) = headers.getall("Set-Cookie")
+        assert {"HttpOnly", "SameSite=Strict", "Path=/"} < set(cookie.split("; "))
+        assert re.fullmatch(rf"cockpit_{served.server.port}=[\w-]{{43}}", cookie.split("; ")[0])
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        goal = re.search(r'content="0; url=(.*?)"', entry)
+        assert goal is not None and goal[1] == "/?fontsize=20&amp;x=%22%3E"
+        for _ in range(2):  # a reload
+            status, headers, page = await browser.get("/?fontsize=20")
+            assert (status, "Set-Cookie" in headers) == (200, False)
+            assert f"ws://127.0.0.1:{served.server.port}/ws" in page
+            assert 'data-font-size="20"' in page
+            assert "default-src 'none'" in headers["Content-Security-Policy"]
+            assert "google" not in headers["Content-Security-Policy"]
+        assert (await browser.get("/static/js/textual.js"))[0] == 200
+        assert (await browser.get(address))[0] == 200  # the used address, from the history of this browser
+        status, headers, text = await (await served.browser()).get(address)  # or copied to another one
+        assert (status, "Set-Cookie" in headers) == (403, False)
+        assert "the newest address" in text
+        assert len(served.printed) == 2
+
+
+async def test_a_new_address_admits_another_browser_and_the_same_one_keeps_its_cookie() -> None:
+    async with serving() as served:
+        first, second = [await served.browser() for _ in range(2)]
+        await first.open()
+        await first.open()
+        assert [admitted for _, admitted in served.printed] == [0, 1, 1]
+        await second.open()
+        assert [admitted for _, admitted in served.printed] == [0, 1, 1, 2]
+        assert len({address for address, _ in served.printed}) == 4
+        assert [(await browser.get("/"))[0] for browser in (first, second)] == [200, 200]
+
+
+async def test_one_browser_too_many_takes_the_place_of_another() -> None:
+    async with serving("cat", limit=2) as served:
+        watching, closed, third, fourth = [await served.browser() for _ in range(4)]
+        await watching.open()
+        await closed.open()
+        async with watching.screen() as socket:
+            await third.open()
+            statuses = [(await browser.get("/"))[0] for browser in (watching, closed, third)]
+            assert statuses == [200, 403, 200]  # a browser without a screen goes first
+            async with third.screen():
+                await fourth.open()
+                assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE  # and its screen ends
+                assert [(await browser.get("/"))[0] for browser in (watching, third, fourth)] == [403, 200, 200]
+                with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                    await watching.screen()
+        assert [admitted for _, admitted in served.printed] == [0, 1, 2, 2, 2]
 
 
 async def test_another_host_or_page_is_refused_with_the_cookie_too() -> None:
-    gate = Gate()
-    async with serving(gate) as (server, get):
-        assert (await get(f"/?token={gate.token}", Host="evil.example"))[0] == 403  # and the token is not spent
-        assert (await get(f"/?token={gate.token}"))[0] == 200
-        assert (await get("/", Host="evil.example"))[0] == 403
-        assert (await get("/", Host=f"localhost:{server.port}"))[0] == 200
-        for origin in ("http://evil.example", f"https://127.0.0.1:{server.port}", "null", ""):
-            assert (await get("/ws", Origin=origin))[0] == 403
-        assert (await get("/ws", Origin=f"http://127.0.0.1:{server.port}"))[0] == 400  # admitted, but no websocket
+    async with serving() as served:
+        browser = await served.browser()
+        assert (await browser.get(served.printed[0][0], Host="evil.example"))[0] == 403  # and the token is not spent
+        await browser.open()
+        assert (await browser.get("/", Host="evil.example"))[0] == 403
+        assert (await browser.get("/", Host=f"localhost:{served.server.port}"))[0] == 200
+        for origin in ("http://evil.example", served.origin.replace("http:", "https:"), "null", ""):
+            assert (await browser.get("/ws", Origin=origin))[0] == 403
+        assert (await browser.get("/ws", Origin=served.origin))[0] == 400  # admitted, but no websocket
 
 
 async def test_a_screen_that_does_not_begin_and_a_message_of_another_page_close_the_connection() -> None:
-    for words, message in ((["false"], '["ping", 1]'), (["cat"], '{"no": "list"}'), (["cat"], "[]"), (["cat"], "{")):
-        server = ScreenServer(Site("127.0.0.1", 0, "a run", words), Gate())
-        runner = await server.start()
-        origin = f"http://127.0.0.1:{server.port}"
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
-            async with client.get(server.address) as response:
-                assert response.status == 200
-            async with client.ws_connect(f"{origin}/ws?width=x&height=-1", origin=origin) as socket:
+    for words, message in (("false", '["ping", 1]'), ("cat", '{"no": "list"}'), ("cat", "[]"), ("cat", "{")):
+        async with serving(words) as served:
+            browser = await served.browser()
+            await browser.open()
+            async with browser.screen() as socket:
                 await socket.send_str(message)
                 types = {message.type async for message in socket}
                 assert socket.closed
                 assert types <= {aiohttp.WSMsgType.TEXT}
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize(
@@ -120,9 +204,10 @@ def test_only_names_of_this_machine_are_served(host: str, is_own: bool) -> None:
 
 
 async def test_a_used_port_is_one_sentence() -> None:
-    async with serving(Gate()) as (server, _):
-        second = ScreenServer(Site("127.0.0.1", server.port, "a run", ["false"]), Gate())
-        with pytest.raises(UserError, match=f"the port {server.port} is in use: give another --port"):
+    async with serving() as served:
+        port = served.server.port
+        second = ScreenServer(Site("127.0.0.1", port, "a run", ["false"]), Gate(1), lambda *said: None)
+        with pytest.raises(UserError, match=f"the port {port} is in use: give another --port"):
             await second.start()
 
 
@@ -136,8 +221,9 @@ def test_a_run_that_is_not_there_is_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match="did you mean 'live'"):
         call("serve", "liv")
-    with pytest.raises(SystemExit):
-        parse_arguments(["serve", "--port", "70000"])
+    for option, value in (("--port", "70000"), ("--browsers", "0"), ("--browsers", "100"), ("--browsers", "x")):
+        with pytest.raises(SystemExit):
+            parse_arguments(["serve", option, value])
     monkeypatch.setattr("cockpit.cli.servers.extras.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'training-cockpit\[browser\]'"):
         run_subcommand(parse_arguments(["serve", "--runs-dir", str(runs_dir), "live"]))
@@ -150,7 +236,16 @@ def test_a_screen_steers_only_on_request(tmp_path: Path) -> None:
 
 
 def test_the_address_is_printed_for_people_and_for_programs() -> None:
-    assert announcement("http://x/?token=t", "r", can_steer=False, as_json=True) == (
-        '{"url": "http://x/?token=t", "run": "r", "steer": false}'
+    first = Admission("http://x/?token=t", "r", can_steer=False, admitted=0, limit=2)
+    assert json.loads(announcement_as_json(first)) == {
+        **{"url": "http://x/?token=t", "run": "r", "steer": False},
+        **{"admitted": 0, "browsers": 2},
+    }
+    assert announcement(first).startswith("http://x/?token=t\nThis address watches r. It works once;")
+    assert announcement(replace(first, can_steer=True)).startswith("http://x/?token=t\nThis address steers r.")
+    assert announcement(replace(first, admitted=1)) == (
+        "1 of 2 browsers are admitted; for one more:\nhttp://x/?token=t"
     )
-    assert announcement("http://x/?token=t", "r", can_steer=True, as_json=False).startswith("http://x/?token=t\n")
+    assert announcement(replace(first, admitted=2)) == (
+        "2 of 2 browsers are admitted; the next one takes the place of another:\nhttp://x/?token=t"
+    )

@@ -25,8 +25,8 @@ def notice(number: int) -> Notice:
         ("slack://T1/T2/T3", "slack://..."),
         ("  jsons://[::1]:8080/x", "jsons://::1/..."),
         ("jsons://[broken", "jsons://..."),
-        ("token-without-scheme", "the address"),
-        ("my secret://x", "the address"),
+        ("token-without-scheme", "a text without a scheme"),
+        ("my secret://x", "a text without a scheme"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:

@@ -130,7 +130,9 @@ def test_a_wrong_address_ends_the_program_before_there_is_a_run(
     monkeypatch.chdir(tmp_path)
     assert main.main(["--no-ui", "--config", "tiny", "--notify", "jsn://host/secret-token"]) == 2
     said = capsys.readouterr().err
-    assert said == "error: apprise knows no such address for notifications as jsn://...\n"
+    assert (
+        said == "error: apprise knows no such address for notifications as jsn://...: write it like ntfy://my-topic\n"
+    )
     assert not (tmp_path / "runs").exists()
 
 

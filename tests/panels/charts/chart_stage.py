@@ -10,10 +10,10 @@ import numpy as np
 from textual.app import App, ComposeResult
 
 from cockpit.charts.draw.glyphs import Marker
-from cockpit.panels.charts.chart import ChartView
-from cockpit.panels.charts.grid import ChartGrid
 from cockpit.preferences.themes import DARK, THEMES
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.ui.panels.charts.chart import ChartView
+from cockpit.ui.panels.charts.grid import ChartGrid
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status

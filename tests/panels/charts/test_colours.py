@@ -5,8 +5,8 @@ from textual.app import App
 from textual.color import Color
 
 from cockpit.charts.inks import Ink
-from cockpit.panels.charts.colours import ink_styles
 from cockpit.preferences.themes import THEMES
+from cockpit.ui.panels.charts.colours import ink_styles
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)

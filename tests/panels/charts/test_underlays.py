@@ -12,9 +12,9 @@ from textual.pilot import Pilot
 
 import main
 from cockpit.charts.draw.glyphs import BRAILLE
-from cockpit.panels.charts.grid import ChartGrid
 from cockpit.session.history.other_run import OtherRun
 from cockpit.session.session import Session
+from cockpit.ui.panels.charts.grid import ChartGrid
 from engine.journal.task_meta import PARENT, Parent
 from engine.protocol.codec import to_json
 from tests.panels.stage import Stage

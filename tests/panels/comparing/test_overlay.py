@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cockpit.panels.comparing.overlay import OverlaidRuns, curve_name, metrics_of_runs, spec_of_metric
-from cockpit.panels.comparing.runs import KINDS, ComparedRun, open_runs
-from cockpit.panels.comparing.tables import config_differences, config_rows, fitted, intervention_rows
+from cockpit.ui.panels.comparing.overlay import OverlaidRuns, curve_name, metrics_of_runs, spec_of_metric
+from cockpit.ui.panels.comparing.runs import KINDS, ComparedRun, open_runs
+from cockpit.ui.panels.comparing.tables import config_differences, config_rows, fitted, intervention_rows
 from engine.errors import UserError
 from tests.panels.comparing.pairs import record_pair
 

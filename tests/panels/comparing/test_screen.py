@@ -8,10 +8,10 @@ import pytest
 from textual.app import App
 
 from cockpit.app.compare_app import CompareApp
-from cockpit.panels.charts.chart import ChartView
-from cockpit.panels.comparing.screen import CompareScreen
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import DARK, THEMES
+from cockpit.ui.panels.charts.chart import ChartView
+from cockpit.ui.panels.comparing.screen import CompareScreen
 from engine.errors import UserError
 from tests.panels.comparing.pairs import record_pair
 from tests.panels.stage import text_of

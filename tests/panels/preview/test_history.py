@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cockpit.panels.preview.half_blocks import shown_in, strip_grid
-from cockpit.panels.preview.history import History
-from cockpit.panels.preview.layers import Layer
-from cockpit.panels.preview.panel import PreviewPanel
 from cockpit.session.session import Session
+from cockpit.ui.panels.preview.half_blocks import shown_in, strip_grid
+from cockpit.ui.panels.preview.history import History
+from cockpit.ui.panels.preview.layers import Layer
+from cockpit.ui.panels.preview.panel import PreviewPanel
 from engine.outputs.inspection.preview_writer import write_previews
 from engine.outputs.inspection.strip_file import strip_path, thumbnails_of, write_strip
 from tests.panels.preview.regions import region

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
-from cockpit.panels.preview import graphics_support
-from cockpit.panels.preview.gallery import Gallery
-from cockpit.panels.preview.graphics_support import cell_size, image_widget, protocol_of
-from cockpit.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
-from cockpit.panels.preview.layers import (
+from cockpit.session.session import Session
+from cockpit.ui.panels.preview import graphics_support
+from cockpit.ui.panels.preview.gallery import Gallery
+from cockpit.ui.panels.preview.graphics_support import cell_size, image_widget, protocol_of
+from cockpit.ui.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
+from cockpit.ui.panels.preview.layers import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
     WRONG_CLASS,
@@ -27,8 +28,7 @@ from cockpit.panels.preview.layers import (
     palette_of,
     scaled,
 )
-from cockpit.panels.preview.panel import PreviewPanel
-from cockpit.session.session import Session
+from cockpit.ui.panels.preview.panel import PreviewPanel
 from engine.journal.task_meta import HAS_PREVIEWS
 from engine.outputs.inspection.preview_writer import write_previews
 from engine.outputs.preview_file import preview_path
@@ -333,7 +333,7 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Standard output leads to the log while a screen runs: nothing may go there, nor be asked there."""
-    from cockpit.panels.preview.pixels import GraphicPictures
+    from cockpit.ui.panels.preview.pixels import GraphicPictures
 
     written: list[str] = []
     astray = io.StringIO()
@@ -367,7 +367,7 @@ async def test_real_pixels_go_through_the_driver_and_nobody_is_asked(
 
 
 async def test_pictures_that_are_replaced_while_they_are_built_end_no_screen() -> None:
-    from cockpit.panels.preview.pixels import GraphicPictures
+    from cockpit.ui.panels.preview.pixels import GraphicPictures
 
     written: list[str] = []
     pictures = GraphicPictures(lambda: image_widget("kitty", (8, 16), written.append))

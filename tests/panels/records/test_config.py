@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cockpit.panels.records.config import ConfigPanel
-from cockpit.panels.records.config_changes import Changes, switches_section
-from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import Session
+from cockpit.ui.panels.records.config import ConfigPanel
+from cockpit.ui.panels.records.config_changes import Changes, switches_section
+from cockpit.ui.panels.toolkit.line_list import LineList
 from engine.config.load import dump_config
 from engine.journal.reader import Entry
 from engine.protocol import events as e

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.records.events import EventsPanel
-from cockpit.panels.records.events_filter import EventsFilter
-from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.ui.panels.records.events import EventsPanel
+from cockpit.ui.panels.records.events_filter import EventsFilter
+from cockpit.ui.panels.toolkit.line_list import LineList
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.panels.records.log import LogPanel
-from cockpit.panels.records.log_tail import MAX_BYTES, MAX_LINES, LogTail, shown_line
-from cockpit.panels.toolkit.line_list import LineList
 from cockpit.session.session import Session
+from cockpit.ui.panels.records.log import LogPanel
+from cockpit.ui.panels.records.log_tail import MAX_BYTES, MAX_LINES, LogTail, shown_line
+from cockpit.ui.panels.toolkit.line_list import LineList
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.alert_banner import Banner
-from cockpit.panels.status.incidents import account
 from cockpit.session.incidents.incidents import Incidents, is_alert
 from cockpit.session.session import Session
+from cockpit.ui.panels.status.alert_banner import Banner
+from cockpit.ui.panels.status.incidents import account
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status

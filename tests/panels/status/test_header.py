@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.header import Header
 from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.ui.panels.status.header import Header
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished
 from tests.console.scripted import FakeClock
@@ -167,8 +167,9 @@ async def test_what_is_not_known_yet_is_left_out(run: RecordedRun, open_session:
 
 
 async def test_a_paused_run_says_for_how_long(told: RecordedRun, open_session: Open, clock: FakeClock) -> None:
-    told.note(Paused("running"))
     session = open_session()
+    told.note(Paused("running"))
+    session.poll()
     clock.advance(65)
     stage = Stage(Header(), session)
     async with stage.run_test(size=(80, 4)) as pilot:

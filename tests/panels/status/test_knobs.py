@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.knobs import KnobsPanel
 from cockpit.session.session import Session
+from cockpit.ui.panels.status.knobs import KnobsPanel
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Status

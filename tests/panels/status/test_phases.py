@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.phases import PhasesPanel
 from cockpit.session.session import Session
+from cockpit.ui.panels.status.phases import PhasesPanel
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.state import GateCheck

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import pytest
 
-from cockpit.panels.status.remedies import blamed_component, remedies_of
 from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.ui.panels.status.remedies import blamed_component, remedies_of
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.panels.status.safety import SafetyPanel
 from cockpit.session.session import Session
+from cockpit.ui.panels.status.safety import SafetyPanel
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from tests.console.scripted import FakeClock

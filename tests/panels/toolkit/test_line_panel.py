@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from textual.content import Content
 
-from cockpit.panels.toolkit.line_panel import LinePanel, cut, flow, padded, part, since, wrapped
-from cockpit.panels.toolkit.symbols import ASCII, UNICODE, bar, sparkline
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.ui.panels.toolkit.line_panel import LinePanel, cut, flow, padded, part, since, wrapped
+from cockpit.ui.panels.toolkit.symbols import ASCII, UNICODE, bar, sparkline
 from engine.journal.reader import Entry
 from engine.protocol.events import NoteAdded, Status
 from tests.panels.stage import Stage

@@ -10,8 +10,8 @@ from textual.style import Style
 from textual.visual import Visual
 from textual.widgets import Static
 
-from cockpit.panels.toolkit import strip_cache
-from cockpit.panels.toolkit.strip_cache import StripCache
+from cockpit.ui.panels.toolkit import strip_cache
+from cockpit.ui.panels.toolkit.strip_cache import StripCache
 
 LINES = {
     "plain": Content("loss 0.5"),

@@ -12,7 +12,6 @@ import torch
 
 import main
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
 from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest, report_lines
@@ -20,6 +19,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.reproduce.timeline import Conditions, segments_of

@@ -86,7 +86,7 @@ def test_a_resume_that_fails_by_a_fault_of_the_program_leaves_its_traceback(tmp_
 
 def test_a_run_that_took_a_step_cannot_be_begun_again(tmp_path):
     with open_recorder(request(tmp_path / "run")) as recorder:
-        recorder.record_step(1, 0.1, ("loss/total",), (1.0,))
+        recorder.journal.record_step(1, 0.1, ("loss/total",), (1.0,))
     with pytest.raises(UserError, match="exists"), open_recorder(request(tmp_path / "run")):
         pass
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from engine.config.load import dump_config, read_resolved
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import PARENT, Parent, parent_of
@@ -19,6 +18,7 @@ from engine.journal.writer import JournalWriter
 from engine.outputs.reproduction_report import ReproductionRequest
 from engine.protocol import events as e
 from engine.protocol.codec import to_json
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.reproduce import BY_THE_CLOCK, compare_weights, reproduce
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.start.resume import find_start

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.host.interrupt import Interrupt
 from engine.journal.reader import JournalReader
 from engine.protocol.commands import Stop
 from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.model.network import HierarchicalUNet

@@ -16,10 +16,10 @@ from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
 from cockpit.console.charts import PrintedCurves, chart_lines, read_printed
 from cockpit.console.curves import MetricCurve, read_curves, summary_metrics
-from cockpit.panels.charts.x_axis import axis_of
 from cockpit.session.history.progress import StepProgress
 from cockpit.terminal.safe_stream import SafeStream, open_console
 from cockpit.text.format import escape_control
+from cockpit.ui.panels.charts.x_axis import axis_of
 from engine.errors import UserError
 from engine.journal.disk.run_dir import find_run
 from engine.journal.reader import Entry, JournalReader

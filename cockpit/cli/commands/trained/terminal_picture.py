@@ -12,8 +12,8 @@ from PIL import Image
 from rich.console import Console
 from rich.segment import Segment, Segments
 
-from cockpit.panels.preview.half_blocks import half_blocks
 from cockpit.text.format import escape_control
+from cockpit.ui.panels.preview.half_blocks import half_blocks
 
 MOST_COLUMNS: Final = 100
 _MARGIN: Final = 4

@@ -1,4 +1,4 @@
-"""Admission to the server: a token that is spent once, a cookie, and the checks of host and origin."""
+"""Admission to the server: tokens that work once, a cookie for each browser, and the checks of host and origin."""
 
 from __future__ import annotations
 
@@ -12,23 +12,51 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class Gate:
-    """Admits the browser that shows the token first, by a cookie from then on."""
+    """Admits at most `limit` browsers: each by a token that works once, from then on by a cookie of its own."""
 
-    def __init__(self) -> None:
-        self.token = secrets.token_urlsafe(24)
-        self.pass_value = secrets.token_urlsafe(32)
-        """Value of the cookie of the admitted browser."""
-        self._is_spent = False
+    def __init__(self, limit: int) -> None:
+        self.token = _new_token()
+        """The token that admits the next browser."""
+        self.limit = limit
+        self._browsers: dict[str, int] = {}  # open screens of each cookie's browser; the least recently used first
 
-    def spend(self, token: str) -> bool:
-        """Return whether `token` is the right one for the first time."""
-        is_right = hmac.compare_digest(token.encode(), self.token.encode()) and not self._is_spent
-        self._is_spent = self._is_spent or is_right
-        return is_right
+    def __len__(self) -> int:
+        return len(self._browsers)
+
+    def exchange(self, token: str, cookie: str = "") -> str | None:
+        """Return the cookie of the browser that shows `token`, which is replaced, or `None` if it is not the token.
+
+        A browser that is already admitted keeps its cookie. One too many takes the place of the one that has been
+        without a screen for the longest time. If all have one, that whose newest screen is the oldest goes.
+        """
+        if not _is_same(token, self.token):
+            return None
+        self.token = _new_token()
+        if self.admits(cookie):
+            return cookie
+        if len(self._browsers) >= self.limit:
+            del self._browsers[min(self._browsers, key=lambda browser: self._browsers[browser] > 0)]
+        admitted = _new_token()
+        self._browsers[admitted] = 0
+        return admitted
 
     def admits(self, cookie: str) -> bool:
-        """Return whether a request with this cookie comes from the admitted browser."""
-        return self._is_spent and hmac.compare_digest(cookie.encode(), self.pass_value.encode())
+        """Return whether a request with this cookie comes from an admitted browser."""
+        return any(_is_same(cookie, browser) for browser in self._browsers)
+
+    def count_screen(self, cookie: str, change: int) -> None:
+        """Note that the browser with this cookie has opened (1) or closed (-1) a screen."""
+        if cookie in self._browsers:
+            self._browsers[cookie] = self._browsers.pop(cookie) + change
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _is_same(given: str, secret: str) -> bool:
+    """Compare in a time that does not depend on the characters that agree."""
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
 
 def is_own_host(host: str) -> bool:

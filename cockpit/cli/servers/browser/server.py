@@ -1,10 +1,10 @@
-"""The web server: textual-serve's page and terminal, for one browser of this machine."""
+"""The web server: textual-serve's page and terminal, for browsers of this machine."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import json
+import html
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -15,8 +15,8 @@ from textual_serve.server import Server
 from cockpit.cli.servers.browser.gate import Gate, is_own_host, is_own_origin
 from cockpit.cli.servers.browser.screens import ScreenProcess
 from engine.errors import UserError
-from engine.host.start_signals import heeded_signals
 from engine.protocol.record import record
+from engine.runtime.host.start_signals import heeded_signals
 
 MAX_SCREENS: Final = 8
 """Screens at the same time; each is a process."""
@@ -30,12 +30,24 @@ _POLICY: Final = (
 )
 """What the page may load: only from this server. textual-serve's page asks a server of Google for a font."""
 
-_FORBIDDEN: Final = "403: open the address that `main.py serve` printed; it works once, in one browser.\n"
+_FORBIDDEN: Final = (
+    "403: open the newest address that `main.py serve` has printed. Each works once, and then in that browser only.\n"
+)
+
+_ENTRY: Final = """<!DOCTYPE html>
+<html><head><title>Training Cockpit</title><meta http-equiv="refresh" content="0; url={url}"></head></html>
+"""
+"""Page that replaces an address with a token by one without.
+
+A redirect would not do: after a link from another site the browser would request its target without the cookie.
+"""
 
 _BROKEN: Final = (AssertionError, AttributeError, ConnectionError, LookupError, OverflowError, TypeError, ValueError)
 """Errors of a connection that broke, or whose messages are not those of the page."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Announce = Callable[[str, int], None]
+"""Prints an address that admits a browser, and the number of those that are admitted."""
 
 
 @record
@@ -49,17 +61,19 @@ class Site:
 
 
 class ScreenServer(Server):
-    """Serves a screen to the browser that `gate` admits."""
+    """Serves a screen to the browsers that `gate` admits; `announce` gets the address for the next one."""
 
-    def __init__(self, site: Site, gate: Gate) -> None:
+    def __init__(self, site: Site, gate: Gate, announce: Announce) -> None:
         super().__init__(site.words[0], host=site.host, port=site.port, title=site.title)
         self._site = site
         self._gate = gate
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._announce = announce
+        self._sockets: dict[web.WebSocketResponse, str] = {}  # with the cookie of each one's browser
+        self._closing: Awaitable[object] | None = None
 
     @property
     def address(self) -> str:
-        """Return the address to open, with the token."""
+        """Return the address that admits the next browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/?token={self._gate.token}"
 
@@ -84,32 +98,47 @@ class ScreenServer(Server):
         self.port = runner.addresses[0][1]
         return runner
 
+    def announce(self) -> None:
+        """Print the address that admits the next browser."""
+        self._announce(self.address, len(self._gate))
+
     async def on_startup(self, app: web.Application) -> None:
         """Print nothing: the address is printed with its token by the command."""
 
     async def on_shutdown(self, app: web.Application) -> None:
         """Close every connection, which ends the processes of their screens."""
-        closing = [socket.close(code=WSCloseCode.GOING_AWAY) for socket in [*self._sockets]]
-        await asyncio.gather(*closing, return_exceptions=True)
+        await _close([*self._sockets], WSCloseCode.GOING_AWAY)
 
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse every request without the token or the cookie, and those of another host or page."""
+        """Refuse every request without a cookie or the token, and those of another host or page."""
         if not is_own_host(request.host):
             return web.Response(status=403, text="403: this server answers to 127.0.0.1 and localhost only\n")
-        is_first = request.path == "/" and self._gate.spend(request.query.get("token", ""))
-        if not is_first and not self._gate.admits(request.cookies.get(self._cookie, "")):
+        cookie = self._cookie_of(request)
+        token = request.query.get("token", "") if (request.method, request.path) == ("GET", "/") else ""
+        if token and (admitted := self._gate.exchange(token, cookie)) is not None:
+            return self._admit(request, admitted)
+        if not self._gate.admits(cookie):
             return web.Response(status=403, text=_FORBIDDEN)
         if request.path == "/ws" and not is_own_origin(request.headers.get("Origin", ""), request.host):
             return web.Response(status=403, text="403: only a page of this server may connect\n")
         response = await handler(request)
         if not response.prepared:
-            response.headers["Content-Security-Policy"] = _POLICY.format(host=request.host)
-            response.headers["Referrer-Policy"] = "no-referrer"
-            response.headers["X-Content-Type-Options"] = "nosniff"
-        if is_first:
-            response.headers["Cache-Control"] = "no-store"
-            response.set_cookie(self._cookie, self._gate.pass_value, httponly=True, samesite="Strict", path="/")
+            _restrict(response, request)
         return response
+
+    def _admit(self, request: web.Request, cookie: str) -> web.Response:
+        """Give the cookie to the browser, close the screens of one that has lost its place, announce a new address."""
+        url = request.rel_url.without_query_params("token")
+        response = web.Response(text=_ENTRY.format(url=html.escape(str(url))), content_type="text/html")
+        _restrict(response, request)
+        response.set_cookie(self._cookie, cookie, httponly=True, samesite="Strict", path="/")
+        self.announce()
+        lost = [socket for socket, owner in self._sockets.items() if not self._gate.admits(owner)]
+        self._closing = _close(lost, WSCloseCode.POLICY_VIOLATION)  # not awaited: a lost connection takes seconds
+        return response
+
+    def _cookie_of(self, request: web.Request) -> str:
+        return request.cookies.get(self._cookie, "")
 
     @property
     def _cookie(self) -> str:
@@ -125,10 +154,12 @@ class ScreenServer(Server):
         """Run a screen for as long as the browser is connected."""
         socket = web.WebSocketResponse(heartbeat=15, max_msg_size=_MAX_MESSAGE)
         await socket.prepare(request)
-        if len(self._sockets) >= MAX_SCREENS:
+        cookie = self._cookie_of(request)
+        if len(self._sockets) >= MAX_SCREENS or not self._gate.admits(cookie):  # it may just have lost its place
             await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too many screens are open")
             return socket
-        self._sockets.add(socket)
+        self._sockets[socket] = cookie
+        self._gate.count_screen(cookie, 1)
         screen = ScreenProcess(
             self._site.words,
             write_bytes=socket.send_bytes,
@@ -143,9 +174,23 @@ class ScreenServer(Server):
             _LOG.warning("a connection was closed: %r", error)
         finally:
             await screen.stop()
-            self._sockets.discard(socket)
+            del self._sockets[socket]
+            self._gate.count_screen(cookie, -1)
             await socket.close()
         return socket
+
+
+def _restrict(response: web.StreamResponse, request: web.Request) -> None:
+    """Let the page load from this server only, tell no other one its address, and be kept nowhere."""
+    response.headers["Content-Security-Policy"] = _POLICY.format(host=request.host)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.path == "/":
+        response.headers["Cache-Control"] = "no-store"
+
+
+def _close(sockets: Sequence[web.WebSocketResponse], code: WSCloseCode) -> Awaitable[object]:
+    return asyncio.gather(*(socket.close(code=code) for socket in sockets), return_exceptions=True)
 
 
 def _size(request: web.Request, name: str, default: int) -> int:
@@ -154,27 +199,19 @@ def _size(request: web.Request, name: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else default
 
 
-def serve(server: ScreenServer, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; `announce` gets the address once the server listens. Raises UserError."""
-    asyncio.run(_serve(server, announce))
+def serve(server: ScreenServer) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises UserError."""
+    asyncio.run(_serve(server))
 
 
-async def _serve(server: ScreenServer, announce: Callable[[str], None]) -> None:
+async def _serve(server: ScreenServer) -> None:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in heeded_signals():
         loop.add_signal_handler(number, over.set)
     runner = await server.start()
     try:
-        announce(server.address)
+        server.announce()
         await over.wait()
     finally:
         await runner.cleanup()
-
-
-def announcement(address: str, run: str, *, can_steer: bool, as_json: bool) -> str:
-    """Return the text that is printed once the server listens."""
-    if as_json:
-        return json.dumps({"url": address, "run": run, "steer": can_steer})
-    kind = "steers" if can_steer else "watches"
-    return f"{address}\nThis address {kind} {run}. It works once, in one browser; Ctrl+C ends the server."

@@ -14,10 +14,10 @@ import torch
 
 from engine.config.load import load_config
 from engine.errors import UserError
-from engine.host.interrupt import Interrupt
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.inference.export_report import METADATA, ExportRequest
 from engine.protocol.events import WeightsInherited
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.task import PersonTask

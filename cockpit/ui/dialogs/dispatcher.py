@@ -1,0 +1,162 @@
+"""Turn actions into commands: predict the outcome, ask for confirmation, send, and show the engine's answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Literal, Protocol
+
+from cockpit.session.session import CommandOutcome, Session, SessionUpdate
+from cockpit.text.command_text import title
+from cockpit.text.event_text import sentence
+from cockpit.ui.dialogs import dialog as dialogs
+from cockpit.ui.dialogs.action_table import ACTIONS, Effect, effect, refusal
+from cockpit.ui.dialogs.box import CARE, FAIL, PASS
+from cockpit.ui.dialogs.confirmations import asked_first
+from cockpit.ui.dialogs.dialog import Dialog
+from cockpit.ui.dialogs.openers import Open, Reason, Send, Situation
+from engine.journal.reader import Entry
+from engine.protocol.commands import Command, PromotePhase
+from engine.protocol.events import Status
+
+Severity = Literal["information", "warning", "error"]
+
+_NEW_SECONDS: Final = 10.0
+"""Age up to which the outcome of a command from elsewhere is shown; older ones are history."""
+
+
+class Opener(Protocol):
+    """The part of a Textual app that the dispatcher uses."""
+
+    def push_screen(self, screen: Dialog, callback: Callable[[dialogs.Answer | None], None]) -> object:
+        """Open a dialog; `callback` receives its answer."""
+        ...
+
+    def notify(self, message: str, *, title: str, severity: Severity, markup: bool) -> None:
+        """Show a message."""
+        ...
+
+
+class ActionDispatcher:
+    """Executes the actions that steer. Pass it every update of the session; `wall_clock` returns seconds since 1970.
+
+    The session keeps the outcome of a command on a state: what asks, sends and shows decides it once.
+    """
+
+    def __init__(self, session: Session, opener: Opener, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self.session = session
+        self._opener = opener
+        self._wall_clock = wall_clock
+        self._memory = Situation(session)
+        self._dialog: Dialog | None = None
+
+    def handles(self, action: str) -> bool:
+        """Return whether the action is one of those that steer."""
+        return action in ACTIONS
+
+    def dispatch(self, action: str, argument: str = "") -> None:
+        """Execute `action`, or show why it does nothing. Raises KeyError for an unknown action."""
+        chosen = ACTIONS[action]
+        if reason := refusal(action, self.session):
+            self._refuse(_named(action), reason)
+            return
+        match chosen.plan(self._situation(argument)):
+            case Send(command=command):
+                self.steer(command)
+            case Open(make=make, asked=asked, undo=undo):
+                self._open(make(), asked=asked, undo=undo)
+            case Reason(text=text, entry=entry):
+                if entry is not None:
+                    self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
+                    text += " (once more: the intervention before it)"
+                self._refuse(_named(action), text)
+
+    def steer(self, command: Command) -> None:
+        """Send `command`, after a confirmation if it is hard to undo; a refusal is shown and nothing is sent.
+
+        A promotion goes through the gate.
+        """
+        if isinstance(command, PromotePhase):
+            self.dispatch("promote")
+        elif (dialog := asked_first(self.session, command)) is not None:
+            self._open(dialog, asked=True)
+        else:
+            self._send(command)
+
+    def effect(self, action: str, argument: str = "") -> Effect:
+        """Return what `action` would do now, or why it would do nothing. Raises KeyError for an unknown action."""
+        return effect(action, self.session, self._situation(argument))
+
+    def apply_update(self, update: SessionUpdate) -> None:
+        """Show how commands ended, and update the open dialog."""
+        for answer in update.answers:
+            self._tell(answer)
+            self._settle(answer)
+        for entry in update.entries:
+            self._tell_of_others(entry)
+        if self._dialog is not None:
+            self._dialog.apply_update(self.session, update)
+
+    def _situation(self, argument: str) -> Situation:
+        return replace(self._memory, argument=argument, now=self._wall_clock())
+
+    def _open(self, dialog: Dialog, *, asked: bool, undo: bool = False) -> None:
+        def answered(answer: dialogs.Answer | None) -> None:
+            self._dialog = None
+            for command in answer or ():
+                if asked:
+                    self._send(command, undo=undo)
+                else:
+                    self.steer(command)
+
+        self._dialog = dialog
+        self._opener.push_screen(dialog, answered)
+
+    def _send(self, command: Command, *, undo: bool = False) -> None:
+        outcome = self.session.send(command)
+        if outcome.status is Status.REFUSED:
+            self._refuse(title(command), outcome.reason)
+        elif undo:
+            self._memory = replace(self._memory, undos=(*self._memory.undos, command))
+
+    def _settle(self, answer: CommandOutcome) -> None:
+        """Remember an undo that was answered by its number in the journal."""
+        left = tuple(command for command in self._memory.undos if command is not answer.pending.command)
+        if len(left) < len(self._memory.undos):
+            done = self._memory.undone_by | {answer.entry.command_id or 0}
+            self._memory = replace(self._memory, undos=left, undone_by=done)
+
+    def _tell(self, answer: CommandOutcome) -> None:
+        entry, what = answer.entry, title(answer.pending.command)
+        match entry.status:
+            case Status.REFUSED:
+                self._refuse(what, entry.reason)
+            case Status.CLAMPED:
+                text = f"{sentence(entry.event, self.session.spec)}: {entry.reason}"
+                self._say(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
+            case _:
+                self._say(
+                    sentence(entry.event, self.session.spec),
+                    f"{PASS} {what}: applied at step {entry.step}",
+                    "information",
+                )
+
+    def _tell_of_others(self, entry: Entry) -> None:
+        """Show what was just steered from elsewhere: another screen, `send`, a script of a user."""
+        was_changed = entry.command_id is not None and entry.status in (Status.APPLIED, Status.CLAMPED)
+        is_new = self._wall_clock() - entry.time < _NEW_SECONDS
+        if was_changed and is_new and entry.actor != self.session.actor:
+            said = sentence(entry.event, self.session.spec)
+            self._say(said, f"{entry.actor}: {entry.status} at step {entry.step}", "information")
+
+    def _refuse(self, what: str, reason: str) -> None:
+        self._say(reason, f"{FAIL} {what}: refused", "warning")
+
+    def _say(self, text: str, heading: str, severity: Severity) -> None:
+        self._opener.notify(text, title=heading, severity=severity, markup=False)
+
+
+def _named(action: str) -> str:
+    """Return an action in words: 'lower LR'."""
+    return action.replace("_", " ").replace("lr", "LR")

@@ -1,0 +1,207 @@
+"""The dialog for histograms: a search for a layer, those that are kept of it, and a key that takes new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.fuzzy import FuzzySearch
+from textual.widget import Widget
+from textual.widgets import Button, Input, OptionList
+from textual.widgets.option_list import Option
+
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.text.format import escape_control
+from cockpit.text.histogram_text import drawn, heading
+from cockpit.ui.dialogs.box import FAIL, PASS, button, field, line
+from cockpit.ui.dialogs.dialog import Dialog
+from engine.errors import UserError
+from engine.journal.reader import JournalReader
+from engine.journal.task_meta import LAYERS_META, layers_of
+from engine.outputs.inspection.histogram_file import kept_histograms
+from engine.outputs.inspection.layer_histograms import LayerHistograms
+from engine.protocol.commands import TakeHistogram
+from engine.protocol.events import Activity, HistogramTaken, Status
+
+NETWORK: Final = "network"
+"""The name of the whole network as a layer."""
+_WIDTH: Final = 116
+_OTHER_LINES: Final = 20
+"""Lines of the box without the bars."""
+_MOST_LISTED: Final = 200
+
+
+class HistogramDialog(Dialog):
+    """Typing searches, up and down choose a layer, enter takes its histograms; `layer` is the one to begin with."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "layer above", show=False),
+        Binding("down", "move(1)", "layer below", show=False),
+        Binding("pageup", "turn(1)", "earlier", show=False),
+        Binding("pagedown", "turn(-1)", "later", show=False),
+        Binding("enter", "take", "take", show=False),
+    ]
+    DEFAULT_CSS = """
+    HistogramDialog {
+        & > #box { width: 116; }
+        & OptionList { max-height: 4; }
+    }
+    """
+
+    def __init__(self, session: Session, layer: str = "") -> None:
+        super().__init__(session, "Histograms of a layer", keys="up/down layer   pgup/pgdn step   escape closes")
+        self._kept = kept_histograms(session.run_dir)
+        self._names = layer_names(session.run_dir, self._kept)
+        self._begin = layer or (self._kept[-1].layer if self._kept else "")
+        self._shown: list[str] = []
+        self._back = 0
+        self._said: Content | str = ""
+
+    def body(self) -> Iterable[Widget]:
+        """Return the search, the layers that fit it, and lines for the answer and the drawing."""
+        return field("layer", self._begin), OptionList(id="layers", markup=False), line("said"), line("drawn")
+
+    def buttons(self) -> Iterable[Button]:
+        """Return the buttons that take histograms and close the box."""
+        return button("Take at the next step", "take", "enter"), button("Close", "cancel", "escape")
+
+    def on_mount(self) -> None:
+        """List the layers, and show the newest histograms."""
+        self._search(self._begin)
+
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
+        """Show the engine's answer, and histograms that were taken meanwhile."""
+        if not (self.is_attached and self.is_mounted):
+            return
+        for answer in update.answers:
+            if isinstance(answer.pending.command, TakeHistogram) and answer.entry.status is Status.REFUSED:
+                self._tell(answer.entry.reason, is_refusal=True)
+        taken = [entry.event for entry in update.entries if isinstance(entry.event, HistogramTaken)]
+        if taken:
+            self._kept = kept_histograms(session.run_dir)
+            self._back = 0
+            if taken[-1].layer == self._layer:
+                self._tell(f"taken at step {taken[-1].at_step}")
+        self._draw()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """List the layers that fit what is typed."""
+        event.stop()
+        self._search(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take histograms on enter in the input."""
+        event.stop()
+        self.action_take()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Show the histograms of the layer that the cursor is on now."""
+        event.stop()
+        self._back, self._said = 0, ""
+        self._draw()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Show the histograms of the layer that was clicked, and keep the search focused."""
+        event.stop()
+        self.query_one(Input).focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw for the new size."""
+        self._draw()
+
+    def action_move(self, by: int) -> None:
+        """Go to the layer above or below."""
+        if self._shown:
+            listed = self.query_one(OptionList)
+            listed.highlighted = ((listed.highlighted or 0) + by) % len(self._shown)
+
+    def action_turn(self, by: int) -> None:
+        """Show histograms of an earlier or a later step."""
+        self._back = min(max(self._back + by, 0), max(len(self._of_layer()) - 1, 0))
+        self._draw()
+
+    def action_take(self) -> None:
+        """Ask for histograms of the layer; the box stays open and shows them."""
+        if reason := self.session.refusal:
+            self._tell(reason, is_refusal=True)
+            return
+        outcome = self.session.send(TakeHistogram(self._layer))
+        if outcome.status is Status.REFUSED:
+            self._tell(outcome.reason, is_refusal=True)
+            return
+        state = self.session.state
+        is_paused = state is not None and state.activity is Activity.PAUSED
+        self._tell("asked for: taken at the next step" + (", once the pause is over" if is_paused else ""))
+
+    @property
+    def _layer(self) -> str:
+        """Return the layer under the cursor; what is typed if no name fits it."""
+        at = self.query_one(OptionList).highlighted
+        return self._shown[at] if at is not None and at < len(self._shown) else self.query_one(Input).value.strip()
+
+    def _of_layer(self) -> list[LayerHistograms]:
+        return [taken for taken in self._kept if taken.layer == self._layer]
+
+    def _search(self, text: str) -> None:
+        """List the names that contain the letters of `text` in their order, the best ones first."""
+        search, sought = FuzzySearch(), text.strip()
+        scores = {name: search.match(sought, name)[0] if sought else 1.0 for name in self._names}
+        found = sorted((name for name in self._names if scores[name] > 0), key=lambda name: -scores[name])
+        if sought in found:
+            found.remove(sought)
+            found.insert(0, sought)
+        self._shown = found[:_MOST_LISTED]
+        steps = {taken.layer: taken.step for taken in self._kept}
+        listed = self.query_one(OptionList)
+        with self.prevent(OptionList.OptionHighlighted):
+            listed.set_options(
+                Option(Content(escape_control(name) + (f"  step {steps[name]}" if name in steps else "")))
+                for name in self._shown
+            )
+            listed.highlighted = 0 if self._shown else None
+        self._back, self._said = 0, ""
+        self._draw()
+
+    def _tell(self, text: str, *, is_refusal: bool = False) -> None:
+        mark, colour = (FAIL, "$text-error") if is_refusal else (PASS, "$text-success")
+        self._said = Content.assemble((f"{mark} ", colour), escape_control(text))
+        self._draw()
+
+    def _draw(self) -> None:
+        """Show the answer, and the histograms of the layer at the chosen step."""
+        if not self.is_mounted:
+            return
+        kept = self._of_layer()
+        if not kept:
+            self.say("said", self._said or "none are kept of this layer: enter takes some at the next step")
+            self.say("drawn", "")
+            return
+        self._back = min(self._back, len(kept) - 1)
+        taken = kept[-1 - self._back]
+        self.say("said", self._said or "enter takes new ones at the next step")
+        size = self.app.size
+        width = min(_WIDTH, size.width * 96 // 100) - 4
+        height = min(max(size.height * 94 // 100 - _OTHER_LINES, 3), 10)
+        place = f"   {len(kept) - self._back} of {len(kept)}" if len(kept) > 1 else ""
+        lines = drawn(taken, width, height)
+        self.say("drawn", "\n".join([f"{heading(taken)}{place}", *lines]))
+
+
+def layer_names(run_dir: Path, kept: Iterable[LayerHistograms]) -> tuple[str, ...]:
+    """Return the layers of a run's network: those measured, the modules that hold them, and those `kept`."""
+    try:
+        with closing(JournalReader(run_dir)) as reader:
+            found = layers_of(reader.meta(LAYERS_META))
+    except UserError:
+        found = None
+    names: dict[str, None] = {}
+    for parameter in found.sizes if found is not None else ():
+        parts = parameter.split(".")
+        names |= dict.fromkeys(".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    return tuple({**({NETWORK: None} if names else {}), **names, **dict.fromkeys(taken.layer for taken in kept)})

@@ -1,0 +1,155 @@
+"""The area of the charts: which of them are displayed, and which one keys act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from textual import events
+from textual.containers import Container
+from textual.timer import Timer
+
+from cockpit.charts.build import ChartInputs
+from cockpit.charts.chart_specs import charts_for, charts_of
+from cockpit.charts.draw.glyphs import Marker
+from cockpit.charts.paging import Shape, page_of, shape_for
+from cockpit.ui.panels.charts.chart import ChartView
+from engine.protocol.task_spec import NO_SPEC, TaskSpec
+
+_SECONDS_BETWEEN: Final = 0.02
+"""Pause between two charts that are drawn for new steps only, so that keys are handled in between."""
+
+_CHARTS_PER_TURN: Final = 2
+"""Charts that are drawn together in one turn."""
+
+
+class ChartBoard(Container):
+    """All charts; one page of those that the run has is displayed."""
+
+    DEFAULT_CSS = """
+    ChartBoard { layout: grid; width: 1fr; height: 1fr; }
+    """
+
+    def __init__(self, marker: Marker, *, has_time: Callable[[], bool]) -> None:
+        self._has_time = has_time
+        self._shown_task = NO_SPEC
+        self.charts = [ChartView(spec, marker) for spec in charts_for(NO_SPEC)]
+        for chart in self.charts:
+            chart.display = False  # until the size is known
+        super().__init__(*self.charts)
+        self.current = self.charts[0]
+        self.maximised = False
+        self._behind: list[ChartView] = []
+        self._feed: ChartInputs | None = None
+        self._next: Timer | None = None
+        self.available = [chart for chart in self.charts if chart.spec.lasting]
+
+    @property
+    def shown(self) -> list[ChartView]:
+        """Return the charts of this page."""
+        if self.maximised:
+            return [self.current]
+        page = page_of(self._index(), len(self.available), self._shape().size)
+        return [self.available[number] for number in page]
+
+    @property
+    def place(self) -> str:
+        """Return which charts of how many are shown; empty string if it is all of them."""
+        shown, count = self.shown, len(self.available)
+        if len(shown) == count:
+            return ""
+        first, last = self.available.index(shown[0]) + 1, self.available.index(shown[-1]) + 1
+        return f"chart {first} of {count}" if first == last else f"charts {first}-{last} of {count}"
+
+    def show(self, feed: ChartInputs) -> None:
+        """Draw what is new in every chart of this page."""
+        self._feed = feed
+        self._behind.clear()
+        for chart in self.shown:
+            chart.show(feed)
+
+    def show_from_current(self, feed: ChartInputs) -> None:
+        """Draw the current chart now and the others right after it, so that it does not wait for them."""
+        self._feed = feed
+        self._behind = [chart for chart in self.shown if chart is not self.current]
+        self.current.show(feed)
+        self.call_later(self._catch_up)
+
+    def _catch_up(self) -> None:
+        if self._behind and self._feed is not None:
+            self._behind.pop(0).show(self._feed)
+            self.call_later(self._catch_up)
+
+    def show_some(self, feed: ChartInputs) -> None:
+        """Draw the charts that have waited longest, the others when there is time.
+
+        On a fast run, drawing all of them for every update would take time from the training.
+        """
+        self._feed = feed
+        shown = self.shown
+        self._behind = [chart for chart in self._behind if chart in shown]
+        self._behind += [chart for chart in shown if chart not in self._behind]
+        self._show_next(1)
+
+    def _show_next(self, count: int) -> None:
+        if self._feed is not None:
+            for chart in self._behind[:count]:
+                chart.show(self._feed)
+        del self._behind[:count]
+        if self._behind and self._next is None:
+            self._next = self.set_timer(_SECONDS_BETWEEN, self._go_on)
+
+    def catch_up(self) -> None:
+        """Draw some of the outdated charts, if there is time and the last pause is over."""
+        if self._behind and self._next is None and self._has_time():
+            self._show_next(_CHARTS_PER_TURN)
+
+    def _go_on(self) -> None:
+        self._next = None
+        self.catch_up()
+
+    def offer(self, metrics: Iterable[str], task: TaskSpec) -> None:
+        """Make the charts available that hold one of these metrics of the task."""
+        if task != self._shown_task:
+            self._shown_task = task
+            for chart, spec in zip(self.charts, charts_for(task), strict=True):
+                chart.spec = spec
+        specs = charts_of(metrics, [chart.spec for chart in self.charts])
+        available = [chart for chart in self.charts if chart.spec in specs]
+        if available != self.available:
+            self.available = available
+            self.lay_out()
+
+    def lay_out(self) -> None:
+        """Display the charts of this page only."""
+        shown = self.shown
+        for chart in self.charts:
+            chart.display = chart in shown
+        shape = Shape(1, 1) if self.maximised else self._shape()
+        self.styles.grid_size_columns, self.styles.grid_size_rows = shape.columns, shape.rows
+
+    def turn(self, by: int) -> None:
+        """Go `by` charts further; the first one follows the last."""
+        self.go_to(self.available[(self._index() + by) % len(self.available)])
+
+    def go_to(self, chart: ChartView) -> None:
+        """Make `chart` the one that keys act on, and show its page."""
+        self.current = chart
+        if not chart.display:
+            self.lay_out()
+        chart.focus(scroll_visible=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Display as many charts as the new size has room for."""
+        self.lay_out()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Make the focused chart the one that keys act on."""
+        if isinstance(event.widget, ChartView):
+            self.current = event.widget
+
+    def _index(self) -> int:
+        return self.available.index(self.current) if self.current in self.available else 0
+
+    def _shape(self) -> Shape:
+        return shape_for(self.size.width, self.size.height)

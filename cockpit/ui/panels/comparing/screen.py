@@ -1,0 +1,176 @@
+"""The screen that compares runs: overlaid charts, configuration differences, and interventions side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import ContentSwitcher, Static
+
+from cockpit.charts.columns import AxisKind
+from cockpit.preferences.keymap import KEYS, KeyBinding, bound_as, lookup, shown
+from cockpit.preferences.settings import Settings
+from cockpit.text.format import escape_control
+from cockpit.ui.panels.comparing.board import ComparisonBoard
+from cockpit.ui.panels.comparing.runs import open_runs
+from cockpit.ui.panels.comparing.tables import config_rows, fitted, intervention_rows
+from engine.errors import UserError
+
+_TABS: Final[Mapping[str, str]] = {"show_charts": "charts", "show_run": "config", "show_preview": "interventions"}
+"""The keys of the main screen's first tabs show those of a comparison."""
+_SHOWN: Final = (
+    "x_axis",
+    "smoothing",
+    "log_scale",
+    "lock_range",
+    "choose_metrics",
+    "maximise",
+    "zoom_in",
+    "next_chart",
+)
+_POLL_SECONDS: Final = 0.5
+_LEAVES: Final = ("q", "escape", "ctrl+c")
+
+
+class CompareScreen(ModalScreen[None], inherit_bindings=False):
+    """Compares the runs in `directories`, two or more. Raises UserError if one cannot be read.
+
+    Any app may push it. It begins with the charts of `metrics`, `None` for all, on the axis `kind`.
+    """
+
+    AUTO_FOCUS = ""
+    DEFAULT_CSS: ClassVar[str] = """
+    CompareScreen {
+        background: $background;
+
+        & > #compare-tabs { height: 1; padding: 0 1; background: $surface; }
+        & > #compare-keys { height: 1; padding: 0 1; background: $surface; color: $text-muted; }
+        & > ContentSwitcher { height: 1fr; }
+        & VerticalScroll { padding: 0 1; }
+        & VerticalScroll > Static { width: 100%; height: auto; }
+    }
+    """
+
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        settings: Settings | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
+        kind: AxisKind = "step",
+    ) -> None:
+        super().__init__()
+        settings = settings or Settings()
+        self._runs = open_runs(directories)
+        without = next((run.name for run in self._runs if kind != "step" and run.axis(kind) is None), None)
+        if without is not None:
+            raise UserError(f"the run {without!r} has no {kind} to draw over: leave out --x")
+        self._keys = settings.keys
+        self._actions = actions_of(settings.keys)
+        self._board = ComparisonBoard(self._runs, marker=settings.marker, metrics=metrics, kind=kind)
+        self._board.id = "compare-charts"
+        self._tabs = Static(id="compare-tabs", markup=False)
+        self._tab = "charts"
+        self._texts = {name: Static(id=f"text-{name}", markup=False) for name in ("config", "interventions")}
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        """Yield the tabs, their contents and the keys."""
+        yield self._tabs
+        with ContentSwitcher(initial="compare-charts"):
+            yield self._board
+            for name, text in self._texts.items():
+                yield VerticalScroll(text, id=f"compare-{name}")
+        yield Static(self._hints(), id="compare-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Draw after the first layout, and follow the runs that live."""
+        self.call_after_refresh(self._poll)
+        self.set_interval(_POLL_SECONDS, self._poll)
+
+    def on_unmount(self) -> None:
+        """Close the journals."""
+        for run in self._runs:
+            run.close()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the tables to the new width."""
+        self.call_after_refresh(self._fill)
+
+    def on_key(self, event: events.Key) -> None:
+        """Run the action of a key; escape removes a cursor before it leaves."""
+        action = self._actions.get(event.key)
+        if event.key in _LEAVES and not (action == "clear_cursor" and self._board.has_cursor):
+            event.stop()
+            self.dismiss()
+        elif action is not None:
+            event.stop()
+            event.prevent_default()
+            self._dispatch(action)
+
+    def _dispatch(self, action: str) -> None:
+        if action in _TABS:
+            self._show_tab(_TABS[action])
+        elif action in ("next_tab", "previous_tab"):
+            names = list(_TABS.values())
+            self._show_tab(names[(names.index(self._tab) + (1 if action == "next_tab" else -1)) % len(names)])
+        elif self._tab == "charts" and self._board.dispatch(action):
+            self._say()
+
+    def _show_tab(self, name: str) -> None:
+        self._tab = name
+        self.query_one(ContentSwitcher).current = f"compare-{name}"
+        for run in self._runs:
+            run.reread()
+        self._fill()
+        if name != "charts":
+            self.query_one(f"#compare-{name}").focus(scroll_visible=False)
+        else:
+            self.set_focus(None)
+        self._say()
+
+    def _poll(self) -> None:
+        for run in self._runs:
+            run.poll()
+        self._board.show()
+        self._say()
+
+    def _fill(self) -> None:
+        """Write the tables in the present width."""
+        width = max(self.size.width - 4, 20)
+        for name, rows in (("config", config_rows(self._runs)), ("interventions", intervention_rows(self._runs))):
+            head, *rest = fitted(rows, width) or [_NONE[name]]
+            self._texts[name].update(Content("\n").join([Content.styled(head, "bold"), *map(Content, rest)]))
+
+    def _say(self) -> None:
+        """Write the tabs, the runs and the state of the charts, if they differ from what is shown."""
+        names = " | ".join(escape_control(run.name) for run in self._runs)
+        tabs = "  ".join(f"[{name}]" if name == self._tab else f" {name} " for name in _TABS.values())
+        said = f"{tabs}   {self._board.said}   {names}" if self._tab == "charts" else f"{tabs}   {names}"
+        if said != self._said:
+            self._said = said
+            self._tabs.update(Content(said))
+
+    def _hints(self) -> str:
+        tabs = "/".join(shown(lookup(action, self._keys)) for action in _TABS)
+        keys = [lookup(action, self._keys) for action in _SHOWN]
+        named = [f"{shown(key)} {key.label}" for key in keys if key.keys]
+        return "  ".join(["q leave", f"{tabs} tabs", *named])
+
+
+_NONE: Final[Mapping[str, str]] = {
+    "config": "the configurations of the runs are the same",
+    "interventions": "no run had an intervention",
+}
+
+
+def actions_of(keys: Sequence[KeyBinding] = KEYS) -> dict[str, str]:
+    """Return the actions of the charts and tabs by Textual's names of their keys."""
+    rows = [key for key in keys if key.group in ("charts", "look")]
+    return {bound_as(name): key.action for key in rows for name in key.keys}

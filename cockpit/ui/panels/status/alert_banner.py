@@ -1,0 +1,123 @@
+"""The alert banner: the newest incident until it is acknowledged, with cause, place and remedy."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+
+from cockpit.session.activity_text import OVER
+from cockpit.session.incidents.incidents import Incident, Incidents
+from cockpit.session.session import Session, SessionUpdate
+from cockpit.ui.panels.status.incidents import IncidentText, account
+from cockpit.ui.panels.status.remedies import remedies_of
+from cockpit.ui.panels.toolkit.line_panel import LinePanel, LinePart, flow, jump, link, wrapped
+from cockpit.ui.panels.toolkit.symbols import LABEL, STRONG
+from engine.protocol.task_spec import NO_SPEC
+
+
+class Banner(LinePanel):
+    """The newest open incident. It needs every update, also while hidden: it shows and hides itself."""
+
+    TITLE: ClassVar[str] = "Alert"
+    HELP = "Alerts with one cause form one incident. It stays until it is acknowledged; then the previous one is shown."
+    DEFAULT_CSS = """
+    Banner {
+        display: none;
+        padding: 0 1;
+        background: $error-muted;
+        color: $foreground;
+        border-left: thick $error;
+
+        &.-ascii { border-left: ascii $error; }
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
+        super().__init__(marker=marker, id=id)
+        self._incidents = Incidents()
+        self._session: Session | None = None
+        self._shown: Incident | None = None
+        self._was_over = False
+
+    @property
+    def incident(self) -> Incident | None:
+        """Return the incident that is shown, or `None`."""
+        return self._incidents.open[-1] if self._incidents.open else None
+
+    @property
+    def num_open(self) -> int:
+        """Return the number of open incidents."""
+        return len(self._incidents.open)
+
+    def apply_update(self, session: Session, update: SessionUpdate) -> None:
+        """Show the newest incident of the session with its newest alerts."""
+        self._incidents, self._session = session.incidents, session
+        if self.incident != self._shown or self._was_over is not self._is_over():
+            self._was_over = self._is_over()
+            self._show()
+
+    def acknowledge(self) -> Incident | None:
+        """Acknowledge the incident that is shown and show the one before; return it, or `None`."""
+        seen = self._incidents.acknowledge()
+        self._show()
+        return seen
+
+    def _show(self) -> None:
+        self._shown = self.incident
+        self.display = self._shown is not None
+        self.repaint()
+
+    def lines(self, width: int) -> list[Content]:
+        """Return the headline, then cause, place and evidence on at most two lines each, then the remedy."""
+        incident = self.incident
+        if incident is None:
+            return []
+        told = account(incident, NO_SPEC if self._session is None else self._session.spec)
+        return [
+            *flow(self._headline(incident, told), width),
+            *(wrapped(f"likely cause: {told.cause}", width, STRONG, most=2) if told.cause else ()),
+            *(wrapped(told.where, width, STRONG, most=2) if told.where else ()),
+            *(wrapped(told.evidence, width, most=2) if told.evidence else ()),
+            *(wrapped(f"remedy: {remedy}", width, LABEL, most=3) if (remedy := self._remedy(incident, told)) else ()),
+        ]
+
+    def _remedy(self, incident: Incident, told: IncidentText) -> str:
+        """Return the recommended command and the remedy of the newest alert."""
+        session = None if self._is_over() else self._session
+        if session is None or session.state is None:
+            return told.remedy
+        found = remedies_of(incident, session.state, session.now.outcome_of)
+        return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
+
+    def _headline(self, incident: Incident, told: IncidentText) -> list[LinePart]:
+        pieces = [
+            LinePart(
+                Content.assemble(
+                    (f"{self.signs.alert} {self._title(incident)} ", "bold $text-error"), (told.what, STRONG)
+                )
+            )
+        ]
+        if str(incident.last_step) not in told.what:
+            pieces.append(
+                LinePart(Content.assemble(("step ", LABEL), jump(str(incident.last_step), incident.last_step)))
+            )
+        else:
+            pieces.append(LinePart(jump("show", incident.last_step)))
+        pieces.append(LinePart(link("[a] acknowledge", "acknowledge")))
+        if not self._is_over():
+            pieces.append(LinePart(link("[A] remedies", "remedies")))
+        return pieces
+
+    def _is_over(self) -> bool:
+        """Return whether the run has ended, so that no remedy applies."""
+        state = self._session.state if self._session is not None else None
+        return state is not None and state.activity in OVER
+
+    def _title(self, incident: Incident) -> str:
+        """Return the number of the incident, its number of alerts, and how many others are open."""
+        title = f"ALERT {incident.number} of {len(self._incidents)}" if len(self._incidents) > 1 else "ALERT"
+        if self._incidents.was_seen(incident):
+            title += ", grown since it was acknowledged"
+        others = self.num_open - 1
+        return title + (f" ({others} more open)" if others else "")

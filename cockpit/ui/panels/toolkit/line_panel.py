@@ -1,0 +1,224 @@
+"""Panels of text lines that are laid out for each width, and the parts of such lines."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final
+
+from textual import events
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.style import Style
+
+from cockpit.session.session import Pending, Session, SessionUpdate
+from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel
+from cockpit.ui.panels.toolkit.strip_cache import StripCache
+from cockpit.ui.panels.toolkit.symbols import LABEL, STRONG, signs_for
+from engine.journal.reader import Entry
+from engine.protocol.record import record
+
+_GAP: Final = Content("  ")
+
+
+@record
+class LinePart:
+    """A piece of a line that is never broken. Of parts that do not fit, the highest `rank` is left out first."""
+
+    content: Content
+    rank: int = 0
+
+
+def part(label: str, value: str, style: str = STRONG, *, rank: int = 0) -> LinePart:
+    """Return a faint label and its value; either may be an empty string."""
+    return LinePart(Content.assemble((f"{label} " if label and value else label, LABEL), (value, style)), rank)
+
+
+def flow(parts: Iterable[LinePart], width: int, most: int = 0) -> list[Content]:
+    """Return the parts, two blanks apart, on as many lines as needed; with `most`, on at most that many."""
+    kept = [piece for piece in parts if piece.content]
+    lengths = [min(piece.content.cell_length, width) for piece in kept]
+    breaks = _breaks(lengths, width)
+    while most and len(breaks) > most and any(piece.rank for piece in kept):
+        at = max(range(len(kept)), key=lambda number: (kept[number].rank, number))
+        del kept[at], lengths[at]
+        breaks = _breaks(lengths, width)
+    if not kept:
+        return []
+    pieces = [cut(piece.content, width) for piece in kept]
+    lines = [pieces[start:end] for start, end in zip(breaks, [*breaks[1:], len(pieces)], strict=True)]
+    return [_GAP.join(line) if len(line) > 1 else line[0] for line in (lines[:most] if most else lines)]
+
+
+def _breaks(lengths: Sequence[int], width: int) -> list[int]:
+    """Return the numbers of the parts that begin a line."""
+    breaks: list[int] = []
+    room = -1
+    for number, length in enumerate(lengths):
+        if room < length + 2:
+            breaks.append(number)
+            room = width - length
+        else:
+            room -= length + 2
+    return breaks
+
+
+def cut(content: Content, width: int) -> Content:
+    """Return one line of at most `width` cells, with an ellipsis if it is cut."""
+    return content if content.cell_length <= width else content.truncate(max(width, 0), ellipsis=True)
+
+
+def padded(text: str, width: int) -> str:
+    """Return `text` in exactly `width` cells."""
+    content = Content(text)
+    if content.cell_length > width:
+        return cut(content, width).plain
+    return text + " " * (width - content.cell_length)
+
+
+def wrapped(text: str, width: int, style: str = "", *, most: int = 0) -> list[Content]:
+    """Return text wrapped at words; with `most`, at most that many lines, the last one cut."""
+    lines = Content.styled(text, style).wrap(max(width, 1))
+    if most and len(lines) > most:
+        rest = Content(" ").join(lines[most - 1 :])
+        return [*lines[: most - 1], rest.truncate(max(width, 1), ellipsis=True)]
+    return lines
+
+
+def link(text: str, action: str, argument: str = "", style: str = "bold $text-primary") -> Content:
+    """Return text that runs `action` on a click."""
+    return Content.styled(text, Style.from_meta({"ask": action, "argument": argument})).stylize(style)
+
+
+def jump(text: str, step: int, style: str = "underline") -> Content:
+    """Return text that moves the charts' cursor to `step` on a click."""
+    return Content.styled(text, Style.from_meta({"jump": step})).stylize(style)
+
+
+def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
+    """Return the entries numbered above `last_id`, oldest first; all of them for another journal."""
+    if entries and entries[-1].id < last_id:
+        return list(entries)
+    fresh: list[Entry] = []
+    for entry in reversed(entries):
+        if entry.id <= last_id:
+            break
+        fresh.append(entry)
+    return fresh[::-1]
+
+
+def _changed(then: Sequence[Content], now: Sequence[Content]) -> Iterable[int]:
+    """Yield the numbers of the lines that differ in text or style."""
+    return (y for y, (one, other) in enumerate(zip(then, now, strict=True)) if not one.is_same(other))
+
+
+class LinePanel(Panel):
+    """A panel as tall as its lines. `marker` 'ascii' selects characters that every font has.
+
+    Only changed lines are painted again.
+    """
+
+    ALLOW_SELECT = False
+
+    SLOW_SECONDS: ClassVar[float] = 0.25
+    """Interval for changes of numbers only: laying out a table takes time from the training."""
+    DEFAULT_CSS = """
+    LinePanel {
+        height: auto;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
+    """
+
+    def __init__(self, *, marker: str = "braille", id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.signs = signs_for(marker)
+        self.set_class(marker == "ascii", "-ascii")
+        self._laid_out: dict[int, list[Content]] = {}
+        self._strips = StripCache()
+        self._pending: tuple[Pending, ...] = ()
+        self._painted_at = -math.inf
+        self._is_late = False
+
+    def lines(self, width: int) -> list[Content]:
+        """Return the content in lines of at most `width` cells."""
+        raise NotImplementedError
+
+    def repaint_for(self, session: Session, update: SessionUpdate) -> None:
+        """Paint events and pending commands immediately, changed numbers `SLOW_SECONDS` after the last time."""
+        urgent = bool(update.entries or update.answers or update.rewound or session.pending != self._pending)
+        self._pending = session.pending
+        left = self._painted_at + self.SLOW_SECONDS - time.monotonic()
+        if urgent or left <= 0:
+            self.repaint()
+        elif not self._is_late:
+            self._is_late = True
+            self.set_timer(left, self.repaint)
+
+    def repaint(self) -> None:
+        """Lay out again and paint the changed lines; request another height if their number changed."""
+        self._painted_at, self._is_late = time.monotonic(), False
+        before = self._laid_out
+        self._laid_out = {}
+        # A hidden panel has no size: lay out for the width it had, as it will probably have it again.
+        widths = [self._width()] if self.size else list(before)
+        pairs = [(before.get(width), self._lines_at(width)) for width in widths]
+        if not pairs or any(then is None or len(then) != len(now) for then, now in pairs):
+            self.refresh(layout=True)
+        elif changed := {y for then, now in pairs for y in _changed(then or [], now)}:
+            self.refresh(*(Region(0, y, max(widths), 1) for y in changed))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return the number of lines at that width."""
+        return len(self._lines_at(max(width, 1)))
+
+    def render(self) -> Content:
+        """Return the lines, cut to the width."""
+        return Content("\n").join(self._lines_at(self._width()))
+
+    def render_line(self, y: int) -> Strip:
+        """Return one of the lines; blank below the last one."""
+        width, style = self._width(), self.visual_style
+        lines = self._lines_at(width)
+        if y >= len(lines):
+            return Strip.blank(width, style.rich_style)
+        return self._strips.strip(self, y, lines[y], style, width)
+
+    def _lines_at(self, width: int) -> list[Content]:
+        """Return the lines as of the last update."""
+        if width not in self._laid_out:
+            self._laid_out[width] = [cut(line, width) for line in self.lines(width)]
+        return self._laid_out[width]
+
+    def _width(self) -> int:
+        return max(self.content_size.width, 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Run the action of a clicked link, or move the charts' cursor to a clicked step."""
+        meta = event.style.meta
+        if "ask" in meta:
+            event.stop()
+            self.post_message(Ask(meta["ask"], meta.get("argument", "")))
+        elif "jump" in meta:
+            event.stop()
+            self.post_message(JumpTo(meta["jump"]))
+
+
+class TitledLinePanel(LinePanel):
+    """Lines under a rule with the panel's title, for panels in a column."""
+
+    DEFAULT_CSS = """
+    TitledLinePanel {
+        border-top: solid $foreground 22%;
+        border-title-color: $foreground;
+        border-title-style: bold;
+
+        &.-ascii { border-top: ascii $foreground 22%; }
+    }
+    """
+
+    def on_mount(self) -> None:
+        """Set the title."""
+        self.border_title = f" {self.TITLE} "

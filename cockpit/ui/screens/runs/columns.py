@@ -1,0 +1,239 @@
+"""The columns of the list of runs: as many as fit the width, and the cells of a run in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from textual.content import Content
+
+from cockpit.session.run_list.facts import points_of
+from cockpit.session.run_list.listed_run import UNREAD, ListedRun
+from cockpit.session.run_list.order import SortColumn, TreeRow
+from cockpit.text.format import age, escape_control, number, rate
+from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WARN, Symbols, sparkline
+from engine.protocol.events import Activity
+from engine.protocol.record import record
+
+_STATE_STYLES: Final = {
+    Activity.RUNNING.value: ACTIVE,
+    Activity.VALIDATING.value: ACTIVE,
+    Activity.PAUSED.value: WARN,
+    Activity.STOPPING.value: WARN,
+    Activity.FINISHED.value: GOOD,
+    Activity.FAILED.value: BAD,
+}
+_UNKNOWN: Final = Content.styled("-", FAINT)
+
+
+@record
+class CellContext:
+    """What cells depend on besides their run: the characters, the time in seconds since 1970, the marked runs."""
+
+    signs: Symbols
+    now: float
+    marked: frozenset[str] = frozenset()
+
+
+Cell = Callable[[TreeRow, CellContext, int], Content]
+"""Makes the cell of a row in a width."""
+
+
+@record
+class Column:
+    """A column of at least `width` cells. Of those that do not fit, the ones of the highest `rank` are left out.
+
+    `grow` is its share of the width that is left over. `sort` is the name of the column that a click sorts by.
+    """
+
+    title: str
+    width: int
+    cell: Cell
+    rank: int = 0
+    grow: int = 0
+    right: bool = False
+    sort: str = ""
+
+
+def _name(row: TreeRow, context: CellContext, width: int) -> Content:
+    mark = context.signs.on if row.run.name in context.marked else " "
+    branch = "" if row.left_at is None else f"{'  ' * (row.depth - 1)}{_corner(context.signs)} "
+    left = "" if row.left_at is None else f" @{row.left_at}"
+    return Content.assemble(
+        (f"{mark} ", ACTIVE), (branch, FAINT), (escape_control(row.run.name), STRONG), (left, LABEL)
+    )
+
+
+def _corner(signs: Symbols) -> str:
+    return "`" if signs.dots == "..." else "└"
+
+
+def _state(row: TreeRow, context: CellContext, width: int) -> Content:
+    run = row.run
+    if run.state == UNREAD:
+        return Content.styled(context.signs.dots, FAINT)
+    if run.state not in _STATE_STYLES and run.state != Activity.STARTING:
+        return Content.styled(f"{context.signs.failed} {run.state}", BAD)
+    activity = Activity(run.state)
+    is_silent = not run.is_live and activity not in (Activity.FINISHED, Activity.FAILED)
+    word = f"{context.signs.activities[activity]} {run.state}{'?' if is_silent else ''}"
+    return Content.styled(word, _STATE_STYLES.get(run.state, LABEL))
+
+
+def _phase(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    return _UNKNOWN if facts is None or facts.program else Content(str(facts.phase))
+
+
+def _best(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    return _UNKNOWN if facts is None or facts.best is None else Content(number(facts.best))
+
+
+def _alerts(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    if facts is None or not facts.alerts:
+        return _UNKNOWN
+    return Content.styled(f"{context.signs.alert} {facts.alerts}", WARN)
+
+
+def _curve(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    if facts is None or not facts.curve:
+        return _UNKNOWN
+    values = [math.nan if value is None else value for value in facts.curve]
+    points = [math.nan if point is None else point for point in points_of(values, width)]
+    cross = context.signs.failed
+    pieces = [(cross, BAD) if mark == " " else (mark, ACTIVE) for mark in sparkline(points, context.signs)]
+    return Content.assemble(*pieces)
+
+
+def _started(row: TreeRow, context: CellContext, width: int) -> Content:
+    return _ago(row.run.started, context)
+
+
+def _ended(row: TreeRow, context: CellContext, width: int) -> Content:
+    return _ago(row.run.ended, context)
+
+
+def _ago(moment: float, context: CellContext) -> Content:
+    return Content.styled(age(context.now - moment), LABEL) if moment else _UNKNOWN
+
+
+def _step(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    if facts is None:
+        return _UNKNOWN
+    return Content.assemble(str(facts.step), (f"/{facts.total_steps}" if facts.total_steps else "", LABEL))
+
+
+def _lr(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    return _UNKNOWN if facts is None or not facts.lr else Content(rate(facts.lr))
+
+
+def _tags(row: TreeRow, context: CellContext, width: int) -> Content:
+    return Content.styled(escape_control(" ".join(row.run.labels.tags)), ACTIVE)
+
+
+def _task(row: TreeRow, context: CellContext, width: int) -> Content:
+    facts = row.run.facts
+    return Content.styled("" if facts is None else escape_control(facts.program or facts.task), LABEL)
+
+
+def _note(row: TreeRow, context: CellContext, width: int) -> Content:
+    return Content(escape_control(row.run.labels.note))
+
+
+COLUMNS: Final = (
+    Column("  run", 20, _name, grow=3, sort="run"),
+    Column("state", 12, _state, sort="state"),
+    Column("phase", 6, _phase, rank=1, right=True, sort="phase"),
+    Column("step", 13, _step, rank=3, right=True, sort="step"),
+    Column("best", 7, _best, right=True, sort="best"),
+    Column("lr", 8, _lr, rank=4, right=True, sort="lr"),
+    Column("alerts", 7, _alerts, right=True, sort="alerts"),
+    Column("loss", 8, _curve, rank=1, grow=1),
+    Column("started", 8, _started, right=True, sort="started"),
+    Column("ended", 6, _ended, rank=2, right=True, sort="ended"),
+    Column("tags", 12, _tags, rank=5, grow=1),
+    Column("task", 10, _task, rank=7),
+    Column("note", 16, _note, rank=6, grow=3),
+)
+"""All columns from left to right."""
+
+_ROOMY: Final = 100
+"""Width from which columns are two cells apart."""
+
+
+@record
+class Layout:
+    """Columns with the width of each, for one width of the list."""
+
+    columns: tuple[tuple[Column, int], ...]
+    gap: Content
+
+    def line(self, row: TreeRow, context: CellContext) -> Content:
+        """Return the line of a run."""
+        return self.gap.join(
+            [_fitted(column.cell(row, context, width), column, width) for column, width in self.columns]
+        )
+
+    def head(self, by: SortColumn, *, reverse: bool, signs: Symbols) -> Content:
+        """Return the titles; the column that sorts has an arrow, and a click on a title sorts by it."""
+        is_down = by.descending != reverse
+        arrow = ("v" if is_down else "^") if signs.dots == "..." else ("▾" if is_down else "▴")
+        titles: list[Content] = []
+        for column, width in self.columns:
+            title = Content.styled(column.title, LABEL)
+            if column.sort == by.name:
+                title = Content.styled(f"{column.title}{arrow}", f"{ACTIVE} bold")
+            if column.sort:
+                title = title.stylize(f"@click=screen.sort_by('{column.sort}')")
+            titles.append(_fitted(title, column, width))
+        return self.gap.join(titles)
+
+
+def layout_of(width: int) -> Layout:
+    """Return the columns that fit into `width` cells; the rest of the width is shared among those that grow."""
+    gap = 1 if width < _ROOMY else 2
+    chosen = list(COLUMNS)
+    while (last := max(column.rank for column in chosen)) and _needed(chosen, gap) > width:
+        chosen = [column for column in chosen if column.rank != last]
+    left = max(width - _needed(chosen, gap), 0)
+    shares = sum(column.grow for column in chosen)
+    widths = [column.width + left * column.grow // shares for column in chosen]
+    widths[0] += left - (sum(widths) - sum(column.width for column in chosen))
+    return Layout(tuple(zip(chosen, widths, strict=True)), Content(" " * gap))
+
+
+def _needed(columns: Sequence[Column], gap: int) -> int:
+    return sum(column.width for column in columns) + gap * (len(columns) - 1)
+
+
+def _fitted(content: Content, column: Column, width: int) -> Content:
+    """Return a cell in exactly `width` cells, cut with an ellipsis."""
+    if content.cell_length > width:
+        content = content.truncate(width, ellipsis=True)
+    blank = Content(" " * max(width - content.cell_length, 0))
+    return blank + content if column.right else content + blank
+
+
+def detail_of(run: ListedRun) -> list[Content]:
+    """Return what a row has no room for: the whole name with its tags, origin and note, and why it is as it is."""
+    facts = run.facts
+    parts = [Content.styled(escape_control(run.name), STRONG)]
+    if run.labels.tags:
+        parts.append(Content.styled(escape_control(" ".join(run.labels.tags)), ACTIVE))
+    if facts is not None and facts.parent is not None:
+        parts.append(Content.styled(escape_control(f"from {facts.parent[0]} at step {facts.parent[1]}"), LABEL))
+    if run.labels.formerly:
+        parts.append(Content.styled(escape_control(f"formerly {', '.join(run.labels.formerly)}"), LABEL))
+    if facts is not None and (facts.program or facts.task):
+        parts.append(Content.styled(escape_control(facts.program or facts.task), LABEL))
+    second = [Content.styled(escape_control(run.reason), WARN)] if run.reason else []
+    if run.labels.note:
+        second.append(Content(escape_control(run.labels.note)))
+    gap = Content("  ")
+    return [gap.join(parts), gap.join(second)]

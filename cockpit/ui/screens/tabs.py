@@ -1,0 +1,78 @@
+"""Contents of the tabs; each is imported and made on demand or while the screen is idle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+
+from cockpit.charts.draw.glyphs import Marker
+from cockpit.ui.panels.status.components import ComponentsPanel
+from cockpit.ui.panels.status.knobs import KnobsPanel
+from cockpit.ui.panels.status.phases import PhasesPanel
+from cockpit.ui.panels.status.safety import SafetyPanel
+from cockpit.ui.panels.toolkit.panel import Panel
+
+PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
+    "charts": ("run-directory", "Metrics"),
+    "run": ("guardian", "The promotion gate"),
+    "preview": ("recipes", "Check your data"),
+    "events": ("guardian", "Alerts and incidents"),
+    "log": ("reliability", "When a run ends"),
+    "config": ("configuration", "Keys of the configuration"),
+    "layers": ("run-directory", "Layers"),
+}
+"""The manual's page and section that help shows on each tab."""
+
+
+def side_panels(marker: Marker) -> Iterator[Panel]:
+    """Yield the panels of the side column; safety comes first, as the others may not fit."""
+    yield SafetyPanel(marker=marker)
+    yield KnobsPanel(marker=marker)
+    yield PhasesPanel(marker=marker)
+    yield ComponentsPanel(marker=marker)
+
+
+def _column(marker: Marker) -> Iterator[Panel]:
+    """Yield the panels of the run tab."""
+    yield PhasesPanel(marker=marker)
+    yield ComponentsPanel(marker=marker)
+    yield KnobsPanel(marker=marker)
+    yield SafetyPanel(marker=marker)
+
+
+def tab_of(name: str, marker: Marker) -> Widget:
+    """Return the content of the tab of that name, not displayed yet. Raises ValueError for an unknown name."""
+    tab = _tab_of(name, marker)
+    tab.display = False
+    return tab
+
+
+def _tab_of(name: str, marker: Marker) -> Widget:
+    match name:
+        case "run":
+            return VerticalScroll(*_column(marker), id=name)
+        case "preview":
+            from cockpit.ui.panels.preview.panel import PreviewPanel  # noqa: PLC0415
+
+            return PreviewPanel(marker=marker, id=name)
+        case "events":
+            from cockpit.ui.panels.records.events import EventsPanel  # noqa: PLC0415
+
+            return EventsPanel(marker=marker, id=name)
+        case "log":
+            from cockpit.ui.panels.records.log import LogPanel  # noqa: PLC0415
+
+            return LogPanel(id=name)
+        case "config":
+            from cockpit.ui.panels.records.config import ConfigPanel  # noqa: PLC0415
+
+            return ConfigPanel(id=name)
+        case "layers":
+            from cockpit.ui.panels.layers.panel import LayersPanel  # noqa: PLC0415
+
+            return LayersPanel(marker=marker, id=name)
+        case _:
+            raise ValueError(f"there is no tab {name!r}")
