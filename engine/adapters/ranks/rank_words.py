@@ -28,8 +28,6 @@ _LAST_SECONDS: Final = 0.05
 """Seconds between two looks for a word: each look is a tenth of the wait so far later than the one before."""
 _COMPLAINT: Final = "complaint"
 _FAILURE: Final = "failure"
-_DUE_SECONDS: Final = 20.0
-"""Seconds for which the others wait for rank 0 to say whether a step is repeated, which it does after the same step."""
 _KEPT_PARTS: Final = 3
 """Number of points whose parts stay in the store: rank 0 reads only those of the newest."""
 _count = 0
@@ -78,10 +76,9 @@ class RankWords:
         self._store: Any = distributed_c10d.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
             f"cockpit-{_count}", store
         )
-        self._boundary = 0
+        self.boundary = 0
         self._held: int | None = None
-        self._rank, self.num_ranks, self._lacks = rank, num_ranks, lacks
-        self._replay_key = ""
+        self.rank, self.num_ranks, self._lacks = rank, num_ranks, lacks
         self.is_first = rank == 0
         self.has_begun = False
         """Whether all processes have opened their run, so that each is at every boundary."""
@@ -105,7 +102,7 @@ class RankWords:
 
         Raises RuntimeError if rank 0 gives no answer.
         """
-        self._store.set(f"ready {self._rank}", "")
+        self._store.set(f"ready {self.rank}", "")
         self._store.wait(["word 0"], 2 * _OPENING)
         self.has_begun = True
         return RankWord(**json.loads(self._store.get("word 0")))
@@ -113,7 +110,7 @@ class RankWords:
     def refuse(self, error: BaseException) -> None:
         """Tell the others that this process cannot begin: none of them will. They raise a UserError of rank 0 too."""
         if not self.is_first:
-            self._store.set(f"ready {self._rank}", f"rank {self._rank}: {error!r}")
+            self._store.set(f"ready {self.rank}", f"rank {self.rank}: {error!r}")
         else:
             self._say_gone(str(error) if isinstance(error, UserError) else "")
 
@@ -124,25 +121,25 @@ class RankWords:
 
     def open_next(self) -> bool:
         """Go on to the next boundary. Return whether all processes hold there."""
-        self._boundary += 1
+        self.boundary += 1
         if self.is_first:
-            return self._held == self._boundary
-        return bool(self._store.check([f"hold {self._boundary}"]))
+            return self._held == self.boundary
+        return bool(self._store.check([f"hold {self.boundary}"]))
 
     def hold_next(self) -> None:
         """Announce, in rank 0, that all hold at the next boundary."""
-        self._held = self._boundary + 1
+        self._held = self.boundary + 1
         self._store.set(f"hold {self._held}", "1")
         self._store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
 
     def say(self, word: RankWord) -> None:
         """Say, in rank 0, what is in force after this boundary."""
         self._held, self.has_begun = None, True
-        self._store.set(f"word {self._boundary}", json.dumps(asdict(word)))
+        self._store.set(f"word {self.boundary}", json.dumps(asdict(word)))
 
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""
-        key = f"word {self._boundary}"
+        key = f"word {self.boundary}"
         self._await(key)
         return RankWord(**json.loads(self._store.get(key)))
 
@@ -156,7 +153,7 @@ class RankWords:
             time.sleep(min(max(waited / 10, _FIRST_SECONDS), _LAST_SECONDS))
         return True
 
-    def leave(self) -> None:
+    def let_go(self) -> None:
         """Let the other processes detach themselves, because rank 0 has done so."""
         if self._held is None:
             self.hold_next()
@@ -164,7 +161,7 @@ class RankWords:
 
     def complain(self, fault: str) -> None:
         """Tell rank 0 of a fault of the cockpit in this process."""
-        self._store.set(_COMPLAINT, f"rank {self._rank}: {fault}")
+        self._store.set(_COMPLAINT, f"rank {self.rank}: {fault}")
 
     def complaint(self) -> str:
         """Return, in rank 0, the fault of another process; an empty string for none."""
@@ -172,49 +169,33 @@ class RankWords:
 
     def note_failure(self, sentence: str) -> None:
         """Tell rank 0 that this process ends with an error of the training."""
-        self._store.set(_FAILURE, f"rank {self._rank}: {sentence}")
+        self._store.set(_FAILURE, f"rank {self.rank}: {sentence}")
 
     def failure(self) -> str:
         """Return, in rank 0, the error that ended another process; an empty string for none."""
         return self._store.get(_FAILURE).decode() if self._store.check([_FAILURE]) else ""
 
-    # --- repetitions of a step --------------------------------------------------------------
+    # --- notes from one process to another --------------------------------------------------
 
-    @property
-    def boundary(self) -> int:
-        """The number of boundaries so far, which is the same in all processes after the same step."""
-        return self._boundary
+    def leave(self, key: str, text: str) -> None:
+        """Leave a note, of which the key says for whom it is."""
+        self._store.set(f"note {key}", text)
 
-    def share_due(self, *, is_due: bool) -> bool:
-        """Return whether rank 0 has the step repeated, in all processes; False if it does not say so in time."""
-        former, self._replay_key = self._replay_key, f"replay {self._boundary}"
-        if not self.is_first:
-            return self._await(self._replay_key, _DUE_SECONDS) and self._store.get(self._replay_key) == b"1"
-        self._store.set(self._replay_key, "1" if is_due else "0")
-        if former:
-            self._store.delete_key(former)  # all have read it: none has taken this step without the others
-        return is_due
-
-    def leave_finding(self, point: int, text: str) -> None:
-        """Leave the result of this process's repetition for rank 0."""
-        self._store.set(f"finding {point} {self._rank}", text)
-
-    def finding_of(self, point: int, rank: int) -> str:
-        """Return, in rank 0, the result that `rank` has left; an empty string if there is none yet."""
-        key = f"finding {point} {rank}"
-        if not self._store.check([key]):
+    def taken(self, key: str, seconds: float = 0.0) -> str:
+        """Return a note and remove it; an empty string if there is none within `seconds`."""
+        if not self._await(f"note {key}", seconds):
             return ""
-        text = self._store.get(key).decode()
-        self._store.delete_key(key)
+        text = self._store.get(f"note {key}").decode()
+        self._store.delete_key(f"note {key}")
         return text
 
     # --- what is the process's own ----------------------------------------------------------
 
     def leave_part(self, point: int, part: bytes) -> None:
         """Leave this process's part of the checkpoint of `point`, a number that all count alike, for rank 0."""
-        self._store.set(f"part {point} {self._rank}", part)
+        self._store.set(f"part {point} {self.rank}", part)
         if point > _KEPT_PARTS:
-            self._store.delete_key(f"part {point - _KEPT_PARTS} {self._rank}")
+            self._store.delete_key(f"part {point - _KEPT_PARTS} {self.rank}")
 
     def part_of(self, point: int, rank: int, seconds: float) -> bytes:
         """Return, in rank 0, the part that `rank` leaves within `seconds`; empty bytes if it does not."""
