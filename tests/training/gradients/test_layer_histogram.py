@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 
 from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.tasks.person.model.network import HierarchicalUNet
@@ -80,6 +81,7 @@ def taken(*layers: str, on: bool = True) -> Mapping[str, LayerHistograms]:
     taker.note_gradients()
     pending = taker.finish()
     assert taker.finish() == () and not any(module._forward_hooks for module in model.modules())
+    assert not torch_module._global_forward_hooks
     return {done.layer: done.resolve(3) for done in pending}
 
 
