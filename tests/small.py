@@ -59,12 +59,12 @@ def small_config(**overrides: Mapping[str, object]) -> PersonConfig:
 def random_batch(config: PersonConfig, *, num_rois: int = 4, seed: int = 0) -> Batch:
     """Noise with random labels, as large as the configuration says."""
     generator = torch.Generator().manual_seed(seed)
-    roi, mask = config.model.roi_size, config.model.mask_size
+    roi, mask = config.model.roi_shape, config.model.mask_shape
     return Batch(
         tensors={
-            "image_N3HW": torch.rand(num_rois, 3, roi, roi, generator=generator),
-            "label_NHW": torch.randint(0, 3, (num_rois, mask, mask), generator=generator),
-            "distance_N1HW": torch.rand(num_rois, 1, mask, mask, generator=generator) * 2 - 1,
+            "image_N3HW": torch.rand(num_rois, 3, *roi, generator=generator),
+            "label_NHW": torch.randint(0, 3, (num_rois, *mask), generator=generator),
+            "distance_N1HW": torch.rand(num_rois, 1, *mask, generator=generator) * 2 - 1,
         },
         sample_ids=tuple(f"noise#{i}" for i in range(num_rois)),
         after=Position(0, num_rois),

@@ -167,7 +167,10 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         if self._controller is not None and self._controller.screen.is_opening and time.monotonic() < self._opened_by:
             return  # the first picture is being made of what was read
         self._poll()
-        if self._controller is not None and 0 < (wait := self._controller.due_in()) < 1 / self.settings.poll_rate:
+        if (
+            self._controller is not None
+            and 0 < (wait := self._controller.screen.pace.due_in()) < 1 / self.settings.poll_rate
+        ):
             self.set_timer(wait, self._poll)
 
     def _poll(self) -> None:

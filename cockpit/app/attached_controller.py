@@ -24,7 +24,7 @@ class AttachedController(SessionController):
     NOT_HERE: ClassVar[Mapping[str, str]] = {}
 
     def poll(self) -> SessionUpdate:
-        """Read the journal and update the screen."""
+        """Let the screen read the journal, and return what was new."""
         update = super().poll()
         if update:
             self._follow_end()

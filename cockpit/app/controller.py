@@ -1,4 +1,4 @@
-"""Controller of the main screen: polls the session, executes actions of the view, shows notifications."""
+"""Controller of the main screen: executes actions of the view, shows the end of the run and faults of the screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from textual.screen import ModalScreen
 from cockpit.app.notifications import escape_of
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
-from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.text.next_steps import End, next_steps, next_steps_attached
@@ -26,15 +25,11 @@ from cockpit.ui.panels.records.config_values import ConfigValues
 from cockpit.ui.panels.toolkit.panel_faults import Faults, told
 from cockpit.ui.screens.main_screen import MainScreen
 from cockpit.ui.screens.tab_bar import TABS
-from cockpit.ui.screens.update_throttle import UpdateThrottle
 
 if TYPE_CHECKING:
     from cockpit.app.training_handle import RunResult
     from cockpit.preferences.settings import Settings
     from cockpit.ui.panels.toolkit.panel import Panel
-
-_HIDDEN_SECONDS: Final = 3.0
-"""How often the screen behind a dialog is updated while only metrics change."""
 
 _CHART_ACTIONS: Final = frozenset(key.action for key in KEYS if key.group == "charts")
 _MOVES: Final = frozenset({"cursor_left", "cursor_right", "cursor_first", "cursor_last", "clear_cursor"})
@@ -69,39 +64,22 @@ class SessionController:
         self.session = session
         self.steering = ActionDispatcher(session, opener)
         self._dispatch = dispatch
-        self._pace = PollBudget()
-        self.screen = MainScreen(session, settings, pace=self._pace, hinted=is_first_time(), baseline=baseline)
+        self.screen = MainScreen(session, settings, self.steering, hinted=is_first_time(), baseline=baseline)
         self._settings = settings
         self._withheld = dict(self.NOT_HERE)
         self._faults = Faults()
-        # Each change of a screen behind a dialog makes Textual render the whole screen again, dimmed.
-        self._for_hidden = UpdateThrottle(_HIDDEN_SECONDS)
         self._is_settled = False
         self._ending: RunResult | None = None
 
     def poll(self) -> SessionUpdate:
-        """Read the journal and update the screen, unless the last polls have used up their share of the processor.
-
-        While a command is pending, every tick reads: a person waits for its answer.
-        """
-        if not self._pace.is_due(urgent=bool(self.session.pending)):
-            self.screen.charts.board.catch_up()
-            return SessionUpdate()
-        update = self.session.poll()
+        """Let the screen read the journal, and return what was new."""
+        update = self.screen.poll()
         is_under_way = self.session.history.last_step > self.session.history.first_step
         if is_under_way and not self._is_settled and gc.isenabled():
             self._settle()
-        if update:
-            self.steering.apply_update(update)
-            if self._ending is not None:
-                self._say_end()
-        is_hidden = isinstance(self.screen.app.screen, ModalScreen)
-        self.screen.tick(self._for_hidden.update(update, at_once=not is_hidden))
+        if update and self._ending is not None:
+            self._say_end()
         return update
-
-    def due_in(self) -> float:
-        """Return the seconds until a poll may read the journal, 0 if it may now."""
-        return self._pace.due_in()
 
     def _settle(self) -> None:
         """Exclude the objects that exist now from garbage collection: once steps are taken, all modules are loaded.

@@ -17,7 +17,7 @@ from cockpit.charts.chart_specs import Spec, chance_of, is_sparse, label_of, let
 from cockpit.charts.columns import Columns, ColumnWindow, Floats, StepAxis
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.heat import heat_scale, scale_key
-from cockpit.charts.draw.layout import Layout, num_panes
+from cockpit.charts.draw.layout import Layout
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import Scale
 from cockpit.charts.scene import Body, ChartScene, Curve, Heat, HeatRow, LegendItem, LineChart, Pane, Stack
@@ -137,11 +137,6 @@ def metrics_of(spec: Spec, options: Options, names: tuple[str, ...]) -> tuple[st
     if options.metrics is None:
         return spec.present(names)
     return tuple(name for name in options.metrics if name in names)
-
-
-def panes_of(feed: ChartInputs, width: int) -> int:
-    """Return how many plots a chart of that width has."""
-    return num_panes(width, recent=feed.recent)
 
 
 def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyphs: Glyphs) -> ChartScene:

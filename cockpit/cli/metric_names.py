@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.errors import UserError, did_you_mean
+from engine.errors import UserError, nearest
+from engine.journal.task_meta import LAYER_PREFIX
 
 
 def known_keys(keys: Sequence[str], known: Sequence[str], run: str) -> Sequence[str]:
     """Return `keys` if all are in `known`. Raises UserError for an empty list, and with the nearest match."""
     if not keys:
-        raise UserError(f"--keys names no metric: give some of {', '.join(known) or 'none yet'}")
+        raise UserError(f"--keys names no metric: give some of {_listed(known)}")
     for key in keys:
         if key not in known:
-            raise UserError(f"the run {run!r} has no metric {key!r}: {did_you_mean(key, known)}")
+            match = nearest(key, known)
+            remedy = f"did you mean {match!r}?" if match else f"there are {_listed(known)}"
+            raise UserError(f"the run {run!r} has no metric {key!r}: {remedy}")
     return keys
+
+
+def _listed(known: Sequence[str]) -> str:
+    """Return the names in one list. Those of single layers, often a thousand, are counted only."""
+    names = sorted(key for key in known if not key.startswith(LAYER_PREFIX))
+    if num_layers := len(known) - len(names):
+        names.append(f"{num_layers} of layers ({LAYER_PREFIX}NAME/grad_norm, ...)")
+    return ", ".join(names) or "none yet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 import numpy as np
@@ -11,12 +11,11 @@ from rich.text import Text
 
 from cockpit.charts.annotations.marks import Marks, head, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, past_of
-from cockpit.charts.build import ChartInputs, Options, build
+from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import Spec, chance_of, charts_for
 from cockpit.charts.columns import StepAxis
 from cockpit.charts.draw.canvas import ink_of
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE, Glyphs
-from cockpit.charts.draw.layout import arrange
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import FREE
@@ -136,13 +135,10 @@ def _history(curves: Iterable[MetricCurve]) -> History:
 
 
 def _chart(curve: MetricCurve, inputs: ChartInputs, size: tuple[int, int], glyphs: Glyphs) -> Iterator[Text]:
-    width, height = size
     charts = () if inputs.state is None else charts_for(inputs.state.spec)
     bounds = next((chart.bounds for chart in charts if curve.name in chart.metrics), FREE)
     spec = Spec(curve.name, curve.name, metrics=(curve.name,), log=curve.log, bounds=bounds)
-    layout = arrange(width, height, legend_rows=0, framed=False)
-    scene = build(spec, Options.of(spec), inputs, layout, glyphs)
-    canvas = draw(replace(scene, title="", legend=()), width, height, layout, glyphs)
+    canvas = draw(spec, Options.of(spec), inputs, size, glyphs, frame="none").canvas
     for y in range(canvas.height):
         line = Text()
         for piece, style in canvas.runs(y):

@@ -119,7 +119,8 @@ def _spiked(event: e.SpikeDetected, spec: TaskSpec) -> str:
 def _fault_named(event: e.FaultNamed, spec: TaskSpec) -> str:
     where = f"{event.operation} in {event.module} ({event.direction})" if event.module else event.direction
     blame = f", {spec.component_noun} {event.refinement}" if event.refinement else ""
-    found = ": ".join(part for part in (event.verdict, f"{where}{blame}") if part)
+    rank = "" if event.rank is None else f" on rank {event.rank}"
+    found = ": ".join(part for part in (event.verdict, f"{where}{rank}{blame}") if part)
     return f"step {event.at_step}: {found}; see {event.folder}"
 
 

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.follower_run import FollowerRun
+from engine.adapters.ranks.rank_replays import share_due
+from engine.adapters.replays.fork_replay import RunningReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
 from engine.adapters.run.knobs import KnobHandle, KnobValue
@@ -76,22 +78,23 @@ class Cockpit(LoopRun):
                 return
             if not hooks.update.count:  # weights and gradients belong together only after an update
                 continue
-            goes_on = self._after_update()
-            if self._is_replay_due:
+            self._after_update()
+            if self._is_replay_due:  # before the boundary, which may change the weights, or wait
                 self._is_replay_due = False
                 if (running := self._replay.begin(self.step)) is None:
                     self._rehearse()
                     loop = inspect.currentframe()
                     yield from self._replay.batches(loop and loop.f_back, self._hooks.update.losses)
-                elif (run := self._recorded) is not None:
-                    run.replays.add(running)
+                else:
+                    self._add_replay(running)
+            goes_on = self._cross_boundary()
             self._forget_step()
             if not goes_on:
                 return
         self._end_epoch(time.perf_counter() - started, before)
 
-    def _after_update(self) -> bool:
-        """Record what the step did, and process commands. Return whether the loop goes on."""
+    def _after_update(self) -> None:
+        """Record what the step did, and write a checkpoint if it is due."""
         try:
             self._note_step()
             self._is_settled = True
@@ -100,6 +103,9 @@ class Cockpit(LoopRun):
                 self._numbers.restart()
         except Exception as error:  # a fault of the cockpit must not end a foreign training
             self._detach(error)
+
+    def _cross_boundary(self) -> bool:
+        """Process commands. Return whether the loop goes on."""
         run = self._run
         if self._ranks is None and isinstance(run, AttachedRun) and not run.is_asked:
             return True
@@ -112,14 +118,26 @@ class Cockpit(LoopRun):
             return True
 
     def _note_step(self) -> None:
-        update = self._hooks.take()
-        if isinstance(self._run, FollowerRun):
-            self._run.step += 1
-            self._numbers.drop()
-        elif not self._run.is_over:
-            reading = self._numbers.reading(update, self._weights)
-            if self._run.add(reading):
-                self._is_replay_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
+        update, is_due = self._hooks.take(), False
+        try:
+            if isinstance(self._run, FollowerRun):
+                self._run.step += 1
+                self._numbers.drop()
+            elif not self._run.is_over:
+                reading = self._numbers.reading(update, self._weights)
+                if self._run.add(reading):
+                    is_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
+        finally:
+            if self._ranks is not None and update.is_skipped:  # in all processes, which wait for the word of rank 0
+                is_due = share_due(self._ranks.words, is_due=is_due)
+        self._is_replay_due = is_due
+
+    def _add_replay(self, running: RunningReplay) -> None:
+        """Record what a repetition of the step finds, once it has ended."""
+        if self._ranks is not None:
+            self._ranks.add_replay(running, self._run)
+        elif (run := self._recorded) is not None:
+            run.replays.add(running)
 
     def _checkpoint(self, kind: str, *, best: bool = False) -> None:
         """Write a checkpoint of a step that all processes are at; only a `best` one may be of one process alone."""

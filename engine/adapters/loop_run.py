@@ -72,7 +72,7 @@ class LoopRun:
         self._batches = LoopBatches(self._live)
         self._numbers = LoopNumbers(self._hooks)
         ranks = self._ranks
-        self._replay = StepReplay(models, is_alone=ranks is None)
+        self._replay = StepReplay(models)
         self._run: AttachedRun | FollowerRun
         if ranks is not None:
             ranks.join(self._hooks, self._live)
@@ -217,6 +217,8 @@ class LoopRun:
     def _detach(self, error: Exception) -> None:
         if os.environ.get("TRAINING_COCKPIT_RAISE"):
             raise error
+        if self._replay.is_rehearsal:  # a copy of the process has no part in the training
+            return
         if self._ranks is None or not self._ranks.words.has_begun:
             patches.remove(self._hooks)
             self._run.detach(error)

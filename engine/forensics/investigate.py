@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from engine.config.tree import RunConfig
@@ -71,6 +72,8 @@ class Forensics:
                 NOT_REPLAYED,
                 detail=f"the replay failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
             )
+        if report.bad_ranks:
+            fault = replace(fault, rank=min(report.bad_ranks))
         found = ForensicReport(
             step=report.index + 1,
             time=time.time(),
@@ -132,6 +135,7 @@ def _findings(found: ForensicReport, folder: str, *, problem: str = "") -> Findi
         sample_ids=fault.sample_ids or found.sample_ids,
         folder=folder,
         seconds=found.seconds,
+        rank=fault.rank,
     )
     where = f"; evidence in {folder}" if folder else f"; the evidence could not be written: {problem}"
     alert = AlertRaised(

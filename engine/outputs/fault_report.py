@@ -44,7 +44,8 @@ class Fault:
     `direction` is forward, backward, input, weight or moment; an empty string if the replay was finite. `module` is a
     path in the network or the name of a loss term. `source` is the file and line of the operation. `terms` are the
     affected loss terms. `sample_ids` are the samples with non-finite rows, or the whole batch if unknown. `inputs` are
-    the operation's inputs. `detail` is a sentence with further findings.
+    the operation's inputs. `detail` is a sentence with further findings. `rank` is the process in whose batches
+    the fault is. It is `None` if there is one process, or if the fault is in all alike.
     """
 
     verdict: str
@@ -58,6 +59,7 @@ class Fault:
     terms: tuple[str, ...] = ()
     sample_ids: tuple[str, ...] = ()
     inputs: tuple[TensorStats, ...] = ()
+    rank: int | None = None
 
     def place(self) -> tuple[str, ...]:
         """Return the fields that two replays with the same finding have in common."""
@@ -145,10 +147,11 @@ def sentence(fault: Fault) -> str:
         "weight": "a weight was not finite before the step:",
         "moment": "an optimizer moment was not finite before the step:",
     }
+    where = "" if fault.rank is None else f" on rank {fault.rank}"
     if not fault.direction:
-        return plain(fault.detail or fault.verdict)
+        return plain(f"{fault.detail or fault.verdict}{where}")
     place = f"{fault.operation} in {fault.module}" if fault.module else fault.operation
-    return plain(f"{what[fault.direction]} {place}")
+    return plain(f"{what[fault.direction]} {place}{where}")
 
 
 def report_lines(report: ForensicReport) -> list[str]:

@@ -233,7 +233,8 @@ class FaultNamed:
     """The replay of a non-finite step found its origin.
 
     `verdict`: reproduced, only under mixed precision, or vanished on replay. `direction`: forward, backward, input,
-    weight or moment. `module` is a path in the network or a loss term's name; `operation` is its operation.
+    weight or moment. `module` is a path in the network or a loss term's name; `operation` is its operation. Of several
+    processes `rank` is the one in whose batches the fault is.
     """
 
     at_step: int
@@ -246,6 +247,7 @@ class FaultNamed:
     sample_ids: tuple[str, ...]
     folder: str
     seconds: float
+    rank: int | None = None
 
 
 @record

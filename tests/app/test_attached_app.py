@@ -249,9 +249,10 @@ async def test_a_replaced_screen_makes_no_tab_anymore(tmp_path: Path, monkeypatc
         await seen(pilot, "20/1000")
         replaced = app.screen
         assert isinstance(replaced, MainScreen)
-        await app.pop_screen()
-        # A timer of the screen may come while its parts are removed: the charts are missing then.
+        # A timer of the screen may come while its parts are removed: the charts are missing before the screen is.
         monkeypatch.setattr(MainScreen, "_made", lambda _: set())
+        await replaced._make_next()
+        await app.pop_screen()
         await replaced._make_next()
         replaced.show_tab("log")
         await pilot.pause()

@@ -40,18 +40,15 @@ session.poll()
 history = session.history
 history.buckets("loss/total", first=history.first_step, last=history.last_step + 1, columns=156)
 times = {"first columns": time.time() - started}
-from cockpit.charts.build import ChartInputs, Options, build
+from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import charts_for
 from cockpit.charts.draw.glyphs import BRAILLE
-from cockpit.charts.draw.layout import arrange
 from cockpit.charts.annotations.marks import NO_MARKS
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 LOSS = charts_for(session.spec)[0]
-layout = arrange(78, 18, legend_rows=1, panes=1, wide_gutter=False)
 inputs = ChartInputs(history, View(), NO_MARKS, {}, session.state)
-scene = build(LOSS, Options.of(LOSS), inputs, layout, BRAILLE)
-draw(scene, 78, 18, layout, BRAILLE)
+draw(LOSS, Options.of(LOSS), inputs, (78, 18), BRAILLE)
 times["first chart"] = time.time() - started
 times["first chart, CPU"] = time.process_time()
 while history.loading < 1:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.annotations.marks import NO_MARKS, Mark, Marks
-from cockpit.charts.build import ChartInputs, Options, build, metrics_of, panes_of
+from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas
 from cockpit.charts.draw.glyphs import MARKERS, Marker
-from cockpit.charts.draw.layout import arrange, legend_rows
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 from cockpit.text.event_info import MarkKind
@@ -80,13 +79,7 @@ def feed_of(
 
 def picture(spec: Spec, feed: ChartInputs, size: tuple[int, int], marker: Marker = "braille") -> Canvas:
     """The chart of `spec` at that size, as the widget draws it."""
-    width, height = size
-    options, glyphs = Options.of(spec), MARKERS[marker]
-    several = len(metrics_of(spec, options, feed.source.names)) > 3
-    rows = legend_rows(height) if several and spec.kind != "heat" else 1
-    wide = spec.kind == "heat"
-    layout = arrange(width, height, legend_rows=rows, panes=panes_of(feed, width), wide_gutter=wide)
-    return draw(build(spec, options, feed, layout, glyphs), width, height, layout, glyphs)
+    return draw(spec, Options.of(spec), feed, size, MARKERS[marker]).canvas
 
 
 def history_of(metrics: tuple[str, ...], values: Values) -> ArrayHistory:

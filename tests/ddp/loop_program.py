@@ -33,6 +33,15 @@ from tests.ddp.ranks import fork_context, free_port
 WORLD = 2
 
 
+class Fragile(nn.Module):
+    """A ReLU that can be made to take the logarithm of numbers below 0."""
+
+    is_broken = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log(-x.abs() - 1.0) if self.is_broken else x.relu()
+
+
 @dataclass
 class Loop:
     """A training of one process. Gradients are averaged by DistributedDataParallel, or here if not `averaged` by it."""
@@ -44,7 +53,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        self.plain = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+        self.plain = nn.Sequential(nn.Linear(4, 8), Fragile(), nn.Dropout(0.2), nn.Linear(8, 2))
         self.model = DistributedDataParallel(self.plain) if self.averaged else self.plain
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01)
         torch.manual_seed(dist.get_rank() + 1)
@@ -110,7 +119,7 @@ def steered(folder: Path) -> Mapping[str, Any]:
 
 def unsteered(folder: Path) -> Mapping[str, Any]:
     """Train several short runs, one after the other."""
-    return {scenario.__name__: scenario(folder) for scenario in (shown, resumed, unwrapped, faulty, refused, failed)}
+    return {scenario.__name__: scenario(folder) for scenario in SCENARIOS}
 
 
 def shown(folder: Path) -> list[float]:
@@ -149,6 +158,18 @@ def unwrapped(folder: Path) -> dict[str, Any]:
     cockpit = loop.train(folder, "unwrapped", epochs=1)
     finite = all(bool(p.isfinite().all()) for p in loop.plain.parameters())
     return {"print": loop.print(), "step": cockpit.step, "finite": finite}
+
+
+def named(folder: Path) -> dict[str, Any]:
+    """Return the end of a training in which a layer of rank 1 alone is not finite at steps 4 and 5."""
+
+    def spoil(loop: Loop, cockpit: Cockpit) -> None:
+        if dist.get_rank() == 1 and cockpit.step in (3, 5):
+            loop.plain[1].is_broken = cockpit.step == 3  # type: ignore[assignment]
+
+    loop = Loop(at=spoil)
+    cockpit = loop.train(folder, "named", epochs=2)
+    return {"print": loop.print(), "step": cockpit.step}
 
 
 def faulty(folder: Path) -> dict[str, Any]:
@@ -201,6 +222,7 @@ def failed(folder: Path) -> str:
     return ""
 
 
+SCENARIOS = (shown, resumed, unwrapped, named, faulty, refused, failed)
 Scenario = Callable[[Path], Mapping[str, Any]]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from engine.outputs.fault_report import REPRODUCED, VANISHED
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -44,6 +45,8 @@ def test_two_processes_are_steered_together(tmp_path: Path) -> None:
     assert state.step == first["step"] and state.loss_weights == first["weights"] == {"error": 1.0, "size": 0.25}
     (skipped,) = events(run, e.StepSkipped)
     assert "gradient" in skipped.reason and rows(run)[BAD_STEP]["skipped"] == 1.0
+    (fault,) = events(run, e.FaultNamed)
+    assert (fault.at_step, fault.verdict, fault.direction, fault.rank) == (BAD_STEP, REPRODUCED, "input", 1)
     payload = torch.load(run / "checkpoints" / events(run, e.CheckpointSaved)[-1].path, weights_only=True)
     assert payload["step"] == first["step"] and payload["num_ranks"] == 2 and set(payload["ranks"]) == {1}
     assert events(run, e.RunFinished)[-1].reason == "stopped"
@@ -62,6 +65,16 @@ def test_runs_of_two_processes_resume_exactly_and_have_their_faults_together(tmp
     assert first["unwrapped"]["finite"] and first["unwrapped"]["step"] == 6
     (skipped,) = events(tmp_path / "unwrapped", e.StepSkipped)
     assert "of another process" in skipped.reason and rows(tmp_path / "unwrapped")[3]["skipped"] == 1.0
+
+    (fault,) = events(tmp_path / "unwrapped", e.FaultNamed)
+    assert (fault.at_step, fault.verdict, fault.rank) == (3, VANISHED, None), "the loop's counter has moved on"
+
+    assert first["named"] == second["named"] and first["named"]["step"] == 12
+    (fault,) = events(tmp_path / "named", e.FaultNamed)
+    assert (fault.at_step, fault.verdict, fault.rank) == (4, REPRODUCED, 1)
+    assert (fault.direction, fault.module, fault.operation) == ("forward", "1", "log")
+    said = [event.message for event in events(tmp_path / "named", e.AlertRaised) if event.kind == "fault"]
+    assert len(said) == 1 and "the output of log in 1 on rank 1 (" in said[0] and "loop_program.py" in said[0]
 
     assert first["faulty"] == second["faulty"]
     rates = first["faulty"]["rates"]

@@ -28,8 +28,9 @@ class MaskPredictor:
             edges[1].append(middle + half)
         (left, top), (right, bottom) = edges
         if self.before["keep_aspect"]:
-            half, x, y = max(right - left, bottom - top) / 2, (left + right) / 2, (top + bottom) / 2
-            left, top, right, bottom = x - half, y - half, x + half, y + half
+            height, width = self.before["size"]
+            high, x, y = max(bottom - top, (right - left) * height / width) / 2, (left + right) / 2, (top + bottom) / 2
+            left, top, right, bottom = x - high * width / height, y - high, x + high * width / height, y + high
         return left, top, right, bottom
 
     def probabilities(self, image, regions):

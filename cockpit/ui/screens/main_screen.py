@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
 from textual.reactive import var
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Static
 
@@ -22,6 +22,7 @@ from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain, OpensQuickly
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.action_table import unsupported
+from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.charts.grid import ChartGrid
 from cockpit.ui.panels.status.alert_banner import Banner
 from cockpit.ui.panels.status.header import Header
@@ -38,6 +39,9 @@ from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18
 """The smallest size at which the screen is readable."""
+
+_HIDDEN_SECONDS = 3.0
+"""Interval of updates behind a dialog while only metrics change: for each, Textual renders the whole screen dimmed."""
 
 _CHART_SECONDS = 0.35
 """Interval of the charts' updates while only new steps arrive."""
@@ -56,7 +60,10 @@ _SIZES = (("large", 170, 42), ("medium", 110, 34))
 
 
 class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=False):
-    """Passes updates to the visible panels only."""
+    """Reads the session, and passes updates to `steering` and to the visible panels.
+
+    `pace` limits the processor time of that.
+    """
 
     AUTO_FOCUS = ""
 
@@ -67,8 +74,8 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         self,
         session: Session,
         settings: Settings,
+        steering: ActionDispatcher,
         *,
-        pace: PollBudget | None = None,
         hinted: bool = False,
         baseline: Path | None = None,
     ) -> None:
@@ -78,15 +85,17 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         hold_back(self._frugal, True)
         self._session = session
         self._settings = settings
+        self._steering = steering
+        self.pace = PollBudget()
         self._seen: set[Panel] = set()
         self._told: set[Panel] = set()
         self._off: set[Panel] = set()
         self._column_panels: frozenset[Panel] = frozenset()
+        self._for_hidden = UpdateThrottle(_HIDDEN_SECONDS)
         self._for_charts = UpdateThrottle(_CHART_SECONDS)
         self._for_column = UpdateThrottle(_COLUMN_SECONDS)
         self._panels: tuple[Panel, ...] = ()
-        has_time = (pace or PollBudget()).has_time
-        self.charts = ChartGrid(marker=settings.marker, has_time=has_time, baseline=baseline, id="charts")
+        self.charts = ChartGrid(marker=settings.marker, has_time=self.pace.has_time, baseline=baseline, id="charts")
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
@@ -160,7 +169,8 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
 
     async def _make(self, name: str) -> None:
         """Mount the tab of that name, and show it if it was requested."""
-        if name not in self._made() and self.is_attached:
+        made = self._made()
+        if name not in made and "charts" in made:  # without the charts, which are first, the screen is being removed
             tab = tab_of(name, self._settings.marker)
             await self._body.mount(tab)
             self._panels += tuple(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
@@ -197,13 +207,25 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         names = list(TABS.values())
         self.show_tab(names[(names.index(self.tab) + by) % len(names)])
 
-    def tick(self, update: SessionUpdate) -> None:
-        """Pass on an update, ten times a second; without one, let outdated charts be drawn."""
+    def poll(self) -> SessionUpdate:
+        """Read the journal and show what is new, up to ten times a second. Return what was read.
+
+        Once `pace` is used up, outdated charts are drawn instead. While a command is pending, every call reads: a
+        person waits for its answer.
+        """
+        if not self.pace.is_due(urgent=bool(self._session.pending)):
+            self.charts.board.catch_up()
+            return SessionUpdate()
+        update = self._session.poll()
+        if update:
+            self._steering.apply_update(update)
+        shown = self._for_hidden.update(update, at_once=not isinstance(self.app.screen, ModalScreen))
         is_waiting = self._session.pending or self._pending.display
-        if update or is_waiting or self._for_charts.holds or self._for_column.holds:
-            self.apply_update(update)
+        if shown or is_waiting or self._for_charts.holds or self._for_column.holds:
+            self.apply_update(shown)
         else:
             self.charts.board.catch_up()
+        return update
 
     def apply_update(self, update: SessionUpdate) -> None:
         """Pass on an update; a panel that was hidden until now gets everything."""

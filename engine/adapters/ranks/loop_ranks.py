@@ -17,7 +17,9 @@ from engine.adapters.hooks.update_judge import num_processes
 from engine.adapters.ranks.agreement import SideGroup, are_averaged, refuse_divided
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.own_parts import packed_part, restore_as, take_up_position_as, unpacked_part
+from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports
 from engine.adapters.ranks.rank_words import RankWord, RankWords
+from engine.adapters.replays.fork_replay import RunningReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle
@@ -49,6 +51,7 @@ class LoopRanks:
         self._point = self._point_step = -1
         self._restored: Mapping[str, Any] | None = None
         self._num_knobs = 0
+        self._reports = ReplayReports(self.words)
 
     def join(self, hooks: OptimizerHooks, live: AttachedState) -> None:
         """Let the hooks of all judge alike, and the checkpoints of rank 0 hold the parts of all."""
@@ -226,11 +229,21 @@ class LoopRanks:
                 sys.stderr.write(f"cockpit: a fault of its own, the training goes on: {error!r}\n")
                 self.words.complain(repr(error))
 
+    # --- repetitions of a step ------------------------------------------------------------
+
+    def add_replay(self, replay: RunningReplay, run: AttachedRun | FollowerRun) -> None:
+        """Let rank 0 record what the repetitions of all processes find."""
+        if isinstance(run, AttachedRun):
+            run.replays.add(GatheredReplay(replay, self.words, self.words.boundary))
+        else:
+            self._reports.add(replay, self.words.boundary)
+
     def leave(self) -> None:
         """Let the others go on without the cockpit, if they have further steps."""
+        self._reports.end()
         if self.rank == 0 and not self.is_gone:
             with suppress(Exception):
-                self.words.leave()
+                self.words.let_go()
         self.is_gone = True
 
 

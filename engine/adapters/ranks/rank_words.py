@@ -76,9 +76,9 @@ class RankWords:
         self._store: Any = distributed_c10d.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
             f"cockpit-{_count}", store
         )
-        self._boundary = 0
+        self.boundary = 0
         self._held: int | None = None
-        self._rank, self._num_ranks, self._lacks = rank, num_ranks, lacks
+        self.rank, self.num_ranks, self._lacks = rank, num_ranks, lacks
         self.is_first = rank == 0
         self.has_begun = False
         """Whether all processes have opened their run, so that each is at every boundary."""
@@ -87,7 +87,7 @@ class RankWords:
 
     def await_others(self) -> str:
         """Wait in rank 0 until all others are ready. Return why one is not, or an empty string."""
-        for rank in range(1, self._num_ranks):
+        for rank in range(1, self.num_ranks):
             key = f"ready {rank}"
             try:
                 self._store.wait([key], _OPENING)
@@ -102,7 +102,7 @@ class RankWords:
 
         Raises RuntimeError if rank 0 gives no answer.
         """
-        self._store.set(f"ready {self._rank}", "")
+        self._store.set(f"ready {self.rank}", "")
         self._store.wait(["word 0"], 2 * _OPENING)
         self.has_begun = True
         return RankWord(**json.loads(self._store.get("word 0")))
@@ -110,7 +110,7 @@ class RankWords:
     def refuse(self, error: BaseException) -> None:
         """Tell the others that this process cannot begin: none of them will. They raise a UserError of rank 0 too."""
         if not self.is_first:
-            self._store.set(f"ready {self._rank}", f"rank {self._rank}: {error!r}")
+            self._store.set(f"ready {self.rank}", f"rank {self.rank}: {error!r}")
         else:
             self._say_gone(str(error) if isinstance(error, UserError) else "")
 
@@ -121,25 +121,25 @@ class RankWords:
 
     def open_next(self) -> bool:
         """Go on to the next boundary. Return whether all processes hold there."""
-        self._boundary += 1
+        self.boundary += 1
         if self.is_first:
-            return self._held == self._boundary
-        return bool(self._store.check([f"hold {self._boundary}"]))
+            return self._held == self.boundary
+        return bool(self._store.check([f"hold {self.boundary}"]))
 
     def hold_next(self) -> None:
         """Announce, in rank 0, that all hold at the next boundary."""
-        self._held = self._boundary + 1
+        self._held = self.boundary + 1
         self._store.set(f"hold {self._held}", "1")
         self._store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
 
     def say(self, word: RankWord) -> None:
         """Say, in rank 0, what is in force after this boundary."""
         self._held, self.has_begun = None, True
-        self._store.set(f"word {self._boundary}", json.dumps(asdict(word)))
+        self._store.set(f"word {self.boundary}", json.dumps(asdict(word)))
 
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""
-        key = f"word {self._boundary}"
+        key = f"word {self.boundary}"
         self._await(key)
         return RankWord(**json.loads(self._store.get(key)))
 
@@ -153,7 +153,7 @@ class RankWords:
             time.sleep(min(max(waited / 10, _FIRST_SECONDS), _LAST_SECONDS))
         return True
 
-    def leave(self) -> None:
+    def let_go(self) -> None:
         """Let the other processes detach themselves, because rank 0 has done so."""
         if self._held is None:
             self.hold_next()
@@ -161,7 +161,7 @@ class RankWords:
 
     def complain(self, fault: str) -> None:
         """Tell rank 0 of a fault of the cockpit in this process."""
-        self._store.set(_COMPLAINT, f"rank {self._rank}: {fault}")
+        self._store.set(_COMPLAINT, f"rank {self.rank}: {fault}")
 
     def complaint(self) -> str:
         """Return, in rank 0, the fault of another process; an empty string for none."""
@@ -169,19 +169,33 @@ class RankWords:
 
     def note_failure(self, sentence: str) -> None:
         """Tell rank 0 that this process ends with an error of the training."""
-        self._store.set(_FAILURE, f"rank {self._rank}: {sentence}")
+        self._store.set(_FAILURE, f"rank {self.rank}: {sentence}")
 
     def failure(self) -> str:
         """Return, in rank 0, the error that ended another process; an empty string for none."""
         return self._store.get(_FAILURE).decode() if self._store.check([_FAILURE]) else ""
 
+    # --- notes from one process to another --------------------------------------------------
+
+    def leave(self, key: str, text: str) -> None:
+        """Leave a note, of which the key says for whom it is."""
+        self._store.set(f"note {key}", text)
+
+    def taken(self, key: str, seconds: float = 0.0) -> str:
+        """Return a note and remove it; an empty string if there is none within `seconds`."""
+        if not self._await(f"note {key}", seconds):
+            return ""
+        text = self._store.get(f"note {key}").decode()
+        self._store.delete_key(f"note {key}")
+        return text
+
     # --- what is the process's own ----------------------------------------------------------
 
     def leave_part(self, point: int, part: bytes) -> None:
         """Leave this process's part of the checkpoint of `point`, a number that all count alike, for rank 0."""
-        self._store.set(f"part {point} {self._rank}", part)
+        self._store.set(f"part {point} {self.rank}", part)
         if point > _KEPT_PARTS:
-            self._store.delete_key(f"part {point - _KEPT_PARTS} {self._rank}")
+            self._store.delete_key(f"part {point - _KEPT_PARTS} {self.rank}")
 
     def part_of(self, point: int, rank: int, seconds: float) -> bytes:
         """Return, in rank 0, the part that `rank` leaves within `seconds`; empty bytes if it does not."""

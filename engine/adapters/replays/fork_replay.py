@@ -21,6 +21,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from engine.adapters.hooks.gradient_reader import unwrapped
+from engine.adapters.replays.alone import leave_group
 from engine.forensics.nan_tracer import Origin, Tracer, is_finite
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault
 from engine.protocol.codec import WireError, from_json, from_text, to_text
@@ -38,11 +40,10 @@ _SECONDS: Final = 60.0
 class StepReplay:
     """Repeats the batches of the newest step of a training in a copy of the process, and names the fault.
 
-    Unless the process `is_alone` nothing can be repeated: the copy would wait for the other processes.
+    Of several processes each repeats its own batches, without the others.
     """
 
-    def __init__(self, models: Mapping[str, nn.Module], *, is_alone: bool = True) -> None:
-        self._is_alone = is_alone
+    def __init__(self, models: Mapping[str, nn.Module]) -> None:
         self._models = models
         self._kept: list[Any] = []
         self._random: Tensor | None = None
@@ -54,12 +55,10 @@ class StepReplay:
     @property
     def can_fork(self) -> bool:
         """Whether a copy of the process can compute: on the CPU, where the system has `fork`."""
-        return self._is_alone and self._is_on_host and hasattr(os, "fork") and not torch.cuda.is_initialized()
+        return self._is_on_host and hasattr(os, "fork") and not torch.cuda.is_initialized()
 
     def keep(self, batch: Any) -> None:
         """Keep `batch` until the step that it belongs to is settled."""
-        if not self._is_alone:
-            return
         if not self._kept:
             self._num_unseen += 1
             if self._num_unseen > self._most_unseen:
@@ -101,12 +100,13 @@ class StepReplay:
         self._losses = losses
         try:
             _leave_terminal()
+            leave_group(self._models.values())
             _end_at_exceptions(frame, self._report)
             torch.set_num_threads(1)  # the threads of the pool were not copied
             torch.compiler.set_stance("force_eager")
             assert self._random is not None
             torch.set_rng_state(self._random)
-            model = _together(self._models)
+            model = _together({name: unwrapped(model) for name, model in self._models.items()})
             for parameter in model.parameters():
                 parameter.grad = None
             self._tracer = Tracer(model)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from engine.adapters.hooks.update_judge import Update
-from engine.adapters.replays.fork_replay import RunningReplay
 from engine.forensics.investigate import APART, MOST_KINDS
 from engine.outputs.fault_report import Fault
 from engine.supervision.run_memory import RunMemory
@@ -17,13 +16,28 @@ _LAST_SECONDS: Final = 15.0
 """Seconds that the end of a run waits for a repetition."""
 
 
+class Repetition(Protocol):
+    """A repetition of step `step` that began at `started`, by the monotonic clock."""
+
+    step: int
+    started: float
+
+    def result(self) -> Fault | None:
+        """Return the fault once it has ended, `None` before."""
+        ...
+
+    def abandon(self) -> None:
+        """End it without a result."""
+        ...
+
+
 class PendingReplays:
     """Repetitions in copies of the process; `found(fault, step, seconds)` is called for each that has ended."""
 
     def __init__(self, memory: RunMemory, found: Callable[[Fault, int, float], None]) -> None:
         self._memory = memory
         self._found = found
-        self._running: list[RunningReplay] = []
+        self._running: list[Repetition] = []
 
     def is_due(self, update: Update, step: int) -> bool:
         """Return whether the fault of a skipped step was not diagnosed lately, and note that it is diagnosed now."""
@@ -36,7 +50,7 @@ class PendingReplays:
         diagnosed[kind] = step
         return True
 
-    def add(self, replay: RunningReplay) -> None:
+    def add(self, replay: Repetition) -> None:
         """Record the finding of `replay` when it has ended."""
         self._running.append(replay)
 

@@ -60,6 +60,7 @@ def record_of(
         sample_ids=(),
         folder=folder,
         seconds=seconds,
+        rank=fault.rank,
     )
     where = f" ({fault.source})" if fault.source else ""
     alert = AlertRaised(

@@ -59,7 +59,7 @@ def _around() -> Any:
 
 
 class NoValidation:
-    """Stands for the engine's validation, which a foreign training does by itself."""
+    """In place of the engine's validation: a foreign training validates by itself."""
 
     def validate(self) -> ValidationCompleted | None:
         """Return `None`: nothing is measured."""

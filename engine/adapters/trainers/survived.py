@@ -22,7 +22,7 @@ class HasTrainerRun(Protocol):
         ...
 
 
-# `Any`: what a hook returns is the trainer's affair.
+# `Any`: each trainer decides what its hooks return.
 def survived(hook: Callable[Concatenate[Any, P], Any]) -> Callable[Concatenate[Any, P], Any]:
     """Return a hook of a callback that detaches the cockpit at a fault of its own, and then returns `None`.
 

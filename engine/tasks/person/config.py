@@ -65,9 +65,13 @@ class ModelConfig(NetworkConfig, frozen=True):
     """The hierarchical UNet V2 with attention: sizes in pixels, widths in channels."""
 
     roi_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
-    """Side in pixels of the square region of interest that the network reads."""
+    """Height in pixels of the region of interest that the network reads, and its width unless roi_width is set."""
+    roi_width: Annotated[int, Field(ge=0, le=512, multiple_of=16)] = 0
+    """Width in pixels of a region that is not square, such as 48 for people who stand; 0 for roi_size."""
     mask_size: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 64
-    """Side in pixels of the predicted mask."""
+    """Height in pixels of the predicted mask, and its width unless mask_width is set."""
+    mask_width: Annotated[int, Field(ge=0, le=512, multiple_of=16)] = 0
+    """Width in pixels of a mask that is not square; 0 for mask_size."""
     extractor_widths: Widths = (64, 128, 192, 256)
     """Channels of each stage of the RGB extractor; the last is the width of the trunk."""
     unet_width: Annotated[int, Field(ge=4)] = 96
@@ -91,6 +95,16 @@ class ModelConfig(NetworkConfig, frozen=True):
     min_other_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """In validation and use, class other wins nowhere in a region where it wins in less than this share of the box."""
     refinements: RefinementsConfig = RefinementsConfig()
+
+    @property
+    def roi_shape(self) -> tuple[int, int]:
+        """Height and width of the region that the network reads."""
+        return self.roi_size, self.roi_width or self.roi_size
+
+    @property
+    def mask_shape(self) -> tuple[int, int]:
+        """Height and width of the predicted mask."""
+        return self.mask_size, self.mask_width or self.mask_size
 
 
 class PersonLossConfig(LossConfig, frozen=True):
@@ -169,7 +183,7 @@ class PersonDataConfig(DataConfig, frozen=True):
     roi_padding: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Context added on every side of a box, as a fraction of its side."""
     keep_aspect: bool = False
-    """Widen the box to a square instead of squeezing its content into one."""
+    """Widen the box to the shape of the region, a square by default, instead of squeezing its content into it."""
     min_person_pixels: Count = 16
     """Minimum width and height in image pixels of a person that becomes a sample."""
     hold_out: Literal["by_hash", "in_order"] = "by_hash"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cockpit.cli.metric_names import known_keys
 from engine.errors import UserError
 from engine.journal.task_meta import layer_metric
 from engine.journal.writer import JournalWriter
@@ -107,6 +108,14 @@ def test_an_unknown_key_is_named_with_the_nearest(call: Call, recorded: JournalW
         call("metrics", "--keys", "loss/totl")
     with pytest.raises(UserError, match="--keys names no metric: give some of loss/total, lr, val/miou"):
         call("metrics", "--keys", ",")
+
+
+def test_the_names_that_there_are_do_not_list_every_layer() -> None:
+    layers = [f"layer/unet.{number}.weight/grad_norm" for number in range(900)]
+    with pytest.raises(UserError) as raised:
+        known_keys(["speed"], ["lr", *layers, "loss/total"], "mine")
+    told = "there are loss/total, lr, 900 of layers (layer/NAME/grad_norm, ...)"
+    assert str(raised.value) == f"the run 'mine' has no metric 'speed': {told}"
 
 
 def test_superseded_rows_are_left_out(call: Call, recorded: JournalWriter) -> None:

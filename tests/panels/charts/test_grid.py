@@ -232,7 +232,7 @@ async def test_zoom_pan_and_cursor_are_shared_by_all_charts() -> None:
             await pilot.pause()
         cursor = app.grid.view.cursor
         assert cursor is not None
-        windows = {chart._scene.panes[0].window for chart in app.grid.board.shown if chart._scene}
+        windows = {chart.picture.scene.panes[0].window for chart in app.grid.board.shown if chart.picture}
         assert len(windows) == 1
         assert windows.pop().span == pytest.approx(100, rel=0.1)
 
@@ -260,15 +260,15 @@ async def test_a_followed_window_moves_with_the_run_until_it_is_let_go() -> None
         chart, history = app.chart("loss"), app.session.history
         history.append(500, metrics_at(500))
         app.apply_update()
-        assert chart._scene is not None
-        assert chart._scene.panes[0].window.end == 501
+        assert chart.picture is not None
+        assert chart.picture.scene.panes[0].window.end == 501
         app.grid.dispatch("follow")
         history.append(600, metrics_at(600))
         app.apply_update()
-        assert chart._scene.panes[0].window.end == 501
+        assert chart.picture.scene.panes[0].window.end == 501
         app.grid.dispatch("whole_run")
         await pilot.pause()
-        assert chart._scene.panes[0].window.first == 1
+        assert chart.picture.scene.panes[0].window.first == 1
 
 
 async def test_a_maximised_chart_has_all_the_room_and_gives_it_back() -> None:
@@ -307,9 +307,9 @@ async def test_the_recent_steps_stand_beside_the_whole_run() -> None:
         app.apply_update()
         app.grid.dispatch("recent")
         await pilot.pause()
-        scene = app.chart("loss")._scene
-        assert scene is not None
-        whole, recent = (pane.window for pane in scene.panes)
+        picture = app.chart("loss").picture
+        assert picture is not None
+        whole, recent = (pane.window for pane in picture.scene.panes)
         assert (whole.first, recent.end) == (1, 3001)
         assert f" newest {round(recent.span)} steps " in app.chart("loss").text()
 
@@ -334,18 +334,6 @@ async def test_charts_appear_with_their_metrics() -> None:
         app.apply_update(STEPS)
         await pilot.pause()
         assert [chart.spec.id for chart in app.grid.board.available][-1] == "load"
-
-
-async def test_a_fixed_layout_can_be_asked_for_and_given_up() -> None:
-    app = ChartStage(session_of(50))
-    async with app.run_test(size=WIDE) as pilot:
-        app.apply_update()
-        app.grid.set_layout(1, 2)
-        await pilot.pause()
-        assert [chart.size.width for chart in app.grid.board.shown] == [140, 140]
-        app.grid.set_layout()
-        await pilot.pause()
-        assert len(app.grid.board.shown) == 6
 
 
 async def test_a_resize_changes_the_page() -> None:

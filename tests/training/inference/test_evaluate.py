@@ -90,7 +90,10 @@ def test_regions_are_counted_by_size_and_compared_with_two_answers(trained: Path
 def test_the_true_classes_score_one_in_everything_but_the_precision_of_their_resolution(tmp_path: Path) -> None:
     write_coco(tmp_path / "data")
     config = PersonConfig.model_validate(
-        {"data": {"path": str(tmp_path / "data"), "roi_padding": 0.5, "keep_aspect": True}}
+        {
+            "data": {"path": str(tmp_path / "data"), "roi_padding": 0.5, "keep_aspect": True},
+            "model": {"roi_width": 48, "mask_size": 128, "mask_width": 96},
+        }
     )
     request = EvaluationRequest(tmp_path, pictures=tmp_path / "worst.png", num_worst=3)
     examiner = RegionExaminer(config, request, no_progress)

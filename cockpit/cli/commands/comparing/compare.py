@@ -12,9 +12,8 @@ from typing import Final, cast
 import numpy as np
 
 from cockpit.charts.annotations.marks import NO_MARKS
-from cockpit.charts.build import ChartInputs, Options, build
+from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE
-from cockpit.charts.draw.layout import arrange
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.view import View
 from cockpit.cli.output import entry_to_json, float_values, print_json, print_lines, table
@@ -115,10 +114,9 @@ def _chart(runs: Sequence[ComparedRun], key: str, arguments: argparse.Namespace,
     source = OverlaidRuns(runs, arguments.x)
     spec = spec_of_metric(key, runs)
     glyphs = BRAILLE if shows_unicode() else ASCII
-    layout = arrange(width, _HEIGHT, legend_rows=1)
     inputs = ChartInputs(source, View(), NO_MARKS, {}, axis=source.axis)
-    scene = build(spec, Options.of(spec), inputs, layout, glyphs)
-    yield from (line.rstrip() for line in draw(scene, width, _HEIGHT, layout, glyphs).lines())
+    picture = draw(spec, Options.of(spec), inputs, (width, _HEIGHT), glyphs)
+    yield from (line.rstrip() for line in picture.canvas.lines())
 
 
 def _as_json(runs: Sequence[ComparedRun], keys: Sequence[str], arguments: argparse.Namespace) -> Json:

@@ -38,7 +38,6 @@ class ChartBoard(Container):
             chart.display = False  # until the size is known
         super().__init__(*self.charts)
         self.current = self.charts[0]
-        self.wanted: Shape | None = None
         self.maximised = False
         self._behind: list[ChartView] = []
         self._feed: ChartInputs | None = None
@@ -153,4 +152,4 @@ class ChartBoard(Container):
         return self.available.index(self.current) if self.current in self.available else 0
 
     def _shape(self) -> Shape:
-        return self.wanted or shape_for(self.size.width, self.size.height)
+        return shape_for(self.size.width, self.size.height)

@@ -11,16 +11,15 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from cockpit.charts.build import ChartInputs, Options, build, metrics_of, panes_of
+from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
-from cockpit.charts.draw.layout import Layout, arrange, legend_rows
 from cockpit.charts.draw.lines import line_scale
-from cockpit.charts.draw.plot import draw
+from cockpit.charts.draw.plot import Picture, draw
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import Scale
-from cockpit.charts.scene import Body, ChartScene, Heat, LineChart
+from cockpit.charts.scene import Body, Heat, LineChart
 from cockpit.charts.smoothing import stronger
 from cockpit.ui.panels.charts.colours import ink_styles
 from cockpit.ui.panels.charts.mouse import ChartMouse
@@ -43,8 +42,8 @@ class ChartView(FastLines, ChartMouse):
         self._feed: ChartInputs | None = None
         self._drawn: tuple[object, ...] = ()
         self._canvas = _EMPTY
-        self._scene: ChartScene | None = None
-        self._layout: Layout | None = None
+        self.picture: Picture | None = None
+        """What was drawn last; `None` before that."""
         self._strips: dict[int, Strip] = {}
         self._styles: dict[int, Style] = {}
         self._inks: dict[Ink, Style] = {}
@@ -52,7 +51,7 @@ class ChartView(FastLines, ChartMouse):
     @property
     def plot_width(self) -> int:
         """Return the width of the plot of the whole run in cells; 1 before anything is drawn."""
-        return max(self._layout.plots[0].width, 1) if self._layout else 1
+        return max(self.picture.layout.plots[0].width, 1) if self.picture else 1
 
     def show(self, feed: ChartInputs) -> None:
         """Draw `feed` if it differs from the last one and the chart is displayed."""
@@ -95,10 +94,10 @@ class ChartView(FastLines, ChartMouse):
 
     def _scales(self) -> tuple[Scale, ...]:
         """Return the range of each plot's values as it is drawn now."""
-        if self._layout is None or self._scene is None:
+        if self.picture is None:
             return ()
-        counts = (plot.width * self.glyphs.across for plot in self._layout.plots)
-        found = (_scale_of(pane.body, count) for pane, count in zip(self._scene.panes, counts, strict=False))
+        counts = (plot.width * self.glyphs.across for plot in self.picture.layout.plots)
+        found = (_scale_of(pane.body, count) for pane, count in zip(self.picture.scene.panes, counts, strict=False))
         return tuple(scale for scale in found if scale is not None)
 
     def notify_style_update(self) -> None:
@@ -136,17 +135,9 @@ class ChartView(FastLines, ChartMouse):
             return
         self._drawn = key
         self.num_draws += 1
-        layout = self._arranged(feed)
-        scene = replace(build(self.spec, self.options, feed, layout, self.glyphs), focused=self.has_focus)
-        self._layout, self._scene = layout, scene
-        self._put(draw(scene, size.width, size.height, layout, self.glyphs))
-
-    def _arranged(self, feed: ChartInputs) -> Layout:
-        width, height = self.size
-        several = len(metrics_of(self.spec, self.options, feed.source.names)) > 3
-        rows = legend_rows(height) if several and self.spec.kind != "heat" else 1
-        panes = panes_of(feed, width)
-        return arrange(width, height, legend_rows=rows, panes=panes, wide_gutter=self.spec.kind == "heat")
+        frame = "focused" if self.has_focus else "plain"
+        self.picture = draw(self.spec, self.options, feed, size, self.glyphs, frame=frame)
+        self._put(self.picture.canvas)
 
     def _put(self, canvas: Canvas) -> None:
         """Show `canvas`; repaint only the rows that differ."""
@@ -164,9 +155,9 @@ class ChartView(FastLines, ChartMouse):
 
     def step_at(self, x: int) -> float | None:
         """Return the step below column `x`; `None` outside the plots."""
-        if self._layout is None or self._scene is None:
+        if self.picture is None:
             return None
-        for plot, pane in zip(self._layout.plots, self._scene.panes, strict=False):
+        for plot, pane in zip(self.picture.layout.plots, self.picture.scene.panes, strict=False):
             if plot.x <= x < plot.x + plot.width:
                 return pane.window.step_at(x - plot.x, plot.width)
         return None

@@ -14,7 +14,6 @@ from cockpit.charts.annotations.marks import NO_MARKS, Marks, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
 from cockpit.charts.build import ChartInputs
 from cockpit.charts.draw.glyphs import MARKERS, Marker
-from cockpit.charts.paging import Shape
 from cockpit.charts.view import MOVES, View
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.ui.panels.charts.board import ChartBoard
@@ -127,12 +126,6 @@ class ChartGrid(Panel):
     def maximise(self, *, on: bool) -> None:
         """Maximise the current chart, or show its page."""
         self.board.maximised = on
-        self.board.lay_out()
-        self._draw_soon()
-
-    def set_layout(self, columns: int | None = None, rows: int | None = None) -> None:
-        """Show that many charts (both at least 1); without numbers as many as the size allows."""
-        self.board.wanted = Shape(columns, rows or 1) if columns else None
         self.board.lay_out()
         self._draw_soon()
 

@@ -22,7 +22,7 @@ from engine.tasks.person.data.crop import crop_region
 from engine.tasks.person.data.distance_target import signed_distance
 from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.scenes import Box, Scene, check_target, targets_of
-from engine.tasks.person.data.regions import jitter_box, pad_box, square_box
+from engine.tasks.person.data.regions import Sides, jitter_box, pad_box, widened_box
 from engine.training.data.order import epoch_order
 
 CACHE_BYTES: Final = 256 * 2**20
@@ -42,8 +42,8 @@ _AUGMENTATION_STREAM: Final = 2
 class RoiRecipe:
     """Parameters of cropping and augmentation. With `training` off, nothing is jittered, augmented or shuffled."""
 
-    roi_size: int
-    mask_size: int
+    roi_size: Sides
+    mask_size: Sides
     padding: float
     keep_aspect: bool
     jitter: float
@@ -56,8 +56,8 @@ class RoiRecipe:
 def recipe_for(data: PersonDataConfig, model: ModelConfig, *, seed: int, training: bool) -> RoiRecipe:
     """Return the recipe that the configuration specifies."""
     return RoiRecipe(
-        roi_size=model.roi_size,
-        mask_size=model.mask_size,
+        roi_size=model.roi_shape,
+        mask_size=model.mask_shape,
         padding=data.roi_padding,
         keep_aspect=data.keep_aspect,
         jitter=data.roi_jitter if training else 0.0,
@@ -184,7 +184,7 @@ def region_for(box: Box, recipe: RoiRecipe, rng: np.random.Generator | None = No
     region = pad_box(box, recipe.padding)
     if recipe.jitter and rng is not None:
         region = jitter_box(region, recipe.jitter, rng)
-    return square_box(region) if recipe.keep_aspect else region
+    return widened_box(region, recipe.roi_size) if recipe.keep_aspect else region
 
 
 def box_in_region(box: Box, region: Box) -> Tensor:

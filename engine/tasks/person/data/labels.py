@@ -8,29 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
+from engine.tasks.person.data.regions import Sides, height_width
 
 BACKGROUND, TARGET, OTHER = 0, 1, 2
 
 
-def label_region(picture: Picture, target: int, region: Box, size: int) -> NDArray[np.int64]:
-    """Return labels (size, size) of `region`: 1 if person `target` covers most of a bin, 2 if other people do, else 0.
+def label_region(picture: Picture, target: int, region: Box, sides: Sides) -> NDArray[np.int64]:
+    """Return labels (H, W) of `region`: 1 if person `target` covers most of a bin, 2 if other people do, else 0.
 
     Overlapping mask pixels belong to the target. Pixels outside the image are background.
     """
     width, height = picture.image.size
     window = _window(region, width, height)
     classes_HW = _paint(picture, target, window)
-    covers_CHW = [_coverage(classes_HW == number, window, region, size) for number in (TARGET, OTHER)]
+    covers_CHW = [_coverage(classes_HW == number, window, region, sides) for number in (TARGET, OTHER)]
     rest_HW = 1.0 - covers_CHW[0] - covers_CHW[1]
     return np.stack([rest_HW, *covers_CHW]).argmax(axis=0)
 
 
-def person_cover(picture: Picture, target: int, region: Box, size: int) -> NDArray[np.float32]:
-    """Return the fraction of each bin of `region` that the mask of person `target` covers: (size, size), 0..1."""
+def person_cover(picture: Picture, target: int, region: Box, sides: Sides) -> NDArray[np.float32]:
+    """Return the fraction of each bin of `region` that the mask of person `target` covers: H x W = `sides`, 0..1."""
     window = _window(region, *picture.image.size)
     mask_HW = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.uint8)
     _paint_person(mask_HW, picture.people[target], window[:2], TARGET)
-    return _coverage(mask_HW == TARGET, window, region, size)
+    return _coverage(mask_HW == TARGET, window, region, sides)
 
 
 def painted_classes(picture: Picture, target: int, region: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -68,19 +69,20 @@ def _paint_person(classes_HW: NDArray[np.uint8], person: PersonMask, corner: tup
 
 
 def _coverage(
-    mask_HW: NDArray[np.bool_], window: tuple[int, int, int, int], region: Box, size: int
+    mask_HW: NDArray[np.bool_], window: tuple[int, int, int, int], region: Box, sides: Sides
 ) -> NDArray[np.float32]:
-    """Return the fraction of each bin's area that the mask covers: (size, size), 0..1.
+    """Return the fraction of each bin's area that the mask covers: H x W = `sides`, 0..1.
 
     It is exact: the difference of integrals up to the bin edges.
     """
+    height, width = height_width(sides)
     if mask_HW.size == 0:
-        return np.zeros((size, size), dtype=np.float32)
-    columns = np.linspace(region[0], region[2], size + 1) - window[0]
-    rows = np.linspace(region[1], region[3], size + 1) - window[1]
-    by_row_SW = _integrate(mask_HW.astype(np.float32), rows)
-    by_bin_SS = _integrate(np.ascontiguousarray(by_row_SW.T), columns).T
-    return (by_bin_SS / ((rows[1] - rows[0]) * (columns[1] - columns[0]))).astype(np.float32)
+        return np.zeros((height, width), dtype=np.float32)
+    columns = np.linspace(region[0], region[2], width + 1) - window[0]
+    rows = np.linspace(region[1], region[3], height + 1) - window[1]
+    by_row_BW = _integrate(mask_HW.astype(np.float32), rows)
+    by_bin_BB = _integrate(np.ascontiguousarray(by_row_BW.T), columns).T
+    return (by_bin_BB / ((rows[1] - rows[0]) * (columns[1] - columns[0]))).astype(np.float32)
 
 
 def _integrate(values_LK: NDArray[np.float32], edges: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from engine.tasks.person.data.readers.scenes import Box
+
+Sides: TypeAlias = int | tuple[int, int]
+"""Height and width in pixels, or the side of a square."""
 
 MIN_SIDE: Final = 2.0
 """Minimum side of a region in pixels."""
@@ -22,12 +25,22 @@ def jitter_box(box: Box, amount: float, rng: np.random.Generator) -> Box:
     return _move_edges(box, rng.uniform(-amount, amount, size=4))
 
 
-def square_box(box: Box) -> Box:
-    """Return the smallest square around the box with the same centre. Its crop keeps the aspect ratio."""
+def height_width(sides: Sides) -> tuple[int, int]:
+    """Return height and width."""
+    return (sides, sides) if isinstance(sides, int) else sides
+
+
+def widened_box(box: Box, sides: Sides = 1) -> Box:
+    """Return the smallest box of the shape of `sides` around the box, with the same centre.
+
+    Its crop to those sides keeps the aspect ratio.
+    """
     left, top, right, bottom = box
-    half = max(right - left, bottom - top) / 2
+    height, width = height_width(sides)
+    half_height = max(bottom - top, (right - left) * height / width) / 2
+    half_width = half_height * width / height
     x, y = (left + right) / 2, (top + bottom) / 2
-    return x - half, y - half, x + half, y + half
+    return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 def _move_edges(box: Box, shares: np.ndarray) -> Box:

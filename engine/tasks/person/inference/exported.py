@@ -12,10 +12,10 @@ from engine.tasks.person.spec import CLASSES
 
 def export_plan(config: PersonConfig) -> ExportPlan:
     """Return an example of two regions of noise, and the description that the file holds."""
-    size = config.model.roi_size
+    height, width = config.model.roi_shape
     noise = torch.Generator().manual_seed(0)
     return ExportPlan(
-        inputs={"image_N3HW": torch.rand(2, 3, size, size, generator=noise)},
+        inputs={"image_N3HW": torch.rand(2, 3, height, width, generator=noise)},
         names={"image_N3HW": "image"},
         metadata={
             "preprocessing": {
@@ -25,7 +25,7 @@ def export_plan(config: PersonConfig) -> ExportPlan:
                 "keep_aspect": config.data.keep_aspect,
                 "outside": "repeat the border pixels of the image",
                 "resize": "Pillow: image.resize((width, height), Image.Resampling.BILINEAR, box=region)",
-                "size": [size, size],
+                "size": [height, width],
                 "colours": "RGB",
                 "layout": "NCHW",
                 "range": [0, 1],
@@ -33,7 +33,7 @@ def export_plan(config: PersonConfig) -> ExportPlan:
                 "std": [1, 1, 1],
             },
             "postprocessing": {
-                "mask_size": [config.model.mask_size, config.model.mask_size],
+                "mask_size": [*config.model.mask_shape],
                 "classes": list(CLASSES),
                 "probabilities": "sum to 1 over the classes",
                 "mask": "the class of the largest probability",

@@ -76,7 +76,7 @@ class PersonPredictor:
         self._stems = _stems(plan.images)
         self._request = request
         self._recipe = recipe_for(config.data, config.model, seed=0, training=False)
-        self._no_input = torch.zeros(0, 3, config.model.roi_size, config.model.roi_size)
+        self._no_input = torch.zeros(0, 3, *config.model.roi_shape)
         self._results = _ResultsFile(_claimed(request))
 
     def read(self, index: int) -> Prepared:

@@ -148,10 +148,11 @@ def rescaling(inputs: int, outputs: int, *, scale: int) -> nn.Conv2d | nn.ConvTr
     return nn.Conv2d(inputs, outputs, 1)
 
 
-def resized(x_NCHW: Tensor, size: int) -> Tensor:
-    """Return `x_NCHW` at `size` x `size` pixels: bilinear to enlarge, averaged to shrink, unchanged if equal."""
-    if x_NCHW.shape[-1] == size:
+def resized(x_NCHW: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return `x_NCHW` at `shape` (H, W): averaged to shrink, then bilinear to enlarge, unchanged if equal."""
+    height, width = shape
+    if x_NCHW.shape[-2] > height or x_NCHW.shape[-1] > width:
+        x_NCHW = F.adaptive_avg_pool2d(x_NCHW, (min(x_NCHW.shape[-2], height), min(x_NCHW.shape[-1], width)))
+    if x_NCHW.shape[-2] == height and x_NCHW.shape[-1] == width:
         return x_NCHW
-    if x_NCHW.shape[-1] > size:
-        return F.adaptive_avg_pool2d(x_NCHW, size)
-    return F.interpolate(x_NCHW, size=(size, size), mode="bilinear", align_corners=False)
+    return F.interpolate(x_NCHW, size=(height, width), mode="bilinear", align_corners=False)

@@ -21,7 +21,7 @@ class RgbExtractor(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        """Return features at roi_size / stride from RGB, and the box if configured, in 0..1; centred first."""
+        """Return features at the region's size / stride from RGB, and the box if configured, in 0..1; centred first."""
         return self.layers(image_NCHW * 2 - 1)
 
 

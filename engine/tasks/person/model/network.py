@@ -39,9 +39,9 @@ class HierarchicalUNet(nn.Module):
         self.min_other_share = config.min_other_share
         self.padding = padding
         channels = config.extractor_widths[-1]
-        trunk_size = config.roi_size // config.trunk_stride
-        self.mask_size = config.mask_size
-        growth = max(config.mask_size // trunk_size, 1)
+        self.mask_shape = config.mask_shape
+        trunk_shape = [side // config.trunk_stride for side in config.roi_shape]
+        growth = max(min(mask // trunk for mask, trunk in zip(self.mask_shape, trunk_shape, strict=True)), 1)
         scale = min(growth, 2)
 
         self.extractor = RgbExtractor(
@@ -93,7 +93,7 @@ class HierarchicalUNet(nn.Module):
             shift_N3HW = self.subpixel_conv(tap("subpixel_conv", shared_NCHW))
             log_probs_N3HW = shifted_log_probs(log_probs_N3HW, self._fitted(shift_N3HW))
         if "boundary_refinement" in active:
-            log_probs_N3HW = self.boundary_refinement(log_probs_N3HW, resized(image_N3HW, self.mask_size), tap)
+            log_probs_N3HW = self.boundary_refinement(log_probs_N3HW, resized(image_N3HW, self.mask_shape), tap)
         return Outputs(
             log_probs_N3HW=log_probs_N3HW,
             auxiliary_N1HW=self._fitted(self.auxiliary(shared_NCHW)),
@@ -105,7 +105,7 @@ class HierarchicalUNet(nn.Module):
         """Return the image with a fourth channel if the network reads one: 1 inside the box, 0 around it."""
         if not self.box_channel:
             return image_N3HW
-        box_HW = box_map(image_N3HW.shape[-1], self.padding).to(image_N3HW)
+        box_HW = box_map((image_N3HW.shape[-2], image_N3HW.shape[-1]), self.padding).to(image_N3HW)
         box_N1HW = box_HW.expand(image_N3HW.shape[0], 1, -1, -1)
         return torch.cat([image_N3HW, box_N1HW], dim=1).contiguous(memory_format=self.memory_format)
 
@@ -121,4 +121,4 @@ class HierarchicalUNet(nn.Module):
         return dict(self.named_children())
 
     def _fitted(self, x_NCHW: Tensor) -> Tensor:
-        return resized(x_NCHW.float(), self.mask_size)
+        return resized(x_NCHW.float(), self.mask_shape)

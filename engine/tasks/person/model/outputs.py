@@ -66,13 +66,14 @@ def without_small_other(log_probs_N3HW: Tensor, min_share: float, padding: float
     return torch.where(is_little_N[:, None, None, None], without_N3HW, log_probs_N3HW)
 
 
-def box_map(size: int, padding: float) -> Tensor:
-    """Return 1.0 for the pixels of a region that lie in the box, else 0.0: (size, size).
+def box_map(shape: tuple[int, int], padding: float) -> Tensor:
+    """Return 1.0 for the pixels of a region of `shape` (H, W) that lie in the box, else 0.0: (H, W).
 
     The box is in the middle, with a context of `padding` of its side on every side.
     """
-    inside_HW = torch.zeros(size, size)
-    inside_HW[_box_bins(size, padding), _box_bins(size, padding)] = 1.0
+    height, width = shape
+    inside_HW = torch.zeros(height, width)
+    inside_HW[_box_bins(height, padding), _box_bins(width, padding)] = 1.0
     return inside_HW
 
 

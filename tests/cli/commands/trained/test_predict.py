@@ -62,13 +62,17 @@ def predicted(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, 
 
 
 @pytest.mark.parametrize(
-    ("fields", "has_box"),
-    [({}, False), ({"roi_padding": 0.25}, True), ({"keep_aspect": True, "roi_padding": 0.1}, False)],
+    ("fields", "shape"),
+    [
+        ({}, {}),
+        ({"roi_padding": 0.25}, {"box_channel": True, "roi_size": 32, "roi_width": 16}),
+        ({"keep_aspect": True, "roi_padding": 0.1}, {"roi_width": 32, "mask_width": 48}),
+    ],
 )
 def test_regions_and_answers_are_those_of_the_validation_bit_for_bit(
-    data: Path, tmp_path: Path, fields: dict[str, Any], has_box: bool
+    data: Path, tmp_path: Path, fields: dict[str, Any], shape: dict[str, Any]
 ) -> None:
-    model = {**SECTIONS["model"], "box_channel": has_box}
+    model = {**SECTIONS["model"], **shape}
     config = cast(PersonConfig, small_config(data={"path": str(data), **fields}, model=model))
     boxes = GivenBoxes(data / "instances_val.json")
     request = PredictRequest(Path("none"), (data / "images",), boxes, tmp_path / "out")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from engine.tasks.person.data.crop import crop_region
+from engine.tasks.person.data.regions import Sides
 from tests.tasks.person.data.builders import gradient
 
 
@@ -30,13 +31,15 @@ def test_a_crop_of_the_whole_image_is_an_independent_antialiased_resize(size: tu
 
 
 @pytest.mark.parametrize("region", [(20.0, 10.0, 84.0, 74.0), (20.3, 10.7, 60.9, 99.2), (50.5, 40.5, 70.25, 55.0)])
-def test_a_crop_samples_at_bin_centres(region: tuple[float, float, float, float]) -> None:
+@pytest.mark.parametrize("sides", [16, (16, 12), (8, 32)])
+def test_a_crop_samples_at_bin_centres(region: tuple[float, float, float, float], sides: Sides) -> None:
     y, x = np.mgrid[0:120, 0:120]
     ramps = np.stack([2 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
-    crop = crop_region(Image.fromarray(ramps), region, 16) * 255
-    centres = (torch.arange(16) + 0.5) / 16
-    columns = region[0] + centres * (region[2] - region[0]) - 0.5
-    rows = region[1] + centres * (region[3] - region[1]) - 0.5
+    crop = crop_region(Image.fromarray(ramps), region, sides) * 255
+    height, width = crop.shape[1:]
+    assert (height, width) == (sides if isinstance(sides, tuple) else (sides, sides))
+    columns = region[0] + (torch.arange(width) + 0.5) / width * (region[2] - region[0]) - 0.5
+    rows = region[1] + (torch.arange(height) + 0.5) / height * (region[3] - region[1]) - 0.5
     assert (crop[0] - 2 * columns[None]).abs().max() < 1.1
     assert (crop[1] - 2 * rows[:, None]).abs().max() < 1.1
 

@@ -40,6 +40,8 @@ def test_at_one_pixel_a_bin_the_label_is_the_masks() -> None:
     expected[6:30, 5:20] = 1
     assert np.array_equal(label, expected)
     assert label.dtype == np.int64
+    upper = label_region(picture_of(boxed(5, 6, 20, 30), boxed(15, 10, 35, 25)), 0, (0.0, 0.0, 40.0, 20.0), (20, 40))
+    assert np.array_equal(upper, expected[:20])
 
 
 def test_each_person_is_the_target_of_its_own_region_and_another_in_the_others() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.tasks.person.data.regions import MIN_SIDE, jitter_box, pad_box, square_box
+from engine.tasks.person.data.regions import MIN_SIDE, Sides, jitter_box, pad_box, widened_box
 
 BOX = (10.0, 20.0, 30.0, 60.0)
 
@@ -35,4 +35,12 @@ def test_no_side_gets_shorter_than_the_shortest_allowed(box: tuple[float, float,
 
 
 def test_a_square_holds_the_box_around_the_same_centre() -> None:
-    assert square_box(BOX) == (0.0, 20.0, 40.0, 60.0)
+    assert widened_box(BOX) == (0.0, 20.0, 40.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "width", "height"), [((64, 48), 30.0, 40.0), ((48, 96), 80.0, 40.0), (7, 40.0, 40.0)], ids=str
+)
+def test_a_widened_box_has_the_shape_of_the_region(sides: Sides, width: float, height: float) -> None:
+    x, y = (BOX[0] + BOX[2]) / 2, (BOX[1] + BOX[3]) / 2
+    assert widened_box(BOX, sides) == pytest.approx((x - width / 2, y - height / 2, x + width / 2, y + height / 2))

@@ -61,13 +61,16 @@ def test_rescaling_multiplies_the_resolution(scale):
 
 def test_resizing_to_the_same_size_is_free():
     x = torch.rand(1, 2, 8, 8)
-    assert resized(x, 8) is x
+    assert resized(x, (8, 8)) is x
 
 
 def test_shrinking_averages_and_growing_interpolates():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    torch.testing.assert_close(resized(x, 2).flatten(), torch.tensor([2.5, 4.5, 10.5, 12.5]))
-    assert resized(torch.full((1, 1, 4, 4), 0.3), 12).sub(0.3).abs().max() < 1e-6
+    torch.testing.assert_close(resized(x, (2, 2)).flatten(), torch.tensor([2.5, 4.5, 10.5, 12.5]))
+    assert resized(torch.full((1, 1, 4, 4), 0.3), (12, 12)).sub(0.3).abs().max() < 1e-6
+    torch.testing.assert_close(resized(x, (4, 2))[0, 0, 0], torch.tensor([0.5, 2.5]))
+    torch.testing.assert_close(resized(x, (8, 2))[0, 0, 0], torch.tensor([0.5, 2.5]))
+    assert resized(x, (8, 2)).shape == (1, 1, 8, 2)
 
 
 def test_a_network_without_values_is_built_without_the_compiler_of_torch(monkeypatch):

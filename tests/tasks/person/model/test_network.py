@@ -134,6 +134,20 @@ def test_mask_and_region_may_differ_in_size(narrow, trunk_stride, mask_size):
             assert head_N1HW.shape == (1, 1, mask_size, mask_size)
 
 
+@pytest.mark.parametrize("mask", [(32, 16), (64, 48), (16, 48), (48, 16), (128, 64)])
+@pytest.mark.parametrize("roi", [(64, 48), (16, 32)])
+def test_regions_and_masks_need_not_be_square(narrow, stirred, roi, mask):
+    network = narrow(
+        roi_size=roi[0], roi_width=roi[1], mask_size=mask[0], mask_width=mask[1], box_channel=True, flip_average=True
+    )
+    stirred(network)
+    for active in (ALL_BUT_SUBPIXEL, ALL_BUT_PROGRESSIVE):
+        outputs = network.eval()(torch.rand(1, 3, *roi), active)
+        assert outputs.log_probs_N3HW.shape == (1, 3, *mask)
+        for head_N1HW in (outputs.auxiliary_N1HW, outputs.contour_N1HW, outputs.distance_N1HW):
+            assert head_N1HW.shape == (1, 1, *mask)
+
+
 @pytest.mark.parametrize("trunk_stride", [1, 2])
 def test_nothing_is_computed_beyond_the_resolution_of_the_mask(narrow, trunk_stride):
     network, sizes = narrow(trunk_stride=trunk_stride), {}
@@ -251,8 +265,9 @@ def test_it_learns_to_tell_the_target_from_the_other_and_both_from_the_backgroun
 def test_the_box_channel_marks_the_middle_of_a_padded_region() -> None:
     expected_HW = torch.zeros(12, 12)
     expected_HW[2:10, 2:10] = 1.0
-    assert torch.equal(box_map(12, 0.25), expected_HW)
-    assert box_map(8, 0.0).all()
+    assert torch.equal(box_map((12, 12), 0.25), expected_HW)
+    assert box_map((8, 8), 0.0).all()
+    assert torch.equal(box_map((12, 6), 0.25), expected_HW[:, ::2])
 
 
 def test_the_network_reads_the_box_as_a_fourth_channel(stirred) -> None:

@@ -32,13 +32,18 @@ from engine.training.inference.export.torchscript_file import TorchScriptSession
 from engine.training.inference.trained_model import TrainedModel, open_trained
 from tests.conftest import ROOT
 from tests.faulty import run
-from tests.small import small_config
+from tests.small import SECTIONS, small_config
 
 onnx: Any = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 onnxruntime: Any = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 
 pytestmark = pytest.mark.timeout(300)  # the exporter compiles for seconds, on a busy machine for minutes
-CONFIG = small_config(training={"max_steps": 4, "learning_rate": 1e-2}, data={"roi_padding": 0.1, "keep_aspect": True})
+CONFIG = small_config(
+    model={**SECTIONS["model"], "roi_size": 32, "roi_width": 16, "mask_size": 48, "mask_width": 32},
+    training={"max_steps": 4, "learning_rate": 1e-2},
+    data={"roi_padding": 0.1, "keep_aspect": True},
+)
+"""Neither regions nor masks are square."""
 EXAMPLE = ROOT / "cockpit" / "docs" / "examples" / "onnx_predict.py"
 
 
@@ -77,7 +82,7 @@ class FewSamples:
 
     def __init__(self, count: int) -> None:
         generator = torch.Generator().manual_seed(1)
-        self.images = torch.rand(count, 3, 16, 16, generator=generator)
+        self.images = torch.rand(count, 3, 32, 16, generator=generator)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -97,9 +102,9 @@ def test_the_file_agrees_with_the_network_for_any_number_of_regions(report: Expo
     assert report.checked_on == "batches of 1, 3, 7 validation samples"
     session = onnxruntime.InferenceSession(report.file)
     (source,), (result,) = session.get_inputs(), session.get_outputs()
-    assert (source.name, source.shape) == ("image", ["N", 3, 16, 16])
-    assert (result.name, result.shape) == ("probabilities", ["N", 3, 16, 16])
-    images_N3HW = torch.rand(5, 3, 16, 16)
+    assert (source.name, source.shape) == ("image", ["N", 3, 32, 16])
+    assert (result.name, result.shape) == ("probabilities", ["N", 3, 48, 32])
+    images_N3HW = torch.rand(5, 3, 32, 16)
     (probs_N3HW,) = session.run(None, {"image": images_N3HW.numpy()})
     with torch.no_grad():
         expected_N3HW = opened.model(images_N3HW, opened.components).log_probs_N3HW.exp().numpy()
@@ -116,11 +121,11 @@ def test_the_file_describes_its_run_its_preprocessing_and_its_outputs(report: Ex
     assert set(about["scores"]) >= {"val/loss", "val/miou"}
     assert about["versions"]["training-cockpit"] == "1.2.3"
     assert set(about["versions"]) == {"training-cockpit", "torch", "onnx", "onnxscript", "onnxruntime"}
-    assert about["inputs"] == [{"name": "image", "shape": ["N", 3, 16, 16], "dtype": "float32"}]
-    assert about["outputs"] == [{"name": "probabilities", "shape": ["N", 3, 16, 16], "dtype": "float32"}]
+    assert about["inputs"] == [{"name": "image", "shape": ["N", 3, 32, 16], "dtype": "float32"}]
+    assert about["outputs"] == [{"name": "probabilities", "shape": ["N", 3, 48, 32], "dtype": "float32"}]
     before, after = about["preprocessing"], about["postprocessing"]
-    assert before["padding"] == 0.1 and before["keep_aspect"] and before["size"] == [16, 16]
-    assert after["classes"] == ["background", "target", "other"] and after["mask_size"] == [16, 16]
+    assert before["padding"] == 0.1 and before["keep_aspect"] and before["size"] == [32, 16]
+    assert after["classes"] == ["background", "target", "other"] and after["mask_size"] == [48, 32]
 
 
 def test_the_file_holds_no_path_of_this_machine_and_no_head_that_does_not_count(report: ExportReport) -> None:
@@ -130,7 +135,7 @@ def test_the_file_holds_no_path_of_this_machine_and_no_head_that_does_not_count(
     assert "boundary_refinement" in held and not held & {"auxiliary", "contour_detection", "subpixel_conv"}
 
 
-@pytest.mark.parametrize("box", [(20.0, 24.0, 30.5, 40.25), (-6.5, 30.0, 25.0, 60.0), (50.0, -3.0, 3.0, 2.0)], ids=str)
+@pytest.mark.parametrize("box", [(20.0, 24.0, 30.5, 40.25), (-6.5, 30.0, 25.0, 60.0), (50.0, -3.0, 5.0, 2.0)], ids=str)
 def test_the_example_of_the_manual_predicts_the_same_without_torch(
     report: ExportReport, opened: TrainedModel, box: Sequence[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +148,7 @@ def test_the_example_of_the_manual_predicts_the_same_without_torch(
         example = runpy.run_path(str(EXAMPLE))
         predictor = example["MaskPredictor"](report.file)
         region = predictor.region(box)
-        crop_HW3 = example["resample"](np.asarray(image), region, (16, 16))
+        crop_HW3 = example["resample"](np.asarray(image), region, (16, 32))
         (probs_3HW,) = predictor.probabilities(image, [region])
         example["main"](report.file, tmp_path / "photo.png", ",".join(map(str, box)), tmp_path / "mask.png")
     config = opened.config
@@ -151,7 +156,7 @@ def test_the_example_of_the_manual_predicts_the_same_without_torch(
     edges = (box[0], box[1], box[0] + box[2], box[1] + box[3])
     own_region = region_for(edges, recipe_for(config.data, config.model, seed=0, training=False))
     assert region == own_region
-    own_crop_3HW = crop_region(image, own_region, 16)
+    own_crop_3HW = crop_region(image, own_region, (32, 16))
     np.testing.assert_array_equal(crop_HW3.transpose(2, 0, 1).astype(np.float32) / 255, own_crop_3HW.numpy())
     with torch.no_grad():
         own_3HW = opened.model(own_crop_3HW[None], opened.components).log_probs_N3HW.exp()[0].numpy()
@@ -213,7 +218,7 @@ def test_a_file_that_differs_from_the_network_is_not_left(
     from engine.training.inference.export import onnx_file
 
     def off(self: onnx_file.OnnxSession, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        return {"probabilities": np.full((len(inputs["image"]), 3, 16, 16), np.nan, dtype=np.float32)}
+        return {"probabilities": np.full((len(inputs["image"]), 3, 48, 32), np.nan, dtype=np.float32)}
 
     monkeypatch.setattr(onnx_file, "onnx_model", lambda exported: onnx.load(report.file))
     monkeypatch.setattr(onnx_file.OnnxSession, "run", off)

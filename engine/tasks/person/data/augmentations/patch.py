@@ -15,6 +15,18 @@ class Patch:
     image_3HW: NDArray[np.float32]
     label_HW: NDArray[np.int64]
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        _, height, width = self.image_3HW.shape
+        return height, width
+
+    @property
+    def label_sides(self) -> tuple[int, int]:
+        """Height and width of the labels."""
+        height, width = self.label_HW.shape
+        return height, width
+
     def blend(self, colours_HW3: NDArray[np.uint8], alpha_HW: NDArray[np.float32]) -> None:
         """Lay RGB in 0..255 over the image, each pixel with its weight in 0..1."""
         colours_3HW = colours_HW3.transpose(2, 0, 1) / np.float32(255)
@@ -22,8 +34,10 @@ class Patch:
 
     def at_image_size(self, mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return a mask of the labels' size at the image's size: each pixel has the nearest one's value."""
-        size, count = self.image_3HW.shape[-1], len(mask_HW)
-        if size == count:
+        if self.sides == mask_HW.shape:
             return mask_HW
-        nearest = ((np.arange(size) + 0.5) * count / size).astype(np.intp)
-        return mask_HW[nearest][:, nearest]
+        rows, columns = (
+            ((np.arange(side) + 0.5) * count / side).astype(np.intp)
+            for side, count in zip(self.sides, mask_HW.shape, strict=True)
+        )
+        return mask_HW[rows][:, columns]

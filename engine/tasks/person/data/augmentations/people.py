@@ -54,10 +54,10 @@ def lay(patch: Patch, person: Person, draws: PasteDraws, place: Place, *, visibl
     height, width = mask.mask_HW.shape
     bounds = (float(mask.column), float(mask.row), float(mask.column + width), float(mask.row + height))
     affine = _affine(draws, place, (width, height), rotation)
-    fine = max(patch.image_3HW.shape[-1], patch.label_HW.shape[-1])
+    fine = max(*patch.sides, *patch.label_sides)
     whole = Image.fromarray(mask.mask_HW.astype(np.uint8) * 255)
     cover = whole.resize((fine, fine), Image.Resampling.BOX)
-    cover_HW = _moved(cover, affine, patch.label_HW.shape[-1])
+    cover_HW = _moved(cover, affine, patch.label_sides)
     painted_HW = cover_HW > 0.5
     is_target_HW = patch.label_HW == TARGET
     num_seen = int((is_target_HW & ~painted_HW).sum())
@@ -65,8 +65,8 @@ def lay(patch: Patch, person: Person, draws: PasteDraws, place: Place, *, visibl
         free_HW = ~is_target_HW if draws.over_others < 0.5 else patch.label_HW == 0
     else:
         free_HW = np.ones_like(painted_HW)
-    alpha_HW = _moved(cover, affine, patch.image_3HW.shape[-1]) * patch.at_image_size(free_HW)
-    colours_HW3 = np.array(_moved_image(cut_region(person.picture.image, bounds, fine), affine, alpha_HW.shape[0]))
+    alpha_HW = _moved(cover, affine, patch.sides) * patch.at_image_size(free_HW)
+    colours_HW3 = np.array(_moved_image(cut_region(person.picture.image, bounds, fine), affine, patch.sides))
     patch.blend(colours_HW3, alpha_HW)
     patch.label_HW[painted_HW & free_HW] = OTHER
 
@@ -94,19 +94,23 @@ def _affine(draws: PasteDraws, place: Place, size: tuple[int, int], rotation: fl
     return np.column_stack([linear, 0.5 - linear @ middle])
 
 
-def _moved(cover: Image.Image, affine: Affine, size: int) -> NDArray[np.float32]:
+def _moved(cover: Image.Image, affine: Affine, sides: tuple[int, int]) -> NDArray[np.float32]:
     """Return the person's share of each pixel of the region, 0..1."""
-    shares_HW: NDArray[np.float32] = np.asarray(_moved_image(cover, affine, size), dtype=np.float32)
+    shares_HW: NDArray[np.float32] = np.asarray(_moved_image(cover, affine, sides), dtype=np.float32)
     return shares_HW * np.float32(1 / 255)
 
 
-def _moved_image(image: Image.Image, affine: Affine, size: int) -> Image.Image:
-    """Return the region's view of an image of the person's bounds. Outside of them all values are zero."""
+def _moved_image(image: Image.Image, affine: Affine, sides: tuple[int, int]) -> Image.Image:
+    """Return the region's view, height and width `sides`, of a square image of the person's bounds.
+
+    Outside of the bounds all values are zero.
+    """
+    height, width = sides
     scaled = affine * image.width
-    linear, offset = scaled[:, :2] / size, scaled[:, 2]
+    linear, offset = scaled[:, :2] / (width, height), scaled[:, 2]
     matrix = (linear[0, 0], linear[0, 1], offset[0], linear[1, 0], linear[1, 1], offset[1])
     numbers = tuple(float(number) for number in matrix)
-    return image.transform((size, size), Image.Transform.AFFINE, numbers, Image.Resampling.BILINEAR)
+    return image.transform((width, height), Image.Transform.AFFINE, numbers, Image.Resampling.BILINEAR)
 
 
 def place_of(region: Box, box: Box) -> Place:

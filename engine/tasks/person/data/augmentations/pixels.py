@@ -24,17 +24,21 @@ def make_gray(patch: Patch) -> None:
 
 def blur(patch: Patch, draws: Draws) -> None:
     """Reduce the image to a drawn resolution, and enlarge it again."""
-    size = patch.image_3HW.shape[-1]
-    coarse = max(round(size * (COARSEST + (1 - COARSEST) * draws.blur_size)), 2)
+    height, width = patch.sides
+    share = COARSEST + (1 - COARSEST) * draws.blur_size
+    coarse = max(round(width * share), 2), max(round(height * share), 2)
     image = Image.fromarray((patch.image_3HW * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
-    image = image.resize((coarse, coarse), Image.Resampling.BILINEAR).resize((size, size), Image.Resampling.BILINEAR)
+    image = image.resize(coarse, Image.Resampling.BILINEAR).resize((width, height), Image.Resampling.BILINEAR)
     patch.image_3HW[:] = np.array(image, dtype=np.float32).transpose(2, 0, 1) / 255
 
 
 def erase(patch: Patch, draws: EraseDraws) -> None:
     """Paint a rectangle of the image in one colour. A hidden part of a person keeps its class."""
-    size = patch.image_3HW.shape[-1]
-    width, height = (round(size * (SIDES[0] + (SIDES[1] - SIDES[0]) * side)) for side in (draws.width, draws.height))
-    left, top = int(draws.across * (size - width + 1)), int(draws.down * (size - height + 1))
+    rows, columns = patch.sides
+    width, height = (
+        round(whole * (SIDES[0] + (SIDES[1] - SIDES[0]) * side))
+        for whole, side in ((columns, draws.width), (rows, draws.height))
+    )
+    left, top = int(draws.across * (columns - width + 1)), int(draws.down * (rows - height + 1))
     colour_3 = np.array([draws.red, draws.green, draws.blue], dtype=np.float32)
     patch.image_3HW[:, top : top + height, left : left + width] = colour_3[:, None, None]

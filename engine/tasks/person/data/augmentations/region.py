@@ -19,6 +19,7 @@ from engine.tasks.person.data.augmentations.turned import Turn, turn_of
 from engine.tasks.person.data.crop import crop_region
 from engine.tasks.person.data.labels import label_region, person_cover
 from engine.tasks.person.data.readers.scenes import Box
+from engine.tasks.person.data.regions import Sides
 
 FindPerson = Callable[[float], Person | None]
 """Return the person that a number in 0..1 names, `None` if the picture cannot be read."""
@@ -30,7 +31,7 @@ RegionOf = Callable[[Box], Box]
 def augmented_region(
     target: Person,
     region_of: RegionOf,
-    sizes: tuple[int, int],
+    sizes: tuple[Sides, Sides],
     options: AugmentationsConfig,
     draws: Draws,
     find_person: FindPerson,
@@ -70,7 +71,7 @@ def _resized(region: Box, options: AugmentationsConfig, draws: Draws) -> Box:
     return x - half_width, y - half_height, x + half_width, y + half_height
 
 
-def _cut(target: Person, region: Box, turn: Turn, sizes: tuple[int, int]) -> Patch:
+def _cut(target: Person, region: Box, turn: Turn, sizes: tuple[Sides, Sides]) -> Patch:
     """Return the region before its other changes. Without rotation, it is cut like a region of validation."""
     if not turn.angle:
         image_3HW = crop_region(target.picture.image, region, sizes[0])
@@ -79,8 +80,8 @@ def _cut(target: Person, region: Box, turn: Turn, sizes: tuple[int, int]) -> Pat
     return Patch(image_3HW.numpy(), turn.label(target.picture, target.number, region, sizes[1]))
 
 
-def _cover(target: Person, region: Box, turn: Turn, size: int) -> np.ndarray:
+def _cover(target: Person, region: Box, turn: Turn, sides: Sides) -> np.ndarray:
     """Return the target's share of each pixel of the region, 0..1."""
     if not turn.angle:
-        return person_cover(target.picture, target.number, region, size)
-    return turn.cover(target.picture, target.number, region, size)
+        return person_cover(target.picture, target.number, region, sides)
+    return turn.cover(target.picture, target.number, region, sides)

@@ -28,8 +28,8 @@ def replace_surroundings(patch: Patch, cover_HW: NDArray[np.float32], person: Pe
     `cover_HW` has the image's size, and values in 0..1.
     """
     window = _window(person, draws)
-    colours_HW3 = np.array(cut_region(person.picture.image, window, patch.image_3HW.shape[-1]))
-    label_HW = label_region(person.picture, person.number, window, patch.label_HW.shape[-1])
+    colours_HW3 = np.array(cut_region(person.picture.image, window, patch.sides))
+    label_HW = label_region(person.picture, person.number, window, patch.label_sides)
     if draws.mirror < 0.5:
         colours_HW3, label_HW = colours_HW3[:, ::-1], label_HW[:, ::-1]
     patch.blend(colours_HW3, 1 - cover_HW)

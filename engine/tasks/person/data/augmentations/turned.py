@@ -15,6 +15,7 @@ from engine.protocol.record import record
 from engine.tasks.person.data.crop import cut_region
 from engine.tasks.person.data.labels import painted_classes, person_cover
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
+from engine.tasks.person.data.regions import Sides, height_width
 
 _FINER: Final = 2
 """Resolution of the upright cut relative to the rotated region, so that little detail is lost."""
@@ -43,43 +44,44 @@ class Turn:
             float(high[1] + bottom - person.row - height),
         )
 
-    def image(self, picture: Picture, region: Box, size: int) -> Tensor:
-        """Return RGB (3, size, size) in 0..1 of a region of the rotated image. Border pixels are repeated outside."""
+    def image(self, picture: Picture, region: Box, sides: Sides) -> Tensor:
+        """Return RGB (3, H, W) in 0..1 of a region of the rotated image. Border pixels are repeated outside."""
         footprint = self._footprint(region)
-        upright = cut_region(picture.image, footprint, _FINER * size)
-        cut = self._cut(upright, footprint, region, size, Image.Resampling.BILINEAR)
+        upright = cut_region(picture.image, footprint, _finer(sides))
+        cut = self._cut(upright, footprint, region, sides, Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous().float().div_(255)
 
-    def label(self, picture: Picture, target: int, region: Box, size: int) -> NDArray[np.int64]:
-        """Return labels (size, size) of a region of the rotated image: 0 background, 1 target, 2 other.
+    def label(self, picture: Picture, target: int, region: Box, sides: Sides) -> NDArray[np.int64]:
+        """Return labels (H, W) of a region of the rotated image: 0 background, 1 target, 2 other.
 
         Each has the class of the image's pixel in its middle, which costs a tenth of the majority over its area.
         """
         classes_HW, (column, row) = painted_classes(picture, target, self._footprint(region))
         if classes_HW.size == 0:
-            return np.zeros((size, size), dtype=np.int64)
+            return np.zeros(height_width(sides), dtype=np.int64)
         height, width = classes_HW.shape
         frame = (float(column), float(row), float(column + width), float(row + height))
-        cut = self._cut(Image.fromarray(classes_HW), frame, region, size, Image.Resampling.NEAREST)
+        cut = self._cut(Image.fromarray(classes_HW), frame, region, sides, Image.Resampling.NEAREST)
         return np.array(cut).astype(np.int64)
 
-    def cover(self, picture: Picture, target: int, region: Box, size: int) -> NDArray[np.float32]:
-        """Return the share of each pixel (size, size) of a region of the rotated image that the person covers, 0..1."""
+    def cover(self, picture: Picture, target: int, region: Box, sides: Sides) -> NDArray[np.float32]:
+        """Return the share of each pixel (H, W) of a region of the rotated image that the person covers, 0..1."""
         footprint = self._footprint(region)
-        upright = Image.fromarray(person_cover(picture, target, footprint, _FINER * size))
-        return np.array(self._cut(upright, footprint, region, size, Image.Resampling.BILINEAR))
+        upright = Image.fromarray(person_cover(picture, target, footprint, _finer(sides)))
+        return np.array(self._cut(upright, footprint, region, sides, Image.Resampling.BILINEAR))
 
     def _cut(
-        self, upright: Image.Image, frame: Box, region: Box, size: int, resampling: Image.Resampling
+        self, upright: Image.Image, frame: Box, region: Box, sides: Sides, resampling: Image.Resampling
     ) -> Image.Image:
         """Return the region, read from an upright view of `frame`; zero where the frame ends."""
         left, top, right, bottom = frame
         corners_32 = np.array([region[:2], (region[2], region[1]), (region[0], region[3])])
         at_32 = self._rotated(corners_32, -self.angle) - (left, top)
         at_32 *= (upright.width / (right - left), upright.height / (bottom - top))
-        (a, b), (c, d) = ((at_32[1:] - at_32[0]) / size).T
+        height, width = height_width(sides)
+        (a, b), (c, d) = ((at_32[1:] - at_32[0]) / ((width,), (height,))).T
         matrix = (float(a), float(b), float(at_32[0, 0]), float(c), float(d), float(at_32[0, 1]))
-        return upright.transform((size, size), Image.Transform.AFFINE, matrix, resampling)
+        return upright.transform((width, height), Image.Transform.AFFINE, matrix, resampling)
 
     def _footprint(self, region: Box) -> Box:
         """Return the bounds of the region in the image as it is, slightly grown."""
@@ -94,6 +96,12 @@ class Turn:
     def _rotated(self, points_K2: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
         cosine, sine = math.cos(angle), math.sin(angle)
         return (points_K2 - self.centre) @ np.array([(cosine, sine), (-sine, cosine)]) + self.centre
+
+
+def _finer(sides: Sides) -> Sides:
+    """Return the sides of the upright cut of a region."""
+    height, width = height_width(sides)
+    return _FINER * height, _FINER * width
 
 
 def turn_of(box: Box, angle: float) -> Turn:

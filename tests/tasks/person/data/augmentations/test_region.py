@@ -18,7 +18,7 @@ from engine.tasks.person.data.augmentations.turned import turn_of
 from engine.tasks.person.data.crop import crop_region
 from engine.tasks.person.data.labels import OTHER, TARGET, label_region
 from engine.tasks.person.data.readers.scenes import Box
-from engine.tasks.person.data.regions import pad_box
+from engine.tasks.person.data.regions import Sides, height_width, pad_box
 from tests.tasks.person.data.augmentations.pictures import BLACK, BLUE, RED, WHITE, draws, painted, target
 
 SIZE = 32
@@ -29,10 +29,16 @@ def padded(box: Box) -> Box:
 
 
 def augmented(
-    drawn: Draws, person: Person | None = None, other: Person | None = None, *, size: int = SIZE, **options: float
+    drawn: Draws, person: Person | None = None, other: Person | None = None, *, size: Sides = SIZE, **options: float
 ) -> tuple[Tensor, Tensor]:
     config = AugmentationsConfig(**options)  # type: ignore[arg-type]  # ints and floats
     return augmented_region(person or target(), padded, (size, SIZE), config, drawn, lambda _: other)
+
+
+def at_image_size(label_HW: Tensor, image_3HW: Tensor) -> Tensor:
+    """The nearest label of each pixel of the image."""
+    rows, columns = (((torch.arange(side) + 0.5) * SIZE / side).long() for side in image_3HW.shape[1:])
+    return label_HW[rows][:, columns]
 
 
 def is_of(image_3HW: Tensor, colour: tuple[int, int, int]) -> Tensor:
@@ -56,11 +62,13 @@ def test_every_sample_takes_the_same_count_of_random_numbers() -> None:
 
 
 @pytest.mark.parametrize("angle", [-40.0, -10.0, 25.0, 90.0])
-def test_the_label_turns_with_the_image_and_the_box_stays_tight(angle: float) -> None:
+@pytest.mark.parametrize("size", [SIZE, (48, 32)], ids=str)
+def test_the_label_turns_with_the_image_and_the_box_stays_tight(angle: float, size: Sides) -> None:
     drawn = replace(draws(), angle=1.0 if angle > 0 else 0.0)
-    image_3HW, label_HW = augmented(drawn, rotation=abs(angle))
+    image_3HW, label_HW = augmented(drawn, rotation=abs(angle), size=size)
     shown_HW = image_3HW.mean(0) > 0.5
-    assert (shown_HW == (label_HW == TARGET)).float().mean() > 0.96
+    assert shown_HW.shape == height_width(size)
+    assert (shown_HW == (at_image_size(label_HW, image_3HW) == TARGET)).float().mean() > 0.96
     rows, columns = (label_HW == TARGET).any(1).nonzero(), (label_HW == TARGET).any(0).nonzero()
     first, last = SIZE * 0.25 / 1.5, SIZE * 1.25 / 1.5
     for found in (rows, columns):
@@ -89,15 +97,14 @@ def test_scale_and_shift_move_the_region_only() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("front", [0.0, 0.9])
-@pytest.mark.parametrize("size", [SIZE, 48])
-def test_a_pasted_person_is_other_and_nothing_else_changes(seed: int, front: float, size: int) -> None:
+@pytest.mark.parametrize("size", [SIZE, 48, (48, 32)], ids=str)
+def test_a_pasted_person_is_other_and_nothing_else_changes(seed: int, front: float, size: Sides) -> None:
     other = target(BLUE, RED)
     drawn = draws(seed)
     drawn = replace(drawn, paste=replace(drawn.paste, front=front))
     image_3HW, label_HW = augmented(drawn, other=other, size=size, copy_paste=1.0, rotation=10.0)
     plain_3HW, plain_HW = augmented(drawn, size=size, rotation=10.0)
-    nearest = ((torch.arange(size) + 0.5) * SIZE / size).long()
-    at_image_HW = label_HW[nearest][:, nearest]
+    at_image_HW = at_image_size(label_HW, image_3HW)
     red_HW = is_of(image_3HW, RED)
     assert not is_of(image_3HW, BLUE).any(), "the other picture's background is not laid down"
     assert ((at_image_HW == OTHER) | ~red_HW).float().mean() > 0.97
@@ -128,13 +135,15 @@ def test_a_person_that_would_hide_too_much_is_laid_behind() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_new_surroundings_leave_the_target_and_make_their_people_others(seed: int) -> None:
+@pytest.mark.parametrize("size", [SIZE, (SIZE, 16)], ids=str)
+def test_new_surroundings_leave_the_target_and_make_their_people_others(seed: int, size: Sides) -> None:
     picture = painted(BLUE, (RED, (20, 20, 44, 70)), (RED, (60, 10, 80, 60)))
-    image_3HW, label_HW = augmented(draws(seed), other=Person(picture, 0), background=1.0)
+    image_3HW, label_HW = augmented(draws(seed), other=Person(picture, 0), background=1.0, size=size)
     _, plain_HW = augmented(draws(seed))
     assert torch.equal(label_HW == TARGET, plain_HW == TARGET)
+    at_image_HW = at_image_size(label_HW, image_3HW)
     for colour, number in ((WHITE, TARGET), (RED, OTHER), (BLUE, 0)):
-        assert (is_of(image_3HW, colour) & (label_HW != number)).sum() <= 8
+        assert (is_of(image_3HW, colour) & (at_image_HW != number)).sum() <= 8
     assert not is_of(image_3HW, BLACK).any()
 
 
@@ -144,10 +153,11 @@ def test_a_picture_that_cannot_be_read_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("option", ["gray", "blur", "erasing"])
-def test_changes_of_pixels_leave_the_labels(option: str) -> None:
+@pytest.mark.parametrize("size", [SIZE, (SIZE, 16)], ids=str)
+def test_changes_of_pixels_leave_the_labels(option: str, size: Sides) -> None:
     person = Person(painted((30, 90, 200), ((220, 80, 40), (36, 24, 60, 72))), 0)
-    image_3HW, label_HW = augmented(draws(), person, **{option: 1.0})  # pyright: ignore[reportArgumentType]  (options are among the keywords)
-    plain_3HW, plain_HW = augmented(draws(), person)
+    image_3HW, label_HW = augmented(draws(), person, size=size, **{option: 1.0})  # pyright: ignore[reportArgumentType]  (options are among the keywords)
+    plain_3HW, plain_HW = augmented(draws(), person, size=size)
     assert torch.equal(label_HW, plain_HW) and not torch.equal(image_3HW, plain_3HW)
     assert image_3HW.min() >= 0 and image_3HW.max() <= 1
     if option == "gray":
@@ -155,4 +165,4 @@ def test_changes_of_pixels_leave_the_labels(option: str) -> None:
     if option == "erasing":
         changed_HW = (image_3HW != plain_3HW).any(0)
         rows, columns = changed_HW.any(1), changed_HW.any(0)
-        assert rows.sum() <= 0.36 * SIZE + 1 and columns.sum() <= 0.36 * SIZE + 1
+        assert rows.sum() <= 0.36 * SIZE + 1 and columns.sum() <= 0.36 * len(columns) + 1
