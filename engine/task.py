@@ -300,7 +300,7 @@ class Predictor(Protocol):
         ...
 
     def answers(self, outputs: Any) -> NDArray[Any]:
-        """Return the network's answers for a batch, one per sample, in the host's memory."""
+        """Return the network's answers for a batch in the host's memory: the first axis counts its samples."""
         ...
 
     def write(self, index: int, prepared: Prepared, answers: Sequence[NDArray[Any]]) -> Any:

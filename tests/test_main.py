@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,10 +37,19 @@ def _program(*words: str, cwd: Path) -> CapturedProcess:
     return CapturedProcess(Forked(words), cwd, ENVIRONMENT)
 
 
+class _NewProcess(subprocess.Popen[str]):
+    """A process that ends with a test that fails: it would train on beside all later ones."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
 def _new_program(*words: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "main.py"), *words]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
+    return _NewProcess(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
 def _finished(*words: str, cwd: Path) -> tuple[int, str, str]:

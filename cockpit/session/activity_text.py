@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cockpit.session.pace import Pace
 from cockpit.text.format import duration, escape_control
-from engine.journal.reader import Entry
 from engine.protocol.events import Activity, Paused
 from engine.protocol.state import RunState
+
+if TYPE_CHECKING:  # the list of runs needs no numpy, which the reader imports
+    from engine.journal.reader import Entry
 
 OVER: Final = (Activity.FINISHED, Activity.FAILED)
 """What a run that has ended is at."""

@@ -277,8 +277,7 @@ class Session(Outbox):
                 self.gradient_bound = gradient_bound_of(tail.meta("sessions"), self.attached)
                 self.has_previews = tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)
-        self._last_event = events.last_id
-        self._unread = events.num_read == EVENTS_PER_LOOK
+        self._last_event, self._unread = events.last_id, events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)
         self._watch.note(events.entries, now)
         began = self.incidents.add(events.entries)

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Final
 
 from cockpit.text.format import escape_control, number
-from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
+from engine.outputs.inspection.layer_histograms import Histogram, LayerHistograms
 
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _COARSE: Final = "    ####"

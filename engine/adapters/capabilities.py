@@ -36,7 +36,6 @@ _PHASES: Final = "phases belong to a Task: write one (page your-own-model)"
 _COMPONENTS: Final = "components belong to a Task: use a knob, cockpit.knob(name, False)"
 _BATCHES: Final = "the batches come from the training's own loader: change it there, or write a Task"
 _OPTIMIZER: Final = "the optimizer belongs to the training's own program: change it there, or write a Task"
-_LAYERS: Final = "the training's own program runs the step: write a Task (page your-own-model)"
 _ALWAYS: Final = {
     c.PromotePhase.op: _PHASES,
     c.DemotePhase.op: _PHASES,
@@ -47,7 +46,6 @@ _ALWAYS: Final = {
     c.SetBatchSize.op: _BATCHES,
     c.ExcludeSamples.op: _BATCHES,
     c.SetOptimizer.op: _OPTIMIZER,
-    c.TakeHistogram.op: _LAYERS,
 }
 
 _ON_ITS_OWN: Final = "the loop validates by itself, and reports with cockpit.validated(...)"

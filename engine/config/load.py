@@ -124,7 +124,8 @@ def config_from_text(text: str, source: str) -> RunConfig:
 def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> RunConfig:
     """Return a configuration like `load_config` that keeps the task and data of the one in `former`.
 
-    A task or data named on the command line or in the new configuration have priority.
+    A task or data named on the command line or in the new configuration have priority. Raises UserError, also if no
+    data are named and `former` is missing.
     """
     if not _names_task(_read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()), overrides) and former.is_file():
         overrides = (*_task_of(former), *overrides)

@@ -60,7 +60,10 @@ def ablate(request: AblationRequest, on_variant: Callable[[str], None] = lambda 
 
 
 def start_of(directory: Path, wanted: str, config: RunConfig) -> tuple[dict[str, Any], str]:
-    """Return the requested checkpoint and its name; by default the last good one, else the newest intact one."""
+    """Return the requested checkpoint and its name; by default the last good one, else the newest intact one.
+
+    Raises UserError if it is missing or damaged.
+    """
     known = [path.name for path in list_checkpoints(directory)]
     if wanted and (Path(wanted).name != wanted or not (directory / wanted).is_file()):
         raise UserError(f"there is no checkpoint {wanted!r} in this run: {did_you_mean(wanted, known)}")

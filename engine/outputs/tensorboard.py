@@ -24,7 +24,7 @@ from tensorboard.compat.proto.summary_pb2 import (
     Summary,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
-from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
+from engine.outputs.inspection.layer_histograms import Histogram, LayerHistograms
 from engine.outputs.tfevents import EventFile
 from engine.protocol.record import record
 

@@ -14,7 +14,8 @@ from engine.journal.store import LAYERS
 from engine.journal.task_meta import ACT_ZEROS, LAYERS_META, PARAMETER_MEASURES, TASK, LayersMeta, layer_metric
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
-from engine.outputs.inspection.histogram_file import LayerHistograms, write_histograms
+from engine.outputs.inspection.histogram_file import write_histograms
+from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.outputs.tensorboard import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.decide import Outcome

@@ -50,7 +50,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, finite: Tensor) -> None:
-        """Take the present weights into the average, unless the step was not finite. Does not synchronize."""
+        """Take the present weights into the average, unless the step was not finite. Does not synchronize.
+
+        `finite` is a boolean scalar (no axes).
+        """
         if not self.is_begun:
             self.begin(self._live)
         weights = 1 / (self._counts + 1)

@@ -60,7 +60,7 @@ def loss_sum(raw: dict[str, Tensor], plan: StepPlan) -> LossSum:
 
 
 def clamp_loss(value: Tensor, bound: float, mode: Literal["hard", "rescale"]) -> Tensor:
-    """Return `value` limited to `bound`; NaN stays NaN.
+    """Return the scalar `value` limited to `bound` (> 0); NaN stays NaN.
 
     hard: the gradient above the bound is zero, which disables a term if its error is large. rescale: the value is
     multiplied by the constant bound / value. The gradient keeps its direction and shrinks by that factor. An infinite

@@ -204,7 +204,7 @@ class TrainStep:
         self.part = ""
         self._weight_clip = WeightClip()
         self._layers = LayerProbe({"": model})
-        self.histograms = HistogramTaker(model)
+        self.histograms = HistogramTaker({"": model})
         self._guarded: dict[tuple[bool, ...], Tensor] = {}
         self._parts = {name: [p for p in part.parameters() if p.requires_grad] for name, part in model.named_children()}
         self._checked: torch.optim.Optimizer | None = None

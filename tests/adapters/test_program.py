@@ -250,7 +250,7 @@ def test_ranks_started_by_torchrun_are_recorded_by_the_first(tmp_path: Path, dir
 
 
 OWN = """
-import sys, torch
+import sys, time, torch
 from torch import nn
 from cockpit import Cockpit
 torch.manual_seed(0)
@@ -263,6 +263,7 @@ with Cockpit(model, optimizer, run=sys.argv[1], runs_dir=sys.argv[2], resume="--
             cockpit.loss({"size": model(x).square().mean()}).backward()
             optimizer.step()
             optimizer.zero_grad()
+            time.sleep(0.005)
 """
 
 

@@ -41,15 +41,20 @@ def module_names(package: str) -> list[str]:
 
 
 @cache
-def functions(source: str) -> tuple[tuple[str, int, int], ...]:
-    """Return each function's name, its code lines, and its number of parameters without self and cls."""
-    return tuple(_measured(source))
+def functions(source: str, *, longer_than: int = 0) -> tuple[tuple[str, int, int], ...]:
+    """Return each function's name, its code lines, and its number of parameters without self and cls.
+
+    A function of at most `longer_than` lines is left out: its code lines are not counted.
+    """
+    return tuple(_measured(source, longer_than))
 
 
-def _measured(source: str) -> Iterator[tuple[str, int, int]]:
+def _measured(source: str, longer_than: int) -> Iterator[tuple[str, int, int]]:
     tree, lines = ast.parse(source), source.splitlines()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if (node.end_lineno or 0) - node.lineno < longer_than:
+                continue
             arguments = node.args
             parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
             yield node.name, code_lines(node, lines), sum(p.arg not in ("self", "cls") for p in parameters)

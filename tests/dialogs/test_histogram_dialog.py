@@ -7,7 +7,8 @@ from textual.widgets import Input
 
 from cockpit.ui.dialogs.action_table import without_effect
 from engine.journal.task_meta import LAYERS_META, LayersMeta
-from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms, write_histograms
+from engine.outputs.inspection.histogram_file import write_histograms
+from engine.outputs.inspection.layer_histograms import Histogram, LayerHistograms
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.codec import to_json

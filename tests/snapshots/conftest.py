@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ def still() -> Callable[..., Callable[[Pilot[None]], Any]]:
             app = pilot.app
             assert isinstance(app, CockpitApp) and isinstance(app._source, FrozenSession)
             while app._source.num_polls < 2:
-                await pilot.pause(0.02)
+                await asyncio.sleep(0.02)
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms, write_histograms
+from engine.outputs.inspection.histogram_file import write_histograms
+from engine.outputs.inspection.layer_histograms import Histogram, LayerHistograms
 from engine.outputs.inspection.preview_writer import write_previews
 from engine.outputs.inspection.strip_file import thumbnails_of, write_strip
 from engine.outputs.preview_file import Plane, Preview

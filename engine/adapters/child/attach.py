@@ -91,6 +91,8 @@ class _Attachment:
             self._link = Link(self._address, self._hello(optimizer))
             self._adopt(self._link.control)
             atexit.register(self._end)
+        if self._link is not None:
+            self._link.say({"layers": self._hooks.layers.layer_names()})
 
     def _hello(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         first: Tensor = optimizer.param_groups[0]["params"][0]
@@ -137,6 +139,7 @@ class _Attachment:
             "scaler": update.scaler_skipped,
             "weight_norms": self._weight_norms.read(self._hooks),
             "layers": update.layers,
+            "histograms": update.histograms,
         }
 
     def _attend(self) -> None:
@@ -157,6 +160,9 @@ class _Attachment:
             rate.pin = control["lr_pin"]
             rate.reference = self._hooks.scheduled_lr()
         self._hooks.clip = control["clip"]
+        for layer in control.get("histograms", ()):
+            if reason := self._hooks.layers.request_histogram(layer):
+                sys.stderr.write(f"cockpit: no histogram of {layer}: {reason}\n")
         self._left = control["left"]
 
     # --- end ------------------------------------------------------------------------------

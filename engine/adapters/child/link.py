@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any, Final
 
+from ...protocol.codec import to_json
 from ..hooks.gradient_reader import part_norms
 from ..hooks.layer_watch import MeasuredLayers
 
@@ -121,6 +122,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         "loss": loss if isinstance(loss, list) or loss is None else loss.tolist(),
         "finite": None if finite is None else bool(finite[0]),
         "bad": list(row["bad"]),
+        "histograms": [to_json(one.resolve(row["step"])) for one in row["histograms"]],
         "layers": _plain_layers(row["layers"], counted=is_counted and (finite is None or bool(finite[0]))),
     }
 

@@ -1,4 +1,7 @@
-"""Measure the layers of a foreign training at some of its steps; a fault ends the measurement and nothing else."""
+"""Measure the layers of a foreign training at some of its steps, and take histograms of one on request.
+
+A fault ends the measurement and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor, nn
 
+from ...outputs.inspection.layer_histograms import LayerHistograms
 from ...protocol.record import record
+from ...training.gradients.layer_histogram import HistogramTaker, PendingHistograms, layer_names
 from ...training.gradients.layer_probe import LayerProbe, LayerValues, PendingLayers
 from .gradient_reader import ParameterNames, unwrapped
 
@@ -33,6 +38,14 @@ class MeasuredLayers(Protocol):
 
     def resolve(self, *, counted: bool) -> LayerValues:
         """Return the numbers on the host; there is no update unless the step `counted`."""
+        ...
+
+
+class TakenHistograms(Protocol):
+    """The histograms of one layer, perhaps still on their way from a device or from another process."""
+
+    def resolve(self, step: int) -> LayerHistograms:
+        """Return the histograms of step `step` (from 1) on the host."""
         ...
 
 
@@ -69,9 +82,9 @@ class LayerWatch:
     """Measures the networks in `names` every `every` steps, from the first one on; 0 for never.
 
     With `None` the environment chooses. If it does not, the interval is 50 steps, doubled as often as it takes until
-    measuring costs less than a thousandth of the time. `is_due` is whether the current step is measured. Outputs of
-    modules are watched from the end of the step before, and so not in the first one. Until it begins, the program may
-    compile its networks; torch warns of that while there is a hook on all modules.
+    measuring costs less than a thousandth of the time. `is_due` is whether the current step is measured, or a layer
+    waits for histograms. Outputs of modules are watched from the end of the step before, and so not in the first one.
+    Until it begins, the program may compile its networks; torch warns of that while there is a hook on all modules.
     """
 
     def __init__(self, names: ParameterNames, every: int | None = None) -> None:
@@ -81,6 +94,8 @@ class LayerWatch:
         self._next = 0
         self._num_models = 0
         self._probe: LayerProbe | None = None
+        self._taker: HistogramTaker | None = None
+        self._is_measured = False
         self._cost = 0.0
         self._measured_at: tuple[float, int] | None = None
         self.measure_every(chosen_every() if every is None else every)
@@ -100,30 +115,34 @@ class LayerWatch:
 
     def _step_is(self, number: int) -> None:
         """Begin step `number`, and note how many steps pass before the next that is measured begins or ends."""
-        self.is_due = self.every > 0 and number % self.every == 0
+        self._is_measured = self.every > 0 and number % self.every == 0
+        self.is_due = self._is_measured or self._is_asked
         self.num_idle = self.every - number % self.every - 1 if self.every and not self.is_due else 0
         self._next = number + self.num_idle
 
     def note_gradients(self, parameters: Iterable[Tensor], scale: float = 1.0) -> None:
         """Measure gradients, which are `scale` times what they mean, and weights before an update."""
-        if self.is_due:
+        if (taker := self._taker) is not None:
+            parameters = list(parameters)
+            self._guarded(lambda: taker.note_gradients(set(map(id, parameters)), scale=scale), is_counted=False)
+        if self._is_measured:
             self._guarded(lambda: self._note(parameters, scale))
 
     def note_update(self) -> None:
         """Measure how far the update has moved the weights."""
-        if self.is_due and self._probe is not None:
+        if self._is_measured and self._probe is not None:
             self._guarded(self._probe.note_update)
 
     def take(self) -> WatchedLayers | None:
         """Return the numbers of the step that ended, `None` unless it was measured; watch the next one if it is due."""
         found: list[PendingLayers | None] = []
         every = self.every
-        if self.is_due:
+        if self._is_measured:
             if (probe := self._probe) is not None:
                 self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
             self._space_out()
         self._step_is(self._num_steps + 1)
-        if self.is_due:
+        if self._is_measured:
             self._guarded(self._prepare)
         return WatchedLayers(found[0], every) if found and found[0] is not None else None
 
@@ -143,9 +162,49 @@ class LayerWatch:
     def remove(self) -> None:
         """Measure nothing more."""
         self.every = 0
-        self.is_due = False
+        self.is_due = self._is_measured = False
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            taker.unwatch()
         if self._probe is not None:
             self._probe.unwatch()
+
+    # --- histograms -----------------------------------------------------------------------
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether a layer waits for histograms."""
+        return self._taker is not None
+
+    def layer_names(self) -> list[str]:
+        """Return the names of the layers whose histograms can be requested."""
+        return layer_names(self._networks())
+
+    def request_histogram(self, layer: str) -> str:
+        """Take histograms of `layer` at the next step; return why that is impossible, or an empty string."""
+        taker = self._taker or HistogramTaker(self._networks())
+        if reason := taker.request(layer):
+            return reason
+        taker.watch(on=not any(map(_is_compiled, self._names.models.values())))
+        self._taker = taker
+        self._step_is(self._num_steps)
+        return ""
+
+    def take_histograms(self) -> tuple[PendingHistograms, ...]:
+        """Return the histograms that were taken in the step that ended; layers that took no part in it still wait."""
+        found: list[PendingHistograms] = []
+        if (taker := self._taker) is not None:
+            self._guarded(lambda: (found.extend(taker.finish()), taker.begin()), is_counted=False)
+            if not taker.is_waiting:
+                taker.unwatch()
+                self._taker = None
+                self._step_is(self._num_steps)
+        return tuple(found)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {name: unwrapped(model) for name, model in self._names.models.items()}
+
+    # --- the work -------------------------------------------------------------------------
 
     def _note(self, parameters: Iterable[Tensor], scale: float) -> None:
         if self._num_models != len(self._names.models):
@@ -167,9 +226,9 @@ class LayerWatch:
         self._num_models = len(self._names.models)
         if self._probe is not None:
             self._probe.unwatch()
-        self._probe = LayerProbe({name: unwrapped(model) for name, model in self._names.models.items()})
+        self._probe = LayerProbe(self._networks())
 
-    def _guarded(self, measure: Callable[[], object]) -> None:
+    def _guarded(self, measure: Callable[[], object], *, is_counted: bool = True) -> None:
         began = time.thread_time()
         try:
             measure()
@@ -177,7 +236,8 @@ class LayerWatch:
             self.remove()
             sys.stderr.write(f"cockpit: layers are no longer measured: {error!r}\n")
         finally:
-            self._cost += time.thread_time() - began
+            if is_counted:  # what was requested does not change how often layers are measured
+                self._cost += time.thread_time() - began
 
 
 def _is_compiled(model: nn.Module) -> bool:

@@ -192,9 +192,8 @@ class OptimizerHooks(UpdateJudge):
             self._in_hook = False
 
     def _finish(self, watched: WatchedOptimizer, optimizer: torch.optim.Optimizer) -> None:
-        is_skipped = False
+        is_skipped = watched.is_changed and watched.is_hidden
         if watched.is_changed:
-            is_skipped = watched.is_hidden
             watched.restore()
         if self.layers.is_due:
             self.layers.note_update()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .gradient_reader import Norms
-from .layer_watch import LayerWatch, MeasuredLayers
+from .layer_watch import LayerWatch, MeasuredLayers, TakenHistograms
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
 _no_losses: Final = cast("Callable[[], list[float | Tensor]]", list)
@@ -26,7 +26,7 @@ class Update:
     on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
     on the device. `is_bad_elsewhere` is whether another process's part was not finite. `scaler_skipped` is the scale of
     a GradScaler that skipped the update, or `None`. `layers` are the numbers of single layers, `None` unless the step
-    was measured.
+    was measured. `histograms` are those that were requested.
     """
 
     count: int = 0
@@ -39,6 +39,7 @@ class Update:
     finite: Tensor | None = None
     scaler_skipped: float | None = None
     layers: MeasuredLayers | None = None
+    histograms: tuple[TakenHistograms, ...] = ()
 
     @property
     def is_skipped(self) -> bool:
@@ -77,6 +78,7 @@ class UpdateJudge:
         if layers.num_idle:
             layers.num_idle -= 1
         else:
+            seen.histograms = layers.take_histograms()
             seen.layers = layers.take()
         return seen
 

@@ -23,7 +23,7 @@ from engine.adapters.hooks.update_judge import Update
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.remote_state import RemoteState
-from engine.adapters.programs.sent_layers import SentLayers
+from engine.adapters.programs.sent_layers import SentHistograms, SentLayers
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.steps.step_reading import StepReading
@@ -169,13 +169,14 @@ class _Supervised:
             sentence = f"the cockpit detached itself from the program after a fault of its own: {message['detached']}"
             self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
         elif connection is self._first:
+            self._live.layers = message.get("layers", self._live.layers)
             for row in message.get("rows", ()):
                 self._had_step = True
                 self._run.add(reading_of(row))
             if "at" in message:
                 self._run.boundary()
                 self._live.adopt(self._run.recorder.state)
-                connection.say({"go": self._live.control})
+                connection.say({"go": {**self._live.control, "histograms": self._live.take_requests()}})
 
     def _greet(self, connection: Connection, hello: Mapping[str, Any]) -> None:
         with self._lock:
@@ -239,6 +240,7 @@ def reading_of(row: Mapping[str, Any]) -> StepReading:
         is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
         scaler_skipped=row["scaler"],
         layers=SentLayers.of(row.get("layers")),
+        histograms=tuple(SentHistograms.of(taken) for taken in row.get("histograms", ())),
     )
     return StepReading(
         update,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,20 @@ from typing import Any
 from engine.errors import UserError
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
+from engine.training.gradients.layer_histogram import unknown_layer
 
 
 @dataclass(slots=True)
 class RemoteState:
-    """What the program said of itself in `hello`, and what is in force in it."""
+    """What the program said of itself in `hello`, and what is in force in it.
+
+    `layers` are the names of its layers, and `requests` those whose histograms it has yet to be asked for.
+    """
 
     hello: Mapping[str, Any] = field(default_factory=dict[str, Any])
     control: dict[str, Any] = field(default_factory=dict[str, Any])
+    layers: Sequence[str] = ()
+    requests: list[str] = field(default_factory=list[str])
     total: int = 0
 
     @property
@@ -47,6 +53,18 @@ class RemoteState:
             "clip": state.gradient_clip,
             "left": state.steps_until_pause,
         }
+
+    def request_histogram(self, layer: str) -> str:
+        """Let the program take histograms of `layer` at its next step; return why that is impossible, or nothing."""
+        if layer not in self.layers:
+            return unknown_layer(layer, self.layers) if self.layers else "the program has not made a step yet"
+        self.requests.append(layer)
+        return ""
+
+    def take_requests(self) -> list[str]:
+        """Return the layers whose histograms were requested since the last call."""
+        taken, self.requests = self.requests, []
+        return taken
 
     def let_go(self) -> None:
         """Do nothing: the program removes its hooks when the connection ends."""

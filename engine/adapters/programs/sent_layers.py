@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from engine.outputs.inspection.layer_histograms import LayerHistograms
+from engine.protocol.codec import Json, from_json
 from engine.protocol.record import record
 from engine.training.gradients.layer_probe import LayerNames, LayerValues
+
+
+@record
+class SentHistograms:
+    """The histograms of one layer, at a step as the program counts them."""
+
+    taken: LayerHistograms
+
+    @classmethod
+    def of(cls, row: Json) -> SentHistograms:
+        """Return the histograms in a message."""
+        return cls(from_json(LayerHistograms, row))
+
+    def resolve(self, step: int) -> LayerHistograms:
+        """Return the histograms of step `step`, as the run counts."""
+        return replace(self.taken, step=step)
 
 
 @record

@@ -7,32 +7,19 @@ rank ends only after its gradients were averaged with those of rank 0, which had
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, field
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-from torch.distributed import distributed_c10d
-
+from engine.adapters.ranks.rank_store import OPENING, RankStore
 from engine.adapters.run.knobs import KnobValue
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.record import record
 
-_OPENING: Final = timedelta(minutes=1)
-"""Time limit for the other processes to begin, which they do together: the network was just given to all."""
-_FIRST_SECONDS: Final = 0.001
-_LAST_SECONDS: Final = 0.05
-"""Seconds between two looks for a word: each look is a tenth of the wait so far later than the one before."""
-_COMPLAINT: Final = "complaint"
-_FAILURE: Final = "failure"
 _DUE_SECONDS: Final = 20.0
 """Seconds for which the others wait for rank 0 to say whether a step is repeated, which it does after the same step."""
-_KEPT_PARTS: Final = 3
-"""Number of points whose parts stay in the store: rank 0 reads only those of the newest."""
-_count = 0
 
 
 @record
@@ -64,7 +51,7 @@ class RankWord:
         return frozenset(kind for kind, is_asked in asked.items() if is_asked)
 
 
-class RankWords:
+class RankWords(RankStore):
     """The words of one training, for one of its `num_ranks` processes. `open_next` is called at each boundary of all.
 
     A process with a fault of the cockpit complains, and goes on listening: rank 0 lets all detach at one boundary.
@@ -72,17 +59,11 @@ class RankWords:
     """
 
     def __init__(self, rank: int, num_ranks: int, lacks: str = "has no callback of the cockpit") -> None:
-        global _count  # noqa: PLW0603 (all processes make them in the same order, so the numbers agree)
-        _count += 1
-        store: Any = distributed_c10d._get_default_store()  # pyright: ignore[reportPrivateUsage]
-        self._store: Any = distributed_c10d.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
-            f"cockpit-{_count}", store
-        )
+        super().__init__(rank)
         self._boundary = 0
         self._held: int | None = None
-        self._rank, self.num_ranks, self._lacks = rank, num_ranks, lacks
+        self.num_ranks, self._lacks = num_ranks, lacks
         self._replay_key = ""
-        self.is_first = rank == 0
         self.has_begun = False
         """Whether all processes have opened their run, so that each is at every boundary."""
 
@@ -93,10 +74,10 @@ class RankWords:
         for rank in range(1, self.num_ranks):
             key = f"ready {rank}"
             try:
-                self._store.wait([key], _OPENING)
+                self.store.wait([key], OPENING)
             except RuntimeError:  # a time limit, of one of several classes
                 return f"rank {rank} {self._lacks}"
-            if reason := self._store.get(key).decode():
+            if reason := self.store.get(key).decode():
                 return reason
         return ""
 
@@ -105,20 +86,20 @@ class RankWords:
 
         Raises RuntimeError if rank 0 gives no answer.
         """
-        self._store.set(f"ready {self._rank}", "")
-        self._store.wait(["word 0"], 2 * _OPENING)
+        self.store.set(f"ready {self.rank}", "")
+        self.store.wait(["word 0"], 2 * OPENING)
         self.has_begun = True
-        return RankWord(**json.loads(self._store.get("word 0")))
+        return RankWord(**json.loads(self.store.get("word 0")))
 
     def refuse(self, error: BaseException) -> None:
         """Tell the others that this process cannot begin: none of them will. They raise a UserError of rank 0 too."""
         if not self.is_first:
-            self._store.set(f"ready {self._rank}", f"rank {self._rank}: {error!r}")
+            self.store.set(f"ready {self.rank}", f"rank {self.rank}: {error!r}")
         else:
             self._say_gone(str(error) if isinstance(error, UserError) else "")
 
     def _say_gone(self, refused: str = "") -> None:
-        self._store.set(f"word {self._held or 0}", json.dumps(asdict(RankWord(is_gone=True, refused=refused))))
+        self.store.set(f"word {self._held or 0}", json.dumps(asdict(RankWord(is_gone=True, refused=refused))))
 
     # --- at each boundary -----------------------------------------------------------------
 
@@ -127,56 +108,30 @@ class RankWords:
         self._boundary += 1
         if self.is_first:
             return self._held == self._boundary
-        return bool(self._store.check([f"hold {self._boundary}"]))
+        return bool(self.store.check([f"hold {self._boundary}"]))
 
     def hold_next(self) -> None:
         """Announce, in rank 0, that all hold at the next boundary."""
         self._held = self._boundary + 1
-        self._store.set(f"hold {self._held}", "1")
-        self._store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
+        self.store.set(f"hold {self._held}", "1")
+        self.store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
 
     def say(self, word: RankWord) -> None:
         """Say, in rank 0, what is in force after this boundary."""
         self._held, self.has_begun = None, True
-        self._store.set(f"word {self._boundary}", json.dumps(asdict(word)))
+        self.store.set(f"word {self._boundary}", json.dumps(asdict(word)))
 
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""
         key = f"word {self._boundary}"
-        self._await(key)
-        return RankWord(**json.loads(self._store.get(key)))
-
-    def _await(self, key: str, seconds: float = float("inf")) -> bool:
-        """Wait for `key` without a lock on the store, of which other threads of torch may have need."""
-        began = time.monotonic()
-        while not self._store.check([key]):
-            waited = time.monotonic() - began
-            if waited >= seconds:
-                return False
-            time.sleep(min(max(waited / 10, _FIRST_SECONDS), _LAST_SECONDS))
-        return True
+        self.await_key(key)
+        return RankWord(**json.loads(self.store.get(key)))
 
     def leave(self) -> None:
         """Let the other processes detach themselves, because rank 0 has done so."""
         if self._held is None:
             self.hold_next()
         self._say_gone()
-
-    def complain(self, fault: str) -> None:
-        """Tell rank 0 of a fault of the cockpit in this process."""
-        self._store.set(_COMPLAINT, f"rank {self._rank}: {fault}")
-
-    def complaint(self) -> str:
-        """Return, in rank 0, the fault of another process; an empty string for none."""
-        return self._store.get(_COMPLAINT).decode() if self._store.check([_COMPLAINT]) else ""
-
-    def note_failure(self, sentence: str) -> None:
-        """Tell rank 0 that this process ends with an error of the training."""
-        self._store.set(_FAILURE, f"rank {self._rank}: {sentence}")
-
-    def failure(self) -> str:
-        """Return, in rank 0, the error that ended another process; an empty string for none."""
-        return self._store.get(_FAILURE).decode() if self._store.check([_FAILURE]) else ""
 
     # --- repetitions of a step --------------------------------------------------------------
 
@@ -189,43 +144,8 @@ class RankWords:
         """Return whether rank 0 has the step repeated, in all processes; False if it does not say so in time."""
         former, self._replay_key = self._replay_key, f"replay {self._boundary}"
         if not self.is_first:
-            return self._await(self._replay_key, _DUE_SECONDS) and self._store.get(self._replay_key) == b"1"
-        self._store.set(self._replay_key, "1" if is_due else "0")
+            return self.await_key(self._replay_key, _DUE_SECONDS) and self.store.get(self._replay_key) == b"1"
+        self.store.set(self._replay_key, "1" if is_due else "0")
         if former:
-            self._store.delete_key(former)  # all have read it: none has taken this step without the others
+            self.store.delete_key(former)  # all have read it: none has taken this step without the others
         return is_due
-
-    def leave_finding(self, point: int, text: str) -> None:
-        """Leave the result of this process's repetition for rank 0."""
-        self._store.set(f"finding {point} {self._rank}", text)
-
-    def finding_of(self, point: int, rank: int) -> str:
-        """Return, in rank 0, the result that `rank` has left; an empty string if there is none yet."""
-        key = f"finding {point} {rank}"
-        if not self._store.check([key]):
-            return ""
-        text = self._store.get(key).decode()
-        self._store.delete_key(key)
-        return text
-
-    # --- what is the process's own ----------------------------------------------------------
-
-    def leave_part(self, point: int, part: bytes) -> None:
-        """Leave this process's part of the checkpoint of `point`, a number that all count alike, for rank 0."""
-        self._store.set(f"part {point} {self._rank}", part)
-        if point > _KEPT_PARTS:
-            self._store.delete_key(f"part {point - _KEPT_PARTS} {self._rank}")
-
-    def part_of(self, point: int, rank: int, seconds: float) -> bytes:
-        """Return, in rank 0, the part that `rank` leaves within `seconds`; empty bytes if it does not."""
-        key = f"part {point} {rank}"
-        return bytes(self._store.get(key)) if self._await(key, seconds) else b""
-
-    def share_value(self, key: str, value: KnobValue) -> KnobValue:
-        """Return the value of rank 0 in all processes; the own one if rank 0 shares none within a minute."""
-        key = f"value {key}"
-        if self.is_first:
-            self._store.set(key, json.dumps(value))
-        elif self._await(key, _OPENING.total_seconds()):
-            return json.loads(self._store.get(key))
-        return value

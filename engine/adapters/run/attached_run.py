@@ -130,17 +130,7 @@ class AttachedRun(AttachedRecords):
         recorder, live = self.recorder, self.live
         with self._lock:
             recorder.update(device=live.describe_device(), total_steps=live.total, lr=live.learning_rate(), doing="")
-            recorder.record_event(
-                e.RunStarted(
-                    device=live.describe_device(),
-                    num_parameters=live.num_parameters(),
-                    num_train_samples=0,
-                    num_val_samples=0,
-                    total_steps=live.total,
-                    resumed_from=resumed_from,
-                    learning_rate=live.learning_rate(),
-                )
-            )
+            recorder.record_event(_started(live, resumed_from))
             recorder.set_activity(Activity.RUNNING)
             live.adopt(recorder.state)
 
@@ -308,3 +298,15 @@ class AttachedRun(AttachedRecords):
             except Exception as error:  # a fault of the cockpit must not end a foreign training
                 self.on_fault(error)
         self._inbox.close()
+
+
+def _started(live: Attachable, resumed_from: str) -> e.RunStarted:
+    return e.RunStarted(
+        device=live.describe_device(),
+        num_parameters=live.num_parameters(),
+        num_train_samples=0,
+        num_val_samples=0,
+        total_steps=live.total,
+        resumed_from=resumed_from,
+        learning_rate=live.learning_rate(),
+    )

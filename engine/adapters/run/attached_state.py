@@ -160,6 +160,10 @@ class AttachedState:
         rate.pin = state.lr_pin.value if state.lr_pin else None
         self.hooks.clip = state.gradient_clip
 
+    def request_histogram(self, layer: str) -> str:
+        """Take histograms of `layer` at the next step; return why that is impossible, or an empty string."""
+        return self.hooks.layers.request_histogram(layer)
+
     def is_finite(self) -> bool:
         """Return whether every weight and moment is finite. Waits for the device."""
         held: list[Tensor] = [p.detach() for model in self.models.values() for p in model.parameters()]

@@ -15,7 +15,7 @@ _SEQUENCES: Final = (list, tuple)
 
 
 def by_name(parts: Any) -> dict[str, Any]:
-    """Return networks or optimizers by name; a single one has an empty name."""
+    """Return networks or optimizers by name; a single one has an empty name. Raises UserError for none."""
     if isinstance(parts, Mapping):
         named = {str(name): part for name, part in parts.items()}
     elif isinstance(parts, list | tuple):

@@ -15,7 +15,7 @@ from engine.adapters.steps.step_table import in_tables, is_plain, table_of
 from engine.journal.transaction import StepPoints
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
 from engine.runtime.monitoring.supervisor import Supervisor, TrainingDivergedError
-from engine.runtime.recorder import RunRecorder
+from engine.runtime.recorder import RunRecorder, record_histograms
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import RunMemory
 
@@ -50,6 +50,8 @@ class StepRecords:
                 for reading in together:
                     if reading.update.layers is not None:
                         self._record_layers(reading)
+                    if reading.update.histograms:
+                        self._record_histograms(reading)
 
     def _record_layers(self, reading: StepReading) -> None:
         """Record the numbers of single layers, if the step was measured."""
@@ -57,6 +59,12 @@ class StepRecords:
         if layers is not None:
             measured = layers.resolve(counted=verdict_of(reading).is_finite)
             self._recorder.layers.record(reading.number, reading.progress, measured, layers.every)
+
+    def _record_histograms(self, reading: StepReading) -> None:
+        """Record the histograms that were requested for the step."""
+        taken, reading.update.histograms = reading.update.histograms, ()
+        for histograms in taken:
+            record_histograms(self._recorder, histograms.resolve(reading.number))
 
     def _record_table(self, readings: Sequence[StepReading], *, is_newest: bool) -> None:
         """Record steps that counted. The state is measured at those at which something was found, and at the newest."""

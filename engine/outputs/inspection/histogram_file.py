@@ -4,64 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from engine.journal.disk.run_dir import HISTOGRAMS
 from engine.outputs.inference.whole_file import write_whole
+from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.codec import WireError, from_json, from_text, to_text
-from engine.protocol.record import record
 
 MAX_HISTOGRAMS: Final = 200
 """Number of newest files that a run keeps."""
 _NAME: Final = re.compile(r"step-(\d{8,})-.*\.json")
 _MAX_LABEL: Final = 80
-
-
-@record
-class Histogram:
-    """The distribution of `count` values. NaN and infinite ones are counted apart, and are in no other number.
-
-    `bins` are equal parts of the range from `low` to `high`. `magnitudes` are equal parts of the decimal logarithms of
-    absolute values, from `low_exponent` to `high_exponent`, without zeros. A number without a value is NaN.
-    """
-
-    count: int
-    zeros: int
-    nans: int
-    infinities: int
-    low: float
-    high: float
-    mean: float
-    std: float
-    sum_of_squares: float
-    bins: tuple[int, ...]
-    low_exponent: float
-    high_exponent: float
-    magnitudes: tuple[int, ...]
-
-
-@record
-class LayerHistograms:
-    """A layer at the end of the backward pass of step `step` (from 1): weights before the update, gradients, outputs.
-
-    `missing` has the reason for each kind without a histogram.
-    """
-
-    layer: str
-    step: int
-    weights: Histogram | None
-    gradients: Histogram | None
-    activations: Histogram | None
-    missing: Mapping[str, str]
-
-    def kinds(self) -> Iterator[tuple[str, Histogram | None]]:
-        """Yield the kinds by name, in display order."""
-        yield "weights", self.weights
-        yield "gradients", self.gradients
-        yield "activations", self.activations
 
 
 def histogram_path(run_dir: Path, layer: str, step: int) -> Path:

@@ -164,7 +164,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint like `load_checkpoint`, without requiring its checksum file.
 
-    Shapes are read before numbers: tensors that claim more bytes than the file are never allocated.
+    Shapes are read before numbers: tensors that claim more bytes than the file are never allocated. Raises
+    CheckpointDamagedError.
     """
     try:
         _check_archive(path)

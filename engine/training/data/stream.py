@@ -78,7 +78,7 @@ class BatchStream:
     def wait(self, give_up: Callable[[], bool]) -> bool:
         """Wait until `next` would not block; return False if `give_up` returned True first.
 
-        Raises DataGoneError if a replacement worker also yields nothing.
+        Raises DataGoneError if a replacement worker also yields nothing, RuntimeError after `close`.
         """
         if not self._pending:
             raise RuntimeError("the stream is closed")
@@ -109,7 +109,7 @@ class BatchStream:
         return bool(self._pending) and self._pending[0].done()
 
     def reseat(self, position: Position, batch_size: int) -> None:
-        """Continue from `position` with batches of `batch_size`, and discard prefetched batches."""
+        """Continue from `position` with batches of `batch_size` (1 or more), and discard prefetched batches."""
         if batch_size < 1:
             raise ValueError(f"a batch holds at least one sample, not {batch_size}")
         while self._pending:

@@ -41,7 +41,10 @@ class BatchStatistics:
         _copy(self._copies, self._held)
 
     def settle(self, finite: Tensor) -> None:
-        """Restore the statistics if the step was not finite, and any single one that is not, without synchronizing."""
+        """Restore the statistics if the step was not finite, and any single one that is not, without synchronizing.
+
+        `finite` is a boolean scalar (no axes).
+        """
         self._is_kept = False
         if not self._held:
             return

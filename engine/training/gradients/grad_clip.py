@@ -30,7 +30,7 @@ class ZClip:
     def bound(self, total_norm: Tensor, finite: Tensor) -> Tensor:
         """Return the maximum norm of this step, infinite during warm-up.
 
-        A finite step updates the statistics.
+        A finite step updates the statistics. `total_norm`, the boolean `finite` and the result are scalars (no axes).
         """
         count, mean, variance = self.statistics.unbind()
         deviation = variance.sqrt() + 1e-6

@@ -1,23 +1,24 @@
 """Histograms of one layer's weights, gradients and outputs at the next step, counted on the device.
 
-Nothing here changes a number of the training or draws a random one.
+Nothing here changes a number of the training or draws a random one. This module is also loaded into foreign programs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Container, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.hooks import RemovableHandle
 
-from engine.errors import nearest
-from engine.outputs.inspection.histogram_file import Histogram, LayerHistograms
-from engine.protocol.record import record
+from ...errors import nearest
+from ...outputs.inspection.layer_histograms import Histogram, LayerHistograms
+from ...protocol.record import record
 
 NETWORK: Final = "network"
 """The name of the whole network as a layer."""
@@ -131,27 +132,34 @@ class _Layer:
 
 
 class HistogramTaker:
-    """Takes the histograms of the requested layers of `model` at the next step that is not undone.
+    """Takes the histograms of the requested layers of `models` at the next step that is not undone.
 
     In each step, in this order: `begin`, forward passes while it is `watched`, `note_gradients`, `finish`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, models: Mapping[str, nn.Module]) -> None:
+        self._models = models
         self._waiting: dict[str, _Layer] = {}
         self._taken: list[PendingHistograms] = []
+        self._handle: RemovableHandle | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a layer waits for the next step."""
+        return bool(self._waiting)
 
     def request(self, layer: str) -> str:
         """Take the histograms of `layer` at the next step; return why that is impossible, or an empty string."""
-        modules = {name or NETWORK: module for name, module in reversed(list(self._model.named_modules()))}
-        parameters = dict(self._model.named_parameters())
+        modules, parameters = _layers_of(self._models)
         if layer in parameters:
             owner = layer.rpartition(".")[0] or NETWORK
             found = _Layer([parameters[layer]], modules.get(owner))
         elif layer in modules:
             found = _Layer(list(modules[layer].parameters()), modules[layer])
         else:
-            return _unknown(layer, [*modules, *parameters])
+            return unknown_layer(layer, [*modules, *parameters])
+        if not all(type(parameter.detach()) is Tensor for parameter in found.parameters):
+            return f"the values of {layer} are divided among processes"
         if len(self._waiting) >= _MOST and layer not in self._waiting:
             return f"{_MOST} layers wait for the next step already"
         self._waiting[layer] = found
@@ -166,23 +174,48 @@ class HistogramTaker:
     @contextmanager
     def watched(self, *, on: bool) -> Generator[None]:
         """Count the first output of each requested module in the block; without `on`, the network is compiled."""
-        handles: list[Any] = []
+        self.watch(on=on)
+        try:
+            yield
+        finally:
+            self.unwatch()
+
+    def watch(self, *, on: bool) -> None:
+        """Count the first output of each requested module until `unwatch`; without `on`, the network is compiled."""
+        self.unwatch()
+        layers: dict[int, list[_Layer]] = {}
         for layer in self._waiting.values():
             if not on:
                 layer.why_no_output = "the network is compiled: hooks see no output"
             elif layer.module is not None:
-                handles.append(layer.module.register_forward_hook(partial(_note_output, layer)))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+                layers.setdefault(id(layer.module), []).append(layer)
 
-    def note_gradients(self) -> None:
-        """Count the weights and gradients of the requested layers."""
+        def note(module: nn.Module, inputs: object, output: object) -> None:
+            for layer in layers.get(id(module), ()):
+                _note_output(layer, module, output)
+
+        if layers:  # none on the network itself: the program may save or copy it meanwhile
+            self._handle = register_module_forward_hook(note)
+
+    def unwatch(self) -> None:
+        """Remove the hook of `watch`."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.remove()
+
+    def note_gradients(self, among: Container[int] | None = None, *, scale: float = 1.0) -> None:
+        """Count the weights and gradients of the requested layers that are not counted yet in this step.
+
+        With `among`, layers wait whose parameters have none of these ids. Gradients are `scale` times what they mean.
+        """
+        done = {one.layer for one in self._taken}
         for name, layer in self._waiting.items():
             weights = [p for p in layer.parameters if p.is_floating_point() and p.numel()]
+            if name in done or (among is not None and weights and not any(id(p) in among for p in weights)):
+                continue
             grads = [_dense(p.grad) for p in weights if p.grad is not None]
+            if scale != 1.0:
+                grads = [grad / scale for grad in grads]
             found, missing = dict[str, _Counts](), dict[str, str]()
             for kind, tensors, reason in (
                 ("weights", weights, "the layer has no parameters"),
@@ -206,7 +239,7 @@ class HistogramTaker:
         return taken
 
 
-def _note_output(layer: _Layer, module: nn.Module, inputs: object, output: object) -> None:
+def _note_output(layer: _Layer, module: nn.Module, output: object) -> None:
     first = cast(Sequence[object], output)[0] if isinstance(output, tuple | list) and output else output
     if layer.output is not None or not module.training:
         return
@@ -223,7 +256,25 @@ def _dense(grad: Tensor) -> Tensor:
     return grad.coalesce().values() if grad.is_sparse else grad
 
 
-def _unknown(layer: str, names: Sequence[str]) -> str:
+def _layers_of(models: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
+    """Return the modules and the parameters of networks by name; a network itself has its own name, or 'network'."""
+    modules: dict[str, nn.Module] = {}
+    parameters: dict[str, Tensor] = {}
+    for prefix, model in models.items():
+        begin = f"{prefix}." if prefix else ""
+        for name, module in reversed(list(model.named_modules())):
+            modules[begin + name if name else prefix or NETWORK] = module
+        parameters |= {begin + name: parameter for name, parameter in model.named_parameters()}
+    return modules, parameters
+
+
+def layer_names(models: Mapping[str, nn.Module]) -> list[str]:
+    """Return the names of all layers that can be requested."""
+    modules, parameters = _layers_of(models)
+    return [*modules, *parameters]
+
+
+def unknown_layer(layer: str, names: Sequence[str]) -> str:
     """Return why there is no such layer, with the nearest name, or else the outermost ones."""
     match = nearest(layer, names)
     outermost = ", ".join(name for name in names if "." not in name)

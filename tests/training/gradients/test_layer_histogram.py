@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.outputs.inspection.histogram_file import LayerHistograms
+from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.training.gradients.layer_histogram import NUM_BINS, HistogramTaker, count
 from engine.training.step_plan import StepPlan, plan_for
@@ -71,7 +71,7 @@ class Two(nn.Module):
 
 def taken(*layers: str, on: bool = True) -> Mapping[str, LayerHistograms]:
     model = Two()
-    taker = HistogramTaker(model)
+    taker = HistogramTaker({"": model})
     assert [taker.request(layer) for layer in layers] == [""] * len(layers)
     taker.begin()
     with taker.watched(on=on):
@@ -110,13 +110,13 @@ def test_what_is_missing_has_a_reason() -> None:
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest_or_the_outermost_names() -> None:
-    taker = HistogramTaker(Two())
+    taker = HistogramTaker({"": Two()})
     assert taker.request("frist.bias") == "no layer is called 'frist.bias'; did you mean 'first.bias'?"
     assert "there are" in taker.request("zzz") and "first, network, and their parts" in taker.request("zzz")
 
 
 def test_only_so_many_layers_wait_for_one_step() -> None:
-    taker = HistogramTaker(nn.Sequential(*(nn.Linear(1, 1) for _ in range(17))))
+    taker = HistogramTaker({"": nn.Sequential(*(nn.Linear(1, 1) for _ in range(17)))})
     assert [taker.request(str(number)) for number in range(16)] == [""] * 16
     assert taker.request("16") == "16 layers wait for the next step already"
     assert taker.request("3") == ""

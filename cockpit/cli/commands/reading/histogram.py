@@ -11,7 +11,8 @@ from cockpit.text.format import escape_control
 from cockpit.text.histogram_text import drawn, heading
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.run_dir import find_run
-from engine.outputs.inspection.histogram_file import LayerHistograms, kept_histograms
+from engine.outputs.inspection.histogram_file import kept_histograms
+from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.codec import to_json
 from engine.protocol.words.command_syntax import program_name
 

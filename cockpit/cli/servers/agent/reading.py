@@ -112,7 +112,7 @@ def _overview(steps: NDArray[np.int64], values: NDArray[np.float32]) -> dict[str
 
 
 def events_of(arguments: EventsArguments, caller: Caller) -> dict[str, Json]:
-    """Return events with their sentences, those after `since` or the newest."""
+    """Return events with their sentences, those after `since` or the newest. Raises UserError."""
     for kind in arguments.kinds or ():
         if kind not in EVENT_KINDS:
             raise UserError(f"there is no kind of event {kind!r}: {did_you_mean(kind, EVENT_KINDS)}")

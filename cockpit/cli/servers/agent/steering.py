@@ -25,7 +25,7 @@ _LONGEST_ERROR: Final = 500
 
 
 def send_to(arguments: SendArguments, caller: Caller) -> dict[str, Json]:
-    """Send a command and wait for its outcome, or only predict it."""
+    """Send a command and wait for its outcome, or only predict it. Raises UserError if it cannot be sent."""
     command = parse_command([arguments.command, *map(_word, arguments.arguments)])
     if arguments.dry_run:
         found, words = predict(caller.find(arguments.run), command)
@@ -50,7 +50,10 @@ def _word(value: str | float | bool) -> str:
 
 
 def diagnose_in_child(arguments: DiagnoseArguments, caller: Caller) -> dict[str, Json]:
-    """Replay a recorded fault in a child process, which imports torch; it is ended when the time is up."""
+    """Replay a recorded fault in a child process, which imports torch; it is ended when the time is up.
+
+    Raises UserError if the child fails or takes too long.
+    """
     path = caller.find(arguments.run)
     step = [] if arguments.step is None else ["--step", str(arguments.step)]
     words = [*program_command(), "diagnose", str(path.resolve()), "--json", *step]

@@ -23,7 +23,8 @@ from cockpit.ui.dialogs.dialog import Dialog
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import LAYERS_META, layers_of
-from engine.outputs.inspection.histogram_file import LayerHistograms, kept_histograms
+from engine.outputs.inspection.histogram_file import kept_histograms
+from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.commands import TakeHistogram
 from engine.protocol.events import Activity, HistogramTaken, Status
 

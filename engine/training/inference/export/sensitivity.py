@@ -84,7 +84,7 @@ def _round_output(held: Range, module: nn.Module, given: tuple[Tensor, ...], out
 
 
 def classes(scores: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the class of each prediction. Raises UserError if the output has no axis of classes."""
+    """Return the class of each prediction: axis 1 of `scores` counts the classes. Raises UserError for fewer than 2."""
     if scores.ndim < 2 or scores.shape[1] < 2:
         raise UserError("--int8 compares classes, and the network's first output has none: leave --int8 out")
     return scores.argmax(axis=1)

@@ -25,8 +25,8 @@ def read_image(file: Path, annotated_size: Size | None = None) -> Image.Image:
     """Return the decoded file as 8-bit RGB: alpha dropped, 16 bits scaled to 8, grey repeated.
 
     Annotations refer to the pixels as stored. An EXIF rotation is ignored, as in COCO's own tools, unless only the
-    rotated image has the `annotated_size` (width, height). Raises UnusableSample if the file cannot be read or neither
-    size matches.
+    rotated image has the `annotated_size` (width, height). Raises UnreachableSample if the file is missing, and
+    UnusableSample if it cannot be read or neither size matches.
     """
     try:
         with Image.open(file) as opened:
