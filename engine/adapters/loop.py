@@ -20,6 +20,7 @@ from torch import Tensor
 
 from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.follower_run import FollowerRun
+from engine.adapters.ranks.rank_replays import share_due
 from engine.adapters.replays.fork_replay import RunningReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
@@ -128,7 +129,7 @@ class Cockpit(LoopRun):
                     is_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
         finally:
             if self._ranks is not None and update.is_skipped:  # in all processes, which wait for the word of rank 0
-                is_due = self._ranks.words.share_due(is_due=is_due)
+                is_due = share_due(self._ranks.words, is_due=is_due)
         self._is_replay_due = is_due
 
     def _add_replay(self, running: RunningReplay) -> None:

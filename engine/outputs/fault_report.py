@@ -44,8 +44,8 @@ class Fault:
     `direction` is forward, backward, input, weight or moment; an empty string if the replay was finite. `module` is a
     path in the network or the name of a loss term. `source` is the file and line of the operation. `terms` are the
     affected loss terms. `sample_ids` are the samples with non-finite rows, or the whole batch if unknown. `inputs` are
-    the operation's inputs. `detail` is a sentence with further findings. `rank` is that of the process with
-    the fault in its batches; `None` for the only process, and for a fault that is in all alike.
+    the operation's inputs. `detail` is a sentence with further findings. `rank` is the process in whose batches
+    the fault is. It is `None` if there is one process, or if the fault is in all alike.
     """
 
     verdict: str

@@ -11,7 +11,7 @@ import pytest
 from torch.distributed import HashStore, distributed_c10d
 
 from engine.adapters.ranks import rank_replays, rank_words
-from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports, first_fault
+from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports, first_fault, share_due
 from engine.adapters.ranks.rank_words import RankWords
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault, sentence
 
@@ -77,13 +77,13 @@ def test_rank_0_gathers_what_the_others_report_while_they_train_on(ranks: list[R
         reports.end()
     named = gathered.result()
     assert named is not None and (named.operation, named.rank) == ("sqrt", 2)
-    assert not ranks[0].finding_of(4, 2), "it is removed when it is read"
+    assert not ranks[0].taken("finding 4 2"), "it is removed when it is read"
 
 
 def test_a_process_that_does_not_report_is_not_waited_for_for_ever(
     ranks: list[RankWords], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranks[1].leave_finding(4, "no JSON")
+    ranks[1].leave("finding 4 1", "no JSON")
     monkeypatch.setattr(rank_replays, "_SECONDS", 0.0)
     own = repetition(WELL)
     gathered = GatheredReplay(own, ranks[0], 4)
@@ -97,17 +97,17 @@ def test_all_repeat_a_step_only_if_rank_0_says_so(ranks: list[RankWords], monkey
     for is_due in (True, False, True):
         heard: list[bool] = []
         others = [
-            threading.Thread(target=lambda one=one: heard.append(one.share_due(is_due=not is_due)))  # noqa: B023
+            threading.Thread(target=lambda one=one: heard.append(share_due(one, is_due=not is_due)))  # noqa: B023
             for one in ranks[1:]
         ]
         for thread in others:
             thread.start()
-        assert ranks[0].share_due(is_due=is_due) is is_due
+        assert share_due(ranks[0], is_due=is_due) is is_due
         for thread in others:
             thread.join()
         assert heard == [is_due, is_due]
         assert len({one.boundary for one in ranks}) == 1
         for one in ranks:
             one.open_next()
-    monkeypatch.setattr(rank_words, "_DUE_SECONDS", 0.01)
-    assert ranks[1].share_due(is_due=True) is False
+    monkeypatch.setattr(rank_replays, "_DUE_SECONDS", 0.01)
+    assert share_due(ranks[1], is_due=True) is False

@@ -90,7 +90,7 @@ def test_when_rank_0_leaves_the_others_learn_it_at_the_next_boundary(
     second.hear_first()
     if is_held:
         first.hold_next()
-    first.leave()
+    first.let_go()
     assert second.open_next()
     assert second.hear().is_gone
 

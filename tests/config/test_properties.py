@@ -53,7 +53,7 @@ def test_a_number_is_read_however_it_is_written(value: float) -> None:
         assert setting.value == value and isinstance(setting.value, float | int)
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=500)
 @given(YAML_TEXT)
 @example("a: &x [*x]")
 @example("a: *x")

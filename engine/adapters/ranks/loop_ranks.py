@@ -243,7 +243,7 @@ class LoopRanks:
         self._reports.end()
         if self.rank == 0 and not self.is_gone:
             with suppress(Exception):
-                self.words.leave()
+                self.words.let_go()
         self.is_gone = True
 
 

@@ -17,8 +17,19 @@ from engine.protocol.codec import WireError, from_json, from_text, to_text
 _POLL_SECONDS: Final = 0.02
 _SECONDS: Final = 75.0
 """Maximum time for which rank 0 waits for the others: longer than a repetition may take."""
+_DUE_SECONDS: Final = 20.0
+"""Seconds for which the others wait for rank 0 to say whether a step is repeated, which it does after the same step."""
 _LAST_SECONDS: Final = 15.0
 """Seconds that the end of a process waits for its repetitions."""
+
+
+def share_due(words: RankWords, *, is_due: bool) -> bool:
+    """Return whether rank 0 has the newest step repeated, in all processes; False if it does not say so in time."""
+    if words.is_first:
+        for rank in range(1, words.num_ranks):
+            words.leave(f"replay {words.boundary} {rank}", str(is_due))
+        return is_due
+    return words.taken(f"replay {words.boundary} {words.rank}", _DUE_SECONDS) == str(True)
 
 
 class GatheredReplay:
@@ -34,7 +45,7 @@ class GatheredReplay:
         if 0 not in self._found and (fault := self._own.result()) is not None:
             self._found[0] = fault
         for rank in range(1, self._words.num_ranks):
-            if rank not in self._found and (text := self._words.finding_of(self._point, rank)):
+            if rank not in self._found and (text := self._words.taken(f"finding {self._point} {rank}")):
                 self._found[rank] = _decoded(text)
         if len(self._found) < self._words.num_ranks and time.monotonic() - self.started < _SECONDS:
             return None
@@ -89,7 +100,7 @@ class ReplayReports:
         while (fault := replay.result()) is None:
             time.sleep(_POLL_SECONDS)
         with suppress(Exception):  # rank 0 may be gone, and the store with it
-            self._words.leave_finding(point, to_text(fault))
+            self._words.leave(f"finding {point} {self._words.rank}", to_text(fault))
 
     def end(self) -> None:
         """Wait a moment for repetitions that have not ended."""

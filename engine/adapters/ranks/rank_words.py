@@ -7,19 +7,30 @@ rank ends only after its gradients were averaged with those of rank 0, which had
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, field
-from typing import Final
+from datetime import timedelta
+from typing import Any, Final
 
-from engine.adapters.ranks.rank_store import OPENING, RankStore
+from torch.distributed import distributed_c10d
+
 from engine.adapters.run.knobs import KnobValue
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.record import record
 
-_DUE_SECONDS: Final = 20.0
-"""Seconds for which the others wait for rank 0 to say whether a step is repeated, which it does after the same step."""
+_OPENING: Final = timedelta(minutes=1)
+"""Time limit for the other processes to begin, which they do together: the network was just given to all."""
+_FIRST_SECONDS: Final = 0.001
+_LAST_SECONDS: Final = 0.05
+"""Seconds between two looks for a word: each look is a tenth of the wait so far later than the one before."""
+_COMPLAINT: Final = "complaint"
+_FAILURE: Final = "failure"
+_KEPT_PARTS: Final = 3
+"""Number of points whose parts stay in the store: rank 0 reads only those of the newest."""
+_count = 0
 
 
 @record
@@ -51,7 +62,7 @@ class RankWord:
         return frozenset(kind for kind, is_asked in asked.items() if is_asked)
 
 
-class RankWords(RankStore):
+class RankWords:
     """The words of one training, for one of its `num_ranks` processes. `open_next` is called at each boundary of all.
 
     A process with a fault of the cockpit complains, and goes on listening: rank 0 lets all detach at one boundary.
@@ -59,11 +70,16 @@ class RankWords(RankStore):
     """
 
     def __init__(self, rank: int, num_ranks: int, lacks: str = "has no callback of the cockpit") -> None:
-        super().__init__(rank)
-        self._boundary = 0
+        global _count  # noqa: PLW0603 (all processes make them in the same order, so the numbers agree)
+        _count += 1
+        store: Any = distributed_c10d._get_default_store()  # pyright: ignore[reportPrivateUsage]
+        self._store: Any = distributed_c10d.PrefixStore(  # pyright: ignore[reportPrivateImportUsage]
+            f"cockpit-{_count}", store
+        )
+        self.boundary = 0
         self._held: int | None = None
-        self.num_ranks, self._lacks = num_ranks, lacks
-        self._replay_key = ""
+        self.rank, self.num_ranks, self._lacks = rank, num_ranks, lacks
+        self.is_first = rank == 0
         self.has_begun = False
         """Whether all processes have opened their run, so that each is at every boundary."""
 
@@ -74,10 +90,10 @@ class RankWords(RankStore):
         for rank in range(1, self.num_ranks):
             key = f"ready {rank}"
             try:
-                self.store.wait([key], OPENING)
+                self._store.wait([key], _OPENING)
             except RuntimeError:  # a time limit, of one of several classes
                 return f"rank {rank} {self._lacks}"
-            if reason := self.store.get(key).decode():
+            if reason := self._store.get(key).decode():
                 return reason
         return ""
 
@@ -86,66 +102,111 @@ class RankWords(RankStore):
 
         Raises RuntimeError if rank 0 gives no answer.
         """
-        self.store.set(f"ready {self.rank}", "")
-        self.store.wait(["word 0"], 2 * OPENING)
+        self._store.set(f"ready {self.rank}", "")
+        self._store.wait(["word 0"], 2 * _OPENING)
         self.has_begun = True
-        return RankWord(**json.loads(self.store.get("word 0")))
+        return RankWord(**json.loads(self._store.get("word 0")))
 
     def refuse(self, error: BaseException) -> None:
         """Tell the others that this process cannot begin: none of them will. They raise a UserError of rank 0 too."""
         if not self.is_first:
-            self.store.set(f"ready {self.rank}", f"rank {self.rank}: {error!r}")
+            self._store.set(f"ready {self.rank}", f"rank {self.rank}: {error!r}")
         else:
             self._say_gone(str(error) if isinstance(error, UserError) else "")
 
     def _say_gone(self, refused: str = "") -> None:
-        self.store.set(f"word {self._held or 0}", json.dumps(asdict(RankWord(is_gone=True, refused=refused))))
+        self._store.set(f"word {self._held or 0}", json.dumps(asdict(RankWord(is_gone=True, refused=refused))))
 
     # --- at each boundary -----------------------------------------------------------------
 
     def open_next(self) -> bool:
         """Go on to the next boundary. Return whether all processes hold there."""
-        self._boundary += 1
+        self.boundary += 1
         if self.is_first:
-            return self._held == self._boundary
-        return bool(self.store.check([f"hold {self._boundary}"]))
+            return self._held == self.boundary
+        return bool(self._store.check([f"hold {self.boundary}"]))
 
     def hold_next(self) -> None:
         """Announce, in rank 0, that all hold at the next boundary."""
-        self._held = self._boundary + 1
-        self.store.set(f"hold {self._held}", "1")
-        self.store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
+        self._held = self.boundary + 1
+        self._store.set(f"hold {self._held}", "1")
+        self._store.check([f"hold {self._held}"])  # its answer says that the store has the announcement
 
     def say(self, word: RankWord) -> None:
         """Say, in rank 0, what is in force after this boundary."""
         self._held, self.has_begun = None, True
-        self.store.set(f"word {self._boundary}", json.dumps(asdict(word)))
+        self._store.set(f"word {self.boundary}", json.dumps(asdict(word)))
 
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""
-        key = f"word {self._boundary}"
-        self.await_key(key)
-        return RankWord(**json.loads(self.store.get(key)))
+        key = f"word {self.boundary}"
+        self._await(key)
+        return RankWord(**json.loads(self._store.get(key)))
 
-    def leave(self) -> None:
+    def _await(self, key: str, seconds: float = float("inf")) -> bool:
+        """Wait for `key` without a lock on the store, of which other threads of torch may have need."""
+        began = time.monotonic()
+        while not self._store.check([key]):
+            waited = time.monotonic() - began
+            if waited >= seconds:
+                return False
+            time.sleep(min(max(waited / 10, _FIRST_SECONDS), _LAST_SECONDS))
+        return True
+
+    def let_go(self) -> None:
         """Let the other processes detach themselves, because rank 0 has done so."""
         if self._held is None:
             self.hold_next()
         self._say_gone()
 
-    # --- repetitions of a step --------------------------------------------------------------
+    def complain(self, fault: str) -> None:
+        """Tell rank 0 of a fault of the cockpit in this process."""
+        self._store.set(_COMPLAINT, f"rank {self.rank}: {fault}")
 
-    @property
-    def boundary(self) -> int:
-        """The number of boundaries so far, which is the same in all processes after the same step."""
-        return self._boundary
+    def complaint(self) -> str:
+        """Return, in rank 0, the fault of another process; an empty string for none."""
+        return self._store.get(_COMPLAINT).decode() if self._store.check([_COMPLAINT]) else ""
 
-    def share_due(self, *, is_due: bool) -> bool:
-        """Return whether rank 0 has the step repeated, in all processes; False if it does not say so in time."""
-        former, self._replay_key = self._replay_key, f"replay {self._boundary}"
-        if not self.is_first:
-            return self.await_key(self._replay_key, _DUE_SECONDS) and self.store.get(self._replay_key) == b"1"
-        self.store.set(self._replay_key, "1" if is_due else "0")
-        if former:
-            self.store.delete_key(former)  # all have read it: none has taken this step without the others
-        return is_due
+    def note_failure(self, sentence: str) -> None:
+        """Tell rank 0 that this process ends with an error of the training."""
+        self._store.set(_FAILURE, f"rank {self.rank}: {sentence}")
+
+    def failure(self) -> str:
+        """Return, in rank 0, the error that ended another process; an empty string for none."""
+        return self._store.get(_FAILURE).decode() if self._store.check([_FAILURE]) else ""
+
+    # --- notes from one process to another --------------------------------------------------
+
+    def leave(self, key: str, text: str) -> None:
+        """Leave a note, of which the key says for whom it is."""
+        self._store.set(f"note {key}", text)
+
+    def taken(self, key: str, seconds: float = 0.0) -> str:
+        """Return a note and remove it; an empty string if there is none within `seconds`."""
+        if not self._await(f"note {key}", seconds):
+            return ""
+        text = self._store.get(f"note {key}").decode()
+        self._store.delete_key(f"note {key}")
+        return text
+
+    # --- what is the process's own ----------------------------------------------------------
+
+    def leave_part(self, point: int, part: bytes) -> None:
+        """Leave this process's part of the checkpoint of `point`, a number that all count alike, for rank 0."""
+        self._store.set(f"part {point} {self.rank}", part)
+        if point > _KEPT_PARTS:
+            self._store.delete_key(f"part {point - _KEPT_PARTS} {self.rank}")
+
+    def part_of(self, point: int, rank: int, seconds: float) -> bytes:
+        """Return, in rank 0, the part that `rank` leaves within `seconds`; empty bytes if it does not."""
+        key = f"part {point} {rank}"
+        return bytes(self._store.get(key)) if self._await(key, seconds) else b""
+
+    def share_value(self, key: str, value: KnobValue) -> KnobValue:
+        """Return the value of rank 0 in all processes; the own one if rank 0 shares none within a minute."""
+        key = f"value {key}"
+        if self.is_first:
+            self._store.set(key, json.dumps(value))
+        elif self._await(key, _OPENING.total_seconds()):
+            return json.loads(self._store.get(key))
+        return value

@@ -212,7 +212,7 @@ class TrainerRun(TrainerRecords):
         self._former = hooks  # removed again at the end: inside a hook of torch it cannot be
         if ranks is not None and ranks.is_first:
             with suppress(Exception):
-                ranks.leave()
+                ranks.let_go()
         with suppress(Exception):
             if hooks is not None:
                 patches.remove(hooks)

@@ -39,8 +39,8 @@ def out_of_memory(
 ) -> str:
     """Return the sentence for `error`, raised while the engine was `doing` something; empty for a step.
 
-    It names the keys to lower. `batch_size` is that of the step or of the validation, 0 for unknown. `rank` is the one
-    of several in which it was raised, `None` for one process or for unknown.
+    It names the keys to lower. `batch_size` is that of the step or of the validation, 0 for unknown. Of several ranks,
+    `rank` is the one in which it was raised, if it is known.
     """
     amount, capacity = amount_asked(str(error)), _CAPACITY.search(str(error))
     if doing == "building the network":
