@@ -43,16 +43,11 @@ from cockpit.cli.options import (
     script_of,
     train_options,
 )
+from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
-from engine.journal.disk.run_dir import (
-    CONSOLE_LOG,
-    JOURNAL_FILE,
-    create_run,
-    discard_run,
-    find_run,
-)
+from engine.journal.disk.run_dir import CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
 from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.background import BackgroundRun, Ended
 from engine.runtime.host.imports import enough_memory, imports_only
@@ -196,7 +191,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
     The screen opens before the configuration is read; configuration errors are printed after it has closed.
     """
     job = begin_job()
-    with imports_only():
+    with imports_only(), lean_imports(keeps_encryption=True):  # a task may read its data over the network
         from cockpit.app.runner import run_on_screen  # noqa: PLC0415
         from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
         from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415

@@ -173,7 +173,7 @@ def test_an_untouched_program_takes_histograms(tmp_path: Path) -> None:
     directory = create_run(tmp_path / "runs", "one")
     command = command_of([script(tmp_path, TRAIN), "100000", "0.005"])
     plan: list[tuple[Callable[..., bool], Command]] = [
-        (lambda state: state.step >= 10, c.TakeHistogram("2.wieght")),
+        (lambda state: state.step >= 10, c.TakeHistogram("2.weigh")),
         (lambda state: state.step >= 11, c.TakeHistogram("2")),
         (lambda state: bool(kept_histograms(directory)), c.Stop()),
     ]

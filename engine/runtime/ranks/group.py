@@ -55,6 +55,7 @@ class RankGroup:
 
     def greet(self, hello: Message) -> None:
         """Tell the other ranks, as rank 0, what they need to know before they connect."""
+        self.pulse.beat()  # so that all know its process, even if it hangs soon
         self._store.set(_HELLO, json.dumps(hello))
 
     def await_greeting(self, interrupt: Interrupt) -> Message:
@@ -62,6 +63,7 @@ class RankGroup:
         while not self._store.check([_HELLO]):
             interrupt.check()
             time.sleep(_POLL_SECONDS)
+        self.pulse.hear_rank_0()
         return json.loads(self._store.get(_HELLO))
 
     def connect(self, device: torch.device, timeout_seconds: float) -> None:

@@ -16,8 +16,6 @@ BEAT_SECONDS: Final = 1.0
 """Seconds between two signs of life."""
 WAITING: Final = "waiting for the other ranks"
 """What a rank does that is not to blame for a standstill."""
-_FIRST_SECONDS: Final = 0.1
-"""Seconds between two looks for the first sign of life of rank 0."""
 _ANSWER_SECONDS: Final = 2.0
 """Seconds within which the store answers. It does not if rank 0 keeps it and hangs with all of its threads."""
 
@@ -73,6 +71,11 @@ class Pulse:
         self._number += 1
         beat = Beat(self._number, self.step, self.doing, self._process)
         self._store.set(f"pulse/{self._rank}", json.dumps(asdict(beat)))
+
+    def hear_rank_0(self) -> None:
+        """Keep the newest sign of life of rank 0, for the time when the store does not answer."""
+        if self._rank and self._store.check(["pulse/0"]):
+            self._of_rank_0 = Beat(**json.loads(self._store.get("pulse/0")))
 
     def leave(self, sentence: str = "") -> None:
         """Tell the other ranks that this one ends, and why; an empty string if it has lost the others."""
@@ -141,11 +144,9 @@ class Pulse:
 
     def _work(self) -> None:
         with suppress(Exception):  # the store is gone: the main thread notices by itself
-            # Until rank 0 is known by its first sign, that is looked for more often: it may hang soon.
-            while not self._ended.wait(BEAT_SECONDS if self._of_rank_0.number or not self._rank else _FIRST_SECONDS):
+            while not self._ended.wait(BEAT_SECONDS):
                 self.beat()
-                if self._rank and self._store.check(["pulse/0"]):
-                    self._of_rank_0 = Beat(**json.loads(self._store.get("pulse/0")))
+                self.hear_rank_0()
 
 
 def _of(beat: Beat) -> str:

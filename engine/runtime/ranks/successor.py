@@ -15,19 +15,21 @@ from engine.protocol.state import RunState
 from engine.protocol.wire import state_to_text
 from engine.runtime.ranks.rank_state import RankState
 from engine.supervision.run_memory import RunMemory
-from engine.training.checkpoint.file import Snapshot, checkpoint_name, save_checkpoint
+from engine.training.checkpoint.file import Snapshot, checkpoint_name, checksum_path, save_checkpoint
 
 
 def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_state: RankState, rank_0: str) -> str:
     """Write the checkpoint of `state`, without the statistics of monitors and gate, which only rank 0 had.
 
-    `rank_0` is its process in words. Return the name; an empty string if this machine has no such run, or another
-    process than rank 0 holds its lock.
+    `rank_0` is its process in words. Return the name, also of one that rank 0 has written itself. Return an empty
+    string if this machine has no such run, or another process than rank 0 holds its lock.
     """
     checkpoints = directory / CHECKPOINTS
     name = checkpoint_name(state.step)
-    if not state.step or not (directory / LOCK_FILE).exists() or (checkpoints / name).exists():
+    if not state.step or not (directory / LOCK_FILE).exists():
         return ""
+    if (checkpoints / name).exists() and checksum_path(checkpoints / name).exists():
+        return name
     payload = {
         "step": state.step,
         "state": state_to_text(state),
