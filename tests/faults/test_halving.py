@@ -32,7 +32,7 @@ STEPS: Mapping[str, object] = {"epochs": 40, "max_steps": 8}
 PLACES = {
     "forward": (Objective, "outputs"),
     "backward": (torch.Tensor, "backward"),
-    "moments": (torch.optim.Adam, "_init_group"),
+    "moments": (EagerAdamW, "_init_group"),  # torch gives each optimizer its own once it has compiled something
     "update": (EagerAdamW, "step"),
 }
 
