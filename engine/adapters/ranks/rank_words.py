@@ -26,6 +26,8 @@ _OPENING: Final = timedelta(minutes=1)
 _FIRST_SECONDS: Final = 0.001
 _LAST_SECONDS: Final = 0.05
 """Seconds between two looks for a word: each look is a tenth of the wait so far later than the one before."""
+_HEARD_SECONDS: Final = 5.0
+"""Seconds for which rank 0 waits at a stop until another process has heard of it."""
 _COMPLAINT: Final = "complaint"
 _FAILURE: Final = "failure"
 _KEPT_PARTS: Final = 3
@@ -136,12 +138,18 @@ class RankWords:
         """Say, in rank 0, what is in force after this boundary."""
         self._held, self.has_begun = None, True
         self._store.set(f"word {self.boundary}", json.dumps(asdict(word)))
+        if word.stop:  # this process may keep the store, and end now
+            for rank in range(1, self.num_ranks):
+                self._await(f"heard {self.boundary} {rank}", _HEARD_SECONDS)
 
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""
         key = f"word {self.boundary}"
         self._await(key)
-        return RankWord(**json.loads(self._store.get(key)))
+        word = RankWord(**json.loads(self._store.get(key)))
+        if word.stop:
+            self._store.set(f"heard {self.boundary} {self.rank}", "")
+        return word
 
     def _await(self, key: str, seconds: float = float("inf")) -> bool:
         """Wait for `key` without a lock on the store, of which other threads of torch may have need."""
