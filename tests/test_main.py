@@ -38,7 +38,7 @@ def _program(*words: str, cwd: Path) -> CapturedProcess:
 
 
 class _NewProcess(subprocess.Popen[str]):
-    """A process that ends with a test that fails: it would train on beside all later ones."""
+    """A process that ends with a test that fails: it would go on training during all later ones."""
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         if kind is not None:
