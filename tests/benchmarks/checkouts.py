@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.benchmarks.first_frame import SIGNS, TRAINING, start
 
 ROOT: Final = Path(__file__).parents[2]
 TIMED: Final = """
@@ -47,6 +50,8 @@ def begin(folder):
     return train_step(VARIANTS["half trunk, fp32"], num_rois=4), lambda: None
 """
 WARM_UP: Final = 3
+COMPILING: Final = 4
+"""Starts until the main screen that compile the modules: each is ended early, which may end a compilation too."""
 
 Times = tuple[float, float]
 """Seconds by the clock and processor seconds."""
@@ -80,28 +85,29 @@ class Turns:
 
 
 class Starts:
-    """Starts of `python main.py` in a checkout."""
+    """Starts of `python main.py` in a checkout, with all modules compiled, also those that are not of the checkout."""
 
     def __init__(self, checkout: Path) -> None:
-        self._checkout = checkout
+        self._main = checkout / "main.py"
+        self._folder = tempfile.TemporaryDirectory()
+        for _ in range(COMPILING):
+            self._start(("first frame", "main screen"))
 
     def take(self) -> Times:
         """Start the program until its first frame."""
-        ran = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.first_frame", "--tries", "1"],
-            cwd=self._checkout,
-            env={**os.environ, "PYTHONPATH": str(self._checkout)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        clock, cpu = (
-            float(seconds) for seconds in re.findall(r"^first frame(?:, CPU)? +([\d.]+) s", ran.stdout, re.MULTILINE)
-        )
-        return clock, cpu
+        found = self._start(("first frame",))
+        return found["first frame"], found["first frame, CPU"]
 
     def close(self) -> None:
-        """Nothing runs between two starts."""
+        """Delete the runs and the compiled modules."""
+        self._folder.cleanup()
+
+    def _start(self, signs: Sequence[str]) -> dict[str, float]:
+        command = [sys.executable, str(self._main), *TRAINING, "--run", "start"]
+        folder = Path(self._folder.name)
+        found = start(command, folder, {sign: SIGNS[sign] for sign in signs}, (200, 50))
+        shutil.rmtree(folder / "runs", ignore_errors=True)
+        return found
 
 
 KINDS: Final[dict[str, Callable[[Path], Turns | Starts]]] = {

@@ -49,15 +49,14 @@ def main(words: Sequence[str] | None = None) -> None:
             for number in range(options.tries + 1)
         ]
         signs = SIGNS | CURVE if options.attach else SIGNS
-        found = [start(words, folder, signs, (columns, lines)) for words in starts][1:]
+        found = [start(program(*words), folder, signs, (columns, lines)) for words in starts][1:]
     for key in found[0]:
         values = sorted(one[key] for one in found)
         print(f"{key:<18} {statistics.median(values):.2f} s   ({values[0]:.2f} .. {values[-1]:.2f})")
 
 
-def start(words: Sequence[str], folder: Path, signs: Mapping[str, bytes], size: tuple[int, int]) -> dict[str, float]:
+def start(command: list[str], folder: Path, signs: Mapping[str, bytes], size: tuple[int, int]) -> dict[str, float]:
     """Seconds and processor seconds until each sign is written by one start of the program, which is then ended."""
-    command = program(*words)
     seconds: dict[str, float] = {}
     began = time.perf_counter()
     with TerminalSession(command, folder, size=size, environment=compiled(folder)) as terminal:
