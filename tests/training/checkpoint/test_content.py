@@ -169,9 +169,7 @@ def test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before(
     *_, before, newest = list_checkpoints(tmp_path / CHECKPOINTS)
     _rewrite(newest, ODD[what])
     passed_over: list[str] = []
-    payload = newest_resumable(
-        tmp_path / CHECKPOINTS, TINY, lambda name, error: passed_over.append(f"{name}\n{error}")
-    )
+    payload = newest_resumable(tmp_path / CHECKPOINTS, TINY, lambda name, error: passed_over.append(f"{name}\n{error}"))
     assert before.name.endswith(f"{payload['step']:08d}.pt")
     (said,) = passed_over
     name, *sentences = said.split("\n")
