@@ -46,7 +46,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage again, except among modules and tests: they stay until the end. Share parsed style sheets.
+    """Collect garbage again, except among modules and tests: they stay until the end. Share style sheets and scenes.
 
     Garbage is collected less often than by default: that takes a fifth of the time of a test of a screen.
     """
@@ -57,6 +57,10 @@ def pytest_collection_finish() -> None:
         from tests.parsed_css import share_parsed_css
 
         share_parsed_css()
+    if "engine.tasks.person.data.sources" in sys.modules:
+        from tests.drawn_scenes import share_drawn_scenes
+
+        share_drawn_scenes()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
