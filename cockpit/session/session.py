@@ -273,7 +273,8 @@ class Session(Outbox):
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
-                self.attached, self.parent = attached_of(tail.meta(ATTACHED)), parent_of(tail.meta(PARENT))
+                self.attached = attached_of(tail.meta(ATTACHED))
+                self.parent = parent_of(tail.meta(PARENT), self.run_dir)
                 self.gradient_bound = gradient_bound_of(tail.meta("sessions"), self.attached)
                 self.has_previews = tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)
