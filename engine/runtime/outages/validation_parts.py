@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from engine.protocol.events import AlertRaised
 from engine.runtime.outages.memory import OUT_OF_MEMORY, amount_asked, is_out_of_memory
 from engine.training.data.batch import Batch
-from engine.training.evaluate import Sums, ValidationPlan, measure
+from engine.training.evaluate import Before, Sums, ValidationPlan, measure
 from engine.training.loss_sum import Objective
 
 
@@ -35,13 +35,7 @@ class PartedMeasure:
         self._most: int | None = None
 
     def __call__(
-        self,
-        objective: Objective,
-        model: nn.Module,
-        batch: Batch,
-        plan: ValidationPlan,
-        place: int,
-        errors: Sequence[float] = (),
+        self, objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan, before: Before
     ) -> Sums:
         """Return the sums of one batch; see `measure`. Raises NoSampleFitsError."""
         sums = Sums.of(objective, plan)
@@ -50,7 +44,8 @@ class PartedMeasure:
             found: Sums | None = None
             text = ""
             try:
-                found = measure(objective, model, part, plan, place + sums.count, [*errors, *sums.errors])
+                known = Before(before.num_samples + sums.count, [*before.errors, *sums.errors])
+                found = measure(objective, model, part, plan, known)
             except Exception as error:  # libraries raise plain errors
                 if not is_out_of_memory(error):
                     raise

@@ -70,16 +70,16 @@ class Follower:
             while not self._step():
                 pass
 
-    def save(self) -> str:
+    def save(self, lost: str) -> str:
         """Write a checkpoint in place of rank 0, of the state before a step that is not complete.
 
-        Return its name; an empty string if this is not rank 1, its update broke off, or there is no run directory.
+        `lost` is the sentence about rank 0. Return its name; an empty string if this is not rank 1, its update broke
+        off, or there is no run directory.
         """
         if self._group.rank != 1 or self._late is not None:
             return ""
         if self._is_in_step:
             self._train_state.undo_step()
-        lost = self._group.pulse.beats()[0].process
         return save_for_rank_0(self._directory, self._config, self.state, self._train_state, lost)
 
     # --- orders -------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def _train(group: RankGroup, config: RunConfig, device: torch.device, interrupt:
         try:
             follower.train()
         except RankLostError as error:
-            name = follower.save() if str(error).startswith("rank 0 ") else ""
+            name = follower.save(str(error)) if str(error).startswith("rank 0 ") else ""
             raise RankLostError(f"{error}{f'; its state is saved as {name}' if name else ''}") from error
     finally:
         state.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -89,7 +92,7 @@ class Pulse:
     def blame(self, waited: float, pause: Callable[[float], object] = time.sleep) -> str:
         """Return a sentence that names the rank at which the others wait, `waited` seconds until now.
 
-        Takes two signs of life: a rank that gives none in this time is gone.
+        Takes two signs of life. A rank that gives none in this time is gone, or stopped if its process is still there.
         """
         before = self.beats()
         pause(2.2 * BEAT_SECONDS)
@@ -105,7 +108,8 @@ class Pulse:
         quiet = [rank for rank in others if rank not in said]
         for rank in quiet:
             if beats[rank].number == before[rank].number:
-                return f"rank {rank}{_of(beats[rank])} is gone: {self._last(beats[rank])}"
+                lost = "gives no sign of life" if _is_here(beats[rank].process) else "is gone"
+                return f"rank {rank}{_of(beats[rank])} {lost}: {self._last(beats[rank])}"
         for rank in quiet:
             if beats[rank].doing != WAITING:
                 return f"rank {rank}{_of(beats[rank])} has not answered for {waited:.0f} s: {self._last(beats[rank])}"
@@ -147,6 +151,23 @@ class Pulse:
             while not self._ended.wait(BEAT_SECONDS):
                 self.beat()
                 self.hear_rank_0()
+
+
+def process_name() -> str:
+    """Return this process as the sentences name it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _is_here(process: str) -> bool:
+    """Return whether a process, as `process_name` names it, is one of this machine that has not ended."""
+    import psutil  # noqa: PLC0415 - only needed if a rank is lost
+
+    found = re.fullmatch(r"process (\d+) on (.+)", process)
+    if found is None or found[2] != socket.gethostname():
+        return False
+    with suppress(psutil.Error):
+        return psutil.Process(int(found[1])).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _of(beat: Beat) -> str:

@@ -23,7 +23,7 @@ from engine.runtime.validator import Validator
 from engine.supervision.run_memory import RunMemory
 from engine.task import DataGoneError
 from engine.training.data.batch import Position
-from engine.training.evaluate import Measure, Sums, Validation, ValidationPlan, summarise
+from engine.training.evaluate import Before, Measure, Sums, Validation, ValidationPlan, summarise
 
 _ABORT: Final = 1
 _GONE: Final = 2
@@ -103,8 +103,8 @@ def _measure_next(
     try:
         if not stream.wait(abort):
             return _ABORT, ""
-        errors = [error for sums in found for error in sums.errors]
-        found.append(measured(state.train_step.objective, state.model, stream.next(), plan, place, errors))
+        before = Before(place, [error for sums in found for error in sums.errors])
+        found.append(measured(state.train_step.objective, state.model, stream.next(), plan, before))
     except DataGoneError as gone:
         return _GONE, str(gone)
     except NoSampleFitsError as short:
