@@ -104,8 +104,16 @@ class Before:
 
 _NOTHING_BEFORE: Final = Before()
 
-Measure: TypeAlias = Callable[[Objective, nn.Module, Batch, ValidationPlan, Before], Sums]
-"""Measures one batch: `measure`, or another way to the same sums."""
+Measure: TypeAlias = Callable[[Objective, nn.Module, BatchStream, ValidationPlan, Before], tuple[Sums, bool]]
+"""Measures the next batch of a stream: `measure_next`, or another way to the same sums."""
+
+
+def measure_next(
+    objective: Objective, model: nn.Module, stream: BatchStream, plan: ValidationPlan, before: Before
+) -> tuple[Sums, bool]:
+    """Return the sums of the stream's next batch, and whether it is the last of the split."""
+    batch = stream.next()
+    return measure(objective, model, batch, plan, before), batch.ends_epoch
 
 
 def measure(objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan, before: Before) -> Sums:
@@ -121,12 +129,12 @@ def evaluate(
     stream: BatchStream,
     plan: ValidationPlan,
     abort: Callable[[], bool] = lambda: False,
-    measured: Measure = measure,
+    measured: Measure = measure_next,
 ) -> Validation | None:
     """Validate on the whole split without augmentation. Return `None` if `abort()` returned True meanwhile.
 
     It draws no random numbers and leaves the network in training mode, so training is equal with and without it.
-    `measured` measures each batch.
+    `measured` measures the next batch.
     """
     started = time.perf_counter()
     sums = Sums.of(objective, plan)
@@ -135,9 +143,9 @@ def evaluate(
     try:
         with torch.no_grad():
             while not abort() and stream.wait(abort):
-                batch = stream.next()
-                sums.add(measured(objective, model, batch, plan, Before(sums.count, sums.errors)))
-                if batch.ends_epoch:
+                found, is_last = measured(objective, model, stream, plan, Before(sums.count, sums.errors))
+                sums.add(found)
+                if is_last:
                     return summarise(sums, objective, plan, time.perf_counter() - started)
     finally:
         model.train()

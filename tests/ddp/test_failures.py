@@ -85,6 +85,15 @@ def test_a_stopped_rank_gives_no_sign_of_life() -> None:
     assert here.blame(5, lambda _: None).startswith(f"rank 1 ({process_name()}) gives no sign of life: its last step")
 
 
+def test_a_step_of_before_a_rollback_is_not_the_last_one() -> None:
+    first, second = pulses(2)
+    second.step, second.doing = 60, "reading a batch"
+    second.beat()
+    assert "its last step was 41, then" in first.blame(5, lambda _: (first.beat(), second.beat()))
+    second.step = 42
+    assert "its last step was 42, then" in first.blame(5, lambda _: (first.beat(), second.beat()))
+
+
 def test_the_rank_that_does_something_else_than_wait_is_to_blame() -> None:
     first, second, third = pulses(3)
     third.doing = "reading a batch"

@@ -24,7 +24,7 @@ from engine.protocol.wire import event_from_text, state_from_text
 from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
 from engine.runtime.host.launch import Launch
 from engine.runtime.outages.memory import is_out_of_memory
-from engine.runtime.outages.validation_parts import NoSampleFitsError, PartedMeasure, alert_of
+from engine.runtime.outages.validation_parts import Halving, NoSampleFitsError, PartedMeasure, alert_of
 from engine.runtime.ranks import leader as orders
 from engine.runtime.ranks.exchange import NEWS, signalled
 from engine.runtime.ranks.group import Message, RankGroup, RankLostError
@@ -101,6 +101,7 @@ class Follower:
                     self._newest = self._late = None
                     self._train_state.restore(unpack(blob), self.state)
                     self.state = with_measured(self.state, step=int(message["step"]))
+                    self._group.pulse.step = self.state.step
                 case orders.VALIDATE:
                     with suppress(DataGoneError, NoSampleFitsError):  # rank 0 has the same error, and decides
                         plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
@@ -124,8 +125,8 @@ class Follower:
         self._train_state.carry_out(event, self.state)
         self.state = evolve(self.state, event, step, actor=actor)
 
-    def _note_halved(self, before: int, after: int, text: str) -> None:
-        self._news.add(alert_of(self.state.step, before, after, text, self._group.rank))
+    def _note_halved(self, halving: Halving) -> None:
+        self._news.add(alert_of(self.state.step, halving, self._group.rank))
 
     # --- step ---------------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class Follower:
             train_state.undo_step()
             return True
         self.state = with_measured(state, step=state.step + 1, epoch=train_state.epoch, lr=plan.lr)
+        self._group.pulse.step = self.state.step
         if not (told.is_word or ends_epoch):
             return False
         self._group.gather_if_any(self._late)

@@ -146,6 +146,7 @@ class LeaderLoop(Loop):
             self._hear()
             self._halve_own()
             return False
+        self._leader.group.pulse.step = self._recorder.state.step + 1
         self._hear()
         self._shared_supply.has_come_to_all()
         if told.is_word or drawn.ends_epoch:

@@ -116,8 +116,12 @@ class Pulse:
         return f"the {self._world} ranks have lost each other after step {self.step}"
 
     def _last(self, beat: Beat) -> str:
-        """Return the last known step and activity. All ranks have done the steps of this one: none goes ahead."""
-        return f"its last step was {max(beat.step, self.step)}, then it was {beat.doing}"
+        """Return the last known step and activity. All ranks have done the steps of this one: none goes ahead.
+
+        One may be about to tell of the next step. A larger number is of before a rollback.
+        """
+        step = beat.step if beat.step == self.step + 1 else self.step
+        return f"its last step was {step}, then it was {beat.doing}"
 
     def beats(self) -> Mapping[int, Beat]:
         """Return the newest sign of life of each rank."""
