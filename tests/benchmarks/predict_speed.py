@@ -3,18 +3,21 @@
     python -m tests.benchmarks.predict_speed [--config NAME] [--images N] [--pairs N] [--threads N] [--data DIR]
 
 A prediction reads and cuts images, computes batches, pastes masks back, and writes overlays and results. The network
-alone computes the same batches, which are in memory. On a busy machine compare the seconds of the processor.
+alone computes the same samples, which are in memory, in both of the ways that a processor offers: `divided` as torch
+does, all threads on one batch after the other, and `parallel` as the prediction does, each thread on batches of its
+own. On a busy machine compare the seconds of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,11 +30,12 @@ from engine.tasks.person.config import PersonConfig, SyntheticConfig
 from engine.tasks.person.data.synthetic.scenes import draw_index
 from engine.tasks.person.inference.predictor import PersonPredictor
 from engine.tasks.person.task import PersonTask
-from engine.training.inference.pipeline import Pipeline
-from engine.training.inference.predict import network_of
-from engine.training.inference.trained_model import TrainedModel
+from engine.training.device import thread_count
+from engine.training.inference.predict import network_of, run_pipeline
+from engine.training.inference.trained_model import TrainedModel, open_trained
 
 IMAGE_SIZE = 512
+KINDS = ("clock, divided", "clock, parallel", "processor, divided", "processor, parallel")
 Times = tuple[float, float]
 """Seconds by the clock and of the processor."""
 
@@ -40,6 +44,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="tiny", help="whose network, with random weights (tiny)")
+    parser.add_argument("--checkpoint", type=Path, help="a trained network in place of these")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of the network (torch's own number)")
@@ -55,33 +60,47 @@ def main() -> None:
         images = images_of(root, arguments.images)
         output = Path(folder) / "out"
         request = PredictRequest(Path(folder), images, boxes, output, force=True, batch_size=arguments.batch_size)
-        report(trained_network(arguments.config), request, arguments.pairs)
+        trained = open_trained(arguments.checkpoint) if arguments.checkpoint else trained_network(arguments.config)
+        report(trained, request, arguments.pairs)
         if arguments.parts:
-            report_parts(trained_network(arguments.config), request)
+            report_parts(trained, request)
 
 
 def report(trained: TrainedModel, request: PredictRequest, pairs: int) -> None:
     """Print the pairs, and the quotients of their times."""
-    network = network_of(trained)
-    batches: list[Tensors] = []
+    network, threads = network_of(trained), torch.get_num_threads()
+    samples = all_samples(trained, request)
+    batches: list[Tensors] = [{"image_N3HW": part} for part in samples.split(request.batch_size)]
+    parts: list[Tensors] = [{"image_N3HW": part} for part in samples.split(math.ceil(request.batch_size / threads))]
 
-    def recording(batch: Tensors) -> Any:
-        batches.append(batch)
-        return network(batch)
+    def compute(batch: Tensors) -> None:
+        network(batch).log_probs_N3HW.exp().numpy()
 
-    predict(trained, request, recording)
-    masks = sum(len(batch["image_N3HW"]) for batch in batches)
-    print(f"{len(request.images)} images, {masks} masks, {len(batches)} batches, {torch.get_num_threads()} threads")
-    print(f"{'':6}{'prediction s':>14}{'network s':>12}{'quotient':>10}{'of processor time':>20}")
-    quotients: list[Times] = []
+    def in_parallel() -> None:
+        with thread_count(1), ThreadPoolExecutor(threads) as crew:
+            list(crew.map(compute, parts))
+
+    print(f"{len(request.images)} images, {len(samples)} masks, {threads} threads")
+    print(f"{'':6}{'prediction s':>14}{'divided s':>12}{'parallel s':>12}{'quotients':>14}{'of processor time':>20}")
+    quotients: dict[str, list[float]] = {}
     for number in range(1, pairs + 1):
-        whole = measured(lambda: predict(trained, request, network))
-        alone = measured(lambda: [network(batch).log_probs_N3HW.exp().numpy() for batch in batches])
-        quotients.append((whole[0] / alone[0], whole[1] / alone[1]))
-        print(f"{number:6}{whole[0]:14.3f}{alone[0]:12.3f}{quotients[-1][0]:10.2f}{quotients[-1][1]:20.2f}", flush=True)
-    for place, name in enumerate(("clock", "processor")):
-        values = sorted(quotient[place] for quotient in quotients)
-        print(f"by the {name}: median {statistics.median(values):.2f}, {values[0]:.2f} to {values[-1]:.2f}")
+        whole = measured(lambda: predict(trained, request))
+        divided, parallel = measured(lambda: [compute(batch) for batch in batches]), measured(in_parallel)
+        found = [whole[place] / alone[place] for place in (0, 1) for alone in (divided, parallel)]
+        for name, value in zip(KINDS, found, strict=True):
+            quotients.setdefault(name, []).append(value)
+        times = f"{number:6}{whole[0]:14.3f}{divided[0]:12.3f}{parallel[0]:12.3f}"
+        print(times + "{:8.2f}{:6.2f}{:14.2f}{:6.2f}".format(*found), flush=True)
+    for name, values in quotients.items():
+        print(f"by the {name}: median {statistics.median(values):.2f}, {min(values):.2f} to {max(values):.2f}")
+
+
+def all_samples(trained: TrainedModel, request: PredictRequest) -> torch.Tensor:
+    """Return the regions of all images of a request (N, 3, H, W)."""
+    predictor = PersonPredictor(cast(PersonConfig, trained.config), request)
+    regions = [predictor.read(index).tensors["image_N3HW"] for index in range(len(predictor.names))]
+    predictor.cancel()
+    return torch.cat(regions)
 
 
 def report_parts(trained: TrainedModel, request: PredictRequest) -> None:
@@ -104,10 +123,10 @@ def report_parts(trained: TrainedModel, request: PredictRequest) -> None:
     )
 
 
-def predict(trained: TrainedModel, request: PredictRequest, network: Callable[[Tensors], Any]) -> None:
+def predict(trained: TrainedModel, request: PredictRequest) -> None:
     """Predict all images of a request."""
     predictor = PersonPredictor(cast(PersonConfig, trained.config), request)
-    Pipeline(predictor, network, batch_size=request.batch_size, on_image=stay_silent).run()
+    run_pipeline(trained, predictor, request.batch_size, stay_silent)
     predictor.finish()
 
 
@@ -157,5 +176,4 @@ def write_people(root: Path, count: int) -> Path:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

@@ -1,12 +1,15 @@
-"""Run a predictor: threads read and write images while the network computes batches that span images."""
+"""Run a predictor: threads read images, compute batches that span images, and write, all at the same time."""
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,63 +22,95 @@ from engine.training.data.threads import Crew
 _MOST_THREADS: Final = 8
 _AHEAD: Final = 2
 """Images in memory per thread, on either side of the network."""
-_MOST_WAITING: Final = 16
-"""Images that wait until a batch is full; with more, a smaller batch is computed."""
+_MOST_WAITING: Final = 32
+"""Images in the batches that are computed or queued; with more, smaller batches are computed."""
 _GRACE: Final = 5.0
 """Seconds in which a busy thread may end."""
+_TURN: Final = 0.0005
+"""Seconds after which a thread of Python gives way. The network's threads ask before each operation."""
 
 
 @dataclass(slots=True)
 class _Image:
-    """An image on its way: its samples, and the answers so far. `prepared` is `None` if it could not be read."""
+    """An image on its way: its samples, the number given to the network, and the answers so far.
+
+    `prepared` is `None` if it could not be read.
+    """
 
     index: int
     prepared: Prepared | None
     problem: str = ""
+    num_asked: int = 0
     answers: list[Any] = field(default_factory=list[Any])
     written: Future[Any] | None = None
+
+
+@dataclass(slots=True)
+class _Share:
+    """The samples `start` to `stop` of an image in a batch."""
+
+    image: _Image
+    prepared: Prepared
+    start: int
+    stop: int
 
 
 class Pipeline:
     """One pass over the images of a predictor. `network` computes the outputs of a batch.
 
-    The number of images in memory is bounded by the number of threads.
+    At most `batch_size` samples are computed at a time, divided among `num_networks` threads that call `network`. The
+    number of images in memory is bounded by the number of threads.
     """
 
     def __init__(
-        self, predictor: Predictor, network: Callable[[Tensors], Any], *, batch_size: int, on_image: OnImage
+        self,
+        predictor: Predictor,
+        network: Callable[[Tensors], Any],
+        *,
+        batch_size: int,
+        on_image: OnImage,
+        num_networks: int = 1,
     ) -> None:
         self._predictor = predictor
         self._network = network
-        self._batch_size = batch_size
+        self._num_networks = max(1, min(num_networks, batch_size))
+        self._batch_size = math.ceil(batch_size / self._num_networks)
+        self._most_waiting = max(1, _MOST_WAITING // (self._num_networks + 1))
         self._on_image = on_image
         num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
         self._most = _AHEAD * num_threads
         self._readers: Crew[_Image] = Crew(num_threads, "predict_read")
+        self._networks: Crew[Sequence[Any]] = Crew(self._num_networks, "predict_network")
         self._writers: Crew[Any] = Crew(num_threads, "predict_write")
         self._waiting: deque[_Image] = deque()
-        self._num_waiting = 0
+        self._computing: deque[tuple[Future[Sequence[Any]], list[_Share]]] = deque()
         self._writing: deque[_Image] = deque()
-        self.network_seconds = 0.0
+        self._num_waiting = 0
+        self._is_cancelled = False
+        self._seconds: deque[float] = deque()
         self.results: list[ImageResult] = []
+
+    @property
+    def network_seconds(self) -> float:
+        """Return the time of the network alone, if its threads share the work evenly."""
+        return sum(self._seconds) / self._num_networks
 
     def run(self) -> None:
         """Predict all images. Raises OSError if a file cannot be written."""
         names = self._predictor.names
         reading: deque[Future[_Image]] = deque()
         try:
-            for index in range(len(names) + self._most):
-                if index < len(names):
-                    reading.append(self._readers.submit(self._read, index))
-                if reading and index + 1 >= self._most:
-                    self._take(reading.popleft().result())
-            while self._waiting:
-                self._compute()
-            while self._writing:
-                self._record()
+            with _short_turns():
+                for index in range(len(names) + self._most):
+                    if index < len(names):
+                        reading.append(self._readers.submit(self._read, index))
+                    if reading and index + 1 >= self._most:
+                        self._take(reading.popleft().result())
+                self._finish()
         finally:
-            self._readers.close(_GRACE)
-            self._writers.close(_GRACE)
+            self._is_cancelled = True
+            for crew in (self._readers, self._networks, self._writers):
+                crew.close(_GRACE)
 
     def _read(self, index: int) -> _Image:
         try:
@@ -84,35 +119,63 @@ class Pipeline:
             return _Image(index, None, problem=str(error))
 
     def _take(self, image: _Image) -> None:
-        """Queue an image for the network, and compute every batch that is full."""
+        """Queue an image for the network, and every batch that is full."""
         self._waiting.append(image)
         self._num_waiting += image.prepared.count if image.prepared else 0
-        while self._num_waiting >= self._batch_size or len(self._waiting) > _MOST_WAITING:
-            self._compute()
+        while self._num_waiting >= self._batch_size or self._is_crowded():
+            self._submit(self._batch_size)
+        while self._computing and self._computing[0][0].done():
+            self._collect()
         self._pass_on()
 
-    def _compute(self) -> None:
-        """Compute the next batch from the images in front, and give each its answers."""
-        parts: list[tuple[_Image, Prepared, int, int]] = []
-        free = self._batch_size
-        for image in self._waiting:
-            if image.prepared is None or not free:
-                continue
-            start = len(image.answers)
-            stop = min(image.prepared.count, start + free)
-            if stop > start:
-                parts.append((image, image.prepared, start, stop))
-                free -= stop - start
-        if parts:
-            began = time.perf_counter()
-            answers = self._predictor.answers(self._network(_joined(parts)))
-            self.network_seconds += time.perf_counter() - began
-            place = 0
-            for image, _, start, stop in parts:
-                image.answers += list(answers[place : place + stop - start])
-                place += stop - start
-            self._num_waiting -= place
+    def _is_crowded(self) -> bool:
+        """Return whether too many images wait for a batch to be full."""
+        return self._num_waiting > 0 and sum(not image.num_asked for image in self._waiting) > self._most_waiting
+
+    def _finish(self) -> None:
+        """Compute the rest in equal parts, and write what is left."""
+        part = math.ceil(self._num_waiting / self._num_networks)
+        while self._num_waiting:
+            self._submit(part)
+        while self._computing:
+            self._collect()
+            self._pass_on()
         self._pass_on()
+        while self._writing:
+            self._record()
+
+    def _submit(self, free: int) -> None:
+        """Queue a batch of `free` samples from the images in front. Waits for the oldest batch if enough are queued."""
+        shares: list[_Share] = []
+        for image in self._waiting:
+            if not free:
+                break
+            if image.prepared is not None and _is_open(image):
+                start, image.num_asked = image.num_asked, min(image.prepared.count, image.num_asked + free)
+                free -= image.num_asked - start
+                shares.append(_Share(image, image.prepared, start, image.num_asked))
+        self._num_waiting -= sum(share.stop - share.start for share in shares)
+        if len(self._computing) > self._num_networks:
+            self._collect()
+            self._pass_on()
+        self._computing.append((self._networks.submit(self._compute, shares), shares))
+
+    def _compute(self, shares: Sequence[_Share]) -> Sequence[Any]:
+        """Return the answers of a batch, in a thread."""
+        if self._is_cancelled:
+            return ()
+        began = time.perf_counter()
+        answers = self._predictor.answers(self._network(_joined(shares)))
+        self._seconds.append(time.perf_counter() - began)
+        return answers
+
+    def _collect(self) -> None:
+        """Wait for the oldest batch, and give each image its answers."""
+        future, shares = self._computing.popleft()
+        answers, place = future.result(), 0
+        for share in shares:
+            share.image.answers += list(answers[place : place + share.stop - share.start])
+            place += share.stop - share.start
 
     def _pass_on(self) -> None:
         """Hand the images with all answers to the writers, in order, and record those that are written."""
@@ -135,6 +198,11 @@ class Pipeline:
         self._on_image(result, len(self.results), len(self._predictor.names))
 
 
+def _is_open(image: _Image) -> bool:
+    """Return whether an image has samples that are in no batch."""
+    return image.prepared is not None and image.num_asked < image.prepared.count
+
+
 def _is_answered(image: _Image) -> bool:
     return image.prepared is None or len(image.answers) == image.prepared.count
 
@@ -143,8 +211,21 @@ def _is_written(image: _Image) -> bool:
     return image.written is None or image.written.done()
 
 
-def _joined(parts: Sequence[tuple[_Image, Prepared, int, int]]) -> Tensors:
-    """Return the rows of several images as one batch."""
-    names = parts[0][1].tensors
-    slices = {name: [prepared.tensors[name][start:stop] for _, prepared, start, stop in parts] for name in names}
-    return {name: rows[0] if len(rows) == 1 else torch.cat(rows) for name, rows in slices.items()}
+def _joined(shares: Sequence[_Share]) -> Tensors:
+    """Return the samples of several images as one batch."""
+    rows = {
+        name: [share.prepared.tensors[name][share.start : share.stop] for share in shares]
+        for name in shares[0].prepared.tensors
+    }
+    return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in rows.items()}
+
+
+@contextmanager
+def _short_turns() -> Generator[None]:
+    """Let threads of Python take short turns in the block. By default one may keep the network waiting for 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _TURN))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -34,10 +34,9 @@ def predict(request: PredictRequest, on_image: OnImage) -> PredictReport:
         name = task.spec.name or trained.config.task
         raise UserError(f"the task {name!r} has no `predictor`: its networks cannot be used on images of your own")
     predictor = task.predictor(trained.config, request)
-    pipeline = Pipeline(predictor, network_of(trained), batch_size=request.batch_size, on_image=on_image)
     try:
         with thread_count(threads.result().count):
-            return _run(trained, request, predictor, pipeline)
+            return _run(trained, request, predictor, on_image)
     except OSError as error:
         raise UserError(f"the predictions in {request.output} cannot be written: {error.strerror or error}") from error
     finally:
@@ -45,16 +44,16 @@ def predict(request: PredictRequest, on_image: OnImage) -> PredictReport:
         predictor.cancel()
 
 
-def _run(trained: TrainedModel, request: PredictRequest, predictor: Predictor, pipeline: Pipeline) -> PredictReport:
+def _run(trained: TrainedModel, request: PredictRequest, predictor: Predictor, on_image: OnImage) -> PredictReport:
     """Predict all images and return the report. Raises OSError if a file cannot be written."""
-    began = time.perf_counter()
-    pipeline.run()
+    began, device = time.perf_counter(), describe(trained.device)
+    pipeline = run_pipeline(trained, predictor, request.batch_size, on_image)
     results = predictor.finish()
     return PredictReport(
         checkpoint=trained.checkpoint,
         step=trained.step,
         weights=trained.weights,
-        device=describe(trained.device),
+        device=device,
         num_images=sum(result.num_masks > 0 for result in pipeline.results),
         num_masks=sum(result.num_masks for result in pipeline.results),
         seconds=time.perf_counter() - began,
@@ -64,6 +63,21 @@ def _run(trained: TrainedModel, request: PredictRequest, predictor: Predictor, p
         problems=tuple(f"{result.name}: {problem}" for result in pipeline.results for problem in result.problems),
         notes=predictor.notes,
     )
+
+
+def run_pipeline(trained: TrainedModel, predictor: Predictor, batch_size: int, on_image: OnImage) -> Pipeline:
+    """Predict all images with torch's number of threads, and return the finished pipeline. Raises OSError.
+
+    On the CPU each thread computes a part of a batch on its own. Threads that divide one operation wait for each other
+    at its end, for as long as one of them lacks a processor.
+    """
+    num_networks = torch.get_num_threads() if trained.device.type == "cpu" else 1
+    with thread_count(1 if num_networks > 1 else 0):
+        pipeline = Pipeline(
+            predictor, network_of(trained), batch_size=batch_size, on_image=on_image, num_networks=num_networks
+        )
+        pipeline.run()
+    return pipeline
 
 
 def network_of(trained: TrainedModel) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ class Counted:
         """Nothing is incomplete."""
 
 
-def run(predictor: Counted, batch_size: int) -> tuple[list[int], list[ImageResult]]:
+def run(predictor: Counted, batch_size: int, num_networks: int = 1) -> tuple[list[int], list[ImageResult]]:
     """Return the sizes of the batches, and the results in the order in which they were shown."""
     sizes: list[int] = []
     shown: list[ImageResult] = []
@@ -72,7 +73,7 @@ def run(predictor: Counted, batch_size: int) -> tuple[list[int], list[ImageResul
         assert (number, count) == (len(shown) + 1, len(predictor.names))
         shown.append(result)
 
-    pipeline = Pipeline(predictor, network, batch_size=batch_size, on_image=show)
+    pipeline = Pipeline(predictor, network, batch_size=batch_size, on_image=show, num_networks=num_networks)
     pipeline.run()
     assert shown == pipeline.results
     return sizes, shown
@@ -90,10 +91,50 @@ def test_every_sample_is_answered_once_in_full_batches_and_images_stay_in_order(
     assert sum(sizes) == 20 and all(size == batch_size for size in sizes[:-1])
 
 
-def test_the_number_of_images_in_memory_does_not_grow_with_their_number() -> None:
+def test_threads_divide_a_batch_and_the_rest_at_the_end() -> None:
+    predictor = Counted([1, 8, -1, 2, 12])
+    sizes, shown = run(predictor, 12, num_networks=3)
+    assert sorted(sizes) == [1] * 3 + [4] * 5 and [result.num_masks for result in shown] == [1, 8, 0, 2, 12]
+    assert dict(predictor.recorded)[4] == [2 * (4000 + place) for place in range(12)]
+    assert run(Counted([1, 1]), 1, num_networks=3)[0] == [1, 1], "a batch of one has no parts"
+
+
+def test_networks_compute_at_the_same_time_and_a_fault_of_one_ends_the_prediction() -> None:
+    both = threading.Barrier(2, timeout=10)
+    predictor = Counted([1, 1])
+
+    def network(batch: Tensors) -> torch.Tensor:
+        both.wait()
+        raise RuntimeError(f"of {batch['x_N'].tolist()}")
+
+    pipeline = Pipeline(predictor, network, batch_size=2, on_image=lambda *_: None, num_networks=2)
+    with pytest.raises(RuntimeError, match="of"):
+        pipeline.run()
+    assert not predictor.recorded
+
+
+def test_an_interrupted_prediction_computes_nothing_more() -> None:
+    sizes: list[int] = []
+
+    def network(batch: Tensors) -> torch.Tensor:
+        sizes.append(len(batch["x_N"]))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        for thread in threading.enumerate():
+            if thread.name.startswith("predict_read"):
+                thread.join(10)  # until the interruption has ended it
+        return batch["x_N"]
+
+    pipeline = Pipeline(Counted([1] * 40), network, batch_size=1, on_image=lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run()
+    assert sizes == [1] and pipeline.results == []
+
+
+@pytest.mark.parametrize("num_networks", [1, 4])
+def test_the_number_of_images_in_memory_does_not_grow_with_their_number(num_networks: int) -> None:
     few, many = Counted([1] * 60), Counted([1] * 600)
-    run(few, 1000)
-    run(many, 1000)
+    run(few, 1000, num_networks)
+    run(many, 1000, num_networks)
     assert many.most_read <= 100 and many.most_read < 3 * max(few.most_read, 20)
 
 

@@ -29,6 +29,15 @@ class PastedRegion:
         """The target's pixels among those of the region."""
         return self.classes_HW == 1
 
+    def trimmed_mask(self) -> tuple[int, int, Mask]:
+        """Return column and row of the first pixel of the target's bounding box, and the mask in it."""
+        mask_HW = self.mask_HW
+        rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+        if not rows.size:
+            return self.column, self.row, mask_HW[:0, :0]
+        inner = mask_HW[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return self.column + int(columns[0]), self.row + int(rows[0]), inner
+
     def full_mask(self, size: tuple[int, int]) -> Mask:
         """Return the target's mask of a whole image of `size` (width, height)."""
         mask_HW = np.zeros((size[1], size[0]), dtype=np.bool_)
@@ -54,7 +63,7 @@ def paste_region(
     columns, rows = (_pixels(region, within, axis, size[axis]) for axis in (0, 1))
     if not (columns and rows):
         return PastedRegion(columns.start, rows.start, np.zeros((len(rows), len(columns)), dtype=np.uint8), 0.0)
-    target_HW, other_HW = (_resized(probs_HW, region, columns, rows) for probs_HW in probs_3HW[1:])
+    target_HW, other_HW = _resized(probs_3HW[1:], region, columns, rows)
     background_HW = 1 - target_HW
     background_HW -= other_HW
     if threshold is None:
@@ -78,21 +87,21 @@ def _pixels(region: Box, within: Box | None, axis: int, length: int) -> range:
     return range(min(first, length), max(last, min(first, length)))
 
 
-def _resized(probs_HW: NDArray[np.float32], region: Box, columns: range, rows: range) -> NDArray[np.float32]:
-    """Return one class's probabilities at the pixels; beyond the outermost bins they stay as they are there."""
-    height, width = probs_HW.shape
+def _resized(probs_CHW: NDArray[np.float32], region: Box, columns: range, rows: range) -> list[NDArray[np.float32]]:
+    """Return each class's probabilities at the pixels; beyond the outermost bins they stay as they are there."""
+    height, width = probs_CHW.shape[1:]
     to_x, to_y = width / (region[2] - region[0]), height / (region[3] - region[1])
     edge_x, edge_y = math.ceil(to_x) + 1, math.ceil(to_y) + 1
-    repeated = np.ix_(_repeated(height, edge_y), _repeated(width, edge_x))
-    padded = probs_HW.astype(np.float32, copy=False)[repeated]
+    padded_CHW = probs_CHW.astype(np.float32, copy=False)
+    padded_CHW = padded_CHW.take(_repeated(height, edge_y), axis=1).take(_repeated(width, edge_x), axis=2)
     box = (
         (columns.start - region[0]) * to_x + edge_x,
         (rows.start - region[1]) * to_y + edge_y,
         (columns.stop - region[0]) * to_x + edge_x,
         (rows.stop - region[1]) * to_y + edge_y,
     )
-    resized = Image.fromarray(padded).resize((len(columns), len(rows)), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(resized, dtype=np.float32)
+    size, filter_ = (len(columns), len(rows)), Image.Resampling.BILINEAR
+    return [np.asarray(Image.fromarray(padded_HW).resize(size, filter_, box=box)) for padded_HW in padded_CHW]
 
 
 def _repeated(length: int, edge: int) -> NDArray[np.intp]:

@@ -142,7 +142,7 @@ class PersonPredictor:
         height, width = person.mask_HW.shape
         whole_HW = np.zeros((size[1], size[0]), dtype=np.uint8)
         whole_HW[person.row : person.row + height, person.column : person.column + width][person.mask_HW] = 255
-        write_png(self._request.output / MASKS / name, whole_HW)
+        write_png(self._request.output / MASKS / name, Image.fromarray(whole_HW))
 
 
 class _ResultsFile:
@@ -214,7 +214,8 @@ def _stems(images: Sequence[ImageBoxes]) -> tuple[str, ...]:
 def _shown(target: _Target, pasted: PastedRegion) -> ShownPerson:
     """Return a person with the score of the mask, multiplied by that of the box if there is one."""
     score = pasted.score * (1.0 if target.given.score is None else target.given.score)
-    return ShownPerson(target.number, target.box, pasted.column, pasted.row, pasted.mask_HW, score)
+    column, row, mask_HW = pasted.trimmed_mask()
+    return ShownPerson(target.number, target.box, column, row, mask_HW, score)
 
 
 def _entry(planned: ImageBoxes, given: NamedBox, person: ShownPerson, size: Size) -> dict[str, Any]:

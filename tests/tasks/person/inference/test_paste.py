@@ -46,6 +46,17 @@ def test_pixels_outside_the_image_or_the_box_are_left_out_without_moving_the_oth
     np.testing.assert_array_equal(shifted.classes_HW, whole.classes_HW[12:, 10:])
 
 
+def test_a_trimmed_mask_is_that_in_its_bounding_box() -> None:
+    probs_3HW = np.zeros((3, 8, 8), dtype=np.float32)
+    probs_3HW[1, 2:5, 3:7] = 1.0
+    probs_3HW[0] = 1 - probs_3HW[1]
+    pasted = paste_region(probs_3HW, (10.0, 20.0, 18.0, 28.0), (40, 30))
+    column, row, mask_HW = pasted.trimmed_mask()
+    assert (column, row) == (13, 22) and mask_HW.shape == (3, 4) and mask_HW.all()
+    nothing = paste_region(probs_3HW[[1, 0, 2]] * 0, (10.0, 20.0, 18.0, 28.0), (40, 30)).trimmed_mask()
+    assert nothing[2].shape == (0, 0)
+
+
 def test_a_region_without_a_pixel_or_without_a_target_has_the_score_zero() -> None:
     away = paste_region(smooth_probabilities(), (50.0, 50.0, 60.0, 60.0), (40, 30))
     assert away.classes_HW.size == 0 and away.score == 0.0 and not away.full_mask((40, 30)).any()
