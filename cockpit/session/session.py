@@ -273,9 +273,9 @@ class Session(Outbox):
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
-                self.attached, self.parent = attached_of(tail.meta(ATTACHED)), parent_of(tail.meta(PARENT))
+                self.attached, origin = attached_of(tail.meta(ATTACHED)), tail.meta(PARENT)
                 self.gradient_bound = gradient_bound_of(tail.meta("sessions"), self.attached)
-                self.has_previews = tail.meta(HAS_PREVIEWS) is not False
+                self.parent, self.has_previews = parent_of(origin, self.run_dir), tail.meta(HAS_PREVIEWS) is not False
         changed = self._take_state(text)
         self._last_event, self._unread = events.last_id, events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)

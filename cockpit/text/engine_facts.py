@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from cockpit.text.event_info import NOT_FINITE, UNSTABLE, AnyEventInfo, EventInfo, MarkKind, Severity, Trouble
-from cockpit.text.format import duration, listed, number
+from cockpit.text.format import duration, listed, number, on_off
 from engine.protocol import events as e
 from engine.protocol.state import Knob, knob_text
 from engine.protocol.task_spec import TaskSpec
@@ -29,8 +29,15 @@ _ALERT_FAMILIES: Final = {
 
 
 def _refused(event: e.CommandRefused, spec: TaskSpec) -> str:
-    arguments = " ".join(str(value) for value in event.args.values())
-    return f"{event.op} {arguments}".strip()
+    return " ".join(word for word in (event.op, *map(_argument, event.args.items())) if word)
+
+
+def _argument(named: tuple[str, object]) -> str:
+    """Return one argument of a command, by its name, as it is written."""
+    name, value = named
+    if name == "force":
+        return "--force" if value else ""
+    return on_off(value) if isinstance(value, bool) else str(value)
 
 
 def _started(event: e.RunStarted, spec: TaskSpec) -> str:

@@ -58,12 +58,15 @@ _TERMS: Final = "the loss is computed inside the trainer: use a knob in the mode
 
 _SEVERAL: Final = "several processes (`torchrun`)"
 _FOLLOW: Final = "yes, with DistributedDataParallel"
-_RANKS: Final = "the program runs in several processes: stop it, and change its own options"
+_RANKS: Final = (
+    "the program also runs in processes that are out of reach, such as those of other machines: stop it, and change "
+    "its own options"
+)
 SEVERAL_RANKS: Final = tuple(
     Unsupported(op, _RANKS)
     for op in (c.Pause.op, c.Resume.op, c.RunSteps.op, c.ScaleLr.op, c.SetLr.op, c.SetGradientClip.op)
 )
-"""Commands that would reach only one of several processes."""
+"""Commands that must reach all of several processes."""
 
 LOOP: Final = Adapter(
     "loop",
@@ -93,7 +96,7 @@ NO_LINE: Final = Adapter(
         "loss terms named, weights set": "no: only the loss on which backward() is called",
         "operation behind a NaN named": "no: the parameters",
         "exact resume": "no",
-        _SEVERAL: "recorded: `note` and the end only",
+        _SEVERAL: "yes, of one machine: all hold at the same step",
     },
 )
 HUGGINGFACE: Final = Adapter(

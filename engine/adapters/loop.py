@@ -13,11 +13,11 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TypeVar
 
 from torch import Tensor
 
+from engine.adapters.hooks.update_judge import Update
 from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.rank_replays import share_due
@@ -87,8 +87,11 @@ class Cockpit(LoopRun):
                     yield from self._replay.batches(loop and loop.f_back, self._hooks.update.losses)
                 else:
                     self._add_replay(running)
-            goes_on = self._cross_boundary()
-            self._forget_step()
+            is_held = self._ranks is not None or self._run.is_asked
+            goes_on = not is_held or self._cross_boundary()
+            if self._is_settled:
+                self._replay.forget()
+                self._is_settled = False
             if not goes_on:
                 return
         self._end_epoch(time.perf_counter() - started, before)
@@ -96,7 +99,12 @@ class Cockpit(LoopRun):
     def _after_update(self) -> None:
         """Record what the step did, and write a checkpoint if it is due."""
         try:
-            self._note_step()
+            update, run = self._hooks.take(), self._run
+            if self._ranks is None and isinstance(run, AttachedRun):
+                if not run.is_over and run.add(self._numbers.reading(update, self._weights)):
+                    self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, run.step)
+            else:
+                self._note_together(update)
             self._is_settled = True
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._checkpoint("step")
@@ -106,9 +114,6 @@ class Cockpit(LoopRun):
 
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
-        run = self._run
-        if self._ranks is None and isinstance(run, AttachedRun) and not run.is_asked:
-            return True
         try:
             return self._at_boundary()
         except TrainingStopped:
@@ -117,8 +122,9 @@ class Cockpit(LoopRun):
             self._detach(error)
             return True
 
-    def _note_step(self) -> None:
-        update, is_due = self._hooks.take(), False
+    def _note_together(self, update: Update) -> None:
+        """Record or count a step of several processes."""
+        is_due = False
         try:
             if isinstance(self._run, FollowerRun):
                 self._run.step += 1
@@ -146,11 +152,6 @@ class Cockpit(LoopRun):
         if (run := self._recorded) is not None:
             run.checkpoint(kind, best=best)
 
-    def _forget_step(self) -> None:
-        if self._is_settled:
-            self._replay.forget()
-            self._is_settled = False
-
     def _rehearse(self) -> None:
         """Make this copy of the process one that only repeats a step: it records nothing and updates nothing."""
         self._hooks.rehearse = self._replay.note_gradients
@@ -161,6 +162,7 @@ class Cockpit(LoopRun):
         try:
             if self._hold():
                 self._numbers.restart()
+                self._weights = {} if self._is_over else self._run.loss_weights
         except TrainingStopped:
             self._run.end("stopped")
             self._close()
@@ -210,29 +212,23 @@ class Cockpit(LoopRun):
     def _weighted(self, named: Mapping[str, Tensor]) -> Tensor:
         if self._replay.is_rehearsal:
             self._replay.note_terms(named)
-        total: Tensor | None = None
-        weights = self._weights_of(named)
+        self._numbers.note_losses(named)
+        weights, total = self._weights, None
         for name, value in named.items():
-            self._numbers.note_loss(name, value)
-            weight = weights.get(name, 1.0)
+            if (weight := weights.get(name)) is None:
+                weights = self._describe(named)
+                weight = weights.get(name, 1.0)
             if weight == 0.0:
                 continue
             part = value if weight == 1.0 else value * weight
             total = part if total is None else total + part
-        if total is None:
-            total = sum((value * 0.0 for value in list(named.values())[1:]), next(iter(named.values())) * 0.0)
-        return total
+        return _nothing_of(named) if total is None else total
 
-    def _weights_of(self, named: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """Return the weights in force, and describe terms that are new."""
-        if self._is_over:
-            return MappingProxyType({})
-        self._weights = self._run.loss_weights
-        for name in named:
-            if name not in self._weights and (run := self._recorded) is not None:
-                run.describe_terms(tuple(named))
-                self._weights = run.loss_weights
-                break
+    def _describe(self, named: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """Describe terms, of which one is new. Return the weights in force."""
+        if (run := self._recorded) is not None:
+            run.describe_terms(tuple(named))
+            self._weights = run.loss_weights
         return self._weights
 
     def knob(
@@ -275,3 +271,9 @@ class Cockpit(LoopRun):
                 self._checkpoint("best", best=True)
         except Exception as error:
             self._detach(error)
+
+
+def _nothing_of(named: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of `named` with weights of 0, on which `backward` can be called."""
+    first, *others = named.values()
+    return sum((value * 0.0 for value in others), first * 0.0)

@@ -50,13 +50,14 @@ class LoopRun:
         self._is_replay_due = False
         self._is_settled = False
         self._weights: Mapping[str, float] = {}
-        """The weights of the loss terms in the newest step."""
+        """The weights of the loss terms since the last command."""
         try:
             self._begin(chosen, models, optimizers)
         except BaseException as error:
             if self._ranks is not None:
                 self._ranks.refuse(error)
             raise
+        self._weights = self._run.loss_weights
 
     def _begin(
         self, chosen: LoopOptions, models: Mapping[str, nn.Module], optimizers: Sequence[torch.optim.Optimizer]
@@ -219,6 +220,7 @@ class LoopRun:
             raise error
         if self._replay.is_rehearsal:  # a copy of the process has no part in the training
             return
+        self._weights = {}
         if self._ranks is None or not self._ranks.words.has_begun:
             patches.remove(self._hooks)
             self._run.detach(error)
@@ -233,5 +235,6 @@ class LoopRun:
 
     def _let_go(self) -> None:
         """Remove what a detached cockpit has left: its own thread and the hooks of torch must not do it."""
+        self._weights = {}
         patches.remove(self._hooks)
         self._hooks.remove()

@@ -428,6 +428,8 @@ def _lines(tree: Mapping[str, Any], path: KeyPath, origins: Mapping[str, str]) -
 
 
 def _yaml_value(value: object) -> str:
+    if value is None or isinstance(value, int):  # most values: a dumper for each would take most of the time
+        return "null" if value is None else str(value).lower()
     style = '"' if isinstance(value, str) else None
     text = yaml.dump(value, Dumper=PlainDumper, default_style=style, width=float("inf"), allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

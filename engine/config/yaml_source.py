@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -108,6 +109,15 @@ def read_value(text: str, path: Path) -> dict[Path, Setting]:
         return dict(_leaves(loader, node, path, COMMAND_LINE)) if node else {path: Setting(None, COMMAND_LINE)}
     finally:
         loader.dispose()
+
+
+@lru_cache(maxsize=4)
+def written_tree(text: str) -> Any:
+    """Return the content of a YAML text that this program wrote. A resume asks for that of its run several times.
+
+    Callers must not change it.
+    """
+    return yaml.safe_load(text)
 
 
 def _loader(text: str, source: str) -> PlainLoader:

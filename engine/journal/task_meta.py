@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -109,12 +110,16 @@ class Parent:
         return path if path.exists() else renamed_run(path) or path
 
 
-def parent_of(stored: Json) -> Parent | None:
-    """Return the parent that `stored` describes; `None` for a run that began by itself, or if it is unreadable."""
+def parent_of(stored: Json, child: Path | None = None) -> Parent | None:
+    """Return the parent that `stored` describes; `None` for a run that began by itself, or if it is unreadable.
+
+    Given the directory of the branch, `child`, a parent that was renamed has its present name.
+    """
     try:
-        return from_json(Parent, stored)
+        parent = from_json(Parent, stored)
     except WireError:
         return None
+    return parent if child is None else replace(parent, run=parent.path(child).name)
 
 
 def attached_of(stored: Json) -> Attached | None:

@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from engine.errors import UserError
 from engine.protocol import events as e
@@ -112,20 +113,25 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
 
     `world` is the number of ranks, which share a batch.
 
-    No checkpoint is written, for the update that failed may be half done: the last one holds.
+    After a validation a checkpoint is written. After a step none is, for its update may be half done: the last one
+    holds.
     """
     fits_none = isinstance(error, NoSampleFitsError)
     is_validation = fits_none or any(run.checkpointer.memory.validation_due for run in opened)
     size = 0 if is_validation else max(recorder.state.batch_size // world, 1)
+    doing = "" if opened else recorder.state.doing
     sentence = out_of_memory(
         error,
-        "" if opened else recorder.state.doing,
+        "preparing one sample of a validation" if isinstance(error, NoSampleFitsError) and error.is_reading else doing,
         is_validation=is_validation,
         batch_size=1 if fits_none else size,
         rank=error.rank if isinstance(error, NoSampleFitsError) else None,
     )
     for run in opened:
         run.checkpointer.wait_for_checkpoints()
+        if fits_none:
+            with suppress(MemoryError, RuntimeError):  # there may be no memory for the copies either
+                sentence += _saved(run, recorder)
     if not recorder.state.step:
         recorder.record_event(e.RunFailed(sentence))
         raise UserError(sentence) from error

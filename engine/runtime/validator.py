@@ -13,7 +13,7 @@ from engine.outputs.inspection.strip_file import Remembered, remembered_in, thum
 from engine.outputs.preview_file import Preview
 from engine.protocol.events import Activity, AlertRaised, ValidationCompleted
 from engine.protocol.state import RunState
-from engine.runtime.outages.validation_parts import PartedMeasure, alert_of
+from engine.runtime.outages.validation_parts import Halving, PartedMeasure, alert_of
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
@@ -92,8 +92,8 @@ class Validator:
                 self._measured_in_parts,
             )
 
-    def _note_halved(self, before: int, after: int, text: str) -> None:
-        self._recorder.record_event(alert_of(self._recorder.state.step, before, after, text))
+    def _note_halved(self, halving: Halving) -> None:
+        self._recorder.record_event(alert_of(self._recorder.state.step, halving))
 
     def forget_after(self, step: int) -> None:
         """Forget the pictures after `step`, after a rollback."""

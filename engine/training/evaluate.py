@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -94,37 +94,33 @@ class Sums:
         self.bad_samples += more.bad_samples
 
 
-class Measure(Protocol):
-    """Measures one batch: `measure`, or another way to the same sums."""
+@record
+class Before:
+    """The samples of the split before a batch: their number, and the errors of those that were measured here."""
 
-    def __call__(
-        self,
-        objective: Objective,
-        model: nn.Module,
-        batch: Batch,
-        plan: ValidationPlan,
-        place: int,
-        errors: Sequence[float] = (),
-    ) -> Sums:
-        """Return the sums of one batch; see `measure`."""
-        ...
+    num_samples: int = 0
+    errors: Sequence[float] = ()
 
 
-def measure(
-    objective: Objective,
-    model: nn.Module,
-    batch: Batch,
-    plan: ValidationPlan,
-    place: int,
-    errors: Sequence[float] = (),
-) -> Sums:
-    """Return the sums of one batch, which is moved to the model's device, with previews.
+_NOTHING_BEFORE: Final = Before()
 
-    `place` is the place of its first sample in the split, `errors` are those of samples before it.
-    """
+Measure: TypeAlias = Callable[[Objective, nn.Module, BatchStream, ValidationPlan, Before], tuple[Sums, bool]]
+"""Measures the next batch of a stream: `measure_next`, or another way to the same sums."""
+
+
+def measure_next(
+    objective: Objective, model: nn.Module, stream: BatchStream, plan: ValidationPlan, before: Before
+) -> tuple[Sums, bool]:
+    """Return the sums of the stream's next batch, and whether it is the last of the split."""
+    batch = stream.next()
+    return measure(objective, model, batch, plan, before), batch.ends_epoch
+
+
+def measure(objective: Objective, model: nn.Module, batch: Batch, plan: ValidationPlan, before: Before) -> Sums:
+    """Return the sums of one batch, which is moved to the model's device, with previews."""
     held = batch.to(next(model.parameters()).device)
     outputs = objective.outputs(model, held.tensors, plan.active, untapped, plan.amp)
-    return sums_of(objective, outputs, held, plan, place, errors)
+    return sums_of(objective, outputs, held, plan, before)
 
 
 def evaluate(
@@ -133,12 +129,12 @@ def evaluate(
     stream: BatchStream,
     plan: ValidationPlan,
     abort: Callable[[], bool] = lambda: False,
-    measured: Measure = measure,
+    measured: Measure = measure_next,
 ) -> Validation | None:
     """Validate on the whole split without augmentation. Return `None` if `abort()` returned True meanwhile.
 
     It draws no random numbers and leaves the network in training mode, so training is equal with and without it.
-    `measured` measures each batch.
+    `measured` measures the next batch.
     """
     started = time.perf_counter()
     sums = Sums.of(objective, plan)
@@ -147,9 +143,9 @@ def evaluate(
     try:
         with torch.no_grad():
             while not abort() and stream.wait(abort):
-                batch = stream.next()
-                sums.add(measured(objective, model, batch, plan, sums.count, sums.errors))
-                if batch.ends_epoch:
+                found, is_last = measured(objective, model, stream, plan, Before(sums.count, sums.errors))
+                sums.add(found)
+                if is_last:
                     return summarise(sums, objective, plan, time.perf_counter() - started)
     finally:
         model.train()
@@ -161,12 +157,7 @@ def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:
 
 
 def sums_of(
-    objective: Objective,
-    outputs: Any,
-    batch: Batch,
-    plan: ValidationPlan,
-    place: int = 0,
-    errors: Sequence[float] = (),
+    objective: Objective, outputs: Any, batch: Batch, plan: ValidationPlan, before: Before = _NOTHING_BEFORE
 ) -> Sums:
     """Return the sums of one batch from the network's outputs, with the previews that `plan` asks for."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
@@ -176,7 +167,7 @@ def sums_of(
         terms_T=raw_T * len(batch),
         scores=dict(objective.task.score(outputs, batch.tensors, objective.config)),
         count=len(batch),
-        previews=_previews(objective, outputs, batch, _shown(batch, plan, place, (*errors, *own))),
+        previews=_previews(objective, outputs, batch, _shown(batch, plan, before.num_samples, (*before.errors, *own))),
         errors=own,
         bad_samples=[] if bool(torch.isfinite(raw_T).all()) else list(batch.sample_ids),
     )

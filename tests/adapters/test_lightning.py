@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ import torch
 from engine.adapters.hooks import patches
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
+from engine.outputs.inspection.histogram_file import kept_histograms
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -304,6 +306,29 @@ def test_the_callback_is_one_of_both_packages_if_both_are_imported(pl: Any, monk
     made = pl.CockpitCallback("both")
     assert isinstance(made, Callback) and isinstance(made, pl.Callback) and isinstance(made, pl.CockpitCallback)
     assert made.state_key == pl.CockpitCallback("other").state_key
+
+
+def test_histograms_are_taken_inside_the_trainers_closure_and_before_its_clip(pl: Any, tmp_path: Path) -> None:
+    callback = pl.cockpit(tmp_path)
+    asked = pl.At(3, callback, c.TakeHistogram("net.body.0"))
+    pl.trainer(tmp_path, asked, callback, gradient_clip_val=1e-3).fit(pl.Module(), pl.loader())
+    (taken,) = kept_histograms(tmp_path / "runs" / "pl")
+    assert (taken.layer, taken.step, dict(taken.missing)) == ("net.body.0", 4, {})
+    assert taken.activations is not None and taken.activations.count == pl.BATCH * 8
+    assert taken.weights is not None and taken.gradients is not None
+    norms = pl.journal(tmp_path).series(["grad_norm/net.body.0"]).values["grad_norm/net.body.0"]
+    assert math.sqrt(taken.gradients.sum_of_squares) == pytest.approx(norms[3], rel=1e-4)
+    assert norms[3] > 1e-2
+
+
+def test_each_of_two_optimizers_gives_the_histograms_of_its_part(pl: Any, tmp_path: Path) -> None:
+    callback = pl.cockpit(tmp_path)
+    asked = pl.At(4, callback, c.TakeHistogram("net.body.0"), c.TakeHistogram("net.head"))
+    pl.trainer(tmp_path, asked, callback).fit(pl.TwoOptimizers(), pl.loader())
+    found = {taken.layer: taken for taken in kept_histograms(tmp_path / "runs" / "pl")}
+    assert found.keys() == {"net.body.0", "net.head"}
+    for taken in found.values():
+        assert taken.step == 3 and not taken.missing
 
 
 def test_processes_that_divide_the_network_are_left_alone(

@@ -41,6 +41,12 @@ def module_names(package: str) -> list[str]:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, which the tests of a module share."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def functions(source: str, *, longer_than: int = 0) -> tuple[tuple[str, int, int], ...]:
     """Return each function's name, its code lines, and its number of parameters without self and cls.
 
@@ -55,9 +61,14 @@ def _measured(source: str, longer_than: int) -> Iterator[tuple[str, int, int]]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if (node.end_lineno or 0) - node.lineno < longer_than:
                 continue
-            arguments = node.args
-            parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-            yield node.name, code_lines(node, lines), sum(p.arg not in ("self", "cls") for p in parameters)
+            yield node.name, code_lines(node, lines), num_parameters(node)
+
+
+def num_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the number of parameters of a function without self and cls."""
+    arguments = node.args
+    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return sum(parameter.arg not in ("self", "cls") for parameter in parameters)
 
 
 def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]) -> int:
@@ -78,9 +89,9 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, line
     )
 
 
-def docstrings(source: str) -> Iterator[tuple[ast.AST, str]]:
+def docstrings(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Yield each docstring with the module, class, function or assignment that it documents."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         statements = body if isinstance(body, list) else []
         for documented, statement in zip([node, *statements], statements, strict=False):

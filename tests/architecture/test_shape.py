@@ -6,7 +6,16 @@ import ast
 import re
 from pathlib import Path
 
-from tests.architecture.sources import ROOT, code_lines, functions, program_files, tracked_files, tracked_texts
+from tests.architecture.sources import (
+    ROOT,
+    code_lines,
+    functions,
+    num_parameters,
+    parsed,
+    program_files,
+    tracked_files,
+    tracked_texts,
+)
 
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
@@ -44,10 +53,11 @@ def test_every_function_fits_on_a_screen():
 
 def test_functions_of_the_program_take_few_parameters():
     wide = {
-        f"{shown(path)}:{name}": parameters
+        f"{shown(path)}:{node.name}": parameters
         for path in program_files()
-        for name, _, parameters in functions(path.read_text(encoding="utf-8"))
-        if parameters > MAX_PARAMETERS
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (parameters := num_parameters(node)) > MAX_PARAMETERS
     }
     assert not wide
 
@@ -56,7 +66,7 @@ def test_every_class_of_the_program_stays_small():
     large: dict[str, tuple[int, int]] = {}
     for path in program_files():
         source = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 methods = sum(isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) for part in node.body)
                 lines = code_lines(node, source.splitlines())
@@ -76,11 +86,7 @@ def test_every_file_is_named_for_what_it_holds():
 
 
 def test_every_module_of_the_program_says_what_it_is():
-    bare = [
-        shown(path)
-        for path in program_files()
-        if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    bare = [shown(path) for path in program_files() if path.stat().st_size and not ast.get_docstring(parsed(path))]
     assert not bare
 
 
@@ -100,6 +106,7 @@ def _matches(pattern: re.Pattern[str]) -> list[str]:
     return [
         f"{shown(path)}:{number}: {line.strip()[:80]}"
         for path, text in tracked_texts()
+        if pattern.search(text)
         for number, line in enumerate(text.splitlines(), start=1)
         if pattern.search(line)
     ]

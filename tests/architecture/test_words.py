@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.architecture.sources import ROOT, docstrings, is_property, program_files
+from tests.architecture.sources import ROOT, docstrings, is_property, parsed, program_files
 
 AT_MOST: Final = {
     "somebody": 0,
@@ -110,7 +110,7 @@ def test_the_docstring_of_a_function_starts_with_a_verb(package: tuple[str, str]
     found = [
         f"{path.name}: {node.name}: {text}"
         for path in _modules(package)
-        for node, text in docstrings(path.read_text(encoding="utf-8"))
+        for node, text in docstrings(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node)
         if not starts_with_a_verb(text)
     ]
@@ -122,7 +122,7 @@ def test_a_sentence_of_a_docstring_is_short(package: tuple[str, str]) -> None:
     found = [
         f"{path.name}: {sentence}"
         for path in _modules(package)
-        for _, text in docstrings(path.read_text(encoding="utf-8"))
+        for _, text in docstrings(parsed(path))
         for sentence in sentences(text)
         if len(sentence.split()) > MOST_WORDS
     ]
@@ -162,6 +162,6 @@ class Box:
         self.side = 2
         """Attribute."""
 '''
-    found = {text: node for node, text in docstrings(source)}
+    found = {text: node for node, text in docstrings(ast.parse(source))}
     assert set(found) == {"Module.", "Constant.", "Class.", "Field.", "Property.", "Method.", "Attribute."}
     assert is_property(found["Property."]) and not is_property(found["Method."])

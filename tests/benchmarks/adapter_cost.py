@@ -5,7 +5,9 @@ batches through `steps` and its loss through `loss`. A turn of the cockpit ends 
 take about 1, 10 and 100 ms. Reported are the medians over the pairs of turns: milliseconds of a bare step, microseconds
 that a step of the cockpit takes longer, and that as a share. The bounds: 1 % of a step of 10 ms, and 50 microseconds.
 
-`--steps SECONDS` compares single steps instead, which is robust where other programs disturb some of them.
+`--steps SECONDS` compares single steps instead, which is robust where other programs disturb some of them. With
+`--kind huggingface` or `--kind lightning` these are steps of that trainer with and without the cockpit's callback.
+`--sizes` chooses the lengths of steps. 11 is for one thread: its steps take 10 ms there, and those of 10 take 6 ms.
 `--cpu` measures processor time on a busy machine: that of the training's thread, and that of the whole process with the
 cockpit's own threads. `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the
 cockpit, if they are installed.
@@ -21,7 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,9 +34,11 @@ from torch import Tensor, nn
 
 from cockpit import Cockpit
 from engine.adapters.run.attached_run import AttachedRun
+from tests.benchmarks.trainer_turns import TURNS
 
-SIZES = {1: (64, 48), 10: (192, 512), 100: (384, 2048)}
-"""Width and batch size of steps that take about as many milliseconds on two cores."""
+SIZES = {1: (64, 48), 10: (192, 512), 11: (192, 880), 100: (384, 2048)}
+"""Width and batch size of steps that take about as many milliseconds on two cores; 11 ones take 10 on one."""
+USUAL_SIZES = (1, 10, 100)
 TURN_SECONDS = 0.5
 
 
@@ -187,10 +191,27 @@ def measure_steps(milliseconds: int, seconds: float) -> tuple[list[float], list[
     return sorted(found[plain]), sorted(found[watched])
 
 
-def print_steps(seconds: float) -> None:
+def measure_trainer(kind: str, milliseconds: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Return the times of single steps of a trainer, sorted: without and with the callback. Both take turns."""
+    num_steps = max(40, round(TURN_SECONDS * 1000 / milliseconds))
+    found: dict[bool, list[float]] = {False: [], True: []}
+    made = {is_watched: training(milliseconds) for is_watched in found}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for is_watched, times in found.items():
+            one = made[is_watched]
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+                times.extend(TURNS[kind](one.model, one.x, one.y, num_steps, watched=is_watched))
+    return sorted(found[False]), sorted(found[True])
+
+
+def print_steps(kind: str, sizes: Sequence[int], seconds: float) -> None:
     """Print the cost of single steps at the first tenth and at the median."""
-    for milliseconds in SIZES:
-        plain, watched = measure_steps(milliseconds, seconds)
+    for milliseconds in sizes:
+        if kind in TURNS:
+            plain, watched = measure_trainer(kind, milliseconds, seconds)
+        else:
+            plain, watched = measure_steps(milliseconds, seconds)
         for name, share in (("p10", 0.1), ("p50", 0.5)):
             step, extra = plain[int(share * len(plain))], watched[int(share * len(watched))]
             extra -= step
@@ -205,15 +226,17 @@ def main() -> None:
     parser.add_argument("--peer", choices=list(PEERS), default="cockpit")
     parser.add_argument("--cpu", action="store_true", help="measure processor time")
     parser.add_argument("--steps", type=float, metavar="SECONDS", help="compare single steps for as long at each size")
+    parser.add_argument("--kind", choices=["loop", *TURNS], default="loop", help="what trains, with --steps")
+    parser.add_argument("--sizes", type=int, choices=list(SIZES), nargs="+", default=USUAL_SIZES, metavar="MS")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.steps:
-        print_steps(options.steps)
+        print_steps(options.kind, options.sizes, options.steps)
         return
     clocks = {"thread": time.thread_time, "process": time.process_time} if options.cpu else {"wall": time.perf_counter}
     print(f"{options.peer}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.pairs} pairs")
-    for milliseconds in SIZES:
+    for milliseconds in options.sizes:
         for name, clock in clocks.items():
             step, extra = measure(milliseconds, options.pairs, options.peer, clock)
             print(f"{name:8}step {step * 1e3:7.2f} ms   longer by {extra * 1e6:7.1f} us   {extra / step:7.2%}")

@@ -47,6 +47,19 @@ def tiny_config(task: str = "Tiny", **overrides: Mapping[str, object]) -> RunCon
     return RunConfig.model_validate({**sections, "task": f"tests.ddp.tiny_task:{task}"})
 
 
+PRELOADED = (
+    "torch",
+    "engine.runtime.ranks.follower",
+    "engine.runtime.train",
+    "numpy.random",
+    "torch.profiler._cupti_monitor",
+    "torch.utils.serialization.config",
+    "tests.ddp.ranks",
+    "tests.ddp.tiny_task",
+)
+"""Modules that the processes share."""
+
+
 def script(*lines: str) -> tuple[ScriptedCommand, ...]:
     """Return the commands of lines such as `3: promote --force`."""
     split = [line.partition(": ") for line in lines]
@@ -103,7 +116,7 @@ def train_together(
 def fork_context() -> Any:
     """Return the way of starting processes that share the import of torch."""
     context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "engine.runtime.ranks.follower", "engine.runtime.train"])
+    context.set_forkserver_preload([*PRELOADED])
     return context
 
 

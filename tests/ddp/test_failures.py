@@ -13,7 +13,7 @@ import pytest
 from engine.protocol import events as e
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.host.launch import Launch, torchrun_launch
-from engine.runtime.ranks.pulse import WAITING, Beat, Pulse
+from engine.runtime.ranks.pulse import WAITING, Beat, Pulse, process_name
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.supervision.alerts.stragglers import StragglerMonitor
@@ -77,6 +77,23 @@ def test_the_rank_without_a_sign_of_life_is_gone() -> None:
     assert second.blame(5, lambda _: (first.beat(), second.beat())).startswith("rank 2 (process 2) is gone")
 
 
+def test_a_stopped_rank_gives_no_sign_of_life() -> None:
+    shelf = Shelf()
+    here, other = (Pulse(shelf, rank, 2, process_name()) for rank in range(2))
+    here.beat()
+    other.beat()
+    assert here.blame(5, lambda _: None).startswith(f"rank 1 ({process_name()}) gives no sign of life: its last step")
+
+
+def test_a_step_of_before_a_rollback_is_not_the_last_one() -> None:
+    first, second = pulses(2)
+    second.step, second.doing = 60, "reading a batch"
+    second.beat()
+    assert "its last step was 41, then" in first.blame(5, lambda _: (first.beat(), second.beat()))
+    second.step = 42
+    assert "its last step was 42, then" in first.blame(5, lambda _: (first.beat(), second.beat()))
+
+
 def test_the_rank_that_does_something_else_than_wait_is_to_blame() -> None:
     first, second, third = pulses(3)
     third.doing = "reading a batch"
@@ -100,17 +117,24 @@ def test_signs_of_life_that_never_came_are_of_a_rank_that_starts() -> None:
 
 def test_a_slow_rank_is_named_once_and_again_after_it_was_well() -> None:
     monitor = StragglerMonitor(3, 1.5)
-    found = [monitor.observe(step, (0.1, 0.1, 0.1 if step < 50 else 0.25), (0, 0, 0.1)) for step in range(1, 300)]
+    found = [monitor.observe(step, (0.1, 0.1, 0.1 if step < 50 else 0.25), (0, 0, 0.1), [6]) for step in range(1, 300)]
     alerts = [alert for some in found for alert in some]
     assert [alert.kind for alert in alerts] == ["slow rank"]
     assert alerts[0].message.startswith("rank 2 is slow: it takes 0.1") and "waiting for data" in alerts[0].message
-    assert not any(monitor.observe(step, (0.1, 0.1, 0.1), (0, 0, 0)) for step in range(300, 500))
-    assert any(monitor.observe(step, (0.1, 0.3, 0.1), (0, 0, 0)) for step in range(500, 600))
+    assert not any(monitor.observe(step, (0.1, 0.1, 0.1), (0, 0, 0), [6]) for step in range(300, 500))
+    assert any(monitor.observe(step, (0.1, 0.3, 0.1), (0, 0, 0), [6]) for step in range(500, 600))
 
 
 def test_equal_ranks_and_tiny_differences_raise_no_alert() -> None:
     monitor = StragglerMonitor(2, 1.5)
-    assert not any(monitor.observe(step, (0.001, 0.004), (0, 0)) for step in range(1, 200))
+    assert not any(monitor.observe(step, (0.001, 0.004), (0, 0), [6]) for step in range(1, 200))
+
+
+def test_a_rank_with_more_samples_of_a_small_batch_is_not_slow() -> None:
+    monitor = StragglerMonitor(2, 1.5)
+    assert not any(monitor.observe(step, (0.4, 0.2), (0, 0), [1, 1]) for step in range(1, 100))
+    assert not any(monitor.observe(step, (0.4, 0.2), (0, 0), [3]) for step in range(100, 200))
+    assert any(monitor.observe(step, (0.4, 0.2), (0, 0), [5]) for step in range(200, 300))
 
 
 def test_a_process_is_a_rank_only_if_a_launcher_said_so() -> None:
@@ -200,6 +224,11 @@ def test_rank_1_saves_a_run_whose_rank_0_has_died_and_it_resumes_as_if_nothing_h
     assert ended.codes == (-signal.SIGKILL, 2)
     assert ended.said[1].endswith("; its state is saved as step-00000006.pt")
     assert train_together(2, replace(request, resume=True)).codes == (0, 0)
+    alerts = [entry.event for entry in entries(together) if isinstance(entry.event, e.AlertRaised)]
+    lost = [alert for alert in alerts if alert.kind == "lost rank"]
+    assert [(alert.message, alert.at_step) for alert in lost] == [(ended.said[1].partition("; its state")[0], 6)]
+    started = [entry.event for entry in entries(together) if isinstance(entry.event, e.RunStarted)]
+    assert [event.device.partition(" (")[0] for event in started] == ["2 ranks of cpu"] * 2
     usual, found = series(alone, "loss/total"), series(together, "loss/total")
     assert found["step"] == usual["step"]
     np.testing.assert_allclose(found["loss/total"], usual["loss/total"], rtol=2e-5)

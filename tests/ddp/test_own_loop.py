@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
+from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.ranks.own_parts import take_up_position_as
+from engine.adapters.run.attached_state import AttachedState, random_states
+from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
 from engine.outputs.fault_report import REPRODUCED, VANISHED
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -17,19 +25,27 @@ from tests.ddp.loop_program import BAD_STEP, run_together, steered, unsteered
 
 def test_two_processes_are_steered_together(tmp_path: Path) -> None:
     at: dict[str, int] = {}
+    payloads: dict[str, dict[str, Any]] = {}
 
     def steer() -> None:
         remote = Remote(tmp_path / "one")
+
+        def saved_as(name: str) -> str:
+            saved = remote.send(c.SaveCheckpoint()).event
+            assert isinstance(saved, e.CheckpointSaved)
+            payloads[name] = torch.load(tmp_path / "one" / "checkpoints" / saved.path, weights_only=True)
+            return saved.path
+
         remote.await_state(lambda state: state.step >= BAD_STEP + 4)
         for command in (c.ScaleLr(0.5), c.SetKnob("noise", 0.7), c.SetLossWeight("size", 0.25)):
             assert remote.send(command).status is Status.APPLIED
-        saved = remote.send(c.SaveCheckpoint()).event
-        assert isinstance(saved, e.CheckpointSaved)
+        first_path = saved_as("first")
         remote.send(c.Pause())
         at["paused"] = remote.await_pause()
         remote.send(c.RunSteps(3))
         remote.await_state(lambda state: state.step == at["paused"] + 3 and state.activity is Activity.PAUSED)
-        assert isinstance(remote.send(c.Rollback(saved.path)).event, e.RolledBack)
+        saved_as("before")
+        assert isinstance(remote.send(c.Rollback(first_path)).event, e.RolledBack)
         at["back"] = remote.await_pause()
         remote.send(c.RunSteps(2))
         remote.await_state(lambda state: state.step == at["back"] + 2 and state.activity is Activity.PAUSED)
@@ -50,6 +66,25 @@ def test_two_processes_are_steered_together(tmp_path: Path) -> None:
     payload = torch.load(run / "checkpoints" / events(run, e.CheckpointSaved)[-1].path, weights_only=True)
     assert payload["step"] == first["step"] and payload["num_ranks"] == 2 and set(payload["ranks"]) == {1}
     assert events(run, e.RunFinished)[-1].reason == "stopped"
+    (rollback,) = (event.path for event in events(run, e.CheckpointSaved) if event.kind == "rollback")
+    back = torch.load(run / "checkpoints" / rollback, weights_only=True)
+    assert back["position"]["batches"] == payloads["before"]["position"]["batches"], "it goes on with the next batch"
+    for name, of in (("random", "before"), ("rng", "first")):
+        assert torch.equal(back["ranks"][1][name]["cpu"], payloads[of]["ranks"][1][name]["cpu"]), name
+
+
+def test_a_process_whose_part_was_left_between_two_epochs_skips_as_many_batches_as_the_others() -> None:
+    model = nn.Linear(2, 2)
+    live = AttachedState(
+        {"": model}, hooks=OptimizerHooks(ParameterNames({"": model}), lambda error: None), num_ranks=2
+    )
+    part = {"rng": random_states(), "random": None, "state": None}
+    position = {"epoch": 3, "batches": 4, "random": random_states(), "state": None}
+    take_up_position_as(live, 1, {"position": position, "num_ranks": 2, "ranks": {1: part}})
+    batches = LoopBatches(live)
+    batches.resume()
+    numbers = LoopNumbers(live.hooks)
+    assert list(batches.epoch(DataLoader(list(range(6)), batch_size=None), numbers)) == [4, 5]
 
 
 def test_runs_of_two_processes_resume_exactly_and_have_their_faults_together(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from engine.config.tree import RunConfig
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from engine.task import DataGoneError, Splits
+from engine.training.data import stream
 from engine.training.data.from_dataset import from_dataset
+from engine.training.data.spans import assemble
 
 NUM_TRAIN, NUM_VAL, WIDTH = 22, 11, 6
 BAD_ITEM = 5
@@ -119,7 +121,7 @@ class OnceBad(Tiny):
 class Hungry(Tiny):
     """Memory is short on the ranks named in the environment: in forward, backward, update or validation of too many.
 
-    The update has begun by then. In data memory is short once.
+    The update has begun by then. In data memory is short once. In validation_data it is while too many are prepared.
     """
 
     is_hungry, has_trained, updates = False, False, 0
@@ -128,6 +130,11 @@ class Hungry(Tiny):
         if os.environ["HUNGER"] == "update":
             register_optimizer_step_pre_hook(ask_in_update)
         return super().build_model(config)
+
+    def open_data(self, config):
+        if os.environ["HUNGER"] == "validation_data":
+            stream.assemble = assemble_few
+        return super().open_data(config)
 
     def changed(self, items):
         return Scarce(items) if os.environ["HUNGER"] == "data" else items
@@ -158,6 +165,14 @@ class Scarce(list):
         if os.environ.get("RANK") in os.environ["HUNGRY"].split() and self.count == 7:
             raise MemoryError("cannot allocate 20.00 GiB")
         return super().__getitem__(index)
+
+
+def assemble_few(samples, span):
+    """Assemble a batch; of the validation only small ones on a hungry rank."""
+    is_short = os.environ.get("RANK") in os.environ["HUNGRY"].split() and len(span.own) > int(os.environ["FITS"])
+    if is_short and len(samples) == NUM_VAL:
+        raise MemoryError("cannot allocate 20.00 GiB")
+    return assemble(samples, span)
 
 
 def ask_in_update(optimizer, *_):

@@ -25,7 +25,6 @@ from tests.docs.test_examples import python_blocks
 from tests.faulty import entries, run, state_of
 from tests.runtime.test_probation import lenient, level
 
-mcp = pytest.importorskip("mcp", reason="the extra agent is not installed")
 __all__ = ["level"]
 
 
@@ -45,6 +44,7 @@ def begun(directory: Path) -> bool:
 def test_the_agent_of_the_manual_goes_through_the_phases_unattended(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    mcp: Any = pytest.importorskip("mcp", reason="the extra agent is not installed")
     directory = tmp_path / "runs" / "night"
     directory.parent.mkdir()
     attend: Any = runpy.run_path(str(EXAMPLES / "agent.py"))["attend"]

@@ -29,7 +29,7 @@ def until(holds: object, seconds: float = 30) -> None:
 
 
 def test_a_closed_terminal_ends_the_run_with_a_checkpoint(folder: Path) -> None:
-    with TerminalSession(program(*WORDS), folder) as terminal:
+    with TerminalSession(forked(*WORDS), folder) as terminal:
         running(terminal)
         terminal.hang_up()
         assert terminal.process.wait(60) == 128 + signal.SIGHUP

@@ -12,7 +12,7 @@ from engine.journal.reader import JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
 from engine.protocol.state import RunState
-from tests.e2e.terminal_session import ROOT, TerminalSession, forked, program
+from tests.e2e.terminal_session import ROOT, TerminalSession, forked
 from tests.forked import Forked
 
 pytestmark = pytest.mark.timeout(240)
@@ -53,7 +53,7 @@ def running(terminal: TerminalSession) -> str:
 
 def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Path) -> None:
     directory = folder / "runs" / "one"
-    with TerminalSession(program("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
+    with TerminalSession(forked("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
         terminal.wait_for("one")
         running(terminal)
         terminal.press(" ")

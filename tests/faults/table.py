@@ -160,8 +160,13 @@ FAULTS: Final = (
         "faults/test_short_validation.py::test_a_validation_is_measured_in_parts_and_has_the_same_scores",
     ),
     Fault(
+        "memory runs out while the data of a validation are prepared",
+        "they are prepared in halves, down to one sample, with the same scores; an alert has the numbers",
+        "faults/test_short_validation.py::test_data_of_a_validation_are_prepared_in_parts_and_the_scores_are_the_same",
+    ),
+    Fault(
         "memory runs out in a validation of one sample",
-        "one sentence with the numbers, exit code 1; `--resume` continues from the last checkpoint",
+        "a checkpoint, one sentence with the numbers, exit code 1; `--resume` continues from there",
         "faults/test_short_validation.py::test_a_validation_of_which_no_sample_fits_ends_with_one_sentence",
     ),
     Fault(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
@@ -20,6 +22,7 @@ def _trained(directory: Path, first: int, last: int) -> tuple[str, str]:
     return CapturedProcess(program, ROOT, {**os.environ, "OMP_NUM_THREADS": "1"}).communicate(100)
 
 
+@pytest.mark.usefixtures("as_in_programs")
 def test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_that_while(tmp_path: Path) -> None:
     out, err = _trained(tmp_path / "full", 6, 15)
     assert out.split() == ["0"], err

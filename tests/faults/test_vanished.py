@@ -22,6 +22,9 @@ from engine.training.step import TrainStep
 from tests.faults.planted import Plant, plant
 from tests.faulty import entries, long_config, run, state_of
 
+# The last bits decide which validations are the best, and so which checkpoints there are.
+pytestmark = pytest.mark.usefixtures("as_in_programs")
+
 LAST = 24
 
 

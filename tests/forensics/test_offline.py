@@ -91,7 +91,7 @@ def program(*words: object) -> tuple[int | None, str, str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_in_programs: None) -> Path:
     """A run whose fourth step hit the published edge map's tie."""
     directory = tmp_path / "run"
     with writing(directory):

@@ -87,7 +87,8 @@ def reproduced(directory: Path) -> ReproductionReport:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run to its end, promoted on the way."""
+    """A run to its end, promoted on the way, with oneDNN, as the program has it."""
+    torch.backends.mkldnn.set_flags(True)
     directory = tmp_path_factory.mktemp("digits") / "whole"
     assert run(directory, config_of(), script=script_of("8: promote --force")) == 0
     return directory
@@ -168,6 +169,7 @@ def test_nan_in_an_input_is_named_with_its_samples(tmp_path: Path, monkeypatch: 
     assert (named.direction, named.verdict) == ("input", "reproduced")
 
 
+@pytest.mark.usefixtures("as_in_programs")
 def test_killed_and_resumed_elsewhere_it_ends_with_the_same_bits(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.tasks.person.model.network import HierarchicalUNet, Outputs
 from engine.tasks.person.task import PersonTask
 from engine.training.data.batch import Batch
-from engine.training.evaluate import Sums, ValidationPlan, measure, summarise
+from engine.training.evaluate import Before, Sums, ValidationPlan, measure, summarise
 from engine.training.loss_sum import Objective
 from tests.small import random_batch, small_config
 
@@ -65,7 +65,7 @@ def shown(model: HierarchicalUNet, settings: ValidationPlan, world: int = 1) -> 
         for number, batch in enumerate(batches()):
             own = found[number % world]
             known = [error for sums in own for error in sums.errors]
-            own.append(measure(objective, model, batch, settings, 2 * number, known))
+            own.append(measure(objective, model, batch, settings, Before(2 * number, known)))
     total = Sums.of(objective, settings)
     for number in range(len(batches())):
         total.add(found[number % world][number // world])
@@ -96,7 +96,7 @@ def test_without_previews_nothing_is_shown(model: HierarchicalUNet) -> None:
 
 def test_errors_of_another_shape_are_refused_in_one_sentence(model: HierarchicalUNet) -> None:
     with pytest.raises(UserError, match=r"sample_errors\(\) must return one number per sample, not the shape \(\)"):
-        measure(Objective(Crooked(), CONFIG), model, batches()[0], plan(1, 1), 0)
+        measure(Objective(Crooked(), CONFIG), model, batches()[0], plan(1, 1), Before())
 
 
 def test_the_error_of_a_person_is_one_minus_the_iou_of_the_target() -> None:

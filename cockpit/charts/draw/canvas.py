@@ -70,7 +70,7 @@ class Canvas:
         if not self.width:
             return
         style_X = self.style_YX[y]
-        text = self.text_YX[y].astype("<u4", copy=False).tobytes().decode("utf-32-le")
+        text = self._text(y)
         edges = [0, *(np.flatnonzero(style_X[1:] != style_X[:-1]) + 1).tolist(), self.width]
         styles: list[int] = style_X[edges[:-1]].tolist()
         for number, style in enumerate(styles):
@@ -78,7 +78,10 @@ class Canvas:
 
     def lines(self) -> list[str]:
         """Return the rows as plain text, each exactly as wide as the canvas."""
-        return ["".join(text for text, _ in self.runs(y)) for y in range(self.height)]
+        return [self._text(y) for y in range(self.height)]
+
+    def _text(self, y: int) -> str:
+        return self.text_YX[y].astype("<u4", copy=False).tobytes().decode("utf-32-le")
 
 
 def on_paper(ink: int, paper: int) -> int:

@@ -79,7 +79,7 @@ def as_tree(runs: Sequence[ListedRun], all_runs: Mapping[str, ListedRun]) -> lis
     A run whose parent is not among `runs` is at the top. `all_runs` resolve the former names of renamed parents.
     """
     shown = {run.name: run for run in runs}
-    renamed = {former: run.name for run in all_runs.values() for former in run.labels.formerly}
+    renamed = _renamed(all_runs)
     children: dict[str, list[tuple[ListedRun, int]]] = {}
     tops: list[ListedRun] = []
     for run in runs:
@@ -99,6 +99,15 @@ def as_tree(runs: Sequence[ListedRun], all_runs: Mapping[str, ListedRun]) -> lis
             for place, (child, step) in reversed(list(enumerate(below)))
         ]
     return rows
+
+
+def present_parent(run: ListedRun, all_runs: Mapping[str, ListedRun]) -> tuple[str, int] | None:
+    """Return the present name of a run's parent and the step at which the run left it; `None` without a parent."""
+    return _link(run, all_runs, _renamed(all_runs))
+
+
+def _renamed(all_runs: Mapping[str, ListedRun]) -> dict[str, str]:
+    return {former: run.name for run in all_runs.values() for former in run.labels.formerly}
 
 
 def _link(run: ListedRun, all_runs: Mapping[str, ListedRun], renamed: Mapping[str, str]) -> tuple[str, int] | None:

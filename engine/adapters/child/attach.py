@@ -18,7 +18,7 @@ from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
 from ..hooks.update_judge import Update
 from ..hooks.weight_norms import WeightNorms
-from .link import Link, ask
+from .link import GONE, Link, ask
 
 
 def attach(address: str) -> None:
@@ -54,6 +54,8 @@ class _Attachment:
     def __init__(self, address: str) -> None:
         self._address = address
         self._link: Link | None = None
+        self._rank, self._num_ranks = 0, 1
+        self._is_together = False
         self._process = os.getpid()
         self._is_off = False
         self._names = ParameterNames({})
@@ -89,6 +91,7 @@ class _Attachment:
         if self._main is None:
             self._main = optimizer
             self._link = Link(self._address, self._hello(optimizer))
+            self._is_together = self._link.control["together"]
             self._adopt(self._link.control)
             atexit.register(self._end)
         if self._link is not None:
@@ -96,10 +99,12 @@ class _Attachment:
 
     def _hello(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         first: Tensor = optimizer.param_groups[0]["params"][0]
+        self._rank, self._num_ranks = _rank_of_process()
         rates = [float(group.get("initial_lr", group.get("lr", 0.0))) for group in optimizer.param_groups]
         return {
-            "rank": int(os.environ.get("RANK", "0")),
-            "world": int(os.environ.get("WORLD_SIZE", "1")),
+            "rank": self._rank,
+            "world": self._num_ranks,
+            "nearby": int(os.environ.get("LOCAL_WORLD_SIZE", self._num_ranks)),
             "device": str(first.device),
             "threads": torch.get_num_threads(),
             "parameters": sum(p.numel() for group in optimizer.param_groups for p in group["params"]),
@@ -115,11 +120,12 @@ class _Attachment:
         update = self._hooks.take()
         now = time.perf_counter()
         self._step += 1
-        self._link.add(self._row(update, now))
+        if self._rank == 0:
+            self._link.add(self._row(update, now))
         if self._left is not None:
             self._left -= 1
-        if self._link.is_asked or self._left == 0:
-            self._attend()
+        if self._link.is_asked or self._link.hold_at or self._left == 0:
+            self._attend_if_all_do(self._link)
         if self._link.is_lost:
             self.let_go()
         self._last_end = time.perf_counter()
@@ -142,6 +148,14 @@ class _Attachment:
             "histograms": update.histograms,
         }
 
+    def _attend_if_all_do(self, link: Link) -> None:
+        """Hold now if all processes do; if rank 0 alone is asked, let all hold after the next step."""
+        is_due = self._left == 0 or (self._step >= link.hold_at if link.hold_at else not self._is_together)
+        if is_due:
+            self._attend()
+        elif not link.hold_at:
+            link.hold_next(self._step + 1)
+
     def _attend(self) -> None:
         """Let the cockpit carry out its commands, between two steps; wait while it pauses the training."""
         assert self._link is not None
@@ -152,6 +166,8 @@ class _Attachment:
         if control["activity"] == "stopping":
             self._end()
             raise SystemExit(0)
+        if control["activity"] == GONE:
+            self.let_go()
 
     def _adopt(self, control: dict[str, Any]) -> None:
         rate = self._hooks.learning_rate
@@ -196,6 +212,14 @@ class _Attachment:
         if self._link is not None and os.getpid() == self._process:
             self._link.close()
         self.let_go()
+
+
+def _rank_of_process() -> tuple[int, int]:
+    """Return the rank of this process and the number of processes that train together."""
+    group = torch.distributed
+    if group.is_available() and group.is_initialized():
+        return group.get_rank(), group.get_world_size()
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _on_device(values: list[float | Tensor], like: Tensor | None) -> Tensor | None:

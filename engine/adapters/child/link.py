@@ -20,15 +20,22 @@ _MOST_ROWS: Final = 100_000
 """Rows that wait for a cockpit that does not read; later ones are dropped."""
 
 
+GONE: Final = "gone"
+"""The activity of a training that all its processes are to leave alone, after a fault of the cockpit in one."""
+
+
 class Link:
     """Sends rows from a thread of its own. `is_asked` is set while the cockpit wants the training to hold.
 
-    Raises OSError if the cockpit does not listen.
+    `hold_at` is the step after which all processes of the training hold, 0 for none. Raises OSError if the cockpit does
+    not listen.
     """
 
     def __init__(self, address: str, hello: dict[str, Any]) -> None:
         self.is_asked = False
         self.is_lost = False
+        self.hold_at = 0
+        self._held = threading.Event()
         self._rows: deque[dict[str, Any]] = deque(maxlen=_MOST_ROWS)
         self._lock = threading.Lock()
         self._answer: dict[str, Any] | None = None
@@ -37,26 +44,43 @@ class Link:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(address)
         self._lines = self._socket.makefile("r", encoding="utf-8")
-        self.say({"hello": hello})
-        self.control: dict[str, Any] = json.loads(self._lines.readline())["go"]
         self._reader = threading.Thread(target=self._read, name="cockpit-reader", daemon=True)
         self._sender = threading.Thread(target=self._send, name="cockpit-sender", daemon=True)
         self._reader.start()
+        self.say({"hello": hello})
+        control = self._await_answer()
+        if control is None:
+            raise ConnectionError("the cockpit has ended")
+        self.control = control
         self._sender.start()
 
     def add(self, row: dict[str, Any]) -> None:
         """Queue the row of a step."""
         self._rows.append(row)
 
+    def hold_next(self, step: int) -> None:
+        """Let all processes hold after `step`, which none has ended. Waits until they have heard of it."""
+        self._held.clear()
+        self.hold_at = step
+        self.say({"hold": step})
+        while not (self.is_lost or self._held.wait(0.2)):
+            pass
+
     def at_boundary(self, step: int) -> dict[str, Any] | None:
         """Say that the training holds after `step`, and return what is in force now; `None` without a cockpit."""
         self.is_asked = False
+        if step >= self.hold_at:
+            self.hold_at = 0
         self._answered.clear()
         self._flush()
         self.say({"at": step})
+        control = self._await_answer()
+        self.is_asked = False
+        return control
+
+    def _await_answer(self) -> dict[str, Any] | None:
         while not self.is_lost:
             if self._answered.wait(0.2):
-                self.is_asked = False
                 return self._answer
         return None
 
@@ -76,6 +100,8 @@ class Link:
         self.say({"bye": True})
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join(2)
+        self._lines.close()
         self._socket.close()
 
     def _send(self) -> None:
@@ -96,6 +122,11 @@ class Link:
                 message = json.loads(line)
                 if "attend" in message:
                     self.is_asked = True
+                if "hold" in message:
+                    self.hold_at = message["hold"]
+                    self.say({"holding": self.hold_at})
+                if "held" in message:
+                    self._held.set()
                 if "go" in message:
                     self._answer = message["go"]
                     self._answered.set()

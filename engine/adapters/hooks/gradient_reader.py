@@ -145,8 +145,8 @@ class GradientReader:
         self._layout = GradientLayout((), ())
         self._layouts: dict[tuple[bool, ...], GradientLayout] = {}
 
-    def refresh(self) -> None:
-        """Read the parameter groups again if parameters were added."""
+    def refresh(self) -> bool:
+        """Read the parameter groups again if parameters were added. Return whether all are in host memory."""
         count = 0
         for group in self._optimizer.param_groups:
             count += len(group["params"])
@@ -156,6 +156,7 @@ class GradientReader:
             self._parts = [self._names.part_of(p) for p in self.parameters]
             self._layouts.clear()
             self._choose_layout()
+        return not self.parameters or self.parameters[0].is_cpu
 
     @property
     def is_on_host(self) -> bool:
@@ -164,24 +165,18 @@ class GradientReader:
 
     def read(self) -> Norms:
         """Return the norms of the gradients in host memory, and the names of the non-finite ones."""
-        squares = quietly(self._plain_squares)
-        if squares is None:
-            return self._read_each()
-        summed = sum(squares)
-        if math.isfinite(summed):
-            return Norms(squares, math.sqrt(summed), (), self._layout.part_of)
-        return self._read_each()
-
-    def _plain_squares(self) -> list[float] | None:
-        """Return sums of squares, together those of all gradients; `None` if a gradient has to be read alone."""
+        squares = None
         for parameter in self._absent:
             if parameter.grad is not None:
                 break
         else:
-            if (squares := self._layout.squares()) is not None:
-                return squares
-        self._choose_layout()
-        return self._layout.squares()
+            squares = self._layout.squares()
+        if squares is None:
+            self._choose_layout()
+            squares = self._layout.squares()
+        if squares is not None and math.isfinite(summed := sum(squares)):
+            return Norms(squares, math.sqrt(summed), (), self._layout.part_of)
+        return self._read_each()
 
     def _choose_layout(self) -> None:
         """Lay out the parameters that have a gradient now: some get none in this step, or never."""

@@ -72,6 +72,15 @@ class GradientLayout:
 
     def squares(self) -> list[float] | None:
         """Return the sums of squares if every gradient is a dense one, else `None`."""
+        try:
+            if self._is_plain:  # few lines: the passes of such a network have driven them out of the caches
+                grads: Any = [p.grad for p in self._large]
+                return [(norm := one.item()) * norm for one in _norm(grads)]
+            return quietly(self._squares_by_array)
+        except (AttributeError, TypeError, RuntimeError):  # none, or sparse
+            return None
+
+    def _squares_by_array(self) -> list[float]:
         grads: Any = [p.grad for p in self._small]
         is_recorded = _is_recorded()
         _record(False)
@@ -81,9 +90,7 @@ class GradientLayout:
             found = [float(dot(piece)) for dot, piece in self._dots]
             if self._large:
                 large: Any = [p.grad for p in self._large]
-                found += [(norm := one.item()) * norm for one in _norm(large)] if self._is_plain else squares_of(large)
-        except (AttributeError, TypeError, RuntimeError):  # none, or sparse
-            return None
+                found += squares_of(large)
         finally:
             _record(is_recorded)
         return found

@@ -162,9 +162,22 @@ class OptimizerHooks(UpdateJudge):
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         self._in_hook, self._agreed = True, None
         try:
-            if not self._is_bare:
-                return self._prepare(watched, closure, args, kwargs)
-            self._prepare_barely(watched, closure is None)
+            if self._is_bare:
+                self._prepare_barely(watched, closure is None)
+                return None
+            if watched.is_changed:  # an exception in the last step may have prevented it
+                watched.restore()
+            self.in_step = True
+            self.num_calls += 1
+            if closure is None:
+                self._judge(watched)
+            self._apply_rate(watched)
+            if closure is not None and self._judges_closures:
+                watched.back_up_if_it_searches()
+                judged = self._judged_closure(watched, closure)
+                if len(args) > 1:
+                    return (args[0], judged, *args[2:]), kwargs
+                return args, {**kwargs, "closure": judged}
         except Exception as error:  # a fault of the cockpit must not end a foreign training
             self._fall_back(error, lambda: self._prepare_barely(watched, closure is None))
         finally:
@@ -228,28 +241,6 @@ class OptimizerHooks(UpdateJudge):
         if is_plain:
             watched.judge_barely(self.clip, self._in_all)
         self._apply_rate(watched)
-
-    def _prepare(
-        self,
-        watched: WatchedOptimizer,
-        closure: Callable[[], Any] | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        if watched.is_changed:  # an exception in the last step may have prevented it
-            watched.restore()
-        self.in_step = True
-        self.num_calls += 1
-        if closure is None:
-            self._judge(watched)
-        self._apply_rate(watched)
-        if closure is None or not self._judges_closures:
-            return None
-        watched.back_up_if_it_searches()
-        judged = self._judged_closure(watched, closure)
-        if len(args) > 1:
-            return (args[0], judged, *args[2:]), kwargs
-        return args, {**kwargs, "closure": judged}
 
     def _judged_closure(self, watched: WatchedOptimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         def judged() -> Any:

@@ -86,8 +86,7 @@ class UpdateJudge:
         if self.rehearse is not None:
             self.rehearse()
         reader = watched.reader
-        reader.refresh()
-        if not reader.is_on_host:
+        if not reader.refresh():
             self.layers.note_gradients(reader.parameters)
             losses, self._unjudged = self._unjudged, []
             norms, finite = watched.judge_on_device(losses if self._is_loss_known else (), self.clip, self._in_all)
@@ -150,10 +149,13 @@ class UpdateJudge:
 
     def _apply_rate(self, watched: WatchedOptimizer) -> None:
         rate, update = self.learning_rate, self.update
+        if rate.scale == 1.0 and rate.pin is None:
+            if not update.count:
+                update.lr = watched.scheduled()
+            return
         if not update.count:
             update.lr = rate.at(watched.scheduled())
-        if rate.scale != 1.0 or rate.pin is not None:
-            watched.set_rates(rate)
+        watched.set_rates(rate)
 
 
 def num_processes() -> int:

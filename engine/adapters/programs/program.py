@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
+from engine.adapters.child.link import GONE
 from engine.adapters.hooks.gradient_reader import Norms
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
+from engine.adapters.programs.processes import Processes
 from engine.adapters.programs.remote_state import RemoteState
 from engine.adapters.programs.sent_layers import SentHistograms, SentLayers
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
@@ -60,10 +62,10 @@ class _Supervised:
         self._run = AttachedRun(program.directory, attached_config(), self._live, NoValidation())
         self._run.on_attention = self._ask
         self._run.interrupt = interrupt
-        self._connections: list[Connection] = []
-        self._first: Connection | None = None
+        self._processes = Processes()
         self._is_stopped = self._is_released = False
         self._grace = _GRACE_SECONDS
+        self._is_broken = False
         self._lock = threading.Lock()
         self._had_step = False
 
@@ -152,13 +154,16 @@ class _Supervised:
 
     def _connected(self, connection: Connection) -> None:
         """Serve one process of the program until it ends, in a thread of its own."""
-        for message in connection.messages():
-            try:
-                self._take(connection, message)
-            except TrainingStopped:
-                self._is_stopped = True
-                self._live.control["activity"] = "stopping"
-                connection.say({"go": self._live.control})
+        try:
+            for message in connection.messages():
+                try:
+                    self._take(connection, message)
+                except TrainingStopped:
+                    self._is_stopped = True
+                    self._live.control["activity"] = "stopping"
+                    self._go_on(connection)
+        finally:
+            self._processes.leave(connection)
 
     def _take(self, connection: Connection, message: Mapping[str, Any]) -> None:
         if "hello" in message:
@@ -168,26 +173,45 @@ class _Supervised:
         elif "detached" in message:
             sentence = f"the cockpit detached itself from the program after a fault of its own: {message['detached']}"
             self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
-        elif connection is self._first:
-            self._live.layers = message.get("layers", self._live.layers)
-            for row in message.get("rows", ()):
-                self._had_step = True
-                self._run.add(reading_of(row))
-            if "at" in message:
-                self._run.boundary()
-                self._live.adopt(self._run.recorder.state)
-                connection.say({"go": {**self._live.control, "histograms": self._live.take_requests()}})
+            if self._processes.are_together:  # the others would train with another rate than this process
+                self._is_broken = True
+                self._ask()
+        elif connection is self._processes.first:
+            self._take_of_first(connection, message)
+        elif "holding" in message:
+            self._processes.note_heard(connection, message["holding"])
+        elif "at" in message:
+            connection.say({"go": self._processes.await_decision(connection) or self._live.control})
+
+    def _take_of_first(self, connection: Connection, message: Mapping[str, Any]) -> None:
+        """Take what the process says that is recorded."""
+        self._live.layers = message.get("layers", self._live.layers)
+        for row in message.get("rows", ()):
+            self._had_step = True
+            self._run.add(reading_of(row))
+        if "hold" in message:
+            self._processes.announce(message["hold"])
+            connection.say({"held": message["hold"]})
+        if "at" in message:
+            self._run.boundary()
+            self._live.adopt(self._run.recorder.state)
+            self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """Let all processes go on with what was decided while rank 0 held."""
+        control = {**self._live.control, **({"activity": GONE} if self._is_broken else {})}
+        self._processes.decide(control)
+        connection.say({"go": {**control, "histograms": self._live.take_requests()}})
 
     def _greet(self, connection: Connection, hello: Mapping[str, Any]) -> None:
+        is_first = self._processes.join(connection, hello)
         with self._lock:
-            self._connections.append(connection)
-            if self._first is None and hello["rank"] == 0:
-                self._first = connection
+            if is_first:
                 self._live.hello = hello
                 self._describe(hello)
                 self._run.announce()
-        self._live.adopt(self._run.recorder.state)
-        connection.say({"go": self._live.control})
+            self._live.adopt(self._run.recorder.state)
+        connection.say({"go": {**self._live.control, "together": self._processes.are_together}})
 
     def _make_way(self, elsewhere: str) -> str:
         """Let the program record itself, from now on or in the directory `elsewhere`. Return this run's directory.
@@ -206,10 +230,10 @@ class _Supervised:
             return str(self._program.directory.absolute())
 
     def _describe(self, hello: Mapping[str, Any]) -> None:
-        """Add what the program said of itself: the bounds of its rate, and whether it has several ranks."""
+        """Add what the program said of itself: the bounds of its rate, and whether some ranks are out of reach."""
         rate = max((value for value in hello["rates"] if math.isfinite(value)), default=0.0)
         self._run.set_limits(Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf))
-        if hello["world"] > 1:
+        if not self._processes.are_all:
             spec = self._run.spec
             known = {one.op for one in spec.unsupported}
             more = tuple(one for one in SEVERAL_RANKS if one.op not in known)
@@ -221,8 +245,8 @@ class _Supervised:
             actor, reason = self._interrupt.cause()
             with suppress(UserError), closing(Sender(self._program.directory)) as sender:
                 sender.send(c.Stop(), actor, reason)
-        elif self._first is not None:
-            self._first.say({"attend": True})
+        elif self._processes.first is not None:
+            self._processes.first.say({"attend": True})
 
 
 def reading_of(row: Mapping[str, Any]) -> StepReading:

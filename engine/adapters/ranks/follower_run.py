@@ -16,7 +16,7 @@ class FollowerRun:
 
     def __init__(self, live: AttachedState) -> None:
         self.directory = Path()
-        self.is_over = False
+        self.is_over = self.is_asked = False
         self.step = 0
         self.loss_weights: Mapping[str, float] = {}
         self._live = live

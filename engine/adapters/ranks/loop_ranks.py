@@ -173,14 +173,19 @@ class LoopRanks:
             self.words.leave_part(self._point, packed_part(live))
 
     def parts(self, step: int) -> Mapping[int, Mapping[str, Any]]:
-        """Return, in rank 0, the parts of the other processes after `step` steps, as far as they have left them."""
-        if self._restored is not None:
-            return self._restored.get("ranks", {})
+        """Return, in rank 0, the parts of the other processes after `step` steps, as far as they have left them.
+
+        After a rollback the generators are those of its checkpoint, and the places in the data are those of now.
+        """
         found: dict[int, Mapping[str, Any]] = {}
-        for rank in range(1, self.world) if step == self._point_step else ():
+        is_rollback = self._restored is not None
+        for rank in range(1, self.world) if is_rollback or step == self._point_step else ():
             if packed := self.words.part_of(self._point, rank, _PART_SECONDS):
                 found[rank] = unpacked_part(packed)
-        return found
+        if self._restored is None:
+            return found
+        restored: Mapping[int, Mapping[str, Any]] = self._restored.get("ranks", {})
+        return {rank: {**part, "rng": restored[rank]["rng"]} for rank, part in found.items() if rank in restored}
 
     def _note_restored(self, payload: Mapping[str, Any]) -> None:
         self._restored = payload

@@ -34,7 +34,10 @@ def restore_as(live: AttachedState, rank: int, payload: Mapping[str, Any]) -> No
 
 
 def take_up_position_as(live: AttachedState, rank: int, payload: Mapping[str, Any]) -> None:
-    """Go on reading in another process than rank 0, in its own order if the checkpoint has its part."""
-    part = payload.get("ranks", {}).get(rank) or {"random": random_states(), "state": None}
-    place = {**payload["position"], "random": part["random"], "state": part["state"]}
+    """Go on reading in another process than rank 0, in its own order if the checkpoint has its part.
+
+    Without generators it would begin the epoch again, and make more steps than the others.
+    """
+    part = payload.get("ranks", {}).get(rank) or {"random": None, "state": None}
+    place = {**payload["position"], "random": part["random"] or random_states(), "state": part["state"]}
     live.take_up_position({**payload, "position": place})

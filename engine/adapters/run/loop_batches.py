@@ -30,14 +30,15 @@ class LoopNumbers:
         self._began = time.perf_counter()
         self._weight_norms = WeightNorms()
 
-    def note_loss(self, name: str, value: Tensor) -> None:
-        """Keep the loss term `name` of one batch; a number in host memory is read now."""
-        number = value.item() if value.is_cpu and value.numel() == 1 else value.detach()
-        values = self._losses.get(name)
-        if values is None:
-            self._losses[name] = [number]
-        else:
-            values.append(number)
+    def note_losses(self, terms: Mapping[str, Tensor]) -> None:
+        """Keep the loss terms of one batch; a number in host memory is read now."""
+        losses = self._losses
+        for name, value in terms.items():
+            number = value.item() if value.is_cpu and value.numel() == 1 else value.detach()
+            if name in losses:
+                losses[name].append(number)
+            else:
+                losses[name] = [number]
 
     def drop(self) -> None:
         """Forget the numbers of a step that another process records, and begin the next one."""

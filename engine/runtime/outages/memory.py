@@ -43,13 +43,13 @@ def out_of_memory(
     `rank` is the one in which it was raised, if it is known.
     """
     amount, capacity = amount_asked(str(error)), _CAPACITY.search(str(error))
+    where = "" if rank is None else f" on rank {rank}"
     if doing == "building the network":
         what, keys = doing, "lower the sizes under model in the configuration"
     elif doing:
-        what, keys = doing, "take fewer or smaller images, or lower data.num_workers"
+        what, keys = f"{doing}{where}", "take fewer or smaller images, or lower data.num_workers"
     elif batch_size == 1:
         name = "validation" if is_validation else "training step"
-        where = "" if rank is None else f" on rank {rank}"
         what, keys = f"a {name} of one sample{where}", "lower the sizes under model in the configuration"
     elif is_validation:
         what, keys = "a validation", "lower validation.batch_size, or the sizes under model"

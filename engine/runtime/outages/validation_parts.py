@@ -3,84 +3,135 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from engine.protocol.events import AlertRaised
+from engine.protocol.record import record
 from engine.runtime.outages.memory import OUT_OF_MEMORY, amount_asked, is_out_of_memory
 from engine.training.data.batch import Batch
-from engine.training.evaluate import Sums, ValidationPlan, measure
+from engine.training.data.stream import BatchStream
+from engine.training.evaluate import Before, Sums, ValidationPlan, measure
 from engine.training.loss_sum import Objective
+
+T = TypeVar("T")
+
+
+@record
+class Halving:
+    """Memory was not enough for `before` samples: for `after` from now on. `text` is the error's.
+
+    `is_reading` is whether it ran out while the samples were prepared, before they were measured.
+    """
+
+    before: int
+    after: int
+    text: str
+    is_reading: bool
 
 
 class NoSampleFitsError(torch.OutOfMemoryError):
-    """Raised if memory is not enough for one sample of a validation, in this process or on another `rank`."""
+    """Raised if memory is not enough for one sample of a validation, in this process or on another `rank`.
 
-    def __init__(self, text: str, rank: int | None = None) -> None:
+    `is_reading` is whether it ran out while the sample was prepared.
+    """
+
+    def __init__(self, text: str, rank: int | None = None, *, is_reading: bool = False) -> None:
         super().__init__(text)
-        self.rank = rank
+        self.rank, self.is_reading = rank, is_reading
 
 
 class PartedMeasure:
-    """Measures batches like `measure`, in parts of half as many samples whenever memory runs out.
+    """Measures like `measure_next`, in parts of half as many samples whenever memory runs out.
 
-    Parts stay as small in later batches and validations. `on_halved(before, after, text)` is called with the samples of
-    a part and the error's text.
+    It may run out while samples are prepared, or while they are measured. Parts stay as small in later batches and
+    validations. `on_halved` is called with each halving.
     """
 
-    def __init__(self, on_halved: Callable[[int, int, str], None]) -> None:
+    def __init__(self, on_halved: Callable[[Halving], None]) -> None:
         self._on_halved = on_halved
-        self._most: int | None = None
+        self._most_read = self._most_measured = sys.maxsize
 
     def __call__(
-        self,
-        objective: Objective,
-        model: nn.Module,
-        batch: Batch,
-        plan: ValidationPlan,
-        place: int,
-        errors: Sequence[float] = (),
-    ) -> Sums:
-        """Return the sums of one batch; see `measure`. Raises NoSampleFitsError."""
-        sums = Sums.of(objective, plan)
-        while sums.count < len(batch):
-            part = batch.part(sums.count, len(batch) if self._most is None else self._most)
-            found: Sums | None = None
-            text = ""
-            try:
-                found = measure(objective, model, part, plan, place + sums.count, [*errors, *sums.errors])
-            except Exception as error:  # libraries raise plain errors
-                if not is_out_of_memory(error):
-                    raise
-                text = str(error)
-            # The error is gone here, and with it the frames that hold the tensors of the part.
-            if found is None:
-                self._halve(len(part), text)
+        self, objective: Objective, model: nn.Module, stream: BatchStream, plan: ValidationPlan, before: Before
+    ) -> tuple[Sums, bool]:
+        """Return the sums of the next batch, and whether it is the last one; see `measure_next`.
+
+        Raises NoSampleFitsError.
+        """
+        sums, is_last = Sums.of(objective, plan), False
+        for batch in self._read(stream):
+            first = 0
+            while first < len(batch):
+                part = batch.part(first, self._most_measured)
+                known = Before(before.num_samples + sums.count, [*before.errors, *sums.errors])
+                found = _attempt(partial(measure, objective, model, part, plan, known))
+                if isinstance(found, Sums):
+                    sums.add(found)
+                    first += len(part)
+                else:
+                    self._most_measured = self._halved(len(part), found, is_reading=False)
+            is_last = batch.ends_epoch
+        return sums, is_last
+
+    def _read(self, stream: BatchStream) -> Iterator[Batch]:
+        """Yield the next batch, or its parts if memory runs out while it is prepared."""
+        batch = _attempt(stream.next)
+        if isinstance(batch, Batch):
+            yield batch
+            return
+        size, first = stream.num_failed, 0
+        if self._most_read >= size:
+            self._most_read = self._halved(size, batch, is_reading=True)
+        while first < size:
+            most = min(self._most_read, size - first)
+            part = _attempt(partial(stream.part_of_failed, first, most))
+            if isinstance(part, Batch):
+                yield part
+                first += most
             else:
-                sums.add(found)
-        return sums
+                self._most_read = self._halved(most, part, is_reading=True)
 
-    def _halve(self, size: int, text: str) -> None:
-        gc.collect()  # an error may be in a cycle with the frames that it passed
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+    def _halved(self, size: int, text: str, *, is_reading: bool) -> int:
+        """Return half of `size`, after `on_halved`."""
         if size == 1:
-            raise NoSampleFitsError(text)
-        self._most = size // 2
-        self._on_halved(size, self._most, text)
+            raise NoSampleFitsError(text, is_reading=is_reading)
+        self._on_halved(Halving(size, size // 2, text, is_reading))
+        return size // 2
 
 
-def alert_of(step: int, before: int, after: int, text: str, rank: int | None = None) -> AlertRaised:
+def _attempt(work: Callable[[], T]) -> T | str:
+    """Return the result of `work`, or the error's text if memory ran out."""
+    try:
+        return work()
+    except Exception as error:  # libraries raise plain errors
+        if not is_out_of_memory(error):
+            raise
+        text = str(error)
+    # The error is gone here, and with it the frames that hold the tensors of the part.
+    gc.collect()  # an error may be in a cycle with the frames that it passed
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    return text
+
+
+def alert_of(step: int, halving: Halving, rank: int | None = None) -> AlertRaised:
     """Return the alert about a validation after `step` steps, of a process alone or of `rank`."""
-    amount = amount_asked(text)
+    amount = amount_asked(halving.text)
     asked = f" ({amount} asked)" if amount else ""
     where = "" if rank is None else f" on rank {rank}"
+    moment = "while data were prepared for" if halving.is_reading else "in"
+    verb = "prepared" if halving.is_reading else "measured"
+    remedy = "lower data.num_workers" if halving.is_reading else "free memory of the device"
     return AlertRaised(
         OUT_OF_MEMORY,
-        f"out of memory in the validation at step {step}{where}{asked}: {before} samples are measured in parts "
-        f"of {after}; the scores are of all samples as before",
-        f"free memory of the device, or set validation.batch_size={after} for later runs",
+        f"out of memory {moment} the validation at step {step}{where}{asked}: {halving.before} samples are {verb} in "
+        f"parts of {halving.after}; the scores are of all samples as before",
+        f"{remedy}, or set validation.batch_size={halving.after} for later runs",
         at_step=step,
     )

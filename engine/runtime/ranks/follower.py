@@ -24,7 +24,7 @@ from engine.protocol.wire import event_from_text, state_from_text
 from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
 from engine.runtime.host.launch import Launch
 from engine.runtime.outages.memory import is_out_of_memory
-from engine.runtime.outages.validation_parts import NoSampleFitsError, PartedMeasure, alert_of
+from engine.runtime.outages.validation_parts import Halving, NoSampleFitsError, PartedMeasure, alert_of
 from engine.runtime.ranks import leader as orders
 from engine.runtime.ranks.exchange import NEWS, signalled
 from engine.runtime.ranks.group import Message, RankGroup, RankLostError
@@ -70,16 +70,16 @@ class Follower:
             while not self._step():
                 pass
 
-    def save(self) -> str:
+    def save(self, lost: str) -> str:
         """Write a checkpoint in place of rank 0, of the state before a step that is not complete.
 
-        Return its name; an empty string if this is not rank 1, its update broke off, or there is no run directory.
+        `lost` is the sentence about rank 0. Return its name; an empty string if this is not rank 1, its update broke
+        off, or there is no run directory.
         """
         if self._group.rank != 1 or self._late is not None:
             return ""
         if self._is_in_step:
             self._train_state.undo_step()
-        lost = self._group.pulse.beats()[0].process
         return save_for_rank_0(self._directory, self._config, self.state, self._train_state, lost)
 
     # --- orders -------------------------------------------------------------------------
@@ -101,6 +101,7 @@ class Follower:
                     self._newest = self._late = None
                     self._train_state.restore(unpack(blob), self.state)
                     self.state = with_measured(self.state, step=int(message["step"]))
+                    self._group.pulse.step = self.state.step
                 case orders.VALIDATE:
                     with suppress(DataGoneError, NoSampleFitsError):  # rank 0 has the same error, and decides
                         plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
@@ -124,8 +125,8 @@ class Follower:
         self._train_state.carry_out(event, self.state)
         self.state = evolve(self.state, event, step, actor=actor)
 
-    def _note_halved(self, before: int, after: int, text: str) -> None:
-        self._news.add(alert_of(self.state.step, before, after, text, self._group.rank))
+    def _note_halved(self, halving: Halving) -> None:
+        self._news.add(alert_of(self.state.step, halving, self._group.rank))
 
     # --- step ---------------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class Follower:
             train_state.undo_step()
             return True
         self.state = with_measured(state, step=state.step + 1, epoch=train_state.epoch, lr=plan.lr)
+        self._group.pulse.step = self.state.step
         if not (told.is_word or ends_epoch):
             return False
         self._group.gather_if_any(self._late)
@@ -269,7 +271,7 @@ def _train(group: RankGroup, config: RunConfig, device: torch.device, interrupt:
         try:
             follower.train()
         except RankLostError as error:
-            name = follower.save() if str(error).startswith("rank 0 ") else ""
+            name = follower.save(str(error)) if str(error).startswith("rank 0 ") else ""
             raise RankLostError(f"{error}{f'; its state is saved as {name}' if name else ''}") from error
     finally:
         state.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
+import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.host.launch import Launch
-from engine.runtime.ranks.pulse import WAITING, Pulse
+from engine.runtime.ranks.pulse import WAITING, Pulse, process_name
 
 _HEAD: Final = 8192
 """Bytes of a message's first broadcast; a longer one needs a second."""
@@ -47,7 +46,7 @@ class RankGroup:
         self.rank, self.world = launch.rank, launch.world
         store, _, _ = next(rendezvous("env://"))
         self._store: Any = _within(f"attempt {launch.restarts}", store)  # the agent's store outlives an attempt
-        self.pulse = Pulse(self._store, self.rank, self.world, f"process {os.getpid()} on {socket.gethostname()}")
+        self.pulse = Pulse(self._store, self.rank, self.world, process_name())
         self._sums: Any = None
         self._control: Any = None
 
@@ -177,11 +176,17 @@ class RankGroup:
         try:
             yield
         except RuntimeError as error:
-            logging.getLogger(__name__).warning("the ranks are not together: %s", str(error).splitlines()[0])
+            logging.getLogger(__name__).warning("the ranks are not together: %s", _brief(error))
             sentence = self.pulse.blame(time.monotonic() - began)
             self.pulse.leave()
             raise RankLostError(sentence) from error
         self.pulse.doing = before
+
+
+def _brief(error: Exception) -> str:
+    """Return the first sentence of an error of torch, without the place in its source that it begins with."""
+    first = str(error).partition("\n")[0]
+    return re.sub(r"^\[\S+:\d+\] ", "", first).partition(". ")[0]
 
 
 def _within(prefix: str, store: Any) -> Any:

@@ -89,6 +89,7 @@ class Leader:
 
     def _share(self, payload: Mapping[str, Any]) -> None:
         """Let the other ranks restore a checkpoint, of which they need no file."""
+        self.group.pulse.step = int(payload["step"])
         self._send(RESTORE, {"step": int(payload["step"])}, pack(payload))
 
     def _note(self, event: Event, actor: str, step: int) -> None:

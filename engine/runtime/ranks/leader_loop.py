@@ -146,6 +146,7 @@ class LeaderLoop(Loop):
             self._hear()
             self._halve_own()
             return False
+        self._leader.group.pulse.step = self._recorder.state.step + 1
         self._hear()
         self._shared_supply.has_come_to_all()
         if told.is_word or drawn.ends_epoch:
@@ -190,7 +191,8 @@ class LeaderLoop(Loop):
     def _with_ranks(self, launched: Launched) -> Launched:
         """Return a step with what all ranks measured."""
         step, told = self._recorder.state.step, self._exchange.told
-        for alert in self._stragglers.observe(step + 1, told.seconds, told.waits):
+        sizes = [batch.total for batch in launched.evidence.batches]
+        for alert in self._stragglers.observe(step + 1, told.seconds, told.waits, sizes):
             self._recorder.record_event(alert)
         seconds = {f"ranks/{rank}/step_seconds": value for rank, value in enumerate(told.seconds)}
         waits = {f"ranks/{rank}/data_wait": value for rank, value in enumerate(told.waits)}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -89,7 +92,7 @@ class Pulse:
     def blame(self, waited: float, pause: Callable[[float], object] = time.sleep) -> str:
         """Return a sentence that names the rank at which the others wait, `waited` seconds until now.
 
-        Takes two signs of life: a rank that gives none in this time is gone.
+        Takes two signs of life. A rank that gives none in this time is gone, or stopped if its process is still there.
         """
         before = self.beats()
         pause(2.2 * BEAT_SECONDS)
@@ -105,15 +108,20 @@ class Pulse:
         quiet = [rank for rank in others if rank not in said]
         for rank in quiet:
             if beats[rank].number == before[rank].number:
-                return f"rank {rank}{_of(beats[rank])} is gone: {self._last(beats[rank])}"
+                lost = "gives no sign of life" if _is_here(beats[rank].process) else "is gone"
+                return f"rank {rank}{_of(beats[rank])} {lost}: {self._last(beats[rank])}"
         for rank in quiet:
             if beats[rank].doing != WAITING:
                 return f"rank {rank}{_of(beats[rank])} has not answered for {waited:.0f} s: {self._last(beats[rank])}"
         return f"the {self._world} ranks have lost each other after step {self.step}"
 
     def _last(self, beat: Beat) -> str:
-        """Return the last known step and activity. All ranks have done the steps of this one: none goes ahead."""
-        return f"its last step was {max(beat.step, self.step)}, then it was {beat.doing}"
+        """Return the last known step and activity. All ranks have done the steps of this one: none goes ahead.
+
+        One may be about to tell of the next step. A larger number is of before a rollback.
+        """
+        step = beat.step if beat.step == self.step + 1 else self.step
+        return f"its last step was {step}, then it was {beat.doing}"
 
     def beats(self) -> Mapping[int, Beat]:
         """Return the newest sign of life of each rank."""
@@ -147,6 +155,23 @@ class Pulse:
             while not self._ended.wait(BEAT_SECONDS):
                 self.beat()
                 self.hear_rank_0()
+
+
+def process_name() -> str:
+    """Return this process as the sentences name it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _is_here(process: str) -> bool:
+    """Return whether a process, as `process_name` names it, is one of this machine that has not ended."""
+    import psutil  # noqa: PLC0415 - only needed if a rank is lost
+
+    found = re.fullmatch(r"process (\d+) on (.+)", process)
+    if found is None or found[2] != socket.gethostname():
+        return False
+    with suppress(psutil.Error):
+        return psutil.Process(int(found[1])).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _of(beat: Beat) -> str:

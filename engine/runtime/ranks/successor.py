@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from engine.config.load import dump_config
 from engine.config.tree import RunConfig
@@ -17,11 +18,14 @@ from engine.runtime.ranks.rank_state import RankState
 from engine.supervision.run_memory import RunMemory
 from engine.training.checkpoint.file import Snapshot, checkpoint_name, checksum_path, save_checkpoint
 
+LOST: Final = "lost_rank"
+"""The key of a checkpoint that another rank has written: the sentence about rank 0."""
 
-def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_state: RankState, rank_0: str) -> str:
+
+def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_state: RankState, lost: str) -> str:
     """Write the checkpoint of `state`, without the statistics of monitors and gate, which only rank 0 had.
 
-    `rank_0` is its process in words. Return the name, also of one that rank 0 has written itself. Return an empty
+    `lost` is the sentence about rank 0. Return the name, also of one that rank 0 has written itself. Return an empty
     string if this machine has no such run, or another process than rank 0 holds its lock.
     """
     checkpoints = directory / CHECKPOINTS
@@ -37,11 +41,12 @@ def save_for_rank_0(directory: Path, config: RunConfig, state: RunState, train_s
         "validation_due": train_state.position.index == 0,
         "books": to_text(RunMemory(config, state.spec).state_dict()),
         "good": False,
+        LOST: lost,
         **train_state.snapshot(),
     }
     snapshot = Snapshot(state.step, "final", payload, float("nan"), state.score, good=False, best=False)
     try:
-        with _owned(directory, rank_0):
+        with _owned(directory, train_state.group.pulse.beats()[0].process):
             save_checkpoint(checkpoints, snapshot)
     except (OSError, UserError):
         return ""

@@ -15,7 +15,7 @@ import torch
 
 from engine.config.tree import RunConfig
 from engine.outputs.inspection.preview_writer import PreviewWriter
-from engine.runtime.outages.validation_parts import NoSampleFitsError, alert_of
+from engine.runtime.outages.validation_parts import Halving, NoSampleFitsError, alert_of
 from engine.runtime.ranks.leader import VALIDATE, LeaderState
 from engine.runtime.ranks.rank_state import RankState
 from engine.runtime.recorder import RunRecorder
@@ -23,12 +23,13 @@ from engine.runtime.validator import Validator
 from engine.supervision.run_memory import RunMemory
 from engine.task import DataGoneError
 from engine.training.data.batch import Position
-from engine.training.evaluate import Measure, Sums, Validation, ValidationPlan, summarise
+from engine.training.evaluate import Before, Measure, Sums, Validation, ValidationPlan, summarise
 
 _ABORT: Final = 1
 _GONE: Final = 2
 _SHORT: Final = 3
 """Votes of a rank that has to stop, cannot reach its data, or (with its number added) has no memory for a sample."""
+_NO_ERROR: Final = ("", False)
 
 
 class SharedValidator(Validator):
@@ -50,8 +51,8 @@ class SharedValidator(Validator):
         self._state.leader.order(VALIDATE, remembered=sorted(plan.remembered))
         return validate_together(self._state, plan, self._measured_in_parts, self._should_abort)
 
-    def _note_halved(self, before: int, after: int, text: str) -> None:
-        self._recorder.record_event(alert_of(self._recorder.state.step, before, after, text, rank=0))
+    def _note_halved(self, halving: Halving) -> None:
+        self._recorder.record_event(alert_of(self._recorder.state.step, halving, rank=0))
 
 
 def validate_together(
@@ -72,15 +73,16 @@ def validate_together(
         with torch.no_grad(), state.train_step.average.in_use():
             for first in range(0, num_batches, group.world):
                 number = first + group.rank
-                vote, error = 0, ""
+                vote, error = 0, _NO_ERROR
                 if number < num_batches:
                     place = number * plan.batch_size
                     vote, error = _measure_next(state, plan, measured, abort, (found, place))
                 vote = group.most(max(vote, _ABORT if abort() else 0))
                 if vote >= _SHORT:
-                    raise NoSampleFitsError([*group.gather(error), ""][vote - _SHORT], vote - _SHORT)
+                    text, is_reading = [*group.gather(error), _NO_ERROR][vote - _SHORT]
+                    raise NoSampleFitsError(text, vote - _SHORT, is_reading=is_reading)
                 if vote == _GONE:
-                    raise DataGoneError(error or "another rank cannot reach its validation samples")
+                    raise DataGoneError(error[0] or "another rank cannot reach its validation samples")
                 if vote == _ABORT:
                     return None
     finally:
@@ -94,22 +96,23 @@ def validate_together(
 
 def _measure_next(
     state: RankState, plan: ValidationPlan, measured: Measure, abort: Callable[[], bool], into: tuple[list[Sums], int]
-) -> tuple[int, str]:
-    """Add the sums of this rank's next batch to those before it. Return its vote, and the error of which it tells.
+) -> tuple[int, tuple[str, bool]]:
+    """Add the sums of this rank's next batch to those before it.
 
-    `into` are the sums, and the place of the batch's first sample in the split.
+    Return its vote, the text of the error of which it tells, and whether data were prepared then. `into` are the sums,
+    and the place of the batch's first sample in the split.
     """
     (found, place), stream = into, state.validation
     try:
         if not stream.wait(abort):
-            return _ABORT, ""
-        errors = [error for sums in found for error in sums.errors]
-        found.append(measured(state.train_step.objective, state.model, stream.next(), plan, place, errors))
+            return _ABORT, _NO_ERROR
+        before = Before(place, [error for sums in found for error in sums.errors])
+        found.append(measured(state.train_step.objective, state.model, stream, plan, before)[0])
     except DataGoneError as gone:
-        return _GONE, str(gone)
+        return _GONE, (str(gone), True)
     except NoSampleFitsError as short:
-        return _SHORT + state.group.rank, str(short)
-    return 0, ""
+        return _SHORT + state.group.rank, (str(short), short.is_reading)
+    return 0, _NO_ERROR
 
 
 def _in_order(parts: Sequence[list[Sums]], num_batches: int, state: RankState, plan: ValidationPlan) -> Sums:

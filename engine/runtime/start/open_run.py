@@ -27,6 +27,7 @@ from engine.runtime.monitoring.step_monitor import StepMonitor
 from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.ranks.leader import Leader, LeaderState
 from engine.runtime.ranks.leader_loop import LeaderLoop
+from engine.runtime.ranks.successor import LOST
 from engine.runtime.ranks.validation import SharedValidator
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
@@ -171,7 +172,14 @@ def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: 
     is_new = kind == "ema" and not holds_average(start.payload, kind)
     begun = (e.NoteAdded(f"the average of weights (ema) begins at step {step}: its checkpoint holds none"),)
     changed = changed_settings(start.payload["config"], request.config)
-    return (*start.damaged, *changed, *(begun if is_new else ()))
+    return (*start.damaged, *_lost_rank(start.payload), *changed, *(begun if is_new else ()))
+
+
+def _lost_rank(payload: Mapping[str, Any]) -> tuple[e.AlertRaised, ...]:
+    """Return an alert about the loss of rank 0, in whose place another rank has written the checkpoint."""
+    sentence: str = payload.get(LOST, "")
+    remedy = "read what torchrun and that machine report of the process: a lack of memory, or a signal"
+    return (e.AlertRaised("lost rank", sentence, remedy, at_step=int(payload["step"])),) if sentence else ()
 
 
 def _announce(
@@ -207,7 +215,7 @@ def _announce(
         checkpointer.take_up(start.payload)
         if has_other_score(start.payload["config"], config):
             memory.window.mious.clear()
-    recorder.update(device=describe(train_state.device), total_steps=train_state.total_steps(recorder.state))
+    recorder.update(device=_described(train_state), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(requests, recorder, train_state, checkpointer)
     commands.refuse_stale()
     _schedule(commands, request, recorder)
@@ -224,6 +232,12 @@ def _announce(
     else:
         loop = Loop(config, train_state, recorder, checkpointer, commands, step_monitor)
     return OpenRun(train_state, checkpointer, loop)
+
+
+def _described(train_state: TrainState) -> str:
+    """Return the display name of the device, and how many ranks have one."""
+    device = describe(train_state.device)
+    return f"{train_state.group.world} ranks of {device}" if isinstance(train_state, LeaderState) else device
 
 
 def _lost_journal(step: int) -> e.AlertRaised:

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from engine.config.tree import RunConfig
 from engine.config.unusual import shown
+from engine.config.yaml_source import written_tree
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
 from engine.journal.reader import Entry, JournalReader
@@ -180,7 +179,7 @@ def _entries(journal: Path) -> list[Entry]:
 
 def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
     """Return `state` with the settings that differ between the configurations `was` (resolved YAML) and `now`."""
-    old, new = yaml.safe_load(was), now.model_dump(mode="json")
+    old, new = written_tree(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
     changes: Decisions = {}
     if "gradient_clip" in training:
@@ -213,13 +212,13 @@ def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
 def has_other_score(was: str, now: RunConfig) -> bool:
     """Return whether the configuration `was` (resolved YAML) names another metric as the score than `now` does."""
     own = load_task(now.task).spec.score
-    return (yaml.safe_load(was).get("validation", {}).get("score") or own) != (now.validation.score or own)
+    return (written_tree(was).get("validation", {}).get("score") or own) != (now.validation.score or own)
 
 
 def changed_settings(was: str, now: RunConfig) -> tuple[e.ConfigChanged, ...]:
     """Return each key whose value differs between `was` (resolved YAML, maybe of an older program) and `now`."""
     default, new = _flat(type(now)().model_dump(mode="json")), _flat(now.model_dump(mode="json"))
-    old = {**default, **now.FORMER, **_flat(yaml.safe_load(was))}
+    old = {**default, **now.FORMER, **_flat(written_tree(was))}
     return tuple(
         e.ConfigChanged(key, _shown(old.get(key)), _shown(value)) for key, value in new.items() if old.get(key) != value
     )

@@ -19,7 +19,8 @@ _LEAST_SECONDS: Final = 0.01
 class StragglerMonitor:
     """Compares the own time of each rank in a step with the median of the others', as exponential means.
 
-    A rank is slow above `factor` times that, and no longer when it is halfway back.
+    A rank is slow above `factor` times that, and no longer when it is halfway back. Steps whose shares of the samples
+    differ by more do not count: there a rank has more to do.
     """
 
     def __init__(self, world: int, factor: float) -> None:
@@ -28,8 +29,17 @@ class StragglerMonitor:
         self._latches = [Latch() for _ in range(world)]
         self._count = 0
 
-    def observe(self, number: int, seconds: Sequence[float], waits: Sequence[float]) -> tuple[AlertRaised, ...]:
-        """Return alerts for the ranks that have become slow at step `number`, from each rank's times in it."""
+    def observe(
+        self, number: int, seconds: Sequence[float], waits: Sequence[float], batches: Sequence[int]
+    ) -> tuple[AlertRaised, ...]:
+        """Return alerts for the ranks that have become slow at step `number`, from each rank's times in it.
+
+        `batches` are the numbers of samples of the step's batches, each of which is divided over the ranks.
+        """
+        world = len(seconds)
+        smallest, largest = sum(size // world for size in batches), sum(-(-size // world) for size in batches)
+        if largest > self._factor * smallest:
+            return ()
         self._count += 1
         kept = min(_KEPT, 1 - 1 / self._count)
         for means, values in ((self._seconds, seconds), (self._waits, waits)):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
-import yaml
 from torch import Tensor
 
 from engine.config.tree import RunConfig
-from engine.config.yaml_source import read_settings
+from engine.config.yaml_source import read_settings, written_tree
 from engine.errors import UserError
 from engine.protocol.codec import WireError, from_text
 from engine.protocol.state import RunState
@@ -113,13 +113,14 @@ def _check_state(state: RunState, step: int, spec: TaskSpec) -> None:
     _require(set(state.loss_weights) >= set(spec.term_names), "its loss weights are incomplete")
 
 
+@lru_cache(maxsize=8)
 def _check_config(text: str) -> None:
-    """Raise ValueError if the configuration's text lacks a section.
+    """Raise ValueError if the configuration's text lacks a section. The checkpoints of a run have the same text.
 
     `read_settings` refuses aliases and tags before the whole text is read.
     """
     read_settings(text, "its config")
-    tree = yaml.safe_load(text)
+    tree = written_tree(text)
     for section, inner in (("training", ""), ("loss", "weights"), ("model", ""), ("guard", "")):
         held = tree.get(section) if isinstance(tree, dict) else None
         held = held.get(inner) if inner and isinstance(held, dict) else held

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 import zipfile
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ _LONGEST_CHECKSUM = 1000
 """Maximum number of characters read from a checksum file."""
 _LONGEST_REASON = 200
 """Maximum number of characters of a library's error message."""
+_own_digests: deque[str] = deque(maxlen=1000)
+"""Checksums of the newest checkpoints that this process wrote or has read: their shapes need no look of their own."""
 _NOT_PLAIN = "it holds tensors that are sparse, quantized, complex or otherwise not plain"
 _PLAIN_TYPES = frozenset(
     {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -106,8 +109,10 @@ def _save(directory: Path, snapshot: Snapshot) -> Path:
             torch.save({"format": FORMAT, **snapshot.payload}, file)
             file.flush()
             os.fsync(file.fileno())
-        _write_checksum(path, _sha256(partial))
+        digest = _sha256(partial)
+        _write_checksum(path, digest)
         partial.replace(path)
+        _own_digests.append(digest)
     except RuntimeError as error:  # torch reports a full disk from its own zip writer as RuntimeError
         raise OSError(f"cannot write {path.name}: {str(error).splitlines()[0]}") from error
     finally:
@@ -158,7 +163,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointDamagedError(f"{path.name} cannot be verified: {error}") from error
     if actual != expected:
         raise CheckpointDamagedError(f"{path.name} does not match its checksum")
-    return read_checkpoint(path)
+    payload = _read(path, has_known_shapes=actual in _own_digests)
+    _own_digests.append(actual)
+    return payload
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -167,10 +174,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Shapes are read before numbers: tensors that claim more bytes than the file are never allocated. Raises
     CheckpointDamagedError.
     """
+    return _read(path, has_known_shapes=False)
+
+
+def _read(path: Path, *, has_known_shapes: bool) -> dict[str, Any]:
     try:
         _check_archive(path)
         size = path.stat().st_size
-        _check_tensors(torch.load(path, map_location="meta", weights_only=True), "meta", size)
+        if not has_known_shapes:
+            _check_tensors(torch.load(path, map_location="meta", weights_only=True), "meta", size)
         payload = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(payload, "cpu", size)
     except Exception as error:  # the exception of torch.load depends on the damaged byte

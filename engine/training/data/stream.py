@@ -60,7 +60,8 @@ class BatchStream:
         self._timeout = timeout_seconds
         self._waited = 0.0
         self._complaints: list[str] = []
-        self._pending: deque[Future[Batch]] = deque()
+        self._pending: deque[tuple[Span, Future[Batch]]] = deque()
+        self._failed: Span | None = None
         self._reported: set[Rejection] = set()
         self.reseat(position, batch_size)
 
@@ -68,12 +69,37 @@ class BatchStream:
         """Return the next batch. Blocks until it is ready, and raises the error of assembling it."""
         self.wait(lambda: False)
         began = time.perf_counter()
-        batch = self._pending.popleft().result()
+        self._failed, assembled = self._pending.popleft()
+        batch = assembled.result()
+        self._failed = None
         self._waited += time.perf_counter() - began if self._is_inline else 0.0
         batch.wait_seconds, self._waited = self._waited, 0.0
         batch.rejections = self._unreported(batch.rejections)
         self._fill()
         return batch
+
+    def part_of_failed(self, first: int, most: int) -> Batch:
+        """Assemble at most `most` samples, from number `first` (from 0) on, of the batch that `next` failed to return.
+
+        Prefetched batches are discarded, so that they need no memory. With the last of its samples the stream goes on.
+        """
+        span = self._failed
+        if span is None:
+            raise RuntimeError("the last batch was assembled")
+        self._discard()
+        start = span.start + first
+        stop = min(start + most, span.stop)
+        is_last = stop == span.stop
+        batch = self._submit(replace(span, start=start, stop=stop, ends_epoch=span.ends_epoch and is_last)).result()
+        batch.rejections = self._unreported(batch.rejections)
+        if is_last:
+            self.reseat(span.after, self.batch_size)
+        return batch
+
+    @property
+    def num_failed(self) -> int:
+        """The number of samples of the batch that `next` failed to return, 0 for none."""
+        return 0 if self._failed is None else self._failed.stop - self._failed.start
 
     def wait(self, give_up: Callable[[], bool]) -> bool:
         """Wait until `next` would not block; return False if `give_up` returned True first.
@@ -86,7 +112,7 @@ class BatchStream:
             if give_up():
                 return False
             began = time.perf_counter()
-            wait_for([self._pending[0]], timeout=_TURN)
+            wait_for([self._pending[0][1]], timeout=_TURN)
             self._waited += time.perf_counter() - began
             self._watch()
         return True
@@ -106,22 +132,20 @@ class BatchStream:
 
     def is_ready(self) -> bool:
         """Return whether `next` would not block."""
-        return bool(self._pending) and self._pending[0].done()
+        return bool(self._pending) and self._pending[0][1].done()
 
     def reseat(self, position: Position, batch_size: int) -> None:
         """Continue from `position` with batches of `batch_size` (1 or more), and discard prefetched batches."""
         if batch_size < 1:
             raise ValueError(f"a batch holds at least one sample, not {batch_size}")
-        while self._pending:
-            self._pending.pop().cancel()
-        self._waited = 0.0
+        self._discard()
+        self._waited, self._failed = 0.0, None
         self._ahead, self.batch_size = position, batch_size
         self._fill()
 
     def close(self) -> None:
         """End every thread and worker process. The stream cannot be used afterwards."""
-        while self._pending:
-            self._pending.pop().cancel()
+        self._discard()
         if self._pool:
             self._pool.close()
         self._crew.close(_SECONDS_TO_CLOSE)
@@ -131,12 +155,16 @@ class BatchStream:
         """Process ids of the running workers."""
         return self._pool.process_ids if self._pool else ()
 
+    def _discard(self) -> None:
+        while self._pending:
+            self._pending.pop()[1].cancel()
+
     def _fill(self) -> None:
         while len(self._pending) < self._num_ahead:
             span = self._span_ahead()
             while self._shard is not None and self._shard.by_batch and not self._is_own(span, self._shard):
                 span = self._span_ahead()
-            self._pending.append(self._submit(span))
+            self._pending.append((span, self._submit(span)))
 
     def _span_ahead(self) -> Span:
         span = span_at(self._ahead, batch_size=self.batch_size, length=self._length)

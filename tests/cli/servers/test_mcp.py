@@ -13,6 +13,9 @@ import pytest
 
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
+from cockpit.cli.servers.agent.calls import AgentTool, Caller, StatusArguments
+from cockpit.cli.servers.agent.reading import MAX_NUMBERS
+from cockpit.cli.servers.agent.tools import TOOLS
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
@@ -21,14 +24,20 @@ from engine.protocol.words.command_syntax import COMMAND_WORDS
 from tests.cli.commands.test_send import STATE, engine
 from tests.recorded import ROOT
 
-mcp = pytest.importorskip("mcp", reason="the extra agent is not installed")
-
-from cockpit.cli.servers.agent.calls import AgentTool, Caller, StatusArguments  # noqa: E402
-from cockpit.cli.servers.agent.reading import MAX_NUMBERS  # noqa: E402
-from cockpit.cli.servers.agent.server import actor_of, build_server  # noqa: E402
-from cockpit.cli.servers.agent.tools import TOOLS  # noqa: E402
-
 Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def mcp() -> Any:
+    """The SDK. Imported here, it does not take half a second of each process that collects tests."""
+    return pytest.importorskip("mcp", reason="the extra agent is not installed")
+
+
+def client_of(mcp: Any, runs_dir: Path, *, can_steer: bool) -> Any:
+    """Return a client of a server in this process."""
+    from cockpit.cli.servers.agent.server import build_server
+
+    return mcp.Client(build_server(Caller(runs_dir, can_steer=can_steer), "1"))
 
 
 @pytest.fixture
@@ -61,7 +70,9 @@ def asking(client: Any) -> Ask:
     return ask
 
 
-async def test_a_session_over_standard_input_and_output(steered: JournalWriter, runs_dir: Path, tmp_path: Path) -> None:
+async def test_a_session_over_standard_input_and_output(
+    mcp: Any, steered: JournalWriter, runs_dir: Path, tmp_path: Path
+) -> None:
     words = [str(ROOT / "main.py"), "mcp", "--runs-dir", str(runs_dir), "--steer"]
     server = mcp.StdioServerParameters(command=sys.executable, args=words, cwd=tmp_path)
     client_info = mcp.types.Implementation(name="robot\x1b 7", version="1")
@@ -101,8 +112,10 @@ async def test_a_session_over_standard_input_and_output(steered: JournalWriter, 
             assert page.contents[0].text.startswith("# Commands")
 
 
-async def test_answers_are_bounded_and_mistakes_are_one_sentence(steered: JournalWriter, runs_dir: Path) -> None:
-    async with mcp.Client(build_server(Caller(runs_dir, can_steer=False), "1")) as client:
+async def test_answers_are_bounded_and_mistakes_are_one_sentence(
+    mcp: Any, steered: JournalWriter, runs_dir: Path
+) -> None:
+    async with client_of(mcp, runs_dir, can_steer=False) as client:
         ask = asking(client)
         steered.record_state(replace(STATE, checkpoints=tuple(f"step-{number}.pt" for number in range(130))))
         steered.flush()
@@ -130,15 +143,15 @@ async def test_answers_are_bounded_and_mistakes_are_one_sentence(steered: Journa
             assert sentence in await ask(tool, **arguments)
 
 
-async def test_a_read_only_server_only_predicts(steered: JournalWriter, runs_dir: Path) -> None:
-    async with mcp.Client(build_server(Caller(runs_dir, can_steer=False), "1")) as client:
+async def test_a_read_only_server_only_predicts(mcp: Any, steered: JournalWriter, runs_dir: Path) -> None:
+    async with client_of(mcp, runs_dir, can_steer=False) as client:
         ask = asking(client)
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert all(tool.annotations.read_only_hint for tool in tools.values())
         assert "read-only" in tools["send"].description
         assert (await ask("send", command="pause", dry_run=True))["status"] == "applied"
         assert (await ask("send", command="pause", reason="to look")).startswith("this server is read-only")
-    async with mcp.Client(build_server(Caller(runs_dir, can_steer=True), "1")) as client:
+    async with client_of(mcp, runs_dir, can_steer=True) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert [name for name, tool in tools.items() if not tool.annotations.read_only_hint] == ["send"]
         assert (await asking(client)("send", command="pause")).startswith("send needs the argument reason")
@@ -147,22 +160,22 @@ async def test_a_read_only_server_only_predicts(steered: JournalWriter, runs_dir
     reader.close()
 
 
-async def test_an_unknown_page_is_an_error_of_the_protocol(runs_dir: Path) -> None:
-    async with mcp.Client(build_server(Caller(runs_dir, can_steer=False), "1")) as client:
+async def test_an_unknown_page_is_an_error_of_the_protocol(mcp: Any, runs_dir: Path) -> None:
+    async with client_of(mcp, runs_dir, can_steer=False) as client:
         with pytest.raises(mcp.MCPError, match="did you mean 'commands'"):
             await client.read_resource("manual://command")
         assert "manual://commands" in [page.uri for page in (await client.list_resources()).resources]
 
 
 async def test_a_bug_in_a_tool_reaches_the_log_and_not_the_client(
-    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    mcp: Any, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(arguments: StatusArguments, caller: Caller) -> dict[str, Any]:
         raise KeyError("secret")
 
     tools = (AgentTool("status", "Status", "", StatusArguments, broken),)
     monkeypatch.setattr("cockpit.cli.servers.agent.server.TOOLS", tools)
-    async with mcp.Client(build_server(Caller(runs_dir, can_steer=False), "1")) as client:
+    async with client_of(mcp, runs_dir, can_steer=False) as client:
         assert await asking(client)("status") == "status failed by an error of the server (KeyError), see its log"
     assert "secret" in caplog.text
 
@@ -173,7 +186,10 @@ def test_the_description_of_send_lists_every_command() -> None:
     assert all(tool.arguments.model_json_schema()["additionalProperties"] is False for tool in TOOLS)
 
 
+@pytest.mark.usefixtures("mcp")
 def test_the_actor_is_an_agent_whatever_the_client_says() -> None:
+    from cockpit.cli.servers.agent.server import actor_of
+
     assert actor_of("") == "agent"
     assert actor_of("guardian\n") == "agent:guardian"
     assert len(actor_of("x" * 1000)) < 100

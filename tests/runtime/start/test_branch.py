@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from engine.config.load import dump_config, read_resolved
+from engine.journal.disk.manage import rename_run
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.journal.reader import JournalReader
+from engine.journal.store import JOURNAL_FILE
 from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.journal.writer import JournalWriter
 from engine.outputs.reproduction_report import ReproductionRequest
@@ -81,6 +83,19 @@ def test_a_branch_knows_its_parent_and_has_a_checkpoint_of_its_beginning(home: P
     assert isinstance(started.event, e.RunStarted) and started.event.resumed_from == "step 7 of base"
     (changed,) = entries(run_dir, e.ConfigChanged)
     assert changed.event == e.ConfigChanged("training.max_steps", "7", "11")
+
+
+def test_a_renamed_parent_is_named_as_it_is_called_now(home: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("base", "same"):
+        (runs / name).mkdir(parents=True)
+        shutil.copy(home / "runs" / name / JOURNAL_FILE, runs / name)
+    rename_run(runs / "base", "basis")
+    assert main(["status", "same", "--runs-dir", str(runs)]) == 0
+    with closing(JournalReader(runs / "same")) as reader:
+        present, stored = parent_of(reader.meta(PARENT), runs / "same"), parent_of(reader.meta(PARENT))
+    assert present is not None and present.said == "branch of basis at step 7"
+    assert stored is not None and stored.run == "base" and present.path(runs / "same") == (runs / "basis").resolve()
 
 
 def test_status_names_the_parent(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

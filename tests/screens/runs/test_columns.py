@@ -74,7 +74,7 @@ def test_control_characters_are_escaped() -> None:
 
 
 def test_the_details_have_what_the_row_cuts_off() -> None:
-    first, second = (content.plain for content in detail_of(RUNS[1]))
+    first, second = (content.plain for content in detail_of(RUNS[1], ("x", 3)))
     assert "a b c" in first and "from x at step 3" in first and "people" in first and "\\x1b" in first
     assert second.startswith("größe")
     assert detail_of(RUNS[5])[1].plain == "a sentence"

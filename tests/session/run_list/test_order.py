@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.session.run_list.listed_run import ListedRun
-from cockpit.session.run_list.order import SORT_COLUMNS, as_tree, in_order
+from cockpit.session.run_list.order import SORT_COLUMNS, as_tree, in_order, present_parent
 from tests.session.run_list.listing import listed
 
 COLUMNS = {column.name: column for column in SORT_COLUMNS}
@@ -77,6 +77,7 @@ def test_the_branches_of_a_renamed_or_deleted_run_keep_their_place() -> None:
     assert tree(child) == [("child", 0, None)]
     renamed = listed("new", formerly="older old", began=1.0)
     assert tree(child, renamed) == [("new", 0, None), ("child", 1, 5)]
+    assert present_parent(child, {run.name: run for run in (child, renamed)}) == ("new", 5)
     namesake = listed("old", began=30.0)
     assert tree(child, renamed, namesake) == [("new", 0, None), ("child", 1, 5), ("old", 0, None)]
 

@@ -24,10 +24,13 @@ from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
 from engine.training.checkpoint.content import CheckpointMisfitError, load_resumable, newest_resumable
 from engine.training.checkpoint.file import CheckpointDamagedError, checksum_path, list_checkpoints, read_checkpoint
+from tests.ddp.ranks import tiny_config
 from tests.faulty import entries, run
 from tests.small import small_config
 
 CONFIG = small_config(training={"max_steps": 2})
+TINY = tiny_config(training={"batch_size": 11, "max_steps": 2})
+"""A network of six tensors: reading the hundreds of the other would take most of the time of a test of a field."""
 Odd = Callable[[dict[str, Any]], object]
 
 
@@ -36,6 +39,14 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps, with checkpoints before the first and after the last."""
     directory = tmp_path_factory.mktemp("content") / "begun"
     assert run(directory, CONFIG) == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the tiny network."""
+    directory = tmp_path_factory.mktemp("content") / "tiny"
+    assert run(directory, TINY) == 0
     return directory
 
 
@@ -152,15 +163,13 @@ ODD: dict[str, Odd] = {
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("what", ODD)
 def test_a_checkpoint_that_is_whole_but_odd_is_passed_over_for_the_one_before(
-    begun: Path, tmp_path: Path, what: str
+    tiny: Path, tmp_path: Path, what: str
 ) -> None:
-    shutil.copytree(begun / CHECKPOINTS, tmp_path / CHECKPOINTS)
+    shutil.copytree(tiny / CHECKPOINTS, tmp_path / CHECKPOINTS)
     *_, before, newest = list_checkpoints(tmp_path / CHECKPOINTS)
     _rewrite(newest, ODD[what])
     passed_over: list[str] = []
-    payload = newest_resumable(
-        tmp_path / CHECKPOINTS, CONFIG, lambda name, error: passed_over.append(f"{name}\n{error}")
-    )
+    payload = newest_resumable(tmp_path / CHECKPOINTS, TINY, lambda name, error: passed_over.append(f"{name}\n{error}"))
     assert before.name.endswith(f"{payload['step']:08d}.pt")
     (said,) = passed_over
     name, *sentences = said.split("\n")
@@ -213,11 +222,11 @@ NO_BEGINNING = [
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("what", NO_BEGINNING)
-def test_no_run_is_begun_from_weights_that_are_none(begun: Path, tmp_path: Path, what: str) -> None:
-    weights = Path(shutil.copy(begun / CHECKPOINTS / "best.pt", tmp_path / "weights.pt"))
+def test_no_run_is_begun_from_weights_that_are_none(tiny: Path, tmp_path: Path, what: str) -> None:
+    weights = Path(shutil.copy(tiny / CHECKPOINTS / "best.pt", tmp_path / "weights.pt"))
     _rewrite(weights, ODD[what])
     with pytest.raises(UserError, match=r"weights\.pt") as caught:
-        run(tmp_path / "fresh", small_config(), init_from=str(weights))
+        run(tmp_path / "fresh", TINY, init_from=str(weights))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 

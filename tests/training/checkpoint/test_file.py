@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from pathlib import Path
@@ -41,6 +42,30 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     payload = load_checkpoint(path)
     assert payload["step"] == 7
     assert torch.equal(payload["model"]["weight"], torch.full((100,), 7.0))
+
+
+def test_the_shapes_of_a_file_are_looked_at_once_and_not_if_this_process_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+    load = torch.load
+
+    def recorded(path: Path, **options: object) -> object:
+        devices.append(str(options["map_location"]))
+        return load(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "load", recorded)
+    (own,) = _saved(tmp_path, 7)
+    load_checkpoint(own)
+    assert devices == ["cpu"]
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"format": 1, "model": {"weight": torch.ones(3)}}, foreign)
+    checksum_path(foreign).write_text(hashlib.sha256(foreign.read_bytes()).hexdigest())
+    load_checkpoint(foreign)
+    load_checkpoint(foreign)
+    assert devices == ["cpu", "meta", "cpu", "cpu"]
+    read_checkpoint(own)
+    assert devices[4:] == ["meta", "cpu"], "without a checksum nothing is known of a file"
 
 
 def test_the_checksum_beside_it_is_what_sha256sum_checks(tmp_path: Path) -> None:

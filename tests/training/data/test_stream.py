@@ -103,6 +103,27 @@ def test_reseating_goes_on_from_there_with_the_new_size_and_nothing_of_what_was_
     stream.close()
 
 
+def test_a_batch_that_failed_is_assembled_in_parts_and_the_stream_goes_on_after_it() -> None:
+    numbers = Numbers(7)
+    stream = BatchStream(numbers, batch_size=3)
+    with pytest.raises(RuntimeError, match="was assembled"):
+        stream.part_of_failed(0, 1)
+    take(stream, 1)
+    stream.reseat(Position(0, 3), 3)
+    numbers.error = MemoryError("none")
+    stream.reseat(Position(0, 3), 3)
+    with pytest.raises(MemoryError):
+        stream.next()
+    with pytest.raises(MemoryError):
+        stream.part_of_failed(0, 2)
+    numbers.error = None
+    assert stream.num_failed == 3
+    parts = [stream.part_of_failed(first, 2) for first in (0, 2)]
+    assert ids(parts) == [("0/3", "0/4"), ("0/5",)] and not parts[1].ends_epoch and stream.num_failed == 0
+    assert ids(take(stream, 2)) == [("0/6",), ("1/0", "1/1", "1/2")]
+    stream.close()
+
+
 def test_batches_are_made_ahead_while_the_caller_is_busy() -> None:
     samples = Numbers(100, seconds=0.01)
     stream = BatchStream(samples, batch_size=1)

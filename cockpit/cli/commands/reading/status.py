@@ -53,7 +53,7 @@ def read_status(path: Path) -> dict[str, Json]:
         if activity in OVER and not reason:
             reason = _ending(reader)
         alerts = num_incidents(reader.events())
-        attached, parent = attached_of(reader.meta(ATTACHED)), parent_of(reader.meta(PARENT))
+        attached, parent = attached_of(reader.meta(ATTACHED)), parent_of(reader.meta(PARENT), path)
         time_of_steps = step_time_of(reader, state.step)
     head: dict[str, Json] = {
         "run": path.name,
@@ -90,7 +90,7 @@ def _print_status(path: Path) -> None:
     """Print the summary that is printed at a run's end, and the next commands, within 80 columns."""
     status = read_status(path)
     with closing(JournalReader(path)) as reader:
-        outcome, parent = read_outcome(reader, path), parent_of(reader.meta(PARENT))
+        outcome, parent = read_outcome(reader, path), parent_of(reader.meta(PARENT), path)
     lines = [_head(status, outcome)]
     if parent is not None:
         lines.append(f"  {escape_control(parent.said)}")

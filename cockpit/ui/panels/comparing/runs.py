@@ -101,7 +101,7 @@ def open_runs(directories: Sequence[Path]) -> list[ComparedRun]:
 def _read(run_dir: Path, *, at_rest: bool) -> RunRecords:
     with closing(JournalReader(run_dir, at_rest=at_rest)) as reader:
         state, spec = reader.state(), reader.spec()
-        entries, parent = tuple(reader.events()), parent_of(reader.meta(PARENT))
+        entries, parent = tuple(reader.events()), parent_of(reader.meta(PARENT), run_dir)
     return RunRecords(state, spec, entries, dict(ConfigValues().all(run_dir)), parent)
 
 

@@ -220,14 +220,17 @@ def _fitted(content: Content, column: Column, width: int) -> Content:
     return blank + content if column.right else content + blank
 
 
-def detail_of(run: ListedRun) -> list[Content]:
-    """Return what a row has no room for: the whole name with its tags, origin and note, and why it is as it is."""
+def detail_of(run: ListedRun, parent: tuple[str, int] | None = None) -> list[Content]:
+    """Return what a row has no room for: the whole name with its tags, origin and note, and why it is as it is.
+
+    `parent` is the present name of the run that it continues, and the step at which it left that run.
+    """
     facts = run.facts
     parts = [Content.styled(escape_control(run.name), STRONG)]
     if run.labels.tags:
         parts.append(Content.styled(escape_control(" ".join(run.labels.tags)), ACTIVE))
-    if facts is not None and facts.parent is not None:
-        parts.append(Content.styled(escape_control(f"from {facts.parent[0]} at step {facts.parent[1]}"), LABEL))
+    if parent is not None:
+        parts.append(Content.styled(escape_control(f"from {parent[0]} at step {parent[1]}"), LABEL))
     if run.labels.formerly:
         parts.append(Content.styled(escape_control(f"formerly {', '.join(run.labels.formerly)}"), LABEL))
     if facts is not None and (facts.program or facts.task):

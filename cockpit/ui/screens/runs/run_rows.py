@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cockpit.session.run_list.filter import RunFilter, parse_filter
 from cockpit.session.run_list.listed_run import ListedRun, parent_of
-from cockpit.session.run_list.order import SORT_COLUMNS, SortColumn, TreeRow, as_tree, in_order
+from cockpit.session.run_list.order import SORT_COLUMNS, SortColumn, TreeRow, as_tree, in_order, present_parent
 from cockpit.session.run_list.watcher import RunListing
 
 
@@ -107,6 +107,10 @@ class RunRows:
         shown = [row.run for row in self.shown if row.run.name in self.marked]
         names = {run.name for run in shown}
         return shown + [run for name, run in self._listing.rows.items() if name in self.marked - names]
+
+    def present_parent(self, run: ListedRun) -> tuple[str, int] | None:
+        """Return the present name of the run that `run` continues, and the step; `None` without one."""
+        return present_parent(run, self._listing.rows)
 
     def num_branches(self, run: ListedRun) -> int:
         """Return the number of runs that continue `run`."""

@@ -144,7 +144,8 @@ class RunsBoard(Screen[None], inherit_bindings=False):
 
     def _write_detail(self) -> None:
         run = self._rows.current
-        self.query_one("#runs-detail", Static).update(Content("\n").join(detail_of(run)) if run else "")
+        lines = detail_of(run, self._rows.present_parent(run)) if run else []
+        self.query_one("#runs-detail", Static).update(Content("\n").join(lines))
 
     def _line(self, index: int) -> Content:
         context = CellContext(self._signs, self._clock(), frozenset(self._rows.marked))
