@@ -69,7 +69,7 @@ def test_a_box_that_is_none_is_a_fault_of_its_image(images: Path, tmp_path: Path
 def test_a_repeated_image_id_leaves_its_boxes_out(images: Path, tmp_path: Path):
     entries = [image_entry(1, "images/a.png"), image_entry(1, "000000000007.jpg")]
     file = written(tmp_path, document(entries, [person(10, 1, (5, 5, 30, 45))]))
-    with pytest.raises(UserError, match=r"has no box for the 3 given images.*share their id"):
+    with pytest.raises(UserError, match=r"has no box for any of the given images.*share their id"):
         planned(images, file)
 
 
@@ -100,7 +100,7 @@ def test_results_name_images_by_file_by_text_or_by_the_number_in_the_name(images
         "entry 8 has a score that is not a number: high",
     ]
     assert {"1 box of other images left out", "1 box with a score under 0.3 left out"} <= set(plan.notes)
-    assert "1 boxes of other categories are left out: category 3 (1)" in plan.notes
+    assert "boxes of other categories left out: category 3 (1)" in plan.notes
     assert len({image.image_id for image in plan.images}) == 3
 
 
